@@ -1,0 +1,81 @@
+"""Files that are either whole or not there: written to a temporary name, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from latentmap.exceptions import DataError
+
+
+@contextlib.contextmanager
+def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``target``; it becomes ``target`` when the block ends without an error.
+
+    The file is synced to the disk before it is renamed, so a reader sees the old file or the new one, never a part. The
+    temporary name keeps the suffix, because writers choose a format by it. Missing parent folders are made.
+
+    Parameters
+    ----------
+    target
+        The file to write. A symbolic link is followed, not replaced.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written: no permission, no space, a folder in the way. Nothing half-written stays behind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_path(Path(folder) / "codes.txt") as temporary:
+    ...         _ = temporary.write_text("0.5")
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['codes.txt']
+    """
+    final = Path(os.path.realpath(target))
+    temporary = final.with_name(f".{secrets.token_hex(4)}-{final.name}")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, final)
+        _sync(final.parent)
+    except OSError as error:
+        raise DataError(f"cannot write {os.fspath(target)}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(target: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``target``, whole or not at all (see `atomic_path`)."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(target: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` as UTF-8 with Unix line ends to ``target``, whole or not at all (see `atomic_path`)."""
+    write_bytes(target, text.encode())
+
+
+def write_json(target: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as indented JSON to ``target``, whole or not at all; NaN is refused with a ``ValueError``."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows has no descriptor for a folder
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
