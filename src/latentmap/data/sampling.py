@@ -1,0 +1,32 @@
+"""Which rows are held out, and in which order the others are seen: pure functions of a seed (and the epoch)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+SMALLEST_SPLIT = 20
+"""Below this many rows nothing is held out: a handful of rows would say nothing."""
+
+
+def split_rows(n: int, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    """Split n rows into training rows and held-out rows, both sorted.
+
+    >>> train, held_out = split_rows(100, 0.1, seed=0)
+    >>> len(train), len(held_out)
+    (90, 10)
+    """
+    held = round(n * fraction) if n >= SMALLEST_SPLIT else 0
+    order = np.random.default_rng([seed, 0x5EED]).permutation(n)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> Rows:
+    """Shuffle n rows for one epoch; any epoch can be had without the ones before it.
+
+    >>> bool((epoch_order(10, 0, epoch=3) == epoch_order(10, 0, epoch=3)).all())
+    True
+    """
+    return np.random.default_rng([seed, epoch]).permutation(n)

@@ -1,0 +1,113 @@
+"""The generative autoencoder: encoder, posterior, prior, decoder and likelihood in one module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from latentmap.model.distributions import independent
+from latentmap.model.likelihoods import Likelihood
+from latentmap.model.networks import Network, adapt_decoder, adapt_encoder
+from latentmap.model.part import Part, Sizes
+from latentmap.model.posteriors import Posterior
+from latentmap.model.priors import Prior
+from latentmap.model.trace import Level, Trace
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The choice of parts that makes a model; a network may be the user's own module."""
+
+    encoder: Network | nn.Module
+    decoder: Network | nn.Module
+    posterior: Posterior
+    prior: Prior
+    likelihood: Likelihood
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe the parts as plain JSON; a user's own module is described by the name of its class."""
+        return {
+            name: part.to_json() if isinstance(part, Part) else {"module": type(part).__name__}
+            for name, part in vars(self).items()
+        }
+
+
+class GenerativeAutoencoder(nn.Module):
+    """One layer of latent variables: q(z|x), p(z), p(x|z).
+
+    Rows are flat and scaled, (B, P). The seed of the initial weights is torch's; see `latentmap.training.device.seeded`.
+
+    >>> from latentmap.model import likelihoods, networks, posteriors, priors
+    >>> mlp = networks.MLP((16,))
+    >>> parts = Parts(mlp, mlp, posteriors.Gaussian(), priors.Normal(), likelihoods.Gaussian())
+    >>> model = GenerativeAutoencoder(parts, Sizes(event=(8,), latent=2))
+    >>> trace = model.trace(torch.zeros(5, 8), k=3)
+    >>> trace.log_w.shape, trace.rate.shape
+    (torch.Size([3, 5]), torch.Size([5]))
+    """
+
+    def __init__(self, parts: Parts, sizes: Sizes) -> None:
+        super().__init__()
+        self.parts = parts
+        self.sizes = sizes
+        heads = parts.posterior.heads(sizes.latent)
+        self.encoder = (
+            parts.encoder.encoder(sizes, heads)
+            if isinstance(parts.encoder, Network)
+            else adapt_encoder(parts.encoder, sizes, heads)
+        )
+        self.decoder = (
+            parts.decoder.decoder(sizes, parts.likelihood.heads)
+            if isinstance(parts.decoder, Network)
+            else adapt_decoder(parts.decoder, sizes, parts.likelihood.heads)
+        )
+        self.posterior_state = parts.posterior.build(sizes)
+        self.prior_state = parts.prior.build(sizes)
+        self.likelihood_state = parts.likelihood.build(sizes)
+
+    def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
+        """q(z|x), over (B, D)."""
+        return self.parts.posterior.distribution(self.posterior_state, self._encoded(x))
+
+    def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
+        """p(x|z), over (*S, P)."""
+        raw = self.decoder(z).float()  # (*S, P, heads)
+        return independent(self.parts.likelihood.distribution(self.likelihood_state, raw))
+
+    def prior(self) -> Distribution:
+        """p(z), over (D,)."""
+        return self.parts.prior.distribution(self.prior_state, self.encode)
+
+    def trace(self, x: Float[Tensor, "B P"], k: int = 1) -> Trace:
+        """Encode rows, draw k codes for each, decode them."""
+        p = self.prior()
+        z, q, aux = self.parts.posterior.draw(
+            self.posterior_state, self._encoded(x), k, lambda z: p.log_prob(z) + self.decode(z).log_prob(x)
+        )
+        return Trace(x, (Level(z, q, p),), self.decode(z), aux)
+
+    @torch.no_grad()
+    def fit_prior(self, codes: Float[Tensor, "N D"]) -> None:
+        """Let the prior see the codes of the training rows, after training."""
+        self.parts.prior.fit(self.prior_state, codes)
+
+    def inference_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of q(z|x)."""
+        yield from self.encoder.parameters()
+        yield from self.posterior_state.parameters()
+
+    def generative_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of p(z) and p(x|z)."""
+        yield from self.decoder.parameters()
+        yield from self.prior_state.parameters()
+        yield from self.likelihood_state.parameters()
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        raw: Tensor = self.encoder(x)
+        return raw.float()  # under autocast the network computes in half precision, densities never do

@@ -1,0 +1,65 @@
+"""Distributions that torch lacks, and short names for those that it has.
+
+Validation is off throughout: it would synchronise the device at every step. Data are checked once, at the door.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+
+from latentmap.exceptions import NoDensityError
+
+
+def independent(base: Distribution) -> Independent[Distribution]:
+    """Make the last axis one event: ``log_prob`` sums over it.
+
+    >>> independent(Normal(torch.zeros(5, 3), 1.0)).log_prob(torch.zeros(5, 3)).shape
+    torch.Size([5])
+    """
+    return Independent(base, 1, validate_args=False)
+
+
+def normal(loc: Float[Tensor, "*S D"], scale: Float[Tensor, "*T D"]) -> Independent[Distribution]:
+    """Diagonal Gaussian N(loc, diag(scale^2)) over the last axis."""
+    return independent(Normal(loc, scale, validate_args=False))
+
+
+class Delta(Distribution):
+    """All mass on one point; it has no density, so `log_prob` refuses.
+
+    >>> Delta(torch.ones(4, 2)).rsample((3,)).shape
+    torch.Size([3, 4, 2])
+    """
+
+    arg_constraints: dict[str, Any] = {}
+    has_rsample = True
+
+    def __init__(self, loc: Float[Tensor, "*S D"]) -> None:
+        self.loc = loc
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Float[Tensor, "*S D"]:
+        """The point."""
+        return self.loc
+
+    @property
+    def stddev(self) -> Float[Tensor, "*S D"]:
+        """Zero."""
+        return torch.zeros_like(self.loc)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Repeat the point."""
+        return self.loc.expand(*sample_shape, *self.loc.shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Refuse: a point mass has no density."""
+        raise NoDensityError(
+            "a Deterministic posterior has no density, so this model has no rate, evidence or score per row; "
+            "use VAE (posteriors.Gaussian) for those"
+        )

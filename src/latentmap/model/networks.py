@@ -1,0 +1,249 @@
+"""Networks: what lies between the data and a posterior's heads, and between a code and a likelihood's.
+
+A network is a frozen dataclass that builds two modules: an encoder from rows (B, P) and a decoder from codes (..., D).
+The user's own modules take the place of either.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from latentmap.exceptions import PartError
+from latentmap.model.part import Part, Sizes
+
+Activation = Literal["relu", "silu", "gelu", "tanh"]
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+
+
+@dataclass(frozen=True)
+class Network(Part, ABC):
+    """Base of networks."""
+
+    @abstractmethod
+    def encoder(self, sizes: Sizes, out: int) -> nn.Module:
+        """Module from rows (B, P) to (B, out)."""
+
+    @abstractmethod
+    def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
+        """Module from codes (..., D) to (..., P, heads)."""
+
+
+@dataclass(frozen=True)
+class MLP(Network):
+    """Fully connected layers, mirrored in the decoder; the default for vectors and small images.
+
+    >>> MLP((32,)).encoder(Sizes((8,), 2), out=4)(torch.zeros(5, 8)).shape
+    torch.Size([5, 4])
+    """
+
+    hidden: tuple[int, ...] = (512, 256)
+    activation: Activation = "silu"
+
+    def __post_init__(self) -> None:
+        _check_widths("hidden", self.hidden)
+        _check_activation(self.activation)
+
+    def encoder(self, sizes: Sizes, out: int) -> nn.Module:
+        """P -> hidden -> out."""
+        return self._layers(sizes.features, *self.hidden, out)
+
+    def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
+        """D -> hidden, reversed -> P x heads."""
+        layers = self._layers(sizes.latent, *reversed(self.hidden), sizes.features * heads)
+        return nn.Sequential(layers, nn.Unflatten(-1, (sizes.features, heads)))
+
+    def _layers(self, *widths: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for a, b in pairwise(widths[:-1]):
+            layers += [nn.Linear(a, b), _ACTIVATIONS[self.activation]()]
+        return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+
+@dataclass(frozen=True)
+class ResidualMLP(Network):
+    """Pre-norm residual blocks of one width, which train well when deep (He et al. 2016; Gorishniy et al. 2021).
+
+    >>> ResidualMLP(width=16, blocks=2).decoder(Sizes((8,), 2), heads=1)(torch.zeros(3, 5, 2)).shape
+    torch.Size([3, 5, 8, 1])
+    """
+
+    width: int = 256
+    blocks: int = 3
+    activation: Activation = "silu"
+
+    def __post_init__(self) -> None:
+        _check_widths("width and blocks", (self.width, self.blocks))
+        _check_activation(self.activation)
+
+    def encoder(self, sizes: Sizes, out: int) -> nn.Module:
+        """P -> width -> blocks -> out."""
+        return self._layers(sizes.features, out)
+
+    def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
+        """D -> width -> blocks -> P x heads."""
+        layers = self._layers(sizes.latent, sizes.features * heads)
+        return nn.Sequential(layers, nn.Unflatten(-1, (sizes.features, heads)))
+
+    def _layers(self, first: int, last: int) -> nn.Sequential:
+        blocks = [_ResidualBlock(self.width, _ACTIVATIONS[self.activation]()) for _ in range(self.blocks)]
+        return nn.Sequential(
+            nn.Linear(first, self.width), *blocks, nn.LayerNorm(self.width), nn.Linear(self.width, last)
+        )
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, width: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), activation, nn.Linear(2 * width, width)
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        body: Tensor = self.body(h)
+        return h + body
+
+
+@dataclass(frozen=True)
+class Conv(Network):
+    """Strided convolutions down, nearest-neighbour upsampling and convolutions up; for images of any size.
+
+    >>> net = Conv((8, 16))
+    >>> net.encoder(Sizes((9, 7, 3), 2), out=4)(torch.zeros(5, 9 * 7 * 3)).shape
+    torch.Size([5, 4])
+    >>> net.decoder(Sizes((9, 7, 3), 2), heads=1)(torch.zeros(5, 2)).shape
+    torch.Size([5, 189, 1])
+    """
+
+    channels: tuple[int, ...] = (32, 64, 128)
+    width: int = 256
+    activation: Activation = "silu"
+
+    def __post_init__(self) -> None:
+        _check_widths("channels", self.channels)
+        _check_widths("width", (self.width,))
+        _check_activation(self.activation)
+
+    def encoder(self, sizes: Sizes, out: int) -> nn.Module:
+        """Image -> halved by each convolution -> width -> out."""
+        image = image_shape(sizes)
+        layers: list[nn.Module] = [_ToImage(image)]
+        for a, b in pairwise((image[0], *self.channels)):
+            layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), self._activation()]
+        c, h, w = self.channels[-1], *_pyramid(image[1:], len(self.channels))[-1]
+        layers += [nn.Flatten(), nn.Linear(c * h * w, self.width), self._activation(), nn.Linear(self.width, out)]
+        return nn.Sequential(*layers)
+
+    def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
+        """Code -> width -> smallest image -> grown to each size of the encoder's pyramid in turn."""
+        image = image_shape(sizes)
+        pyramid = _pyramid(image[1:], len(self.channels))
+        up = tuple(reversed(self.channels))
+        first = (up[0], *pyramid[-1])
+        layers: list[nn.Module] = [nn.Linear(sizes.latent, self.width), self._activation()]
+        layers += [nn.Linear(self.width, math.prod(first)), self._activation(), nn.Unflatten(-1, first)]
+        for (a, b), size in zip(pairwise((*up, up[-1])), reversed(pyramid[:-1]), strict=True):
+            layers += [nn.Upsample(size=size), nn.Conv2d(a, b, 3, padding=1), self._activation()]
+        layers += [nn.Conv2d(up[-1], image[0] * heads, 3, padding=1)]
+        return _ImageDecoder(nn.Sequential(*layers), heads)
+
+    def _activation(self) -> nn.Module:
+        return _ACTIVATIONS[self.activation]()
+
+
+def image_shape(sizes: Sizes) -> tuple[int, int, int]:
+    """(channels, height, width) of an image row; raises `PartError` for rows that are not images."""
+    if len(sizes.event) not in (2, 3):
+        raise PartError(
+            f"network Conv takes images, rows of shape (height, width[, channels]), got {sizes.event}; use MLP()"
+        )
+    height, width, *channels = sizes.event
+    return (channels[0] if channels else 1, height, width)
+
+
+def _pyramid(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
+    sizes = [size]
+    for _ in range(levels):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes
+
+
+class _ToImage(nn.Module):
+    """Rows (B, H*W*C) to images (B, C, H, W)."""
+
+    def __init__(self, image: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.image = image
+
+    def forward(self, x: Tensor) -> Tensor:
+        c, h, w = self.image
+        return x.view(*x.shape[:-1], h, w, c).movedim(-1, -3)
+
+
+class _ImageDecoder(nn.Module):
+    """Codes (..., D) through an image network to (..., H*W*C, heads)."""
+
+    def __init__(self, layers: nn.Module, heads: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.heads = heads
+
+    def forward(self, z: Tensor) -> Tensor:
+        x: Tensor = self.layers(z.flatten(0, -2))  # (N, C*heads, H, W)
+        x = x.unflatten(1, (-1, self.heads)).permute(0, 3, 4, 1, 2)  # (N, H, W, C, heads)
+        return x.reshape(*z.shape[:-1], -1, self.heads)
+
+
+def adapt_encoder(module: nn.Module, sizes: Sizes, out: int) -> nn.Module:
+    """Put heads on a user's encoder, x -> features; it sees vectors (B, P) or images (B, C, H, W)."""
+    view: nn.Module = nn.Identity() if len(sizes.event) == 1 else _ToImage(image_shape(sizes))
+    body = nn.Sequential(view, module, nn.Flatten())
+    return nn.Sequential(body, nn.Linear(_width(body, torch.zeros(2, sizes.features), "encoder"), out))
+
+
+def adapt_decoder(module: nn.Module, sizes: Sizes, heads: int) -> nn.Module:
+    """Put heads on a user's decoder, z -> features; it sees codes (N, D)."""
+    body = nn.Sequential(module, nn.Flatten())
+    width = _width(body, torch.zeros(2, sizes.latent), "decoder")
+    return _Rows(nn.Sequential(body, nn.Linear(width, sizes.features * heads)), (sizes.features, heads))
+
+
+class _Rows(nn.Module):
+    """Give a module that takes (N, D) any leading shape, and its output a trailing one."""
+
+    def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self.shape = shape
+
+    def forward(self, z: Tensor) -> Tensor:
+        raw: Tensor = self.module(z.flatten(0, -2))
+        return raw.view(*z.shape[:-1], *self.shape)
+
+
+def _width(body: nn.Module, probe: Tensor, name: str) -> int:
+    try:
+        with torch.no_grad():
+            features = body(probe)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise PartError(f"your {name} cannot take an input of shape {tuple(probe.shape)}: {reason}") from error
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+        raise PartError(f"your {name} must return one tensor with a row for each input row")
+    return int(features.shape[1])
+
+
+def _check_widths(name: str, widths: tuple[int, ...]) -> None:
+    if not all(isinstance(w, int) and w > 0 for w in widths):
+        raise PartError(f"{name} must be positive whole numbers, got {widths!r}")
+
+
+def _check_activation(name: str) -> None:
+    if name not in _ACTIVATIONS:
+        raise PartError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {name!r}")

@@ -1,0 +1,119 @@
+"""Parts: the pieces that a generative autoencoder is composed of.
+
+A part is a frozen dataclass. Its fields are its configuration, so it can be compared, cloned and written as JSON;
+what it learns lives apart, in a `Learned` module that `Part.build` makes and that the part's methods take as ``own``.
+A new part is therefore one class: fields, `Part.init`, and the method that its kind asks for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from torch import Tensor, nn
+
+from latentmap.exceptions import ModelError, PartError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes that the parts of one model share.
+
+    >>> Sizes(event=(8, 8), latent=2).features
+    64
+    """
+
+    event: tuple[int, ...]
+    """Shape of one row of data: ``(P,)``, ``(height, width)`` or ``(height, width, channels)``."""
+    latent: int
+    """D, the number of latent components."""
+
+    @property
+    def features(self) -> int:
+        """P, the number of features of one row."""
+        return math.prod(self.event)
+
+
+class Learned(nn.Module):
+    """What one part has learned: parameters, buffers and submodules under the names that the part gave them."""
+
+    def __init__(self, **state: Tensor | nn.Module) -> None:
+        super().__init__()
+        for name, value in state.items():
+            if isinstance(value, nn.Module):
+                self.add_module(name, value)
+            elif isinstance(value, nn.Parameter):
+                self.register_parameter(name, value)
+            else:
+                self.register_buffer(name, value)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """Base of every part."""
+
+    _kinds: ClassVar[dict[str, type[Part]]] = {}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        Part._kinds[f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}"] = cls
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Make the initial parameters, buffers and submodules, by name."""
+        return {}
+
+    def check(self, sizes: Sizes) -> None:
+        """Refuse sizes that this part cannot carry, with a `PartError`."""
+
+    def build(self, sizes: Sizes) -> Learned:
+        """Make the module that holds what this part learns, for data and codes of these sizes."""
+        self.check(sizes)
+        return Learned(**self.init(sizes))
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe the part as plain JSON: its kind and its fields.
+
+        >>> from latentmap.model.likelihoods import Gaussian
+        >>> Gaussian().to_json()
+        {'part': 'likelihoods.Gaussian', 'scale': 'shared'}
+        """
+        fields = {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {"part": f"{type(self).__module__.rpartition('.')[2]}.{type(self).__name__}", **fields}
+
+    @classmethod
+    def from_json(cls, description: dict[str, Any]) -> Self:
+        """Make the part again from what `to_json` gave; raises `ModelError` for an unknown kind."""
+        fields = {name: _decode(value) for name, value in description.items() if name != "part"}
+        kind = Part._kinds.get(str(description.get("part")))
+        if kind is None or not issubclass(kind, cls):
+            raise ModelError(f"expected one of {sorted(Part._kinds)} as a part, got {description.get('part')!r}")
+        return kind(**fields)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.to_json()
+    return [_encode(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict) and "part" in value:
+        return Part.from_json(value)
+    return tuple(_decode(v) for v in value) if isinstance(value, list) else value
+
+
+def positive(name: str, value: float, *, zero: bool = False) -> None:
+    """Refuse a setting that is not a finite positive number (or zero, where allowed).
+
+    >>> positive("beta", -1.0, zero=True)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: beta must be a finite number >= 0, got -1.0
+    """
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise PartError(f"{name} must be a finite number {'>=' if zero else '>'} 0, got {value!r}")

@@ -1,0 +1,87 @@
+"""Posteriors q(z|x): how an encoder's output becomes a distribution over codes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution
+
+from latentmap.model.distributions import Delta, normal
+from latentmap.model.part import Learned, Part
+
+LogJoint = Callable[[Tensor], Tensor]
+"""z (K, B, D) -> log p(x, z) (K, B): what a posterior that moves its draws towards the true one may ask."""
+
+Draw = tuple[Tensor, Distribution, dict[str, Tensor]]
+"""z (K, B, D), the q that it was drawn from, and further costs of a row by name."""
+
+LOG_SCALE_BOUND = 7.0
+
+
+@dataclass(frozen=True)
+class Posterior(Part, ABC):
+    """Base of posteriors: `heads` says how many numbers the encoder gives, `distribution` what they mean."""
+
+    def heads(self, latent: int) -> int:
+        """Numbers a row that the encoder has to give, for this many latent components."""
+        return latent
+
+    @abstractmethod
+    def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Distribution:
+        """q(z|x) over (B, D), from the encoder's output; its mean is the code that `transform` gives."""
+
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, log_joint: LogJoint) -> Draw:
+        """Draw k codes a row, differentiably (reparameterised)."""
+        q = self.distribution(own, raw)
+        return q.rsample(torch.Size((k,))), q, {}
+
+
+@dataclass(frozen=True)
+class Deterministic(Posterior):
+    """One point a row, z = e(x): the plain autoencoder. It has no density.
+
+    >>> Deterministic().heads(2)
+    2
+    """
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Delta:
+        """All mass on the encoder's output."""
+        return Delta(raw)
+
+
+@dataclass(frozen=True)
+class Gaussian(Posterior):
+    r"""Diagonal Gaussian with two heads, mu(x) and sigma(x) (Kingma and Welling 2014; Rezende et al. 2014).
+
+    .. math:: q(z|x) = \mathcal{N}(z;\ \mu(x), \mathrm{diag}\,\sigma^2(x)), \qquad
+              \log \sigma = b \tanh(s / b)
+
+    The log-scale is bounded softly (b = 7), so that no input overflows the exponential.
+
+    >>> q = Gaussian().distribution(Learned(), torch.tensor([[0.5, 0.0]]))
+    >>> q.mean, q.stddev
+    (tensor([[0.5000]]), tensor([[1.]]))
+    """
+
+    def heads(self, latent: int) -> int:
+        """Two numbers for each component: mu and s."""
+        return 2 * latent
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Distribution:
+        """N(mu, sigma^2) from the two halves of the encoder's output."""
+        loc, s = raw.chunk(2, -1)  # (B, D) each
+        return normal(loc, soft_bound(s, LOG_SCALE_BOUND).exp())
+
+
+def soft_bound(x: Tensor, bound: float) -> Tensor:
+    """Squash to (-bound, bound), as good as the identity near zero: bound * tanh(x / bound).
+
+    >>> soft_bound(torch.tensor([0.1, 1e9]), 7.0)
+    tensor([0.1000, 7.0000])
+    """
+    return bound * torch.tanh(x / bound)

@@ -1,0 +1,81 @@
+"""Priors p(z): where codes are expected to lie."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal
+
+from latentmap.model.distributions import normal
+from latentmap.model.part import Learned, Part, Sizes
+
+Encode = Callable[[Tensor], Distribution]
+"""x (B, P) -> q(z|x): lent to priors that are made of posteriors; never stored by them."""
+
+
+@dataclass(frozen=True)
+class Prior(Part, ABC):
+    """Base of priors."""
+
+    @abstractmethod
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """p(z), over (D,)."""
+
+    def fit(self, own: Learned, codes: Float[Tensor, "N D"]) -> None:
+        """Fit to the codes of the training rows, after training; only priors that are fitted ex post do anything."""
+
+
+@dataclass(frozen=True)
+class Normal(Prior):
+    r"""Standard normal, :math:`p(z) = \mathcal{N}(0, I)`.
+
+    >>> own = Normal().build(Sizes(event=(4,), latent=2))
+    >>> Normal().distribution(own, lambda x: None).log_prob(torch.zeros(2))
+    tensor(-1.8379)
+    """
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Constants, as buffers: they follow the model to its device."""
+        return {"loc": torch.zeros(sizes.latent), "scale": torch.ones(sizes.latent)}
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """N(0, I)."""
+        return normal(own.loc, own.scale)
+
+
+@dataclass(frozen=True)
+class FittedNormal(Prior):
+    r"""Gaussian with full covariance, fitted to the codes after training (ex-post density, Ghosh et al. 2020).
+
+    .. math:: p(z) = \mathcal{N}(m, S), \quad m, S \text{ the mean and covariance of the codes of the training rows}
+
+    It lets an autoencoder, which has no prior, be sampled.
+
+    >>> own = FittedNormal().build(Sizes(event=(4,), latent=2))
+    >>> FittedNormal().fit(own, torch.tensor([[0.0, 1.0], [2.0, 1.0], [1.0, 4.0]]))
+    >>> FittedNormal().distribution(own, lambda x: None).mean
+    tensor([1., 2.])
+    """
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Mean and Cholesky factor of the covariance, as buffers."""
+        return {"loc": torch.zeros(sizes.latent), "cholesky": torch.eye(sizes.latent)}
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """N(m, S)."""
+        return MultivariateNormal(own.loc, scale_tril=own.cholesky, validate_args=False)
+
+    def fit(self, own: Learned, codes: Float[Tensor, "N D"]) -> None:
+        """Take the mean and covariance of the codes; a floor keeps the covariance of few or equal codes positive."""
+        z = codes.double()
+        centred = z - z.mean(0)
+        covariance = centred.T @ centred / max(len(z) - 1, 1)  # (D, D)
+        floor = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)
+        own.loc.copy_(z.mean(0))
+        own.cholesky.copy_(torch.linalg.cholesky(covariance + floor * torch.eye(z.shape[1], device=z.device)))

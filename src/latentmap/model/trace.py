@@ -1,0 +1,132 @@
+"""The waist: every model gives a `Trace`, and nothing downstream knows which parts made it.
+
+Shapes: K samples, B rows, D latent components, P features. Densities are in nats, one number a row, unreduced.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, kl_divergence
+
+from latentmap.exceptions import PartError
+from latentmap.model.distributions import Delta
+
+
+@dataclass(frozen=True)
+class Level:
+    """One layer of latent variables: a draw from q(z|x), with q and the prior p that it is measured against."""
+
+    z: Float[Tensor, "K B D"]
+    q: Distribution
+    p: Distribution
+
+    @cached_property
+    def log_q(self) -> Float[Tensor, "K B"]:
+        """log q(z|x)."""
+        return self.q.log_prob(self.z)
+
+    @cached_property
+    def log_p(self) -> Float[Tensor, "K B"]:
+        """log p(z)."""
+        return self.p.log_prob(self.z)
+
+    @cached_property
+    def rate(self) -> Float[Tensor, " B"]:
+        """KL(q(z|x) || p(z)): closed form where torch has one, else the mean of log q - log p over the K samples."""
+        try:
+            return kl_divergence(self.q, self.p)
+        except NotImplementedError:  # torch's word for "no closed form for this pair"
+            return (self.log_q - self.log_p).mean(0)
+
+    @property
+    def rate_per_component(self) -> Float[Tensor, "B D"]:
+        """KL(q(z_d|x) || p(z_d)), for q and p that factorise over components; raises `PartError` for others."""
+        if not (isinstance(self.q, Independent) and isinstance(self.p, Independent)):
+            raise PartError(
+                "a rate per component needs parts that factorise (posteriors.Gaussian, priors.Normal), "
+                f"got {type(self.q).__name__} and {type(self.p).__name__}"
+            )
+        return kl_divergence(self.q.base_dist, self.p.base_dist)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a model says of a batch: the draws, level by level, and the likelihood of the data given them."""
+
+    x: Float[Tensor, "B P"]
+    levels: tuple[Level, ...]
+    px: Distribution
+    """p(x|z), over (K, B, P)."""
+    aux: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
+    """Further costs of a row that a part brings along, such as a commitment cost."""
+
+    @property
+    def has_density(self) -> bool:
+        """Whether q(z|x) has a density on every level, so that there is a rate and a bound."""
+        return not any(isinstance(level.q, Delta) for level in self.levels)
+
+    @cached_property
+    def log_px(self) -> Float[Tensor, "K B"]:
+        """log p(x|z)."""
+        return self.px.log_prob(self.x)
+
+    @cached_property
+    def log_w(self) -> Float[Tensor, "K B"]:
+        """log p(x, z) - log q(z|x), the log importance weight: its mean over draws is the ELBO."""
+        return self.log_px + torch.stack([level.log_p - level.log_q for level in self.levels]).sum(0)
+
+    @cached_property
+    def rate(self) -> Float[Tensor, " B"]:
+        """Nats that the code of a row costs: the sum over levels of KL(q(z|x) || p(z))."""
+        return torch.stack([level.rate for level in self.levels]).sum(0)
+
+    @cached_property
+    def distortion(self) -> Float[Tensor, " B"]:
+        """Nats that a row costs given its code: -E_q log p(x|z). The ELBO is -(distortion + rate)."""
+        return -self.log_px.mean(0)
+
+    def bound(self, groups: int = 1) -> Float[Tensor, " B"]:
+        r"""Lower bound on log p(x): the importance-weighted bound of Burda et al. (2016), in log space.
+
+        .. math:: \mathcal{L}_k = \mathbb{E} \log \frac1k \sum_{i=1}^k \frac{p(x, z_i)}{q(z_i|x)}
+
+        With M ``groups`` the K draws give the mean of M bounds of K/M draws each. K = M is the ELBO.
+        """
+        w: Tensor = self.log_w.unflatten(0, (groups, -1))  # (M, K/M, B)
+        return (w.logsumexp(1) - math.log(w.shape[1])).mean(0)
+
+
+class Model(Protocol):
+    """What objectives, training and evaluation may know of a model."""
+
+    def trace(self, x: Float[Tensor, "B P"], k: int = 1) -> Trace:
+        """Encode rows, draw k codes for each, decode them."""
+        ...
+
+    def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
+        """q(z|x), over (B, D)."""
+        ...
+
+    def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
+        """p(x|z), over (*S, P)."""
+        ...
+
+    def prior(self) -> Distribution:
+        """p(z), over (D,)."""
+        ...
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters of q(z|x)."""
+        ...
+
+    def generative_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters of p(z) and p(x|z)."""
+        ...

@@ -1,0 +1,215 @@
+"""How rows of any data are drawn: images as one mosaic, named features as profiles, long vectors as strips of heat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+
+from latentmap.exceptions import DataError
+from latentmap.plot.style import FAINT, INK, MUTED, PATH, plain
+
+MOST_NAMED = 40
+TILE = 96  # pixels that one image is given at most
+Kind = Literal["picture", "profile", "strip"]
+
+
+@dataclass(frozen=True, eq=False)
+class RowStyle:
+    """How one row of the data is drawn, the same way in every figure of a model.
+
+    Attributes
+    ----------
+    kind
+        ``picture`` for images, ``profile`` for up to 40 features, ``strip`` beyond.
+    shape
+        The shape of one row as drawn: (h, w), (h, w, c) or (features,).
+    low, high
+        The range of values: one number for images, one a feature otherwise.
+    paper
+        Whether grey images are mostly empty and so drawn as ink on paper.
+    names
+        Feature names; empty for images.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    low: np.ndarray
+    high: np.ndarray
+    paper: bool
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        X: Any = None,
+        image_shape: tuple[int, ...] | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> RowStyle:
+        """Choose by the shape of a row; ranges come from ``X``, without it from samples of the model.
+
+        Raises
+        ------
+        DataError
+            If ``image_shape`` or ``feature_names`` do not fit the rows.
+        """
+        event = tuple(estimator.event_shape_)
+        shape = tuple(image_shape or event)
+        if np.prod(shape) != np.prod(event):
+            raise DataError(f"image_shape {shape} has {np.prod(shape)} values, but a row of this model has {event}")
+        seen = estimator.sample(256, random_state=0) if X is None else take(X, spread(X.shape[0], 2000))
+        values = dense(seen).reshape(-1, *shape)
+        if len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3, 4)):
+            shape = shape[:2] if shape[-1] == 1 and len(shape) == 3 else shape
+            low, high = _image_range(values)
+            empty = float(np.mean(values < low + 0.1 * (high - low))) if len(shape) == 2 else 0.0
+            return cls("picture", shape, np.asarray(low), np.asarray(high), empty > 0.4, ())
+        n = int(np.prod(shape))
+        names = _names(estimator, n, feature_names)
+        low, high = np.nanpercentile(values.reshape(-1, n), [1, 99], axis=0)
+        high = np.where(high > low, high, low + 1)
+        return cls("profile" if n <= MOST_NAMED else "strip", (n,), low, high, False, names)
+
+    def size(self, n_groups: int, n_rows: int, width: float = 7.4) -> tuple[float, float]:
+        """Return a good figure size in inches for ``draw``."""
+        if self.kind == "picture":
+            tile = min((width - 0.8) / n_rows, 1.1)
+            return tile * n_rows + 0.8, tile * n_groups * self.shape[0] / self.shape[1] + 0.5
+        if self.kind == "profile":
+            return width, min(0.85 * n_groups + 1.2, 11.0)
+        return width, min(0.16 * n_groups * n_rows + 0.12 * n_groups + 1.0, 11.0)
+
+    def draw(
+        self,
+        ax: Axes,
+        groups: np.ndarray,
+        group_labels: Sequence[str] = (),
+        row_labels: Sequence[str] = (),
+        colours: Sequence[Any] | None = None,
+    ) -> None:
+        """Draw rows, shape (groups, rows, *event): one line of pictures, band of profiles or block of strips a group."""
+        groups = np.asarray(groups, dtype=float).reshape(*groups.shape[:2], *self.shape)
+        draw = {"picture": self._pictures, "profile": self._profiles, "strip": self._strips}[self.kind]
+        draw(ax, groups, group_labels, row_labels, colours)
+        ax.tick_params(length=0)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+
+    def _pictures(self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any) -> None:
+        mosaic, (height, width) = self.mosaic(groups)
+        self.show(ax, mosaic)
+        ax.set_yticks(np.arange(len(group_labels)) * height + height / 2, [plain(label) for label in group_labels])
+        ax.set_xticks(np.arange(len(row_labels)) * width + width / 2, [plain(label) for label in row_labels])
+        ax.xaxis.tick_top()
+
+    def mosaic(self, groups: np.ndarray, gap: int = 3) -> tuple[np.ndarray, tuple[int, int]]:
+        """Lay images (rows, columns, h, w[, c]) out as one, values 0 to 1, NaN between; also the size of a tile."""
+        scaled = np.clip((groups - self.low) / max(float(self.high - self.low), 1e-12), 0, 1)
+        scaled = _resized(scaled.astype(np.float32))
+        pad = [(0, 0), (0, 0), (0, gap), (0, gap), *[(0, 0)] * (scaled.ndim - 4)]
+        tiles = np.pad(scaled, pad, constant_values=np.nan)
+        n_down, n_across, height, width = tiles.shape[:4]
+        mosaic = np.moveaxis(tiles, 2, 1).reshape(n_down * height, n_across * width, *tiles.shape[4:])
+        return mosaic[: -gap or None, : -gap or None], (height, width)
+
+    def show(self, ax: Axes, mosaic: np.ndarray) -> None:
+        """Show a mosaic on axes, grey or in colour, blank where it is NaN."""
+        if mosaic.ndim == 3:
+            opaque = ~np.isnan(mosaic[..., 0])
+            mosaic = np.nan_to_num(mosaic, nan=1.0)
+            alpha = mosaic[..., 3] if mosaic.shape[-1] == 4 else 1.0
+            ax.imshow(np.dstack([mosaic[..., :3], opaque * alpha]), interpolation="antialiased")
+        else:
+            ax.imshow(mosaic, cmap="gray_r" if self.paper else "gray", vmin=0, vmax=1, interpolation="antialiased")
+
+    def _profiles(
+        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], colours: Any
+    ) -> None:
+        n_groups, n_rows, n = groups.shape
+        scaled = (groups - self.low) / (self.high - self.low)
+        height = np.clip(scaled, -0.15, 1.15) * 0.8 + 0.1  # each group has a band of height one, the first on top
+        level = height + (n_groups - 1 - np.arange(n_groups))[:, None, None]
+        colours = PATH(np.linspace(0, 1, n_rows)) if colours is None else colours
+        ax.vlines(np.arange(n), -0.02, n_groups, color=FAINT, linewidth=0.6, zorder=0)
+        if n_groups > 1:
+            ax.hlines(np.arange(1, n_groups), -0.4, n - 0.6, color=FAINT, linewidth=0.6, zorder=0)
+        many = n_rows > 15
+        for row in range(n_rows):
+            lines = np.stack([np.broadcast_to(np.arange(n), level[:, row].shape), level[:, row]], axis=-1)
+            ax.add_collection(LineCollection(list(lines), colors=[colours[row]], linewidths=0.7 if many else 1.5,
+                                             alpha=0.5 if many else 0.95, label=plain(row_labels[row]) if row_labels else None))  # fmt: skip
+            if n <= 20 and not many:
+                ax.scatter(lines[..., 0].ravel(), lines[..., 1].ravel(), s=9, color=[colours[row]], linewidths=0, zorder=3)
+        ax.set_xlim(-0.5, n - 0.5)
+        ax.set_ylim(-0.05, n_groups + 0.05)
+        ax.set_yticks(np.arange(n_groups)[::-1][: len(group_labels)] + 0.5, [plain(label) for label in group_labels])
+        self._name_features(ax)
+        if row_labels:
+            ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(row_labels), labelcolor=MUTED, borderaxespad=0.1)
+
+    def _name_features(self, ax: Axes) -> None:
+        longest = max(len(name) for name in self.names)
+        upright = longest * len(self.names) > 95
+        ax.set_xticks(np.arange(len(self.names)), [plain(name, 24) for name in self.names])
+        for label in ax.get_xticklabels():
+            label.set(rotation=40 if upright else 0, ha="right" if upright else "center", rotation_mode="anchor", color=INK)
+
+    def _strips(self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any) -> None:
+        scaled = np.clip((groups - self.low) / (self.high - self.low), 0, 1)
+        n_groups, n_rows, n = scaled.shape
+        padded = np.full((n_groups, n_rows + 1, n), np.nan)
+        padded[:, :-1] = scaled
+        ax.imshow(padded.reshape(-1, n)[:-1], cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        ax.set_yticks(np.arange(len(group_labels)) * (n_rows + 1) + (n_rows - 1) / 2, [plain(label) for label in group_labels])
+        ticks = np.unique(np.linspace(0, n - 1, 5).round().astype(int))
+        ax.set_xticks(ticks, [plain(self.names[i], 16) for i in ticks])
+
+
+def take(X: Any, indices: np.ndarray) -> Any:
+    """Return rows of an array, tensor, sparse matrix or data frame, as what it is."""
+    return X.iloc[indices] if hasattr(X, "iloc") else X[indices]
+
+
+def dense(rows: Any) -> np.ndarray:
+    """Return rows of any kind as an array of floats."""
+    return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows, dtype=float)
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """Return up to ``most`` row numbers, evenly spaced over ``n`` rows."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
+
+
+def _names(estimator: Any, n: int, feature_names: Sequence[str] | None) -> tuple[str, ...]:
+    names = feature_names if feature_names is not None else getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        return tuple(f"x{i}" for i in range(n))
+    if len(names) != n:
+        raise DataError(f"feature_names has {len(names)} names, but a row has {n} features")
+    return tuple(str(name) for name in names)
+
+
+def _image_range(values: np.ndarray) -> tuple[float, float]:
+    """Return the values of black and white: 0 and 1 if the data lies about there, otherwise nearly its range."""
+    low, high = (float(v) for v in np.nanpercentile(values, [0.5, 99.5]))
+    if -0.3 <= low and high <= 1.3 and high - low > 0.2:
+        return 0.0, 1.0
+    return (0.0 if 0 <= low < 0.2 * high else low), max(high, low + 1e-12)
+
+
+def _resized(images: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of small images, average those of large ones, so that tiles are drawn crisply."""
+    height, width = images.shape[2:4]
+    if max(height, width) > 2 * TILE:
+        factor = max(height, width) // TILE
+        cut = images[:, :, : height // factor * factor or height, : width // factor * factor or width]
+        down, across = min(factor, height), min(factor, width)
+        blocks = cut.reshape(*images.shape[:2], cut.shape[2] // down, down, cut.shape[3] // across, across, *images.shape[4:])
+        return np.asarray(blocks.mean((3, 5)))
+    factor = max(1, TILE // 2 // max(height, width))
+    return np.asarray(images.repeat(factor, axis=2).repeat(factor, axis=3))

@@ -1,0 +1,246 @@
+"""The training loop, the same for every model, objective and number of players."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from latentmap.data.sampling import epoch_order
+from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWarning
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.scaling import Affine
+from latentmap.model.trace import Trace
+from latentmap.objectives.base import Objective
+from latentmap.training.device import autocast, seeded
+from latentmap.training.guard import GradientGuard
+from latentmap.training.schedule import Clock, learning_rate_factor
+
+Row = dict[str, float | None]
+"""One line of a history: epoch, step, seconds, loss, distortion, rate, val_loss, val_distortion, val_rate, ..."""
+
+Callback = Callable[[Row], object]
+
+EVALUATION_ROWS = 4096
+EVALUATION_STEPS = 20
+"""Steps between two evaluations, at the least."""
+RESTORES = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train: every choice made, nothing left to find out."""
+
+    max_epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    patience: int | None = None
+    """Evaluations without improvement after which to stop; None trains to the end of the schedule."""
+    time_budget: float | None = None
+    dtype: torch.dtype = torch.float32
+    compile: bool = False
+    constant_rate: bool = False
+    """Keep the learning rate: for data that arrive in pieces, whose end nobody knows."""
+    callbacks: tuple[Callback, ...] = field(default=())
+
+
+class Trainer:
+    """Fits a model's parameters; everything that a fit depends on is in `state_dict`.
+
+    ``data`` and ``held_out`` are rows (N, P) in data units on the device, as they are stored (uint8 stays uint8); each
+    batch is brought to the model's units by ``scaling``.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeAutoencoder,
+        objective: Objective,
+        scaling: Affine,
+        data: Tensor,
+        held_out: Tensor | None,
+        settings: Settings,
+    ) -> None:
+        self.model = model
+        self.objective = objective
+        self.objective_state = objective.build(model.sizes).to(data.device)
+        self.scaling = scaling
+        self.data = data
+        self.held_out = held_out if held_out is not None and len(held_out) else None
+        self.settings = settings
+        self.players = objective.players(self.objective_state, model)
+        self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
+        self.guard = GradientGuard(data.device)
+        self.batch = min(settings.batch_size, len(data))
+        self.steps_per_epoch = len(data) // self.batch
+        self.losses = torch.compile(self._losses, dynamic=False) if settings.compile else self._losses
+        self.history: list[Row] = []
+        self.epoch = 0
+        self.step = 0
+        self.rate_scale = 1.0
+        self.best: tuple[float, dict[str, Tensor]] = (float("inf"), self._snapshot())
+        self.evaluations_since_best = 0
+        self.restores = 0
+        self.interrupted = False
+
+    def run(self) -> list[Row]:
+        """Train to the end of the schedule or of patience, then restore the best weights; returns the history."""
+        clock = Clock(max(1, self.settings.max_epochs * self.steps_per_epoch), self.settings.time_budget)
+        with seeded(self.settings.seed, self.data.device):
+            try:
+                while not self._finished(clock):
+                    self._run_epoch(clock)
+            except KeyboardInterrupt:
+                self.interrupted = True
+                message = f"the fit was interrupted after {self.step} steps; the best weights so far are kept"
+                warnings.warn(message, InterruptedWarning, stacklevel=2)
+        if self.best[0] < float("inf"):
+            self._restore()
+        self.model.eval()
+        return self.history
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the fit depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "objective": self.objective_state.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "guard": {"usual": self.guard.usual, "skipped": self.guard.skipped},
+            "best": self.best,
+            "counters": {
+                name: getattr(self, name)
+                for name in ("epoch", "step", "rate_scale", "evaluations_since_best", "restores")
+            },
+            "history": self.history,
+            "generator": torch.get_rng_state(),
+        }
+
+    @property
+    def skipped(self) -> int:
+        """Steps that were skipped because their gradient was not finite."""
+        return int(self.guard.skipped.item())
+
+    def _run_epoch(self, clock: Clock) -> None:
+        order = torch.from_numpy(epoch_order(len(self.data), self.settings.seed, self.epoch)).to(self.data.device)
+        sums = torch.zeros(3, device=self.data.device)
+        skipped, since = self.guard.skipped, 0
+        self.model.train()
+        for i in range(self.steps_per_epoch):
+            progress = clock.progress(self.step)
+            if progress >= 1.0:
+                break
+            sums += self._take_step(self.data[order[i * self.batch : (i + 1) * self.batch]], progress)
+            self.step += 1
+            since += 1
+        self.epoch += 1
+        if since and (self.step // EVALUATION_STEPS > (self.step - since) // EVALUATION_STEPS or self._finished(clock)):
+            self._evaluate(clock, (sums / since).tolist(), float(self.guard.skipped - skipped) / since)
+
+    def _take_step(self, rows: Tensor, progress: float) -> Tensor:
+        """Move every player once; the only place where parameters change. Returns loss, distortion and rate."""
+        rate = self.settings.learning_rate * self.rate_scale
+        rate *= 1.0 if self.settings.constant_rate else learning_rate_factor(progress)
+        losses, metrics = self._forward(rows, torch.tensor(progress, device=rows.device))
+        last = len(self.players) - 1
+        gradients = {
+            name: torch.autograd.grad(losses[name], parameters, retain_graph=i < last, allow_unused=True)
+            for i, (name, parameters) in enumerate(self.players.items())
+        }
+        for name, parameters in self.players.items():
+            optimizer = self.optimizers[name]
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            for parameter, gradient in zip(parameters, gradients[name], strict=True):
+                parameter.grad = gradient
+            self.guard.apply(optimizer, [g for g in gradients[name] if g is not None])
+            optimizer.step()
+        return metrics
+
+    def _forward(self, rows: Tensor, progress: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        try:
+            return self.losses(rows, progress)
+        except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler, for instance
+            reason = str(error).splitlines()[0]
+            warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
+            self.losses = self._losses
+            return self._losses(rows, progress)
+
+    def _losses(self, rows: Tensor, progress: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+        with autocast(rows.device, self.settings.dtype):
+            trace = self.model.trace(self.scaling(rows), self.objective.samples)
+            losses = self.objective.losses(self.objective_state, self.model, trace, progress)
+        return losses, summary(losses, trace).detach()
+
+    def _evaluate(self, clock: Clock, training: Sequence[float], skipped: float) -> None:
+        """Measure on held-out rows, keep the best weights, tell the callbacks."""
+        held_out = self._held_out_losses()
+        names = ("loss", "distortion", "rate")
+        row: Row = {"epoch": self.epoch, "step": self.step, "seconds": clock.seconds}
+        row |= dict(zip(names, training, strict=True))
+        row |= {f"val_{name}": value for name, value in zip(names, held_out or (None, None, None), strict=True)}
+        row["rows_per_second"] = self.step * self.batch / clock.seconds
+        row["progress"] = clock.progress(self.step)
+        self.history.append(row)
+        criterion = training[0] if held_out is None else held_out[0]
+        if not criterion < float("inf") or skipped > 0.5:
+            self._recover()
+        elif criterion < self.best[0] or held_out is None:
+            self.best = (criterion, self._snapshot())
+            self.evaluations_since_best = 0
+        else:
+            self.evaluations_since_best += 1
+        for callback in self.settings.callbacks:
+            callback(row)
+
+    @torch.no_grad()
+    def _held_out_losses(self) -> list[float] | None:
+        """Loss, distortion and rate of the held-out rows at the end of the schedule, always with the same noise."""
+        if self.held_out is None:
+            return None
+        self.model.eval()
+        total = torch.zeros(3, device=self.data.device)
+        with seeded(self.settings.seed, self.data.device):
+            for rows in self.held_out.split(EVALUATION_ROWS):
+                total += self._losses(rows, torch.ones((), device=rows.device))[1] * len(rows)
+        values: list[float] = (total / len(self.held_out)).tolist()
+        return values
+
+    def _finished(self, clock: Clock) -> bool:
+        patience = self.settings.patience
+        exhausted = patience is not None and self.held_out is not None and self.evaluations_since_best >= patience
+        done = self.epoch >= self.settings.max_epochs or clock.progress(self.step) >= 1.0
+        return done or exhausted or self.restores > RESTORES
+
+    def _recover(self) -> None:
+        """Go back to the last good weights with half the learning rate."""
+        self._restore()
+        self.rate_scale *= 0.5
+        self.restores += 1
+        self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
+        self.guard.usual = torch.zeros_like(self.guard.usual)
+        message = (
+            f"training was not finite around step {self.step}: the last good weights were restored and the learning "
+            f"rate halved; lower learning_rate (now {self.settings.learning_rate:g}) or check the scaling of the data"
+        )
+        warnings.warn(message, NumericsWarning, stacklevel=2)
+
+    def _snapshot(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def _restore(self) -> None:
+        self.model.load_state_dict(self.best[1])
+
+    def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
+        return AdamW(parameters, self.settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+
+
+def summary(losses: Mapping[str, Tensor], trace: Trace) -> Tensor:
+    """Loss of the first player, distortion and rate, means over the batch; a model without density has rate 0."""
+    distortion = trace.distortion.mean()
+    rate = trace.rate.mean() if trace.has_density else torch.zeros_like(distortion)
+    return torch.stack([next(iter(losses.values())).float(), distortion, rate])
