@@ -1,0 +1,76 @@
+"""What every measure does first: rows as finite vectors, few enough of them, drawn with a seed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from latentmap.exceptions import DataError
+
+
+def as_vectors(X: Any, name: str = "X") -> Float[np.ndarray, "n d"]:
+    """Rows of any shape as vectors of double precision.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, or a value is not a finite number.
+
+    Examples
+    --------
+    >>> as_vectors(np.ones((5, 8, 8))).shape
+    (5, 64)
+    """
+    array = np.asarray(X, dtype=np.float64)
+    if array.ndim == 0 or len(array) == 0:
+        raise DataError(f"{name} needs at least one row, got an array of shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise DataError(f"{name} holds NaN or infinity: measures need finite numbers, fill or drop those rows")
+    return array.reshape(len(array), -1)
+
+
+def sample_rows(n: int, max_rows: int, random_state: int = 0) -> Int[np.ndarray, " m"]:
+    """Indices of at most `max_rows` of `n` rows, without replacement and in ascending order.
+
+    Examples
+    --------
+    >>> sample_rows(4, 10)
+    array([0, 1, 2, 3])
+    >>> len(sample_rows(100, 10))
+    10
+    """
+    if n <= max_rows:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(random_state).choice(n, max_rows, replace=False))
+
+
+def paired(X: Any, Z: Any) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n k"]]:
+    """Two views of the same rows as vectors.
+
+    Raises
+    ------
+    DataError
+        If they do not have the same number of rows.
+    """
+    X, Z = as_vectors(X, "X"), as_vectors(Z, "Z")
+    if len(X) != len(Z):
+        raise DataError(f"X and Z are views of the same rows, got {len(X)} and {len(Z)} rows")
+    return X, Z
+
+
+def fingerprint(*arrays: Any) -> str:
+    """Twelve hexadecimal digits that name the contents of arrays: the start of the SHA-256 of shapes, types and bytes.
+
+    Examples
+    --------
+    >>> fingerprint(np.zeros(3)) == fingerprint(np.zeros(3)), fingerprint(np.zeros(3)) == fingerprint(np.ones(3))
+    (True, False)
+    """
+    digest = hashlib.sha256()
+    for array in map(np.asarray, arrays):
+        digest.update(f"{array.shape}{array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]
