@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from latentmap.evaluation.rows import as_vectors, fingerprint
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.evaluation.rows import as_vectors
 from latentmap.exceptions import DataError
 
 
@@ -92,7 +93,7 @@ def classifier_features(
     with warnings.catch_warnings():  # the number of epochs is fixed on purpose: convergence is not asked for
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(rows[kept], labels[kept])
-    name = f"MLP-classifier-{width} penultimate, trained on {fingerprint(rows, labels)}"
+    name = f"MLP-classifier-{width} penultimate, trained on {_fingerprint(rows)}"
     weights, biases = classifier.coefs_[0], classifier.intercepts_[0]
     return FeatureSpace(
         name,
@@ -124,7 +125,7 @@ def pca_features(X: Any, *, n_components: int = 50) -> FeatureSpace:
 
     rows = as_vectors(X)
     pca = PCA(min(n_components, *rows.shape), random_state=0).fit(rows)
-    name = f"PCA-{pca.n_components_}, fitted on {fingerprint(rows)}"
+    name = f"PCA-{pca.n_components_}, fitted on {_fingerprint(rows)}"
     return FeatureSpace(name, features=lambda X: pca.transform(as_vectors(X)))
 
 
@@ -303,3 +304,7 @@ def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(matrix)
     root: np.ndarray = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     return root
+
+
+def _fingerprint(rows: np.ndarray) -> str:
+    return ArraySource(rows).fingerprint[:12]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -59,18 +58,3 @@ def paired(X: Any, Z: Any) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, 
     if len(X) != len(Z):
         raise DataError(f"X and Z are views of the same rows, got {len(X)} and {len(Z)} rows")
     return X, Z
-
-
-def fingerprint(*arrays: Any) -> str:
-    """Twelve hexadecimal digits that name the contents of arrays: the start of the SHA-256 of shapes, types and bytes.
-
-    Examples
-    --------
-    >>> fingerprint(np.zeros(3)) == fingerprint(np.zeros(3)), fingerprint(np.zeros(3)) == fingerprint(np.ones(3))
-    (True, False)
-    """
-    digest = hashlib.sha256()
-    for array in map(np.asarray, arrays):
-        digest.update(f"{array.shape}{array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:12]
