@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from latentmap.model.distributions import independent
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network, adapt_decoder, adapt_encoder
+from latentmap.model.noise import Noise, fresh
 from latentmap.model.part import Part, Sizes
 from latentmap.model.posteriors import Posterior
 from latentmap.model.priors import Prior
@@ -41,7 +42,7 @@ class Parts:
 class GenerativeAutoencoder(nn.Module):
     """One layer of latent variables: q(z|x), p(z), p(x|z).
 
-    Rows are flat and scaled, (B, P). The seed of the initial weights is torch's; see `latentmap.training.device.seeded`.
+    Rows are flat and scaled, (B, P). The initial weights are drawn from torch's generator; seed it for repeatable ones.
 
     >>> from latentmap.model import likelihoods, networks, posteriors, priors
     >>> mlp = networks.MLP((16,))
@@ -77,18 +78,18 @@ class GenerativeAutoencoder(nn.Module):
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """p(x|z), over (*S, P)."""
-        raw = self.decoder(z).float()  # (*S, P, heads)
+        raw = at_least_single(self.decoder(z))  # (*S, P, heads)
         return independent(self.parts.likelihood.distribution(self.likelihood_state, raw))
 
     def prior(self) -> Distribution:
         """p(z), over (D,)."""
         return self.parts.prior.distribution(self.prior_state, self.encode)
 
-    def trace(self, x: Float[Tensor, "B P"], k: int = 1) -> Trace:
+    def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
         """Encode rows, draw k codes for each, decode them."""
         p = self.prior()
         z, q, aux = self.parts.posterior.draw(
-            self.posterior_state, self._encoded(x), k, lambda z: p.log_prob(z) + self.decode(z).log_prob(x)
+            self.posterior_state, self._encoded(x), k, noise, lambda z: p.log_prob(z) + self.decode(z).log_prob(x)
         )
         return Trace(x, (Level(z, q, p),), self.decode(z), aux)
 
@@ -109,5 +110,9 @@ class GenerativeAutoencoder(nn.Module):
         yield from self.likelihood_state.parameters()
 
     def _encoded(self, x: Tensor) -> Tensor:
-        raw: Tensor = self.encoder(x)
-        return raw.float()  # under autocast the network computes in half precision, densities never do
+        return at_least_single(self.encoder(x))
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """Under autocast a network computes in half precision; densities never do."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from latentmap.model.distributions import Delta, normal
+from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Part
 
 LogJoint = Callable[[Tensor], Tensor]
@@ -27,6 +29,9 @@ LOG_SCALE_BOUND = 7.0
 class Posterior(Part, ABC):
     """Base of posteriors: `heads` says how many numbers the encoder gives, `distribution` what they mean."""
 
+    has_density: ClassVar[bool] = True
+    """Whether q(z|x) has a density, so that there is a rate, a bound and a score."""
+
     def heads(self, latent: int) -> int:
         """Numbers a row that the encoder has to give, for this many latent components."""
         return latent
@@ -35,10 +40,9 @@ class Posterior(Part, ABC):
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Distribution:
         """q(z|x) over (B, D), from the encoder's output; its mean is the code that `transform` gives."""
 
-    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, log_joint: LogJoint) -> Draw:
-        """Draw k codes a row, differentiably (reparameterised)."""
-        q = self.distribution(own, raw)
-        return q.rsample(torch.Size((k,))), q, {}
+    @abstractmethod
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
+        """Draw k codes a row, differentiably (reparameterised), from standard normal noise."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,16 @@ class Deterministic(Posterior):
     2
     """
 
+    has_density: ClassVar[bool] = False
+
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Delta:
         """All mass on the encoder's output."""
         return Delta(raw)
+
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
+        """Give the point itself, k times."""
+        q = self.distribution(own, raw)
+        return q.loc.expand(k, *q.loc.shape), q, {}
 
 
 @dataclass(frozen=True)
@@ -72,10 +83,15 @@ class Gaussian(Posterior):
         """Two numbers for each component: mu and s."""
         return 2 * latent
 
-    def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Distribution:
+    def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Independent[Distribution]:
         """N(mu, sigma^2) from the two halves of the encoder's output."""
         loc, s = raw.chunk(2, -1)  # (B, D) each
         return normal(loc, soft_bound(s, LOG_SCALE_BOUND).exp())
+
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
+        """z = mu(x) + sigma(x) * noise."""
+        q = self.distribution(own, raw)
+        return q.mean + q.stddev * noise((k, *q.mean.shape), q.mean), q, {}
 
 
 def soft_bound(x: Tensor, bound: float) -> Tensor:

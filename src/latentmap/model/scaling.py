@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Affine(nn.Module):
     """Shift and scale, x' = (x - shift) / scale: one number each for all features, or one for every feature.
 
-    Computed in double precision where the data are, so that large offsets lose no digits.
+    Double precision stays double, so that large offsets lose no digits; anything else becomes single.
 
     >>> Affine(0.0, 255.0)(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
     tensor([[0.0000, 0.2000, 1.0000]])
@@ -29,7 +29,7 @@ class Affine(nn.Module):
     def forward(self, x: Shaped[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Data units to model units, in single precision."""
         if x.dtype == torch.float64:
-            return ((x - self.shift) / self.scale).float()
+            return (x - self.shift) / self.scale
         return (x.float() - self.shift.float()) * self.scale.reciprocal().float()
 
     def inverse(self, x: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:

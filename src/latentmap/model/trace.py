@@ -18,6 +18,7 @@ from torch.distributions import Distribution, Independent, kl_divergence
 
 from latentmap.exceptions import PartError
 from latentmap.model.distributions import Delta
+from latentmap.model.noise import Noise, fresh
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Trace:
 class Model(Protocol):
     """What objectives, training and evaluation may know of a model."""
 
-    def trace(self, x: Float[Tensor, "B P"], k: int = 1) -> Trace:
+    def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
         """Encode rows, draw k codes for each, decode them."""
         ...
 

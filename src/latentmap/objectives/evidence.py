@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentmap.exceptions import PartError
+from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, positive
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import MODEL, Objective
+
+SAMPLES = 64
+"""Draws that `evidence_bound` holds at a time."""
+
+
+def evidence_bound(model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise) -> Float[Tensor, " B"]:
+    r"""Lower bound on log p(x) from k draws, nats a row: the ELBO for one draw, IWAE-k for more, in log space.
+
+    The ELBO takes the rate in closed form where there is one. Rows are in the model's units.
+    """
+    if k == 1:
+        trace = model.trace(x, 1, noise)
+        return -(trace.distortion + trace.rate)
+    log_w = [model.trace(x, min(SAMPLES, k - done), noise).log_w for done in range(0, k, SAMPLES)]
+    return torch.cat(log_w).logsumexp(0) - math.log(k)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
 
 def _native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # torch >= 2.11 tells
         return False
     capabilities = torch.cpu.get_capabilities()

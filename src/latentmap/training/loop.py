@@ -14,7 +14,6 @@ from torch.optim import AdamW
 from latentmap.data.sampling import epoch_order
 from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWarning
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.model.scaling import Affine
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective
 from latentmap.training.device import autocast, seeded
@@ -61,7 +60,7 @@ class Trainer:
         self,
         model: GenerativeAutoencoder,
         objective: Objective,
-        scaling: Affine,
+        scaling: nn.Module,
         data: Tensor,
         held_out: Tensor | None,
         settings: Settings,
@@ -87,6 +86,8 @@ class Trainer:
         self.evaluations_since_best = 0
         self.restores = 0
         self.interrupted = False
+        self.seconds = 0.0
+        self.callbacks = list(settings.callbacks)
 
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, then restore the best weights; returns the history."""
@@ -102,6 +103,7 @@ class Trainer:
         if self.best[0] < float("inf"):
             self._restore()
         self.model.eval()
+        self.seconds = clock.seconds
         return self.history
 
     def state_dict(self) -> dict[str, Any]:
@@ -119,6 +121,11 @@ class Trainer:
             "history": self.history,
             "generator": torch.get_rng_state(),
         }
+
+    def load_optimizers(self, states: Mapping[str, dict[str, Any]]) -> None:
+        """Go on with the running means of an earlier fit."""
+        for name, state in states.items():
+            self.optimizers[name].load_state_dict(state)
 
     @property
     def skipped(self) -> int:
@@ -194,7 +201,7 @@ class Trainer:
             self.evaluations_since_best = 0
         else:
             self.evaluations_since_best += 1
-        for callback in self.settings.callbacks:
+        for callback in self.callbacks:
             callback(row)
 
     @torch.no_grad()

@@ -1,0 +1,36 @@
+"""The autoencoder, as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from latentmap.estimators.base import GenerativeEstimator
+from latentmap.model.autoencoder import Parts
+from latentmap.model.likelihoods import Likelihood
+from latentmap.model.networks import Network
+from latentmap.model.posteriors import Deterministic
+from latentmap.model.priors import FittedNormal
+from latentmap.objectives.evidence import ELBO
+
+
+class Autoencoder(GenerativeEstimator):
+    r"""Autoencoder: an encoder z = e(x) and a decoder d(z), trained end to end so that d(e(x)) is close to x.
+
+    It minimises the distortion alone, :math:`-\log p(x\,|\,z = e(x))`: the squared error, for a Gaussian likelihood.
+    Codes may lie anywhere, with holes between them, and rows have no likelihood; `VAE` has the same methods without
+    these limits. Parameters are those of `VAE`, without variational_family, prior and objective.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X = load_digits().data
+    >>> autoencoder = Autoencoder(2, max_epochs=5, random_state=0).fit(X)
+    >>> autoencoder.reconstruct(X).shape
+    (1797, 64)
+    """
+
+    def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
+        return Parts(encoder, decoder, Deterministic(), FittedNormal(), likelihood)
+
+    def _objective(self) -> ELBO:
+        return ELBO(beta=0.0)

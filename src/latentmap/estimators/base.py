@@ -1,0 +1,274 @@
+"""What `VAE` and `Autoencoder` share: fitting, and everything that a fitted model can do."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from torch import Tensor, nn
+
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.sampling import split_rows
+from latentmap.data.scaling import ScalingKind, choose_scaling
+from latentmap.data.schema import content_hash
+from latentmap.data.sources import require_finite
+from latentmap.estimators import choices, diagnosis
+from latentmap.estimators.fitted import FittedModel, as_tensor
+from latentmap.estimators.validation import FloatArray, check_count, check_positive, read_rows, read_seed
+from latentmap.exceptions import PartError
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.likelihoods import Likelihood
+from latentmap.model.networks import Network
+from latentmap.model.part import Sizes
+from latentmap.model.scaling import Affine
+from latentmap.objectives.base import Objective
+from latentmap.training.device import Precision, resolve_device, resolve_precision, seeded
+from latentmap.training.loop import Callback, Settings, Trainer
+from latentmap.training.progress import ProgressBar
+
+STATISTICS_ROWS = 20_000
+"""Rows over which the codes of a fit are summarised, at the most."""
+
+
+class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of the estimators. Subclasses say which parts make the model and what it is trained for."""
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        encoder: Network | nn.Module | None = None,
+        decoder: Network | nn.Module | None = None,
+        likelihood: Likelihood | None = None,
+        scaling: ScalingKind | Literal["auto"] = "auto",
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        time_budget: float | None = None,
+        device: str = "auto",
+        precision: Precision = "auto",
+        compile: bool | str = "auto",
+        warm_start: bool = False,
+        random_state: Any = None,
+        callbacks: Sequence[Callback] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.scaling = scaling
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.time_budget = time_budget
+        self.device = device
+        self.precision = precision
+        self.compile = compile
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    @abstractmethod
+    def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
+        """Compose the model's parts from the network and likelihood that were given or chosen."""
+
+    @abstractmethod
+    def _objective(self) -> Objective:
+        """Say what the model is trained for."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the model from rows of data.
+
+        Parameters
+        ----------
+        X
+            Array, tensor or data frame (n, P), or images (n, height, width[, channels]); finite numbers.
+        y
+            Ignored; there for scikit-learn's pipelines.
+        """
+        rows, event = read_rows(self, X, reset=True)
+        going_on = self.warm_start and hasattr(self, "model_")
+        if not going_on or event != self.event_shape_:
+            self._build(rows, event)
+        self._train(rows)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Go over these rows once, from the present weights and at a constant learning rate.
+
+        The first call decides on scaling, likelihood and network from the rows it sees.
+        """
+        first = not hasattr(self, "model_")
+        rows, event = read_rows(self, X, reset=first)
+        if first:
+            self._build(rows, event)
+        trainer = self._trainer(rows, rows[:0], max_epochs=1, constant_rate=True)
+        trainer.load_optimizers(self.__dict__.get("_optimizer_states", {}))
+        self._run(trainer, rows)
+        self._optimizer_states = {name: optimizer.state_dict() for name, optimizer in trainer.optimizers.items()}
+        return self
+
+    def _build(self, rows: NDArray[Any], event: tuple[int, ...]) -> None:
+        """Decide on everything that is left open, and make the model with its initial weights."""
+        check_count("n_components", self.n_components)
+        source = self._source(rows, event)
+        self.data_schema_ = source.schema
+        self.seed_ = read_seed(self.random_state)
+        self.device_ = resolve_device(self.device)
+        self.event_shape_ = event
+        self.history_: list[dict[str, float | None]] = []
+        self.n_iter_ = 0
+        self.fit_seconds_ = 0.0
+        sizes = Sizes(event, int(self.n_components))
+        scaling = choose_scaling(source, self.scaling)
+        self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)
+        likelihood = self.likelihood or choices.choose_likelihood(self.data_schema_.binary)
+        likelihood.check_range(*self._scaled_range())
+        network = choices.choose_network(sizes)
+        parts = self._parts(self.encoder or network, self.decoder or network, likelihood)
+        with seeded(self.seed_):
+            self.model_ = GenerativeAutoencoder(_copied(parts), sizes).to(self.device_)
+        self.choices_ = {
+            "scaling": _reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
+            "likelihood": _reason(likelihood, self.likelihood, f"{source.schema.kind} values"),
+            "encoder": _reason(parts.encoder, self.encoder, f"rows of shape {event}"),
+            "decoder": _reason(parts.decoder, self.decoder, f"rows of shape {event}"),
+        }
+
+    def _train(self, rows: NDArray[Any]) -> None:
+        require_finite(rows, "X")
+        if not 0 < self.validation_fraction < 1:
+            raise PartError(f"validation_fraction must lie between 0 and 1, got {self.validation_fraction!r}")
+        if self.time_budget is not None:
+            check_positive("time_budget", self.time_budget)
+        fraction = self.validation_fraction if self.early_stopping else 0.0
+        train, held_out = split_rows(len(rows), fraction, self.seed_)
+        trainer = self._trainer(rows[train] if len(held_out) else rows, rows[held_out], self.max_epochs)
+        self.history_ = []
+        self._run(trainer, rows)
+
+    def _trainer(
+        self, rows: NDArray[Any], held_out: NDArray[Any], max_epochs: int | None, *, constant_rate: bool = False
+    ) -> Trainer:
+        batch_size = self.batch_size or choices.choose_batch_size(len(rows))
+        check_count("batch_size", batch_size)
+        epochs = max_epochs or choices.choose_epochs(len(rows), batch_size)
+        if max_epochs is None and self.time_budget is not None:
+            epochs = 10**6  # the budget alone ends the fit
+        check_count("max_epochs", epochs)
+        rate = self.learning_rate or choices.choose_learning_rate(batch_size)
+        check_positive("learning_rate", rate)
+        steps = epochs * max(1, len(rows) // batch_size)
+        chosen = choices.choose_compile(self.model_, batch_size, steps) if self.compile == "auto" else self.compile
+        evaluations = max(1, steps // max(20, steps // epochs))
+        settings = Settings(
+            max_epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=rate,
+            seed=self.seed_,
+            patience=max(10, evaluations // 4) if self.early_stopping else None,
+            time_budget=self.time_budget,
+            dtype=resolve_precision(self.precision, self.device_),
+            compile=bool(chosen) and not constant_rate,
+            constant_rate=constant_rate,
+            callbacks=tuple(self.callbacks or ()),
+        )
+        self.choices_ |= {
+            "batch_size": _reason(batch_size, self.batch_size, f"{len(rows)} rows"),
+            "max_epochs": _reason(epochs, self.max_epochs, f"{len(rows)} rows"),
+            "learning_rate": _reason(f"{rate:.3g}", self.learning_rate, f"batches of {batch_size}"),
+            "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
+            "compile": _reason(settings.compile, self.compile != "auto", f"{steps} steps"),
+        }
+        data, kept = (as_tensor(part).to(self.device_) for part in (rows, held_out))
+        if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
+            data, kept = self.scaling_(data).float(), self.scaling_(kept).float()
+        scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
+        return Trainer(self.model_, self._objective(), scale, data, kept, settings)
+
+    def _run(self, trainer: Trainer, rows: NDArray[Any]) -> None:
+        """Train, then measure what was learned."""
+        with contextlib.ExitStack() as stack:
+            if self.verbose:
+                trainer.callbacks.append(stack.enter_context(ProgressBar()))
+            history = trainer.run()
+        self.history_ = [*self.history_, *history]
+        self.n_iter_ += trainer.epoch
+        self.fit_seconds_ += trainer.seconds
+        self.interrupted_ = trainer.interrupted
+        self._summarise(rows, trainer.skipped)
+
+    def _summarise(self, rows: NDArray[Any], skipped: int) -> None:
+        some = rows[:: max(1, len(rows) // STATISTICS_ROWS)]
+        means, variances = (torch.from_numpy(a) for a in self._encode(some))
+        self.model_.fit_prior(means.to(self.device_))
+        self.code_mean_ = means.mean(0).numpy()
+        self.code_variance_ = means.var(0, correction=0).numpy()
+        self.kl_per_component_ = self._rates(some) if self._has_density else None
+        relative = self.code_variance_ if self._has_density else self.code_variance_ / self.code_variance_.mean()
+        self.active_components_ = np.asarray(relative > diagnosis.ACTIVE)
+        self.loss_ = self.history_[-1]["loss"] if self.history_ else None
+        self.data_fingerprint_ = content_hash(source := self._source(rows, self.event_shape_), source.schema)
+        self.findings_ = diagnosis.diagnose(
+            diagnosis.Facts(
+                history=self.history_,
+                active=self.active_components_,
+                rate=None if self.kl_per_component_ is None else float(self.kl_per_component_.sum()),
+                likelihood=self.model_.parts.likelihood,
+                schema=self.data_schema_,
+                constant_features=int((rows.min(0) == rows.max(0)).sum()),
+                skipped=skipped,
+            )
+        )
+        diagnosis.warn(self.findings_)
+
+    def _source(self, rows: NDArray[Any], event: tuple[int, ...]) -> ArraySource:
+        names = getattr(self, "feature_names_in_", None)
+        return ArraySource(rows.reshape(-1, *event), names=None if names is None else names.tolist())
+
+    def _rates(self, rows: NDArray[Any]) -> FloatArray | None:
+        """Mean KL of each component, or None where posterior or prior do not factorise."""
+
+        def rate(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            x = scaling(x)
+            (level,) = model.trace(x).levels
+            return level.rate_per_component
+
+        rates: FloatArray = self._map(rows, rate).mean(0)
+        return rates
+
+    def _scaled_range(self) -> tuple[float, float]:
+        """Range of the values in the model's units; exact where one scale serves all features."""
+        low, high = self.data_schema_.lowest, self.data_schema_.highest
+        assert low is not None and high is not None
+        ends = self.scaling_(torch.tensor([[low], [high]], dtype=torch.float64, device=self.device_))
+        return float(ends[0].min()), float(ends[1].max())
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _copied(parts: Parts) -> Parts:
+    """Copy the user's own modules, so that a fit leaves what it was given as it was."""
+    return replace(parts, encoder=copy.deepcopy(parts.encoder), decoder=copy.deepcopy(parts.decoder))
+
+
+def _reason(value: object, given: object, basis: str) -> str:
+    text = type(value).__name__ if isinstance(value, nn.Module) else str(value)
+    return f"{text} ({'given' if given else f'chosen for {basis}'})"

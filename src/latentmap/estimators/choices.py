@@ -1,0 +1,71 @@
+"""The automatic choices: likelihood, network, batch size, epochs, compilation. One rule each, stored with the fit."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from latentmap.model.likelihoods import Bernoulli, Gaussian, Likelihood
+from latentmap.model.networks import MLP, Conv, Network
+from latentmap.model.part import Sizes
+
+STEPS = 2400
+"""Steps that a fit takes by default, between 10 and 200 epochs."""
+
+COMPILE_FLOPS = 2e13
+"""Work above which compiling pays for its start: about a minute of a small machine."""
+
+
+def choose_likelihood(binary: bool) -> Likelihood:
+    """Give `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale.
+
+    >>> choose_likelihood(binary=False)
+    Gaussian(scale='shared')
+    """
+    return Bernoulli() if binary else Gaussian()
+
+
+def choose_network(sizes: Sizes) -> Network:
+    """Give `Conv` for images of 32 x 32 or more or in colour, else an `MLP` as wide as the data ask for.
+
+    >>> choose_network(Sizes((8, 8), 2)), choose_network(Sizes((32, 32, 3), 2))
+    (MLP(hidden=(256, 256), activation='silu'), Conv(channels=(32, 64, 128), width=256, activation='silu'))
+    """
+    if len(sizes.event) == 3 or (len(sizes.event) == 2 and min(sizes.event) >= 32):
+        return Conv()
+    width = min(512, max(64, 2 ** math.ceil(math.log2(4 * sizes.features))))
+    return MLP((width, width))
+
+
+def choose_batch_size(rows: int) -> int:
+    """Give a sixteenth of the rows as a power of two, from 16 to 256.
+
+    >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)]
+    [16, 16, 128, 256]
+    """
+    return int(min(256, max(16, 2 ** round(math.log2(max(rows, 1) / 16)))))
+
+
+def choose_epochs(rows: int, batch_size: int) -> int:
+    """Give as many epochs as make about 2400 steps, from 10 to 200.
+
+    >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
+    [200, 172, 11, 10]
+    """
+    return min(200, max(10, math.ceil(STEPS / max(1, rows // batch_size))))
+
+
+def choose_learning_rate(batch_size: int) -> float:
+    """Give 1e-2 at 256 rows a batch, with the square root of the batch below.
+
+    >>> [round(choose_learning_rate(b), 4) for b in (16, 128, 256)]
+    [0.0025, 0.0071, 0.01]
+    """
+    return 1e-2 * min(1.0, math.sqrt(batch_size / 256))
+
+
+def choose_compile(model: nn.Module, batch_size: int, steps: int) -> bool:
+    """Compile when the fit is long enough to pay for it: 6 operations a parameter, row and step."""
+    parameters = sum(p.numel() for p in model.parameters())
+    return 6.0 * parameters * batch_size * steps > COMPILE_FLOPS

@@ -1,0 +1,176 @@
+"""The diagnosis of a fit, in plain words: what was found, the value, and what to do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap import exceptions
+from latentmap.data.schema import Schema
+from latentmap.model.likelihoods import Bernoulli, Likelihood
+from latentmap.training.loop import Row
+
+ACTIVE = 0.01
+"""Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a fit says about itself."""
+
+    kind: str
+    message: str
+    value: float
+    advice: str = ""
+    warning: str | None = None
+    """Name of the warning in `latentmap.exceptions` that the fit gives, or None for a mere fact."""
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}" if self.advice else self.message
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a diagnosis looks at."""
+
+    history: Sequence[Row]
+    active: NDArray[np.bool_]
+    rate: float | None
+    """Mean nats that a code costs; None for a model without density."""
+    likelihood: Likelihood
+    schema: Schema
+    constant_features: int
+    skipped: int
+
+
+def diagnose(facts: Facts) -> tuple[Finding, ...]:
+    """Give all findings, warnings last."""
+    makers = (_components, _error, _collapse, _underfit, _overfit, _likelihood, _constant, _skipped)
+    return tuple(finding for maker in makers if (finding := maker(facts)) is not None)
+
+
+def warn(findings: Sequence[Finding]) -> None:
+    """Give the findings that ask for action as typed warnings."""
+    for finding in findings:
+        if finding.warning:
+            warnings.warn(str(finding), getattr(exceptions, finding.warning), stacklevel=4)
+
+
+def _components(facts: Facts) -> Finding:
+    active, total = int(facts.active.sum()), len(facts.active)
+    rate = "" if facts.rate is None else f" and carry {facts.rate:.1f} nats a row together"
+    return Finding("components", f"{active} of {total} components are active{rate}", float(active))
+
+
+def _error(facts: Facts) -> Finding | None:
+    last = _best(facts.history)
+    if last is None:
+        return None
+    value = last["val_distortion"] if last["val_distortion"] is not None else last["distortion"]
+    where = "held-out rows" if last["val_distortion"] is not None else "training rows"
+    assert value is not None
+    return Finding("distortion", f"{where} cost {value:.1f} nats each to describe, given their codes", value)
+
+
+def _collapse(facts: Facts) -> Finding | None:
+    active = int(facts.active.sum())
+    if facts.rate is None or active == len(facts.active):
+        return None
+    most = active == 0
+    return Finding(
+        "collapse",
+        "no component carries information: the posterior has collapsed to the prior"
+        if most
+        else f"{len(facts.active) - active} of {len(facts.active)} components carry no information",
+        float(active),
+        "try objective=ELBO(warmup=0.3) or ELBO(free_bits=0.1), or a longer fit"
+        if most
+        else f"n_components={active} would do, or keep them with objective=ELBO(free_bits=0.1)",
+        "PosteriorCollapseWarning" if most else None,
+    )
+
+
+def _underfit(facts: Facts) -> Finding | None:
+    losses = [row["val_loss"] if row["val_loss"] is not None else row["loss"] for row in facts.history]
+    curve = np.array(losses, dtype=float)
+    if len(curve) < 8 or not np.isfinite(curve).all():
+        return None
+    late, total = curve[-len(curve) // 4] - curve[-1], curve[0] - curve[-1]
+    if total <= 0 or late < 0.2 * total:
+        return None
+    share = late / total
+    return Finding(
+        "underfit",
+        f"the loss was still falling: {share:.0%} of its whole fall came in the last quarter of the fit",
+        share,
+        "raise max_epochs or time_budget",
+        "UnderfitWarning",
+    )
+
+
+def _overfit(facts: Facts) -> Finding | None:
+    best = _best(facts.history)
+    first = facts.history[0] if facts.history else None
+    if best is None or first is None or best["val_loss"] is None or best["loss"] is None or first["val_loss"] is None:
+        return None
+    gap, fall = best["val_loss"] - best["loss"], first["val_loss"] - best["val_loss"]
+    if fall <= 0 or gap < 0.5 * fall:
+        return None
+    return Finding(
+        "overfit",
+        f"held-out rows cost {gap:.1f} nats more than training rows, {gap / fall:.0%} of what training gained",
+        gap,
+        "use fewer components, a smaller network, or more rows",
+        "OverfitWarning",
+    )
+
+
+def _likelihood(facts: Facts) -> Finding | None:
+    if isinstance(facts.likelihood, Bernoulli) and not facts.schema.binary:
+        advice = "use likelihoods.ContinuousBernoulli() or likelihoods.Gaussian() for a density"
+        message = "likelihood Bernoulli describes bits and the data hold values in between: scores are cross-entropies"
+        return Finding("likelihood", message, float(facts.schema.highest or 0), advice, "LikelihoodMismatchWarning")
+    if facts.schema.binary and not facts.likelihood.discrete:
+        name = type(facts.likelihood).__name__
+        message = f"the data are all 0 or 1 and the likelihood {name} is a density on real values"
+        return Finding("likelihood", message, 1.0, "use likelihoods.Bernoulli()", "LikelihoodMismatchWarning")
+    return None
+
+
+def _constant(facts: Facts) -> Finding | None:
+    if not facts.constant_features:
+        return None
+    total = facts.schema.n_features
+    message = f"{facts.constant_features} of {total} features never vary and say nothing about a row"
+    image = len(facts.schema.event_shape) > 1
+    return Finding(
+        "constant",
+        message,
+        float(facts.constant_features),
+        "" if image else "drop them",
+        None if image else "ConstantFeatureWarning",
+    )
+
+
+def _skipped(facts: Facts) -> Finding | None:
+    if not facts.skipped:
+        return None
+    message = f"{facts.skipped} steps were skipped because their gradient was not finite"
+    return Finding("skipped", message, float(facts.skipped), "lower learning_rate", "NumericsWarning")
+
+
+def _best(history: Sequence[Row]) -> Row | None:
+    if not history:
+        return None
+    if history[-1]["val_loss"] is None:
+        return history[-1]
+    return min(history, key=lambda row: float("inf") if row["val_loss"] is None else row["val_loss"])

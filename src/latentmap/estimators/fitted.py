@@ -1,0 +1,195 @@
+"""What a fitted model can do: encode, decode, sample and score, in batches and without gradients."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from torch.distributions import Distribution
+
+from latentmap.data.sources import require_finite
+from latentmap.estimators import persistence
+from latentmap.estimators.validation import FloatArray, check_count, read_codes, read_rows, read_seed
+from latentmap.exceptions import NoDensityError
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.noise import RowNoise
+from latentmap.model.scaling import Affine
+from latentmap.objectives.evidence import SAMPLES, evidence_bound
+from latentmap.training.device import seeded
+
+CHUNK = 2**22
+"""Values (rows x features x samples) that one pass through the network holds, at the most."""
+
+
+class FittedModel:
+    """Methods of a fitted estimator.
+
+    Results have the precision of what was given: double for double, else single; computations follow it. All but
+    `sample` are deterministic, and a row's result does not depend on the rows that come with it.
+    """
+
+    if TYPE_CHECKING:
+        n_components: int
+        random_state: Any
+        model_: GenerativeAutoencoder
+        scaling_: Affine
+        event_shape_: tuple[int, ...]
+        device_: torch.device
+        seed_: int
+
+    def transform(self, X: Any) -> FloatArray:
+        """Give the code of each row: the mean of q(z|x), shape (n, n_components)."""
+        return self._encode(self._rows(X))[0]
+
+    def posterior(self, X: Any) -> tuple[FloatArray, FloatArray]:
+        """Give mean and standard deviation of q(z|x) for each row, both of shape (n, n_components).
+
+        An autoencoder is certain of its codes: its standard deviations are 0.
+        """
+        return self._encode(self._rows(X))
+
+    def inverse_transform(self, Z: Any) -> FloatArray:
+        """Decode codes (n, n_components): the mean of p(x|z), in the units and shape of the data."""
+        check_is_fitted(self)
+        return self._decode(read_codes(self, Z))
+
+    def reconstruct(self, X: Any) -> FloatArray:
+        """Encode and decode: what the model keeps of each row."""
+        return self._decode(self.transform(X))
+
+    def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False) -> FloatArray:
+        """Draw codes from the prior and decode them.
+
+        Gives the mean of p(x|z) for each code, as pictures want it, or with ``noise`` a draw from it, which is what the
+        model says that data look like. An autoencoder draws its codes from a Gaussian fitted to those of the data.
+
+        Parameters
+        ----------
+        n_samples
+            Number of rows to draw.
+        random_state
+            Seed; None takes a fresh one.
+        noise
+            Whether to draw from p(x|z) instead of giving its mean.
+        """
+        check_is_fitted(self)
+        check_count("n_samples", n_samples)
+        with seeded(read_seed(random_state), self.device_):
+            with torch.no_grad():
+                codes = self.model_.prior().sample(torch.Size((n_samples,)))
+            return self._decode(codes.cpu().numpy(), lambda px: px.sample() if noise else px.mean)
+
+    def interpolate(self, a: Any, b: Any, n: int = 9) -> FloatArray:
+        """Decode n codes on the straight line from the code of row a to the code of row b, both included."""
+        check_count("n", n, least=2)
+        rows = [np.asarray(row.detach().cpu() if hasattr(row, "detach") else row) for row in (a, b)]
+        ends = self._encode(self._rows(np.stack([row.reshape(self.event_shape_) for row in rows])))[0]
+        step = np.linspace(0, 1, n, dtype=ends.dtype)[:, None]
+        return self._decode((1 - step) * ends[0] + step * ends[1])
+
+    def score_samples(self, X: Any, n_samples: int = 1) -> FloatArray:
+        r"""Lower bound on the log-density of each row, nats, in the data's own units.
+
+        One sample gives the evidence lower bound (ELBO), k samples the importance-weighted bound (IWAE-k, Burda et al.
+        2016), which is tighter the more there are:
+
+        .. math:: \mathcal{L}_k(x) = \mathbb{E} \log \frac1k \sum_{i=1}^k \frac{p(x|z_i)\, p(z_i)}{q(z_i|x)}
+                  \le \log p(x)
+
+        The noise is a function of a row's values, so scores are repeatable and do not depend on batching.
+
+        Raises
+        ------
+        NoDensityError
+            For a model without density, such as an autoencoder.
+        """
+        rows = self._rows(X)
+        check_count("n_samples", n_samples)
+        if not self._has_density:
+            raise NoDensityError(
+                f"{type(self).__name__} has no density to score rows with, because its posterior is "
+                f"{type(self.model_.parts.posterior).__name__}; use VAE, or score() for the reconstruction error"
+            )
+        units = 0.0 if self.model_.parts.likelihood.discrete else self.scaling_.log_jacobian(rows.shape[1])
+
+        def bound(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            x = scaling(x)
+            return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + units
+
+        return self._map(rows, bound, samples=min(n_samples, SAMPLES))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`, nats a row; for a model without density, minus the mean squared error."""
+        if self._has_density:
+            return float(self.score_samples(X).mean())
+        rows = self._rows(X)
+        errors = rows - self._decode(self._encode(rows)[0]).reshape(rows.shape)
+        return -float(np.square(errors).mean())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a folder: weights, configuration, history, model card; see `latentmap.load`."""
+        check_is_fitted(self)
+        persistence.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, encoder: Any = None, decoder: Any = None) -> Self:
+        """Read what `save` wrote. A model with networks of your own needs them again, as modules."""
+        estimator: Self = persistence.load(path, encoder=encoder, decoder=decoder, expected=cls)
+        return estimator
+
+    @property
+    def _has_density(self) -> bool:
+        return self.model_.parts.posterior.has_density
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_components)
+
+    def _rows(self, X: Any) -> NDArray[Any]:
+        check_is_fitted(self)
+        rows, _ = read_rows(self, X, reset=False)
+        require_finite(rows, "X")
+        return rows
+
+    def _encode(self, rows: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+        def moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            q = model.encode(scaling(x))
+            return torch.stack([q.mean, q.stddev], 1)  # (B, 2, D)
+
+        both = self._map(rows, moments)
+        return both[:, 0], both[:, 1]
+
+    def _decode(self, codes: FloatArray, give: Callable[[Distribution], Tensor] = lambda px: px.mean) -> FloatArray:
+        def rows(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
+            return scaling.inverse(give(model.decode(z))).to(z.dtype)
+
+        return self._map(codes, rows).reshape(len(codes), *self.event_shape_)
+
+    def _map(
+        self,
+        values: NDArray[Any],
+        function: Callable[[GenerativeAutoencoder, Affine, Tensor], Tensor],
+        samples: int = 1,
+    ) -> FloatArray:
+        """Apply a function of the model to chunks of rows, in the precision of the values."""
+        model, scaling = self.model_.eval(), self.scaling_
+        if values.dtype == np.float64:
+            model, scaling = copy.deepcopy(model).double(), copy.deepcopy(scaling).double()
+        size = max(1, CHUNK // (self.model_.sizes.features * samples))
+        with torch.no_grad():
+            chunks = [function(model, scaling, x.to(self.device_)) for x in as_tensor(values).split(size)]
+        result: FloatArray = torch.cat(chunks).cpu().numpy()
+        return result
+
+
+def as_tensor(values: NDArray[Any]) -> Tensor:
+    """Share the memory of an array; a copy only where torch could not write to it or step through it."""
+    plain = np.ascontiguousarray(values)
+    return torch.from_numpy(plain if plain.flags.writeable else plain.copy())

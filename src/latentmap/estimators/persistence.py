@@ -1,0 +1,218 @@
+"""Saving and loading without pickles: weights in safetensors, everything else as JSON, and a model card to read.
+
+A run folder holds ``config.json`` (class, parameters, parts, what the fit found, versions), ``model.safetensors``,
+``history.jsonl`` (one line for each evaluation) and ``README.md`` (the model card). ``config.json`` is written last and
+names the hash of the weights, so a folder that a crash left half-new is recognised and refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.torch
+import sklearn
+import torch
+from torch import nn
+
+import latentmap
+from latentmap.data.files import write_bytes, write_json, write_text
+from latentmap.data.schema import Schema
+from latentmap.estimators.card import model_card
+from latentmap.estimators.diagnosis import Finding
+from latentmap.exceptions import ModelError
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.part import Part, Sizes
+from latentmap.model.scaling import Affine
+from latentmap.training.device import resolve_device
+
+if TYPE_CHECKING:
+    from latentmap.estimators.base import GenerativeEstimator
+
+FORMAT = 1
+"""Version of the folder's layout; a folder of a newer one is refused."""
+
+CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
+_ARRAYS = ("code_mean_", "code_variance_", "kl_per_component_", "active_components_")
+_PLAIN = (
+    "seed_",
+    "n_iter_",
+    "fit_seconds_",
+    "loss_",
+    "choices_",
+    "data_fingerprint_",
+    "interrupted_",
+    "n_features_in_",
+)
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to a folder, each file whole or not at all.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be written.
+    """
+    folder = Path(path)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in _modules(estimator).state_dict().items()}
+    weights = safetensors.torch.save(tensors)
+    config = describe(estimator) | {"weights_sha256": hashlib.sha256(weights).hexdigest()}
+    write_bytes(folder / "model.safetensors", weights)
+    write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in estimator.history_))
+    write_text(folder / "README.md", model_card(config, estimator.history_))
+    write_json(folder / "config.json", config)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+    expected: type | None = None,
+) -> Any:
+    """Read a fitted estimator from the folder that `save` wrote; nothing is unpickled.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    encoder, decoder
+        Modules of your own, where the model was fitted with such: their weights are read, their code is not.
+    expected
+        A class that the estimator must be of.
+
+    Raises
+    ------
+    ModelError
+        If the folder is not a run, is damaged, was written by a newer version, or holds another class.
+    """
+    folder = Path(path)
+    config = read_config(folder)
+    name = config.get("class")
+    if name not in CLASSES or (expected is not None and expected.__name__ not in (name, "GenerativeEstimator")):
+        wanted = expected.__name__ if expected is not None else " or ".join(CLASSES)
+        raise ModelError(f"{folder} holds a run of class {name}, expected {wanted}; use latentmap.load(path)")
+    weights = _read(folder / "model.safetensors")
+    if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
+        raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
+    estimator: GenerativeEstimator = getattr(importlib.import_module(CLASSES[name]), name)()
+    own = {"encoder": encoder, "decoder": decoder}
+    try:
+        parameters = {key: _read_parameter(key, value, own) for key, value in config["params"].items()}
+        estimator.set_params(**parameters)
+        _restore(estimator, config["fitted"], own)
+        _modules(estimator).load_state_dict(safetensors.torch.load(weights))
+        lines = _read(folder / "history.jsonl").decode().splitlines()
+        estimator.history_ = [json.loads(line) for line in lines]
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{folder} cannot be read as a {name}: {type(error).__name__}: {reason}") from error
+    return estimator
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read and check ``config.json`` of a run folder."""
+    path = Path(folder) / "config.json"
+    try:
+        config = json.loads(_read(path))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(config, dict) or "format" not in config:
+        raise ModelError(f"{path} does not describe a run of latentmap")
+    if config["format"] > FORMAT:
+        raise ModelError(
+            f"{folder} was written by latentmap {config.get('version')} in format {config['format']}, newer than the "
+            f"{FORMAT} that latentmap {latentmap.__version__} reads; upgrade latentmap"
+        )
+    return config
+
+
+def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
+    """Describe a fitted estimator as plain JSON, all but its weights and history."""
+    fitted: dict[str, Any] = {name: getattr(estimator, name) for name in _PLAIN}
+    fitted |= {name: None if (a := getattr(estimator, name)) is None else a.tolist() for name in _ARRAYS}
+    names = getattr(estimator, "feature_names_in_", None)
+    fitted |= {
+        "event_shape_": list(estimator.event_shape_),
+        "latent": estimator.model_.sizes.latent,
+        "parts": estimator.model_.parts.to_json(),
+        "scales": len(estimator.scaling_.scale),
+        "findings_": [finding.to_json() for finding in estimator.findings_],
+        "feature_names_in_": None if names is None else names.tolist(),
+        "data_schema_": estimator.data_schema_.to_json(),
+    }
+    return {
+        "format": FORMAT,
+        "class": type(estimator).__name__,
+        "version": latentmap.__version__,
+        "params": {name: _write_parameter(value) for name, value in estimator.get_params(deep=False).items()},
+        "fitted": fitted,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+    }
+
+
+def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[str, nn.Module | None]) -> None:
+    for name in _PLAIN:
+        setattr(estimator, name, fitted[name])
+    for name in _ARRAYS:
+        setattr(estimator, name, None if fitted[name] is None else np.array(fitted[name]))
+    estimator.event_shape_ = tuple(fitted["event_shape_"])
+    estimator.n_features_in_ = math.prod(estimator.event_shape_)
+    estimator.findings_ = tuple(Finding(**finding) for finding in fitted["findings_"])
+    estimator.data_schema_ = Schema.from_json(fitted["data_schema_"])
+    if fitted["feature_names_in_"] is not None:
+        estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
+    estimator.device_ = resolve_device(estimator.device)
+    parts = Parts(**{key: _read_parameter(key, value, own) for key, value in fitted["parts"].items()})
+    sizes = Sizes(estimator.event_shape_, fitted["latent"])
+    estimator.model_ = GenerativeAutoencoder(parts, sizes).to(estimator.device_).eval()
+    estimator.scaling_ = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"])).to(estimator.device_)
+
+
+def _modules(estimator: GenerativeEstimator) -> nn.ModuleDict:
+    return nn.ModuleDict({"model": estimator.model_, "scaling": estimator.scaling_})
+
+
+def _write_parameter(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.to_json()
+    if isinstance(value, nn.Module):
+        return {"module": type(value).__name__}
+    if isinstance(value, np.generic):
+        return value.item()
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return value if plain else None  # callbacks and generators belong to a session, not to a model
+
+
+def _read_parameter(name: str, value: Any, own: dict[str, nn.Module | None]) -> Any:
+    if isinstance(value, dict) and "module" in value:
+        module = own.get(name)
+        if module is None:
+            raise ModelError(
+                f"this model was fitted with your own {name}, a {value['module']}: give it as load(path, {name}=...)"
+            )
+        return module
+    return Part.from_json(value) if isinstance(value, dict) and "part" in value else value
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ModelError(f"cannot read {path}: {reason}; expected the folder of a saved run") from error

@@ -1,0 +1,136 @@
+"""The variational autoencoder, as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import nn
+
+from latentmap.data.scaling import ScalingKind
+from latentmap.estimators.base import GenerativeEstimator
+from latentmap.model.autoencoder import Parts
+from latentmap.model.likelihoods import Likelihood
+from latentmap.model.networks import Network
+from latentmap.model.posteriors import Gaussian, Posterior
+from latentmap.model.priors import Normal, Prior
+from latentmap.objectives.base import Objective
+from latentmap.objectives.evidence import ELBO
+from latentmap.training.device import Precision
+from latentmap.training.loop import Callback
+
+
+class VAE(GenerativeEstimator):
+    r"""Variational autoencoder: a map of the data that can be decoded, sampled and asked for likelihoods.
+
+    An encoder gives each row x a distribution over codes, q(z|x) = N(mu(x), sigma^2(x)); a decoder gives each code a
+    distribution over rows, p(x|z). Both are trained together to raise the evidence lower bound
+
+    .. math:: \log p(x) \ge \mathbb{E}_{q(z|x)} \log p(x|z) - \mathrm{KL}(q(z|x) \,\|\, p(z)),
+
+    the negative *distortion* minus the *rate*, in nats a row (Kingma and Welling 2014; Rezende et al. 2014).
+
+    Parameters
+    ----------
+    n_components
+        Number of latent components; 2 draws a map.
+    encoder, decoder
+        A network of `latentmap.networks`, or your own module (rows to features, codes to features; it sees vectors
+        (B, P) or images (B, C, H, W), and the heads are added), or None to choose by the shape of a row.
+    variational_family, prior, likelihood, objective
+        Parts of the model, the first being the family of q(z|x). None is a diagonal Gaussian, N(0, I), a choice by
+        the values of the data, and the ELBO.
+    scaling
+        "auto", "none", "range" (one scale for all features) or "standard" (one for each).
+    max_epochs, batch_size, learning_rate
+        None chooses by the number of rows.
+    early_stopping, validation_fraction
+        Whether to hold rows out, stop when their objective no longer falls, and restore the best weights; how many.
+    time_budget
+        Seconds within which the fit and its schedule have to end; None for no limit.
+    device, precision, compile
+        "auto" takes what the machine has; see `latentmap.training.device`.
+    warm_start
+        Whether another `fit` goes on from the weights of the last.
+    random_state
+        Seed of the held-out rows, the initial weights, the order of rows and the noise. None draws a fresh one.
+    callbacks
+        Functions that are called with each new row of ``history_``.
+    verbose
+        1 shows a progress bar, 0 nothing.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One row for each evaluation: epoch, step, seconds, loss, distortion, rate, and the same of the held-out rows
+        with ``val_`` in front; nats a row of data.
+    kl_per_component_, active_components_ : ndarray of shape (n_components,)
+        Nats that each component carries, and whether its mean varies over the rows (variance above 0.01).
+    findings_ : tuple of Finding
+        The diagnosis of the fit, in words.
+    choices_ : dict
+        What was chosen automatically, and why.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X = load_digits().images
+    >>> vae = VAE(2, max_epochs=5, random_state=0).fit(X)
+    >>> vae.transform(X).shape, vae.sample(3, random_state=0).shape
+    ((1797, 2), (3, 8, 8))
+    """
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        encoder: Network | nn.Module | None = None,
+        decoder: Network | nn.Module | None = None,
+        variational_family: Posterior | None = None,
+        prior: Prior | None = None,
+        likelihood: Likelihood | None = None,
+        objective: Objective | None = None,
+        scaling: ScalingKind | Literal["auto"] = "auto",
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        time_budget: float | None = None,
+        device: str = "auto",
+        precision: Precision = "auto",
+        compile: bool | str = "auto",
+        warm_start: bool = False,
+        random_state: Any = None,
+        callbacks: Sequence[Callback] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            n_components,
+            encoder=encoder,
+            decoder=decoder,
+            likelihood=likelihood,
+            scaling=scaling,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            time_budget=time_budget,
+            device=device,
+            precision=precision,
+            compile=compile,
+            warm_start=warm_start,
+            random_state=random_state,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        self.variational_family = variational_family
+        self.prior = prior
+        self.objective = objective
+
+    def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
+        return Parts(encoder, decoder, self.variational_family or Gaussian(), self.prior or Normal(), likelihood)
+
+    def _objective(self) -> Objective:
+        return self.objective or ELBO()
