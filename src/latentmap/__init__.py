@@ -16,34 +16,35 @@ _HOME = {
     "load": "estimators.persistence",
     "load_dataset": "data.datasets",
     "plot": "plot",
-    "recipes": "recipes",
     "exceptions": "exceptions",
-    # networks
-    "MLP": "model.networks",
-    "ResidualMLP": "model.networks",
-    "Conv": "model.networks",
-    # posteriors
-    "Deterministic": "model.posteriors",
-    "GaussianPosterior": "model.posteriors",
-    # priors
-    "Normal": "model.priors",
-    "FittedNormal": "model.priors",
-    # likelihoods
-    "Bernoulli": "model.likelihoods",
-    "ContinuousBernoulli": "model.likelihoods",
-    "Gaussian": "model.likelihoods",
-    # objectives
-    "ELBO": "objectives.evidence",
+    "networks": "model.networks",
+    "posteriors": "model.posteriors",
+    "priors": "model.priors",
+    "likelihoods": "model.likelihoods",
+    "objectives": "objectives",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = [
+    "VAE",
+    "Autoencoder",
+    "__version__",
+    "exceptions",
+    "likelihoods",
+    "load",
+    "load_dataset",
+    "networks",
+    "objectives",
+    "plot",
+    "posteriors",
+    "priors",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'latentmap' has no attribute {name!r}")
     module = importlib.import_module(f"latentmap.{_HOME[name]}")
-    value = module if _HOME[name] == name else getattr(module, name)
+    value = module if _HOME[name].endswith(name) else getattr(module, name)
     globals()[name] = value
     return value
 
@@ -53,4 +54,9 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    pass
+    from latentmap import exceptions, objectives, plot
+    from latentmap.data.datasets import load_dataset
+    from latentmap.estimators.autoencoder import Autoencoder
+    from latentmap.estimators.persistence import load
+    from latentmap.estimators.vae import VAE
+    from latentmap.model import likelihoods, networks, posteriors, priors

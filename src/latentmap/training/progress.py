@@ -27,8 +27,8 @@ class ProgressBar:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __exit__(self, *error: object) -> None:
+        self, *error: object
     ) -> None:
         self._progress.stop()
 
