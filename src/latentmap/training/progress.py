@@ -28,8 +28,6 @@ class ProgressBar:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self, *error: object
-    ) -> None:
         self._progress.stop()
 
     def __call__(self, row: Row) -> None:
