@@ -231,11 +231,13 @@ def _width(body: nn.Module, probe: Tensor, name: str) -> int:
     try:
         with torch.no_grad():
             features = body(probe)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
-        raise PartError(f"your {name} cannot take an input of shape {tuple(probe.shape)}: {reason}") from error
+        raise PartError(
+            f"your {name} must turn rows of shape {tuple(probe.shape)} into one tensor of features: {reason}"
+        ) from error
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
-        raise PartError(f"your {name} must return one tensor with a row for each input row")
+        raise PartError(f"your {name} must give one tensor with as many rows as it takes, and did not")
     return int(features.shape[1])
 
 

@@ -1,0 +1,45 @@
+"""The table of parts: a new part is one line here, and every law holds for it or fails by its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentmap.model import likelihoods, networks, posteriors, priors
+from latentmap.model.part import Part
+
+
+@dataclass(frozen=True)
+class LikelihoodCase:
+    part: likelihoods.Likelihood
+    grid: Tensor
+    """Values over which the mass or density of one feature has to sum or integrate to one."""
+
+
+REALS = torch.linspace(-40, 40, 40_001, dtype=torch.float64)
+UNIT = torch.linspace(0, 1, 20_001, dtype=torch.float64)
+
+LIKELIHOODS = [
+    LikelihoodCase(likelihoods.Bernoulli(), torch.tensor([0.0, 1.0], dtype=torch.float64)),
+    LikelihoodCase(likelihoods.ContinuousBernoulli(), UNIT),
+    LikelihoodCase(likelihoods.Gaussian(), REALS),
+    LikelihoodCase(likelihoods.Gaussian(scale="feature"), REALS),
+    LikelihoodCase(likelihoods.Gaussian(scale=0.3), REALS),
+]
+
+POSTERIORS: list[posteriors.Posterior] = [posteriors.Gaussian(), posteriors.Deterministic()]
+PRIORS: list[priors.Prior] = [priors.Normal(), priors.FittedNormal()]
+NETWORKS: list[networks.Network] = [
+    networks.MLP((16,)),
+    networks.MLP((16, 8), activation="tanh"),
+    networks.ResidualMLP(width=16, blocks=2),
+    networks.Conv((4, 8), width=16),
+]
+PARTS: list[Part] = [*(case.part for case in LIKELIHOODS), *POSTERIORS, *PRIORS, *NETWORKS]
+
+
+def name(value: object) -> str:
+    """Give a part's name for a test's id."""
+    return repr(getattr(value, "part", value))

@@ -1,0 +1,273 @@
+"""Laws that hold for every part, each with a control that has to fail."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, MultivariateNormal, Normal
+
+from latentmap.exceptions import ModelError, NoDensityError, PartError
+from latentmap.model import likelihoods, networks, posteriors, priors
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.distributions import normal
+from latentmap.model.noise import RowNoise, fresh
+from latentmap.model.part import Learned, Part, Sizes
+from latentmap.model.trace import Level, Trace
+from latentmap.objectives.evidence import evidence_bound
+from parts import LIKELIHOODS, NETWORKS, PARTS, POSTERIORS, PRIORS, LikelihoodCase, name
+
+SIZES = Sizes(event=(6, 5), latent=3)
+MLP = networks.MLP((16,))
+
+
+def model_of(posterior=posteriors.Gaussian(), prior=priors.Normal(), likelihood=likelihoods.Gaussian(), network=MLP):
+    torch.manual_seed(0)
+    return GenerativeAutoencoder(Parts(network, network, posterior, prior, likelihood), SIZES)
+
+
+def total_mass(case: LikelihoodCase, raw: torch.Tensor) -> torch.Tensor:
+    """Sum the mass, or integrate the density by the trapezoid rule, of each feature."""
+    own = case.part.build(Sizes((raw.shape[0],), 2)).double()
+    p = case.part.distribution(own, raw).log_prob(case.grid[:, None]).exp().detach()  # (G, P)
+    return p.sum(0) if case.part.discrete else torch.trapezoid(p, case.grid, dim=0)
+
+
+@pytest.mark.parametrize("case", LIKELIHOODS, ids=name)
+def test_likelihoods_integrate_to_one(case):
+    raw = torch.linspace(-3, 3, 7 * case.part.heads, dtype=torch.float64).view(7, case.part.heads)
+    assert total_mass(case, raw) == pytest.approx(1, abs=1e-4)
+
+
+def test_control_cross_entropy_of_grey_values_is_no_density():
+    grey = LikelihoodCase(likelihoods.Bernoulli(), LIKELIHOODS[1].grid)
+    own = grey.part.build(SIZES)
+    p = grey.part.distribution(own, torch.full((7, 1), 1.5, dtype=torch.float64)).log_prob(grey.grid[:, None]).exp()
+    assert torch.trapezoid(p, grey.grid, dim=0) != pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("case", LIKELIHOODS, ids=name)
+def test_likelihood_means_are_the_means_of_their_draws(case):
+    own = case.part.build(Sizes((3,), 2))
+    p = case.part.distribution(own, torch.tensor([-1.0, 0.2, 2.0]).view(3, 1).expand(3, case.part.heads))
+    torch.manual_seed(0)
+    draws = p.sample(torch.Size((100_000,)))
+    error = draws.std(0) / math.sqrt(len(draws))
+    assert ((draws.mean(0) - p.mean) / error).abs().max() < 4.5
+
+
+def test_the_mean_of_a_continuous_bernoulli_is_not_its_parameter():
+    p = likelihoods.ContinuousBernoulli().distribution(Learned(), torch.tensor([[1.5]]))
+    assert abs(p.mean.item() - torch.sigmoid(torch.tensor(1.5)).item()) > 0.1
+
+
+@pytest.mark.parametrize("case", LIKELIHOODS, ids=name)
+def test_likelihoods_stay_finite_for_extreme_decoders(case):
+    raw = torch.tensor([-1e4, -50.0, 0.0, 50.0, 1e4])[:, None].expand(5, case.part.heads).clone().requires_grad_()
+    own = case.part.build(Sizes((5,), 2))
+    x = torch.full((5,), 1.0)
+    log_p = case.part.distribution(own, raw).log_prob(x)
+    (gradient,) = torch.autograd.grad(log_p.sum(), raw)
+    assert torch.isfinite(log_p).all() and torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("posterior", [p for p in POSTERIORS if p.has_density], ids=name)
+@pytest.mark.parametrize("prior", PRIORS, ids=name)
+def test_closed_form_rates_match_monte_carlo(posterior, prior):
+    trace = model_of(posterior, prior).trace(torch.randn(4, 30), k=40_000)
+    (level,) = trace.levels
+    draws = level.log_q - level.log_p  # (K, B)
+    assert ((draws.mean(0) - trace.rate) / (draws.std(0) / math.sqrt(len(draws)))).abs().max() < 4.5
+    control = 0.5 * (level.z**2).sum(-1)  # forgets the entropy of q
+    assert ((control.mean(0) - trace.rate) / (draws.std(0) / math.sqrt(len(draws)))).abs().min() > 20
+
+
+def test_rate_per_component_sums_to_the_rate():
+    trace = model_of().trace(torch.randn(4, 30))
+    assert torch.allclose(trace.levels[0].rate_per_component.sum(-1), trace.rate, atol=1e-5)
+    with pytest.raises(PartError, match="factorise"):
+        _ = model_of(prior=priors.FittedNormal()).trace(torch.randn(4, 30)).levels[0].rate_per_component
+
+
+# ---- the evidence of a linear Gaussian model is known: z ~ N(0, I), x | z ~ N(Wz, s^2 I)
+
+D, P, S = 2, 3, 0.7
+
+
+def linear_gaussian(widen: float = 1.0, shift: float = 0.0, forget: bool = False):
+    """A model with the exact posterior, or one that is widened, shifted, or forgets log q; and log p(x)."""
+    generator = torch.Generator().manual_seed(0)
+    w = torch.randn(P, D, generator=generator, dtype=torch.float64)
+    x = torch.randn(4, P, generator=generator, dtype=torch.float64)
+    covariance = torch.linalg.inv(torch.eye(D, dtype=torch.float64) + w.T @ w / S**2)
+
+    class Linear:
+        def trace(self, x, k=1, noise=fresh):
+            q = MultivariateNormal(x @ w @ covariance / S**2 + shift, widen * covariance)
+            z = q.mean + noise((k, len(x), D), x) @ q.scale_tril[0].T
+            level = Level(z, q, normal(x.new_zeros(D), x.new_ones(D)))
+            if forget:
+                level.__dict__["log_q"] = torch.zeros_like(level.log_p)
+            return Trace(x, (level,), normal(z @ w.T, x.new_tensor(S)))
+
+    evidence = MultivariateNormal(x.new_zeros(P), w @ w.T + S**2 * torch.eye(P, dtype=torch.float64)).log_prob(x)
+    return Linear(), x, evidence
+
+
+def test_with_the_exact_posterior_every_weight_is_the_evidence():
+    model, x, evidence = linear_gaussian()
+    assert (model.trace(x, 7).log_w - evidence).abs().max() < 1e-9
+    control, _, _ = linear_gaussian(forget=True)
+    assert (control.trace(x, 7).log_w - evidence).abs().max() > 0.1
+
+
+def test_importance_weights_are_unbiased():
+    def worst(model, x, evidence, k=40_000):
+        ratio = (model.trace(x, k).log_w - evidence).exp()
+        return ((ratio.mean(0) - 1) / (ratio.std(0) / math.sqrt(k))).abs().max()
+
+    torch.manual_seed(0)
+    assert worst(*linear_gaussian(widen=1.5, shift=0.3)) < 4
+    assert worst(*linear_gaussian(widen=1.5, shift=0.3, forget=True)) > 50
+
+
+def test_bounds_rise_with_the_number_of_draws_and_stay_below_the_evidence():
+    model, x, evidence = linear_gaussian(widen=0.5, shift=0.3)
+    torch.manual_seed(0)
+    gap = [(evidence - model.trace(x, 2000 * k).bound(groups=2000)).mean().item() for k in (1, 5, 50)]
+    assert gap[0] > gap[1] > gap[2] > -0.01
+
+
+def test_identities_of_bounds():
+    model, x, _ = linear_gaussian(widen=0.5, shift=0.3)
+    trace = model.trace(x, 12)
+    assert torch.allclose(trace.bound(groups=12), trace.log_w.mean(0))  # K = M is the ELBO
+    assert torch.allclose(trace.bound(), trace.log_w.logsumexp(0) - math.log(12))
+    torch.manual_seed(1)
+    one = evidence_bound(model, x, 1, fresh)
+    torch.manual_seed(1)
+    again = model.trace(x, 1)
+    assert torch.allclose(one, again.log_px[0] - again.rate)
+
+
+def test_the_evidence_bound_of_many_draws_is_computed_in_blocks():
+    model, x, evidence = linear_gaussian(widen=1.5, shift=0.3)
+    assert evidence_bound(model, x, 1000, RowNoise(x, 0)) == pytest.approx(evidence, abs=0.15)
+
+
+def test_an_autoencoder_has_neither_rate_nor_bound():
+    trace = model_of(posteriors.Deterministic()).trace(torch.randn(4, 30))
+    assert not trace.has_density
+    for ask in (lambda: trace.rate, lambda: trace.log_w, lambda: trace.bound()):
+        with pytest.raises(NoDensityError, match="Deterministic"):
+            ask()
+
+
+# ---- parts, networks, noise
+
+
+@pytest.mark.parametrize("part", PARTS, ids=name)
+def test_parts_are_values(part):
+    assert Part.from_json(part.to_json()) == part
+    assert hash(Part.from_json(part.to_json())) == hash(part)
+    with pytest.raises(AttributeError):
+        part.anything = 1
+
+
+def test_unknown_parts_are_refused():
+    with pytest.raises(ModelError, match="priors.Nothing"):
+        Part.from_json({"part": "priors.Nothing"})
+    with pytest.raises(ModelError, match="likelihoods.Gaussian"):
+        priors.Prior.from_json(likelihoods.Gaussian().to_json())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: likelihoods.Gaussian(scale=-1.0),
+        lambda: likelihoods.Gaussian(scale="optimal"),
+        lambda: networks.MLP((0,)),
+        lambda: networks.MLP(activation="sine"),
+        lambda: networks.Conv((8, -1)),
+        lambda: networks.ResidualMLP(width=0),
+    ],
+)
+def test_impossible_settings_are_refused(make):
+    with pytest.raises(PartError, match="must be"):
+        make()
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=name)
+@pytest.mark.parametrize("leading", [(1,), (4,), (2, 3), (2, 1, 3)])
+def test_networks_take_any_leading_shape_and_a_batch_of_one(network, leading):
+    model = model_of(network=network)
+    assert model.decode(torch.randn(*leading, 3)).mean.shape == (*leading, 30)
+    assert model.trace(torch.randn(leading[-1], 30), k=2).log_w.shape == (2, leading[-1])
+
+
+def test_images_reach_a_convolution_the_right_way_up():
+    image = torch.arange(6 * 5 * 3.0).view(1, 6, 5, 3)  # height, width, channels
+    seen = []
+
+    class Look(nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return x
+
+    encoder = networks.adapt_encoder(Look(), Sizes((6, 5, 3), 2), out=4)
+    encoder(image.flatten(1))
+    assert torch.equal(seen[-1], image.permute(0, 3, 1, 2))
+
+
+def test_conv_decoders_put_pixels_where_encoders_read_them():
+    decoder = networks.Conv((4,), width=8).decoder(Sizes((6, 5, 3), 2), heads=2)
+    images = []
+    decoder.layers.register_forward_hook(lambda module, given, output: images.append(output))
+    raw = decoder(torch.randn(7, 2))  # (7, 90, 2)
+    assert torch.equal(raw.view(7, 6, 5, 3, 2), images[0].view(7, 3, 2, 6, 5).permute(0, 3, 4, 1, 2))
+
+
+def test_convolutions_refuse_rows_that_are_not_images():
+    with pytest.raises(PartError, match=r"network Conv takes images.*MLP"):
+        networks.Conv().encoder(Sizes((12,), 2), out=4)
+
+
+def test_modules_of_the_user_are_checked():
+    with pytest.raises(PartError, match="your encoder must turn rows"):
+        networks.adapt_encoder(nn.Linear(4, 3), SIZES, out=2)
+    with pytest.raises(PartError, match="your decoder must turn rows"):
+        networks.adapt_decoder(nn.GRU(3, 4), SIZES, heads=1)
+
+
+def test_row_noise_is_normal_independent_and_belongs_to_the_row():
+    x = torch.randn(4000, 7, generator=torch.Generator().manual_seed(0))
+    noise = RowNoise(x, seed=3)
+    first, second = noise((4, 4000, 3), x), noise((4, 4000, 3), x)
+    for draws in (first, second):
+        assert draws.mean().abs() < 4 / math.sqrt(draws.numel())
+        assert (draws**2).mean().item() == pytest.approx(1, abs=0.03)
+        assert (draws**4).mean().item() == pytest.approx(3, abs=0.2)
+    both = torch.cat([first, second]).permute(1, 0, 2).reshape(4000, -1)  # (rows, 24)
+    correlation = np.corrcoef(both.numpy().T) - np.eye(24)
+    assert np.abs(correlation).max() < 5 / math.sqrt(4000)
+    order = torch.randperm(4000)[:50]
+    assert torch.equal(RowNoise(x[order], seed=3)((4, 50, 3), x), first[:, order])
+    assert not torch.equal(RowNoise(x, seed=4)((4, 4000, 3), x), first)
+
+
+def test_an_ex_post_prior_takes_the_moments_of_the_codes():
+    codes = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) @ torch.randn(3, 3) + 4
+    model = model_of(posteriors.Deterministic(), priors.FittedNormal())
+    model.fit_prior(codes)
+    assert torch.allclose(model.prior().mean, codes.mean(0), atol=1e-4)
+    assert torch.allclose(model.prior().covariance_matrix, torch.cov(codes.T), rtol=1e-3, atol=1e-3)
+    model.fit_prior(torch.ones(1, 3))  # one row: no spread, still a distribution
+    assert torch.isfinite(model.prior().sample()).all()
+
+
+def test_posterior_scales_are_bounded_softly():
+    raw = torch.tensor([[0.0, -1e6], [0.0, 1e6]], requires_grad=True)
+    q = posteriors.Gaussian().distribution(Learned(), raw)
+    assert isinstance(q, Independent) and isinstance(q.base_dist, Normal)
+    assert q.stddev.min() >= math.exp(-7.001) and q.stddev.max() <= math.exp(7.001)
