@@ -46,7 +46,7 @@ class Labels:
 
     def row_colours(self) -> np.ndarray:
         """Return the colour of each row of a categorical label; rows without a label are faint."""
-        return np.array([*self.colours, FAINT])[self.codes]
+        return np.asarray(np.array([*self.colours, FAINT])[self.codes])
 
 
 def read_labels(y: Any, n_rows: int) -> Labels | None:

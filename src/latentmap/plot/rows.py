@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 
 from latentmap.exceptions import DataError
 from latentmap.plot.style import FAINT, INK, MUTED, PATH, plain
@@ -90,9 +91,9 @@ class RowStyle:
         groups: np.ndarray,
         group_labels: Sequence[str] = (),
         row_labels: Sequence[str] = (),
-        colours: Sequence[Any] | None = None,
+        colours: Any = None,
     ) -> None:
-        """Draw rows, shape (groups, rows, *event): one line of pictures, band of profiles or block of strips a group."""
+        """Draw rows (groups, rows, *event): a line of pictures, a band of profiles or a block of strips a group."""
         groups = np.asarray(groups, dtype=float).reshape(*groups.shape[:2], *self.shape)
         draw = {"picture": self._pictures, "profile": self._profiles, "strip": self._strips}[self.kind]
         draw(ax, groups, group_labels, row_labels, colours)
@@ -100,17 +101,20 @@ class RowStyle:
         for spine in ax.spines.values():
             spine.set_visible(False)
 
-    def _pictures(self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any) -> None:
+    def _pictures(
+        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any
+    ) -> None:
         mosaic, (height, width) = self.mosaic(groups)
         self.show(ax, mosaic)
-        ax.set_yticks(np.arange(len(group_labels)) * height + height / 2, [plain(label) for label in group_labels])
-        ax.set_xticks(np.arange(len(row_labels)) * width + width / 2, [plain(label) for label in row_labels])
+        ax.set_yticks(np.arange(len(group_labels)) * height + height / 2, group_labels)
+        ax.set_xticks(np.arange(len(row_labels)) * width + width / 2, row_labels)
         ax.xaxis.tick_top()
 
-    def mosaic(self, groups: np.ndarray, gap: int = 3) -> tuple[np.ndarray, tuple[int, int]]:
+    def mosaic(self, groups: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         """Lay images (rows, columns, h, w[, c]) out as one, values 0 to 1, NaN between; also the size of a tile."""
         scaled = np.clip((groups - self.low) / max(float(self.high - self.low), 1e-12), 0, 1)
         scaled = _resized(scaled.astype(np.float32))
+        gap = max(2, round(0.07 * max(scaled.shape[2:4])))
         pad = [(0, 0), (0, 0), (0, gap), (0, gap), *[(0, 0)] * (scaled.ndim - 4)]
         tiles = np.pad(scaled, pad, constant_values=np.nan)
         n_down, n_across, height, width = tiles.shape[:4]
@@ -134,38 +138,48 @@ class RowStyle:
         scaled = (groups - self.low) / (self.high - self.low)
         height = np.clip(scaled, -0.15, 1.15) * 0.8 + 0.1  # each group has a band of height one, the first on top
         level = height + (n_groups - 1 - np.arange(n_groups))[:, None, None]
-        colours = PATH(np.linspace(0, 1, n_rows)) if colours is None else colours
+        path = [to_hex(PATH(t)) for t in np.linspace(0, 1, n_rows)]
+        colours = np.broadcast_to(np.asarray(path if colours is None else colours), (n_groups, n_rows))
         ax.vlines(np.arange(n), -0.02, n_groups, color=FAINT, linewidth=0.6, zorder=0)
         if n_groups > 1:
             ax.hlines(np.arange(1, n_groups), -0.4, n - 0.6, color=FAINT, linewidth=0.6, zorder=0)
         many = n_rows > 15
+        weight = {"linewidths": 0.7, "alpha": 0.5} if many else {"linewidths": 1.5, "alpha": 0.95}
         for row in range(n_rows):
-            lines = np.stack([np.broadcast_to(np.arange(n), level[:, row].shape), level[:, row]], axis=-1)
-            ax.add_collection(LineCollection(list(lines), colors=[colours[row]], linewidths=0.7 if many else 1.5,
-                                             alpha=0.5 if many else 0.95, label=plain(row_labels[row]) if row_labels else None))  # fmt: skip
+            x = np.broadcast_to(np.arange(n), (n_groups, n))
+            lines = LineCollection(list(np.stack([x, level[:, row]], axis=-1)), colors=list(colours[:, row]), **weight)
+            if row_labels:
+                lines.set_label(row_labels[row])
+            ax.add_collection(lines)
             if n <= 20 and not many:
-                ax.scatter(lines[..., 0].ravel(), lines[..., 1].ravel(), s=9, color=[colours[row]], linewidths=0, zorder=3)
+                ax.scatter(x, level[:, row], s=9, color=np.repeat(colours[:, row], n), linewidths=0, zorder=3)
         ax.set_xlim(-0.5, n - 0.5)
         ax.set_ylim(-0.05, n_groups + 0.05)
-        ax.set_yticks(np.arange(n_groups)[::-1][: len(group_labels)] + 0.5, [plain(label) for label in group_labels])
+        ax.set_yticks(np.arange(n_groups)[::-1][: len(group_labels)] + 0.5, group_labels)
         self._name_features(ax)
         if row_labels:
-            ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(row_labels), labelcolor=MUTED, borderaxespad=0.1)
+            ax.legend(
+                loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(row_labels), labelcolor=MUTED, borderaxespad=0.1
+            )
 
     def _name_features(self, ax: Axes) -> None:
         longest = max(len(name) for name in self.names)
         upright = longest * len(self.names) > 95
         ax.set_xticks(np.arange(len(self.names)), [plain(name, 24) for name in self.names])
         for label in ax.get_xticklabels():
-            label.set(rotation=40 if upright else 0, ha="right" if upright else "center", rotation_mode="anchor", color=INK)
+            label.set(
+                rotation=40 if upright else 0, ha="right" if upright else "center", rotation_mode="anchor", color=INK
+            )
 
-    def _strips(self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any) -> None:
+    def _strips(
+        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any
+    ) -> None:
         scaled = np.clip((groups - self.low) / (self.high - self.low), 0, 1)
         n_groups, n_rows, n = scaled.shape
         padded = np.full((n_groups, n_rows + 1, n), np.nan)
         padded[:, :-1] = scaled
         ax.imshow(padded.reshape(-1, n)[:-1], cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        ax.set_yticks(np.arange(len(group_labels)) * (n_rows + 1) + (n_rows - 1) / 2, [plain(label) for label in group_labels])
+        ax.set_yticks(np.arange(len(group_labels)) * (n_rows + 1) + (n_rows - 1) / 2, group_labels)
         ticks = np.unique(np.linspace(0, n - 1, 5).round().astype(int))
         ax.set_xticks(ticks, [plain(self.names[i], 16) for i in ticks])
 
@@ -209,7 +223,9 @@ def _resized(images: np.ndarray) -> np.ndarray:
         factor = max(height, width) // TILE
         cut = images[:, :, : height // factor * factor or height, : width // factor * factor or width]
         down, across = min(factor, height), min(factor, width)
-        blocks = cut.reshape(*images.shape[:2], cut.shape[2] // down, down, cut.shape[3] // across, across, *images.shape[4:])
+        blocks = cut.reshape(
+            *images.shape[:2], cut.shape[2] // down, down, cut.shape[3] // across, across, *images.shape[4:]
+        )
         return np.asarray(blocks.mean((3, 5)))
     factor = max(1, TILE // 2 // max(height, width))
     return np.asarray(images.repeat(factor, axis=2).repeat(factor, axis=3))

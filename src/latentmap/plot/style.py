@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ TWENTY = TEN + (
 # From one end of a path through the latent space to the other.
 PATH = LinearSegmentedColormap.from_list("path", [BLUE, "#a9b4bf", ORANGE])
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "font.family": "DejaVu Sans",
@@ -137,9 +136,8 @@ def panels(ax: Axes | None, n: int, size: tuple[float, float], columns: int | No
         return figure, axes[:n]
     ax.set_axis_off()
     width, height = 1 / columns, 1 / rows
-    axes = [ax.inset_axes((i % columns * width, 1 - (i // columns + 1) * height, 0.82 * width, 0.78 * height))
-            for i in range(n)]  # fmt: skip
-    return root(ax), np.array(axes)
+    corners = [(i % columns * width, 1 - (i // columns + 1) * height) for i in range(n)]
+    return root(ax), np.array([ax.inset_axes((x, y, 0.82 * width, 0.78 * height)) for x, y in corners])
 
 
 def root(ax: Axes) -> Figure:
@@ -158,6 +156,11 @@ def plain(text: object, width: int = 28) -> str:
     return shown.replace("$", r"\$")
 
 
-def joined(words: Sequence[str]) -> str:
-    """Return ``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+def number(value: float, digits: int = 3) -> str:
+    """Return a number as a reader wants it: few digits, a true minus, no exponent below a million.
+
+    >>> number(-1387.2), number(0.24612), number(0.0)
+    ('−1,387', '0.246', '0')
+    """
+    text = f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.{digits}g}"
+    return text.replace("-", "−")

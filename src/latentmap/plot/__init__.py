@@ -1,0 +1,27 @@
+"""Figures of a fitted model: each function returns a `Display` and leaves matplotlib's global state alone.
+
+>>> from latentmap import VAE, plot
+>>> import numpy as np
+>>> X = np.random.default_rng(0).random((60, 8, 8), dtype="float32")
+>>> vae = VAE(2, max_epochs=1, random_state=0).fit(X)
+>>> plot.samples(vae, 12).data_.shape
+(12, 8, 8)
+"""
+
+from latentmap.plot.curves import learning_curves, rates
+from latentmap.plot.decoding import interpolations, reconstructions, samples, traversals
+from latentmap.plot.maps import comparison, decoded_grid, map
+from latentmap.plot.style import Display
+
+__all__ = [
+    "Display",
+    "comparison",
+    "decoded_grid",
+    "interpolations",
+    "learning_curves",
+    "map",
+    "rates",
+    "reconstructions",
+    "samples",
+    "traversals",
+]
