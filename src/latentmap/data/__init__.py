@@ -1,0 +1,1 @@
+"""Where rows come from: sources and data sets, what they hold, how they are scaled, split and written."""

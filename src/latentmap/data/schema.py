@@ -1,0 +1,237 @@
+"""What a data set holds: the shape, type and range of its rows, measured in one pass, and a hash of its values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.exceptions import DataError
+
+Kind = Literal["binary", "image", "count", "unit", "real"]
+Rows = slice | NDArray[np.intp]
+
+BLOCK_VALUES = 2**20
+"""Values in one block of a pass: 8 MiB in double precision."""
+
+EXACT = 2**53
+"""The largest magnitude up to which double precision holds every integer."""
+
+
+class Readable(Protocol):
+    """Rows that can be read by block: all that a pass over the data needs."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """Return the rows of a slice or an integer array, shape (n, *event)."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the rows of a data set are: enough to choose a scaling, a likelihood and a network.
+
+    Attributes
+    ----------
+    n_rows
+        The number of rows.
+    event_shape
+        The shape of one row: (64,) for a vector, (28, 28) for a grey image.
+    dtype
+        The type of the values as stored, a numpy name.
+    names
+        The names of the columns, or None.
+    lowest, highest
+        The range of the finite values, in data units; None where there is none.
+    integral
+        Whether every finite value is a whole number.
+    missing, infinite
+        How many values are NaN, and how many are infinite.
+
+    Examples
+    --------
+    >>> schema = measure(np.array([[0, 2], [1, 3]], dtype=np.uint8))
+    >>> schema.highest, schema.kind
+    (3.0, 'count')
+    >>> Schema.from_json(schema.to_json()) == schema
+    True
+    """
+
+    n_rows: int
+    event_shape: tuple[int, ...]
+    dtype: str
+    names: tuple[str, ...] | None
+    lowest: float | None
+    highest: float | None
+    integral: bool
+    missing: int = 0
+    infinite: int = 0
+
+    @property
+    def n_features(self) -> int:
+        """The number of values in a row."""
+        return int(np.prod(self.event_shape))
+
+    @property
+    def binary(self) -> bool:
+        """Whether every finite value is 0 or 1."""
+        return self.integral and self.within(0, 1)
+
+    @property
+    def kind(self) -> Kind:
+        """What the values are: binary; image (two or more axes); count; unit (in [0, 1]); or any real number."""
+        if self.binary:
+            return "binary"
+        if len(self.event_shape) > 1:
+            return "image"
+        if self.integral and self.lowest is not None and self.lowest >= 0:
+            return "count"
+        return "unit" if self.within(0, 1) else "real"
+
+    def within(self, low: float, high: float) -> bool:
+        """Whether there are finite values and all of them lie in [low, high]."""
+        return self.lowest is not None and self.highest is not None and low <= self.lowest and self.highest <= high
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; the kind is among them for readers, and is worked out anew by `from_json`."""
+        return {**asdict(self), "event_shape": list(self.event_shape), "names": self.names and list(self.names)} | {
+            "kind": self.kind
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Schema:
+        """Return the schema that `to_json` wrote."""
+        fields = {key: item for key, item in value.items() if key != "kind"}
+        names = None if fields["names"] is None else tuple(fields["names"])
+        return cls(**fields | {"event_shape": tuple(fields["event_shape"]), "names": names})
+
+
+def measure(data: NDArray[Any] | Readable, names: Sequence[str] | None = None, name: str = "X") -> Schema:
+    """Measure what rows hold in one pass over blocks, in constant memory on a memory-mapped file.
+
+    Parameters
+    ----------
+    data
+        An array of shape (n, *event), or rows that can be read by block.
+    names
+        The names of the columns, if they have any.
+    name
+        What an error calls the data: a file, or the name of an argument.
+
+    Raises
+    ------
+    DataError
+        If the values are not real numbers, or are integers beyond 2^53, which a float would round.
+
+    Examples
+    --------
+    >>> measure(np.array([[0.0, np.nan], [1.5, -2.0]])).missing
+    1
+    """
+    lowest, highest, integral, missing, infinite = np.inf, -np.inf, True, 0, 0
+    start, block = 0, np.empty((0, 0))
+    for start, block in blocks(data):
+        require_numeric(block.dtype, name)
+        values = block
+        if block.dtype.kind == "f" and not (finite := np.isfinite(block)).all():
+            values, absent = block[finite], int(np.isnan(block).sum())
+            missing, infinite = missing + absent, infinite + block.size - values.size - absent
+        if values.size:
+            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
+        if block.dtype.kind == "f":
+            integral = integral and bool((np.trunc(values) == values).all())
+        elif max(-lowest, highest) >= EXACT:
+            require_exact(block, name, names, start)
+    return Schema(
+        n_rows=start + len(block),
+        event_shape=block.shape[1:],
+        dtype=block.dtype.name,
+        names=None if names is None else tuple(names),
+        lowest=None if lowest > highest else lowest,
+        highest=None if lowest > highest else highest,
+        integral=integral and lowest <= highest,
+        missing=missing,
+        infinite=infinite,
+    )
+
+
+def content_hash(data: Readable, schema: Schema) -> str:
+    """Hash the values alone (sha256, hexadecimal), whatever type or format holds them.
+
+    Equal numbers in equal shapes give equal hashes: whole numbers are hashed in the smallest integer type that holds
+    the range, all others in double precision; -0.0 counts as 0.0 and every NaN as the same.
+    """
+    digest = hashlib.sha256(json.dumps([schema.n_rows, *schema.event_shape]).encode())
+    dtype = _smallest(schema)
+    for _, block in blocks(data):
+        values = block.astype(dtype)
+        if dtype.kind == "f":
+            values += 0.0  # -0.0 + 0.0 is 0.0
+            values[np.isnan(values)] = np.nan
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def fingerprint(data: Readable, schema: Schema) -> str:
+    """Hash a data set: its schema and its values (sha256, hexadecimal), in one streaming pass."""
+    text = json.dumps(schema.to_json(), sort_keys=True) + content_hash(data, schema)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def blocks(data: NDArray[Any] | Readable, values: int = BLOCK_VALUES) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (first row, block of rows) in order, each of about ``values`` values and at least one row.
+
+    >>> [(start, len(block)) for start, block in blocks(np.zeros((5, 4)), values=8)]
+    [(0, 2), (2, 2), (4, 1)]
+    """
+    read = data.__getitem__ if isinstance(data, np.ndarray) else data.read
+    size = max(1, values // max(1, read(slice(0, 1)).size))
+    for start in range(0, len(data), size):
+        yield start, np.asarray(read(slice(start, start + size)))
+
+
+def require_numeric(dtype: np.dtype[Any], name: str) -> None:
+    """Refuse values that are not real numbers: objects, text, dates, complex numbers."""
+    if dtype.kind == "c":
+        raise DataError(f"Complex data not supported: {name} is {dtype.name}; split it into two columns")
+    if dtype.kind == "O":
+        raise DataError(f"{name} has dtype object: expected numbers; convert it, for example with .astype(float)")
+    if dtype.kind not in "biuf":
+        raise DataError(f"{name} has dtype {dtype.name}: expected numbers; convert it, or keep it as labels")
+
+
+def require_exact(block: NDArray[Any], name: str, names: Sequence[str] | None = None, start: int = 0) -> None:
+    """Refuse integers beyond 2^53, which double precision would round; ``start`` is the number of the first row."""
+    beyond = (block > EXACT) | (block < -EXACT) if block.dtype.kind in "iu" else np.zeros(block.shape, bool)
+    if beyond.any():
+        first = np.argwhere(beyond)[0]
+        value, at = block[tuple(first)], place(first, start, names)
+        raise DataError(
+            f"{name}: {value} at {at} is beyond 2^53 and would lose digits as a float; drop it if it is an id"
+        )
+
+
+def place(index: Sequence[int] | NDArray[np.intp], start: int = 0, names: Sequence[str] | None = None) -> str:
+    """Say where a value is: row (from 1) and column name, or the index (from 0) where columns have no names.
+
+    >>> place([2, 1], names=["height", "width"]), place([2, 1, 0], start=10)
+    ("row 3, column 'width'", 'index [12, 1, 0]')
+    """
+    row, *rest = (int(i) for i in index)
+    if names is not None and len(rest) == 1:
+        return f"row {start + row + 1}, column {names[rest[0]]!r}"
+    return f"index {[start + row, *rest]}"
+
+
+def _smallest(schema: Schema) -> np.dtype[Any]:
+    exact = schema.integral and not schema.missing and not schema.infinite and schema.within(-EXACT, EXACT)
+    for code in ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<i8") if exact else ():
+        limits = np.iinfo(np.dtype(code))
+        if schema.within(int(limits.min), int(limits.max)):
+            return np.dtype(code)
+    return np.dtype("<f8")
