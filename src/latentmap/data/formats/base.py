@@ -1,0 +1,120 @@
+"""What every source shares: schema and fingerprint from reading alone, errors of files, labels."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import gzip
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latentmap.data.schema import Rows, Schema, fingerprint, measure
+from latentmap.exceptions import DataError
+
+Labels = str | ArrayLike | None
+"""The name of the column or member that holds the labels, the labels themselves, or None."""
+
+
+class BaseSource(ABC):
+    """A source that reads rows; its schema and fingerprint follow, each from one streaming pass when first asked for.
+
+    Attributes
+    ----------
+    name
+        What errors call the data: the path of a file, the name of a data set, or ``X``.
+    names
+        The names of the columns, or None.
+    labels, label_name
+        One label a row and what they are called, or None.
+    """
+
+    name: str
+    names: tuple[str, ...] | None = None
+    labels: NDArray[Any] | None = None
+    label_name: str | None = None
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """Return the rows of a slice or an integer array, shape (n, *event); not to be written to."""
+
+    @cached_property
+    def schema(self) -> Schema:
+        """What the rows hold."""
+        return measure(self, self.names, self.name)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of schema and values (sha256, hexadecimal)."""
+        return fingerprint(self, self.schema)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self)} rows)"
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is read into one clear line that names it."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        what = f"byte {error.object[error.start]:#04x}"
+        raise DataError(f"{path}: not UTF-8 text ({what} cannot be read); save the file as UTF-8") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: truncated or damaged ({error}); copy or download it again") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def given_labels(labels: ArrayLike | None, n_rows: int, name: str) -> NDArray[Any] | None:
+    """Check labels that were given as values: one for each row.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer labels than rows, more than one a row, or ``labels`` is a name in data without names.
+    """
+    if labels is None:
+        return None
+    if isinstance(labels, str):
+        raise DataError(f"{name} has no named columns, so none is called {labels!r}: give labels as an array")
+    values = np.asarray(labels)
+    if values.shape != (n_rows,):
+        raise DataError(f"labels have shape {values.shape}, but {name} has {n_rows} rows: expected shape ({n_rows},)")
+    return plain_labels(values)
+
+
+def plain_labels(values: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as numbers or text: anything else becomes text, and what is absent becomes "missing"."""
+    if values.dtype.kind in "biufU":
+        return values
+    absent = [value is None or value != value for value in values.tolist()]
+    return np.array(["missing" if gone else str(value) for gone, value in zip(absent, values, strict=True)], dtype=str)
+
+
+def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
+    """Return the names of columns, each of which must occur once."""
+    for column in names:
+        if names.count(column) > 1:
+            raise DataError(f"{name}: {names.count(column)} columns are called {column!r}; give each its own name")
+    return tuple(names)
+
+
+def suggest(word: str, options: Collection[str]) -> str:
+    """Say which options there are, and which one was probably meant.
+
+    >>> suggest("minst", ["digits", "mnist"])
+    "did you mean 'mnist'? There are: digits, mnist"
+    """
+    close = difflib.get_close_matches(word, options, n=1)
+    shown = ", ".join(list(options)[:20]) + (f", and {len(options) - 20} more" if len(options) > 20 else "")
+    return (f"did you mean {close[0]!r}? There are: " if close else "there are: ") + shown

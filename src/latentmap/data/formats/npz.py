@@ -1,0 +1,67 @@
+"""Several arrays in one file: one holds the rows, another may hold the labels."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.formats.base import Labels, reading, suggest
+from latentmap.exceptions import DataError
+
+ROWS = ("X", "x", "data", "images", "x_train", "X_train")
+LABELS = ("y", "labels", "target", "y_train")
+
+
+class NpzSource(ArraySource):
+    """A ``.npz`` file: the member called X, x, data, images or x_train, else the only one of two or more axes.
+
+    Labels come from the member that ``labels`` names, else from y, labels, target or y_train where it has one value a
+    row.
+
+    Raises
+    ------
+    DataError
+        If no member can be chosen, or the file is damaged or holds pickled objects, which are never loaded.
+    """
+
+    def __init__(self, path: Path, labels: Labels = None) -> None:
+        with reading(path):
+            try:
+                with np.load(path, allow_pickle=False) as archive:
+                    array, values, label_name = _choose(archive, path, labels)
+            except (zipfile.BadZipFile, zlib.error) as error:
+                raise DataError(f"{path}: truncated or damaged ({error}); copy or download it again") from error
+            except ValueError as error:
+                if isinstance(error, DataError):
+                    raise
+                message = f"cannot be read ({error}); pickled objects are never loaded"
+                raise DataError(f"{path}: {message}") from error
+        super().__init__(array, name=str(path), labels=values, label_name=label_name)
+
+
+def _choose(archive: Any, path: Path, labels: Labels) -> tuple[NDArray[Any], Labels, str | None]:
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise DataError(f"{path}: a single array, not an archive of arrays; rename it to .npy")
+    if isinstance(labels, str) and labels not in archive.files:
+        raise DataError(f"{path} has no member {labels!r}: {suggest(labels, archive.files)}")
+    name = next((known for known in ROWS if known in archive.files and known != labels), None)
+    if name is None:
+        shapes = {member: archive[member].shape for member in archive.files if member != labels}
+        wide = [member for member, shape in shapes.items() if len(shape) > 1]
+        if len(wide) != 1:
+            found = ", ".join(f"{member} {shape}" for member, shape in shapes.items()) or "no arrays"
+            raise DataError(f"{path}: which array holds the rows? Call it X, with two or more axes; found {found}")
+        name = wide[0]
+    array = archive[name]
+    if labels is not None:
+        return (array, archive[labels], labels) if isinstance(labels, str) else (array, labels, None)
+    for known in LABELS:
+        if known in archive.files and (values := archive[known]).shape == array.shape[:1]:
+            return array, values, known
+    return array, None, None

@@ -1,0 +1,143 @@
+"""One protocol for all data, and one function that opens it: arrays, tensors, frames, files, data sets by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latentmap.data.datasets import DATASETS, dataset_source
+from latentmap.data.formats.arrays import ArraySource, from_memory
+from latentmap.data.formats.base import suggest
+from latentmap.data.formats.delimited import DelimitedSource
+from latentmap.data.formats.idx import IdxSource
+from latentmap.data.formats.npy import NpySource
+from latentmap.data.formats.npz import NpzSource
+from latentmap.data.schema import Rows, Schema, blocks, place
+from latentmap.exceptions import DataError
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Rows of equal shape that can be counted, read and described."""
+
+    @property
+    def name(self) -> str:
+        """What errors call the data: a path, the name of a data set, or X."""
+
+    @property
+    def labels(self) -> NDArray[Any] | None:
+        """One label a row, or None."""
+
+    @property
+    def label_name(self) -> str | None:
+        """What the labels are called, or None."""
+
+    @property
+    def schema(self) -> Schema:
+        """What the rows hold."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 over schema and values, hexadecimal."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """Return the rows of a slice or an integer array, shape (n, *event); not to be written to."""
+
+
+FORMATS: dict[str, Callable[[Path, str | ArrayLike | None], Source]] = {
+    ".npy": NpySource,
+    ".npz": NpzSource,
+    ".csv": DelimitedSource,
+    ".csv.gz": DelimitedSource,
+    ".tsv": DelimitedSource,
+    ".tsv.gz": DelimitedSource,
+    "-ubyte": IdxSource,
+    "-ubyte.gz": IdxSource,
+}
+"""What opens a file, by the end of its name."""
+
+
+def open_source(data: Any, labels: str | ArrayLike | None = None) -> Source:
+    """Open data of any kind that is known.
+
+    Parameters
+    ----------
+    data
+        An array or tensor of shape (n, *event), a data frame, a `Source`, the path of a file, or the name of a
+        data set.
+    labels
+        The name of the column (or ``.npz`` member) with the labels, or one label a row.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or data set, its format is not known, or what it holds is not rows of numbers.
+
+    Examples
+    --------
+    >>> source = open_source("digits")
+    >>> source.schema.event_shape, source.labels[:3].tolist()
+    ((8, 8), [0, 1, 2])
+    """
+    if isinstance(data, str | os.PathLike):
+        if data in DATASETS:
+            return dataset_source(str(data), labels=labels)
+        return _open_file(os.fspath(data), labels)
+    if isinstance(data, Source):
+        if labels is not None:
+            raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
+        return data
+    return from_memory(data, labels)
+
+
+def require_finite(data: Source | NDArray[Any], name: str | None = None) -> None:
+    """Refuse NaN and infinite values: says how many there are, and where the first is.
+
+    Raises
+    ------
+    DataError
+        If there is any.
+
+    Examples
+    --------
+    >>> require_finite(np.array([[0.0, 1.0], [np.nan, 2.0]]), "X")
+    Traceback (most recent call last):
+    latentmap.exceptions.DataError: X contains 1 NaN value, the first at index [1, 0]; fill or drop it before fitting
+    """
+    source: Source = ArraySource(data, name=name or "X") if isinstance(data, np.ndarray) else data
+    schema = source.schema
+    bad = schema.missing + schema.infinite
+    if not bad:
+        return
+    start, block = next((start, block) for start, block in blocks(source) if not np.isfinite(block).all())
+    first = place(np.argwhere(~np.isfinite(block))[0], start, schema.names)
+    kinds = [f"{count} {kind}" for count, kind in ((schema.missing, "NaN"), (schema.infinite, "infinite")) if count]
+    them = "it" if bad == 1 else "them"
+    raise DataError(
+        f"{name or source.name} contains {' and '.join(kinds)} value{'' if bad == 1 else 's'}, the first at {first}; "
+        f"fill or drop {them} before fitting"
+    )
+
+
+def _open_file(text: str, labels: str | ArrayLike | None) -> Source:
+    path = Path(text).expanduser()
+    known = f"files that end in {', '.join(FORMATS)}"
+    if path.is_dir():
+        raise DataError(f"{text} is a folder: expected one of the {known}")
+    if not path.exists():
+        if path.suffix or path.name != text:
+            raise DataError(f"no such file: {text}")
+        raise DataError(f"no data set or file is called {text!r}: {suggest(text, list(DATASETS))}; or {known}")
+    ends = [end for end in FORMATS if path.name.lower().endswith(end)]
+    if not ends:
+        raise DataError(f"{text}: format not known: expected one of the {known}")
+    if path.is_file() and not path.stat().st_size:
+        raise DataError(f"{text} is empty (0 bytes)")
+    return FORMATS[ends[-1]](path, labels)
