@@ -1,0 +1,186 @@
+"""The change of units between the data and the model, chosen from what the data holds."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.schema import blocks
+from latentmap.data.sources import Source, require_finite
+from latentmap.exceptions import DataError
+
+ScalingKind = Literal["none", "range", "standard"]
+
+LARGEST, SMALLEST = 1e150, 1e-150
+"""Beyond these magnitudes squares overflow double precision, or vanish in it."""
+
+DIMMEST = 16
+"""Bytes that never exceed this are not 8-bit pixels: the embedded digits have 16 grey levels."""
+
+ONE_UNIT_COLUMNS = 16
+"""From so many columns on, columns with like ranges are taken to share one unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Model units from data units: x' = (x - shift) / scale.
+
+    Attributes
+    ----------
+    shift, scale
+        In data units: one number for all features, or an array of one number a feature, shape (features,).
+    kind
+        ``none``, ``range`` (one shift and scale for all) or ``standard`` (mean and standard deviation of each column).
+
+    Examples
+    --------
+    >>> Scaling(shift=0.0, scale=255.0, kind="range").log_jacobian(784)
+    -4344.35...
+    """
+
+    shift: float | NDArray[np.float64]
+    scale: float | NDArray[np.float64]
+    kind: ScalingKind
+
+    def log_jacobian(self, n_features: int) -> float:
+        """Return log|dx'/dx| = sum over features of log(1 / scale), nats a row.
+
+        A log-density in model units plus this is the log-density in data units.
+        """
+        return -float(np.sum(np.broadcast_to(np.log(self.scale), n_features)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"kind": self.kind, "shift": _plain(self.shift), "scale": _plain(self.scale)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Scaling:
+        """Return the scaling that `to_json` wrote, to the last bit."""
+        shift, scale = (np.array(x) if isinstance(x, list) else float(x) for x in (value["shift"], value["scale"]))
+        return cls(shift, scale, value["kind"])
+
+
+def choose_scaling(data: Source | NDArray[Any], kind: ScalingKind | Literal["auto"] = "auto") -> Scaling:
+    """Choose how data is scaled before a model sees it.
+
+    ``auto`` takes the first rule that holds:
+
+    =======================================================  ========  ================================================
+    the data                                                 kind      what becomes 0 and 1
+    =======================================================  ========  ================================================
+    every value lies in [0, 1]                               none      0 and 1
+    bytes (uint8) with a value above 16                      range     0 and 255
+    other bytes, and images (two or more axes)               range     0, or the lowest if negative, and the highest
+    vectors of one unit: 16 columns or more that vary, the   range     the lowest and the highest
+    upper quartile of their ranges at most twice the median
+    any other                                                standard  a column's mean, and its mean plus one deviation
+    =======================================================  ========  ================================================
+
+    Statistics are computed in double precision, in one pass over blocks. What is constant has scale 1.
+
+    Parameters
+    ----------
+    data
+        A source, or an array of shape (n, *event).
+    kind
+        ``auto``, or a kind that is forced.
+
+    Raises
+    ------
+    DataError
+        If the kind is not known, or values are NaN, infinite or beyond 1e150.
+
+    Examples
+    --------
+    >>> from latentmap.data.datasets import load_dataset
+    >>> choose_scaling(load_dataset("digits")[0])
+    Scaling(shift=0.0, scale=16.0, kind='range')
+    """
+    if kind not in ("auto", "none", "range", "standard"):
+        raise DataError(f"no scaling is called {kind!r}: expected auto, none, range or standard")
+    source: Source = ArraySource(data) if isinstance(data, np.ndarray) else data
+    require_finite(source)
+    schema = source.schema
+    low, high = schema.lowest or 0.0, schema.highest or 0.0
+    if max(-low, high) > LARGEST:
+        raise DataError(
+            f"{source.name} holds values up to {max(-low, high):.3g}: beyond {LARGEST:g} squares overflow; rescale"
+        )
+    if kind == "none" or (kind == "auto" and schema.within(0, 1)):
+        return Scaling(0.0, 1.0, "none")
+    bytes_ = schema.dtype == "uint8"
+    if kind != "standard" and (bytes_ or len(schema.event_shape) > 1):
+        return _range(min(low, 0.0), 255.0 if bytes_ and high > DIMMEST else high)
+    if kind == "range":
+        return _range(low, high)
+    columns = functools.reduce(Moments.__add__, (Moments.of(block) for _, block in blocks(source)))
+    if kind == "auto" and _share_one_unit(columns.highest - columns.lowest):
+        return _range(low, high)
+    deviation = columns.deviation
+    varies = (columns.highest > columns.lowest) & (deviation > SMALLEST)
+    return Scaling(np.where(varies, columns.mean, columns.lowest), np.where(varies, deviation, 1.0), "standard")
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Count, mean, sum of squared deviations and range of each column.
+
+    Two are merged by adding them (Chan, Golub and LeVeque, 1979), so blocks can be measured one by one.
+
+    >>> X = np.arange(12.0).reshape(6, 2)
+    >>> (Moments.of(X[:2]) + Moments.of(X[2:])).mean
+    array([5., 6.])
+    """
+
+    count: int
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    lowest: NDArray[np.float64]
+    highest: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, block: NDArray[Any]) -> Moments:
+        """Measure the rows of a block, shape (n, *event), in double precision; features are flattened."""
+        values = block.reshape(len(block), -1).astype(np.float64)
+        lowest, highest, mean = values.min(axis=0), values.max(axis=0), values.mean(axis=0)
+        values -= mean
+        rest = values.mean(axis=0)  # what the first mean was off by, where an offset dwarfs the spread
+        squares = np.square(values).sum(axis=0) - len(values) * np.square(rest)
+        return cls(len(values), mean + rest, np.maximum(squares, 0.0), lowest, highest)
+
+    @property
+    def deviation(self) -> NDArray[np.float64]:
+        """The standard deviation of each column, sqrt(squares / count)."""
+        return np.sqrt(self.squares / self.count)
+
+    def __add__(self, other: Moments) -> Moments:
+        count = self.count + other.count
+        step = other.mean - self.mean
+        return Moments(
+            count,
+            self.mean + step * (other.count / count),
+            self.squares + other.squares + np.square(step) * (self.count * other.count / count),
+            np.minimum(self.lowest, other.lowest),
+            np.maximum(self.highest, other.highest),
+        )
+
+
+def _range(low: float, high: float) -> Scaling:
+    return Scaling(low, high - low if high - low > SMALLEST else 1.0, "range")
+
+
+def _share_one_unit(ranges: NDArray[np.float64]) -> bool:
+    varying = ranges[ranges > 0]
+    if len(varying) < ONE_UNIT_COLUMNS:
+        return False
+    median, upper = np.quantile(varying, [0.5, 0.75])
+    return bool(upper <= 2 * median)
+
+
+def _plain(x: float | NDArray[np.float64]) -> float | list[float]:
+    return x.tolist() if isinstance(x, np.ndarray) else float(x)
