@@ -1,0 +1,71 @@
+"""What the benchmarks share: the machine, the peers' environment, running a contestant, and writing results."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PEERS = HERE.parent / ".venv-peers"
+PEER_PACKAGES = ("torch==2.13.0", "pythae==0.1.2")
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine and the versions that a result belongs to."""
+    import torch
+
+    import latentmap
+
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return {
+        "processor": capabilities.get("cpu_name", platform.processor()),
+        "cores": os.cpu_count(),
+        "bfloat16": bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "latentmap": latentmap.__version__,
+    }
+
+
+def peers_python() -> Path:
+    """Make the environment of the peers, apart from ours, where it is not there yet; give its Python."""
+    python = PEERS / "bin" / "python"
+    if not python.exists():
+        venv.create(PEERS, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *PEER_PACKAGES], check=True)
+    return python
+
+
+def contest(python: Path | str, module: str, *arguments: str) -> dict[str, Any]:
+    """Run one contestant in a process of its own; its last line of output is its result."""
+    command = [str(python), str(HERE / f"{module}.py"), *arguments]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return result
+
+
+def ours(module: str, *arguments: str) -> dict[str, Any]:
+    """Run one of our contestants."""
+    return contest(sys.executable, module, *arguments)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and range of several runs."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values), "runs": len(values)}
+
+
+def write(name: str, result: dict[str, Any]) -> Path:
+    """Write a raw result with the machine it belongs to."""
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n")
+    return path

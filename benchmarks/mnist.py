@@ -1,0 +1,15 @@
+"""MNIST as arrays, without any library of ours: what both sides of a contest read."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+def images(part: str) -> np.ndarray:
+    """Bytes (n, 784) of "train" or "t10k", from the folder in LATENTMAP_DATA."""
+    path = Path(os.environ["LATENTMAP_DATA"]) / "mnist" / f"{part}-images-idx3-ubyte.gz"
+    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=16).reshape(-1, 784).copy()
