@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from latentmap.data.formats.base import Labels, suggest
 from latentmap.data.formats.idx import read_idx
 from latentmap.exceptions import DataError, MissingExtraError
 
-Split = Literal["train", "test", "all"]
+SPLITS = {"train": ["train"], "test": ["t10k"], "all": ["train", "t10k"]}
+"""The splits, and how the names of their files begin."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ DATASETS: dict[str, IdxFiles | None] = {
 """The known data sets; None for what is embedded."""
 
 
-def load_dataset(name: str, split: Split = "train") -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def load_dataset(name: str, split: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Load a data set of images by name.
 
     ``digits``: 1,797 images of 8x8, values 0 to 16, from scikit-learn; it has no test rows. ``mnist`` and
@@ -95,19 +96,18 @@ def load_dataset(name: str, split: Split = "train") -> tuple[NDArray[np.uint8], 
     """
     if name not in DATASETS:
         raise DataError(f"no data set is called {name!r}: {suggest(name, list(DATASETS))}")
-    if split not in get_args(Split):
-        raise DataError(f"no split is called {split!r}: {suggest(split, get_args(Split))}")
+    if split not in SPLITS:
+        raise DataError(f"no split is called {split!r}: {suggest(split, list(SPLITS))}")
     files = DATASETS[name]
     if files is None:
         return _digits(split)
-    prefixes = {"train": ["train"], "test": ["t10k"], "all": ["train", "t10k"]}[split]
-    parts = [_read_split(name, files, prefix) for prefix in prefixes]
+    parts = [_read_split(name, files, prefix) for prefix in SPLITS[split]]
     if len(parts) == 1:
         return parts[0]
     return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
-def dataset_source(name: str, split: Split = "train", labels: Labels = None) -> ArraySource:
+def dataset_source(name: str, split: str = "train", labels: Labels = None) -> ArraySource:
     """Make a source of a data set by name, with its labels; ``labels`` can be their name, or other ones.
 
     >>> dataset_source("digits").label_name
@@ -150,7 +150,7 @@ def _pooch() -> Any:
     return pooch
 
 
-def _digits(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _digits(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     from sklearn.datasets import load_digits  # heavy
 
     if split == "test":

@@ -65,7 +65,7 @@ class Scaling:
         return cls(shift, scale, value["kind"])
 
 
-def choose_scaling(data: Source | NDArray[Any], kind: ScalingKind | Literal["auto"] = "auto") -> Scaling:
+def choose_scaling(data: Source | NDArray[Any], kind: str = "auto") -> Scaling:
     """Choose how data is scaled before a model sees it.
 
     ``auto`` takes the first rule that holds:
@@ -88,7 +88,7 @@ def choose_scaling(data: Source | NDArray[Any], kind: ScalingKind | Literal["aut
     data
         A source, or an array of shape (n, *event).
     kind
-        ``auto``, or a kind that is forced.
+        ``auto``, or a kind that is forced: ``none``, ``range`` or ``standard``.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def choose_scaling(data: Source | NDArray[Any], kind: ScalingKind | Literal["aut
         raise DataError(
             f"{source.name} holds values up to {max(-low, high):.3g}: beyond {LARGEST:g} squares overflow; rescale"
         )
-    if kind == "none" or (kind == "auto" and schema.within(0, 1)):
+    if kind == "none" or (kind == "auto" and schema.within(0.0, 1.0)):
         return Scaling(0.0, 1.0, "none")
     bytes_ = schema.dtype == "uint8"
     if kind != "standard" and (bytes_ or len(schema.event_shape) > 1):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ EXACT = 2**53
 """The largest magnitude up to which double precision holds every integer."""
 
 
+@runtime_checkable
 class Readable(Protocol):
     """Rows that can be read by block: all that a pass over the data needs."""
 
@@ -80,7 +81,7 @@ class Schema:
     @property
     def binary(self) -> bool:
         """Whether every finite value is 0 or 1."""
-        return self.integral and self.within(0, 1)
+        return self.integral and self.within(0.0, 1.0)
 
     @property
     def kind(self) -> Kind:
@@ -91,7 +92,7 @@ class Schema:
             return "image"
         if self.integral and self.lowest is not None and self.lowest >= 0:
             return "count"
-        return "unit" if self.within(0, 1) else "real"
+        return "unit" if self.within(0.0, 1.0) else "real"
 
     def within(self, low: float, high: float) -> bool:
         """Whether there are finite values and all of them lie in [low, high]."""
@@ -229,9 +230,11 @@ def place(index: Sequence[int] | NDArray[np.intp], start: int = 0, names: Sequen
 
 
 def _smallest(schema: Schema) -> np.dtype[Any]:
-    exact = schema.integral and not schema.missing and not schema.infinite and schema.within(-EXACT, EXACT)
+    exact = (
+        schema.integral and not schema.missing and not schema.infinite and schema.within(float(-EXACT), float(EXACT))
+    )
     for code in ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<i8") if exact else ():
         limits = np.iinfo(np.dtype(code))
-        if schema.within(int(limits.min), int(limits.max)):
+        if schema.within(float(limits.min), float(limits.max)):
             return np.dtype(code)
     return np.dtype("<f8")

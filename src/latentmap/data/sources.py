@@ -1,55 +1,26 @@
-"""One protocol for all data, and one function that opens it: arrays, tensors, frames, files, data sets by name."""
+"""One class for all data, and one function that opens it: arrays, tensors, frames, files, data sets by name."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.datasets import DATASETS, dataset_source
 from latentmap.data.formats.arrays import ArraySource, from_memory
-from latentmap.data.formats.base import suggest
+from latentmap.data.formats.base import Source, reading, suggest
 from latentmap.data.formats.delimited import DelimitedSource
 from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
-from latentmap.data.schema import Rows, Schema, blocks, place
+from latentmap.data.schema import blocks, place
 from latentmap.exceptions import DataError
 
-
-@runtime_checkable
-class Source(Protocol):
-    """Rows of equal shape that can be counted, read and described."""
-
-    @property
-    def name(self) -> str:
-        """What errors call the data: a path, the name of a data set, or X."""
-
-    @property
-    def labels(self) -> NDArray[Any] | None:
-        """One label a row, or None."""
-
-    @property
-    def label_name(self) -> str | None:
-        """What the labels are called, or None."""
-
-    @property
-    def schema(self) -> Schema:
-        """What the rows hold."""
-
-    @property
-    def fingerprint(self) -> str:
-        """A sha256 over schema and values, hexadecimal."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, rows: Rows) -> NDArray[Any]:
-        """Return the rows of a slice or an integer array, shape (n, *event); not to be written to."""
-
+__all__ = ["FORMATS", "Source", "open_source", "require_finite"]
 
 FORMATS: dict[str, Callable[[Path, str | ArrayLike | None], Source]] = {
     ".npy": NpySource,
@@ -86,10 +57,12 @@ def open_source(data: Any, labels: str | ArrayLike | None = None) -> Source:
     >>> source.schema.event_shape, source.labels[:3].tolist()
     ((8, 8), [0, 1, 2])
     """
+    if isinstance(data, str) and data in DATASETS:
+        return dataset_source(data, labels=labels)
     if isinstance(data, str | os.PathLike):
-        if data in DATASETS:
-            return dataset_source(str(data), labels=labels)
-        return _open_file(os.fspath(data), labels)
+        path = Path(data).expanduser()
+        with reading(path):
+            return _open_file(path, named=isinstance(data, str) and data == path.name, labels=labels)
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
@@ -126,18 +99,20 @@ def require_finite(data: Source | NDArray[Any], name: str | None = None) -> None
     )
 
 
-def _open_file(text: str, labels: str | ArrayLike | None) -> Source:
-    path = Path(text).expanduser()
+def _open_file(path: Path, named: bool, labels: str | ArrayLike | None) -> Source:
+    """Open a file by the end of its name; ``named`` if the user may have meant a data set."""
     known = f"files that end in {', '.join(FORMATS)}"
     if path.is_dir():
-        raise DataError(f"{text} is a folder: expected one of the {known}")
+        raise DataError(f"{path} is a folder: expected one of the {known}")
     if not path.exists():
-        if path.suffix or path.name != text:
-            raise DataError(f"no such file: {text}")
-        raise DataError(f"no data set or file is called {text!r}: {suggest(text, list(DATASETS))}; or {known}")
+        if path.suffix or not named:
+            raise DataError(f"no such file: {path}")
+        raise DataError(
+            f"no data set or file is called {path.name!r}: {suggest(path.name, list(DATASETS))}; or {known}"
+        )
     ends = [end for end in FORMATS if path.name.lower().endswith(end)]
     if not ends:
-        raise DataError(f"{text}: format not known: expected one of the {known}")
+        raise DataError(f"{path}: format not known: expected one of the {known}")
     if path.is_file() and not path.stat().st_size:
-        raise DataError(f"{text} is empty (0 bytes)")
+        raise DataError(f"{path} is empty (0 bytes)")
     return FORMATS[ends[-1]](path, labels)

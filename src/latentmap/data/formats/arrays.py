@@ -10,12 +10,12 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.formats.base import BaseSource, Labels, given_labels, plain_labels, suggest, unique_names
+from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, suggest, unique_names
 from latentmap.data.schema import Rows, require_exact, require_numeric
 from latentmap.exceptions import DataError
 
 
-class ArraySource(BaseSource):
+class ArraySource(Source):
     """The rows of an array of shape (n, *event), in memory or memory-mapped.
 
     Raises
@@ -123,17 +123,21 @@ def _as_array(data: Any, name: str) -> NDArray[Any]:
 
 
 def _from_frame(frame: nw.DataFrame[Any], labels: Labels, name: str) -> ArraySource:
-    column = labels if isinstance(labels, str) else None
-    if column is not None and column not in frame.columns:
-        raise DataError(f"{name} has no column {column!r}: {suggest(column, [str(known) for known in frame.columns])}")
-    values = given_labels(labels, len(frame), name) if column is None else plain_labels(frame[column].to_numpy())
-    kept = [known for known in frame.columns if known != column]
-    columns = [_numbers(frame[known], name) for known in kept]
+    series = {str(column.name): column for column in frame.iter_columns()}  # by position: a name can be a number
+    unique_names([str(known) for known in frame.columns], name)
+    if isinstance(labels, str):
+        if labels not in series:
+            raise DataError(f"{name} has no column {labels!r}: {suggest(labels, list(series))}")
+        values: NDArray[Any] | None = plain_labels(series.pop(labels).to_numpy())
+    else:
+        values = given_labels(labels, len(frame), name)
+    label_name = labels if isinstance(labels, str) else None
+    columns = [_numbers(column, name) for column in series.values()]
     array = np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
     if array.dtype.kind == "f":
-        for known, numbers in zip(kept, columns, strict=True):
-            require_exact(numbers[:, None], name, [str(known)])
-    return ArraySource(array, name=name, names=[str(known) for known in kept], labels=values, label_name=column)
+        for known, numbers in zip(series, columns, strict=True):
+            require_exact(numbers[:, None], name, [known])
+    return ArraySource(array, name=name, names=list(series), labels=values, label_name=label_name)
 
 
 def _numbers(series: nw.Series[Any], name: str) -> NDArray[Any]:

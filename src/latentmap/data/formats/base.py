@@ -22,8 +22,11 @@ Labels = str | ArrayLike | None
 """The name of the column or member that holds the labels, the labels themselves, or None."""
 
 
-class BaseSource(ABC):
-    """A source that reads rows; its schema and fingerprint follow, each from one streaming pass when first asked for.
+class Source(ABC):
+    """Rows of equal shape that can be counted and read by block: what every format becomes.
+
+    A format defines ``__len__``, ``read`` and ``name``; ``schema`` and ``fingerprint`` follow, each from one streaming
+    pass when it is first asked for.
 
     Attributes
     ----------

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class DelimitedSource(ArraySource):
 class _Table:
     """The columns of one file, found from its first two rows, and its cells as numbers."""
 
-    def __init__(self, path: Path, lines: TextIO, labels: str | None) -> None:
+    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: str | None) -> None:
         self.path = path
         delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(lines)
         self.records = _records(path, lines, delimiter)
@@ -108,8 +109,8 @@ class _Table:
         except ValueError:
             self._require_numbers(rows, block, start)
             values = np.fromiter(map(_number, flat), np.float64, len(flat))
-        for i in np.flatnonzero(np.abs(values) > EXACT).tolist():
-            if re.fullmatch(r"\s*[+-]?\d+\s*", flat[i]):
+        for i in np.flatnonzero(np.abs(values) >= EXACT).tolist():
+            if re.fullmatch(r"\s*[+-]?\d+\s*", flat[i]) and abs(int(flat[i])) > EXACT:
                 where = self._place(block, start, i // len(self.kept), i % len(self.kept))
                 raise DataError(
                     f"{self.path}: {where}: {flat[i].strip()} is beyond 2^53 and would lose digits as a float; "
@@ -150,13 +151,13 @@ class _Table:
         return self.columns.index(labels)
 
 
-def _text(path: Path) -> TextIO:
+def _text(path: Path) -> io.TextIOWrapper:
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
-    stream: TextIO = opener(path, "rt", encoding="utf-8-sig", newline="")
+    stream: io.TextIOWrapper = opener(path, "rt", encoding="utf-8-sig", newline="")
     return stream
 
 
-def _records(path: Path, lines: TextIO, delimiter: str) -> Iterator[Record]:
+def _records(path: Path, lines: io.TextIOWrapper, delimiter: str) -> Iterator[Record]:
     """Yield each record that is not blank with the number of its line."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
@@ -167,7 +168,7 @@ def _records(path: Path, lines: TextIO, delimiter: str) -> Iterator[Record]:
         raise DataError(f"{path}: line {reader.line_num}: {error}; check the quotes") from error
 
 
-def _delimiter(lines: TextIO) -> str:
+def _delimiter(lines: io.TextIOWrapper) -> str:
     sample = [line for line in itertools.islice(lines, 20) if line.strip()][:2]
     lines.seek(0)
     for delimiter in DELIMITERS:

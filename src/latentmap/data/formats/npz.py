@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
@@ -33,8 +34,8 @@ class NpzSource(ArraySource):
     def __init__(self, path: Path, labels: Labels = None) -> None:
         with reading(path):
             try:
-                with np.load(path, allow_pickle=False) as archive:
-                    array, values, label_name = _choose(archive, path, labels)
+                with path.open("rb") as stream:
+                    array, values, label_name = _choose(np.load(stream, allow_pickle=False), path, labels)
             except (zipfile.BadZipFile, zlib.error) as error:
                 raise DataError(f"{path}: truncated or damaged ({error}); copy or download it again") from error
             except ValueError as error:
@@ -45,20 +46,20 @@ class NpzSource(ArraySource):
         super().__init__(array, name=str(path), labels=values, label_name=label_name)
 
 
-def _choose(archive: Any, path: Path, labels: Labels) -> tuple[NDArray[Any], Labels, str | None]:
-    if not isinstance(archive, np.lib.npyio.NpzFile):
+def _choose(archive: NDArray[Any] | NpzFile, path: Path, labels: Labels) -> tuple[NDArray[Any], Labels, str | None]:
+    if not isinstance(archive, NpzFile):
         raise DataError(f"{path}: a single array, not an archive of arrays; rename it to .npy")
     if isinstance(labels, str) and labels not in archive.files:
         raise DataError(f"{path} has no member {labels!r}: {suggest(labels, archive.files)}")
     name = next((known for known in ROWS if known in archive.files and known != labels), None)
     if name is None:
-        shapes = {member: archive[member].shape for member in archive.files if member != labels}
+        shapes = {member: np.shape(archive[member]) for member in archive.files if member != labels}
         wide = [member for member, shape in shapes.items() if len(shape) > 1]
         if len(wide) != 1:
             found = ", ".join(f"{member} {shape}" for member, shape in shapes.items()) or "no arrays"
             raise DataError(f"{path}: which array holds the rows? Call it X, with two or more axes; found {found}")
         name = wide[0]
-    array = archive[name]
+    array = np.asarray(archive[name])
     if labels is not None:
         return (array, archive[labels], labels) if isinstance(labels, str) else (array, labels, None)
     for known in LABELS:
