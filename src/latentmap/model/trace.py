@@ -68,6 +68,8 @@ class Trace:
     """p(x|z), over (K, B, P)."""
     aux: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
     """Further costs of a row that a part brings along, such as a commitment cost."""
+    neighbors: Float[Tensor, "B P"] | None = None
+    """For each row one that lies near it in the data, where the fit draws such."""
 
     @property
     def has_density(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -53,7 +53,8 @@ class Trainer:
     """Fits a model's parameters; everything that a fit depends on is in `state_dict`.
 
     ``data`` and ``held_out`` are rows (N, P) in data units on the device, as they are stored (uint8 stays uint8); each
-    batch is brought to the model's units by ``scaling``.
+    batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of each row, of which a step
+    draws one for each row of its batch.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Trainer:
         data: Tensor,
         held_out: Tensor | None,
         settings: Settings,
+        graph: Tensor | None = None,
     ) -> None:
         self.model = model
         self.objective = objective
@@ -72,6 +74,7 @@ class Trainer:
         self.data = data
         self.held_out = held_out if held_out is not None and len(held_out) else None
         self.settings = settings
+        self.graph = graph
         self.players = objective.players(self.objective_state, model)
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
         self.guard = GradientGuard(data.device)
@@ -141,18 +144,20 @@ class Trainer:
             progress = clock.progress(self.step)
             if progress >= 1.0:
                 break
-            sums += self._take_step(self.data[order[i * self.batch : (i + 1) * self.batch]], progress)
+            sums += self._take_step(order[i * self.batch : (i + 1) * self.batch], progress)
             self.step += 1
             since += 1
         self.epoch += 1
         if since and (self.step // EVALUATION_STEPS > (self.step - since) // EVALUATION_STEPS or self._finished(clock)):
             self._evaluate(clock, (sums / since).tolist(), float(self.guard.skipped - skipped) / since)
 
-    def _take_step(self, rows: Tensor, progress: float) -> Tensor:
+    def _take_step(self, index: Tensor, progress: float) -> Tensor:
         """Move every player once; the only place where parameters change. Returns loss, distortion and rate."""
         rate = self.settings.learning_rate * self.rate_scale
         rate *= 1.0 if self.settings.constant_rate else learning_rate_factor(progress)
-        losses, metrics = self._forward(rows, torch.tensor(progress, device=rows.device))
+        losses, metrics = self._forward(
+            self.data[index], torch.tensor(progress, device=index.device), self._near(index)
+        )
         last = len(self.players) - 1
         gradients = {
             name: torch.autograd.grad(losses[name], parameters, retain_graph=i < last, allow_unused=True)
@@ -168,18 +173,28 @@ class Trainer:
             optimizer.step()
         return metrics
 
-    def _forward(self, rows: Tensor, progress: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+    def _near(self, index: Tensor) -> Tensor | None:
+        if self.graph is None:
+            return None
+        choice = torch.randint(self.graph.shape[1], index.shape, device=index.device)
+        return self.data[self.graph[index, choice]]
+
+    def _forward(self, rows: Tensor, progress: Tensor, near: Tensor | None) -> tuple[Mapping[str, Tensor], Tensor]:
         try:
-            return self.losses(rows, progress)
+            return self.losses(rows, progress, near)
         except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler, for instance
             reason = str(error).splitlines()[0]
             warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
             self.losses = self._losses
-            return self._losses(rows, progress)
+            return self._losses(rows, progress, near)
 
-    def _losses(self, rows: Tensor, progress: Tensor) -> tuple[Mapping[str, Tensor], Tensor]:
+    def _losses(
+        self, rows: Tensor, progress: Tensor, near: Tensor | None = None
+    ) -> tuple[Mapping[str, Tensor], Tensor]:
         with autocast(rows.device, self.settings.dtype):
             trace = self.model.trace(self.scaling(rows), self.objective.samples)
+            if near is not None:
+                trace = replace(trace, neighbors=self.scaling(near))
             losses = self.objective.losses(self.objective_state, self.model, trace, progress)
         return losses, summary(losses, trace).detach()
 
