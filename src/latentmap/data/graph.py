@@ -58,4 +58,5 @@ def principal_components(x: Float[Tensor, "N P"], n: int) -> Float[Tensor, "N C"
     if x.shape[1] <= n:
         return centred
     _, axes = torch.linalg.eigh((centred.T @ centred).double())
-    return centred @ axes[:, -n:].flip(1).to(x.dtype)
+    leading: Tensor = axes[:, -n:].flip(1).to(x.dtype)
+    return centred @ leading
