@@ -53,8 +53,8 @@ class Trainer:
     """Fits a model's parameters; everything that a fit depends on is in `state_dict`.
 
     ``data`` and ``held_out`` are rows (N, P) in data units on the device, as they are stored (uint8 stays uint8); each
-    batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of each row, and a step draws one
-    of them for each row of its batch.
+    batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of each row; a step
+    draws one of them for each row of its batch.
     """
 
     def __init__(
