@@ -22,11 +22,11 @@ class Autoencoder(GenerativeEstimator):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_digits
-    >>> X = load_digits().data
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> X = load_breast_cancer().data
     >>> autoencoder = Autoencoder(2, max_epochs=5, random_state=0).fit(X)
     >>> autoencoder.reconstruct(X).shape
-    (1797, 64)
+    (569, 30)
     """
 
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
