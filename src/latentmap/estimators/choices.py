@@ -30,12 +30,12 @@ def choose_network(sizes: Sizes) -> Network:
     """Give `Conv` for images of 32 x 32 or more or in colour, else an `MLP` as wide as the data ask for.
 
     >>> choose_network(Sizes((8, 8), 2)), choose_network(Sizes((32, 32, 3), 2))
-    (MLP(hidden=(256, 256), activation='silu'), Conv(channels=(32, 64, 128), width=256, activation='silu'))
+    (MLP(hidden=(256, 128, 128), activation='silu'), Conv(channels=(32, 64, 128), width=256, activation='silu'))
     """
     if len(sizes.event) == 3 or (len(sizes.event) == 2 and min(sizes.event) >= 32):
         return Conv()
     width = min(512, max(64, 2 ** math.ceil(math.log2(4 * sizes.features))))
-    return MLP((width, width))
+    return MLP((width, width // 2, width // 2))
 
 
 def choose_batch_size(rows: int) -> int:
