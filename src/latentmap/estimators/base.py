@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sampling import split_rows
-from latentmap.data.scaling import ScalingKind, choose_scaling
+from latentmap.data.scaling import ScalingKind
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import require_finite
 from latentmap.estimators import choices, diagnosis
@@ -40,6 +40,9 @@ STATISTICS_ROWS = 20_000
 
 class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of the estimators. Subclasses say which parts make the model and what it is trained for."""
+
+    _carried: dict[str, Any]
+    """What `partial_fit` hands on from piece to piece, beside the model."""
 
     def __init__(
         self,
@@ -117,9 +120,9 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
         if first:
             self._build(rows, event)
         trainer = self._trainer(rows, rows[:0], max_epochs=1, constant_rate=True)
-        trainer.load_optimizers(self.__dict__.get("_optimizer_states", {}))
+        trainer.go_on(self.__dict__.get("_carried", {}))
         self._run(trainer, rows)
-        self._optimizer_states = {name: optimizer.state_dict() for name, optimizer in trainer.optimizers.items()}
+        self._carried = trainer.carry()
         return self
 
     def _build(self, rows: NDArray[Any], event: tuple[int, ...]) -> None:
@@ -133,11 +136,12 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
         self.history_: list[dict[str, float | None]] = []
         self.n_iter_ = 0
         self.fit_seconds_ = 0.0
+        self._carried = {}
         sizes = Sizes(event, int(self.n_components))
-        scaling = choose_scaling(source, self.scaling)
-        self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)
         likelihood = self.likelihood or choices.choose_likelihood(self.data_schema_.binary)
-        likelihood.check_range(*self._scaled_range())
+        scaling = choices.choose_units(source, likelihood, self.scaling)
+        self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)
+        likelihood.check_data(self.data_schema_, *self._scaled_range())
         network = choices.choose_network(sizes)
         parts = self._parts(self.encoder or network, self.decoder or network, likelihood)
         with seeded(self.seed_):

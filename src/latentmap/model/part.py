@@ -29,6 +29,8 @@ class Sizes:
     """Shape of one row of data: ``(P,)``, ``(height, width)`` or ``(height, width, channels)``."""
     latent: int
     """D, the number of latent components."""
+    rows: int | None = None
+    """N, the number of rows that the fit goes over, where it is known: some objectives estimate over all of them."""
 
     @property
     def features(self) -> int:
@@ -62,7 +64,13 @@ class Part:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        Part._kinds[f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}"] = cls
+        Part._kinds[cls._kind()] = cls
+
+    @classmethod
+    def _kind(cls) -> str:
+        """Name the part by its room, so that a room can be split into files and still reads what was saved."""
+        room = cls.__module__.removeprefix("latentmap.").removeprefix("model.").partition(".")[0]
+        return f"{room}.{cls.__name__}"
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Make the initial parameters, buffers and submodules, by name."""
@@ -84,7 +92,7 @@ class Part:
         {'part': 'likelihoods.Gaussian', 'scale': 'shared'}
         """
         fields = {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        return {"part": f"{type(self).__module__.rpartition('.')[2]}.{type(self).__name__}", **fields}
+        return {"part": self._kind(), **fields}
 
     @classmethod
     def from_json(cls, description: dict[str, Any]) -> Self:
@@ -117,3 +125,14 @@ def positive(name: str, value: float, *, zero: bool = False) -> None:
     """
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise PartError(f"{name} must be a finite number {'>=' if zero else '>'} 0, got {value!r}")
+
+
+def whole(name: str, value: float, *, least: int = 1) -> None:
+    """Refuse a setting that is not a whole number of at least this size.
+
+    >>> whole("k", 0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: k must be a whole number >= 1, got 0
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise PartError(f"{name} must be a whole number >= {least}, got {value!r}")

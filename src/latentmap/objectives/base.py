@@ -1,19 +1,26 @@
-"""The interface of objectives: losses by player, from a model's trace alone."""
+"""The interface of objectives: losses by player, from a model's trace alone; and of what can be added to them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributions import Independent
 
-from latentmap.model.part import Learned, Part
-from latentmap.model.trace import Model, Trace
+from latentmap.exceptions import NoDensityError, PartError
+from latentmap.model.part import Learned, Part, positive
+from latentmap.model.trace import Level, Model, Trace
 
 MODEL = "model"
 """The player that holds the model's parameters, in every objective that does not split them."""
+INFERENCE, GENERATIVE = "inference", "generative"
+"""The players of q(z|x) and of p(x, z), in objectives that split them."""
+MONITOR = "monitor"
+"""What to watch, where the loss of the first player hangs on a critic, which is a yardstick that moves."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +36,85 @@ class Objective(Part, ABC):
         """K, the draws a row that the trace must hold."""
         return 1
 
+    @property
+    def needs_batch(self) -> bool:
+        """Whether the loss of a batch is more than a mean over its rows, so that its parts cannot be averaged."""
+        return False
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse a model that this cannot train, by its trace of some rows: a `PartError` that says what to use."""
+
     def players(self, own: Learned, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """Name the players and the parameters that each one moves."""
         return {MODEL: [*model.parameters(), *own.parameters()]}
 
     @abstractmethod
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Loss of each player, nats a row; ``progress`` runs from 0 to 1 over the fit."""
+        """Loss of each player, nats a row, and `MONITOR` where needed; ``progress`` runs from 0 to 1 over the fit."""
+
+
+@dataclass(frozen=True)
+class Penalty(Part, ABC):
+    """Base of what `ELBO` can add to its cost, times ``weight``; a new penalty is one class with one method."""
+
+    needs_batch: ClassVar[bool] = False
+    """As `Objective.needs_batch`."""
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive("weight", self.weight, zero=True)
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """As `Objective.check_model`."""
+
+    @abstractmethod
+    def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """Cost of a batch before the weight, a mean over its rows."""
+
+
+@dataclass(frozen=True)
+class Critic(Penalty, ABC):
+    """Base of penalties that an opponent learns: ``own`` is the critic's, and it minimises a loss of its own."""
+
+    @abstractmethod
+    def opposition(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """Loss of the critic; the model's parameters get no gradient from it."""
+
+
+def monitored(losses: Mapping[str, Tensor]) -> Tensor:
+    """Give the loss to watch: `MONITOR` where there is one, else that of the first player."""
+    return losses[MONITOR] if MONITOR in losses else next(iter(losses.values()))
+
+
+def extra_cost(trace: Trace) -> Float[Tensor, ""]:
+    """Mean over the batch of the costs that parts bring along (`Trace.aux`)."""
+    return sum((cost.mean() for cost in trace.aux.values()), start=trace.x.new_zeros(()))
+
+
+def require_density(name: str, trace: Trace) -> None:
+    """Refuse a model whose posterior has no density; ``name`` is what needs one."""
+    try:
+        _ = trace.rate
+    except NoDensityError as error:
+        raise PartError(
+            f"{name} needs a posterior with a density, and this one has none; use posteriors.Gaussian(), "
+            "or objectives.ELBO(beta=0) for a model without rate"
+        ) from error
+
+
+def only_level(name: str, trace: Trace) -> Level:
+    """Give the level of a model with one layer of latent variables; refuse others."""
+    if len(trace.levels) != 1:
+        raise PartError(f"{name} takes models with one layer of codes, got {len(trace.levels)}; use objectives.ELBO()")
+    return trace.levels[0]
+
+
+def require_factors(name: str, trace: Trace) -> None:
+    """Refuse a posterior that does not factorise over components, or is a point; ``name`` is what needs factors."""
+    q = only_level(name, trace).q
+    if not isinstance(q, Independent):
+        raise PartError(
+            f"{name} needs a posterior that factorises over components, got {type(q).__name__}; "
+            "use posteriors.Gaussian(), or a penalty that needs no density, such as objectives.MMD()"
+        )

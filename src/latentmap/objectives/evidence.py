@@ -1,20 +1,21 @@
-"""Bounds on the evidence log p(x)."""
+"""The evidence lower bound on log p(x), with its weights, schedules and penalties."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentmap.exceptions import PartError
 from latentmap.model.noise import Noise
-from latentmap.model.part import Learned, positive
+from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import MODEL, Objective
+from latentmap.objectives.base import MODEL, MONITOR, Critic, Objective, Penalty, extra_cost, require_density
 
 SAMPLES = 64
 """Draws that `evidence_bound` holds at a time."""
@@ -34,14 +35,18 @@ def evidence_bound(model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise) 
 
 @dataclass(frozen=True)
 class ELBO(Objective):
-    r"""Evidence lower bound, with a weight on the rate (Kingma and Welling 2014; Higgins et al. 2017).
+    r"""Evidence lower bound, with a weight on the rate, and penalties (Kingma and Welling 2014; Higgins et al. 2017).
 
     .. math:: \text{cost}(x) = \underbrace{-\mathbb{E}_q \log p(x|z)}_{\text{distortion}}
-              + \beta(t)\, \underbrace{\mathrm{KL}(q(z|x) \,\|\, p(z))}_{\text{rate}}
+              + \beta(t)\, \underbrace{\mathrm{KL}(q(z|x) \,\|\, p(z))}_{\text{rate}} + \sum_i w_i\, \text{penalty}_i
 
     ``beta = 1`` gives the bound itself, ``beta = 0`` an autoencoder. ``warmup`` is the fraction of the fit over which
-    beta rises linearly from 0. ``free_bits`` are the nats that each component may use, on average over a batch, before
-    it costs anything (Kingma et al. 2016), which keeps components from collapsing.
+    beta rises linearly from 0; with several ``cycles`` (Fu et al. 2019) the fit is cut in as many pieces, and beta
+    rises anew over that fraction of each.
+
+    ``capacity`` C holds the rate at C nats, :math:`\beta\, |\text{rate} - C(t)|` on average over a batch, and the
+    warm-up then raises C in place of beta (Burgess et al. 2018). ``free_bits`` are the nats that each component may
+    use, on average over a batch, before it costs anything (Kingma et al. 2016), which keeps components from collapsing.
 
     >>> ELBO(beta=-1.0)
     Traceback (most recent call last):
@@ -51,27 +56,86 @@ class ELBO(Objective):
     beta: float = 1.0
     free_bits: float = 0.0
     warmup: float = 0.0
+    cycles: int = 1
+    capacity: float | None = None
+    penalties: tuple[Penalty, ...] = ()
 
     def __post_init__(self) -> None:
         positive("beta", self.beta, zero=True)
         positive("free_bits", self.free_bits, zero=True)
+        whole("cycles", self.cycles)
         if not 0 <= self.warmup <= 1:
             raise PartError(f"warmup is a fraction of the fit, from 0 to 1, got {self.warmup!r}")
+        if self.cycles > 1 and not self.warmup:
+            raise PartError(f"cycles={self.cycles} repeat a warm-up, and there is none; give warmup=0.5")
+        if self.capacity is not None:
+            positive("capacity", self.capacity, zero=True)
+            if self.free_bits or not self.beta:
+                raise PartError("capacity holds the rate with the weight beta > 0 and without free_bits; give one")
+        if not (isinstance(self.penalties, tuple) and all(isinstance(p, Penalty) for p in self.penalties)):
+            raise PartError(f"penalties must be a tuple of penalties, got {self.penalties!r}; write (MMD(),)")
+
+    @property
+    def needs_batch(self) -> bool:
+        """True with free bits, a capacity, or a penalty over pairs of rows."""
+        return bool(self.free_bits) or self.capacity is not None or any(p.needs_batch for p in self.penalties)
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """What each penalty learns, under the penalty's name."""
+        return {f"penalty_{i}": penalty.build(sizes) for i, penalty in enumerate(self.penalties)}
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse a rate where there is no density, and what a penalty refuses."""
+        if self.beta:
+            require_density(f"objectives.ELBO(beta={self.beta:g})", trace)
+        if self.free_bits:
+            _ = [level.rate_per_component for level in trace.levels]
+        for penalty in self.penalties:
+            penalty.check_model(model, trace)
+
+    def players(self, own: Learned, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+        """One player for the model and what penalties learn with it, and one for each critic."""
+        ours = [*model.parameters()]
+        critics = {}
+        for name, penalty, state in self._states(own):
+            if isinstance(penalty, Critic):
+                critics[name] = [*state.parameters()]
+            else:
+                ours += state.parameters()
+        return {MODEL: ours, **critics}
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Mean cost over the batch, for one player."""
-        loss = trace.distortion.mean()
+        """Mean cost over the batch, the loss of each critic, and the cost without the critics' part to watch."""
+        cost = trace.distortion.mean() + extra_cost(trace)
         if self.beta:
-            loss = loss + self._weight(progress) * self._rate(trace)
-        for cost in trace.aux.values():
-            loss = loss + cost.mean()
-        return {MODEL: loss}
+            cost = cost + self._rate(trace, progress)
+        critique = torch.zeros_like(cost)
+        critics = {}
+        for name, penalty, state in self._states(own):
+            if isinstance(penalty, Critic):
+                critique = critique + penalty.weight * penalty.cost(state, model, trace)
+                critics[name] = penalty.opposition(state, model, trace)
+            else:
+                cost = cost + penalty.weight * penalty.cost(state, model, trace)
+        return {MODEL: cost + critique, **critics, MONITOR: cost} if critics else {MODEL: cost}
 
-    def _weight(self, progress: Tensor) -> Tensor | float:
-        return self.beta * (progress / self.warmup).clamp(max=1.0) if self.warmup else self.beta
+    def _states(self, own: Learned) -> Iterator[tuple[str, Penalty, Learned]]:
+        for i, penalty in enumerate(self.penalties):
+            yield f"penalty_{i}", penalty, getattr(own, f"penalty_{i}")
 
-    def _rate(self, trace: Trace) -> Tensor:
+    def _rate(self, trace: Trace, progress: Tensor) -> Tensor:
+        """Give the weighted rate, a mean over the batch."""
+        ramp = self._ramp(progress)
+        if self.capacity is not None:
+            return self.beta * (trace.rate.mean() - self.capacity * ramp).abs()
         if not self.free_bits:
-            return trace.rate.mean()
+            return self.beta * ramp * trace.rate.mean()
         per_component = [level.rate_per_component.mean(0) for level in trace.levels]  # (D,) each
-        return sum((rate.clamp(min=self.free_bits).sum() for rate in per_component), start=trace.x.new_zeros(()))
+        return self.beta * ramp * torch.cat(per_component).clamp(min=self.free_bits).sum()
+
+    def _ramp(self, progress: Tensor) -> Tensor | float:
+        """Rise from 0 to 1 over the first part of each cycle; the end of the fit is the end of the last cycle."""
+        if not self.warmup:
+            return 1.0
+        at = progress * self.cycles
+        return ((at - at.floor().clamp(max=self.cycles - 1)) / self.warmup).clamp(max=1.0)

@@ -15,7 +15,7 @@ from latentmap.data.sampling import epoch_order
 from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWarning
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.trace import Trace
-from latentmap.objectives.base import Objective
+from latentmap.objectives.base import Objective, monitored
 from latentmap.training.device import autocast, seeded
 from latentmap.training.guard import GradientGuard
 from latentmap.training.schedule import Clock, learning_rate_factor
@@ -69,7 +69,9 @@ class Trainer:
     ) -> None:
         self.model = model
         self.objective = objective
-        self.objective_state = objective.build(model.sizes).to(data.device)
+        with seeded(settings.seed, data.device):
+            self.objective_state = objective.build(replace(model.sizes, rows=len(data))).to(data.device)
+        self.learned = nn.ModuleDict({"model": model, "objective": self.objective_state})
         self.scaling = scaling
         self.data = data
         self.held_out = held_out if held_out is not None and len(held_out) else None
@@ -77,7 +79,7 @@ class Trainer:
         self.graph = graph
         self.players = objective.players(self.objective_state, model)
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
-        self.guard = GradientGuard(data.device)
+        self.guards = {name: GradientGuard(data.device) for name in self.players}
         self.batch = min(settings.batch_size, len(data))
         self.steps_per_epoch = len(data) // self.batch
         self.losses = torch.compile(self._losses, dynamic=False) if settings.compile else self._losses
@@ -91,6 +93,7 @@ class Trainer:
         self.interrupted = False
         self.seconds = 0.0
         self.callbacks = list(settings.callbacks)
+        self._check()
 
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, then restore the best weights; returns the history."""
@@ -115,7 +118,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "objective": self.objective_state.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "guard": {"usual": self.guard.usual, "skipped": self.guard.skipped},
+            "guards": {name: {"usual": g.usual, "skipped": g.skipped} for name, g in self.guards.items()},
             "best": self.best,
             "counters": {
                 name: getattr(self, name)
@@ -125,20 +128,27 @@ class Trainer:
             "generator": torch.get_rng_state(),
         }
 
-    def load_optimizers(self, states: Mapping[str, dict[str, Any]]) -> None:
-        """Go on with the running means of an earlier fit."""
-        for name, state in states.items():
+    def carry(self) -> dict[str, Any]:
+        """Give what a fit in pieces hands on beside the model: running means, and what the objective has learned."""
+        optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        return {"optimizers": optimizers, "objective": self.objective_state.state_dict()}
+
+    def go_on(self, carried: Mapping[str, dict[str, Any]]) -> None:
+        """Take what the fit of an earlier piece handed on, if anything."""
+        for name, state in carried.get("optimizers", {}).items():
             self.optimizers[name].load_state_dict(state)
+        if "objective" in carried:
+            self.objective_state.load_state_dict(carried["objective"])
 
     @property
     def skipped(self) -> int:
-        """Steps that were skipped because their gradient was not finite."""
-        return int(self.guard.skipped.item())
+        """Steps that were skipped because their gradient was not finite, over all players."""
+        return sum(int(guard.skipped.item()) for guard in self.guards.values())
 
     def _run_epoch(self, clock: Clock) -> None:
         order = torch.from_numpy(epoch_order(len(self.data), self.settings.seed, self.epoch)).to(self.data.device)
         sums = torch.zeros(3, device=self.data.device)
-        skipped, since = self.guard.skipped, 0
+        skipped, since = self._skips(), 0
         self.model.train()
         for i in range(self.steps_per_epoch):
             progress = clock.progress(self.step)
@@ -149,7 +159,7 @@ class Trainer:
             since += 1
         self.epoch += 1
         if since and (self.step // EVALUATION_STEPS > (self.step - since) // EVALUATION_STEPS or self._finished(clock)):
-            self._evaluate(clock, (sums / since).tolist(), float(self.guard.skipped - skipped) / since)
+            self._evaluate(clock, (sums / since).tolist(), float(self._skips() - skipped) / since)
 
     def _take_step(self, index: Tensor, progress: float) -> Tensor:
         """Move every player once; the only place where parameters change. Returns loss, distortion and rate."""
@@ -169,9 +179,12 @@ class Trainer:
                 group["lr"] = rate
             for parameter, gradient in zip(parameters, gradients[name], strict=True):
                 parameter.grad = gradient
-            self.guard.apply(optimizer, [g for g in gradients[name] if g is not None])
+            self.guards[name].apply(optimizer, [g for g in gradients[name] if g is not None])
             optimizer.step()
         return metrics
+
+    def _skips(self) -> Tensor:
+        return torch.stack([guard.skipped for guard in self.guards.values()]).sum()
 
     def _near(self, index: Tensor) -> Tensor | None:
         if self.graph is None:
@@ -244,7 +257,8 @@ class Trainer:
         self.rate_scale *= 0.5
         self.restores += 1
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
-        self.guard.usual = torch.zeros_like(self.guard.usual)
+        for guard in self.guards.values():
+            guard.usual = torch.zeros_like(guard.usual)
         message = (
             f"training was not finite around step {self.step}: the last good weights were restored and the learning "
             f"rate halved; lower learning_rate (now {self.settings.learning_rate:g}) or check the scaling of the data"
@@ -252,17 +266,24 @@ class Trainer:
         warnings.warn(message, NumericsWarning, stacklevel=2)
 
     def _snapshot(self) -> dict[str, Tensor]:
-        return {name: value.clone() for name, value in self.model.state_dict().items()}
+        return {name: value.clone() for name, value in self.learned.state_dict().items()}
 
     def _restore(self) -> None:
-        self.model.load_state_dict(self.best[1])
+        self.learned.load_state_dict(self.best[1])
+
+    def _check(self) -> None:
+        """Let the objective refuse the model by what it gives for two rows, before the first step."""
+        self.model.eval()
+        with seeded(self.settings.seed, self.data.device):
+            trace = self.model.trace(self.scaling(self.data[:2]), self.objective.samples)
+            self.objective.check_model(self.model, trace)
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
         return AdamW(parameters, self.settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
 
 
 def summary(losses: Mapping[str, Tensor], trace: Trace) -> Tensor:
-    """Loss of the first player, distortion and rate, means over the batch; a model without density has rate 0."""
+    """Monitored loss, distortion and rate, means over the batch; a model without density has rate 0."""
     distortion = trace.distortion.mean()
     rate = trace.rate.mean() if trace.has_density else torch.zeros_like(distortion)
-    return torch.stack([next(iter(losses.values())).float(), distortion, rate])
+    return torch.stack([monitored(losses).float(), distortion, rate])
