@@ -186,7 +186,7 @@ def test_unknown_parts_are_refused():
     "make",
     [
         lambda: likelihoods.Gaussian(scale=-1.0),
-        lambda: likelihoods.Gaussian(scale="optimal"),
+        lambda: likelihoods.Gaussian(scale="best"),
         lambda: networks.MLP((0,)),
         lambda: networks.MLP(activation="sine"),
         lambda: networks.Conv((8, -1)),

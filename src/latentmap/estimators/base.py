@@ -147,10 +147,10 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
         with seeded(self.seed_):
             self.model_ = GenerativeAutoencoder(_copied(parts), sizes).to(self.device_)
         self.choices_ = {
-            "scaling": _reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
-            "likelihood": _reason(likelihood, self.likelihood, f"{source.schema.kind} values"),
-            "encoder": _reason(parts.encoder, self.encoder, f"rows of shape {event}"),
-            "decoder": _reason(parts.decoder, self.decoder, f"rows of shape {event}"),
+            "scaling": reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
+            "likelihood": reason(likelihood, self.likelihood, f"{source.schema.kind} values"),
+            "encoder": reason(parts.encoder, self.encoder, f"rows of shape {event}"),
+            "decoder": reason(parts.decoder, self.decoder, f"rows of shape {event}"),
         }
 
     def _train(self, rows: NDArray[Any]) -> None:
@@ -192,11 +192,11 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
             callbacks=tuple(self.callbacks or ()),
         )
         self.choices_ |= {
-            "batch_size": _reason(batch_size, self.batch_size, f"{len(rows)} rows"),
-            "max_epochs": _reason(epochs, self.max_epochs, f"{len(rows)} rows"),
-            "learning_rate": _reason(f"{rate:.3g}", self.learning_rate, f"batches of {batch_size}"),
+            "batch_size": reason(batch_size, self.batch_size, f"{len(rows)} rows"),
+            "max_epochs": reason(epochs, self.max_epochs, f"{len(rows)} rows"),
+            "learning_rate": reason(f"{rate:.3g}", self.learning_rate, f"batches of {batch_size}"),
             "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
-            "compile": _reason(settings.compile, self.compile != "auto", f"{steps} steps"),
+            "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
         }
         data, kept = (as_tensor(part).to(self.device_) for part in (rows, held_out))
         if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
@@ -259,7 +259,8 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
         """Range of the values in the model's units; exact where one scale serves all features."""
         low, high = self.data_schema_.lowest, self.data_schema_.highest
         assert low is not None and high is not None
-        ends = self.scaling_(torch.tensor([[low], [high]], dtype=torch.float64, device=self.device_))
+        ends = torch.tensor([[low], [high]], dtype=torch.float64, device=self.device_)
+        ends = self.scaling_(ends.expand(2, self.n_features_in_))
         return float(ends[0].min()), float(ends[1].max())
 
     def __sklearn_tags__(self) -> Any:
@@ -273,6 +274,7 @@ def _copied(parts: Parts) -> Parts:
     return replace(parts, encoder=copy.deepcopy(parts.encoder), decoder=copy.deepcopy(parts.decoder))
 
 
-def _reason(value: object, given: object, basis: str) -> str:
+def reason(value: object, given: object, basis: str) -> str:
+    """Say what was chosen, and why."""
     text = type(value).__name__ if isinstance(value, nn.Module) else str(value)
     return f"{text} ({'given' if given else f'chosen for {basis}'})"

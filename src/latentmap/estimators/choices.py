@@ -1,12 +1,17 @@
-"""The automatic choices: likelihood, network, batch size, epochs, compilation. One rule each, stored with the fit."""
+"""The automatic choices, from units and likelihood to compilation: one rule each, stored with the fit."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from torch import nn
 
-from latentmap.model.likelihoods import Bernoulli, Gaussian, Likelihood
+from latentmap.data.scaling import Scaling, ScalingKind, choose_scaling
+from latentmap.data.schema import Schema
+from latentmap.data.sources import Source
+from latentmap.exceptions import PartError
+from latentmap.model.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
 from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 
@@ -20,10 +25,49 @@ COMPILE_FLOPS = 2e13
 def choose_likelihood(binary: bool) -> Likelihood:
     """Give `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale.
 
+    Whole numbers may be counts, grey values or ranks, so likelihoods of counts and levels have to be asked for.
+
     >>> choose_likelihood(binary=False)
     Gaussian(scale='shared')
     """
     return Bernoulli() if binary else Gaussian()
+
+
+def choose_units(source: Source, likelihood: Likelihood, asked: ScalingKind | Literal["auto"]) -> Scaling:
+    """Give the scaling that the likelihood needs; where any will do, what was asked for or suits the values.
+
+    Raises
+    ------
+    PartError
+        If the scaling that was asked for is not the one that the likelihood needs; or if counts would be squeezed into
+        [0, 1] for a likelihood of bits or grey values without being asked to.
+
+    >>> from latentmap.data.formats.arrays import ArraySource
+    >>> from latentmap.model.likelihoods import Poisson
+    >>> import numpy as np
+    >>> counts = ArraySource(np.array([[0, 12], [3, 40]]))
+    >>> choose_units(counts, Poisson(), "auto").kind, choose_units(counts, Gaussian(), "auto").kind
+    ('none', 'standard')
+    """
+    schema, name = source.schema, type(likelihood).__name__
+    chosen, needed = choose_scaling(source, asked), likelihood.scaling(schema)
+    if needed is None:
+        if asked == "auto" and isinstance(likelihood, Bernoulli | ContinuousBernoulli) and _counts(schema):
+            raise PartError(
+                f"likelihood {name} takes values from 0 to 1, got whole numbers from {schema.lowest:g} to "
+                f"{schema.highest:g}; use likelihoods.NegativeBinomial() for counts, or scaling='range' for grey values"
+            )
+        return chosen
+    if asked not in ("auto", needed.kind):
+        raise PartError(
+            f"likelihood {name} needs scaling={needed.kind!r} for these data, got {asked!r}; leave scaling='auto'"
+        )
+    return needed
+
+
+def _counts(schema: Schema) -> bool:
+    """Whether whole numbers are rather counts than grey values of 8 bits."""
+    return schema.kind == "count" and schema.dtype != "uint8" and schema.highest != 255
 
 
 def choose_network(sizes: Sizes) -> Network:

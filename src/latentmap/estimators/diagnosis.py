@@ -139,7 +139,7 @@ def _likelihood(facts: Facts) -> Finding | None:
         advice = "use likelihoods.ContinuousBernoulli() or likelihoods.Gaussian() for a density"
         message = "likelihood Bernoulli describes bits and the data hold values in between: scores are cross-entropies"
         return Finding("likelihood", message, float(facts.schema.highest or 0), advice, "LikelihoodMismatchWarning")
-    if facts.schema.binary and not facts.likelihood.discrete:
+    if facts.schema.binary and not facts.likelihood.discrete and facts.likelihood.has_density:
         name = type(facts.likelihood).__name__
         message = f"the data are all 0 or 1 and the likelihood {name} is a density on real values"
         return Finding("likelihood", message, 1.0, "use likelihoods.Bernoulli()", "LikelihoodMismatchWarning")
@@ -151,13 +151,13 @@ def _constant(facts: Facts) -> Finding | None:
         return None
     total = facts.schema.n_features
     message = f"{facts.constant_features} of {total} features never vary and say nothing about a row"
-    image = len(facts.schema.event_shape) > 1
+    worth_saying = len(facts.schema.event_shape) == 1 and facts.constant_features > 0.1 * total  # not an image's margin
     return Finding(
         "constant",
         message,
         float(facts.constant_features),
-        "" if image else "drop them",
-        None if image else "ConstantFeatureWarning",
+        "drop them" if worth_saying else "",
+        "ConstantFeatureWarning" if worth_saying else None,
     )
 
 

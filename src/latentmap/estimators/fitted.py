@@ -25,7 +25,7 @@ from latentmap.objectives.evidence import SAMPLES, evidence_bound
 from latentmap.training.device import seeded
 
 CHUNK = 2**22
-"""Values (rows x features x samples) that one pass through the network holds, at the most."""
+"""Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
 
 
 class FittedModel:
@@ -112,10 +112,16 @@ class FittedModel:
         """
         rows = self._rows(X)
         check_count("n_samples", n_samples)
-        if not self._has_density:
+        if not self._has_score:
+            parts, name = self.model_.parts, type(self).__name__
             raise NoDensityError(
-                f"{type(self).__name__} has no density to score rows with, because its posterior is "
-                f"{type(self.model_.parts.posterior).__name__}; use VAE, or score() for the reconstruction error"
+                f"{name} has no density to score rows with, because its "
+                + (
+                    f"likelihood is {type(parts.likelihood).__name__}; use likelihoods.Gaussian()"
+                    if self._has_density
+                    else f"posterior is {type(parts.posterior).__name__}; use VAE"
+                )
+                + ", or score() for the reconstruction error"
             )
         units = 0.0 if self.model_.parts.likelihood.discrete else self.scaling_.log_jacobian(rows.shape[1])
 
@@ -127,7 +133,7 @@ class FittedModel:
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, nats a row; for a model without density, minus the mean squared error."""
-        if self._has_density:
+        if self._has_score:
             return float(self.score_samples(X).mean())
         rows = self._rows(X)
         errors = rows - self._decode(self._encode(rows)[0]).reshape(rows.shape)
@@ -147,6 +153,10 @@ class FittedModel:
     @property
     def _has_density(self) -> bool:
         return self.model_.parts.posterior.has_density
+
+    @property
+    def _has_score(self) -> bool:
+        return self._has_density and self.model_.parts.likelihood.has_density
 
     @property
     def _n_features_out(self) -> int:
@@ -182,7 +192,7 @@ class FittedModel:
         model, scaling = self.model_.eval(), self.scaling_
         if values.dtype == np.float64:
             model, scaling = copy.deepcopy(model).double(), copy.deepcopy(scaling).double()
-        size = max(1, CHUNK // (self.model_.sizes.features * samples))
+        size = max(1, CHUNK // (self.model_.sizes.features * self.model_.parts.likelihood.heads * samples))
         with torch.no_grad():
             chunks = [function(model, scaling, x.to(self.device_)) for x in as_tensor(values).split(size)]
         result: FloatArray = torch.cat(chunks).cpu().numpy()

@@ -79,7 +79,8 @@ class GenerativeAutoencoder(nn.Module):
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """p(x|z), over (*S, P)."""
         raw = at_least_single(self.decoder(z))  # (*S, P, heads)
-        return independent(self.parts.likelihood.distribution(self.likelihood_state, raw))
+        px = self.parts.likelihood.distribution(self.likelihood_state, raw)
+        return px if px.event_shape else independent(px)
 
     def prior(self) -> Distribution:
         """p(z), over (D,)."""
@@ -91,7 +92,8 @@ class GenerativeAutoencoder(nn.Module):
         z, q, aux = self.parts.posterior.draw(
             self.posterior_state, self._encoded(x), k, noise, lambda z: p.log_prob(z) + self.decode(z).log_prob(x)
         )
-        return Trace(x, (Level(z, q, p),), self.decode(z), aux)
+        px = self.parts.likelihood.observe(self.likelihood_state, x, self.decode(z))
+        return Trace(x, (Level(z, q, p),), px, aux)
 
     @torch.no_grad()
     def fit_prior(self, codes: Float[Tensor, "N D"]) -> None:
@@ -110,7 +112,7 @@ class GenerativeAutoencoder(nn.Module):
         yield from self.likelihood_state.parameters()
 
     def _encoded(self, x: Tensor) -> Tensor:
-        return at_least_single(self.encoder(x))
+        return at_least_single(self.encoder(self.parts.likelihood.for_encoder(x)))
 
 
 def at_least_single(x: Tensor) -> Tensor:

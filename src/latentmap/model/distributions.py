@@ -5,7 +5,8 @@ Validation is off throughout: it would synchronise the device at every step. Dat
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float
@@ -63,3 +64,36 @@ class Delta(Distribution):
             "a Deterministic posterior has no density, so this model has no rate, evidence or score per row; "
             "use VAE (posteriors.Gaussian) for those"
         )
+
+
+class Distortion(Distribution):
+    """A cost in place of a density p(x|z): it has a mean, but neither `log_prob` nor draws.
+
+    >>> Distortion("MSE", torch.zeros(4, 2), lambda x: (x**2).sum(-1)).cost(torch.ones(4, 2))
+    tensor([2., 2., 2., 2.])
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, name: str, mean: Float[Tensor, "*S P"], cost: Callable[[Tensor], Tensor]) -> None:
+        self.name = name
+        self._mean = mean
+        self.cost = cost
+        """Rows (B, P) -> nats a row (*S); what the trace takes for the distortion."""
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Float[Tensor, "*S P"]:
+        """What is decoded."""
+        return self._mean
+
+    def log_prob(self, value: Tensor) -> NoReturn:
+        """Refuse: a cost is no density."""
+        raise NoDensityError(
+            f"{self.name} is a distortion without density, so this model has no evidence or score per row and cannot "
+            "be importance-weighted; use likelihoods.Gaussian() or likelihoods.DiscretizedLogistic() for those"
+        )
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> NoReturn:
+        """Refuse: there is nothing to draw from."""
+        raise NoDensityError(f"{self.name} is a distortion without density and cannot be drawn from; use its mean")

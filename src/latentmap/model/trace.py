@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import Delta
+from latentmap.model.distributions import Delta, Distortion
 from latentmap.model.noise import Noise, fresh
 
 
@@ -94,6 +94,8 @@ class Trace:
     @cached_property
     def distortion(self) -> Float[Tensor, " B"]:
         """Nats that a row costs given its code: -E_q log p(x|z). The ELBO is -(distortion + rate)."""
+        if isinstance(self.px, Distortion):
+            return self.px.cost(self.x).mean(0)
         return -self.log_px.mean(0)
 
     def bound(self, groups: int = 1) -> Float[Tensor, " B"]:

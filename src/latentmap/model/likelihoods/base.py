@@ -1,0 +1,66 @@
+"""What every likelihood p(x|z) is: the meaning of a decoder's output, and of the data that it takes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution
+
+from latentmap.data.scaling import Scaling
+from latentmap.data.schema import Schema
+from latentmap.exceptions import PartError
+from latentmap.model.part import Learned, Part
+
+
+@dataclass(frozen=True)
+class Likelihood(Part, ABC):
+    """Base of likelihoods: `heads` says how many numbers the decoder gives a feature, `distribution` what they mean."""
+
+    discrete: ClassVar[bool] = False
+    """True for a probability mass (no change of units), False for a density."""
+    has_density: ClassVar[bool] = True
+    """Whether p(x|z) has a density or a mass, so that there is a bound and a score."""
+    support: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
+    """Values that (scaled) data may take, ends included."""
+
+    @property
+    def heads(self) -> int:
+        """Numbers that the decoder gives for each feature."""
+        return 1
+
+    @abstractmethod
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distribution:
+        """p(x|z): one distribution for each of the P features, independent given the code, or one over all of them."""
+
+    def scaling(self, schema: Schema) -> Scaling | None:
+        """Give the units that such data must have, or None where any will do."""
+        return None
+
+    def for_encoder(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Give rows as the encoder sees them, where the likelihood's own units would serve it badly."""
+        return x
+
+    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
+        """Take note, in training, of the rows that p(x|z) has to explain; gives p(x|z) in the light of them."""
+        return px
+
+    def check_data(self, schema: Schema, low: float, high: float) -> None:
+        """Refuse data outside the support, with a `PartError` that names the alternative.
+
+        Parameters
+        ----------
+        schema
+            What the data hold, in their own units.
+        low, high
+            Range of the scaled values.
+        """
+        lowest, highest = self.support
+        if low < lowest or high > highest:
+            raise PartError(
+                f"likelihood {type(self).__name__} takes values from {lowest:g} to {highest:g}, "
+                f"got {low:g} to {high:g} after scaling; use likelihoods.Gaussian() or scaling='range'"
+            )

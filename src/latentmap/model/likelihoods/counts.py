@@ -1,0 +1,171 @@
+"""Likelihoods of counts: whole numbers from 0 on, taken as they are; the encoder sees them on a logarithmic scale."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, distributions, nn
+from torch.nn import functional as F
+
+from latentmap.data.scaling import Scaling
+from latentmap.data.schema import Schema
+from latentmap.exceptions import PartError
+from latentmap.model.likelihoods.base import Likelihood
+from latentmap.model.part import Learned, Sizes, positive
+from latentmap.model.posteriors import soft_bound
+
+LOG_MEAN_BOUND = 15.0
+LOG_DISPERSION_BOUND = 6.0
+
+
+@dataclass(frozen=True)
+class Counts(Likelihood, ABC):
+    """Base of likelihoods of counts."""
+
+    discrete: ClassVar[bool] = True
+    support: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+
+    def scaling(self, schema: Schema) -> Scaling | None:
+        """Leave counts as they are."""
+        return Scaling(0.0, 1.0, "none")
+
+    def for_encoder(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """asinh(x), which is x near 0 and log(2x) far from it, and is defined for whatever else is encoded."""
+        return torch.asinh(x)
+
+    def check_data(self, schema: Schema, low: float, high: float) -> None:
+        """Refuse what is negative or not whole."""
+        if low < 0 or not schema.integral:
+            kind = "values in between" if low >= 0 else "negative values"
+            other = "ContinuousBernoulli() or likelihoods.Gaussian()" if schema.within(0.0, 1.0) else "Gaussian()"
+            raise PartError(
+                f"likelihood {type(self).__name__} takes counts, whole numbers >= 0, got {kind} "
+                f"({schema.lowest:g} to {schema.highest:g}); use likelihoods.{other}"
+            )
+
+
+@dataclass(frozen=True)
+class Poisson(Counts):
+    r"""Counts whose variance is their mean: :math:`P(x|z) = e^{-\lambda} \lambda^x / x!, \ \log \lambda = d(z)`.
+
+    The log-mean is bounded softly by 15.
+
+    >>> p = Poisson().distribution(Learned(), torch.zeros(1, 1))
+    >>> p.mean, p.log_prob(torch.tensor([0.0]))
+    (tensor([1.]), tensor([-1.]))
+    """
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
+        """Poisson with this log-mean."""
+        return distributions.Poisson(soft_bound(raw[..., 0], LOG_MEAN_BOUND).exp(), validate_args=False)
+
+
+@dataclass(frozen=True)
+class NegativeBinomial(Counts):
+    r"""Counts that vary more than Poisson's: a Poisson whose mean is drawn from a gamma (as in Lopez et al. 2018).
+
+    .. math:: P(x|z) = \frac{\Gamma(x + \frac1\alpha)}{x!\, \Gamma(\frac1\alpha)}
+              \left(\frac{\alpha\mu}{1 + \alpha\mu}\right)^x (1 + \alpha\mu)^{-1/\alpha}, \qquad
+              \mathrm{Var}\, x = \mu + \alpha \mu^2, \quad \log \mu = d(z)
+
+    ``dispersion`` is alpha: "feature" (one learned for each feature), "shared" or a positive number. Logarithms are
+    bounded softly, of the mean by 15 and of a learned alpha by 6.
+
+    >>> part = NegativeBinomial(dispersion=0.5)
+    >>> p = part.distribution(part.build(Sizes((1,), 2)), torch.zeros(1, 1))
+    >>> p.mean, p.variance
+    (tensor([1.]), tensor([1.5000]))
+    """
+
+    dispersion: float | Literal["shared", "feature"] = "feature"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dispersion, str):
+            positive("dispersion", self.dispersion)
+        elif self.dispersion not in ("shared", "feature"):
+            raise PartError(f"dispersion must be 'shared', 'feature' or a positive number, got {self.dispersion!r}")
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """The log of alpha."""
+        if isinstance(self.dispersion, str):
+            return {"log_dispersion": nn.Parameter(torch.zeros(1 if self.dispersion == "shared" else sizes.features))}
+        return {"log_dispersion": torch.tensor([float(self.dispersion)]).log()}
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
+        """Negative binomial with 1 / alpha failures and log-odds log(alpha * mu)."""
+        log_alpha: Tensor = own.log_dispersion
+        if isinstance(self.dispersion, str):
+            log_alpha = soft_bound(log_alpha, LOG_DISPERSION_BOUND)
+        log_odds = soft_bound(raw[..., 0], LOG_MEAN_BOUND) + log_alpha
+        return distributions.NegativeBinomial((-log_alpha).exp(), logits=log_odds, validate_args=False)
+
+
+@dataclass(frozen=True)
+class ZeroInflated(Counts):
+    r"""Counts with more zeros than their distribution explains: a gate that gives 0, else a draw (Lambert 1992).
+
+    .. math:: P(x|z) = \pi(z)\, [x = 0] + (1 - \pi(z))\, P_0(x|z)
+
+    ``counts`` is P_0, `Poisson` or `NegativeBinomial`; the decoder gives the log-odds of pi beside what P_0 asks for.
+
+    >>> part = ZeroInflated(Poisson())
+    >>> p = part.distribution(part.build(Sizes((1,), 2)), torch.zeros(1, 2))
+    >>> p.mean, p.log_prob(torch.tensor([0.0])).exp()
+    (tensor([0.5000]), tensor([0.6839]))
+    """
+
+    counts: Counts = field(default_factory=NegativeBinomial)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.counts, Poisson | NegativeBinomial):
+            raise PartError(f"counts must be Poisson() or NegativeBinomial(), got {self.counts!r}")
+
+    @property
+    def heads(self) -> int:
+        """What the counts ask for, and the log-odds of the gate."""
+        return self.counts.heads + 1
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """What the counts learn."""
+        return self.counts.init(sizes)
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ZeroInflatedCounts:
+        """Counts behind a gate."""
+        return ZeroInflatedCounts(raw[..., -1], self.counts.distribution(own, raw[..., :-1]))
+
+
+class ZeroInflatedCounts(distributions.Distribution):
+    """Zero with the probability sigmoid(gate), else a draw from ``counts``."""
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, gate: Float[Tensor, "*S"], counts: distributions.Distribution) -> None:
+        self.gate = gate
+        self.counts = counts
+        super().__init__(gate.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Float[Tensor, "*S"]:
+        """(1 - pi) times the mean of the counts."""
+        return torch.sigmoid(-self.gate) * self.counts.mean
+
+    @property
+    def variance(self) -> Float[Tensor, "*S"]:
+        """(1 - pi) (variance + pi mean^2) of the counts."""
+        opened = torch.sigmoid(-self.gate)
+        return opened * (self.counts.variance + (1 - opened) * self.counts.mean**2)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-mass of counts."""
+        drawn = F.logsigmoid(-self.gate) + self.counts.log_prob(value)
+        return torch.where(value == 0, torch.logaddexp(F.logsigmoid(self.gate), drawn), drawn)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw counts, and zero those whose gate is shut."""
+        drawn = self.counts.sample(torch.Size(sample_shape))
+        return drawn * (torch.rand_like(drawn) < torch.sigmoid(-self.gate))

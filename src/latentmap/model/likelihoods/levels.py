@@ -1,0 +1,233 @@
+"""Likelihoods of values on equally spaced levels, such as the 256 grey values of a byte: masses, not densities."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from latentmap.data.scaling import Scaling
+from latentmap.data.schema import Schema
+from latentmap.exceptions import PartError
+from latentmap.model.likelihoods.base import Likelihood
+from latentmap.model.part import Learned
+from latentmap.model.posteriors import soft_bound
+
+LOG_SCALE_BOUND = 7.0
+START = -2.0
+"""Log of the scale of a logistic that a fit starts from, where the levels span 0 to 1."""
+SHARPEST = 0.125
+"""The smallest scale of a logistic, in levels: one level then holds at most 96 % of the mass."""
+
+
+@dataclass(frozen=True)
+class Levels(Likelihood, ABC):
+    """Base of likelihoods over L equally spaced levels.
+
+    In data units the levels are the whole numbers from 0 to L - 1, or, for data within [0, 1] that are not all whole,
+    the fractions k / (L - 1), to the nearest of which a value is rounded. The model sees fractions.
+    """
+
+    levels: int = 256
+
+    discrete: ClassVar[bool] = True
+    support: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.levels, int) or self.levels < 2:
+            raise PartError(f"levels must be a whole number >= 2, got {self.levels!r}")
+
+    def scaling(self, schema: Schema) -> Scaling | None:
+        """Divide whole numbers by L - 1; leave fractions as they are."""
+        return Scaling(0.0, self.levels - 1.0, "range") if schema.integral else Scaling(0.0, 1.0, "none")
+
+    def check_data(self, schema: Schema, low: float, high: float) -> None:
+        """Refuse whole numbers beyond the levels, and fractions beyond [0, 1]."""
+        if low < 0 or high > 1:
+            name, most = type(self).__name__, schema.highest
+            enough = f"{name}(levels={most + 1:.0f})" if schema.integral and low >= 0 and most else "Gaussian()"
+            raise PartError(
+                f"likelihood {name} takes whole numbers from 0 to {self.levels - 1} (levels - 1), or fractions from 0 "
+                f"to 1, got values from {schema.lowest:g} to {most:g}; use likelihoods.{enough}"
+            )
+
+
+@dataclass(frozen=True)
+class LogisticMixture(Levels):
+    r"""Mixture of discretized logistics for each feature (Salimans et al. 2017), for bytes with several modes.
+
+    .. math:: P(x = k) = \sum_m \pi_m \left[ F\!\left(\frac{k + \frac12 - \mu_m}{s_m}\right)
+              - F\!\left(\frac{k - \frac12 - \mu_m}{s_m}\right) \right], \qquad F(u) = \frac{1}{1 + e^{-u}},
+
+    with open ends at the lowest and the highest level. Weights, locations and scales come from the decoder, three
+    numbers for each component.
+
+    >>> part = LogisticMixture(components=2, levels=4)
+    >>> p = part.distribution(Learned(), torch.zeros(1, part.heads))
+    >>> round(p.log_prob(torch.arange(4).view(4, 1) / 3).exp().sum().item(), 4)
+    1.0
+    """
+
+    components: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.components, int) or self.components < 1:
+            raise PartError(f"components must be a whole number >= 1, got {self.components!r}")
+
+    @property
+    def heads(self) -> int:
+        """Log-weight, location and log-scale of each component."""
+        return 3 * self.components
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> LogisticLevels:
+        """Mixture of logistics whose locations start spread over the levels."""
+        weights, loc, log_scale = raw.chunk(3, -1)  # (*S, P, M) each
+        return LogisticLevels(weights, loc, log_scale, self.levels)
+
+
+@dataclass(frozen=True)
+class DiscretizedLogistic(Levels):
+    r"""Logistic density, integrated over each level (Salimans et al. 2017): one mode for each feature.
+
+    .. math:: P(x = k) = F\!\left(\frac{k + \frac12 - \mu}{s}\right) - F\!\left(\frac{k - \frac12 - \mu}{s}\right)
+
+    Location and scale come from the decoder; see `LogisticMixture`. A score divided by -(features times log 2) is the
+    literature's bits a dimension.
+
+    >>> p = DiscretizedLogistic(levels=2).distribution(Learned(), torch.zeros(1, 2))
+    >>> p.log_prob(torch.ones(1)).exp(), p.mean
+    (tensor([0.5000]), tensor([0.5000]))
+    """
+
+    @property
+    def heads(self) -> int:
+        """Location and log-scale."""
+        return 2
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> LogisticLevels:
+        """Logistic around the decoder's output."""
+        loc, log_scale = raw.chunk(2, -1)  # (*S, P, 1) each
+        return LogisticLevels(torch.zeros_like(loc), loc, log_scale, self.levels)
+
+
+@dataclass(frozen=True)
+class Categorical(Levels):
+    r"""One free probability for each level, :math:`P(x = k) = \mathrm{softmax}(d(z))_k` (van den Oord et al. 2016).
+
+    It fits any shape and knows of no order between levels, at the price of L numbers a feature from the decoder: memory
+    grows with L.
+
+    >>> p = Categorical(levels=3).distribution(Learned(), torch.tensor([[0.0, 0.0, 0.0]]))
+    >>> p.log_prob(torch.tensor([0.5])).exp(), p.mean
+    (tensor([0.3333]), tensor([0.5000]))
+    """
+
+    @property
+    def heads(self) -> int:
+        """One logit for each level."""
+        return self.levels
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> CategoricalLevels:
+        """Categorical over the levels with these logits."""
+        return CategoricalLevels(raw)
+
+
+class LevelsDistribution(Distribution, ABC):
+    """Distribution over the fractions k / (L - 1): values are rounded to the nearest; beyond the ends is no mass."""
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, shape: torch.Size, levels: int) -> None:
+        self.top = levels - 1
+        super().__init__(shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log of the mass of the level of each value."""
+        level = (value * self.top).round()
+        inside = level.clamp(0, self.top)
+        return torch.where(level == inside, self._log_mass(inside), -math.inf)
+
+    @abstractmethod
+    def _log_mass(self, level: Tensor) -> Tensor:
+        """Log of the mass of whole levels from 0 to L - 1."""
+
+
+class LogisticLevels(LevelsDistribution):
+    """Mixture over the last axis of logistics on [0, 1], integrated over levels; exact in both tails."""
+
+    def __init__(
+        self,
+        weights: Float[Tensor, "*S M"],
+        loc: Float[Tensor, "*S M"],
+        log_scale: Float[Tensor, "*S M"],
+        levels: int,
+    ) -> None:
+        super().__init__(weights.shape[:-1], levels)
+        self.log_weights = weights.log_softmax(-1)
+        count = weights.shape[-1]
+        self.loc = loc + (torch.arange(count, device=loc.device, dtype=loc.dtype) + 0.5) / count
+        self.scale = soft_bound(log_scale + START, LOG_SCALE_BOUND).exp() + SHARPEST / self.top
+
+    @property
+    def mean(self) -> Float[Tensor, "*S"]:
+        """Mean of the logistics clipped to [0, 1], in closed form; it is within a quarter level of the levels' own."""
+        clipped = self.scale * (F.softplus(self.loc / self.scale) - F.softplus((self.loc - 1) / self.scale))
+        return (self.log_weights.exp() * clipped).sum(-1)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw a component, a value from it, and round it to its level."""
+        shape = torch.Size((*sample_shape, *self.batch_shape))
+        chosen = torch.distributions.Categorical(logits=self.log_weights, validate_args=False).sample(sample_shape)
+        loc, scale = (_pick(t.expand(*shape, -1), chosen) for t in (self.loc, self.scale))
+        value = loc + scale * torch.rand_like(loc).logit(1e-7)
+        return (value * self.top).round().clamp(0, self.top) / self.top
+
+    def _log_mass(self, level: Tensor) -> Tensor:
+        """log [F(b) - F(a)] = log F(b) + log F(-a) + log(1 - e^(a - b)), where each end of the levels is open."""
+        centred = level[..., None] / self.top - self.loc  # (*S, M)
+        half = 0.5 / self.top
+        upper = torch.where(level[..., None] == self.top, 0.0, F.logsigmoid((centred + half) / self.scale))
+        lower = torch.where(level[..., None] == 0, 0.0, F.logsigmoid((half - centred) / self.scale))
+        both = torch.log(-torch.expm1(-2 * half / self.scale))
+        inner = (level[..., None] > 0) & (level[..., None] < self.top)
+        return (self.log_weights + upper + lower + torch.where(inner, both, 0.0)).logsumexp(-1)
+
+
+class CategoricalLevels(LevelsDistribution):
+    """Categorical over levels, with the levels' values as its values."""
+
+    def __init__(self, logits: Float[Tensor, "*S L"]) -> None:
+        super().__init__(logits.shape[:-1], logits.shape[-1])
+        self.log_masses = logits.log_softmax(-1)
+
+    @property
+    def mean(self) -> Float[Tensor, "*S"]:
+        """Mean level."""
+        values = torch.linspace(0, 1, self.top + 1, device=self.log_masses.device, dtype=self.log_masses.dtype)
+        mean: Tensor = (self.log_masses.exp() * values).sum(-1)
+        return mean
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw levels."""
+        chosen = torch.distributions.Categorical(logits=self.log_masses, validate_args=False).sample(sample_shape)
+        values: Tensor = chosen.to(self.log_masses.dtype) / self.top
+        return values
+
+    def _log_mass(self, level: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(level.shape, self.batch_shape)
+        return _pick(self.log_masses.expand(*shape, -1), level.long().expand(shape))
+
+
+def _pick(values: Tensor, index: Tensor) -> Tensor:
+    """Take one value of the last axis for each index."""
+    picked: Tensor = values.gather(-1, index[..., None])[..., 0]
+    return picked

@@ -1,0 +1,158 @@
+"""Likelihoods of real values: a location from the decoder, and a scale that is learned, estimated or given."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch import distributions as td
+
+from latentmap.exceptions import PartError
+from latentmap.model.distributions import independent
+from latentmap.model.likelihoods.base import Likelihood
+from latentmap.model.part import Learned, Sizes, positive
+from latentmap.model.posteriors import soft_bound
+
+Scale = float | Literal["shared", "feature", "optimal"]
+
+LOG_SCALE_BOUND = 6.0
+START = -1.0
+"""Log of the scale that a fit starts from, below the spread of scaled data."""
+RATE, FAINT = 0.02, 1e-3
+"""Weight of a batch in the running average, and of the start before the first batch."""
+
+
+@dataclass(frozen=True)
+class LocationScale(Likelihood, ABC):
+    """Base of likelihoods with a location and a scale."""
+
+    scale: Scale = "shared"
+
+    moment: ClassVar[int | None] = None
+    """p, where the likeliest scale is (mean of |x - d(z)|^p)^(1/p); None where it has no closed form."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scale, str):
+            positive("scale", self.scale)
+        elif self.scale not in (allowed := ["shared", "feature", "optimal"][: 3 if self.moment else 2]):
+            raise PartError(f"scale must be {', '.join(map(repr, allowed))} or a positive number, got {self.scale!r}")
+
+    @abstractmethod
+    def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
+        """Give the distribution with this location and scale."""
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """The log-scale; or the running average of |x - d(z)|^p, and its weight, where the scale is optimal."""
+        if self.moment and self.scale == "optimal":
+            return {"running": torch.tensor([FAINT * math.exp(START * self.moment), FAINT])}
+        if isinstance(self.scale, str):
+            return {"log_scale": nn.Parameter(torch.full((1 if self.scale == "shared" else sizes.features,), START))}
+        return {"log_scale": torch.tensor([float(self.scale)]).log()}
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> td.Distribution:
+        """The family around the decoder's output."""
+        return self.family(own, raw[..., 0], self._scale(own))
+
+    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> td.Distribution:
+        """Give p(x|z) the likeliest scale for this batch, and note it for evaluation."""
+        if not (self.moment and self.scale == "optimal" and own.training):
+            return px
+        with torch.no_grad():  # at its optimum, the scale passes no gradient on
+            batch = (x - px.mean).abs().pow(self.moment).mean()
+            noted = torch.stack([batch.nan_to_num(), torch.ones_like(batch)])
+            own.running.lerp_(noted, RATE * batch.isfinite())
+        return independent(self.family(own, px.mean, self._optimum(batch)))
+
+    def _scale(self, own: Learned) -> Tensor:
+        if self.moment and self.scale == "optimal":
+            total, weight = own.running.unbind()
+            return self._optimum(total / weight)
+        log_scale: Tensor = own.log_scale
+        return (soft_bound(log_scale, LOG_SCALE_BOUND) if isinstance(self.scale, str) else log_scale).exp()
+
+    def _optimum(self, deviation: Tensor) -> Tensor:
+        assert self.moment is not None
+        scale: Tensor = deviation.pow(1 / self.moment).clamp_min(math.exp(-LOG_SCALE_BOUND)).view(1)
+        return scale
+
+
+@dataclass(frozen=True)
+class Gaussian(LocationScale):
+    r"""Normal density around the decoder's output, the default for real values.
+
+    .. math:: p(x|z) = \mathcal{N}(x;\ d(z), \sigma^2 I)
+
+    ``scale`` is "shared" (one learned sigma), "feature" (one for each feature), "optimal" (sigma^2 is the mean squared
+    error of the batch in training, and its running average afterwards: the analytic optimum, so that nothing is to be
+    learned; Rybkin et al. 2021), or a positive number that stays fixed, in scaled units. A learned log-scale is bounded
+    softly by 6.
+
+    >>> Gaussian(scale=0.0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: scale must be a finite number > 0, got 0.0
+    """
+
+    moment: ClassVar[int | None] = 2
+
+    def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
+        """N(loc, scale^2)."""
+        return td.Normal(loc, scale, validate_args=False)
+
+
+@dataclass(frozen=True)
+class Laplace(LocationScale):
+    r"""Laplace density: the absolute error, which a few large deviations move less than they move the squared one.
+
+    .. math:: p(x|z) = \prod_p \frac{1}{2b} \exp\left(-\frac{|x_p - d_p(z)|}{b}\right)
+
+    ``scale`` is b, as for `Gaussian`; its optimum is the mean absolute error.
+
+    >>> own = Laplace(scale=1.0).build(Sizes((1,), 2))
+    >>> Laplace(scale=1.0).distribution(own, torch.zeros(1, 1)).log_prob(torch.zeros(1)).exp()
+    tensor([0.5000])
+    """
+
+    moment: ClassVar[int | None] = 1
+
+    def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
+        """Laplace(loc, scale)."""
+        return td.Laplace(loc, scale, validate_args=False)
+
+
+@dataclass(frozen=True)
+class StudentT(LocationScale):
+    r"""Student's t: a normal centre with heavy tails, for data with outliers (Takahashi et al. 2018).
+
+    .. math:: p(x|z) = \prod_p \frac{\Gamma(\frac{\nu + 1}{2})}{\Gamma(\frac{\nu}{2}) \sqrt{\nu \pi}\, s}
+              \left(1 + \frac{(x_p - d_p(z))^2}{\nu s^2}\right)^{-\frac{\nu + 1}{2}}
+
+    ``scale`` is s, "shared", "feature" or a number. ``degrees`` is nu, "learned" or a number; always above 1, so that
+    there is a mean.
+
+    >>> StudentT(degrees=1.0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: degrees must be 'learned' or a finite number > 1, got 1.0
+    """
+
+    degrees: float | Literal["learned"] = "learned"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.degrees != "learned" and not 1 < self.degrees < math.inf:
+            raise PartError(f"degrees must be 'learned' or a finite number > 1, got {self.degrees!r}")
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """The log-scale, and log(nu - 1): it starts at nu = 5."""
+        log_excess = torch.tensor([4.0 if isinstance(self.degrees, str) else self.degrees - 1.0]).log()
+        learned = isinstance(self.degrees, str)
+        return {**super().init(sizes), "log_excess": nn.Parameter(log_excess) if learned else log_excess}
+
+    def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
+        """Student's t with nu degrees of freedom."""
+        excess = soft_bound(own.log_excess, LOG_SCALE_BOUND) if isinstance(self.degrees, str) else own.log_excess
+        return td.StudentT(1 + excess.exp(), loc, scale, validate_args=False)

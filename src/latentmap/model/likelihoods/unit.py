@@ -1,0 +1,54 @@
+"""Likelihoods of values from 0 to 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, distributions
+
+from latentmap.model.likelihoods.base import Likelihood
+from latentmap.model.part import Learned
+from latentmap.model.posteriors import soft_bound
+
+
+@dataclass(frozen=True)
+class Bernoulli(Likelihood):
+    r"""Probability of a bit, from logits: :math:`\log p(x|z) = x \log \pi + (1 - x) \log(1 - \pi)`.
+
+    For grey values between 0 and 1 this is the cross-entropy that the literature reports on MNIST; it is a
+    log-probability only for bits, and `ContinuousBernoulli` is the density for values in between.
+
+    >>> import torch
+    >>> p = Bernoulli().distribution(Learned(), torch.zeros(3, 1))
+    >>> p.log_prob(torch.ones(3)).exp()
+    tensor([0.5000, 0.5000, 0.5000])
+    """
+
+    discrete: ClassVar[bool] = True
+    support: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
+        """Bernoulli with these logits."""
+        return distributions.Bernoulli(logits=raw[..., 0], validate_args=False)
+
+
+@dataclass(frozen=True)
+class ContinuousBernoulli(Likelihood):
+    r"""Density on [0, 1] (Loaiza-Ganem and Cunningham 2019); its mean is not its parameter.
+
+    .. math:: p(x|z) = C(\lambda)\, \lambda^x (1 - \lambda)^{1 - x}, \qquad
+              C(\lambda) = \frac{2 \tanh^{-1}(1 - 2\lambda)}{1 - 2\lambda}
+
+    >>> import torch
+    >>> p = ContinuousBernoulli().distribution(Learned(), torch.tensor([[2.0]]))
+    >>> round(p.mean.item(), 3), round(torch.sigmoid(torch.tensor(2.0)).item(), 3)
+    (0.656, 0.881)
+    """
+
+    support: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
+        """Continuous Bernoulli with these logits, kept where its normaliser is exact in single precision."""
+        return distributions.ContinuousBernoulli(logits=soft_bound(raw[..., 0], 15.0), validate_args=False)
