@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,17 @@ def paired(X: Any, Z: Any) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, 
     if len(X) != len(Z):
         raise DataError(f"X and Z are views of the same rows, got {len(X)} and {len(Z)} rows")
     return X, Z
+
+
+def or_none(measure: Callable[[], float]) -> float | None:
+    """Take a measure, or give None where it does not apply: no labels, too few rows, a map collapsed to a point.
+
+    Examples
+    --------
+    >>> or_none(lambda: float(as_vectors([]).mean())) is None
+    True
+    """
+    try:
+        return measure()
+    except DataError:
+        return None

@@ -1,0 +1,259 @@
+"""The methods that `compare` sets side by side: each fits rows and gives their map, and does the rest if it can."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from sklearn import decomposition, manifold
+
+from latentmap.data.formats.base import suggest
+from latentmap.data.scaling import choose_scaling
+from latentmap.estimators.autoencoder import Autoencoder
+from latentmap.estimators.vae import VAE
+from latentmap.exceptions import DataError, MissingExtraError
+
+
+class Units:
+    """Units in which rows are compared: vectors x' = (x - shift) / scale, by the rule that the estimators scale by.
+
+    Attributes
+    ----------
+    name : str
+        What one unit is.
+
+    Examples
+    --------
+    >>> units = Units(np.array([[0, 255], [51, 0]], dtype=np.uint8))
+    >>> units(np.array([[51, 0]])), units.name
+    (array([[0.2, 0. ]]), 'the range of the data, which becomes 0 to 1')
+    """
+
+    def __init__(self, X: np.ndarray) -> None:
+        scaling = choose_scaling(X)
+        self._shift, self._scale, self._event = scaling.shift, scaling.scale, X.shape[1:]
+        self.name = {
+            "none": "the data's own, from 0 to 1",
+            "range": "the range of the data, which becomes 0 to 1",
+            "standard": "the standard deviation of each column",
+        }[scaling.kind]
+
+    def __call__(self, X: Any) -> np.ndarray:
+        """Rows in data units, (n, ...), to vectors, (n, d)."""
+        return (np.asarray(X, dtype=np.float64).reshape(len(X), -1) - self._shift) / self._scale
+
+    def inverse(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors, (n, d), to rows in data units, (n, ...)."""
+        return (vectors * self._scale + self._shift).reshape(len(vectors), *self._event)
+
+
+class Method(ABC):
+    """One way to make a map. Constructing it imports what it needs and checks what it is asked: fitting is timed.
+
+    Attributes
+    ----------
+    title : str
+        What tables and pictures call it.
+    unmeasured : str
+        Why decoding is not measured although the method has it; empty where it is measured, or where there is none.
+    """
+
+    title: str
+    unmeasured: str = ""
+
+    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+        self.n_components = n_components
+        self.random_state = random_state
+        self.units = units
+
+    @abstractmethod
+    def fit_map(self, X: np.ndarray) -> np.ndarray:
+        """Fit to rows (n, ...) in data units, and give their map, (n, n_components)."""
+
+    def embed(self, X: np.ndarray) -> np.ndarray | None:
+        """Place rows that were not fitted; None where the method cannot."""
+        return None
+
+    def decode(self, Z: np.ndarray) -> np.ndarray | None:
+        """Give the rows in data units that places on the map stand for; None where the method cannot."""
+        return None
+
+
+class PCA(Method):
+    """Principal component analysis (Pearson 1901), by scikit-learn."""
+
+    title = "PCA"
+
+    def fit_map(self, X: np.ndarray) -> np.ndarray:
+        """Fit the leading principal axes."""
+        most = min(len(X), X[0].size)
+        if self.n_components > most:
+            raise DataError(f"these rows have {most} principal components at the most, {self.n_components} are asked")
+        self._pca = decomposition.PCA(self.n_components, random_state=self.random_state).fit(self.units(X))
+        return self.embed(X)
+
+    def embed(self, X: np.ndarray) -> np.ndarray:
+        """Project rows."""
+        return np.asarray(self._pca.transform(self.units(X)))
+
+    def decode(self, Z: np.ndarray) -> np.ndarray:
+        """Give the point of the principal plane."""
+        return self.units.inverse(self._pca.inverse_transform(Z))
+
+
+class TSNE(Method):
+    """t-SNE (van der Maaten and Hinton 2008), by scikit-learn: it can neither place new rows nor decode."""
+
+    title = "t-SNE"
+
+    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+        super().__init__(n_components, random_state, units)
+        _at_most(3, self)
+
+    def fit_map(self, X: np.ndarray) -> np.ndarray:
+        """Fit from the principal components, with the usual perplexity of 30."""
+        fitter = manifold.TSNE(
+            self.n_components, perplexity=_perplexity(len(X)), init="pca", random_state=self.random_state, n_jobs=-1
+        )
+        return np.asarray(fitter.fit_transform(_leading(self.units(X), self.random_state)))
+
+
+class OpenTSNE(Method):
+    """t-SNE by openTSNE (Policar et al. 2019), which places new rows one by one on a fixed map."""
+
+    title = "openTSNE"
+
+    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+        super().__init__(n_components, random_state, units)
+        _at_most(2, self)
+        self._package = _baseline("openTSNE")
+
+    def fit_map(self, X: np.ndarray) -> np.ndarray:
+        """Fit with the usual perplexity of 30."""
+        fitter = self._package.TSNE(
+            self.n_components, perplexity=_perplexity(len(X)), random_state=self.random_state, n_jobs=-1
+        )
+        self._embedding = fitter.fit(self.units(X))
+        return np.asarray(self._embedding)
+
+    def embed(self, X: np.ndarray) -> np.ndarray:
+        """Place rows by their neighbours, then by gradient descent."""
+        return np.asarray(self._embedding.transform(self.units(X)))
+
+
+class UMAP(Method):
+    """UMAP (McInnes et al. 2018), by umap-learn."""
+
+    title = "UMAP"
+    unmeasured = "umap-learn's inverse takes minutes for a few hundred images"
+
+    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+        super().__init__(n_components, random_state, units)
+        self._package = _baseline("umap", "umap-learn")
+
+    def fit_map(self, X: np.ndarray) -> np.ndarray:
+        """Fit with the usual 15 neighbours."""
+        self._umap = self._package.UMAP(
+            n_neighbors=min(15, len(X) - 1), n_components=self.n_components, random_state=self.random_state, n_jobs=1
+        )
+        return np.asarray(self._umap.fit_transform(self.units(X)))
+
+    def embed(self, X: np.ndarray) -> np.ndarray:
+        """Place rows by their neighbours, then by gradient descent."""
+        return np.asarray(self._umap.transform(self.units(X)))
+
+
+class Estimator(Method):
+    """An estimator of this package, to be fitted with its defaults or fitted already."""
+
+    estimator: Any
+
+    def fit_map(self, X: np.ndarray) -> np.ndarray:
+        """Fit, and encode the rows."""
+        self.estimator.fit(X)
+        return self.embed(X)
+
+    def embed(self, X: np.ndarray) -> np.ndarray:
+        """Encode rows."""
+        return np.asarray(self.estimator.transform(X))
+
+    def decode(self, Z: np.ndarray) -> np.ndarray:
+        """Decode codes."""
+        return np.asarray(self.estimator.inverse_transform(Z))
+
+
+class AutoencoderMethod(Estimator):
+    """`latentmap.Autoencoder` with its defaults."""
+
+    title = "autoencoder"
+
+    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+        super().__init__(n_components, random_state, units)
+        self.estimator = Autoencoder(n_components, random_state=random_state)
+
+
+class VAEMethod(Estimator):
+    """`latentmap.VAE` with its defaults."""
+
+    title = "VAE"
+
+    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+        super().__init__(n_components, random_state, units)
+        self.estimator = VAE(n_components, random_state=random_state)
+
+
+METHODS: dict[str, type[Method]] = {
+    "pca": PCA,
+    "tsne": TSNE,
+    "opentsne": OpenTSNE,
+    "umap": UMAP,
+    "autoencoder": AutoencoderMethod,
+    "vae": VAEMethod,
+}
+"""The methods by the names that `compare` and the command know."""
+
+
+def find_method(name: str) -> type[Method]:
+    """Find a method by its name.
+
+    Raises
+    ------
+    DataError
+        If there is none of this name; says which was probably meant.
+
+    Examples
+    --------
+    >>> find_method("vae").title
+    'VAE'
+    """
+    if name not in METHODS:
+        raise DataError(f"no method is called {name!r}: {suggest(name, list(METHODS))}")
+    return METHODS[name]
+
+
+def _leading(rows: np.ndarray, random_state: int) -> np.ndarray:
+    """Fifty principal components: what t-SNE is given by custom, since its neighbours cost time by the column."""
+    if min(rows.shape) <= 50:
+        return rows
+    return np.asarray(decomposition.PCA(50, random_state=random_state).fit_transform(rows))
+
+
+def _perplexity(n: int) -> float:
+    return min(30.0, (n - 1) / 3)
+
+
+def _at_most(most: int, method: Method) -> None:
+    if method.n_components > most:
+        raise DataError(f"{method.title} maps to at most {most} components, not {method.n_components}: leave it out")
+
+
+def _baseline(module: str, package: str | None = None) -> Any:
+    try:
+        with warnings.catch_warnings():  # umap-learn warns that one of its own parts lacks its framework
+            warnings.simplefilter("ignore", ImportWarning)
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(package or module, "baselines") from error

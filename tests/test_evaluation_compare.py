@@ -1,0 +1,219 @@
+"""A comparison is fair, repeatable and says what a method cannot."""
+
+import importlib.util
+import json
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, load_iris
+
+from latentmap import VAE, Autoencoder
+from latentmap.evaluation import methods
+from latentmap.evaluation.compare import compare
+from latentmap.exceptions import DataError, MissingExtraError
+
+BASELINES = {"opentsne": "openTSNE", "umap": "umap"}
+INSTALLED = [name for name, module in BASELINES.items() if importlib.util.find_spec(module)]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))[:500]
+    return X[order].reshape(-1, 8, 8).astype(np.uint8), y[order]
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few epochs: the diagnosis says so
+        return {
+            name: kind(2, max_epochs=8, random_state=0).fit(digits[0][:300])
+            for name, kind in (("autoencoder", Autoencoder), ("vae", VAE))
+        }
+
+
+@pytest.fixture(scope="module")
+def steps():
+    return []
+
+
+@pytest.fixture(scope="module")
+def found(digits, fitted, steps):
+    X, y = digits
+    return compare(X[:300], y[:300], X_new=X[300:], y_new=y[300:], fitted=fitted, on_progress=steps.append)
+
+
+def test_methods_are_scored_on_new_rows_where_they_can(found):
+    by = {scores.method: scores for scores in found.scores}
+    assert list(by) == ["PCA", "t-SNE", "autoencoder", "VAE"] == list(found.maps)
+    assert by["t-SNE"].rows == "training" and "t-SNE" not in found.new_maps
+    assert by["t-SNE"].neighbor_accuracy is by["t-SNE"].reconstruction_error is by["t-SNE"].embed_seconds is None
+    for name in ("PCA", "autoencoder", "VAE"):
+        assert by[name].rows == "new" and set(by[name].neighbor_accuracy) == {1, 5, 10}
+        assert by[name].reconstruction_error > 0 and by[name].embed_seconds > 0
+        assert found.new_maps[name].shape == (200, 2)
+    assert all(Z.shape == (300, 2) for Z in found.maps.values())
+    assert len(found.labels) == 300 and len(found.new_labels) == 200
+
+
+def test_table_says_cannot_where_a_method_cannot(found):
+    head, *rows = found.table()
+    assert head[:2] == ["method", "10-NN accuracy"] and all(len(row) == len(head) for row in rows)
+    by = {row[0]: dict(zip(head, row)) for row in rows}
+    assert {name for name, value in by["t-SNE"].items() if value == "cannot"} == {
+        "10-NN accuracy",
+        "reconstruction error",
+        "seconds to embed",
+    }
+    assert by["t-SNE"]["trustworthiness"].endswith(" (training rows)")
+    assert "cannot" not in by["VAE"].values()
+
+
+def test_scores_are_those_of_the_measures(found, digits):
+    """PCA by hand: scaled to [0, 1], fitted on the training rows, measured on the new ones."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import trustworthiness
+    from sklearn.neighbors import KNeighborsClassifier
+
+    X, y = digits
+    rows = X.reshape(500, -1) / 16
+    pca = PCA(2, random_state=0).fit(rows[:300])
+    Z, new = pca.transform(rows[:300]), pca.transform(rows[300:])
+    scores = found.scores[0]
+    assert scores.reconstruction_error == pytest.approx(np.square(pca.inverse_transform(new) - rows[300:]).mean())
+    assert scores.trustworthiness == pytest.approx(trustworthiness(rows[300:], new))
+    assert scores.neighbor_accuracy[10] == KNeighborsClassifier(10).fit(Z, y[:300]).score(new, y[300:])
+
+
+def test_estimators_given_fitted_are_used_as_they_are(found, fitted, digits):
+    assert found.estimators == fitted
+    assert found.scores[3].fit_seconds == fitted["vae"].fit_seconds_
+    np.testing.assert_array_equal(found.maps["VAE"], fitted["vae"].transform(digits[0][:300]))
+    assert found.settings["fitted_before"] == ["autoencoder", "vae"]
+
+
+def test_result_is_plain_json_and_tells_what_it_depends_on(found, steps):
+    plain = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert plain == found.to_json()
+    assert plain["settings"]["training_rows"] == 300 and plain["settings"]["new_rows"] == 200
+    assert plain["settings"]["feature_space"].startswith("MLP-classifier-128 penultimate, trained on ")
+    assert {claim["claim"] for claim in plain["claims"]} == {"compact", "smooth", "realistic"} == set(plain["verdicts"])
+    head, *rows = found.claims_table()
+    assert len(rows) == len(found.claims) and all(len(row) == len(head) for row in rows)
+    assert steps[0] == "PCA (1 of 4)" and len(steps) == 5
+
+
+def test_rows_are_held_out_once_for_all_and_repeatably(digits):
+    X, y = digits
+    one, again, other = (compare(X, y, methods=["pca"], random_state=seed) for seed in (0, 0, 1))
+    assert (one.settings["training_rows"], one.settings["new_rows"]) == (400, 100)
+    np.testing.assert_array_equal(one.maps["PCA"], again.maps["PCA"])
+    assert one.scores[0].neighbor_accuracy == again.scores[0].neighbor_accuracy
+    assert one.scores[0].trustworthiness != other.scores[0].trustworthiness
+    assert one.claims == () and one.claims_table() == []
+
+
+def test_rows_are_capped_on_both_sides_and_said(digits):
+    X, y = digits
+    found = compare(X, y, methods=["pca"], max_rows=60, test_size=0.5)
+    assert (found.settings["training_rows"], found.settings["new_rows"]) == (60, 60)
+    assert len(found.labels) == 60
+
+
+def test_held_out_rows_are_not_fitted(digits):
+    """Other labels for the new rows change no map, only the accuracy."""
+    X, y = digits
+    true, false = (
+        compare(X[:300], y[:300], X_new=X[300:], y_new=labels, methods=["pca"]) for labels in (y[300:], y[300:][::-1])
+    )
+    np.testing.assert_array_equal(true.maps["PCA"], false.maps["PCA"])
+    assert true.scores[0].neighbor_accuracy[10] > 0.5 > 0.3 > false.scores[0].neighbor_accuracy[10]
+
+
+def test_columns_in_different_units_count_alike():
+    X, y = load_iris(return_X_y=True)
+    errors = [
+        compare(X * scale, y, methods=["pca"], test_size=0.3).scores[0] for scale in (1.0, [1.0, 1e4, 1e-3, 50.0])
+    ]
+    assert errors[0].reconstruction_error == pytest.approx(errors[1].reconstruction_error)
+    assert errors[0].trustworthiness == pytest.approx(errors[1].trustworthiness)
+
+
+@pytest.mark.parametrize("labels", [None, np.random.default_rng(0).normal(size=500), np.zeros(500)])
+def test_without_classes_there_is_no_accuracy(digits, labels):
+    found = compare(digits[0], labels, methods=["pca"])
+    assert found.scores[0].neighbor_accuracy is None and found.scores[0].silhouette is None
+    assert "10-NN accuracy" not in found.table()[0]
+
+
+def test_claims_are_measured_without_labels_too(digits, fitted):
+    X, _ = digits
+    found = compare(X[:300], X_new=X[300:], methods=["autoencoder", "vae"], fitted=fitted)
+    assert found.settings["feature_space"].startswith("PCA-50, fitted on ")
+    assert {"holds", "cannot"} <= {claim.verdict for claim in found.claims}
+
+
+def test_estimators_are_fitted_here_when_not_given(digits):
+    X, _ = digits
+    for name in ("autoencoder", "vae"):
+        method = methods.find_method(name)(2, 3, methods.Units(X))
+        assert (method.estimator.n_components, method.estimator.random_state) == (2, 3)
+        method.estimator.set_params(max_epochs=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Z = method.fit_map(X)
+        np.testing.assert_array_equal(Z, method.embed(X))
+        assert method.decode(Z).shape == X.shape
+
+
+def test_baselines_that_are_installed_map_and_embed(digits):
+    X, _ = digits
+    for name in ["pca", *INSTALLED]:
+        method = methods.find_method(name)(2, 0, methods.Units(X))
+        assert method.fit_map(X[:150]).shape == (150, 2) and method.embed(X[150:200]).shape == (50, 2)
+
+
+@pytest.mark.parametrize(("name", "package"), [("opentsne", "openTSNE"), ("umap", "umap-learn")])
+def test_a_missing_baseline_names_its_extra_before_anything_is_fitted(digits, monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, BASELINES[name], None)
+    steps = []
+    with pytest.raises(MissingExtraError, match=rf"{package} is needed.*latentmap\[baselines\]"):
+        compare(digits[0], methods=["pca", name], on_progress=steps.append)
+    assert steps == []
+
+
+def test_what_a_method_has_but_is_not_measured_is_not_said_to_be_impossible(found):
+    import dataclasses
+
+    scores = dataclasses.replace(found.scores[1], unmeasured=methods.UMAP.unmeasured)
+    assert "not measured" in dataclasses.replace(found, scores=(scores,)).table()[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"methods": ["tnse"]}, "no method is called 'tnse': did you mean 'tsne'"),
+        ({"test_size": 1.5}, "test_size must lie between 0 and 1, got 1.5"),
+        ({"max_rows": 30}, "at least 50 training rows and 20 new ones, got 30 and 30"),
+        ({"methods": ["tsne"], "n_components": 4}, "t-SNE maps to at most 3 components, not 4"),
+        ({"methods": ["pca"], "n_components": 65}, "64 principal components at the most, 65 are asked"),
+        ({"methods": ["pca"], "fitted": {"vae": VAE()}}, "nothing compared here can be given fitted as 'vae'"),
+        ({"methods": ["vae"], "fitted": {"vae": VAE(3)}}, "fitted with 3 components, but 2 are compared"),
+        ({"X_new": np.zeros((50, 7))}, r"shape of the others, \(8, 8\), got \(7,\)"),
+        ({"X_new": np.zeros((50, 8, 8))}, "have labels, or neither"),
+        ({"methods": ["pca"], "neighbors": [500]}, "n_neighbors must be 1 to 400"),
+    ],
+)
+def test_bad_input_is_one_clear_line(settings, message, digits):
+    with pytest.raises(DataError, match=message):
+        compare(*digits, **settings)
+
+
+def test_nan_is_refused_with_its_place(digits):
+    X = digits[0].astype(float)
+    X[7, 0, 0] = np.nan
+    with pytest.raises(DataError, match=r"NaN value, the first at index \[7, 0, 0\]"):
+        compare(X, methods=["pca"])
