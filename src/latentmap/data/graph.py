@@ -18,8 +18,10 @@ BLOCK = 2**26
 """Distances held at a time."""
 
 
-def neighbor_graph(x: Float[Tensor, "N P"], k: int, metric: Metric = "euclidean") -> Int[Tensor, "N k"]:
-    """Give the k nearest other rows of each row, nearest first.
+def neighbor_graph(
+    x: Float[Tensor, "N P"], k: int, metric: Metric = "euclidean", *, queries: Float[Tensor, "M P"] | None = None
+) -> Int[Tensor, "M k"]:
+    """Give the k nearest other rows of each row, or of each query, nearest first.
 
     Exact in the leading principal components, by blocked matrix products on the device of the rows: 2 N^2 x 50
     operations. Among equal rows, any k count as the nearest.
@@ -38,25 +40,28 @@ def neighbor_graph(x: Float[Tensor, "N P"], k: int, metric: Metric = "euclidean"
         raise DataError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
     if len(x) <= k:
         raise DataError(f"expected more than {k} rows for {k} neighbours each, got {len(x)}; lower neighbors")
-    points = torch.nn.functional.normalize(x, dim=1) if metric == "cosine" else x
-    points = principal_components(points, COMPONENTS)
+    if metric == "cosine":
+        x = torch.nn.functional.normalize(x, dim=1)
+        queries = None if queries is None else torch.nn.functional.normalize(queries, dim=1)
+    centre, axes = principal_axes(x, COMPONENTS)
+    points = (x - centre) @ axes
+    asked = points if queries is None else (queries - centre) @ axes
     squares = points.square().sum(1)
-    size = max(1, BLOCK // len(points))
-    found = []
-    for start in range(0, len(points), size):
-        block = points[start : start + size]
+    found = [torch.empty(0, k, dtype=torch.long, device=x.device)]
+    for start, block in enumerate(asked.split(size := max(1, BLOCK // len(points)))):
         distances = torch.addmm(squares, block, points.T, alpha=-2)  # (b, N), up to the row's own square
-        rows = torch.arange(len(block), device=x.device)
-        distances[rows, start + rows] = torch.inf
+        if queries is None:
+            rows = torch.arange(len(block), device=x.device)
+            distances[rows, start * size + rows] = torch.inf
         found.append(distances.topk(k, largest=False).indices)
     return torch.cat(found)
 
 
-def principal_components(x: Float[Tensor, "N P"], n: int) -> Float[Tensor, "N C"]:
-    """Centre rows and turn them to their n leading axes, by descending variance."""
-    centred = x - x.mean(0)
+def principal_axes(x: Float[Tensor, "N P"], n: int) -> tuple[Float[Tensor, " P"], Float[Tensor, "P C"]]:
+    """Give the mean of rows and their n leading principal axes, or all axes where there are no more."""
+    centre = x.mean(0)
     if x.shape[1] <= n:
-        return centred
+        return centre, torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    centred = x - centre
     _, axes = torch.linalg.eigh((centred.T @ centred).double())
-    leading: Tensor = axes[:, -n:].flip(1).to(x.dtype)
-    return centred @ leading
+    return centre, axes[:, -n:].flip(1).to(x.dtype)

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.graph import neighbor_graph
 from latentmap.data.sampling import split_rows
 from latentmap.data.scaling import ScalingKind
 from latentmap.data.schema import content_hash
@@ -30,6 +31,7 @@ from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
 from latentmap.model.scaling import Affine
 from latentmap.objectives.base import Objective
+from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.training.device import Precision, resolve_device, resolve_precision, seeded
 from latentmap.training.loop import Callback, Settings, Trainer
 from latentmap.training.progress import ProgressBar
@@ -202,7 +204,17 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
         if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
             data, kept = self.scaling_(data).float(), self.scaling_(kept).float()
         scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
-        return Trainer(self.model_, self._objective(), scale, data, kept, settings)
+        objective, graphs = self._objective(), {}
+        k = 0 if constant_rate else self._neighbors(len(rows))
+        if k:
+            objective = NeighborEmbedding(objective)
+            near, queries = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, kept))
+            graphs = {"graph": neighbor_graph(near, k), "held_out_graph": neighbor_graph(near, k, queries=queries)}
+        return Trainer(self.model_, objective, scale, data, kept, settings, **graphs)
+
+    def _neighbors(self, rows: int) -> int:
+        """Say how many neighbours of each row the map is to keep near it; 0 for none."""
+        return 0
 
     def _run(self, trainer: Trainer, rows: NDArray[Any]) -> None:
         """Train, then measure what was learned."""

@@ -109,6 +109,15 @@ def choose_learning_rate(batch_size: int) -> float:
     return 1e-2 * min(1.0, math.sqrt(batch_size / 256))
 
 
+def choose_neighbors(rows: int, components: int) -> int:
+    """Give the neighbours that a map of 2 or 3 components keeps: 15, a quarter of the rows if fewer; else none.
+
+    >>> choose_neighbors(1797, 2), choose_neighbors(20, 2), choose_neighbors(1797, 10)
+    (15, 5, 0)
+    """
+    return min(15, rows // 4) if components in (2, 3) else 0
+
+
 def choose_compile(model: nn.Module, batch_size: int, steps: int) -> bool:
     """Compile when the fit is long enough to pay for it: 6 operations a parameter, row and step."""
     parameters = sum(p.numel() for p in model.parameters())

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from torch import nn
 
 from latentmap.data.scaling import ScalingKind
-from latentmap.estimators.base import GenerativeEstimator
+from latentmap.estimators import choices
+from latentmap.estimators.base import GenerativeEstimator, reason
+from latentmap.estimators.validation import check_count
 from latentmap.model.autoencoder import Parts
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
@@ -40,6 +42,10 @@ class VAE(GenerativeEstimator):
     variational_family, prior, likelihood, objective
         Parts of the model, the first being the family of q(z|x). None is a diagonal Gaussian, N(0, I), a choice by
         the values of the data, and the ELBO.
+    neighbors
+        Number of nearest rows that a map keeps near each row, by a contrastive term beside the objective (see
+        `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
+        for less than 60 rows, and none otherwise.
     scaling
         "auto", "none", "range" (one scale for all features) or "standard" (one for each).
     max_epochs, batch_size, learning_rate
@@ -90,6 +96,7 @@ class VAE(GenerativeEstimator):
         prior: Prior | None = None,
         likelihood: Likelihood | None = None,
         objective: Objective | None = None,
+        neighbors: int | Literal["auto"] | None = "auto",
         scaling: ScalingKind | Literal["auto"] = "auto",
         max_epochs: int | None = None,
         batch_size: int | None = None,
@@ -128,9 +135,22 @@ class VAE(GenerativeEstimator):
         self.variational_family = variational_family
         self.prior = prior
         self.objective = objective
+        self.neighbors = neighbors
 
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
         return Parts(encoder, decoder, self.variational_family or Gaussian(), self.prior or Normal(), likelihood)
+
+    def _neighbors(self, rows: int) -> int:
+        if self.neighbors == "auto":
+            chosen = choices.choose_neighbors(rows, int(self.n_components))
+        elif self.neighbors is None:
+            chosen = 0
+        else:
+            check_count("neighbors", self.neighbors)
+            chosen = self.neighbors
+        basis = f"{self.n_components} components and {rows} rows"
+        self.choices_["neighbors"] = reason(chosen or None, self.neighbors != "auto", basis)
+        return chosen
 
     def _objective(self) -> Objective:
         return self.objective or ELBO()

@@ -2,5 +2,6 @@
 
 from latentmap.objectives.base import Objective
 from latentmap.objectives.evidence import ELBO
+from latentmap.objectives.neighbors import NeighborEmbedding
 
-__all__ = ["ELBO", "Objective"]
+__all__ = ["ELBO", "NeighborEmbedding", "Objective"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from latentmap.model.part import Learned, Sizes, positive
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import Objective
+from latentmap.objectives.base import MONITOR, Objective
 from latentmap.objectives.evidence import ELBO
 
 START = 20.0
@@ -47,6 +47,15 @@ class NeighborEmbedding(Objective):
         positive("weight", self.weight)
 
     @property
+    def needs_batch(self) -> bool:
+        """Always: rows are told apart from the others of their batch."""
+        return True
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """As the base."""
+        self.base.check_model(model, trace)
+
+    @property
     def samples(self) -> int:
         """K of the objective that this one extends."""
         return self.base.samples
@@ -55,7 +64,7 @@ class NeighborEmbedding(Objective):
         """The logarithm of the scale s, and what the base learns."""
         return {"log_scale": nn.Parameter(torch.tensor(math.log(START))), "base": self.base.build(sizes)}
 
-    def players(self, own: Learned, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
         """The base's players; the scale goes with the first."""
         players = self.base.players(own.base, model)
         first = next(iter(players))
@@ -66,13 +75,14 @@ class NeighborEmbedding(Objective):
         losses = dict(self.base.losses(own.base, model, trace, progress))
         if trace.neighbors is not None:
             codes = torch.cat([trace.levels[0].q.mean, model.encode(trace.neighbors).mean])  # (2B, D)
-            first = next(iter(losses))
-            losses[first] = losses[first] + self.weight * contrast(codes * own.log_scale.exp())
+            term = self.weight * contrast(codes * own.log_scale.exp())
+            for name in {next(iter(losses)), MONITOR} & losses.keys():
+                losses[name] = losses[name] + term
         return losses
 
 
 def contrast(codes: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
-    """Nats that it takes to find each row's neighbour among the batch: row i of the first half goes with i of the second.
+    """Nats that it takes to find each row's neighbour in the batch: row i of the first half goes with i of the second.
 
     >>> apart = 100.0 * torch.arange(3.0)[:, None]
     >>> round(contrast(torch.cat([apart, apart])).item(), 2), round(contrast(torch.zeros(6, 1)).item(), 2)

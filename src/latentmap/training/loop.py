@@ -53,8 +53,8 @@ class Trainer:
     """Fits a model's parameters; everything that a fit depends on is in `state_dict`.
 
     ``data`` and ``held_out`` are rows (N, P) in data units on the device, as they are stored (uint8 stays uint8); each
-    batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of each row; a step
-    draws one of them for each row of its batch.
+    batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of each row among the
+    data, and ``held_out_graph`` those of the held-out rows; a step draws one for each row of its batch.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Trainer:
         held_out: Tensor | None,
         settings: Settings,
         graph: Tensor | None = None,
+        held_out_graph: Tensor | None = None,
     ) -> None:
         self.model = model
         self.objective = objective
@@ -77,6 +78,7 @@ class Trainer:
         self.held_out = held_out if held_out is not None and len(held_out) else None
         self.settings = settings
         self.graph = graph
+        self.held_out_graph = held_out_graph
         self.players = objective.players(self.objective_state, model)
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
         self.guards = {name: GradientGuard(data.device) for name in self.players}
@@ -166,7 +168,7 @@ class Trainer:
         rate = self.settings.learning_rate * self.rate_scale
         rate *= 1.0 if self.settings.constant_rate else learning_rate_factor(progress)
         losses, metrics = self._forward(
-            self.data[index], torch.tensor(progress, device=index.device), self._near(index)
+            self.data[index], torch.tensor(progress, device=index.device), self._near(self.graph, index)
         )
         last = len(self.players) - 1
         gradients = {
@@ -186,11 +188,12 @@ class Trainer:
     def _skips(self) -> Tensor:
         return torch.stack([guard.skipped for guard in self.guards.values()]).sum()
 
-    def _near(self, index: Tensor) -> Tensor | None:
-        if self.graph is None:
+    def _near(self, graph: Tensor | None, index: Tensor) -> Tensor | None:
+        """Draw for each row one of its neighbours among the data."""
+        if graph is None:
             return None
-        choice = torch.randint(self.graph.shape[1], index.shape, device=index.device)
-        return self.data[self.graph[index, choice]]
+        choice = torch.randint(graph.shape[1], index.shape, device=index.device)
+        return self.data[graph[index, choice]]
 
     def _forward(self, rows: Tensor, progress: Tensor, near: Tensor | None) -> tuple[Mapping[str, Tensor], Tensor]:
         try:
@@ -240,8 +243,12 @@ class Trainer:
         self.model.eval()
         total = torch.zeros(3, device=self.data.device)
         with seeded(self.settings.seed, self.data.device):
-            for rows in self.held_out.split(EVALUATION_ROWS):
-                total += self._losses(rows, torch.ones((), device=rows.device))[1] * len(rows)
+            end = torch.ones((), device=self.data.device)
+            everything = torch.arange(len(self.held_out), device=self.data.device)
+            # a contrast is measured against the batch, so held-out batches must be as large as those of training
+            for index in everything.split(EVALUATION_ROWS if self.held_out_graph is None else self.batch):
+                near = self._near(self.held_out_graph, index)
+                total += self._losses(self.held_out[index], end, near)[1] * len(index)
         values: list[float] = (total / len(self.held_out)).tolist()
         return values
 
