@@ -155,7 +155,7 @@ def compare(
     X: Any,
     y: str | ArrayLike | None = None,
     *,
-    methods: Sequence[str] = ("pca", "tsne", "autoencoder", "vae"),
+    methods: Sequence[str] = ("pca", "tsne", "autoencoder", "vae", "neighbor_vae"),
     n_components: int = 2,
     X_new: Any = None,
     y_new: str | ArrayLike | None = None,

@@ -196,13 +196,23 @@ class AutoencoderMethod(Estimator):
 
 
 class VAEMethod(Estimator):
-    """`latentmap.VAE` with its defaults."""
+    """`latentmap.VAE` without neighbours: what differs from the autoencoder in being variational, and in nothing else."""
 
     title = "VAE"
 
     def __init__(self, n_components: int, random_state: int, units: Units) -> None:
         super().__init__(n_components, random_state, units)
-        self.estimator = VAE(n_components, random_state=random_state)
+        self.estimator = VAE(n_components, neighbors=None, random_state=random_state)
+
+
+class NeighborVAEMethod(Estimator):
+    """`latentmap.VAE` that keeps neighbours: its default for maps."""
+
+    title = "neighbour VAE"
+
+    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+        super().__init__(n_components, random_state, units)
+        self.estimator = VAE(n_components, neighbors=15, random_state=random_state)
 
 
 METHODS: dict[str, type[Method]] = {
@@ -212,6 +222,8 @@ METHODS: dict[str, type[Method]] = {
     "umap": UMAP,
     "autoencoder": AutoencoderMethod,
     "vae": VAEMethod,
+    "neighbor_vae": NeighborVAEMethod,
+    "neighbor-vae": NeighborVAEMethod,
 }
 """The methods by the names that `compare` and the command know."""
 
