@@ -20,6 +20,8 @@ class LikelihoodCase:
 
 REALS = torch.linspace(-40, 40, 40_001, dtype=torch.float64)
 UNIT = torch.linspace(0, 1, 20_001, dtype=torch.float64)
+BYTES = torch.linspace(0, 1, 256, dtype=torch.float64)
+COUNTS = torch.arange(1000, dtype=torch.float64)
 
 LIKELIHOODS = [
     LikelihoodCase(likelihoods.Bernoulli(), torch.tensor([0.0, 1.0], dtype=torch.float64)),
@@ -27,6 +29,20 @@ LIKELIHOODS = [
     LikelihoodCase(likelihoods.Gaussian(), REALS),
     LikelihoodCase(likelihoods.Gaussian(scale="feature"), REALS),
     LikelihoodCase(likelihoods.Gaussian(scale=0.3), REALS),
+    LikelihoodCase(likelihoods.Gaussian(scale="optimal"), REALS),
+    LikelihoodCase(likelihoods.Laplace(), REALS),
+    LikelihoodCase(likelihoods.Laplace(scale="optimal"), REALS),
+    LikelihoodCase(likelihoods.StudentT(scale="feature"), REALS),
+    LikelihoodCase(likelihoods.StudentT(scale=0.5, degrees=4.0), REALS),
+    LikelihoodCase(likelihoods.DiscretizedLogistic(), BYTES),
+    LikelihoodCase(likelihoods.DiscretizedLogistic(levels=2), BYTES[[0, -1]]),
+    LikelihoodCase(likelihoods.LogisticMixture(components=3), BYTES),
+    LikelihoodCase(likelihoods.Categorical(levels=16), BYTES[::17]),
+    LikelihoodCase(likelihoods.Poisson(), COUNTS),
+    LikelihoodCase(likelihoods.NegativeBinomial(), COUNTS),
+    LikelihoodCase(likelihoods.NegativeBinomial(dispersion=0.3), COUNTS),
+    LikelihoodCase(likelihoods.ZeroInflated(likelihoods.Poisson()), COUNTS),
+    LikelihoodCase(likelihoods.ZeroInflated(likelihoods.NegativeBinomial(dispersion="shared")), COUNTS),
 ]
 
 POSTERIORS: list[posteriors.Posterior] = [posteriors.Gaussian(), posteriors.Deterministic()]
@@ -37,7 +53,7 @@ NETWORKS: list[networks.Network] = [
     networks.ResidualMLP(width=16, blocks=2),
     networks.Conv((4, 8), width=16),
 ]
-PARTS: list[Part] = [*(case.part for case in LIKELIHOODS), *POSTERIORS, *PRIORS, *NETWORKS]
+PARTS: list[Part] = [*(case.part for case in LIKELIHOODS), likelihoods.MSSSIM(), *POSTERIORS, *PRIORS, *NETWORKS]
 
 
 def name(value: object) -> str:

@@ -26,6 +26,8 @@ START = -2.0
 """Log of the scale of a logistic that a fit starts from, where the levels span 0 to 1."""
 SHARPEST = 0.125
 """The smallest scale of a logistic, in levels: one level then holds at most 96 % of the mass."""
+REACH = 10
+"""Scales from its location beyond which a logistic function is taken to be 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -179,9 +181,17 @@ class LogisticLevels(LevelsDistribution):
 
     @property
     def mean(self) -> Float[Tensor, "*S"]:
-        """Mean of the logistics clipped to [0, 1], in closed form; it is within a quarter level of the levels' own."""
-        clipped = self.scale * (F.softplus(self.loc / self.scale) - F.softplus((self.loc - 1) / self.scale))
-        return (self.log_weights.exp() * clipped).sum(-1)
+        """Mean level, the sum over levels j of P(level >= j), to 2e-4 of a level."""
+        loc, scale, top = self.loc * self.top, self.scale * self.top, self.top  # in levels
+        low, high = loc / scale, (loc - top) / scale
+        slopes = torch.sigmoid(high) * torch.sigmoid(-high) - torch.sigmoid(low) * torch.sigmoid(-low)
+        wide = scale * (F.softplus(low) - F.softplus(high)) + slopes / (24 * scale)  # Euler and Maclaurin's sum
+        below = loc.floor() - REACH
+        sharp = below.clamp(0, top)  # a scale below one level: few levels j are neither certain nor impossible
+        for step in range(1, 2 * REACH + 2):
+            j = below + step
+            sharp = sharp + torch.sigmoid((loc - j + 0.5) / scale) * ((j >= 1) & (j <= top))
+        return (self.log_weights.exp() * torch.where(scale < 1, sharp, wide)).sum(-1) / top
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw a component, a value from it, and round it to its level."""
