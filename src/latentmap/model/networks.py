@@ -157,6 +157,73 @@ class Conv(Network):
         return _ACTIVATIONS[self.activation]()
 
 
+@dataclass(frozen=True)
+class SpectralNorm(Network):
+    r"""Another network, with the weights of each layer of its decoder divided by their largest singular value.
+
+    .. math:: W \to W / \sigma_{\max}(W)
+
+    It bounds how fast the decoder may change (Miyato et al. 2018; RAE-SN, Ghosh et al. 2020). The singular value comes
+    from one power iteration a step; the kernel of a convolution counts as a matrix of its output channels.
+
+    >>> SpectralNorm(MLP((32,))).decoder(Sizes((8,), 2), heads=1)(torch.zeros(5, 2)).shape
+    torch.Size([5, 8, 1])
+    """
+
+    network: Network
+
+    def encoder(self, sizes: Sizes, out: int) -> nn.Module:
+        """The other network's, as it is."""
+        return self.network.encoder(sizes, out)
+
+    def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
+        """The other network's, normalised."""
+        return _normalised(self.network.decoder(sizes, heads))
+
+
+def _normalised(module: nn.Module) -> nn.Module:
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        return _SpectralLayer(module)
+    for name, child in module.named_children():
+        setattr(module, name, _normalised(child))
+    return module
+
+
+class _SpectralLayer(nn.Module):
+    """A layer with its weight divided by its largest singular value; torch's own one cannot be pickled."""
+
+    u: Tensor
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("u", torch.randn(len(layer.weight)))
+        for _ in range(20):
+            self._iterate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.layer.weight
+        u, v = self._iterate() if self.training else self._vectors()
+        with torch.autocast(x.device.type, enabled=False):
+            sigma = u @ weight.flatten(1) @ v
+        output: Tensor = torch.func.functional_call(self.layer, {"weight": weight / sigma}, x)
+        return output
+
+    @torch.no_grad()
+    def _iterate(self) -> tuple[Tensor, Tensor]:
+        u, v = self._vectors()
+        self.u.copy_(u)
+        return u, v
+
+    @torch.no_grad()
+    def _vectors(self) -> tuple[Tensor, Tensor]:
+        """Singular vectors (left, right), one power iteration on from the last."""
+        matrix = self.layer.weight.flatten(1)
+        with torch.autocast(matrix.device.type, enabled=False):
+            v = nn.functional.normalize(matrix.mT @ self.u, dim=0)
+            return nn.functional.normalize(matrix @ v, dim=0), v
+
+
 def image_shape(sizes: Sizes) -> tuple[int, int, int]:
     """(channels, height, width) of an image row; raises `PartError` for rows that are not images."""
     if len(sizes.event) not in (2, 3):

@@ -6,7 +6,7 @@ Shapes: K samples, B rows, D latent components, P features. Densities are in nat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -111,6 +111,15 @@ class Trace:
 
 class Model(Protocol):
     """What objectives, training and evaluation may know of a model."""
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The network from codes towards data, for what acts on its weights."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All parameters."""
+        ...
 
     def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
         """Encode rows, draw k codes for each, decode them."""

@@ -1,7 +1,27 @@
 """Objectives: what is minimised, and by which player."""
 
-from latentmap.objectives.base import Objective
+from latentmap.objectives.adversarial import VAEGAN, FactorCritic, PriorCritic
+from latentmap.objectives.base import Critic, Objective, Penalty
 from latentmap.objectives.evidence import ELBO
+from latentmap.objectives.importance import IWAE, PIWAE, DReG
 from latentmap.objectives.neighbors import NeighborEmbedding
+from latentmap.objectives.penalties import MMD, CodeNorm, DecoderGradient, DecoderNorm, TotalCorrelation
 
-__all__ = ["ELBO", "NeighborEmbedding", "Objective"]
+__all__ = [
+    "ELBO",
+    "IWAE",
+    "MMD",
+    "PIWAE",
+    "VAEGAN",
+    "CodeNorm",
+    "Critic",
+    "DReG",
+    "DecoderGradient",
+    "DecoderNorm",
+    "FactorCritic",
+    "NeighborEmbedding",
+    "Objective",
+    "Penalty",
+    "PriorCritic",
+    "TotalCorrelation",
+]

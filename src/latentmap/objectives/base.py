@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Independent
+from torch.distributions import Distribution, Independent
 
 from latentmap.exceptions import NoDensityError, PartError
 from latentmap.model.part import Learned, Part, positive
@@ -44,7 +44,7 @@ class Objective(Part, ABC):
     def check_model(self, model: Model, trace: Trace) -> None:
         """Refuse a model that this cannot train, by its trace of some rows: a `PartError` that says what to use."""
 
-    def players(self, own: Learned, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
         """Name the players and the parameters that each one moves."""
         return {MODEL: [*model.parameters(), *own.parameters()]}
 
@@ -110,11 +110,13 @@ def only_level(name: str, trace: Trace) -> Level:
     return trace.levels[0]
 
 
-def require_factors(name: str, trace: Trace) -> None:
-    """Refuse a posterior that does not factorise over components, or is a point; ``name`` is what needs factors."""
+def require_factors(name: str, trace: Trace, alternative: str) -> Distribution:
+    """Give q(z_d|x), over (B, D); refuse a posterior that does not factorise, where ``name`` needs one that does."""
     q = only_level(name, trace).q
     if not isinstance(q, Independent):
         raise PartError(
             f"{name} needs a posterior that factorises over components, got {type(q).__name__}; "
-            "use posteriors.Gaussian(), or a penalty that needs no density, such as objectives.MMD()"
+            f"use posteriors.Gaussian(), or {alternative} with this one"
         )
+    factors: Distribution = q.base_dist
+    return factors

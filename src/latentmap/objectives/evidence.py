@@ -93,7 +93,7 @@ class ELBO(Objective):
         for penalty in self.penalties:
             penalty.check_model(model, trace)
 
-    def players(self, own: Learned, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
         """One player for the model and what penalties learn with it, and one for each critic."""
         ours = [*model.parameters()]
         critics = {}

@@ -1,0 +1,173 @@
+"""Critics: networks that play against the model, each with a loss of its own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentmap.model.autoencoder import at_least_single
+from latentmap.model.networks import MLP, Network
+from latentmap.model.part import Learned, Sizes, positive, whole
+from latentmap.model.trace import Model, Trace
+from latentmap.objectives.base import (
+    GENERATIVE,
+    INFERENCE,
+    MONITOR,
+    Critic,
+    Objective,
+    extra_cost,
+    only_level,
+    require_density,
+)
+from latentmap.objectives.penalties import prior_draws
+
+CRITIC = "critic"
+"""The player that holds the parameters of the critic of rows."""
+
+softplus = nn.functional.softplus
+
+
+@dataclass(frozen=True)
+class CodeCritic(Critic):
+    """Base of critics that tell codes of data from other codes, by a number for each that is positive for data."""
+
+    network: Network = MLP((256, 256))
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """The critic's network, from a code to one number."""
+        return {"critic": self.network.encoder(Sizes((sizes.latent,), 1), 1)}
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse models with several layers of codes."""
+        only_level(f"objectives.{type(self).__name__}", trace)
+
+    @abstractmethod
+    def others(self, trace: Trace) -> Float[Tensor, "N D"]:
+        """Draw the codes that those of the data are told from."""
+
+    def opposition(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """Cross-entropy of telling the two apart; the codes are cut from the encoder."""
+        data, others = trace.levels[0].z.detach(), self.others(trace).detach()
+        return softplus(-self._logit(own, data)).mean() + softplus(self._logit(own, others)).mean()
+
+    def _logit(self, own: Learned, z: Tensor) -> Tensor:
+        return at_least_single(own.critic(z.flatten(0, -2))[:, 0])
+
+
+@dataclass(frozen=True)
+class PriorCritic(CodeCritic):
+    r"""Critic that tells codes of data from draws of the prior (adversarial autoencoder, Makhzani et al. 2015).
+
+    .. math:: \text{cost} = -\mathbb{E}\, \log \sigma(-c(z)), \quad z \sim q(z), \qquad
+              \text{critic} = -\mathbb{E}_{q(z)} \log \sigma(c(z)) - \mathbb{E}_{p(z)} \log \sigma(-c(z))
+
+    ``ELBO(beta=0, penalties=(PriorCritic(),))`` with `posteriors.Deterministic` is the paper's. It needs no density.
+
+    >>> PriorCritic(weight=10.0).weight
+    10.0
+    """
+
+    def others(self, trace: Trace) -> Float[Tensor, "N D"]:
+        """As many draws from the prior as there are rows."""
+        return prior_draws(trace.levels[0])
+
+    def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """What it takes to pass for draws of the prior (the form that does not saturate)."""
+        return softplus(self._logit(own, trace.levels[0].z)).mean()
+
+
+@dataclass(frozen=True)
+class FactorCritic(CodeCritic):
+    r"""Total correlation, by a critic that tells codes from shuffled ones (FactorVAE, Kim and Mnih 2018).
+
+    .. math:: \text{cost} = \mathbb{E}_{q(z)}\, c(z), \qquad
+              c(z) \to \log \frac{q(z)}{\prod_d q(z_d)} \text{ as the critic learns}
+
+    Each component is shuffled over the batch by itself, which makes draws of the product of the marginals. It needs no
+    density, so it takes any posterior, where `TotalCorrelation` needs one that factorises.
+
+    >>> FactorCritic(weight=10.0).needs_batch
+    True
+    """
+
+    needs_batch: ClassVar[bool] = True
+
+    def others(self, trace: Trace) -> Float[Tensor, "N D"]:
+        """Codes of the batch, each component in an order of its own."""
+        z = trace.levels[0].z.flatten(0, 1)  # (K B, D)
+        return z.gather(0, torch.rand_like(z).argsort(0))
+
+    def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """The critic's estimate of the total correlation."""
+        return self._logit(own, trace.levels[0].z).mean()
+
+
+@dataclass(frozen=True)
+class VAEGAN(Objective):
+    r"""Distortion in the features of a critic of rows, which also has to be fooled (VAE-GAN, Larsen et al. 2016).
+
+    .. math:: \text{encoder: } \beta\, \text{rate} + \tfrac12 \|f(x) - f(\hat x)\|^2, \qquad
+              \text{decoder: } \gamma\, \tfrac12 \|f(x) - f(\hat x)\|^2 + \text{fooling},
+
+    with :math:`\hat x` the mean of p(x|z) and f the critic's features. The critic tells rows of the data from decoded
+    codes, of data and of the prior; the decoder, to fool it, minimises :math:`-\log \sigma(c)` of both. ``gamma``
+    weighs content against style. What is watched is distortion + beta rate in the data's own space, because the
+    critic's is a yardstick that moves; for the same reason a scale that the likelihood learns stays as it starts.
+
+    >>> VAEGAN(width=0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: width must be a whole number >= 1, got 0
+    """
+
+    beta: float = 1.0
+    gamma: float = 1.0
+    network: Network = MLP((256,))
+    width: int = 128
+    """Number of features f."""
+
+    def __post_init__(self) -> None:
+        positive("beta", self.beta, zero=True)
+        positive("gamma", self.gamma, zero=True)
+        whole("width", self.width)
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """The critic: features of a row, and what they say of it."""
+        score = nn.Sequential(nn.SiLU(), nn.Linear(self.width, 1))
+        return {"features": self.network.encoder(sizes, self.width), "score": score}
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse a rate where there is no density, and models with several layers of codes."""
+        only_level("objectives.VAEGAN", trace)
+        if self.beta:
+            require_density(f"objectives.VAEGAN(beta={self.beta:g})", trace)
+
+    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
+        """Encoder, decoder and critic."""
+        return {
+            INFERENCE: [*model.inference_parameters()],
+            GENERATIVE: [*model.generative_parameters()],
+            CRITIC: [*own.parameters()],
+        }
+
+    def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
+        """Loss of each player, and the cost in the data's own space to watch."""
+        (level,) = trace.levels
+        extra = extra_cost(trace)
+        rate = self.beta * trace.rate.mean() if self.beta else torch.zeros_like(extra)
+        invented = model.decode(prior_draws(level)).mean  # (B, P)
+        features = [at_least_single(own.features(rows)) for rows in (trace.x, trace.px.mean[0], invented)]
+        content = 0.5 * (features[0] - features[1]).square().sum(-1).mean()
+        real, *fakes = (at_least_single(own.score(f)) for f in features)  # (B, 1) each
+        fake = torch.cat(fakes)
+        return {
+            INFERENCE: rate + content + extra,
+            GENERATIVE: self.gamma * content + softplus(-fake).mean() + extra,
+            CRITIC: softplus(-real).mean() + softplus(fake).mean(),
+            MONITOR: trace.distortion.mean() + rate + extra,
+        }

@@ -1,0 +1,139 @@
+"""Importance-weighted bounds on log p(x), and the gradients that suit them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentmap.exceptions import PartError
+from latentmap.model.part import Learned, whole
+from latentmap.model.trace import Model, Trace
+from latentmap.objectives.base import (
+    GENERATIVE,
+    INFERENCE,
+    MODEL,
+    Objective,
+    extra_cost,
+    require_density,
+    require_factors,
+)
+
+
+@dataclass(frozen=True)
+class _Weighted(Objective):
+    """What bounds of k draws in each of m groups share."""
+
+    k: int = 5
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        whole("k", self.k)
+        whole("groups", self.groups)
+
+    @property
+    def samples(self) -> int:
+        """K = k times groups."""
+        return self.k * self.groups
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse a posterior without density."""
+        require_density(f"objectives.{type(self).__name__}", trace)
+
+
+@dataclass(frozen=True)
+class IWAE(_Weighted):
+    r"""Importance-weighted bound of k draws, in log space (IWAE; Burda et al. 2016).
+
+    .. math:: \text{cost}(x) = -\frac1m \sum_{j=1}^m \log \frac1k \sum_{i=1}^k w_{ij}, \qquad
+              w_{ij} = \frac{p(x|z_{ij})\, p(z_{ij})}{q(z_{ij}|x)}
+
+    With m ``groups`` it is the mean of m such bounds (MIWAE), and ``mix`` is the weight of the ELBO of all draws
+    against it (CIWAE; both Rainforth et al. 2018). k = 1 and mix = 1 are the ELBO.
+
+    >>> IWAE(k=0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: k must be a whole number >= 1, got 0
+    """
+
+    mix: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.mix <= 1:
+            raise PartError(f"mix is the weight of the ELBO, from 0 to 1, got {self.mix!r}")
+
+    def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
+        """Minus the mean bound over the batch, for one player."""
+        bound = (1 - self.mix) * trace.bound(self.groups) + self.mix * trace.log_w.mean(0)  # (B,)
+        return {MODEL: extra_cost(trace) - bound.mean()}
+
+
+@dataclass(frozen=True)
+class _TwoBounds(_Weighted):
+    """Two players, p(x, z) and q(z|x), each with a loss of its own over the same draws."""
+
+    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
+        """The generative side first: its bound is the one to watch."""
+        return {GENERATIVE: [*model.generative_parameters()], INFERENCE: [*model.inference_parameters()]}
+
+
+@dataclass(frozen=True)
+class PIWAE(_TwoBounds):
+    r"""Bounds that suit each side: IWAE of all k m draws for p(x, z), MIWAE of m groups for q(z|x).
+
+    The gradient that an encoder gets from IWAE drowns in noise as k grows; the mean over groups keeps it (Rainforth et
+    al. 2018).
+
+    >>> PIWAE(k=8, groups=4).samples
+    32
+    """
+
+    k: int = 8
+    groups: int = 8
+
+    def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
+        """Minus the mean of each bound over the batch, one for each player."""
+        extra = extra_cost(trace)
+        return {GENERATIVE: extra - trace.bound().mean(), INFERENCE: extra - trace.bound(self.groups).mean()}
+
+
+@dataclass(frozen=True)
+class DReG(_TwoBounds):
+    r"""IWAE with the doubly reparameterised gradient for q(z|x), of lower variance (Tucker et al. 2019).
+
+    .. math:: \nabla_\phi \mathcal{L}_k = \mathbb{E} \sum_{i=1}^k \tilde w_i^2\,
+              \frac{\partial \log w_i}{\partial z_i} \frac{\partial z_i}{\partial \phi}, \qquad
+              \tilde w_i = \frac{w_i}{\sum_j w_j}
+
+    It equals IWAE's gradient in expectation, and its signal does not fade as k grows. k = 1 is the path derivative of
+    the ELBO (Roeder et al. 2017).
+
+    >>> DReG(k=50).samples
+    50
+    """
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse a posterior without factors, and a prior that is made of the encoder."""
+        super().check_model(model, trace)
+        require_factors("objectives.DReG", trace, "objectives.IWAE()")
+        (level,) = trace.levels
+        parameters = [p for p in model.inference_parameters() if p.requires_grad]
+        log_p = level.p.log_prob(level.z.detach())
+        if log_p.requires_grad and any(
+            g is not None for g in torch.autograd.grad(log_p.sum(), parameters, retain_graph=True, allow_unused=True)
+        ):
+            raise PartError("objectives.DReG needs a prior apart from the encoder; use objectives.IWAE() for this one")
+
+    def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
+        """Minus the mean bound for p(x, z); for q(z|x) a loss whose gradient alone means something."""
+        (level,) = trace.levels
+        score = level.q.log_prob(level.z.detach())  # its gradient is the one that the path derivative leaves out
+        log_w = (trace.log_w + score - score.detach()).unflatten(0, (self.groups, self.k))  # (M, K/M, B)
+        squared = log_w.detach().softmax(1) ** 2
+        extra = extra_cost(trace)
+        bound = trace.bound(self.groups)
+        return {GENERATIVE: extra - bound.mean(), INFERENCE: extra - (squared * log_w).sum(1).mean()}

@@ -1,0 +1,218 @@
+"""Penalties: what `ELBO` can add to its cost, over codes and over the decoder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution
+
+from latentmap.exceptions import PartError
+from latentmap.model.part import Learned, Sizes, positive, whole
+from latentmap.model.trace import Level, Model, Trace
+from latentmap.objectives.base import Penalty, only_level, require_factors
+
+PAIRS = 2**24
+"""Numbers that the densities of all codes under all posteriors of a batch may hold at a time."""
+
+
+@dataclass(frozen=True)
+class TotalCorrelation(Penalty):
+    r"""Total correlation of the aggregate posterior: what the components know of each other (Chen et al. 2018).
+
+    .. math:: \mathrm{TC} = \mathrm{KL}\Big(q(z) \,\Big\|\, \prod_d q(z_d)\Big), \qquad
+              q(z) = \frac1N \sum_{n=1}^N q(z|x_n)
+
+    ``ELBO(beta=1, penalties=(TotalCorrelation(5),))`` is their beta-TCVAE with beta = 6. The densities are estimated
+    from a batch (`aggregate_density`); their logarithms, and so the penalty, are exact once the batch is all the data.
+
+    >>> TotalCorrelation(weight=-1.0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: weight must be a finite number >= 0, got -1.0
+    """
+
+    needs_batch: ClassVar[bool] = True
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """N, the number of rows that q(z) is the mean over."""
+        if sizes.rows is None:
+            raise PartError("TotalCorrelation needs the number of rows of the data, as Sizes(..., rows=N)")
+        return {"rows": torch.tensor(float(sizes.rows))}
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse posteriors whose components cannot be told apart."""
+        self._factors(trace)
+
+    def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """Mean of log q(z) - sum_d log q(z_d) over the codes of the batch."""
+        joint, marginals = aggregate_density(self._factors(trace), trace.levels[0].z, own.rows)
+        return (joint - marginals.sum(-1)).mean()
+
+    def _factors(self, trace: Trace) -> Distribution:
+        return require_factors("objectives.TotalCorrelation", trace, "objectives.FactorCritic()")
+
+
+def aggregate_density(
+    factors: Distribution, z: Float[Tensor, "K B D"], rows: Float[Tensor, ""]
+) -> tuple[Float[Tensor, "K B"], Float[Tensor, "K B D"]]:
+    r"""Estimate log q(z) and log q(z_d) of each code from a batch of B rows, q(z) being the mean over all N rows.
+
+    .. math:: q(z_i) \approx \frac1N q(z_i|x_i) + \frac{N - 1}{N}\, \frac1{B - 1} \sum_{j \ne i} q(z_i|x_j)
+
+    The row that a code was drawn from is in the data for certain and has weight 1/N; the others of the batch stand for
+    the rest. That makes the densities unbiased, and exact for B = N: the stratified estimate of Chen et al. (2018),
+    averaged over the order of the batch. A batch of one knows its own row alone.
+    """
+    k, b, d = z.shape
+    n = rows.clamp(min=b) if b > 1 else torch.ones_like(rows)
+    log_weight = torch.full((b, b), -math.log(max(b - 1, 1)), device=rows.device) + ((n - 1) / n).log()
+    log_weight = torch.where(torch.eye(b, dtype=torch.bool, device=rows.device), -n.log(), log_weight)  # (B, B)
+    joint, marginals = [], []
+    step = max(1, PAIRS // (k * b * d))
+    for some, weight in zip(z.split(step, dim=1), log_weight.split(step), strict=True):
+        pairs = factors.log_prob(some[:, :, None])  # (K, step, B, D): log q(z_i,d | x_j)
+        joint.append((pairs.sum(-1) + weight).logsumexp(2))
+        marginals.append((pairs + weight[..., None]).logsumexp(2))
+    return torch.cat(joint, 1), torch.cat(marginals, 1)
+
+
+@dataclass(frozen=True)
+class MMD(Penalty):
+    r"""Maximum mean discrepancy of codes and prior (WAE, Tolstikhin et al. 2018; InfoVAE, Zhao et al. 2019).
+
+    .. math:: \mathrm{MMD}^2 = \mathbb{E}\, \kappa(z, z') + \mathbb{E}\, \kappa(y, y') - 2\, \mathbb{E}\, \kappa(z, y),
+              \qquad z, z' \sim q(z), \quad y, y' \sim p(z)
+
+    The estimate is unbiased, so it may be negative. With :math:`r = \|a - b\|^2 / 2D`, whose mean is 1 under N(0, I),
+    and the mean over ``scales`` c, the kernel is "imq", :math:`\kappa = c / (c + r)`, whose tails reach far codes, or
+    "rbf", :math:`\kappa = \exp(-r / c)`. It needs no density; a batch of one has no pairs and costs nothing.
+
+    >>> MMD(weight=10.0, kernel="cosine")
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: kernel must be 'imq' or 'rbf', got 'cosine'
+    """
+
+    needs_batch: ClassVar[bool] = True
+
+    kernel: Literal["imq", "rbf"] = "imq"
+    scales: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel not in ("imq", "rbf"):
+            raise PartError(f"kernel must be 'imq' or 'rbf', got {self.kernel!r}")
+        if not self.scales:
+            raise PartError("scales must hold at least one width of the kernel, got ()")
+        for scale in self.scales:
+            positive("scales", scale)
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse models with several layers of codes."""
+        only_level("objectives.MMD", trace)
+
+    def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """Unbiased estimate from the codes of the batch and as many draws from the prior, a mean over the K samples."""
+        (level,) = trace.levels
+        z = level.z
+        b = z.shape[1]
+        if b == 1:
+            return z.new_zeros(())
+        y = torch.stack([prior_draws(level) for _ in z])  # (K, B, D)
+        apart = ~torch.eye(b, dtype=torch.bool, device=z.device)
+        within = (self._kernel(z, z) + self._kernel(y, y)) * apart
+        return (within.sum((1, 2)) / (b * (b - 1)) - 2 * self._kernel(z, y).mean((1, 2))).mean()
+
+    def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
+        squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[..., None, :]  # (K, B, B)
+        with torch.autocast(a.device.type, enabled=False):  # half precision would cancel near codes
+            distance = (squares - 2 * a @ b.mT).clamp(min=0) / (2 * a.shape[-1])
+        scales = distance.new_tensor(self.scales)[:, None, None, None]  # (S, 1, 1, 1)
+        values = scales / (scales + distance) if self.kernel == "imq" else (-distance / scales).exp()
+        return values.mean(0)
+
+
+def prior_draws(level: Level) -> Float[Tensor, "B D"]:
+    """Draw a code from the prior for each row of a batch; the prior is a fixed target and gets no gradient."""
+    p = level.p
+    return p.sample(torch.Size() if p.batch_shape else torch.Size((level.z.shape[1],)))
+
+
+@dataclass(frozen=True)
+class CodeNorm(Penalty):
+    r"""Half the squared length of the code, which keeps an autoencoder's codes together (RAE, Ghosh et al. 2020).
+
+    .. math:: \tfrac12\, \mathbb{E}\, \|z\|^2
+
+    >>> CodeNorm(weight=0.1)
+    CodeNorm(weight=0.1)
+    """
+
+    def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """Over all layers of codes."""
+        return 0.5 * sum((level.z.square().sum(-1).mean() for level in trace.levels), start=trace.x.new_zeros(()))
+
+
+@dataclass(frozen=True)
+class DecoderNorm(Penalty):
+    r"""Half the squared length of the decoder's weights, biases left out (RAE-L2, Ghosh et al. 2020).
+
+    .. math:: \tfrac12\, \|\theta\|^2
+
+    >>> DecoderNorm(weight=1e-4)
+    DecoderNorm(weight=0.0001)
+    """
+
+    def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """The same for every batch."""
+        weights = [p.square().sum() for p in model.decoder.parameters() if p.ndim > 1]
+        return 0.5 * sum(weights, start=trace.x.new_zeros(()))
+
+
+@dataclass(frozen=True)
+class DecoderGradient(Penalty):
+    r"""Squared Frobenius norm of the decoder's Jacobian, which keeps the decoder smooth (RAE-GP, Ghosh et al. 2020).
+
+    .. math:: \|J\|_F^2 = \sum_d \Big\| \frac{\partial\, \mathbb{E}[x|z]}{\partial z_d} \Big\|^2
+              = \mathbb{E}_v \|J v\|^2, \qquad v_d = \pm 1
+
+    It takes one pass of the decoder for each component of the code or, where there are more components than
+    ``projections``, one for each of so many random directions v: an unbiased estimate (Hutchinson 1990).
+
+    >>> DecoderGradient(projections=0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: projections must be a whole number >= 1, got 0
+    """
+
+    projections: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("projections", self.projections)
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Refuse models with several layers of codes, and decoders that cannot be differentiated forwards."""
+        only_level("objectives.DecoderGradient", trace)
+        try:
+            self.cost(Learned(), model, trace)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise PartError(
+                "objectives.DecoderGradient needs a decoder that torch differentiates forwards; "
+                f"use networks.SpectralNorm() or objectives.DecoderNorm() with this one ({reason})"
+            ) from error
+
+    def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """In the model's units, a mean over the codes of the batch."""
+        z = trace.levels[0].z  # (K, B, D)
+        d = z.shape[-1]
+        if exact := d <= self.projections:
+            v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None, None].expand(d, *z.shape)
+        else:
+            v = torch.empty(self.projections, *z.shape, dtype=z.dtype, device=z.device).bernoulli_() * 2 - 1
+        slope: Tensor = torch.func.jvp(lambda z: model.decode(z).mean, (z.expand_as(v),), (v,))[1]  # (S, K, B, P)
+        squares = slope.square().sum(-1)
+        return (squares.sum(0) if exact else squares.mean(0)).mean()
