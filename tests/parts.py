@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentmap import objectives
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.part import Part
 
@@ -52,8 +53,44 @@ NETWORKS: list[networks.Network] = [
     networks.MLP((16, 8), activation="tanh"),
     networks.ResidualMLP(width=16, blocks=2),
     networks.Conv((4, 8), width=16),
+    networks.SpectralNorm(networks.MLP((16,))),
+    networks.SpectralNorm(networks.Conv((4, 8), width=16)),
 ]
-PARTS: list[Part] = [*(case.part for case in LIKELIHOODS), likelihoods.MSSSIM(), *POSTERIORS, *PRIORS, *NETWORKS]
+CRITIC = networks.MLP((16,))
+PENALTIES: list[objectives.Penalty] = [
+    objectives.TotalCorrelation(5.0),
+    objectives.MMD(10.0),
+    objectives.MMD(10.0, kernel="rbf", scales=(1.0,)),
+    objectives.CodeNorm(0.1),
+    objectives.DecoderNorm(1e-4),
+    objectives.DecoderGradient(0.1),
+    objectives.DecoderGradient(0.1, projections=1),
+    objectives.PriorCritic(10.0, network=CRITIC),
+    objectives.FactorCritic(10.0, network=CRITIC),
+]
+OBJECTIVES: list[objectives.Objective] = [
+    objectives.ELBO(),
+    objectives.ELBO(beta=4.0, warmup=0.5, cycles=4),
+    objectives.ELBO(beta=10.0, warmup=0.5, capacity=5.0),
+    objectives.ELBO(free_bits=0.1),
+    objectives.IWAE(k=5),
+    objectives.IWAE(k=5, groups=3),
+    objectives.IWAE(k=5, mix=0.5),
+    objectives.PIWAE(k=4, groups=3),
+    objectives.DReG(k=5),
+    objectives.VAEGAN(network=CRITIC, width=8),
+    *(objectives.ELBO(penalties=(penalty,)) for penalty in PENALTIES),
+    objectives.ELBO(penalties=(objectives.MMD(), *PENALTIES[-2:])),
+]
+PARTS: list[Part] = [
+    *(case.part for case in LIKELIHOODS),
+    likelihoods.MSSSIM(),
+    *POSTERIORS,
+    *PRIORS,
+    *NETWORKS,
+    *PENALTIES,
+    *OBJECTIVES,
+]
 
 
 def name(value: object) -> str:
