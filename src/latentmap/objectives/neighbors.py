@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from latentmap.model.part import Learned, Sizes, positive
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import MONITOR, Objective
+from latentmap.objectives.base import INFERENCE, MONITOR, Objective
 from latentmap.objectives.evidence import ELBO
 
 START = 20.0
@@ -22,7 +22,7 @@ START = 20.0
 
 @dataclass(frozen=True)
 class NeighborEmbedding(Objective):
-    r"""An objective with a contrastive neighbour term over the codes added to its first player's loss.
+    r"""An objective with a contrastive neighbour term over the codes, added to the loss of the encoder's player.
 
     Each row i of a batch comes with a row i' that lies near it in the data; the code of i' has to be told from those of
     all other rows of the batch by its distance, under a Cauchy kernel (InfoNCE-t-SNE, Damrich et al. 2023):
@@ -65,10 +65,10 @@ class NeighborEmbedding(Objective):
         return {"log_scale": nn.Parameter(torch.tensor(math.log(START))), "base": self.base.build(sizes)}
 
     def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
-        """The base's players; the scale goes with the first."""
+        """The base's players; the scale goes with the encoder's."""
         players = self.base.players(own.base, model)
-        first = next(iter(players))
-        return players | {first: [*players[first], own.log_scale]}
+        encoder = INFERENCE if INFERENCE in players else next(iter(players))
+        return players | {encoder: [*players[encoder], own.log_scale]}
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Losses of the base, and the neighbour term where the trace brings neighbours."""
@@ -76,7 +76,7 @@ class NeighborEmbedding(Objective):
         if trace.neighbors is not None:
             codes = torch.cat([trace.levels[0].q.mean, model.encode(trace.neighbors).mean])  # (2B, D)
             term = self.weight * contrast(codes * own.log_scale.exp())
-            for name in {next(iter(losses)), MONITOR} & losses.keys():
+            for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
                 losses[name] = losses[name] + term
         return losses
 

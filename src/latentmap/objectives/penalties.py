@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -197,7 +198,11 @@ class DecoderGradient(Penalty):
         """Refuse models with several layers of codes, and decoders that cannot be differentiated forwards."""
         only_level("objectives.DecoderGradient", trace)
         try:
-            self.cost(Learned(), model, trace)
+            with (
+                warnings.catch_warnings()
+            ):  # torch scripts its forward derivatives on their first use, and deprecates it
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.cost(Learned(), model, trace)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise PartError(
@@ -210,9 +215,10 @@ class DecoderGradient(Penalty):
         z = trace.levels[0].z  # (K, B, D)
         d = z.shape[-1]
         if exact := d <= self.projections:
-            v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None, None].expand(d, *z.shape)
+            v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None, None].repeat(1, *z.shape[:2], 1)
         else:
             v = torch.empty(self.projections, *z.shape, dtype=z.dtype, device=z.device).bernoulli_() * 2 - 1
-        slope: Tensor = torch.func.jvp(lambda z: model.decode(z).mean, (z.expand_as(v),), (v,))[1]  # (S, K, B, P)
+        at = z.repeat(len(v), 1, 1, 1)  # (S, K, B, D)
+        slope: Tensor = torch.func.jvp(lambda z: model.decode(z).mean, (at,), (v,))[1]  # (S, K, B, P)
         squares = slope.square().sum(-1)
         return (squares.sum(0) if exact else squares.mean(0)).mean()
