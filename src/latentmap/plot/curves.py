@@ -29,10 +29,11 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
     Returns
     -------
     Display
-        ``data_`` holds epoch, loss, distortion, rate and the same three held out, (evaluations, 7); NaN is "not known".
+        ``data_`` holds epoch, -ELBO, distortion, rate and the same three held out, (evaluations, 7); NaN is "not known".
     """
     keys = ("epoch", "loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate")
     table = np.array([[_number(entry.get(key)) for key in keys] for entry in estimator.history_]).reshape(-1, len(keys))
+    table[:, [1, 4]] = table[:, [2, 5]] + table[:, [3, 6]]  # the loss may hold further terms, such as that of neighbours
     parts = [("−ELBO", 1), ("distortion", 2), ("rate", 3)] if np.nan_to_num(table[:, 3]).any() else [("distortion", 2)]
     figure, axes = panels(ax, len(parts), (2.7 * len(parts) if len(parts) > 1 else 4.6, 2.7))
     for panel, (name, column) in zip(axes, parts, strict=True):
