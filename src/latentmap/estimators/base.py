@@ -152,6 +152,8 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
             "scaling": reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
             "likelihood": reason(likelihood, self.likelihood, f"{source.schema.kind} values"),
             "encoder": reason(parts.encoder, self.encoder, f"rows of shape {event}"),
+        some = as_tensor(rows[:: max(1, len(rows) // STATISTICS_ROWS)]).to(self.device_)
+        likelihood.start(self.model_.likelihood_state, self.scaling_(some))
             "decoder": reason(parts.decoder, self.decoder, f"rows of shape {event}"),
         }
 

@@ -44,6 +44,9 @@ class Likelihood(Part, ABC):
         """Give rows as the encoder sees them, where the likelihood's own units would serve it badly."""
         return x
 
+    def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
+        """Look at training rows before the first step, so that the fit starts near them."""
+
     def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
         """Take note, in training, of the rows that p(x|z) has to explain; gives p(x|z) in the light of them."""
         return px

@@ -1,4 +1,8 @@
-"""Likelihoods of counts: whole numbers from 0 on, taken as they are; the encoder sees them on a logarithmic scale."""
+"""Likelihoods of counts: whole numbers from 0 on, taken as they are.
+
+The encoder sees them on a logarithmic scale, and the decoder says by how much the mean of a row, on that scale, differs
+from the mean of all: counts of any size are as easy to learn as scaled ones.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,14 @@ class Counts(Likelihood, ABC):
         """asinh(x), which is x near 0 and log(2x) far from it, and is defined for whatever else is encoded."""
         return torch.asinh(x)
 
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """The log-mean of each feature over the training rows."""
+        return {"log_mean": torch.zeros(sizes.features)}
+
+    def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
+        """Take the mean of each feature; one count for a feature that has none."""
+        own.log_mean.copy_(x.mean(0).clamp_min(1 / len(x)).log())
+
     def check_data(self, schema: Schema, low: float, high: float) -> None:
         """Refuse what is negative or not whole."""
         if low < 0 or not schema.integral:
@@ -51,18 +63,21 @@ class Counts(Likelihood, ABC):
 
 @dataclass(frozen=True)
 class Poisson(Counts):
-    r"""Counts whose variance is their mean: :math:`P(x|z) = e^{-\lambda} \lambda^x / x!, \ \log \lambda = d(z)`.
+    r"""Counts whose variance is their mean.
 
-    The log-mean is bounded softly by 15.
+    .. math:: P(x|z) = \frac{\lambda^x e^{-\lambda}}{x!}, \qquad \log \lambda = \log \bar x + d(z)
 
-    >>> p = Poisson().distribution(Learned(), torch.zeros(1, 1))
+    with the training rows' mean, and d(z) bounded softly by 15.
+
+    >>> p = Poisson().distribution(Poisson().build(Sizes((1,), 2)), torch.zeros(1, 1))
     >>> p.mean, p.log_prob(torch.tensor([0.0]))
     (tensor([1.]), tensor([-1.]))
     """
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Poisson with this log-mean."""
-        return distributions.Poisson(soft_bound(raw[..., 0], LOG_MEAN_BOUND).exp(), validate_args=False)
+        log_mean = own.log_mean + soft_bound(raw[..., 0], LOG_MEAN_BOUND)
+        return distributions.Poisson(log_mean.exp(), validate_args=False)
 
 
 @dataclass(frozen=True)
@@ -71,10 +86,10 @@ class NegativeBinomial(Counts):
 
     .. math:: P(x|z) = \frac{\Gamma(x + \frac1\alpha)}{x!\, \Gamma(\frac1\alpha)}
               \left(\frac{\alpha\mu}{1 + \alpha\mu}\right)^x (1 + \alpha\mu)^{-1/\alpha}, \qquad
-              \mathrm{Var}\, x = \mu + \alpha \mu^2, \quad \log \mu = d(z)
+              \mathrm{Var}\, x = \mu + \alpha \mu^2, \quad \log \mu = \log \bar x + d(z)
 
-    ``dispersion`` is alpha: "feature" (one learned for each feature), "shared" or a positive number. Logarithms are
-    bounded softly, of the mean by 15 and of a learned alpha by 6.
+    ``dispersion`` is alpha: "feature" (one learned for each feature), "shared" or a positive number. A learned log alpha
+    is bounded softly by 6, d(z) by 15.
 
     >>> part = NegativeBinomial(dispersion=0.5)
     >>> p = part.distribution(part.build(Sizes((1,), 2)), torch.zeros(1, 1))
@@ -91,17 +106,18 @@ class NegativeBinomial(Counts):
             raise PartError(f"dispersion must be 'shared', 'feature' or a positive number, got {self.dispersion!r}")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The log of alpha."""
+        """The log-mean of each feature, and the log of alpha."""
+        log_alpha = torch.tensor([1.0 if isinstance(self.dispersion, str) else float(self.dispersion)]).log()
         if isinstance(self.dispersion, str):
-            return {"log_dispersion": nn.Parameter(torch.zeros(1 if self.dispersion == "shared" else sizes.features))}
-        return {"log_dispersion": torch.tensor([float(self.dispersion)]).log()}
+            log_alpha = nn.Parameter(log_alpha.repeat(1 if self.dispersion == "shared" else sizes.features))
+        return {**super().init(sizes), "log_dispersion": log_alpha}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Negative binomial with 1 / alpha failures and log-odds log(alpha * mu)."""
         log_alpha: Tensor = own.log_dispersion
         if isinstance(self.dispersion, str):
             log_alpha = soft_bound(log_alpha, LOG_DISPERSION_BOUND)
-        log_odds = soft_bound(raw[..., 0], LOG_MEAN_BOUND) + log_alpha
+        log_odds = own.log_mean + soft_bound(raw[..., 0], LOG_MEAN_BOUND) + log_alpha
         return distributions.NegativeBinomial((-log_alpha).exp(), logits=log_odds, validate_args=False)
 
 

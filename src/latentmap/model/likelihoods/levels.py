@@ -18,7 +18,7 @@ from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
 from latentmap.model.likelihoods.base import Likelihood
-from latentmap.model.part import Learned
+from latentmap.model.part import Learned, whole
 from latentmap.model.posteriors import soft_bound
 
 LOG_SCALE_BOUND = 7.0
@@ -44,8 +44,7 @@ class Levels(Likelihood, ABC):
     support: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.levels, int) or self.levels < 2:
-            raise PartError(f"levels must be a whole number >= 2, got {self.levels!r}")
+        whole("levels", self.levels, least=2)
 
     def scaling(self, schema: Schema) -> Scaling | None:
         """Divide whole numbers by L - 1; leave fractions as they are."""
@@ -82,8 +81,7 @@ class LogisticMixture(Levels):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.components, int) or self.components < 1:
-            raise PartError(f"components must be a whole number >= 1, got {self.components!r}")
+        whole("components", self.components)
 
     @property
     def heads(self) -> int:

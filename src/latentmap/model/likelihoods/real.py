@@ -64,8 +64,8 @@ class LocationScale(Likelihood, ABC):
             return px
         with torch.no_grad():  # at its optimum, the scale passes no gradient on
             batch = (x - px.mean).abs().pow(self.moment).mean()
-            noted = torch.stack([batch.nan_to_num(), torch.ones_like(batch)])
-            own.running.lerp_(noted, RATE * batch.isfinite())
+            noted = torch.stack([batch.nan_to_num(), torch.ones_like(batch)]).to(own.running)
+            own.running.lerp_(noted, RATE * batch.isfinite().to(own.running))
         return independent(self.family(own, px.mean, self._optimum(batch)))
 
     def _scale(self, own: Learned) -> Tensor:
@@ -143,7 +143,7 @@ class StudentT(LocationScale):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.degrees != "learned" and not 1 < self.degrees < math.inf:
+        if not (self.degrees == "learned" if isinstance(self.degrees, str) else 1 < self.degrees < math.inf):
             raise PartError(f"degrees must be 'learned' or a finite number > 1, got {self.degrees!r}")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:

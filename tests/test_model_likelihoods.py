@@ -1,0 +1,327 @@
+"""Likelihoods against what is known of them in closed form."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage, stats
+
+from latentmap.exceptions import NoDensityError, PartError
+from latentmap.model import likelihoods, networks, posteriors, priors
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.likelihoods.similarity import Similarity
+from latentmap.model.part import Learned, Sizes
+from latentmap.objectives import ELBO
+
+RAW = torch.linspace(-3, 3, 12, dtype=torch.float64)
+
+
+def model_of(likelihood, event=(6,)):
+    torch.manual_seed(0)
+    mlp = networks.MLP((16,))
+    parts = Parts(mlp, mlp, posteriors.Gaussian(), priors.Normal(), likelihood)
+    return GenerativeAutoencoder(parts, Sizes(event, 2))
+
+
+def distribution(part, raw):
+    return part.distribution(part.build(Sizes((len(raw),), 2)).double(), raw.view(len(raw), -1))
+
+
+# ---- real values
+
+
+@pytest.mark.parametrize(("family", "moment"), [(likelihoods.Gaussian, 2), (likelihoods.Laplace, 1)])
+def test_the_optimal_scale_is_the_likeliest_for_the_batch(family, moment):
+    model, x = model_of(family(scale="optimal")), 3 * torch.randn(16, 6)
+    trace = model.trace(x)
+
+    def log_px(factor):
+        fixed = family(scale=factor * trace.px.base_dist.scale.flatten()[0].item())
+        own = fixed.build(model.sizes)
+        return fixed.distribution(own, trace.px.mean[..., None]).log_prob(x).sum(-1).mean().item()
+
+    assert trace.log_px.mean().item() == pytest.approx(log_px(1.0), rel=1e-5)
+    assert max(log_px(0.9), log_px(1.1)) < log_px(1.0)
+    residual = (x - trace.px.mean).abs().pow(moment).mean() ** (1 / moment)
+    assert trace.px.base_dist.scale.flatten()[0].item() == pytest.approx(residual.item(), rel=1e-5)
+
+
+def test_the_gradient_of_an_optimal_scale_is_that_of_the_logarithm_of_the_error():
+    model, x = model_of(likelihoods.Gaussian(scale="optimal")), torch.randn(16, 6)
+    torch.manual_seed(1)
+    trace = model.trace(x)
+    gradients = torch.autograd.grad(trace.distortion.mean(), list(model.decoder.parameters()))
+    torch.manual_seed(1)
+    error = (x - model.trace(x).px.mean).square().mean()
+    expected = torch.autograd.grad(3 * error.log(), list(model.decoder.parameters()))  # P / 2 = 3
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(gradients, expected, strict=True))
+
+
+def test_an_optimal_scale_is_remembered_for_evaluation():
+    model, x = model_of(likelihoods.Gaussian(scale="optimal")), torch.randn(64, 6)
+    start = model.decode(torch.zeros(1, 2)).stddev[0, 0].item()
+    assert start == pytest.approx(math.exp(-1), rel=1e-5)
+    scales = [model.trace(x).px.stddev[0, 0, 0].item() for _ in range(300)]
+    model.eval()
+    before = model.likelihood_state.running.clone()
+    assert model.trace(x).px.stddev[0, 0, 0].item() == pytest.approx(np.mean(scales), rel=0.01)
+    assert torch.equal(model.likelihood_state.running, before)  # evaluation notes nothing
+    model.train().trace(torch.full((64, 6), float("inf")))
+    assert torch.equal(model.likelihood_state.running, before)  # nor does a batch gone wrong
+
+
+def test_only_families_with_an_optimum_take_an_optimal_scale():
+    with pytest.raises(PartError, match="scale must be 'shared', 'feature' or a positive number"):
+        likelihoods.StudentT(scale="optimal")
+
+
+def test_student_t_is_normal_for_many_degrees_and_robust_for_few():
+    x = torch.linspace(-3, 3, 50, dtype=torch.float64)[:, None]
+    many = distribution(likelihoods.StudentT(scale=1.0, degrees=1e7), torch.zeros(1, dtype=torch.float64)).log_prob(x)
+    assert torch.allclose(many, torch.distributions.Normal(0.0, 1.0).log_prob(x), atol=1e-5)
+
+    def pull(part, distance):
+        loc = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        log_p = distribution(part, loc).log_prob(torch.tensor([distance], dtype=torch.float64))
+        return torch.autograd.grad(log_p.sum(), loc)[0].item()
+
+    robust, control = likelihoods.StudentT(scale=1.0, degrees=4.0), likelihoods.Gaussian(scale=1.0)
+    assert pull(robust, 100.0) < 0.2 * pull(robust, 2.0)
+    assert pull(control, 100.0) > 10 * pull(control, 2.0)
+
+
+# ---- levels
+
+
+def test_a_level_holds_the_logistic_mass_around_it():
+    part = likelihoods.DiscretizedLogistic(levels=8)
+    p = distribution(part, torch.stack([RAW, RAW.flip(0)], 1))
+    loc, scale = p.loc[:, 0].numpy(), p.scale[:, 0].numpy()
+    edges = np.array([-np.inf, *(np.arange(7) + 0.5) / 7, np.inf])[:, None]
+    expected = np.diff(stats.logistic.cdf(edges, loc, scale), axis=0)  # (8, 12)
+    assert p.log_prob(torch.arange(8.0, dtype=torch.float64)[:, None] / 7).exp().numpy() == pytest.approx(expected)
+
+
+def test_masses_of_levels_are_exact_far_out_in_single_precision():
+    part, raw = likelihoods.DiscretizedLogistic(), torch.tensor([[40.0, -1.0]])
+    x = torch.tensor([0.4])
+    p = part.distribution(Learned(), raw)
+    exact = part.distribution(Learned(), raw.double()).log_prob(x.double())
+    assert torch.allclose(p.log_prob(x).double(), exact, rtol=1e-5)
+    loc, scale = p.loc[0, 0], p.scale[0, 0]
+    naive = torch.sigmoid((x + 0.5 / 255 - loc) / scale) - torch.sigmoid((x - 0.5 / 255 - loc) / scale)
+    assert torch.isinf(naive.log())  # the control: the difference of two tails vanishes
+
+
+@pytest.mark.parametrize("levels", [2, 5, 256])
+@pytest.mark.parametrize("log_scale", [-10.0, -2.0, 2.0, 10.0])
+def test_the_mean_level_is_the_sum_over_levels(levels, log_scale):
+    part = likelihoods.LogisticMixture(components=2, levels=levels)
+    raw = torch.stack([RAW, -RAW, 0.3 * RAW, -0.2 * RAW, *torch.full((2, 12), log_scale).double()], 1)
+    p = distribution(part, raw)
+    values = torch.linspace(0, 1, levels, dtype=torch.float64)[:, None]
+    expected = (p.log_prob(values).exp() * values).sum(0)
+    assert torch.allclose(p.mean, expected, atol=3e-4 / (levels - 1))
+    control = (p.log_weights.exp() * p.loc).sum(-1)  # the location is not the mean
+    assert not torch.allclose(control, expected, atol=0.05)
+
+
+def test_a_mixture_of_one_logistic_is_a_logistic():
+    raw = torch.stack([RAW, RAW.flip(0)], 1)
+    one = distribution(likelihoods.DiscretizedLogistic(), raw)
+    mixture = distribution(likelihoods.LogisticMixture(components=1), torch.cat([RAW[:, None], raw], 1))
+    x = torch.rand(30, 12, dtype=torch.float64)
+    assert torch.allclose(one.log_prob(x), mixture.log_prob(x))
+    assert likelihoods.LogisticMixture(components=4).heads == 12
+
+
+def test_components_of_a_mixture_start_apart():
+    p = distribution(likelihoods.LogisticMixture(components=4), torch.zeros(1, 12, dtype=torch.float64))
+    assert p.loc[0].tolist() == [0.125, 0.375, 0.625, 0.875]
+
+
+@pytest.mark.parametrize(
+    "part", [likelihoods.DiscretizedLogistic(levels=5), likelihoods.Categorical(levels=5)], ids=repr
+)
+def test_values_belong_to_the_nearest_level_and_beyond_the_ends_is_no_mass(part):
+    p = distribution(part, torch.linspace(-1, 1, part.heads, dtype=torch.float64)[None])
+    at = p.log_prob(torch.tensor([[0.25], [0.2], [0.3], [1.0], [1.2], [-0.2]], dtype=torch.float64))[:, 0]
+    assert at[0] == at[1] == at[2] != at[3]
+    assert torch.isinf(at[4:]).all()
+    draws = p.sample(torch.Size((1000,)))
+    assert torch.equal((draws * 4).round() / 4, draws) and draws.min() >= 0 and draws.max() <= 1
+
+
+def test_a_flat_categorical_over_bytes_costs_eight_bits_a_dimension():
+    p = distribution(likelihoods.Categorical(), torch.zeros(3, 256, dtype=torch.float64))
+    nats = -p.log_prob(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64))
+    assert torch.allclose(nats / math.log(2), torch.full((3,), 8.0, dtype=torch.float64))
+    assert torch.allclose(p.mean, torch.full((3,), 0.5, dtype=torch.float64))
+
+
+# ---- counts
+
+COUNTS = np.arange(2000)[:, None]
+
+
+def masses(part, *raw):
+    return distribution(part, torch.stack(raw, 1)).log_prob(torch.from_numpy(COUNTS).double()).exp().detach().numpy()
+
+
+def test_counts_have_the_masses_of_scipy():
+    mean = torch.exp(15 * torch.tanh(RAW / 15)).numpy()
+    assert masses(likelihoods.Poisson(), RAW) == pytest.approx(stats.poisson.pmf(COUNTS, mean), abs=1e-12)
+    alpha = 0.4
+    expected = stats.nbinom.pmf(COUNTS, 1 / alpha, 1 / (1 + alpha * mean))
+    assert masses(likelihoods.NegativeBinomial(dispersion=alpha), RAW) == pytest.approx(expected, abs=1e-7)
+    gate = torch.sigmoid(RAW.flip(0)).numpy()
+    inflated = gate * (COUNTS == 0) + (1 - gate) * stats.poisson.pmf(COUNTS, mean)
+    part = likelihoods.ZeroInflated(likelihoods.Poisson())
+    assert masses(part, RAW, RAW.flip(0)) == pytest.approx(inflated, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        likelihoods.Poisson(),
+        likelihoods.NegativeBinomial(dispersion=0.3),
+        likelihoods.ZeroInflated(likelihoods.Poisson()),
+        likelihoods.ZeroInflated(likelihoods.NegativeBinomial(dispersion=0.3)),
+    ],
+    ids=repr,
+)
+def test_moments_of_counts_are_those_of_their_masses(part):
+    raw = [RAW.flip(0), RAW][: part.heads]
+    p, mass = distribution(part, torch.stack(raw, 1)), masses(part, *raw)
+    mean = (mass * COUNTS).sum(0)
+    assert p.mean.detach().numpy() == pytest.approx(mean, rel=1e-5)
+    assert p.variance.detach().numpy() == pytest.approx((mass * (COUNTS - mean) ** 2).sum(0), rel=1e-5)
+
+
+def test_a_negative_binomial_without_dispersion_is_poisson_and_with_it_varies_more():
+    almost = masses(likelihoods.NegativeBinomial(dispersion=1e-6), RAW)
+    assert almost == pytest.approx(masses(likelihoods.Poisson(), RAW), abs=1e-5)
+    p = distribution(likelihoods.NegativeBinomial(dispersion=0.5), RAW)
+    assert torch.allclose(p.variance, p.mean + 0.5 * p.mean**2, rtol=1e-6)
+
+
+def test_the_encoder_sees_counts_on_a_logarithmic_scale_and_the_likelihood_the_counts():
+    model = model_of(likelihoods.Poisson())
+    x = torch.tensor([0.0, 1.0, 10.0, 1e3, 1e5, 1e6]).repeat(4, 1)
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    trace = model.trace(x)
+    assert torch.allclose(seen[0], torch.asinh(x)) and seen[0].max() < 15
+    assert torch.equal(trace.x, x)
+    model.encode(-torch.ones(1, 6))  # such as pseudo-inputs of a prior, which are free to go anywhere
+    assert torch.isfinite(seen[-1]).all()
+
+
+# ---- structural similarity
+
+IMAGES = np.random.default_rng(0)
+
+
+def smooth(n, side):
+    images = np.stack([ndimage.gaussian_filter(image, 2.0) for image in IMAGES.random((n, side, side))])
+    images = (images - images.min()) / np.ptp(images)
+    return torch.from_numpy(images.reshape(n, -1)).float()
+
+
+def test_structural_similarity_follows_its_definition():
+    x, y = smooth(3, 16), smooth(3, 16)
+    y = 0.7 * x + 0.3 * y
+    expected = []
+    for a, b in zip(x.double().numpy().reshape(3, 16, 16), y.double().numpy().reshape(3, 16, 16), strict=True):
+
+        def window(image):
+            return ndimage.gaussian_filter(image, 1.5, truncate=5 / 1.5)[5:-5, 5:-5]
+
+        ma, mb = window(a), window(b)
+        va, vb, ab = window(a * a) - ma**2, window(b * b) - mb**2, window(a * b) - ma * mb
+        c1, c2 = 0.01**2, 0.03**2
+        expected.append(((2 * ma * mb + c1) * (2 * ab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
+    assert Similarity((1, 16, 16))(x, y).numpy() == pytest.approx(np.array(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize(("side", "scales"), [(4, 1), (8, 1), (28, 2), (64, 3), (175, 4), (176, 5), (400, 5)])
+def test_scales_last_for_as_long_as_they_hold_the_window(side, scales):
+    similarity = Similarity((1, side, side + 3))
+    assert len(similarity.weights) == scales and sum(similarity.weights) == pytest.approx(1)
+    image = torch.rand(1, side * (side + 3))
+    assert similarity(image, image).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_likeness_falls_with_noise_and_belongs_to_a_row():
+    x = smooth(4, 28)
+    similarity = Similarity((1, 28, 28))
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    falls = [similarity(x, x + s * noise) for s in (0.0, 0.02, 0.1, 0.5)]
+    assert all((a > b).all() for a, b in zip(falls, falls[1:], strict=False))
+    assert torch.allclose(similarity(x[2:3], (x + 0.1 * noise)[2:3]), falls[2][2:3], atol=1e-6)
+    draws = (x + 0.1 * noise).expand(3, 4, 784)
+    assert torch.allclose(similarity(x, draws), falls[2].expand(3, 4), atol=1e-6)
+
+
+def test_channels_are_compared_one_by_one():
+    grey, other = smooth(2, 16), smooth(2, 16)
+    colour = torch.stack([grey, other, grey], -1).flatten(1)
+    against = torch.stack([grey, grey, grey], -1).flatten(1)
+    expected = (2 + Similarity((1, 16, 16))(other, grey)) / 3
+    assert torch.allclose(Similarity((3, 16, 16))(colour, against), expected, atol=1e-5)
+
+
+def test_opposite_images_still_have_a_gradient_and_half_precision_does_not_reach_them():
+    x = smooth(4, 28)
+    y = (1 - x).requires_grad_()
+    similarity = Similarity((1, 28, 28))
+    (gradient,) = torch.autograd.grad(similarity(x, y).sum(), y)
+    assert torch.isfinite(gradient).all()
+    near = x + 0.01
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(similarity(x, near), Similarity((1, 28, 28))(x, near))
+    assert similarity(x, near).min() > 0.9
+
+
+def test_a_distortion_trains_but_has_no_density():
+    model = model_of(likelihoods.MSSSIM(weight=0.5), event=(12, 12))
+    x = smooth(8, 12)
+    trace = model.trace(x)
+    similarity = model.likelihood_state.similarity(x, trace.px.mean)[0]
+    assert torch.allclose(trace.distortion, 0.5 * 144 * (1 - similarity))
+    loss = ELBO().losses(Learned(), model, trace, torch.ones(()))["model"]
+    assert loss.item() == pytest.approx((trace.distortion + trace.rate).mean().item(), rel=1e-5)
+    gradients = torch.autograd.grad(loss, list(model.decoder.parameters()))
+    assert all(g.any() for g in gradients)
+    for ask in (lambda: trace.log_px, lambda: trace.log_w, trace.bound, trace.px.sample):
+        with pytest.raises(NoDensityError, match=r"likelihood MSSSIM.*use"):
+            ask()
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: likelihoods.DiscretizedLogistic(levels=1), "levels must be a whole number >= 2"),
+        (lambda: likelihoods.Categorical(levels=2.5), "levels must be"),
+        (lambda: likelihoods.LogisticMixture(components=0), "components must be"),
+        (lambda: likelihoods.NegativeBinomial(dispersion=0.0), "dispersion must be"),
+        (lambda: likelihoods.NegativeBinomial(dispersion="row"), "dispersion must be 'shared', 'feature'"),
+        (lambda: likelihoods.ZeroInflated(likelihoods.Gaussian()), r"counts must be Poisson\(\) or NegativeBinomial"),
+        (lambda: likelihoods.ZeroInflated(likelihoods.ZeroInflated()), "counts must be"),
+        (lambda: likelihoods.StudentT(degrees=0.5), "degrees must be 'learned' or a finite number > 1"),
+        (lambda: likelihoods.StudentT(degrees="two"), "degrees must be"),
+        (lambda: likelihoods.Laplace(scale=-1.0), "scale must be"),
+        (lambda: likelihoods.MSSSIM(weight=0.0), "weight must be"),
+        (
+            lambda: likelihoods.MSSSIM().build(Sizes((64,), 2)),
+            r"likelihood MSSSIM takes images.*use likelihoods.Gaussian",
+        ),
+    ],
+)
+def test_impossible_settings_are_refused(make, message):
+    with pytest.raises(PartError, match=message):
+        make()
