@@ -22,8 +22,11 @@ class PartError(LatentmapError, ValueError):
     """A part is given an impossible setting, or two parts cannot be combined."""
 
 
-class NoDensityError(LatentmapError, TypeError):
-    """A density is asked of a model that has none; names the part that lacks it and the alternative."""
+class NoDensityError(LatentmapError, TypeError, AttributeError):
+    """A density is asked of a model that has none; names the part that lacks it and the alternative.
+
+    It is an ``AttributeError`` as well, since scikit-learn asks with ``hasattr`` what an estimator can do.
+    """
 
 
 class MissingExtraError(LatentmapError, ImportError):

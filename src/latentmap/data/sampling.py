@@ -18,7 +18,7 @@ def split_rows(n: int, fraction: float, seed: int) -> tuple[Rows, Rows]:
     >>> len(train), len(held_out)
     (90, 10)
     """
-    held = round(n * fraction) if n >= SMALLEST_SPLIT else 0
+    held = min(round(n * fraction), n - 1) if n >= SMALLEST_SPLIT else 0
     order = np.random.default_rng([seed, 0x5EED]).permutation(n)
     return np.sort(order[held:]), np.sort(order[:held])
 

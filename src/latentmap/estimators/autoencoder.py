@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from torch import nn
 
 from latentmap.estimators.base import GenerativeEstimator
+from latentmap.exceptions import NoDensityError
 from latentmap.model.autoencoder import Parts
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
@@ -28,6 +31,14 @@ class Autoencoder(GenerativeEstimator):
     >>> autoencoder.reconstruct(X).shape
     (569, 30)
     """
+
+    @property
+    def score_samples(self) -> NoReturn:
+        """Refuse: codes that are points leave rows without density."""
+        raise NoDensityError(
+            "Autoencoder has no density to score rows with, because its posterior is Deterministic; "
+            "use VAE, or score() for the reconstruction error"
+        )
 
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
         return Parts(encoder, decoder, Deterministic(), FittedNormal(), likelihood)

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
@@ -23,7 +23,7 @@ from latentmap.data.schema import content_hash
 from latentmap.data.sources import require_finite
 from latentmap.estimators import choices, diagnosis
 from latentmap.estimators.fitted import FittedModel, as_tensor
-from latentmap.estimators.validation import FloatArray, check_count, check_positive, read_rows, read_seed
+from latentmap.estimators.validation import FloatArray, check_settings, read_rows, read_seed
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Likelihood
@@ -40,7 +40,7 @@ STATISTICS_ROWS = 20_000
 """Rows over which the codes of a fit are summarised, at the most."""
 
 
-class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class GenerativeEstimator(FittedModel, BaseEstimator):
     """Base of the estimators. Subclasses say which parts make the model and what it is trained for."""
 
     _carried: dict[str, Any]
@@ -105,11 +105,13 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
         y
             Ignored; there for scikit-learn's pipelines.
         """
+        check_settings(self)
         rows, event = read_rows(self, X, reset=True)
         going_on = self.warm_start and hasattr(self, "model_")
         if not going_on or event != self.event_shape_:
             self._build(rows, event)
         self._train(rows)
+        diagnosis.warn(self.findings_)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -117,19 +119,21 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
 
         The first call decides on scaling, likelihood and network from the rows it sees.
         """
+        check_settings(self)
         first = not hasattr(self, "model_")
         rows, event = read_rows(self, X, reset=first)
+        require_finite(rows, "X")
         if first:
             self._build(rows, event)
         trainer = self._trainer(rows, rows[:0], max_epochs=1, constant_rate=True)
         trainer.go_on(self.__dict__.get("_carried", {}))
         self._run(trainer, rows)
         self._carried = trainer.carry()
+        diagnosis.warn(self.findings_)
         return self
 
     def _build(self, rows: NDArray[Any], event: tuple[int, ...]) -> None:
         """Decide on everything that is left open, and make the model with its initial weights."""
-        check_count("n_components", self.n_components)
         source = self._source(rows, event)
         self.data_schema_ = source.schema
         self.seed_ = read_seed(self.random_state)
@@ -140,29 +144,25 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
         self.fit_seconds_ = 0.0
         self._carried = {}
         sizes = Sizes(event, int(self.n_components))
-        likelihood = self.likelihood or choices.choose_likelihood(self.data_schema_.binary)
+        likelihood = _given(self.likelihood, choices.choose_likelihood(self.data_schema_.binary))
         scaling = choices.choose_units(source, likelihood, self.scaling)
         self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)
         likelihood.check_data(self.data_schema_, *self._scaled_range())
         network = choices.choose_network(sizes)
-        parts = self._parts(self.encoder or network, self.decoder or network, likelihood)
+        parts = self._parts(_given(self.encoder, network), _given(self.decoder, network), likelihood)
         with seeded(self.seed_):
             self.model_ = GenerativeAutoencoder(_copied(parts), sizes).to(self.device_)
-        self.choices_ = {
-            "scaling": reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
-            "likelihood": reason(likelihood, self.likelihood, f"{source.schema.kind} values"),
-            "encoder": reason(parts.encoder, self.encoder, f"rows of shape {event}"),
         some = as_tensor(rows[:: max(1, len(rows) // STATISTICS_ROWS)]).to(self.device_)
         likelihood.start(self.model_.likelihood_state, self.scaling_(some))
-            "decoder": reason(parts.decoder, self.decoder, f"rows of shape {event}"),
+        self.choices_ = {
+            "scaling": reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
+            "likelihood": reason(likelihood, self.likelihood is not None, f"{source.schema.kind} values"),
+            "encoder": reason(parts.encoder, self.encoder is not None, f"rows of shape {event}"),
+            "decoder": reason(parts.decoder, self.decoder is not None, f"rows of shape {event}"),
         }
 
     def _train(self, rows: NDArray[Any]) -> None:
         require_finite(rows, "X")
-        if not 0 < self.validation_fraction < 1:
-            raise PartError(f"validation_fraction must lie between 0 and 1, got {self.validation_fraction!r}")
-        if self.time_budget is not None:
-            check_positive("time_budget", self.time_budget)
         fraction = self.validation_fraction if self.early_stopping else 0.0
         train, held_out = split_rows(len(rows), fraction, self.seed_)
         trainer = self._trainer(rows[train] if len(held_out) else rows, rows[held_out], self.max_epochs)
@@ -172,33 +172,30 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
     def _trainer(
         self, rows: NDArray[Any], held_out: NDArray[Any], max_epochs: int | None, *, constant_rate: bool = False
     ) -> Trainer:
-        batch_size = self.batch_size or choices.choose_batch_size(len(rows))
-        check_count("batch_size", batch_size)
-        epochs = max_epochs or choices.choose_epochs(len(rows), batch_size)
+        batch_size = _given(self.batch_size, choices.choose_batch_size(len(rows)))
+        epochs = _given(max_epochs, choices.choose_epochs(len(rows), batch_size))
         if max_epochs is None and self.time_budget is not None:
             epochs = 10**6  # the budget alone ends the fit
-        check_count("max_epochs", epochs)
-        rate = self.learning_rate or choices.choose_learning_rate(batch_size)
-        check_positive("learning_rate", rate)
+        rate = _given(self.learning_rate, choices.choose_learning_rate(batch_size))
         steps = epochs * max(1, len(rows) // batch_size)
-        chosen = choices.choose_compile(self.model_, batch_size, steps) if self.compile == "auto" else self.compile
+        pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
         evaluations = max(1, steps // max(20, steps // epochs))
         settings = Settings(
             max_epochs=epochs,
             batch_size=batch_size,
             learning_rate=rate,
-            seed=self.seed_,
+            seed=self.seed_ + self.n_iter_,  # a fit that goes on sees other noise, in another order
             patience=max(10, evaluations // 4) if self.early_stopping else None,
             time_budget=self.time_budget,
             dtype=resolve_precision(self.precision, self.device_),
-            compile=bool(chosen) and not constant_rate,
+            compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
             constant_rate=constant_rate,
             callbacks=tuple(self.callbacks or ()),
         )
         self.choices_ |= {
-            "batch_size": reason(batch_size, self.batch_size, f"{len(rows)} rows"),
-            "max_epochs": reason(epochs, self.max_epochs, f"{len(rows)} rows"),
-            "learning_rate": reason(f"{rate:.3g}", self.learning_rate, f"batches of {batch_size}"),
+            "batch_size": reason(batch_size, self.batch_size is not None, f"{len(rows)} rows"),
+            "max_epochs": reason(epochs, self.max_epochs is not None, f"{len(rows)} rows"),
+            "learning_rate": reason(f"{rate:.3g}", self.learning_rate is not None, f"batches of {batch_size}"),
             "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
             "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
         }
@@ -237,8 +234,8 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
         self.code_mean_ = means.mean(0).numpy()
         self.code_variance_ = means.var(0, correction=0).numpy()
         self.kl_per_component_ = self._rates(some) if self._has_density else None
-        relative = self.code_variance_ if self._has_density else self.code_variance_ / self.code_variance_.mean()
-        self.active_components_ = np.asarray(relative > diagnosis.ACTIVE)
+        unit = 1.0 if self._has_density else float(self.code_variance_.mean())  # codes of an autoencoder have any scale
+        self.active_components_ = np.asarray(self.code_variance_ > diagnosis.ACTIVE * unit)
         self.loss_ = self.history_[-1]["loss"] if self.history_ else None
         self.data_fingerprint_ = content_hash(source := self._source(rows, self.event_shape_), source.schema)
         self.findings_ = diagnosis.diagnose(
@@ -252,7 +249,6 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
                 skipped=skipped,
             )
         )
-        diagnosis.warn(self.findings_)
 
     def _source(self, rows: NDArray[Any], event: tuple[int, ...]) -> ArraySource:
         names = getattr(self, "feature_names_in_", None)
@@ -266,7 +262,10 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
             (level,) = model.trace(x).levels
             return level.rate_per_component
 
-        rates: FloatArray = self._map(rows, rate).mean(0)
+        try:
+            rates: FloatArray = self._map(rows, rate).mean(0)
+        except PartError:
+            return None
         return rates
 
     def _scaled_range(self) -> tuple[float, float]:
@@ -286,6 +285,11 @@ class GenerativeEstimator(FittedModel, ClassNamePrefixFeaturesOutMixin, Transfor
 def _copied(parts: Parts) -> Parts:
     """Copy the user's own modules, so that a fit leaves what it was given as it was."""
     return replace(parts, encoder=copy.deepcopy(parts.encoder), decoder=copy.deepcopy(parts.decoder))
+
+
+def _given(value: Any, otherwise: Any) -> Any:
+    """Take what was given, be it 0 or an empty module, which are false."""
+    return otherwise if value is None else value
 
 
 def reason(value: object, given: object, basis: str) -> str:

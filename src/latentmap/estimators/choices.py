@@ -21,6 +21,9 @@ STEPS = 2400
 COMPILE_FLOPS = 2e13
 """Work above which compiling pays for its start: about a minute of a small machine."""
 
+COMPILE_SECONDS = 60.0
+"""A time budget below this is not spent on compiling."""
+
 
 def choose_likelihood(binary: bool) -> Likelihood:
     """Give `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale.
@@ -118,7 +121,9 @@ def choose_neighbors(rows: int, components: int) -> int:
     return min(15, rows // 4) if components in (2, 3) else 0
 
 
-def choose_compile(model: nn.Module, batch_size: int, steps: int) -> bool:
+def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: float | None = None) -> bool:
     """Compile when the fit is long enough to pay for it: 6 operations a parameter, row and step."""
+    if time_budget is not None and time_budget < COMPILE_SECONDS:
+        return False
     parameters = sum(p.numel() for p in model.parameters())
     return 6.0 * parameters * batch_size * steps > COMPILE_FLOPS

@@ -62,7 +62,7 @@ def warn(findings: Sequence[Finding]) -> None:
     """Give the findings that ask for action as typed warnings."""
     for finding in findings:
         if finding.warning:
-            warnings.warn(str(finding), getattr(exceptions, finding.warning), stacklevel=4)
+            warnings.warn(str(finding), getattr(exceptions, finding.warning), stacklevel=3)  # the caller of fit
 
 
 def _components(facts: Facts) -> Finding:
@@ -77,7 +77,8 @@ def _error(facts: Facts) -> Finding | None:
         return None
     value = last["val_distortion"] if last["val_distortion"] is not None else last["distortion"]
     where = "held-out rows" if last["val_distortion"] is not None else "training rows"
-    assert value is not None
+    if value is None or not np.isfinite(value):
+        return None
     return Finding("distortion", f"{where} cost {value:.1f} nats each to describe, given their codes", value)
 
 
@@ -123,7 +124,7 @@ def _overfit(facts: Facts) -> Finding | None:
     if best is None or first is None or best["val_loss"] is None or best["loss"] is None or first["val_loss"] is None:
         return None
     gap, fall = best["val_loss"] - best["loss"], first["val_loss"] - best["val_loss"]
-    if fall <= 0 or gap < 0.5 * fall:
+    if not (np.isfinite(gap) and np.isfinite(fall)) or fall <= 0 or gap < 0.5 * fall:
         return None
     return Finding(
         "overfit",
@@ -173,4 +174,9 @@ def _best(history: Sequence[Row]) -> Row | None:
         return None
     if history[-1]["val_loss"] is None:
         return history[-1]
-    return min(history, key=lambda row: float("inf") if row["val_loss"] is None else row["val_loss"])
+
+    def criterion(row: Row) -> float:
+        loss = row["val_loss"]
+        return loss if loss is not None and np.isfinite(loss) else float("inf")
+
+    return min(history, key=criterion)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.distributions import Distribution
@@ -28,7 +29,7 @@ CHUNK = 2**22
 """Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
 
 
-class FittedModel:
+class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of a fitted estimator.
 
     Results have the precision of what was given: double for double, else single; computations follow it. All but
@@ -36,8 +37,6 @@ class FittedModel:
     """
 
     if TYPE_CHECKING:
-        n_components: int
-        random_state: Any
         model_: GenerativeAutoencoder
         scaling_: Affine
         event_shape_: tuple[int, ...]
@@ -62,7 +61,7 @@ class FittedModel:
 
     def reconstruct(self, X: Any) -> FloatArray:
         """Encode and decode: what the model keeps of each row."""
-        return self._decode(self.transform(X))
+        return self._decode(self._encode(self._rows(X))[0])
 
     def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False) -> FloatArray:
         """Draw codes from the prior and decode them.
@@ -89,8 +88,7 @@ class FittedModel:
     def interpolate(self, a: Any, b: Any, n: int = 9) -> FloatArray:
         """Decode n codes on the straight line from the code of row a to the code of row b, both included."""
         check_count("n", n, least=2)
-        rows = [np.asarray(row.detach().cpu() if hasattr(row, "detach") else row) for row in (a, b)]
-        ends = self._encode(self._rows(np.stack([row.reshape(self.event_shape_) for row in rows])))[0]
+        ends = np.concatenate([self._encode(self._rows(self._single(row)))[0] for row in (a, b)])
         step = np.linspace(0, 1, n, dtype=ends.dtype)[:, None]
         return self._decode((1 - step) * ends[0] + step * ends[1])
 
@@ -160,7 +158,13 @@ class FittedModel:
 
     @property
     def _n_features_out(self) -> int:
-        return int(self.n_components)
+        return self.model_.sizes.latent
+
+    def _single(self, row: Any) -> Any:
+        """Give one row as rows; a data frame stays one, since it names its features."""
+        if hasattr(row, "columns"):
+            return row
+        return np.asarray(row.detach().cpu() if hasattr(row, "detach") else row).reshape(1, *self.event_shape_)
 
     def _rows(self, X: Any) -> NDArray[Any]:
         check_is_fitted(self)

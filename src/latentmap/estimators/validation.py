@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any
 
@@ -9,12 +10,51 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
+from torch import nn
 
 from latentmap.exceptions import DataError, PartError
+from latentmap.model.likelihoods import Likelihood
+from latentmap.model.networks import Network
+from latentmap.model.posteriors import Posterior
+from latentmap.model.priors import Prior
+from latentmap.objectives.base import Objective
 
 FloatArray = NDArray[np.floating[Any]]
 DTYPES = [np.float64, np.float32, np.uint8]
 """Types that are kept as they come; all others become the first."""
+
+_NETWORK = ((Network, nn.Module), "a network such as networks.MLP(), or a torch module of your own")
+_PARTS: dict[str, tuple[Any, str]] = {
+    "encoder": _NETWORK,
+    "decoder": _NETWORK,
+    "likelihood": (Likelihood, "a likelihood such as likelihoods.Gaussian()"),
+    "variational_family": (Posterior, "a posterior such as posteriors.Gaussian()"),
+    "prior": (Prior, "a prior such as priors.Normal()"),
+    "objective": (Objective, "an objective such as objectives.ELBO()"),
+}
+
+
+def check_settings(estimator: Any) -> None:
+    """Refuse parameters that no data can make sense of, before anything is done with the data."""
+    check_count("n_components", estimator.n_components)
+    for name in ("batch_size", "max_epochs"):
+        if (value := getattr(estimator, name)) is not None:
+            check_count(name, value)
+    for name in ("learning_rate", "time_budget"):
+        if (value := getattr(estimator, name)) is not None:
+            check_positive(name, value)
+    check_positive("validation_fraction", estimator.validation_fraction)
+    if estimator.validation_fraction >= 1:
+        raise PartError(f"validation_fraction must lie between 0 and 1, got {estimator.validation_fraction!r}")
+    if estimator.compile not in ("auto", True, False):
+        raise PartError(f"compile must be 'auto', True or False, got {estimator.compile!r}")
+    callbacks = estimator.callbacks
+    if callbacks is not None and (callable(callbacks) or not all(map(callable, callbacks))):
+        raise PartError(f"callbacks must be None or a list of functions, got {callbacks!r}")
+    for name, (kind, wanted) in _PARTS.items():
+        value = getattr(estimator, name, None)
+        if value is not None and not isinstance(value, kind):
+            raise PartError(f"{name} must be None or {wanted}, got {value!r}")
 
 
 def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tuple[int, ...]]:
@@ -30,7 +70,7 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
             raise DataError(f"expected rows that are vectors or images (n, height, width[, channels]), got {X.shape}")
         if not reset and event != estimator.event_shape_:
             raise DataError(f"expected rows of shape {estimator.event_shape_}, as in fit, got {event}")
-        X = X.reshape(len(X), -1)
+        X = X.reshape(len(X), math.prod(event))
     rows: NDArray[Any] = validate_data(
         estimator, X, reset=reset, dtype=DTYPES, ensure_all_finite=False, ensure_min_samples=2 if reset else 1
     )
@@ -40,8 +80,9 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
 def read_codes(estimator: Any, Z: Any) -> FloatArray:
     """Give codes as an array (N, D)."""
     codes: FloatArray = check_array(_as_array_or_frame(Z), dtype=[np.float64, np.float32], input_name="Z")
-    if codes.shape[1] != estimator.n_components:
-        raise DataError(f"expected codes with {estimator.n_components} components, got {codes.shape[1]}")
+    components = estimator.model_.sizes.latent
+    if codes.shape[1] != components:
+        raise DataError(f"expected codes with {components} components, got {codes.shape[1]}")
     return codes
 
 
@@ -79,7 +120,17 @@ def check_positive(name: str, value: Any) -> None:
 def _as_array_or_frame(X: Any) -> Any:
     """Take tensors to numpy; name the text columns of a data frame before scikit-learn stumbles over a cell."""
     if hasattr(X, "detach"):
-        return X.detach().cpu().numpy()
+        tensor = X.detach().cpu()
+        return tensor.float().numpy() if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
+    if isinstance(X, np.ndarray):
+        if X.ndim < 2:
+            raise DataError(
+                f"expected rows (n, features) or images (n, height, width[, channels]), got shape {X.shape}. "
+                "Reshape your data: X.reshape(1, -1) if it is one row, X.reshape(-1, 1) if it is one feature"
+            )
+        if X.dtype.kind == "c":
+            raise DataError(f"Complex data not supported: expected real numbers, got {X.dtype}")
+        return X
     frame = nw.from_native(X, eager_only=True, pass_through=True)
     if isinstance(frame, nw.DataFrame):
         text = [c for c in frame.columns if not (frame[c].dtype.is_numeric() or frame[c].dtype == nw.Boolean)]

@@ -25,7 +25,7 @@ def independent(base: Distribution) -> Independent[Distribution]:
     return Independent(base, 1, validate_args=False)
 
 
-def normal(loc: Float[Tensor, "*S D"], scale: Float[Tensor, "..."]) -> Independent[Distribution]:
+def normal(loc: Float[Tensor, "*S D"], scale: Tensor) -> Independent[Distribution]:
     """Diagonal Gaussian N(loc, diag(scale^2)) over the last axis; the scale broadcasts."""
     return independent(Normal(loc, scale, validate_args=False))
 

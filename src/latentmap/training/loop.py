@@ -106,12 +106,13 @@ class Trainer:
                     self._run_epoch(clock)
             except KeyboardInterrupt:
                 self.interrupted = True
-                message = f"the fit was interrupted after {self.step} steps; the best weights so far are kept"
-                warnings.warn(message, InterruptedWarning, stacklevel=2)
         if self.best[0] < float("inf"):
             self._restore()
         self.model.eval()
         self.seconds = clock.seconds
+        if self.interrupted:
+            message = f"the fit was interrupted after {self.step} steps; the best weights so far are kept"
+            warnings.warn(message, InterruptedWarning, stacklevel=2)
         return self.history
 
     def state_dict(self) -> dict[str, Any]:
