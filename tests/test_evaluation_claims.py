@@ -30,7 +30,8 @@ def models(digits):
     X, _ = digits
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few epochs: the diagnosis says so
-        return [kind(2, max_epochs=12, random_state=0).fit(X[:1200]) for kind in (Autoencoder, VAE)]
+        models = Autoencoder(2, max_epochs=12, random_state=0), VAE(2, neighbors=None, max_epochs=12, random_state=0)
+        return [model.fit(X[:1200]) for model in models]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_crumpled_decoder_fails_against_a_plain_one(digits, space):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plain, crumpled = (
-            VAE(2, decoder=nn.Sequential(*layers), max_epochs=12, random_state=0).fit(X[:1200])
+            VAE(2, decoder=nn.Sequential(*layers), neighbors=None, max_epochs=12, random_state=0).fit(X[:1200])
             for layers in ([nn.Linear(2, 6), nn.Linear(6, 64)], [Crumple(), nn.Linear(6, 64)])
         )
     found = {claim.measure.name: claim for claim in measured((crumpled, plain), digits, space)}

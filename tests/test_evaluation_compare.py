@@ -29,10 +29,11 @@ def digits():
 def fitted(digits):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few epochs: the diagnosis says so
-        return {
-            name: kind(2, max_epochs=8, random_state=0).fit(digits[0][:300])
-            for name, kind in (("autoencoder", Autoencoder), ("vae", VAE))
+        models = {
+            "autoencoder": Autoencoder(2, max_epochs=8, random_state=0),
+            "vae": VAE(2, neighbors=None, max_epochs=8, random_state=0),
         }
+        return {name: model.fit(digits[0][:300]) for name, model in models.items()}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,8 @@ def steps():
 @pytest.fixture(scope="module")
 def found(digits, fitted, steps):
     X, y = digits
-    return compare(X[:300], y[:300], X_new=X[300:], y_new=y[300:], fitted=fitted, on_progress=steps.append)
+    given = {"fitted": fitted, "on_progress": steps.append}
+    return compare(X[:300], y[:300], X_new=X[300:], y_new=y[300:], methods=["pca", "tsne", *fitted], **given)
 
 
 def test_methods_are_scored_on_new_rows_where_they_can(found):
@@ -158,9 +160,10 @@ def test_claims_are_measured_without_labels_too(digits, fitted):
 
 def test_estimators_are_fitted_here_when_not_given(digits):
     X, _ = digits
-    for name in ("autoencoder", "vae"):
+    for name, title in (("autoencoder", "autoencoder"), ("vae", "VAE"), ("neighbor_vae", "neighbour VAE")):
         method = methods.find_method(name)(2, 3, methods.Units(X))
         assert (method.estimator.n_components, method.estimator.random_state) == (2, 3)
+        assert method.title == title
         method.estimator.set_params(max_epochs=1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

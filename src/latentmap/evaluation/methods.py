@@ -196,7 +196,7 @@ class AutoencoderMethod(Estimator):
 
 
 class VAEMethod(Estimator):
-    """`latentmap.VAE` without neighbours: what differs from the autoencoder in being variational, and in nothing else."""
+    """`latentmap.VAE` without neighbours: it differs from the autoencoder in being variational, and in nothing else."""
 
     title = "VAE"
 
@@ -223,7 +223,6 @@ METHODS: dict[str, type[Method]] = {
     "autoencoder": AutoencoderMethod,
     "vae": VAEMethod,
     "neighbor_vae": NeighborVAEMethod,
-    "neighbor-vae": NeighborVAEMethod,
 }
 """The methods by the names that `compare` and the command know."""
 
