@@ -1,12 +1,53 @@
-"""What every test stands on: one thread a worker, no windows, and checked shapes."""
+"""What every test stands on: one thread a worker, no windows, checked shapes, and small models fitted once."""
 
 import os
+import warnings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(["latentmap.model", "latentmap.objectives", "latentmap.training"], "shapes.checked")
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Real pictures of digits (400, 8, 8), from 0 to 16."""
+    from sklearn.datasets import load_digits
+
+    return load_digits().images[:400]
+
+
+@pytest.fixture(scope="session")
+def rows(digits):
+    """The same as vectors (400, 64)."""
+    return digits.reshape(400, 64)
+
+
+def fit(estimator, X):
+    """Fit without what a short fit says about itself."""
+    from latentmap.exceptions import DiagnosisWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosisWarning)
+        return estimator.fit(X)
+
+
+@pytest.fixture(scope="session")
+def vae(rows):
+    """A small VAE of vectors, fitted in a second; tests must not change it."""
+    from latentmap import VAE
+
+    return fit(VAE(2, max_epochs=12, random_state=0), rows)
+
+
+@pytest.fixture(scope="session")
+def autoencoder(rows):
+    """A small autoencoder of vectors; tests must not change it."""
+    from latentmap import Autoencoder
+
+    return fit(Autoencoder(3, max_epochs=12, random_state=0), rows)

@@ -236,7 +236,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.kl_per_component_ = self._rates(some) if self._has_density else None
         unit = 1.0 if self._has_density else float(self.code_variance_.mean())  # codes of an autoencoder have any scale
         self.active_components_ = np.asarray(self.code_variance_ > diagnosis.ACTIVE * unit)
-        self.loss_ = self.history_[-1]["loss"] if self.history_ else None
+        self.loss_ = best["loss"] if (best := diagnosis.best_row(self.history_)) else None
         self.data_fingerprint_ = content_hash(source := self._source(rows, self.event_shape_), source.schema)
         self.findings_ = diagnosis.diagnose(
             diagnosis.Facts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from latentmap.estimators.diagnosis import best_row
 from latentmap.training.loop import Row
 
 _LIMITS = """\
@@ -20,7 +21,7 @@ def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
     name = config["class"]
     shape = " x ".join(map(str, schema["event_shape"]))
     given = {key: value for key, value in config["params"].items() if value is not None}
-    last = history[-1] if history else {}
+    best = best_row(history) or {}
     sections = {
         "Data": [
             f"- {schema['n_rows']} rows of shape {shape}, {schema['dtype']}, kind {schema['kind']}",
@@ -32,7 +33,7 @@ def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
         "Parameters": [f"- {key} = {_text(value)}" for key, value in given.items()] + [f"- seed: {fitted['seed_']}"],
         "Metrics (nats a row)": [
             f"- {key}: {value:.3f}"
-            for key, value in last.items()
+            for key, value in best.items()
             if value is not None and key not in ("epoch", "step", "progress", "seconds", "rows_per_second")
         ]
         + [f"- fitted in {fitted['fit_seconds_']:.1f} s, {fitted['n_iter_']} epochs"],

@@ -72,7 +72,7 @@ def _components(facts: Facts) -> Finding:
 
 
 def _error(facts: Facts) -> Finding | None:
-    last = _best(facts.history)
+    last = best_row(facts.history)
     if last is None:
         return None
     value = last["val_distortion"] if last["val_distortion"] is not None else last["distortion"]
@@ -119,7 +119,7 @@ def _underfit(facts: Facts) -> Finding | None:
 
 
 def _overfit(facts: Facts) -> Finding | None:
-    best = _best(facts.history)
+    best = best_row(facts.history)
     first = facts.history[0] if facts.history else None
     if best is None or first is None or best["val_loss"] is None or best["loss"] is None or first["val_loss"] is None:
         return None
@@ -169,7 +169,8 @@ def _skipped(facts: Facts) -> Finding | None:
     return Finding("skipped", message, float(facts.skipped), "lower learning_rate", "NumericsWarning")
 
 
-def _best(history: Sequence[Row]) -> Row | None:
+def best_row(history: Sequence[Row]) -> Row | None:
+    """Give the evaluation whose weights a fit keeps: the best on held-out rows, or the last where there are none."""
     if not history:
         return None
     if history[-1]["val_loss"] is None:

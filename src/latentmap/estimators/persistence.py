@@ -7,6 +7,8 @@ names the hash of the weights, so a folder that a crash left half-new is recogni
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
 import importlib
 import json
@@ -23,11 +25,11 @@ import torch
 from torch import nn
 
 import latentmap
-from latentmap.data.files import write_bytes, write_json, write_text
+from latentmap.data.files import atomic_path
 from latentmap.data.schema import Schema
 from latentmap.estimators.card import model_card
 from latentmap.estimators.diagnosis import Finding
-from latentmap.exceptions import ModelError
+from latentmap.exceptions import DataError, ModelError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.part import Part, Sizes
 from latentmap.model.scaling import Affine
@@ -40,7 +42,8 @@ FORMAT = 1
 """Version of the folder's layout; a folder of a newer one is refused."""
 
 CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
-_ARRAYS = ("code_mean_", "code_variance_", "kl_per_component_", "active_components_")
+FILES = ("config.json", "model.safetensors", "history.jsonl", "README.md")
+_ARRAYS = {"code_mean_": float, "code_variance_": float, "kl_per_component_": float, "active_components_": bool}
 _PLAIN = (
     "seed_",
     "n_iter_",
@@ -54,21 +57,28 @@ _PLAIN = (
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator to a folder, each file whole or not at all.
+    """Write a fitted estimator to a folder, new or of an earlier run; all files are written before any takes its name.
 
     Raises
     ------
     DataError
-        If the folder cannot be written.
+        If the folder cannot be written, or holds files of these names that are not a run's.
     """
     folder = Path(path)
+    _require_own(folder)
     tensors = {name: t.detach().cpu().contiguous() for name, t in _modules(estimator).state_dict().items()}
     weights = safetensors.torch.save(tensors)
-    config = describe(estimator) | {"weights_sha256": hashlib.sha256(weights).hexdigest()}
-    write_bytes(folder / "model.safetensors", weights)
-    write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in estimator.history_))
-    write_text(folder / "README.md", model_card(config, estimator.history_))
-    write_json(folder / "config.json", config)
+    config = _finite(describe(estimator)) | {"weights_sha256": hashlib.sha256(weights).hexdigest()}
+    history = [_finite(row) for row in estimator.history_]
+    contents = (
+        json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n",
+        weights,
+        b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in history),
+        model_card(config, history).encode(),
+    )
+    with contextlib.ExitStack() as stack:  # which ends in reverse order: the configuration takes its name last
+        for name, content in zip(FILES, contents, strict=True):
+            stack.enter_context(atomic_path(folder / name)).write_bytes(content)
 
 
 def load(
@@ -96,27 +106,27 @@ def load(
     """
     folder = Path(path)
     config = read_config(folder)
-    name = config.get("class")
-    if name not in CLASSES or (expected is not None and expected.__name__ not in (name, "GenerativeEstimator")):
-        wanted = expected.__name__ if expected is not None else " or ".join(CLASSES)
-        raise ModelError(f"{folder} holds a run of class {name}, expected {wanted}; use latentmap.load(path)")
+    cls = _class(folder, config.get("class"), expected)
     weights = _read(folder / "model.safetensors")
     if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
         raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
-    estimator: GenerativeEstimator = getattr(importlib.import_module(CLASSES[name]), name)()
+    lines = _read(folder / "history.jsonl").splitlines()
     own = {"encoder": encoder, "decoder": decoder}
     try:
+        for name, module in own.items():
+            if module is not None and "module" not in (config["params"][name] or {}):
+                raise ModelError(f"this model has no {name} of your own: load it without {name}=")
+        estimator: GenerativeEstimator = cls()
         parameters = {key: _read_parameter(key, value, own) for key, value in config["params"].items()}
         estimator.set_params(**parameters)
         _restore(estimator, config["fitted"], own)
         _modules(estimator).load_state_dict(safetensors.torch.load(weights))
-        lines = _read(folder / "history.jsonl").decode().splitlines()
         estimator.history_ = [json.loads(line) for line in lines]
-    except ModelError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{folder} cannot be read as a {name}: {type(error).__name__}: {reason}") from error
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {type(error).__name__}: {reason}") from error
     return estimator
 
 
@@ -129,6 +139,8 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or "format" not in config:
         raise ModelError(f"{path} does not describe a run of latentmap")
+    if not isinstance(config["format"], int):
+        raise ModelError(f"{path}: format must be a whole number, got {config['format']!r}")
     if config["format"] > FORMAT:
         raise ModelError(
             f"{folder} was written by latentmap {config.get('version')} in format {config['format']}, newer than the "
@@ -166,19 +178,58 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
     }
 
 
+def _class(folder: Path, name: Any, expected: type | None) -> Any:
+    """Give the class of a run: the one that is expected, or one of `CLASSES`."""
+    if expected is not None and expected.__name__ == name:
+        return expected
+    home = CLASSES.get(name) if isinstance(name, str) else None
+    cls = getattr(importlib.import_module(home), name) if home else None
+    if cls is None or (expected is not None and not issubclass(cls, expected)):
+        wanted = expected.__name__ if expected is not None else " or ".join(CLASSES)
+        raise ModelError(f"{folder} holds a run of class {name}, expected {wanted}; use the load of its own class")
+    return cls
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse to write over files that are not a run's."""
+    there = [name for name in FILES if (folder / name).exists()]
+    try:
+        if there:
+            read_config(folder)
+        if blocked := [name for name in there if (folder / name).is_dir()]:
+            raise ModelError(f"{blocked[0]} is a folder")
+    except ModelError as error:
+        raise DataError(
+            f"cannot write to {folder}: its {', '.join(there)} would be lost and are not a run of latentmap; "
+            f"choose another folder ({error})"
+        ) from error
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: null stands for both."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[str, nn.Module | None]) -> None:
     for name in _PLAIN:
         setattr(estimator, name, fitted[name])
-    for name in _ARRAYS:
-        setattr(estimator, name, None if fitted[name] is None else np.array(fitted[name]))
+    for name, dtype in _ARRAYS.items():
+        setattr(estimator, name, None if fitted[name] is None else np.array(fitted[name], dtype=dtype))
     estimator.event_shape_ = tuple(fitted["event_shape_"])
     estimator.n_features_in_ = math.prod(estimator.event_shape_)
     estimator.findings_ = tuple(Finding(**finding) for finding in fitted["findings_"])
     estimator.data_schema_ = Schema.from_json(fitted["data_schema_"])
     if fitted["feature_names_in_"] is not None:
         estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
-    estimator.device_ = resolve_device(estimator.device)
-    parts = Parts(**{key: _read_parameter(key, value, own) for key, value in fitted["parts"].items()})
+    try:
+        estimator.device_ = resolve_device(estimator.device)
+    except ValueError:  # fitted on a device that this machine does not have
+        estimator.device_ = resolve_device("auto")
+    parts = Parts(**{key: copy.deepcopy(_read_parameter(key, value, own)) for key, value in fitted["parts"].items()})
     sizes = Sizes(estimator.event_shape_, fitted["latent"])
     estimator.model_ = GenerativeAutoencoder(parts, sizes).to(estimator.device_).eval()
     estimator.scaling_ = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"])).to(estimator.device_)
@@ -195,6 +246,8 @@ def _write_parameter(value: Any) -> Any:
         return {"module": type(value).__name__}
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, torch.device):
+        return str(value)
     plain = value is None or isinstance(value, bool | int | float | str)
     return value if plain else None  # callbacks and generators belong to a session, not to a model
 
