@@ -26,6 +26,8 @@ Row = dict[str, float | None]
 Callback = Callable[[Row], object]
 
 EVALUATION_ROWS = 4096
+EVALUATION_VALUES = 2**26
+"""Numbers that the decoder gives in one pass over held-out rows, at the most: rows x features x heads x draws."""
 EVALUATION_STEPS = 20
 """Steps between two evaluations, at the least."""
 RESTORES = 5
@@ -246,8 +248,10 @@ class Trainer:
         with seeded(self.settings.seed, self.data.device):
             end = torch.ones((), device=self.data.device)
             everything = torch.arange(len(self.held_out), device=self.data.device)
+            a_row = self.model.sizes.features * self.model.parts.likelihood.heads * self.objective.samples
+            rows = min(EVALUATION_ROWS, max(1, EVALUATION_VALUES // a_row))
             # a contrast is measured against the batch, so held-out batches must be as large as those of training
-            for index in everything.split(EVALUATION_ROWS if self.held_out_graph is None else self.batch):
+            for index in everything.split(rows if self.held_out_graph is None else self.batch):
                 near = self._near(self.held_out_graph, index)
                 total += self._losses(self.held_out[index], end, near)[1] * len(index)
         values: list[float] = (total / len(self.held_out)).tolist()
