@@ -1,0 +1,147 @@
+"""Writing the report."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from latentmap import __version__, plot
+from latentmap.data.files import write_bytes, write_text
+from latentmap.plot.style import Display
+from latentmap.report.facts import capitalised, headline_facts, settings
+
+MOST_BYTES = 450_000
+"""Size of one figure, at the most: ten of them, inlined, stay below 5 MB or so."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A figure of the report: its name, heading, picture as base64, width on the page in pixels, and caption."""
+
+    name: str
+    heading: str
+    picture: str
+    width: int
+    caption: str
+
+
+def write_report(
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    folder: str | os.PathLike[str] = ".",
+    comparison: Any = None,
+    *,
+    name: str = "data",
+    image_shape: tuple[int, ...] | None = None,
+    feature_names: Sequence[str] | None = None,
+) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` of a fitted model; return the path of the report.
+
+    The page needs nothing else: its pictures are inside, and it asks nothing of a network. Each file is written whole
+    or not at all.
+
+    Parameters
+    ----------
+    estimator
+        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
+    X
+        Rows to show, as given to ``fit``.
+    y
+        One label a row, or nothing; see `latentmap.plot.map`.
+    folder
+        Where to write; made if it does not exist.
+    comparison
+        A `latentmap.evaluation.compare.Comparison` to show, or nothing.
+    name
+        What the data is called.
+    image_shape
+        (h, w) or (h, w, c) of rows that are flattened images.
+    feature_names
+        Names of the features of a vector; by default those that the model saw.
+
+    Raises
+    ------
+    DataError
+        If ``y`` is not one label a row, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from latentmap import VAE
+    >>> X = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+    >>> vae = VAE(2, max_epochs=1, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(vae, X, folder=folder).name
+    'report.html'
+    """
+    folder = Path(folder)
+    look: dict[str, Any] = {"image_shape": image_shape, "feature_names": feature_names}
+    figures: list[tuple[str, str, Callable[[], Display]]] = [
+        ("map", "The map", lambda: plot.map(estimator, X, y)),
+        _decoded(estimator, X, look),
+        ("reconstructions", "What the model keeps of a row", lambda: plot.reconstructions(estimator, X, **look)),
+        ("samples", "Rows that the model invents", lambda: plot.samples(estimator, X=X, **look)),
+        ("interpolations", "The way from one row to another", lambda: plot.interpolations(estimator, X, **look)),
+        ("learning_curves", "How the fit went", lambda: plot.learning_curves(estimator)),
+        ("rates", "What each component carries", lambda: plot.rates(estimator)),
+    ]
+    sections = [_section(folder, title, heading, draw()) for title, heading, draw in figures]
+    compared = None
+    if comparison is not None:
+        compared = _section(folder, "comparison", "Beside other methods", plot.comparison(comparison))
+    page = _template().render(
+        name=name,
+        model=type(estimator).__name__,
+        version=__version__,
+        facts=headline_facts(estimator, X),
+        findings=[_finding(finding) for finding in estimator.findings_],
+        sections=sections,
+        compared=compared,
+        table=None,
+        claims=(),
+        choices=estimator.choices_,
+        settings=settings(estimator),
+        has_prior=estimator.kl_per_component_ is not None,
+    )
+    target = folder / "report.html"
+    write_text(target, page)
+    return target
+
+
+def _decoded(estimator: Any, X: Any, look: dict[str, Any]) -> tuple[str, str, Callable[[], Display]]:
+    """Return the figure that shows what codes mean: a grid over a plane, otherwise one line a component."""
+    if len(estimator.active_components_) == 2:
+        return "decoded_grid", "What each place decodes to", lambda: plot.decoded_grid(estimator, X, **look)
+    return "traversals", "What each component changes", lambda: plot.traversals(estimator, X, **look)
+
+
+def _finding(finding: Any) -> dict[str, Any]:
+    advice = capitalised(finding.advice) if finding.advice else ""
+    return {"warning": bool(finding.warning), "message": capitalised(finding.message), "advice": advice}
+
+
+def _section(folder: Path, name: str, heading: str, display: Display) -> Section:
+    """Write the figure's file and return it as a section, at the highest resolution that its size allows."""
+    for dpi in (150, 110, 80, 60):
+        data = display.png(dpi)
+        if len(data) <= MOST_BYTES:
+            break
+    write_bytes(folder / "figures" / f"{name}.png", data)
+    inches = int.from_bytes(data[16:20]) / dpi  # the width stands in the header of a PNG file
+    return Section(name, heading, base64.b64encode(data).decode(), round(108 * inches), display.caption)
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(files("latentmap.report").joinpath("template.html").read_text(encoding="utf-8"))
