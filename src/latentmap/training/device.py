@@ -73,3 +73,26 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+SMALL_STEP = 5e8
+"""Operations of a training step below which one thread is faster than several, which would mostly wait."""
+
+
+@contextlib.contextmanager
+def threads_for(operations: float) -> Iterator[None]:
+    """Run small steps in one thread, and leave torch's number of threads as it was.
+
+    >>> before = torch.get_num_threads()
+    >>> with threads_for(1e6):
+    ...     torch.get_num_threads()
+    1
+    >>> torch.get_num_threads() == before
+    True
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if operations < SMALL_STEP else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWar
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective, monitored
-from latentmap.training.device import autocast, seeded
+from latentmap.training.device import autocast, seeded, threads_for
 from latentmap.training.guard import GradientGuard
 from latentmap.training.schedule import Clock, learning_rate_factor
 
@@ -102,7 +102,8 @@ class Trainer:
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, then restore the best weights; returns the history."""
         clock = Clock(max(1, self.settings.max_epochs * self.steps_per_epoch), self.settings.time_budget)
-        with seeded(self.settings.seed, self.data.device):
+        work = 6.0 * sum(p.numel() for p in self.learned.parameters()) * self.batch
+        with seeded(self.settings.seed, self.data.device), threads_for(work):
             try:
                 while not self._finished(clock):
                     self._run_epoch(clock)
