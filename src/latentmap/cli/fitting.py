@@ -1,132 +1,126 @@
-"""``latentmap fit``: from data to a run folder, with its model, card and report."""
+"""``latentmap fit``: from data to a run folder."""
 
 from __future__ import annotations
 
-import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from latentmap.cli.output import UsageError, check_folder, emit, note
+from latentmap.cli.runs import Origin, check_run, staged
 from latentmap.cli.settings import read_seconds, read_settings
-from latentmap.exceptions import DataError
+from latentmap.cli.terminal import counted, emit, note, on_terminal, say, say_pairs
+from latentmap.cli.words import describe_source
 
 if TYPE_CHECKING:
-    from latentmap.data.formats.base import Source
-
-Output = Annotated[Path, Parameter(name=["--output", "-o"])]
-Json = Annotated[bool, Parameter(name="--json", negative=())]
-Flag = Annotated[bool, Parameter(negative=())]
+    from latentmap.data.sources import Source
+    from latentmap.report.facts import Fact
 
 
 def fit(
     data: str,
+    /,
     *,
-    output: Output,
+    output: Annotated[Path, Parameter(alias="-o")],
     model: Literal["vae", "autoencoder"] = "vae",
     n_components: int = 2,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     budget: str | None = None,
     labels: str | None = None,
     seed: int = 0,
-    no_report: Flag = False,
-    overwrite: Flag = False,
-    json: Json = False,
+    no_report: bool = False,
+    overwrite: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """Fit a model to data and write a run folder: model, history, card and report.
+    """Fit a model to data, and save it in a run folder with its card and a report.
+
+    Ctrl-C ends the fit early: the best weights so far are saved, and the command ends as usual.
 
     Parameters
     ----------
     data
-        A file (.npy, .npz, .csv, .tsv, IDX) or the name of a data set (digits, mnist, fashion-mnist).
+        Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv or .tsv file.
     output
-        The run folder to write.
+        Folder for the run: new or empty, or one to --overwrite.
     model
-        What to fit.
+        A variational autoencoder, or a plain one.
     n_components
-        Number of latent components; 2 draws a map.
-    set_
-        Any parameter of the estimator, as key=value; may be repeated: --set max_epochs=5 --set likelihood=Bernoulli.
+        Numbers in a code; 2 draws a map.
+    settings
+        Any parameter of the model, as key=value; may be repeated. Values are numbers, words, true, false, none, or
+        parts such as likelihood=Bernoulli, encoder=MLP(hidden=(400,)) or objective=ELBO(beta=4).
     budget
-        Time within which the fit ends: 90, 90s, 5m, 1h.
+        Time that the fit may take: 60, 60s, 5m, 1h.
     labels
-        Column (.csv) or member (.npz) with the labels, for colours and scores; never used by the fit.
+        Column (of a .csv) or member (of a .npz) with one label a row; it colours the report and is not learned from.
     seed
-        Seed of the fit.
+        Seed of all that is random.
     no_report
-        Leave the report out.
+        Leave out report.html and its figures.
     overwrite
         Replace a run that is there.
-    json
-        Print what was found as JSON.
+    as_json
+        Print one JSON object on standard output.
     """
+    seconds = None if budget is None else read_seconds(budget)
+    check_run(output, overwrite=overwrite)
     import latentmap
-    from latentmap.data.files import write_json
+    from latentmap.data.sources import open_source, require_finite
+    from latentmap.report.facts import headline_facts
 
-    check_run(output, overwrite)
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
-    settings: dict[str, Any] = {"n_components": n_components, "random_state": seed}
-    settings |= read_settings(set_ or (), kind)
-    if budget is not None:
-        settings["time_budget"] = read_seconds(budget)
-    source = open_data(data, labels)
-    estimator = kind(**settings)
-    if sys.stderr.isatty():
-        estimator.set_params(verbose=1)
-    estimator.fit(source.read(slice(None)))
-    estimator.set_params(verbose=0)
-    for name, choice in estimator.choices_.items():
-        note(f"{name}: {choice}")
-    for finding in estimator.findings_:
-        if finding.warning is None:
-            note(str(finding))
-    estimator.save(output)
-    write_json(output / "data.json", {"data": data, "labels": labels})
-    report = None if no_report else _report(estimator, source, output)
-    note(f"run: {output}" + (f"  report: {report}" if report else ""))
-    if json:
+    given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "verbose": int(on_terminal())}
+    estimator = kind(**given | read_settings(kind, settings))
+    source = open_source(data, labels)
+    require_finite(source)
+    say(describe_source(source))
+    X = source.read(slice(None))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", latentmap.exceptions.DiagnosisWarning)
+        estimator.fit(X)
+    said = {str(finding) for finding in estimator.findings_}
+    for warning in caught:
+        if str(warning.message) not in said:
+            note(warning.message)
+    facts = headline_facts(estimator, X)
+    _say_fit(estimator, facts)
+    with staged(output) as folder:
+        estimator.save(folder)
+        Origin.of(data, source).write(folder)
+    say(f"saved the run in {output}")
+    report = None if no_report else _report(estimator, X, source, output)
+    if as_json:
         emit(
             {
                 "run": str(output),
-                "report": report and str(report),
-                "seconds": estimator.fit_seconds_,
-                "epochs": estimator.n_iter_,
-                "interrupted": estimator.interrupted_,
+                "report": None if report is None else str(report),
+                "model": type(estimator).__name__,
+                "data": {"name": source.name, "labels": source.label_name} | source.schema.to_json(),
                 "choices": estimator.choices_,
+                "facts": {fact.label: {"value": fact.value, "note": fact.note} for fact in facts},
                 "findings": [finding.to_json() for finding in estimator.findings_],
-                "history": estimator.history_[-1:],
+                "last": estimator.history_[-1] if estimator.history_ else None,
+                "epochs": estimator.n_iter_,
+                "seconds": estimator.fit_seconds_,
+                "interrupted": estimator.interrupted_,
             }
         )
 
 
-def open_data(data: str, labels: str | None = None) -> Source:
-    """Open a file or a data set, and refuse missing values."""
-    from latentmap.data.sources import open_source, require_finite
-
-    source = open_source(data, labels=labels)
-    require_finite(source)
-    return source
-
-
-def check_run(folder: Path, overwrite: bool) -> None:
-    """Refuse a run folder that cannot be written, or that holds something already."""
-    check_folder(folder)
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise DataError(f"cannot write a run to {folder}: it is a file; choose a folder with -o")
-    held = {path.name for path in folder.iterdir()}
-    if held and "config.json" not in held:
-        raise DataError(f"{folder} holds files that are no run of latentmap; choose another folder with -o")
-    if held and not overwrite:
-        raise UsageError(f"{folder} holds a run already; choose another folder with -o, or replace it with --overwrite")
+def _say_fit(estimator: Any, facts: list[Fact]) -> None:
+    """Say what was chosen, the facts that matter, and the findings, those that ask for action with a mark."""
+    say(f"{type(estimator).__name__} with {counted(len(estimator.active_components_), 'component')}")
+    say_pairs({name.replace("_", " "): text for name, text in estimator.choices_.items()})
+    say(f"fitted in {estimator.fit_seconds_:.1f} s, {counted(estimator.n_iter_, 'epoch')}")
+    say_pairs({fact.label: f"{fact.value} ({fact.note})" for fact in facts if fact.label not in ("Data", "Fit")})
+    for finding in estimator.findings_:
+        say(f"  {'!' if finding.warning else '-'} {finding}")
 
 
-def _report(estimator: Any, source: Source, folder: Path) -> Path:
+def _report(estimator: Any, X: Any, source: Source, folder: Path) -> Path:
     from latentmap.report import write_report
 
-    return write_report(estimator, source.read(slice(None)), source.labels, folder, name=source.name)
-
-
-COMMANDS = (fit,)
+    report = write_report(estimator, X, source.labels, folder, name=source.name, feature_names=source.schema.names)
+    say(f"wrote {report}")
+    return report

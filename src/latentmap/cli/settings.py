@@ -1,109 +1,187 @@
-"""Reading settings: ``--set key=value`` for every parameter of an estimator, and durations."""
+"""Reading ``--set key=value`` and durations: literals and parts by name, checked by annotation, never evaluated."""
 
 from __future__ import annotations
 
 import ast
+import collections.abc
+import dataclasses
 import inspect
-from collections.abc import Iterable
-from typing import Any
+import re
+import types
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from latentmap.cli.output import UsageError
+from latentmap.cli.terminal import UsageError, one_line
 
-_WORDS = {"none": None, "true": True, "false": False}
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+WORDS = {"true": True, "false": False, "none": None}
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", types.NoneType: "none"}
+
+
+def read_settings(estimator: type, pairs: Sequence[str]) -> dict[str, Any]:
+    """Read the parameters of an estimator from texts ``key=value``.
+
+    A value is a number, true, false, none, a word, or a part: its name, or a call with such values, as in
+    ``likelihood=Bernoulli``, ``encoder=MLP(hidden=(400,))`` or ``objective=ELBO(beta=4)``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such parameter or part, or the value is not what it takes; says what is.
+
+    Examples
+    --------
+    >>> from latentmap import VAE
+    >>> settings = read_settings(VAE, ["max-epochs=5", "encoder=MLP(hidden=(400,))"])
+    >>> settings["max_epochs"], settings["encoder"].hidden
+    (5, (400,))
+    """
+    signature = inspect.signature(estimator, eval_str=True)
+    hints = {name: p.annotation for name, p in signature.parameters.items() if name != "callbacks"}
+    settings = {}
+    for pair in pairs:
+        key, equals, text = (part.strip() for part in pair.partition("="))
+        name = key.replace("-", "_")
+        if not equals:
+            raise UsageError(f"--set takes key=value, got {pair!r}")
+        if name not in hints:
+            raise UsageError(f"{estimator.__name__} has no parameter {key!r}: {_suggest(name, hints)}")
+        settings[name] = _read(_parse(text), hints[name], name)
+    return settings
 
 
 def read_seconds(text: str) -> float:
-    """Read a duration in seconds, or with a unit.
+    """Read a duration: 60, 60s, 5m, 1.5h.
 
-    >>> read_seconds("90"), read_seconds("1.5m"), read_seconds("2h")
-    (90.0, 90.0, 7200.0)
+    >>> read_seconds("60"), read_seconds("5m"), read_seconds("1.5h")
+    (60.0, 300.0, 5400.0)
     """
-    number, unit = (text[:-1], _SECONDS[text[-1]]) if text[-1:] in _SECONDS else (text, 1.0)
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([smh]?)\s*", text)
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"--budget takes a time such as 60, 60s, 5m or 1h, got {text!r}")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def _parse(text: str) -> ast.expr:
     try:
-        return float(number) * unit
-    except ValueError as error:
-        raise UsageError(f"expected a duration such as 90, 90s, 5m or 1h, got {text!r}") from error
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):
+        return ast.Constant(text)  # a word such as cuda:0
 
 
-def read_settings(settings: Iterable[str], estimator: type) -> dict[str, Any]:
-    """Read ``key=value`` pairs as parameters of an estimator; parts are written as in Python.
-
-    >>> from latentmap import VAE
-    >>> read_settings(["max_epochs=5", "likelihood=Gaussian(scale=0.1)", "neighbors=None"], VAE)
-    {'max_epochs': 5, 'likelihood': Gaussian(scale=0.1), 'neighbors': None}
-    """
-    from latentmap.data.formats.base import suggest
-
-    known = [name for name in inspect.signature(estimator).parameters if name != "callbacks"]
-    result = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageError(f"expected --set key=value, got {setting!r}")
-        if key not in known:
-            raise UsageError(f"{estimator.__name__} has no parameter {key!r}: {suggest(key, known)}")
-        result[key] = _read_value(key, value)
-    return result
-
-
-def _read_value(key: str, text: str) -> Any:
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except SyntaxError:
-        return text
-    if isinstance(tree, ast.Call):
-        return _read_part(key, tree)
-    try:
-        return ast.literal_eval(tree)
-    except ValueError:
-        name = text.rpartition(".")[2]
-        return _parts(key)[name]() if name in _parts(key) else text
-
-
-def _read_part(key: str, call: ast.Call) -> Any:
-    """Make a part from its name and literal arguments: nothing is evaluated."""
-    from latentmap.data.formats.base import suggest
-
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    parts = _parts(key)
-    if name not in parts:
-        raise UsageError(f"no {key} is called {name!r}: {suggest(name, list(parts))}")
-    try:
-        values = [_literal(key, a) for a in call.args]
-        named = {a.arg: _literal(key, a.value) for a in call.keywords if a.arg}
-        return parts[name](*values, **named)
-    except TypeError as error:
-        raise UsageError(f"{key}={ast.unparse(call)}: {error}") from error
-
-
-def _literal(key: str, node: ast.expr) -> Any:
-    if isinstance(node, ast.Call):
-        return _read_part(key, node)
+def _read(node: ast.expr, hint: Any, where: str) -> Any:
+    """Give the value that an expression stands for, if it is what the annotation asks for."""
+    parts = _parts(hint)
+    word = _word(node.func if isinstance(node, ast.Call) else node)
+    if parts and word is not None and word.lower() not in WORDS:
+        if word not in parts:
+            raise UsageError(f"{where}: no part is called {word!r}: {_suggest(word, parts)}")
+        return _make(parts[word], node, where)
+    options = _options(hint)
     if isinstance(node, ast.Tuple | ast.List):
-        return tuple(_literal(key, element) for element in node.elts)
+        item = next((get_args(option)[0] for option in options if _is_sequence(option)), Any)
+        value: Any = tuple(_read(element, item, where) for element in node.elts)
+    else:
+        value = _literal(node)
+    if not any(_fits(value, option) for option in options):
+        raise UsageError(f"{where} takes {_describe(hint)}, got {_text(node)!r}")
+    return float(value) if type(value) is int and float in options and int not in options else value
+
+
+def _make(kind: type, node: ast.expr, where: str) -> Any:
+    """Make a part from a call, or from its bare name."""
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+    if len(call.args) > len(names):
+        takes = f"at most {len(names)} ({', '.join(names)})" if names else "none"
+        raise UsageError(f"{where}: {kind.__name__} was given {len(call.args)} settings and takes {takes}")
+    given = [*zip(names, call.args), *((str(keyword.arg), keyword.value) for keyword in call.keywords)]
+    for name, _ in given:
+        if name not in names:
+            raise UsageError(f"{where}: {kind.__name__} has no setting {name!r}: {_suggest(name, names)}")
+    settings = {name: _read(value, hints[name], f"{where}: {name} of {kind.__name__}") for name, value in given}
     try:
-        return ast.literal_eval(node)
-    except ValueError as error:
-        raise UsageError(f"{key}: expected numbers, texts or parts, got {ast.unparse(node)!r}") from error
+        return kind(**settings)
+    except (TypeError, ValueError) as error:  # a setting that is missing, or impossible
+        raise UsageError(f"{where}: {one_line(error)}") from error
 
 
-def _parts(key: str) -> dict[str, type]:
-    """Parts that a parameter takes, by name; parts within parts may come from the same room."""
-    import latentmap
+def _literal(node: ast.expr) -> Any:
+    """Give the value of a literal; anything else stays an expression, which no annotation asks for."""
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=word):
+            return WORDS.get(word.lower(), word)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -value
+        case _:
+            return node
+
+
+def _word(node: ast.expr) -> str | None:
+    match node:
+        case ast.Name(id=word) | ast.Attribute(attr=word):
+            return word
+        case _:
+            return None
+
+
+def _text(node: ast.expr) -> str:
+    return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)
+
+
+def _options(hint: Any) -> list[Any]:
+    """Give the members of a union, or the annotation itself."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return [option for member in get_args(hint) for option in _options(member)]
+    return [hint]
+
+
+def _is_sequence(option: Any) -> bool:
+    return get_origin(option) in (tuple, collections.abc.Sequence)
+
+
+def _fits(value: Any, option: Any) -> bool:
+    if option is Any:
+        return not isinstance(value, ast.AST)
+    if get_origin(option) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(option))
+    if _is_sequence(option):
+        return isinstance(value, tuple)
+    if option in (int, float):
+        return type(value) in (int, option)
+    return isinstance(option, type) and isinstance(value, option)
+
+
+def _parts(hint: Any) -> dict[str, type]:
+    """Find the parts that an annotation asks for, by their names."""
     from latentmap.model.part import Part
 
-    rooms = {
-        "encoder": latentmap.networks,
-        "decoder": latentmap.networks,
-        "likelihood": latentmap.likelihoods,
-        "prior": latentmap.priors,
-        "variational_family": latentmap.posteriors,
-        "objective": latentmap.objectives,
-    }
-    if key not in rooms:
-        return {}
-    members = vars(rooms[key]).items()
-    return {name: value for name, value in members if inspect.isclass(value) and issubclass(value, Part)}
+    kinds = [option for option in _options(hint) if isinstance(option, type) and issubclass(option, Part)]
+    found: dict[str, type] = {}
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
+            found[kind.__name__] = kind
+    return dict(sorted(found.items()))
+
+
+def _describe(hint: Any) -> str:
+    """Say in words what an annotation asks for."""
+    texts = list(_parts(hint))
+    for option in _options(hint):
+        if get_origin(option) is Literal:
+            texts += [str(choice) for choice in get_args(option)]
+        elif _is_sequence(option):
+            texts.append(f"values in brackets such as (a, b), each {_describe(get_args(option)[0])}")
+        elif option in KINDS:
+            texts.append(KINDS[option])
+    return ", ".join(texts[:-1]) + " or " + texts[-1] if len(texts) > 1 else "".join(texts)
+
+
+def _suggest(word: str, known: Collection[str]) -> str:
+    from latentmap.data.formats.base import suggest
+
+    return suggest(word, known)

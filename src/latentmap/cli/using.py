@@ -1,4 +1,4 @@
-"""``transform``, ``inverse``, ``sample`` and ``score``: what a fitted model is for."""
+"""What a run is used for: ``latentmap transform``, ``inverse``, ``sample`` and ``score``."""
 
 from __future__ import annotations
 
@@ -7,139 +7,172 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from latentmap.cli.fitting import Json, Output, open_data
-from latentmap.cli.output import ARRAYS, PICTURES, check_target, emit, note, write_array, write_picture
+from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, write_array
+from latentmap.cli.runs import Origin, rows_for
+from latentmap.cli.terminal import UsageError, counted, emit, say
+
+Output = Annotated[Path, Parameter(alias="-o")]
+Json = Annotated[bool, Parameter(name="--json")]
 
 
-def transform(run: Path, data: str, *, output: Output, labels: str | None = None, json: Json = False) -> None:
-    """Encode rows: one code a row, the mean of q(z|x).
+def transform(
+    run: Path, data: str | None = None, /, *, output: Output, labels: str | None = None, as_json: Json = False
+) -> None:
+    """Encode rows: write the code of each, the mean of q(z|x).
 
     Parameters
     ----------
     run
-        A run folder.
+        Folder of a run.
     data
-        A file or the name of a data set.
+        Rows like those of the fit: a name or file as for fit; without, those of the fit.
     output
-        The .npy or .csv to write.
+        A .npy, .npz, .csv or .tsv file.
     labels
-        A column of the data to leave out.
-    json
-        Print what was written as JSON.
+        Column or member to leave out of the rows; by default the one that the fit left out.
+    as_json
+        Print one JSON object on standard output.
     """
-    check_target(output, ARRAYS)
-    model = _load(run)
-    codes = model.transform(_rows(data, labels))
-    write_array(output, codes, model.get_feature_names_out())
-    _done(output, codes, json)
+    check_output(output, ARRAYS)
+    estimator = _load(run)
+    _, X = rows_for(run, estimator, data, labels)
+    codes = estimator.transform(X)
+    write_array(output, codes, estimator.get_feature_names_out())
+    _done(output, codes, as_json, f"{counted(len(codes), 'code')} of {counted(codes.shape[1], 'component')}")
 
 
-def inverse(run: Path, codes: str, *, output: Output, json: Json = False) -> None:
-    """Decode codes to rows, in the units and shape of the data.
+def inverse(run: Path, codes: str, /, *, output: Output, as_json: Json = False) -> None:
+    """Decode codes: write the row that each stands for, the mean of p(x|z), in the units and shape of the data.
 
     Parameters
     ----------
     run
-        A run folder.
+        Folder of a run.
     codes
-        A file with one code a row (.npy, .npz, .csv).
+        A .npy, .npz, .csv or .tsv file with a code a row, as transform writes.
     output
-        The .npy or .csv to write.
-    json
-        Print what was written as JSON.
+        A .npy, .npz, .csv or .tsv file; tables are flat.
+    as_json
+        Print one JSON object on standard output.
     """
-    check_target(output, ARRAYS)
-    model = _load(run)
-    rows = model.inverse_transform(_rows(codes, None))
-    write_array(output, rows, _columns(model))
-    _done(output, rows, json)
+    check_output(output, ARRAYS)
+    from latentmap.data.sources import open_source, require_finite
+
+    estimator = _load(run)
+    source = open_source(codes)
+    require_finite(source)
+    rows = estimator.inverse_transform(source.read(slice(None)))
+    write_array(output, rows, _columns(run, estimator))
+    _done(output, rows, as_json, counted(len(rows), "row"))
 
 
 def sample(
     run: Path,
+    /,
     *,
-    n: Annotated[int, Parameter(name=["--n", "-n"])] = 64,
     output: Output,
+    n_samples: Annotated[int, Parameter(alias="-n")] = 64,
     seed: int = 0,
-    noise: Annotated[bool, Parameter(negative=())] = False,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
-    """Draw new rows from the model.
+    """Draw new rows from a model, as numbers or as a picture.
 
     Parameters
     ----------
     run
-        A run folder.
-    n
-        Number of rows.
+        Folder of a run.
     output
-        The .npy or .csv to write, or a picture (.png, .pdf, .svg).
+        A .npy, .npz, .csv or .tsv file; or a .png, .svg or .pdf picture.
+    n_samples
+        How many.
     seed
-        Seed of the draws.
-    noise
-        Draw from p(x|z) instead of taking its mean.
-    json
-        Print what was written as JSON.
+        Seed of the draws; give another for others.
+    as_json
+        Print one JSON object on standard output.
     """
-    check_target(output, (*ARRAYS, *PICTURES))
-    model = _load(run)
-    rows = model.sample(n, random_state=seed, noise=noise)
+    check_output(output, (*ARRAYS, *PICTURES))
+    estimator = _load(run)
+    if n_samples < 1:
+        raise UsageError(f"--n-samples must be at least 1, got {n_samples}")
     if output.suffix.lower() in PICTURES:
         from latentmap import plot
 
-        write_picture(output, plot.samples(model, n, random_state=seed))
+        columns = None if len(estimator.event_shape_) > 1 else _columns(run, estimator)
+        display = plot.samples(estimator, n_samples, random_state=seed, feature_names=columns)
+        display.save(output)
+        rows = display.data_
     else:
-        write_array(output, rows, _columns(model))
-    _done(output, rows, json)
+        rows = estimator.sample(n_samples, random_state=seed)
+        write_array(output, rows, _columns(run, estimator))
+    _done(output, rows, as_json, counted(len(rows), "sample"))
 
 
 def score(
-    run: Path, data: str, *, output: Output, samples: int = 1, labels: str | None = None, json: Json = False
+    run: Path,
+    data: str | None = None,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    samples: int = 1,
+    labels: str | None = None,
+    as_json: Json = False,
 ) -> None:
-    """Score rows: a lower bound on the log-density of each, nats, in the data's own units.
+    """Score rows: a lower bound on the log-density of each, nats, in the units of the data.
 
     Parameters
     ----------
     run
-        A run folder.
+        Folder of a run whose model has a density.
     data
-        A file or the name of a data set.
+        Rows like those of the fit: a name or file as for fit; without, those of the fit.
     output
-        The .npy or .csv to write.
+        A .npy, .npz, .csv or .tsv file for the score of each row; without, only the mean is said.
     samples
-        Draws a row: 1 gives the ELBO, k the tighter IWAE-k bound.
+        Codes drawn a row: 1 gives the ELBO; k the importance-weighted bound, tighter, which takes k times as long.
     labels
-        A column of the data to leave out.
-    json
-        Print the mean as JSON.
+        Column or member to leave out of the rows; by default the one that the fit left out.
+    as_json
+        Print one JSON object on standard output.
     """
-    check_target(output, ARRAYS)
-    model = _load(run)
-    scores = model.score_samples(_rows(data, labels), n_samples=samples)
-    write_array(output, scores[:, None], ["nats"])
-    note(f"mean {scores.mean():.3f} nats a row")
-    _done(output, scores, json, mean=float(scores.mean()))
+    import numpy as np
+
+    if output is not None:
+        check_output(output, ARRAYS)
+    if samples < 1:
+        raise UsageError(f"--samples must be at least 1, got {samples}")
+    estimator = _load(run)
+    source, X = rows_for(run, estimator, data, labels)
+    scores = estimator.score_samples(X, n_samples=samples)
+    bound = "elbo" if samples == 1 else f"iwae_{samples}"
+    if output is not None:
+        write_array(output, scores, [bound])
+        say(f"wrote {counted(len(scores), 'score')} to {output}")
+    mean, lowest = float(scores.mean()), int(np.argmin(scores))
+    error = float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else None
+    spread = "" if error is None else f" +- {error:.2f}"
+    say(f"{source.name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
+    if as_json:
+        found = {"bound": bound, "mean": mean, "standard_error": error, "rows": len(scores)}
+        least = {"lowest": float(scores[lowest]), "lowest_row": lowest + 1}
+        emit(found | least | {"output": None if output is None else str(output)})
 
 
 def _load(run: Path) -> Any:
-    import latentmap
+    from latentmap import load
 
-    return latentmap.load(run)
-
-
-def _rows(data: str, labels: str | None) -> Any:
-    return open_data(data, labels).read(slice(None))
+    return load(run)
 
 
-def _columns(model: Any) -> list[str]:
-    names = getattr(model, "feature_names_in_", None)
-    return [f"x{i}" for i in range(model.n_features_in_)] if names is None else list(names)
+def _columns(run: Path, estimator: Any) -> list[str]:
+    """Give the names of the features: those of the data, else numbered."""
+    origin = Origin.read(run)
+    if origin is not None and origin.columns is not None:
+        return origin.columns
+    names = getattr(estimator, "feature_names_in_", None)
+    return [f"x{i}" for i in range(estimator.n_features_in_)] if names is None else list(names)
 
 
-def _done(path: Path, values: Any, json: bool, **more: float) -> None:
-    note(f"{path}: {' x '.join(map(str, values.shape))}")
-    if json:
-        emit({"output": str(path), "shape": list(values.shape), **more})
-
-
-COMMANDS = (transform, inverse, sample, score)
+def _done(output: Path, values: Any, as_json: bool, what: str) -> None:
+    say(f"wrote {what} to {output}")
+    if as_json:
+        emit({"output": str(output), "shape": list(values.shape), "dtype": values.dtype.name})

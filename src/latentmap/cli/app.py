@@ -1,0 +1,62 @@
+"""The command's frame: which commands there are, and what an error becomes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from latentmap import __version__
+from latentmap.cli.comparing import compare
+from latentmap.cli.fitting import fit
+from latentmap.cli.looking import info, report
+from latentmap.cli.terminal import UsageError, one_line, say, show_warnings_as_lines
+from latentmap.cli.using import inverse, sample, score, transform
+
+HELP = """Learn the low-dimensional surface that data lie on; encode, decode, sample and score with it.
+
+latentmap fit digits -o run
+"""
+
+app = App(
+    name="latentmap",
+    help=HELP,
+    version=__version__,
+    default_parameter=Parameter(negative=(), show_default=True),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+for command in (fit, transform, inverse, sample, score, compare, report, info):
+    app.command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, or those of the process; returns the exit code.
+
+    >>> main(["--version"])
+    0.1.0
+    0
+    """
+    from latentmap.exceptions import LatentmapError, PartError
+
+    with warnings.catch_warnings():
+        show_warnings_as_lines()
+        try:
+            app(arguments, exit_on_error=False, print_error=False)
+            sys.stdout.flush()
+            return 0
+        except (CycloptsError, UsageError, PartError) as error:
+            say(f"error: {one_line(error)}")
+            return 2
+        except BrokenPipeError:  # who reads standard output has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (LatentmapError, ValueError, OSError, MemoryError) as error:
+            say(f"error: {one_line(error) or type(error).__name__}")
+            return 1
+        except KeyboardInterrupt:
+            say("stopped: nothing was saved")
+            return 130

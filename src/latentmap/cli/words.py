@@ -1,0 +1,52 @@
+"""Data in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from latentmap.cli.terminal import counted
+
+if TYPE_CHECKING:
+    from latentmap.data.schema import Schema
+    from latentmap.data.sources import Source
+
+
+def describe_source(source: Source) -> str:
+    """Say in one line what data hold.
+
+    >>> from latentmap.data.sources import open_source
+    >>> describe_source(open_source("digits"))
+    'digits: 1,797 rows of 8 x 8, whole numbers from 0 to 16 (uint8, image), labelled by digit (10 classes)'
+    """
+    text, labels = f"{source.name}: {describe_schema(source.schema)}", labels_in_words(source)
+    return text if labels is None else f"{text}, labelled by {labels}"
+
+
+def describe_schema(schema: Schema) -> str:
+    """Say how many rows there are, and what they hold."""
+    return f"{counted(schema.n_rows, 'row')} of {shape_in_words(schema)}, {values_in_words(schema)}"
+
+
+def shape_in_words(schema: Schema) -> str:
+    """Say how large a row is."""
+    shape = schema.event_shape
+    return " x ".join(map(str, shape)) if len(shape) > 1 else counted(shape[0], "column")
+
+
+def values_in_words(schema: Schema) -> str:
+    """Say what the values are, and between which they lie."""
+    numbers = "whole numbers" if schema.integral else "numbers"
+    ends = "none finite" if schema.lowest is None else f"from {schema.lowest:g} to {schema.highest:g}"
+    return f"{numbers} {ends} ({schema.dtype}, {schema.kind})"
+
+
+def labels_in_words(source: Source) -> str | None:
+    """Say what the labels are called, and how many there are."""
+    import numpy as np
+
+    if source.labels is None:
+        return None
+    different: Any = np.unique(source.labels)
+    n = len(different)
+    classes = counted(n, "class") if n <= len(source) / 5 else counted(n, "different value")
+    return f"{source.label_name or 'labels'} ({classes})"
