@@ -88,8 +88,8 @@ class NegativeBinomial(Counts):
               \left(\frac{\alpha\mu}{1 + \alpha\mu}\right)^x (1 + \alpha\mu)^{-1/\alpha}, \qquad
               \mathrm{Var}\, x = \mu + \alpha \mu^2, \quad \log \mu = \log \bar x + d(z)
 
-    ``dispersion`` is alpha: "feature" (one learned for each feature), "shared" or a positive number. A learned log alpha
-    is bounded softly by 6, d(z) by 15.
+    ``dispersion`` is alpha: "feature" (one learned for each feature), "shared" or a positive number. A learned log
+    alpha is bounded softly by 6, d(z) by 15.
 
     >>> part = NegativeBinomial(dispersion=0.5)
     >>> p = part.distribution(part.build(Sizes((1,), 2)), torch.zeros(1, 1))
