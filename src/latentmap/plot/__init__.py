@@ -9,7 +9,7 @@
 """
 
 from latentmap.plot.curves import learning_curves, rates
-from latentmap.plot.decoding import interpolations, reconstructions, samples, traversals
+from latentmap.plot.decoding import interpolations, random_points, reconstructions, samples, traversals
 from latentmap.plot.maps import comparison, decoded_grid, map
 from latentmap.plot.style import Display
 
@@ -20,6 +20,7 @@ __all__ = [
     "interpolations",
     "learning_curves",
     "map",
+    "random_points",
     "rates",
     "reconstructions",
     "samples",

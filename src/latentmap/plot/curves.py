@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,9 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
     Returns
     -------
     Display
-        ``data_`` holds epoch, -ELBO, distortion, rate and the same three held out, (evaluations, 7); NaN is "not known".
+        ``data_`` holds epoch, -ELBO, distortion, rate and those three held out, (evaluations, 7); NaN is "not known".
     """
-    keys = ("epoch", "loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate")
-    table = np.array([[_number(entry.get(key)) for key in keys] for entry in estimator.history_]).reshape(-1, len(keys))
-    table[:, [1, 4]] = table[:, [2, 5]] + table[:, [3, 6]]  # the loss may hold further terms, such as that of neighbours
+    table = np.array([_entry(entry) for entry in estimator.history_]).reshape(-1, 7)
     parts = [("−ELBO", 1), ("distortion", 2), ("rate", 3)] if np.nan_to_num(table[:, 3]).any() else [("distortion", 2)]
     figure, axes = panels(ax, len(parts), (2.7 * len(parts) if len(parts) > 1 else 4.6, 2.7))
     for panel, (name, column) in zip(axes, parts, strict=True):
@@ -48,7 +47,7 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
         panel.grid(axis="y", color=FAINT, linewidth=0.6)
         _focus(panel, np.concatenate([values for _, _, values in curves]))
     axes[0].legend(loc="upper right", labelcolor=MUTED)
-    caption = "The course of the fit. " + ("The cost, −ELBO, is distortion plus rate. " if len(parts) > 1 else "")
+    caption = "The course of the fit. " + ("−ELBO is distortion plus rate. " if len(parts) > 1 else "")
     if np.isfinite(table[:, 4]).any():
         caption += "Held-out rows take no part in training: a gap that grows between the two curves is overfitting."
     else:
@@ -94,8 +93,11 @@ def rates(estimator: Any, *, ax: Axes | None = None) -> Display:
     return Display(figure, ax, amounts, caption)
 
 
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+def _entry(entry: Mapping[str, Any]) -> list[float]:
+    """Return epoch, then -ELBO, distortion and rate in training and held out; the loss may hold further terms."""
+    values = [entry.get(key) for key in ("epoch", "distortion", "rate", "val_distortion", "val_rate")]
+    epoch, distortion, rate, held_distortion, held_rate = (float("nan") if v is None else float(v) for v in values)
+    return [epoch, distortion + rate, distortion, rate, held_distortion + held_rate, held_distortion, held_rate]
 
 
 def _focus(ax: Axes, values: np.ndarray) -> None:

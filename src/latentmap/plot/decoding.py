@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from latentmap.evaluation.claims import latent_vectors
 from latentmap.plot.latent import carried, quantiles
 from latentmap.plot.rows import RowStyle, dense, spread, take
-from latentmap.plot.style import BLUE, MUTED, ORANGE, Display, number, one_axes, styled
+from latentmap.plot.style import BLUE, MUTED, ORANGE, Display, number, one_axes, panels, plain, styled
 
 
 @styled
@@ -50,15 +51,17 @@ def reconstructions(
     chosen = spread(X.shape[0], n or {"picture": 12, "profile": 6, "strip": 8}[style.kind])
     rows = take(X, chosen)
     both = np.stack([_shaped(rows, style), _shaped(estimator.reconstruct(rows), style)])
-    error = float(np.mean((both[0] - both[1]) ** 2))
     if style.kind == "picture":
         figure, ax = _draw(ax, style, both, ["original", "reconstruction"])
-        how = "Originals above, below them what the decoder makes of their codes."
+        caption = "Originals above, below them what the decoder makes of their codes. "
+        caption += f"The mean squared error of these {len(chosen)} rows is {number(np.mean((both[0] - both[1]) ** 2))}."
     else:
         names = ["original", "reconstruction"]
         figure, ax = _draw(ax, style, both.swapaxes(0, 1), [f"row {i}" for i in chosen], names, [MUTED, ORANGE])
-        how = "Rows of the data and what the decoder makes of their codes" + _reading(style, ", the original above")
-    return Display(figure, ax, both, f"{how} The mean squared error of these {len(chosen)} rows is {number(error)}.")
+        caption = "Rows of the data and what the decoder makes of their codes" + _reading(style, ", the original above")
+        off = np.mean(np.abs(both[0] - both[1]) / (style.high - style.low))
+        caption += f" On average a feature is off by {off:.0%} of its range."
+    return Display(figure, ax, both, caption)
 
 
 @styled
@@ -98,10 +101,7 @@ def samples(
     source = "the prior" if hasattr(estimator, "prior") else "a Gaussian fitted to the codes"
     caption = f"{n} rows that the model invents: codes drawn at random from {source}, then decoded."
     if style.kind == "picture":
-        columns = min(n, round(np.sqrt(1.7 * n)))
-        tiles = np.full((-(-n // columns) * columns, *style.shape), np.nan)
-        tiles[:n] = drawn
-        figure, ax = _draw(ax, style, tiles.reshape(-1, columns, *style.shape))
+        figure, ax = _draw(ax, style, style.tiles(drawn, min(n, round(np.sqrt(1.7 * n)))))
         caption += " The more they look like the data, the better the model knows it."
     elif style.kind == "profile" and X is not None:
         data = _shaped(take(X, np.resize(spread(X.shape[0], n), n)), style)
@@ -111,6 +111,63 @@ def samples(
         figure, ax = _draw(ax, style, drawn[None], colours=[BLUE] * n)
         caption += _reading(style).removeprefix(".")
     return Display(figure, ax, drawn, caption)
+
+
+@styled
+def random_points(
+    estimators: Mapping[str, Any],
+    X: Any,
+    *,
+    n: int = 36,
+    random_state: int = 0,
+    image_shape: tuple[int, ...] | None = None,
+    feature_names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Display:
+    r"""Draw what several models make of points picked at random in their latent spaces, side by side.
+
+    .. math:: z_j \sim U(q_{0.005}, q_{0.995}), \quad x = d(z)
+
+    with :math:`q` the quantiles of each component over the latent vectors of ``X``: one rule for all models, the one
+    that `latentmap.evaluation.claims` measures by. A latent space without holes decodes to data everywhere.
+
+    Parameters
+    ----------
+    estimators
+        Fitted models by title.
+    X
+        Rows, as given to ``fit``.
+    n
+        How many points a model.
+    random_state
+        Seed of the points.
+    image_shape, feature_names
+        As for `reconstructions`.
+    ax
+        Axes to draw the panels in; a new figure without.
+
+    Returns
+    -------
+    Display
+        ``ax_`` holds one panel a model, ``data_`` the decoded rows, (models, n, ...).
+    """
+    style = RowStyle.of(next(iter(estimators.values())), X, image_shape, feature_names)
+    columns = round(np.sqrt(n))
+    wide = 7.8 / len(estimators)
+    high = wide * (-(-n // columns) * style.shape[0]) / (columns * style.shape[1]) if style.kind == "picture" else 3.2
+    figure, axes = panels(ax, len(estimators), (7.8, min(high, 9.0) + 0.3))
+    decoded = []
+    for panel, (title, estimator) in zip(axes, estimators.items(), strict=True):
+        vectors = latent_vectors(estimator, X, random_state)
+        low, high = np.quantile(vectors, [0.005, 0.995], axis=0)
+        codes = np.random.default_rng(random_state).uniform(low, high, (n, vectors.shape[1]))
+        decoded.append(_shaped(estimator.inverse_transform(codes.astype(np.float32)), style))
+        tiles = style.tiles(decoded[-1], columns) if style.kind == "picture" else decoded[-1][None]
+        style.draw(panel, tiles, colours=None if style.kind == "picture" else [BLUE] * n)
+        panel.set_title(plain(title))
+    caption = f"{n} points picked evenly at random in the latent space of each model, the same rule for all, decoded. "
+    caption += "Where a latent space has holes, points in them decode to what is no data."
+    return Display(figure, axes, np.stack(decoded), caption)
 
 
 @styled

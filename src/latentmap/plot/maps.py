@@ -90,15 +90,16 @@ def decoded_grid(
 
     .. math:: x_{ij} = d(q_1(u_i), q_2(u_j)), \quad u \text{ evenly spaced in } (0, 1)
 
-    with :math:`q` the quantiles of the standard normal prior or, where a model has none, of the codes of ``X``. Images
-    are laid out as one picture; of vectors, each feature becomes a plane of its own.
+    with :math:`q` the quantiles of the codes of ``X`` or, without ``X``, of the standard normal prior. Images are laid
+    out as one picture; of vectors, each feature becomes a plane of its own.
 
     Parameters
     ----------
     estimator
         A fitted model with two components.
     X
-        Rows; needed by a model without a standard normal prior. They also set the range of values.
+        Rows, as given to ``fit``; only a model with a standard normal prior can do without. They also set the range
+        of values.
     n
         Places along each axis.
     image_shape
@@ -121,7 +122,11 @@ def decoded_grid(
     size = len(estimator.active_components_)
     if size != 2:
         raise DataError(f"decoded_grid draws models with 2 components, but this one has {size}: use plot.traversals")
-    axes, by = quantiles(estimator, X, np.linspace(0.02, 0.98, n))
+    levels = np.linspace(0.02, 0.98, n)
+    if X is None:
+        axes, by = quantiles(estimator, X, levels)
+    else:
+        axes, by = np.quantile(codes_of(estimator, X), levels, axis=0).T, "codes"
     grid = np.stack(np.meshgrid(*axes), axis=-1).astype(np.float32)
     decoded = np.asarray(estimator.inverse_transform(grid.reshape(-1, 2)), dtype=float)
     style = RowStyle.of(estimator, X, image_shape, feature_names)
@@ -153,11 +158,11 @@ def comparison(comparison: Any, *, ax: Axes | None = None) -> Display:
     Display
         ``ax_`` holds one panel a method, ``data_`` their points, (methods, n, 2).
     """
-    maps = {name: np.asarray(points, dtype=float) for name, points in comparison.maps.items()}
+    maps = {name: _plane(np.asarray(codes, dtype=float), None)[0] for name, codes in comparison.maps.items()}
     labels = read_labels(comparison.labels, len(next(iter(maps.values()))))
-    columns = len(maps) if len(maps) <= 4 else -(-len(maps) // 2)
+    columns = len(maps) if len(maps) <= 3 else -(-len(maps) // -(-len(maps) // 3))
     rows = -(-len(maps) // columns)
-    figure, axes = panels(ax, len(maps), (2.7 * columns, 2.9 * rows), columns)
+    figure, axes = panels(ax, len(maps), (2.75 * columns, 2.95 * rows), columns)
     for panel, (name, points) in zip(axes, maps.items(), strict=True):
         draw_points(panel, points, labels, square=True, scale=0.35)
         panel.set_title(plain(name))

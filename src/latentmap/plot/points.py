@@ -57,7 +57,7 @@ def _frame(ax: Axes, points: np.ndarray, least: float) -> str:
     """Fit the frame to the points, no side below ``least`` of the other; return how many strays it leaves out."""
     low, high = points.min(0), points.max(0)
     inner_low, inner_high = np.percentile(points, [0.5, 99.5], axis=0)
-    room = 0.25 * (inner_high - inner_low)
+    room = 0.5 * (inner_high - inner_low)
     if ((high - low) > 3 * (inner_high - inner_low)).any() and len(points) > 50:
         low, high = np.maximum(low, inner_low - room), np.minimum(high, inner_high + room)
     outside = int(((points < low) | (points > high)).any(1).sum())
@@ -65,7 +65,13 @@ def _frame(ax: Axes, points: np.ndarray, least: float) -> str:
     middle = (high + low) / 2
     ax.set_xlim(middle[0] - side[0] / 2, middle[0] + side[0] / 2)
     ax.set_ylim(middle[1] - side[1] / 2, middle[1] + side[1] / 2)
-    return f" {outside:,} stray points lie outside the frame." if outside else ""
+    if outside == 0:
+        return ""
+    return (
+        " 1 stray point lies outside the frame."
+        if outside == 1
+        else f" {outside:,} stray points lie outside the frame."
+    )
 
 
 def _name_classes(ax: Axes, points: np.ndarray, labels: Labels, font: float) -> None:

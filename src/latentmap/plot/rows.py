@@ -15,6 +15,7 @@ from latentmap.exceptions import DataError
 from latentmap.plot.style import FAINT, INK, MUTED, PATH, plain
 
 MOST_NAMED = 40
+MANY = 15  # rows in one band of profiles, from which on they are drawn as thin lines
 TILE = 96  # pixels that one image is given at most
 Kind = Literal["picture", "profile", "strip"]
 
@@ -82,7 +83,7 @@ class RowStyle:
             tile = min((width - 0.8) / n_rows, 1.1)
             return tile * n_rows + 0.8, tile * n_groups * self.shape[0] / self.shape[1] + 0.5
         if self.kind == "profile":
-            return width, min(0.85 * n_groups + 1.2, 11.0)
+            return width, min((0.85 if n_rows <= MANY else 1.4) * n_groups + 1.2, 11.0)
         return width, min(0.16 * n_groups * n_rows + 0.12 * n_groups + 1.0, 11.0)
 
     def draw(
@@ -109,6 +110,12 @@ class RowStyle:
         ax.set_yticks(np.arange(len(group_labels)) * height + height / 2, group_labels)
         ax.set_xticks(np.arange(len(row_labels)) * width + width / 2, row_labels)
         ax.xaxis.tick_top()
+
+    def tiles(self, rows: np.ndarray, columns: int) -> np.ndarray:
+        """Arrange rows (n, *event) as (lines, columns, *event), blank after the last."""
+        tiles = np.full((-(-len(rows) // columns) * columns, *self.shape), np.nan)
+        tiles[: len(rows)] = rows
+        return tiles.reshape(-1, columns, *self.shape)
 
     def mosaic(self, groups: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         """Lay images (rows, columns, h, w[, c]) out as one, values 0 to 1, NaN between; also the size of a tile."""
@@ -143,7 +150,7 @@ class RowStyle:
         ax.vlines(np.arange(n), -0.02, n_groups, color=FAINT, linewidth=0.6, zorder=0)
         if n_groups > 1:
             ax.hlines(np.arange(1, n_groups), -0.4, n - 0.6, color=FAINT, linewidth=0.6, zorder=0)
-        many = n_rows > 15
+        many = n_rows > MANY
         weight = {"linewidths": 0.7, "alpha": 0.5} if many else {"linewidths": 1.5, "alpha": 0.95}
         for row in range(n_rows):
             x = np.broadcast_to(np.arange(n), (n_groups, n))

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from latentmap.data.files import atomic_path
 
@@ -129,7 +130,7 @@ def panels(ax: Axes | None, n: int, size: tuple[float, float], columns: int | No
     columns = columns or n
     rows = -(-n // columns)
     if ax is None:
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for spare in axes[n:]:
             spare.remove()

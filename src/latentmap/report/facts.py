@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from latentmap.estimators.diagnosis import best_row
 from latentmap.plot.rows import dense, spread, take
 from latentmap.plot.style import number
 
@@ -28,31 +29,23 @@ def headline_facts(estimator: Any, X: Any) -> list[Fact]:
     event, active = tuple(estimator.event_shape_), np.asarray(estimator.active_components_)
     facts = [
         Fact("Data", f"{X.shape[0]:,} rows", _row_in_words(event)),
-        Fact(
-            "Latent space", f"{len(active)} components" if len(active) != 1 else "1 component", f"{active.sum()} active"
-        ),
+        Fact("Components", str(len(active)), "all active" if active.all() else f"{active.sum()} active"),
     ]
-    best = best_evaluation(estimator.history_)
+    best = best_row(estimator.history_)
     if best is not None:
         held_out = best["val_loss"] is not None
-        loss, rate = (best[f"val_{key}"] if held_out else best[key] for key in ("loss", "rate"))
-        where = "on held-out rows" if held_out else "on training rows"
+        distortion, rate = (best["val_" * held_out + key] or 0.0 for key in ("distortion", "rate"))
+        where = "a row, on held-out rows" if held_out else "a row, on training rows"
         if rate:
-            facts.append(Fact("−ELBO", f"{number(loss)} nats", f"a row, {where}; {number(rate)} of them are rate"))
+            facts.append(
+                Fact("−ELBO", f"{number(distortion + rate)} nats", f"{where}; {number(rate)} of them are rate")
+            )
         else:
-            facts.append(Fact("Distortion", f"{number(loss)} nats", f"a row, {where}"))
+            facts.append(Fact("Distortion", f"{number(distortion)} nats", where))
     facts.append(_reconstruction(estimator, X))
     epochs = f"{estimator.n_iter_:,} epoch{'s' if estimator.n_iter_ != 1 else ''}"
     facts.append(Fact("Fit", f"{number(estimator.fit_seconds_, 2)} s", f"{epochs} on {estimator.device_}"))
     return facts
-
-
-def best_evaluation(history: Any) -> dict[str, Any] | None:
-    """Return the evaluation whose weights were kept: the lowest held-out loss, without held-out rows the last."""
-    known = [entry for entry in history if entry.get("val_loss") is not None]
-    if known:
-        return dict(min(known, key=lambda entry: entry["val_loss"]))
-    return dict(history[-1]) if history else None
 
 
 def settings(estimator: Any) -> dict[str, str]:
@@ -65,7 +58,36 @@ def settings(estimator: Any) -> dict[str, str]:
 def capitalised(sentence: str) -> str:
     """Return a message as a sentence: a capital first, a full stop last."""
     text = sentence.strip()
+    if not text:
+        return ""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+@dataclass(frozen=True)
+class ClaimTable:
+    """The measures of one part of the founding claim."""
+
+    title: str
+    tally: str
+    rows: list[list[str]]
+
+
+CLAIMS = {
+    "compact": "The latent space is more compact",
+    "smooth": "It is smoother",
+    "realistic": "Points drawn at random decode to realistic rows",
+}
+
+
+def claim_tables(comparison: Any) -> list[ClaimTable]:
+    """Return for each part of the claim its measures: text, autoencoder, VAE, real rows, what is expected, verdict."""
+    tables = []
+    for kind, title in CLAIMS.items():
+        rows = [row[1:] for row in comparison.claims_table()[1:] if row[0] == kind]
+        held, said = (sum(row[-1] in verdicts for row in rows) for verdicts in (("holds",), ("holds", "even", "fails")))
+        if rows:
+            tables.append(ClaimTable(title, f"{held} of {said} measures as claimed", rows))
+    return tables
 
 
 def _reconstruction(estimator: Any, X: Any) -> Fact:

@@ -14,8 +14,9 @@ import jinja2
 
 from latentmap import __version__, plot
 from latentmap.data.files import write_bytes, write_text
+from latentmap.evaluation.methods import METHODS
 from latentmap.plot.style import Display
-from latentmap.report.facts import capitalised, headline_facts, settings
+from latentmap.report.facts import capitalised, claim_tables, headline_facts, settings
 
 MOST_BYTES = 450_000
 """Size of one figure, at the most: ten of them, inlined, stay below 5 MB or so."""
@@ -94,10 +95,8 @@ def write_report(
         ("learning_curves", "How the fit went", lambda: plot.learning_curves(estimator)),
         ("rates", "What each component carries", lambda: plot.rates(estimator)),
     ]
-    sections = [_section(folder, title, heading, draw()) for title, heading, draw in figures]
-    compared = None
-    if comparison is not None:
-        compared = _section(folder, "comparison", "Beside other methods", plot.comparison(comparison))
+    sections = [_section(folder, key, heading, draw()) for key, heading, draw in figures]
+    compared = [] if comparison is None else [_section(folder, *figure) for figure in _compared(comparison, X, look)]
     page = _template().render(
         name=name,
         model=type(estimator).__name__,
@@ -106,8 +105,9 @@ def write_report(
         findings=[_finding(finding) for finding in estimator.findings_],
         sections=sections,
         compared=compared,
-        table=None,
-        claims=(),
+        comparison=comparison,
+        table=[] if comparison is None else comparison.table(),
+        claims=[] if comparison is None else claim_tables(comparison),
         choices=estimator.choices_,
         settings=settings(estimator),
         has_prior=estimator.kl_per_component_ is not None,
@@ -122,6 +122,15 @@ def _decoded(estimator: Any, X: Any, look: dict[str, Any]) -> tuple[str, str, Ca
     if len(estimator.active_components_) == 2:
         return "decoded_grid", "What each place decodes to", lambda: plot.decoded_grid(estimator, X, **look)
     return "traversals", "What each component changes", lambda: plot.traversals(estimator, X, **look)
+
+
+def _compared(comparison: Any, X: Any, look: dict[str, Any]) -> list[tuple[str, str, Display]]:
+    """Return the figures of a comparison: the maps, and what its models decode random points to."""
+    figures = [("comparison", "Beside other methods", plot.comparison(comparison))]
+    if comparison.estimators:
+        models = {METHODS[name].title: estimator for name, estimator in comparison.estimators.items()}
+        figures.append(("random_points", "Points drawn at random", plot.random_points(models, X, **look)))
+    return figures
 
 
 def _finding(finding: Any) -> dict[str, Any]:
