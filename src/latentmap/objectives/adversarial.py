@@ -136,6 +136,11 @@ class VAEGAN(Objective):
         positive("gamma", self.gamma, zero=True)
         whole("width", self.width)
 
+    @property
+    def adversarial(self) -> bool:
+        """Always."""
+        return True
+
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """The critic: features of a row, and what they say of it."""
         score = nn.Sequential(nn.SiLU(), nn.Linear(self.width, 1))

@@ -41,6 +41,11 @@ class Objective(Part, ABC):
         """Whether the loss of a batch is more than a mean over its rows, so that its parts cannot be averaged."""
         return False
 
+    @property
+    def adversarial(self) -> bool:
+        """Whether a critic plays against the model: such games circle under momentum, and the engine lowers it."""
+        return False
+
     def check_model(self, model: Model, trace: Trace) -> None:
         """Refuse a model that this cannot train, by its trace of some rows: a `PartError` that says what to use."""
 

@@ -80,6 +80,11 @@ class ELBO(Objective):
         """True with free bits, a capacity, or a penalty over pairs of rows."""
         return bool(self.free_bits) or self.capacity is not None or any(p.needs_batch for p in self.penalties)
 
+    @property
+    def adversarial(self) -> bool:
+        """True with a critic among the penalties."""
+        return any(isinstance(p, Critic) for p in self.penalties)
+
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """What each penalty learns, under the penalty's name."""
         return {f"penalty_{i}": penalty.build(sizes) for i, penalty in enumerate(self.penalties)}

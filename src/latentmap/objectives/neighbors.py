@@ -51,6 +51,11 @@ class NeighborEmbedding(Objective):
         """Always: rows are told apart from the others of their batch."""
         return True
 
+    @property
+    def adversarial(self) -> bool:
+        """As the base."""
+        return self.base.adversarial
+
     def check_model(self, model: Model, trace: Trace) -> None:
         """As the base."""
         self.base.check_model(model, trace)

@@ -292,7 +292,8 @@ class Trainer:
             self.objective.check_model(self.model, trace)
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
-        return AdamW(parameters, self.settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+        betas = (0.5 if self.objective.adversarial else 0.9, 0.98)  # games circle under momentum (Gidel et al. 2019)
+        return AdamW(parameters, self.settings.learning_rate, betas=betas, weight_decay=0.0, fused=True)
 
 
 def summary(losses: Mapping[str, Tensor], trace: Trace) -> Tensor:
