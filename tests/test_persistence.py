@@ -81,10 +81,10 @@ def test_another_model_has_other_outputs(vae, rows):
 
 
 @pytest.mark.parametrize("cls", [VAE, Autoencoder])
-def test_models_of_images_come_back(cls, digits, tmp_path):
-    model = cls(2, encoder=networks.Conv((4, 8), width=16), **QUICK).fit(digits[:60].astype(np.uint8))
+def test_models_of_images_come_back(cls, images, tmp_path):
+    model = cls(2, encoder=networks.Conv((4, 8), width=16), **QUICK).fit(images[:60].astype(np.uint8))
     model.save(tmp_path)
-    assert_same(model, load(tmp_path), digits[:6].astype(np.uint8))
+    assert_same(model, load(tmp_path), images[:6].astype(np.uint8))
     assert load(tmp_path).sample(2).shape == (2, 8, 8)
 
 

@@ -30,6 +30,7 @@ from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
 from latentmap.model.scaling import Affine
+from latentmap.model.trace import Level
 from latentmap.objectives.base import Objective
 from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.training.device import Precision, resolve_device, resolve_precision, seeded
@@ -258,9 +259,8 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         """Mean KL of each component, or None where posterior or prior do not factorise."""
 
         def rate(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            x = scaling(x)
-            (level,) = model.trace(x).levels
-            return level.rate_per_component
+            q = model.encode(scaling(x))
+            return Level(q.mean[None], q, model.prior()).rate_per_component
 
         try:
             rates: FloatArray = self._map(rows, rate).mean(0)

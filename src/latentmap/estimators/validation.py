@@ -20,7 +20,7 @@ from latentmap.model.priors import Prior
 from latentmap.objectives.base import Objective
 
 FloatArray = NDArray[np.floating[Any]]
-DTYPES = [np.float64, np.float32, np.uint8]
+DTYPES: list[type] = [np.float64, np.float32, np.uint8]
 """Types that are kept as they come; all others become the first."""
 
 _NETWORK = ((Network, nn.Module), "a network such as networks.MLP(), or a torch module of your own")
@@ -72,7 +72,7 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
             raise DataError(f"expected rows of shape {estimator.event_shape_}, as in fit, got {event}")
         X = X.reshape(len(X), math.prod(event))
     rows: NDArray[Any] = validate_data(
-        estimator, X, reset=reset, dtype=DTYPES, ensure_all_finite=False, ensure_min_samples=2 if reset else 1
+        estimator, X, reset=reset, dtype=_dtypes(X), ensure_all_finite=False, ensure_min_samples=2 if reset else 1
     )
     return rows, event or ((rows.shape[1],) if reset else estimator.event_shape_)
 
@@ -115,6 +115,16 @@ def check_positive(name: str, value: Any) -> None:
     """Refuse a setting that is not a positive number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < float("inf"):
         raise PartError(f"{name} must be a finite number > 0, got {value!r}")
+
+
+def _dtypes(X: Any) -> list[type]:
+    """Types that rows may keep; scikit-learn sees those of arrays and pandas frames, not those of other frames."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if isinstance(frame, nw.DataFrame):
+        for kind, dtype in ((nw.Float32, np.float32), (nw.UInt8, np.uint8)):
+            if all(frame[c].dtype == kind and not frame[c].null_count() for c in frame.columns):
+                return [dtype]
+    return DTYPES
 
 
 def _as_array_or_frame(X: Any) -> Any:
