@@ -50,7 +50,7 @@ def neighbor_accuracy(Z: Any, y: Any, Z_new: Any, y_new: Any, n_neighbors: int =
     return float(vote.score(Z_new, np.asarray(y_new)))
 
 
-def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 5000, random_state: int = 0) -> float:
+def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 3000, random_state: int = 0) -> float:
     r"""Trustworthiness: how far neighbours on the map are neighbours in the data.
 
     .. math:: 1 - \frac{2}{nk(2n-3k-1)} \sum_i \sum_{j \in N_k^Z(i)} \max(0, r^X(i,j) - k)
@@ -95,7 +95,7 @@ def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 500
     return float(measure(X[keep], Z[keep], n_neighbors=n_neighbors))
 
 
-def continuity(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 5000, random_state: int = 0) -> float:
+def continuity(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 3000, random_state: int = 0) -> float:
     """Continuity: how far neighbours in the data are neighbours on the map.
 
     Trustworthiness with data and map exchanged; parameters, range, errors and source are those of `trustworthiness`.
@@ -109,7 +109,7 @@ def continuity(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 5000, ra
     return trustworthiness(Z, X, n_neighbors, max_rows=max_rows, random_state=random_state)
 
 
-def neighbor_recall(X: Any, Z: Any, n_neighbors: int = 15, *, max_rows: int = 10_000, random_state: int = 0) -> float:
+def neighbor_recall(X: Any, Z: Any, n_neighbors: int = 15, *, max_rows: int = 5000, random_state: int = 0) -> float:
     r"""Mean share of each row's nearest neighbours in the data that are among its nearest on the map.
 
     .. math:: \frac{1}{nk} \sum_i |N_k^X(i) \cap N_k^Z(i)|
