@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
 from latentmap import VAE, Autoencoder, load_dataset
-from latentmap.plot.style import BLUE, FAINT, INK, MUTED, ORANGE, Display, number, styled
+from latentmap.plot.style import BLUE, FAINT, INK, MUTED, ORANGE, Display, styled
 
 IMAGES = Path(__file__).parent / "images"
 DIGIT = 6  # the row of the data that goes through both models
@@ -98,7 +98,7 @@ def vector(ax: Axes, x: float, y: float, values: np.ndarray, edge: str, fill: st
     ax.add_patch(box)
     for i, value in enumerate(values):
         at = low + height * (len(values) - i - 0.5)
-        ax.text(x, at, number(round(float(value), 2)), ha="center", va="center_baseline", fontsize=10.5)
+        ax.text(x, at, f"{value:.2f}".replace("-", "−"), ha="center", va="center_baseline", fontsize=10.5)
 
 
 def gaussian(ax: Axes, x: float, mean: np.ndarray, deviation: np.ndarray, draws: np.ndarray) -> None:
@@ -116,6 +116,7 @@ def gaussian(ax: Axes, x: float, mean: np.ndarray, deviation: np.ndarray, draws:
     ax.plot([x], [0], marker="+", color=BLUE, markersize=8, markeredgewidth=1.4)
     ax.text(x - 0.1, 0.14, r"$\mu$", ha="right", va="bottom", fontsize=11, color=BLUE)
     places = (draws - mean) * scale
+    places = places[(np.abs(places) < 0.95 * side).all(1)]
     ax.scatter(x + places[1:, 0], places[1:, 1], s=7, color=MUTED, linewidths=0, alpha=0.7)
     ax.scatter(x + places[:1, 0], places[:1, 1], s=34, color=ORANGE, linewidths=0, zorder=4)
     ax.text(x + places[0, 0] + 0.12, places[0, 1] + 0.1, "$z$", color=ORANGE, fontsize=13, va="bottom", zorder=4)
