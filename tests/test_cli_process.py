@@ -1,0 +1,137 @@
+"""The command as a process: what it loads, what a terminal shows, what signals and pipes do to it."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import latentmap
+from latentmap.training.progress import ProgressBar
+
+START = [sys.executable, "-c", "import sys; from latentmap.cli import main; sys.exit(main())"]
+QUICK = ["--set", "max_epochs=2", "--no-report"]
+
+
+def process(*arguments, **options):
+    return subprocess.run([*START, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+
+
+def loaded_by(*arguments):
+    """Heavy modules that the command has loaded when it ends."""
+    code = f"import sys; from latentmap.cli import main; main({list(arguments)}); "
+    heavy = "('torch', 'sklearn', 'numpy', 'scipy', 'matplotlib', 'narwhals')"
+    code += f"print('loaded:', *[m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    return set(done.stdout.rpartition("loaded:")[2].split())
+
+
+def test_help_loads_nothing_heavy():
+    for arguments in (["--help"], ["fit", "--help"], ["--version"], [], ["fti"], ["fit", "digits", "--n-component"]):
+        assert loaded_by(*arguments) == set(), arguments
+    assert {"numpy", "torch"} <= loaded_by("info", "digits")  # the control
+
+
+def test_help_names_every_command_and_option():
+    overall = process("--help")
+    assert overall.returncode == 0 and overall.stderr == ""
+    for command in ("fit", "transform", "inverse", "sample", "score", "compare", "report", "info"):
+        text = process(command, "--help").stdout
+        assert command in overall.stdout and "--json" in text and f"latentmap {command}" in text
+    assert "--overwrite" in process("fit", "--help").stdout
+
+
+def test_json_alone_is_on_standard_output(tmp_path):
+    done = process("fit", "digits", "-o", tmp_path / "run", *QUICK, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["run"] == str(tmp_path / "run")
+    assert "\r" not in done.stderr and "\x1b" not in done.stderr  # no progress bar where nobody watches
+    done = process("fit", "digits", "-o", tmp_path / "run", *QUICK, "--json")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*START, "info", "digits", "--json"], stdout=writer, stderr=subprocess.PIPE, timeout=300)
+    os.close(writer)
+    assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr and b"error" not in done.stderr
+
+
+class Terminal:
+    """A process whose standard error is a terminal."""
+
+    def __init__(self, *arguments):
+        self.screen, side = pty.openpty()
+        self.seen = b""
+        environment = os.environ | {"TERM": "xterm", "COLUMNS": "140"}
+        self.process = subprocess.Popen([*START, *map(str, arguments)], stderr=side, stdout=subprocess.PIPE,
+                                        env=environment)  # fmt: skip
+        os.close(side)
+
+    def read(self, until=None, seconds=240):
+        """Read what is shown until something is, or to the end."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and (until is None or until not in self.seen):
+            if select.select([self.screen], [], [], 0.5)[0]:
+                try:
+                    self.seen += os.read(self.screen, 65536)
+                except OSError:  # the other side has closed
+                    break
+        return self.seen.decode()
+
+    def end(self):
+        """Read to the end; give the exit code."""
+        self.read()
+        os.close(self.screen)
+        self.process.stdout.close()
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """A fit of an hour, shown on a terminal."""
+    terminal = Terminal(
+        "fit", "digits", "-o", tmp_path / "run", "--no-report", "--budget", "1h", "--set", "compile=false", "--json"
+    )
+    yield terminal
+    if terminal.process.poll() is None:
+        terminal.process.kill()
+        terminal.process.wait()
+
+
+def test_ctrl_c_keeps_the_best_weights(tmp_path, endless):
+    shown = endless.read(until=b"rows/s")
+    for fact in ("loss", "rate", "distortion", "rows/s", "left", "%"):
+        assert fact in shown
+    assert not (tmp_path / "run").exists()
+    endless.process.send_signal(signal.SIGINT)
+    said = endless.process.stdout.read()
+    assert endless.end() == 0 and "Traceback" not in endless.seen.decode()
+    assert "note: the fit was interrupted after" in endless.seen.decode() and "saved the run" in endless.seen.decode()
+    assert json.loads(said)["interrupted"] is True
+    model = latentmap.load(tmp_path / "run")
+    assert model.interrupted_ and np.isfinite(model.score(latentmap.load_dataset("digits")[0]))
+
+
+def test_ctrl_c_before_there_is_anything_to_keep_leaves_nothing(tmp_path):
+    np.save(tmp_path / "X.npy", np.random.default_rng(0).normal(size=(3000, 50)))
+    terminal = Terminal("compare", tmp_path / "X.npy", "-o", tmp_path / "compare")
+    terminal.read(until=b"3,000 rows")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert terminal.seen.decode().splitlines()[-1].endswith("stopped") and "Traceback" not in terminal.seen.decode()
+    assert not (tmp_path / "compare").exists()
+
+
+def test_a_progress_bar_shows_held_out_losses_and_what_is_left():
+    row = {"loss": 1.0, "distortion": 1.0, "rate": 0.0, "val_loss": 30.5, "val_distortion": 20.25, "val_rate": 10.25}
+    with ProgressBar() as bar:
+        assert bar.facts == "starting"
+        bar(row | {"progress": 0.25, "seconds": 60.0, "rows_per_second": 12345.6})
+        assert bar.facts == "loss 30.50  rate 10.25  distortion 20.25  12,346 rows/s  3:00 left"
