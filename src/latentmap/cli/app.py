@@ -54,9 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # who reads standard output has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        except (LatentmapError, ValueError, OSError, MemoryError) as error:
-            say(f"error: {one_line(error) or type(error).__name__}")
+        except OSError as error:
+            say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {one_line(error)}")
+            return 1
+        except (LatentmapError, ValueError) as error:
+            say(f"error: {one_line(error)}")
+            return 1
+        except MemoryError as error:
+            say(f"error: not enough memory: {one_line(error)}")
             return 1
         except KeyboardInterrupt:
-            say("stopped: nothing was saved")
+            say("stopped")
             return 130

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from latentmap.cli.runs import Origin, check_run, staged
+from latentmap.cli.runs import Origin, check_run, save_run
 from latentmap.cli.settings import read_seconds, read_settings
 from latentmap.cli.terminal import counted, emit, note, on_terminal, say, say_pairs
 from latentmap.cli.words import describe_source
@@ -67,6 +67,7 @@ def fit(
     check_run(output, overwrite=overwrite)
     import latentmap
     from latentmap.data.sources import open_source, require_finite
+    from latentmap.exceptions import DataError, DiagnosisWarning
     from latentmap.report.facts import headline_facts
 
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
@@ -74,10 +75,12 @@ def fit(
     estimator = kind(**given | read_settings(kind, settings))
     source = open_source(data, labels)
     require_finite(source)
+    if len(source) < 2:
+        raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
     say(describe_source(source))
     X = source.read(slice(None))
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", latentmap.exceptions.DiagnosisWarning)
+        warnings.simplefilter("always", DiagnosisWarning)
         estimator.fit(X)
     said = {str(finding) for finding in estimator.findings_}
     for warning in caught:
@@ -85,9 +88,7 @@ def fit(
             note(warning.message)
     facts = headline_facts(estimator, X)
     _say_fit(estimator, facts)
-    with staged(output) as folder:
-        estimator.save(folder)
-        Origin.of(data, source).write(folder)
+    save_run(estimator, Origin.of(data, source), output)
     say(f"saved the run in {output}")
     report = None if no_report else _report(estimator, X, source, output)
     if as_json:

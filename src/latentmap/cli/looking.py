@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from latentmap.cli.outputs import check_output
 from latentmap.cli.runs import Origin, is_run, rows_for
-from latentmap.cli.terminal import emit, say, say_pairs
-from latentmap.cli.words import describe_schema, labels_in_words, shape_in_words, values_in_words
+from latentmap.cli.terminal import counted, emit, say, say_pairs
+from latentmap.cli.words import describe_schema, labels_in_words, shape_in_words, size_in_words, values_in_words
 
 if TYPE_CHECKING:
     from latentmap.data.sources import Source
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, Parameter(name="--json")]
 
 MOST_NAMES = 12
+METRICS = ("loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate")
 
 
 def info(what: str, /, *, labels: str | None = None, as_json: Json = False) -> None:
@@ -33,11 +34,13 @@ def info(what: str, /, *, labels: str | None = None, as_json: Json = False) -> N
     as_json
         Print one JSON object on standard output.
     """
-    if is_run(Path(what)):
-        _info_run(Path(what), as_json)
-    else:
-        from latentmap.data.sources import open_source
+    from latentmap.data.datasets import DATASETS
+    from latentmap.data.sources import open_source
 
+    folder = Path(what)
+    if is_run(folder) or (folder.is_dir() and what not in DATASETS):
+        _info_run(folder, as_json)
+    else:
         _info_data(open_source(what, labels), as_json)
 
 
@@ -80,45 +83,52 @@ def report(
 
 def _info_run(run: Path, as_json: bool) -> None:
     from latentmap.data.schema import Schema
-    from latentmap.estimators.persistence import read_config
 
-    config = read_config(run)
-    fitted, origin = config["fitted"], Origin.read(run)
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-    last = history[-1] if history else {}
-    metrics = {key: value for key, value in last.items() if key not in ("epoch", "step", "progress", "seconds")}
-    schema = Schema.from_json(fitted["data_schema_"])
-    data = f"{'' if origin is None else f'{origin.data}: '}{describe_schema(schema)}"
-    given = {key: value for key, value in config["params"].items() if value is not None}
-    say(f"{run}: {config['class']} with {fitted['latent']} components, by latentmap {config['version']}")
-    say_pairs({"data": data, "fitted": f"{fitted['n_iter_']} epochs in {fitted['fit_seconds_']:.1f} s"})
+    found = _of_run(run)
+    say(f"{run}: {found['class']} with {counted(found['n_components'], 'component')}, latentmap {found['version']}")
+    place = "" if found["place"] is None else f"{found['place']}: "
+    data = {"data": place + describe_schema(Schema.from_json(found["data"])), "sha256": found["fingerprint"]}
+    say_pairs(data | {"fitted": f"{counted(found['epochs'], 'epoch')} in {found['seconds']:.1f} s"})
     say("parameters")
-    say_pairs({key: _part(value) for key, value in given.items()})
+    say_pairs({key: _part(value) for key, value in found["parameters"].items() if value is not None})
     say("choices")
-    say_pairs({key.replace("_", " "): text for key, text in fitted["choices_"].items()})
-    say("last evaluation")
-    say_pairs({key.replace("_", " "): f"{value:.5g}" for key, value in metrics.items() if value is not None})
+    say_pairs({key.replace("_", " "): text for key, text in found["choices"].items()})
+    say("last evaluation, nats a row")
+    say_pairs({key.replace("_", " "): f"{found['last'][key]:.5g}" for key in METRICS if found["last"].get(key)})
     say("findings")
-    for finding in fitted["findings_"]:
+    for finding in found["findings"]:
         say(f"  {'!' if finding['warning'] else '-'} {finding['message']}")
     if as_json:
-        emit(
-            {
-                "run": str(run),
-                "class": config["class"],
-                "version": config["version"],
-                "n_components": fitted["latent"],
-                "data": {"name": None if origin is None else origin.data} | fitted["data_schema_"],
-                "fingerprint": fitted["data_fingerprint_"],
-                "parameters": config["params"],
-                "parts": fitted["parts"],
-                "choices": fitted["choices_"],
-                "last": last,
-                "findings": fitted["findings_"],
-                "epochs": fitted["n_iter_"],
-                "seconds": fitted["fit_seconds_"],
-            }
-        )
+        emit(found)
+
+
+def _of_run(run: Path) -> dict[str, Any]:
+    """Collect what the files of a run say, without making its model."""
+    from latentmap.estimators.persistence import read_config
+    from latentmap.exceptions import ModelError
+
+    config, origin = read_config(run), Origin.read(run)
+    try:
+        fitted = config["fitted"]
+        history = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        return {
+            "run": str(run),
+            "class": config["class"],
+            "version": config["version"],
+            "n_components": fitted["latent"],
+            "place": None if origin is None else origin.data,
+            "data": fitted["data_schema_"],
+            "fingerprint": fitted["data_fingerprint_"],
+            "parameters": config["params"],
+            "parts": fitted["parts"],
+            "choices": fitted["choices_"],
+            "last": json.loads(history[-1]) if history else {},
+            "findings": fitted["findings_"],
+            "epochs": fitted["n_iter_"],
+            "seconds": fitted["fit_seconds_"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{run} is damaged ({type(error).__name__}: {error}); fit and save the model again") from error
 
 
 def _info_data(source: Source, as_json: bool) -> None:
@@ -129,22 +139,22 @@ def _info_data(source: Source, as_json: bool) -> None:
     try:
         choices, refused = _choices(source), None
     except LatentmapError as error:
-        choices, refused = None, str(error)
+        choices, refused = {}, str(error)
     names = schema.names or ()
     more = "" if len(names) <= MOST_NAMES else f", and {len(names) - MOST_NAMES} more"
     say(source.name)
     say_pairs(
         {
             "rows": f"{len(source):,}",
-            "row": f"{shape_in_words(schema)}" + (f" ({', '.join(names[:MOST_NAMES])}{more})" if names else ""),
+            "row": shape_in_words(schema.event_shape) + (f" ({', '.join(names[:MOST_NAMES])}{more})" if names else ""),
             "values": values_in_words(schema),
             "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite",
-            "memory": f"{size / 1e6:,.1f} MB",
+            "memory": size_in_words(size),
             "labels": labels or "none",
         }
     )
-    say("fit would choose" if choices is not None else f"fit would refuse it: {refused}")
-    say_pairs({key.replace("_", " "): text for key, text in (choices or {}).items()})
+    say("fit would choose" if refused is None else f"fit would refuse: {refused}")
+    say_pairs({key.replace("_", " "): text for key, text in choices.items()})
     if as_json:
         data = {"name": source.name, "bytes": size, "labels": source.label_name, "label_summary": labels}
         emit(data | schema.to_json() | {"fingerprint": source.fingerprint, "choices": choices, "refused": refused})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ARRAYS = (".npy", ".npz", ".csv", ".tsv")
 PICTURES = (".png", ".svg", ".pdf")
 
-PROBE = 2**16
+PROBE = 2**20
 """Bytes that must fit where something is going to be written."""
 
 
@@ -43,10 +43,12 @@ def check_writable(path: Path) -> None:
     """Refuse a place where nothing can be written, by writing a little into the nearest folder that exists."""
     from latentmap.exceptions import DataError
 
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    place = path.absolute()
+    folder = place if place.is_dir() else next(parent for parent in place.parents if parent.exists())
     try:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+        with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(PROBE))
+            probe.flush()
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.outputs import check_writable
 from latentmap.cli.terminal import UsageError, note
+from latentmap.cli.words import shape_in_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,42 +76,40 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
     ------
     UsageError
         If something is there.
-    DataError
-        If nothing can be written there.
+    LatentmapError
+        If nothing can be written there, or a run of a newer version is.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: expected a new folder for the run; give another -o")
     if folder.is_dir() and not is_run(folder) and any(not file.name.startswith(".") for file in folder.iterdir()):
         raise UsageError(f"{folder} holds files and is not a run of latentmap, so it is left alone; give another -o")
-    if is_run(folder) and not overwrite:
-        raise UsageError(f"{folder} holds a run already: give --overwrite to replace it, or another -o")
-    check_writable(folder / ORIGIN)
+    if is_run(folder):
+        if not overwrite:
+            raise UsageError(f"{folder} holds a run already: give --overwrite to replace it, or another -o")
+        from latentmap.estimators.persistence import read_config
+
+        read_config(folder)  # refuses a run of a newer version, as saving would after the fit
+    check_writable(folder)
 
 
-@contextlib.contextmanager
-def staged(folder: Path) -> Iterator[Path]:
-    """Yield a folder inside ``folder``; what is written there moves up when the block ends without an error.
+def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
+    """Save a model and where its rows came from; a run that is there is replaced, and its report goes.
 
-    A run is therefore complete or not there, and one that is replaced stays whole while the new one is being written.
+    Raises
+    ------
+    DataError
+        If the folder cannot be written; what was there stays.
     """
-    from latentmap.exceptions import DataError
-
-    stage = folder / f".{secrets.token_hex(4)}"
     fresh = not folder.exists()
     try:
-        stage.mkdir(parents=True)
-        yield stage
-        for report in (folder / "report.html", folder / "figures"):  # of the run that is replaced
-            shutil.rmtree(report, ignore_errors=True) if report.is_dir() else report.unlink(missing_ok=True)
-        for file in sorted(stage.iterdir(), key=lambda file: file.name == "config.json"):  # which makes a run of it
-            os.replace(file, folder / file.name)
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror or error}") from error
+        estimator.save(folder)
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
         if fresh:
-            with contextlib.suppress(OSError):  # unless it holds a run by now
+            with contextlib.suppress(OSError):  # which is what a folder that holds the run raises
                 folder.rmdir()
+    (folder / "report.html").unlink(missing_ok=True)
+    shutil.rmtree(folder / "figures", ignore_errors=True)
+    origin.write(folder)
 
 
 def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) -> tuple[Source, np.ndarray[Any, Any]]:
@@ -136,17 +134,25 @@ def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) ->
     require_finite(source)
     if data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
         note(f"{source.name} has changed since the fit")
-    rows = source.read(slice(None))
-    names = source.schema.names
-    if origin is None or origin.columns is None or names is None:
-        return source, rows
-    for kind, some, others in (("lacks", origin.columns, names), ("has", names, origin.columns)):
-        odd = [repr(name) for name in some if name not in others]
+    columns, names = None if origin is None else origin.columns, source.schema.names
+    if columns is not None and names is not None:
+        _check_columns(source.name, names, columns)
+        return source, source.read(slice(None))[:, [names.index(name) for name in columns]]
+    event, fitted = source.schema.event_shape, tuple(estimator.event_shape_)
+    if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
+        found = f"{source.name} has rows of {shape_in_words(event)}"
+        raise DataError(f"{found}, expected {shape_in_words(fitted)}, as those that {run} was fitted to")
+    return source, source.read(slice(None))
+
+
+def _check_columns(name: str, found: Sequence[str], expected: Sequence[str]) -> None:
+    from latentmap.exceptions import DataError
+
+    for verb, some, others, end in (("lacks", expected, found, ""), ("has", found, expected, " not; drop them")):
+        odd = [repr(column) for column in some if column not in others]
         if odd:
-            what = "column" if len(odd) == 1 else "columns"
-            end = ", on which the run was fitted" if kind == "lacks" else ", on which the run was not fitted: drop it"
-            raise DataError(f"{source.name} {kind} {what} {', '.join(odd[:5])}{end}")
-    return source, rows[:, [names.index(name) for name in origin.columns]]
+            columns = f"{'column' if len(odd) == 1 else 'columns'} {', '.join(odd[:5])}"
+            raise DataError(f"{name} {verb} {columns}, which the data of the run had{end}")
 
 
 def _open(place: str, labels: str | None, origin: Origin | None) -> Source:

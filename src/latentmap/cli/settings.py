@@ -80,12 +80,13 @@ def _read(node: ast.expr, hint: Any, where: str) -> Any:
     options = _options(hint)
     if isinstance(node, ast.Tuple | ast.List):
         item = next((get_args(option)[0] for option in options if _is_sequence(option)), Any)
-        value: Any = tuple(_read(element, item, where) for element in node.elts)
+        readings: list[Any] = [tuple(_read(element, item, where) for element in node.elts)]
     else:
-        value = _literal(node)
-    if not any(_fits(value, option) for option in options):
-        raise UsageError(f"{where} takes {_describe(hint)}, got {_text(node)!r}")
-    return float(value) if type(value) is int and float in options and int not in options else value
+        readings = _literals(node)
+    for value in readings:
+        if any(_fits(value, option) for option in options):
+            return float(value) if type(value) is int and float in options and int not in options else value
+    raise UsageError(f"{where} takes {_describe(hint)}, got {_text(node)!r}")
 
 
 def _make(kind: type, node: ast.expr, where: str) -> Any:
@@ -107,17 +108,17 @@ def _make(kind: type, node: ast.expr, where: str) -> Any:
         raise UsageError(f"{where}: {one_line(error)}") from error
 
 
-def _literal(node: ast.expr) -> Any:
-    """Give the value of a literal; anything else stays an expression, which no annotation asks for."""
+def _literals(node: ast.expr) -> list[Any]:
+    """Give what a literal may stand for, the likeliest first: a word such as none may be meant as a word."""
     match node:
         case ast.Constant(value=value):
-            return value
+            return [value]
         case ast.Name(id=word):
-            return WORDS.get(word.lower(), word)
+            return [WORDS.get(word.lower(), word), word]
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value
+            return [-value]
         case _:
-            return node
+            return []
 
 
 def _word(node: ast.expr) -> str | None:
@@ -145,7 +146,7 @@ def _is_sequence(option: Any) -> bool:
 
 def _fits(value: Any, option: Any) -> bool:
     if option is Any:
-        return not isinstance(value, ast.AST)
+        return True
     if get_origin(option) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(option))
     if _is_sequence(option):

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 TEXT_WIDTH = 24
 """Characters that a column of text keeps, however narrow the terminal."""
 

@@ -73,6 +73,7 @@ def sample(
     output: Output,
     n_samples: Annotated[int, Parameter(alias="-n")] = 64,
     seed: int = 0,
+    noise: bool = False,
     as_json: Json = False,
 ) -> None:
     """Draw new rows from a model, as numbers or as a picture.
@@ -87,6 +88,8 @@ def sample(
         How many.
     seed
         Seed of the draws; give another for others.
+    noise
+        Draw from p(x|z), as data are, instead of taking its mean; not for pictures.
     as_json
         Print one JSON object on standard output.
     """
@@ -95,6 +98,8 @@ def sample(
     if n_samples < 1:
         raise UsageError(f"--n-samples must be at least 1, got {n_samples}")
     if output.suffix.lower() in PICTURES:
+        if noise:
+            raise UsageError("--noise is not for pictures, which show means; write numbers, to .npy for example")
         from latentmap import plot
 
         columns = None if len(estimator.event_shape_) > 1 else _columns(run, estimator)
@@ -102,7 +107,7 @@ def sample(
         display.save(output)
         rows = display.data_
     else:
-        rows = estimator.sample(n_samples, random_state=seed)
+        rows = estimator.sample(n_samples, random_state=seed, noise=noise)
         write_array(output, rows, _columns(run, estimator))
     _done(output, rows, as_json, counted(len(rows), "sample"))
 

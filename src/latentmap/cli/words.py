@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.terminal import counted
@@ -24,13 +25,28 @@ def describe_source(source: Source) -> str:
 
 def describe_schema(schema: Schema) -> str:
     """Say how many rows there are, and what they hold."""
-    return f"{counted(schema.n_rows, 'row')} of {shape_in_words(schema)}, {values_in_words(schema)}"
+    return f"{counted(schema.n_rows, 'row')} of {shape_in_words(schema.event_shape)}, {values_in_words(schema)}"
 
 
-def shape_in_words(schema: Schema) -> str:
-    """Say how large a row is."""
-    shape = schema.event_shape
+def shape_in_words(shape: Sequence[int]) -> str:
+    """Say how large a row is.
+
+    >>> shape_in_words((8, 8)), shape_in_words((4,))
+    ('8 x 8', '4 columns')
+    """
     return " x ".join(map(str, shape)) if len(shape) > 1 else counted(shape[0], "column")
+
+
+def size_in_words(n_bytes: int) -> str:
+    """Say how much memory values take.
+
+    >>> size_in_words(115_008), size_in_words(6_272_000_000)
+    ('115 kB', '6.3 GB')
+    """
+    for unit, least in (("GB", 1e9), ("MB", 1e6)):
+        if n_bytes >= least:
+            return f"{n_bytes / least:.1f} {unit}"
+    return f"{n_bytes / 1000:.0f} kB"
 
 
 def values_in_words(schema: Schema) -> str:
