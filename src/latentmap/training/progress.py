@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from latentmap.training.loop import Row
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 class ProgressBar:
-    """Bar with loss, rate, distortion, rows per second and remaining time; a callback and a context manager."""
+    """Bar with loss, rate, distortion, rows per second and remaining time; a callback and a context manager.
 
-    def __init__(self) -> None:
+    Losses are nats a row of data, those of the held-out rows where there are any.
+
+    >>> import io
+    >>> from rich.console import Console
+    >>> row = {"loss": 3.0, "distortion": 2.0, "rate": 1.0, "val_loss": None, "progress": 0.5, "seconds": 61.0}
+    >>> with ProgressBar(Console(file=io.StringIO(), width=100)) as bar:
+    ...     bar(row | {"rows_per_second": 5000.0})
+    ...     bar.facts
+    'loss 3.00  rate 1.00  distortion 2.00  5,000 rows/s  1:01 left'
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+        self.facts = "starting"
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f}%  {task.fields[facts]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+            SpinnerColumn(),
+            TextColumn("fit {task.percentage:3.0f}%"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[facts]}"),
+            console=console or Console(stderr=True),
         )
-        self._task = self._progress.add_task("fit", total=1.0, facts="")
+        self._task = self._progress.add_task("fit", total=1.0, facts=self.facts)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -32,8 +47,10 @@ class ProgressBar:
 
     def __call__(self, row: Row) -> None:
         """Show a new row of the history."""
-        held_out = row["val_loss"] is not None
-        prefix = "val_" if held_out else ""
-        facts = "  ".join(f"{name} {row[prefix + name]:.2f}" for name in ("loss", "distortion", "rate"))
-        facts += f"  {row['rows_per_second']:,.0f} rows/s"
-        self._progress.update(self._task, completed=row["progress"], facts=facts)
+        known = {name: value for name, value in row.items() if value is not None}
+        prefix = "val_" if "val_loss" in known else ""
+        losses = [f"{name} {known[prefix + name]:.2f}" for name in ("loss", "rate", "distortion")]
+        minutes, seconds = divmod(round(known["seconds"] * (1 / known["progress"] - 1)), 60)
+        speed = f"{known['rows_per_second']:,.0f} rows/s"
+        self.facts = "  ".join([*losses, speed, f"{minutes}:{seconds:02} left"])
+        self._progress.update(self._task, completed=known["progress"], facts=self.facts)
