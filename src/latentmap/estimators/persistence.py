@@ -133,8 +133,9 @@ def load(
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Read and check ``config.json`` of a run folder."""
     path = Path(folder) / "config.json"
+    text = _read(path)
     try:
-        config = json.loads(_read(path))
+        config = json.loads(text)
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or "format" not in config:
