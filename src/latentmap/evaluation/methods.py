@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn import decomposition, manifold
 
 from latentmap.data.formats.base import suggest
@@ -116,7 +117,11 @@ class TSNE(Method):
     def fit_map(self, X: np.ndarray) -> np.ndarray:
         """Fit from the principal components, with the usual perplexity of 30."""
         fitter = manifold.TSNE(
-            self.n_components, perplexity=_perplexity(len(X)), init="pca", random_state=self.random_state, n_jobs=-1
+            self.n_components,
+            perplexity=_perplexity(len(X)),
+            init="pca",
+            random_state=self.random_state,
+            n_jobs=torch.get_num_threads(),
         )
         return np.asarray(fitter.fit_transform(_leading(self.units(X), self.random_state)))
 
@@ -134,7 +139,10 @@ class OpenTSNE(Method):
     def fit_map(self, X: np.ndarray) -> np.ndarray:
         """Fit with the usual perplexity of 30."""
         fitter = self._package.TSNE(
-            self.n_components, perplexity=_perplexity(len(X)), random_state=self.random_state, n_jobs=-1
+            self.n_components,
+            perplexity=_perplexity(len(X)),
+            random_state=self.random_state,
+            n_jobs=torch.get_num_threads(),  # all that this process may use: more would wait for one another
         )
         self._embedding = fitter.fit(self.units(X))
         return np.asarray(self._embedding)
