@@ -1,9 +1,8 @@
 """Figures of a fitted model: each function returns a `Display` and leaves matplotlib's global state alone.
 
->>> from latentmap import VAE, plot
->>> import numpy as np
->>> X = np.random.default_rng(0).random((60, 8, 8), dtype="float32")
->>> vae = VAE(2, max_epochs=1, random_state=0).fit(X)
+>>> from latentmap import VAE, load_dataset, plot
+>>> X, y = load_dataset("digits")
+>>> vae = VAE(2, max_epochs=10, random_state=0).fit(X)
 >>> plot.samples(vae, 12).data_.shape
 (12, 8, 8)
 """

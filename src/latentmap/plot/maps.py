@@ -51,10 +51,11 @@ def map(estimator: Any, X: Any, y: Any = None, *, ax: Axes | None = None) -> Dis
 
     Examples
     --------
+    >>> from sklearn.datasets import load_iris
     >>> from latentmap import VAE, plot
-    >>> X = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
-    >>> plot.map(VAE(2, max_epochs=1, random_state=0).fit(X), X).data_.shape
-    (60, 2)
+    >>> X = load_iris().data
+    >>> plot.map(VAE(2, random_state=0).fit(X), X).data_.shape
+    (150, 2)
     """
     codes = codes_of(estimator, X)
     labels = read_labels(y, len(codes))

@@ -76,10 +76,10 @@ def write_report(
     Examples
     --------
     >>> import tempfile
-    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
     >>> from latentmap import VAE
-    >>> X = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
-    >>> vae = VAE(2, max_epochs=1, random_state=0).fit(X)
+    >>> X = load_iris().data
+    >>> vae = VAE(2, random_state=0).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_report(vae, X, folder=folder).name
     'report.html'
