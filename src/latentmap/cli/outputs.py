@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +40,8 @@ def check_output(path: Path, formats: Sequence[str]) -> None:
 
 def check_writable(path: Path) -> None:
     """Refuse a place where nothing can be written, by writing a little into the nearest folder that exists."""
+    import tempfile
+
     from latentmap.exceptions import DataError
 
     place = path.absolute()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,6 +99,8 @@ def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
     DataError
         If the folder cannot be written; what was there stays.
     """
+    import shutil
+
     fresh = not folder.exists()
     try:
         estimator.save(folder)

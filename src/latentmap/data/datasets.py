@@ -139,7 +139,8 @@ def fetch(filename: str, sha256: str, mirrors: Sequence[str], folder: str | os.P
             return Path(retrieve(mirror + filename, known_hash=f"sha256:{sha256}", fname=filename, path=folder))
         except (OSError, ValueError) as error:  # no network, no such file; another checksum
             faults.append(f"{mirror}: {' '.join(str(error).split())[:120]}")
-    raise DataError(f"cannot download {filename}: {'; '.join(faults)}")
+    advice = f"try again, or put the file into $LATENTMAP_DATA/{Path(folder).name}"
+    raise DataError(f"cannot download {filename}: {'; '.join(faults)}; {advice}")
 
 
 def _pooch() -> Any:

@@ -131,6 +131,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, nats a row; for a model without density, minus the mean squared error."""
+        check_is_fitted(self)
         if self._has_score:
             return float(self.score_samples(X).mean())
         rows = self._rows(X)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from typing import Any
 
 import narwhals as nw
@@ -131,16 +132,9 @@ def _as_array_or_frame(X: Any) -> Any:
     """Take tensors to numpy; name the text columns of a data frame before scikit-learn stumbles over a cell."""
     if hasattr(X, "detach"):
         tensor = X.detach().cpu()
-        return tensor.float().numpy() if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
-    if isinstance(X, np.ndarray):
-        if X.ndim < 2:
-            raise DataError(
-                f"expected rows (n, features) or images (n, height, width[, channels]), got shape {X.shape}. "
-                "Reshape your data: X.reshape(1, -1) if it is one row, X.reshape(-1, 1) if it is one feature"
-            )
-        if X.dtype.kind == "c":
-            raise DataError(f"Complex data not supported: expected real numbers, got {X.dtype}")
-        return X
+        X = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    if isinstance(X, str | os.PathLike):
+        raise DataError(f"expected rows of numbers, got the text {str(X)!r}; read the file first")
     frame = nw.from_native(X, eager_only=True, pass_through=True)
     if isinstance(frame, nw.DataFrame):
         text = [c for c in frame.columns if not (frame[c].dtype.is_numeric() or frame[c].dtype == nw.Boolean)]
@@ -149,4 +143,13 @@ def _as_array_or_frame(X: Any) -> Any:
                 f"expected numeric columns, got {', '.join(map(repr, text[:5]))} of type {frame[text[0]].dtype}; "
                 "drop them, or encode them as numbers"
             )
+    elif not hasattr(X, "toarray"):  # scikit-learn has words for sparse data
+        X = np.asarray(X)
+        if X.ndim < 2:
+            raise DataError(
+                f"expected rows (n, features) or images (n, height, width[, channels]), got shape {X.shape}. "
+                "Reshape your data: X.reshape(1, -1) if it is one row, X.reshape(-1, 1) if it is one feature"
+            )
+        if X.dtype.kind == "c":
+            raise DataError(f"Complex data not supported: expected real numbers, got {X.dtype}")
     return X

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.distributions import Distribution
 
 from latentmap.exceptions import PartError
@@ -218,7 +219,8 @@ class DecoderGradient(Penalty):
             v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None, None].repeat(1, *z.shape[:2], 1)
         else:
             v = torch.empty(self.projections, *z.shape, dtype=z.dtype, device=z.device).bernoulli_() * 2 - 1
-        at = z.repeat(len(v), 1, 1, 1)  # (S, K, B, D)
-        slope: Tensor = torch.func.jvp(lambda z: model.decode(z).mean, (at,), (v,))[1]  # (S, K, B, P)
+        with forward_ad.dual_level():
+            decoded = model.decode(forward_ad.make_dual(z.repeat(len(v), 1, 1, 1), v)).mean  # (S, K, B, P)
+            slope: Tensor = forward_ad.unpack_dual(decoded).tangent
         squares = slope.square().sum(-1)
         return (squares.sum(0) if exact else squares.mean(0)).mean()

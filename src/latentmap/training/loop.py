@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -201,12 +203,20 @@ class Trainer:
 
     def _forward(self, rows: Tensor, progress: Tensor, near: Tensor | None) -> tuple[Mapping[str, Tensor], Tensor]:
         try:
-            return self.losses(rows, progress, near)
+            with self._kept_graph():
+                return self.losses(rows, progress, near)
         except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler, for instance
             reason = str(error).splitlines()[0]
             warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
             self.losses = self._losses
             return self._losses(rows, progress, near)
+
+    def _kept_graph(self) -> AbstractContextManager[object]:
+        """Keep a compiled graph whole for as many backward passes as there are players."""
+        if not self.settings.compile or len(self.players) == 1:
+            return contextlib.nullcontext()
+        patch: AbstractContextManager[object] = torch._functorch.config.patch(donated_buffer=False)
+        return patch
 
     def _losses(
         self, rows: Tensor, progress: Tensor, near: Tensor | None = None
