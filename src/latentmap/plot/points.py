@@ -61,7 +61,10 @@ def _frame(ax: Axes, points: np.ndarray, least: float) -> str:
     if ((high - low) > 3 * (inner_high - inner_low)).any() and len(points) > 50:
         low, high = np.maximum(low, inner_low - room), np.minimum(high, inner_high + room)
     outside = int(((points < low) | (points > high)).any(1).sum())
-    side = np.maximum(high - low, least * max(float((high - low).max()), 1e-9)) * 1.08
+    extent = float((high - low).max())
+    if extent < 1e-6 * float(np.abs(points).max()) or extent == 0:  # one place: ticks need room around it
+        extent = 1.0
+    side = np.maximum(high - low, least * extent) * 1.08
     middle = (high + low) / 2
     ax.set_xlim(middle[0] - side[0] / 2, middle[0] + side[0] / 2)
     ax.set_ylim(middle[1] - side[1] / 2, middle[1] + side[1] / 2)
