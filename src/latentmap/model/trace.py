@@ -6,10 +6,9 @@ Shapes: K samples, B rows, D latent components, P features. Densities are in nat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +19,20 @@ from latentmap.exceptions import PartError
 from latentmap.model.distributions import Delta, Distortion
 from latentmap.model.noise import Noise, fresh
 
+T = TypeVar("T")
+
+
+class once(Generic[T]):  # noqa: N801
+    """A property that is computed on first use, as `functools.cached_property`; without its lock, it compiles."""
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        self.function, self.name, self.__doc__ = function, function.__name__, function.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        value = self.function(instance)
+        object.__setattr__(instance, self.name, value)
+        return value
+
 
 @dataclass(frozen=True)
 class Level:
@@ -29,17 +42,17 @@ class Level:
     q: Distribution
     p: Distribution
 
-    @cached_property
+    @once
     def log_q(self) -> Float[Tensor, "K B"]:
         """log q(z|x)."""
         return self.q.log_prob(self.z)
 
-    @cached_property
+    @once
     def log_p(self) -> Float[Tensor, "K B"]:
         """log p(z)."""
         return self.p.log_prob(self.z)
 
-    @cached_property
+    @once
     def rate(self) -> Float[Tensor, " B"]:
         """KL(q(z|x) || p(z)): closed form where torch has one, else the mean of log q - log p over the K samples."""
         try:
@@ -76,22 +89,22 @@ class Trace:
         """Whether q(z|x) has a density on every level, so that there is a rate and a bound."""
         return not any(isinstance(level.q, Delta) for level in self.levels)
 
-    @cached_property
+    @once
     def log_px(self) -> Float[Tensor, "K B"]:
         """log p(x|z)."""
         return self.px.log_prob(self.x)
 
-    @cached_property
+    @once
     def log_w(self) -> Float[Tensor, "K B"]:
         """log p(x, z) - log q(z|x), the log importance weight: its mean over draws is the ELBO."""
         return self.log_px + torch.stack([level.log_p - level.log_q for level in self.levels]).sum(0)
 
-    @cached_property
+    @once
     def rate(self) -> Float[Tensor, " B"]:
         """Nats that the code of a row costs: the sum over levels of KL(q(z|x) || p(z))."""
         return torch.stack([level.rate for level in self.levels]).sum(0)
 
-    @cached_property
+    @once
     def distortion(self) -> Float[Tensor, " B"]:
         """Nats that a row costs given its code: -E_q log p(x|z). The ELBO is -(distortion + rate)."""
         if isinstance(self.px, Distortion):
