@@ -7,13 +7,13 @@ import json
 import sys
 
 import torch
-from parts import OBJECTIVES, name
 
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.part import Sizes
 from latentmap.objectives import NeighborEmbedding
 from latentmap.training.loop import Settings, Trainer
+from parts import OBJECTIVES, name
 
 EVERY = [*OBJECTIVES, NeighborEmbedding()]
 
