@@ -34,13 +34,13 @@ def images(rows):
     return rows.reshape(-1, 8, 8)
 
 
-def fit(estimator, X):
+def fit(estimator, X, y=None):
     """Fit without what a short fit says about itself."""
     from latentmap.exceptions import DiagnosisWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosisWarning)
-        return estimator.fit(X)
+        return estimator.fit(X, y)
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.graph import neighbor_graph
-from latentmap.data.sampling import split_rows
+from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.scaling import ScalingKind
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import require_finite
 from latentmap.estimators import choices, diagnosis
+from latentmap.estimators.conditions import Kind, Labels, condition_class
 from latentmap.estimators.fitted import FittedModel, as_tensor
 from latentmap.estimators.validation import FloatArray, check_settings, read_rows, read_seed
 from latentmap.exceptions import PartError
@@ -44,6 +45,8 @@ STATISTICS_ROWS = 20_000
 class GenerativeEstimator(FittedModel, BaseEstimator):
     """Base of the estimators. Subclasses say which parts make the model and what it is trained for."""
 
+    condition: Kind | None = None
+    """What the model is conditioned on, where a subclass lets one choose."""
     _carried: dict[str, Any]
     """What `partial_fit` hands on from piece to piece, beside the model."""
 
@@ -104,36 +107,38 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         X
             Array, tensor or data frame (n, P), or images (n, height, width[, channels]); finite numbers.
         y
-            Ignored; there for scikit-learn's pipelines.
+            What each row is conditioned on, where the model takes it; else ignored, there for scikit-learn's pipelines.
         """
         check_settings(self)
         rows, event = read_rows(self, X, reset=True)
         going_on = self.warm_start and hasattr(self, "model_")
         if not going_on or event != self.event_shape_:
-            self._build(rows, event)
-        self._train(rows)
+            self._build(rows, event, y)
+        self._train(rows, self._given(y, rows))
         diagnosis.warn(self.findings_)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Go over these rows once, from the present weights and at a constant learning rate.
 
-        The first call decides on scaling, likelihood and network from the rows it sees.
+        The first call decides on scaling, likelihood, network and classes from the rows it sees.
         """
         check_settings(self)
         first = not hasattr(self, "model_")
         rows, event = read_rows(self, X, reset=first)
         require_finite(rows, "X")
         if first:
-            self._build(rows, event)
-        trainer = self._trainer(rows, rows[:0], max_epochs=1, constant_rate=True)
+            self._build(rows, event, y)
+        given = self._given(y, rows)
+        everything = np.arange(len(rows))
+        trainer = self._trainer(rows, everything, everything[:0], given, max_epochs=1, constant_rate=True)
         trainer.go_on(self.__dict__.get("_carried", {}))
-        self._run(trainer, rows)
+        self._run(trainer, rows, given)
         self._carried = trainer.carry()
         diagnosis.warn(self.findings_)
         return self
 
-    def _build(self, rows: NDArray[Any], event: tuple[int, ...]) -> None:
+    def _build(self, rows: NDArray[Any], event: tuple[int, ...], y: Any) -> None:
         """Decide on everything that is left open, and make the model with its initial weights."""
         source = self._source(rows, event)
         self.data_schema_ = source.schema
@@ -144,7 +149,10 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.n_iter_ = 0
         self.fit_seconds_ = 0.0
         self._carried = {}
-        sizes = Sizes(event, int(self.n_components))
+        self.condition_ = condition_class(self.condition).learn(y, len(rows)) if self.condition else None
+        if isinstance(self.condition_, Labels):
+            self.classes_ = self.condition_.classes
+        sizes = Sizes(event, int(self.n_components), condition=self.condition_.width if self.condition_ else 0)
         likelihood = _given(self.likelihood, choices.choose_likelihood(self.data_schema_.binary))
         scaling = choices.choose_units(source, likelihood, self.scaling)
         self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)
@@ -162,17 +170,25 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             "decoder": reason(parts.decoder, self.decoder is not None, f"rows of shape {event}"),
         }
 
-    def _train(self, rows: NDArray[Any]) -> None:
+    def _train(self, rows: NDArray[Any], given: FloatArray | None) -> None:
         require_finite(rows, "X")
         fraction = self.validation_fraction if self.early_stopping else 0.0
         train, held_out = split_rows(len(rows), fraction, self.seed_)
-        trainer = self._trainer(rows[train] if len(held_out) else rows, rows[held_out], self.max_epochs)
+        trainer = self._trainer(rows, train, held_out, given, self.max_epochs)
         self.history_ = []
-        self._run(trainer, rows)
+        self._run(trainer, rows, given)
 
     def _trainer(
-        self, rows: NDArray[Any], held_out: NDArray[Any], max_epochs: int | None, *, constant_rate: bool = False
+        self,
+        rows: NDArray[Any],
+        train: Rows,
+        held_out: Rows,
+        given: FloatArray | None,
+        max_epochs: int | None,
+        *,
+        constant_rate: bool = False,
     ) -> Trainer:
+        kept, rows = rows[held_out], rows[train] if len(held_out) else rows
         batch_size = _given(self.batch_size, choices.choose_batch_size(len(rows)))
         epochs = _given(max_epochs, choices.choose_epochs(len(rows), batch_size))
         if max_epochs is None and self.time_budget is not None:
@@ -200,23 +216,26 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
             "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
         }
-        data, kept = (as_tensor(part).to(self.device_) for part in (rows, held_out))
+        data, held = (as_tensor(part).to(self.device_) for part in (rows, kept))
         if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
-            data, kept = self.scaling_(data).float(), self.scaling_(kept).float()
+            data, held = self.scaling_(data).float(), self.scaling_(held).float()
         scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
-        objective, graphs = self._objective(), {}
+        objective, beside = self._objective(), {}
+        if given is not None:
+            parts = {"condition": given[train], "held_out_condition": given[held_out]}
+            beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
         k = 0 if constant_rate else self._neighbors(len(rows))
         if k:
             objective = NeighborEmbedding(objective)
-            near, queries = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, kept))
-            graphs = {"graph": neighbor_graph(near, k), "held_out_graph": neighbor_graph(near, k, queries=queries)}
-        return Trainer(self.model_, objective, scale, data, kept, settings, **graphs)
+            near, queries = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
+            beside |= {"graph": neighbor_graph(near, k), "held_out_graph": neighbor_graph(near, k, queries=queries)}
+        return Trainer(self.model_, objective, scale, data, held, settings, **beside)
 
     def _neighbors(self, rows: int) -> int:
         """Say how many neighbours of each row the map is to keep near it; 0 for none."""
         return 0
 
-    def _run(self, trainer: Trainer, rows: NDArray[Any]) -> None:
+    def _run(self, trainer: Trainer, rows: NDArray[Any], given: FloatArray | None) -> None:
         """Train, then measure what was learned."""
         with contextlib.ExitStack() as stack:
             if self.verbose:
@@ -226,15 +245,16 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.n_iter_ += trainer.epoch
         self.fit_seconds_ += trainer.seconds
         self.interrupted_ = trainer.interrupted
-        self._summarise(rows, trainer.skipped)
+        self._summarise(rows, given, trainer.skipped)
 
-    def _summarise(self, rows: NDArray[Any], skipped: int) -> None:
-        some = rows[:: max(1, len(rows) // STATISTICS_ROWS)]
-        means, variances = (torch.from_numpy(a) for a in self._encode(some))
+    def _summarise(self, rows: NDArray[Any], given: FloatArray | None, skipped: int) -> None:
+        every = max(1, len(rows) // STATISTICS_ROWS)
+        some, theirs = rows[::every], None if given is None else given[::every]
+        means = torch.from_numpy(self._encode(some, theirs)[0])
         self.model_.fit_prior(means.to(self.device_))
         self.code_mean_ = means.mean(0).numpy()
         self.code_variance_ = means.var(0, correction=0).numpy()
-        self.kl_per_component_ = self._rates(some) if self._has_density else None
+        self.kl_per_component_ = self._rates(some, theirs) if self._has_density else None
         unit = 1.0 if self._has_density else float(self.code_variance_.mean())  # codes of an autoencoder have any scale
         self.active_components_ = np.asarray(self.code_variance_ > diagnosis.ACTIVE * unit)
         self.loss_ = best["loss"] if (best := diagnosis.best_row(self.history_)) else None
@@ -255,7 +275,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         return ArraySource(rows.reshape(-1, *event), names=None if names is None else names.tolist())
 
-    def _rates(self, rows: NDArray[Any]) -> FloatArray | None:
+    def _rates(self, rows: NDArray[Any], given: FloatArray | None) -> FloatArray | None:
         """Mean KL of each component, or None where posterior or prior do not factorise."""
 
         def rate(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
@@ -263,7 +283,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             return Level(q.mean[None], q, model.prior()).rate_per_component
 
         try:
-            rates: FloatArray = self._map(rows, rate).mean(0)
+            rates: FloatArray = self._map(rows, rate, given=given).mean(0)
         except PartError:
             return None
         return rates

@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 
 from latentmap.data.sources import require_finite
 from latentmap.estimators import persistence
+from latentmap.estimators.conditions import Condition
 from latentmap.estimators.validation import FloatArray, check_count, read_codes, read_rows, read_seed
 from latentmap.exceptions import NoDensityError
 from latentmap.model.autoencoder import GenerativeAutoencoder
@@ -42,28 +43,35 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         event_shape_: tuple[int, ...]
         device_: torch.device
         seed_: int
+        condition_: Condition | None
 
-    def transform(self, X: Any) -> FloatArray:
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit, then give the code of each row."""
+        return self.fit(X, y, **fit_params).transform(X, y)
+
+    def transform(self, X: Any, y: Any = None) -> FloatArray:
         """Give the code of each row: the mean of q(z|x), shape (n, n_components)."""
-        return self._encode(self._rows(X))[0]
+        return self._encode(*self._rows(X, y))[0]
 
-    def posterior(self, X: Any) -> tuple[FloatArray, FloatArray]:
+    def posterior(self, X: Any, y: Any = None) -> tuple[FloatArray, FloatArray]:
         """Give mean and standard deviation of q(z|x) for each row, both of shape (n, n_components).
 
         An autoencoder is certain of its codes: its standard deviations are 0.
         """
-        return self._encode(self._rows(X))
+        return self._encode(*self._rows(X, y))
 
-    def inverse_transform(self, Z: Any) -> FloatArray:
+    def inverse_transform(self, Z: Any, y: Any = None) -> FloatArray:
         """Decode codes (n, n_components): the mean of p(x|z), in the units and shape of the data."""
         check_is_fitted(self)
-        return self._decode(read_codes(self, Z))
+        codes = read_codes(self, Z)
+        return self._decode(codes, self._given(y, codes))
 
-    def reconstruct(self, X: Any) -> FloatArray:
+    def reconstruct(self, X: Any, y: Any = None) -> FloatArray:
         """Encode and decode: what the model keeps of each row."""
-        return self._decode(self._encode(self._rows(X))[0])
+        rows, given = self._rows(X, y)
+        return self._decode(self._encode(rows, given)[0], given)
 
-    def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False) -> FloatArray:
+    def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False, y: Any = None) -> FloatArray:
         """Draw codes from the prior and decode them.
 
         Gives the mean of p(x|z) for each code, as pictures want it, or with ``noise`` a draw from it, which is what the
@@ -77,22 +85,34 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Seed; None takes a fresh one.
         noise
             Whether to draw from p(x|z) instead of giving its mean.
+        y
+            For a conditional model, what the rows are conditioned on: one for all rows, or one for each.
         """
         check_is_fitted(self)
         check_count("n_samples", n_samples)
         with seeded(read_seed(random_state), self.device_):
+            given = self._given(y, np.empty(n_samples))
             with torch.no_grad():
-                codes = self.model_.prior().sample(torch.Size((n_samples,)))
-            return self._decode(codes.cpu().numpy(), lambda px: px.sample() if noise else px.mean)
+                p = self.model_.given(None if given is None else as_tensor(given).to(self.device_)).prior()
+                codes = p.sample(torch.Size(() if p.batch_shape else (n_samples,)))
+            return self._decode(codes.cpu().numpy(), given, lambda px: px.sample() if noise else px.mean)
 
-    def interpolate(self, a: Any, b: Any, n: int = 9) -> FloatArray:
-        """Decode n codes on the straight line from the code of row a to the code of row b, both included."""
+    def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> FloatArray:
+        """Decode n codes on the straight line from the code of row a to the code of row b, both included.
+
+        A conditional model takes one ``y`` for the whole line, or one for each end and the line between the two.
+        """
         check_count("n", n, least=2)
-        ends = np.concatenate([self._encode(self._rows(self._single(row)))[0] for row in (a, b)])
+        check_is_fitted(self)
+        rows = np.concatenate([read_rows(self, self._single(row), reset=False)[0] for row in (a, b)])
+        require_finite(rows, "X")
+        given = self._given(y, rows)
+        ends = self._encode(rows, given)[0]
         step = np.linspace(0, 1, n, dtype=ends.dtype)[:, None]
-        return self._decode((1 - step) * ends[0] + step * ends[1])
+        between = None if given is None else (1 - step) * given[:1] + step * given[1:]
+        return self._decode((1 - step) * ends[0] + step * ends[1], between)
 
-    def score_samples(self, X: Any, n_samples: int = 1) -> FloatArray:
+    def score_samples(self, X: Any, n_samples: int = 1, *, y: Any = None) -> FloatArray:
         r"""Lower bound on the log-density of each row, nats, in the data's own units.
 
         One sample gives the evidence lower bound (ELBO), k samples the importance-weighted bound (IWAE-k, Burda et al.
@@ -101,14 +121,15 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         .. math:: \mathcal{L}_k(x) = \mathbb{E} \log \frac1k \sum_{i=1}^k \frac{p(x|z_i)\, p(z_i)}{q(z_i|x)}
                   \le \log p(x)
 
-        The noise is a function of a row's values, so scores are repeatable and do not depend on batching.
+        The noise is a function of a row's values, so scores are repeatable and do not depend on batching. The density
+        of a conditional model is that of x given y.
 
         Raises
         ------
         NoDensityError
             For a model without density, such as an autoencoder.
         """
-        rows = self._rows(X)
+        rows, given = self._rows(X, y)
         check_count("n_samples", n_samples)
         if not self._has_score:
             parts, name = self.model_.parts, type(self).__name__
@@ -127,15 +148,15 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             x = scaling(x)
             return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + units
 
-        return self._map(rows, bound, samples=min(n_samples, SAMPLES))
+        return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, nats a row; for a model without density, minus the mean squared error."""
         check_is_fitted(self)
         if self._has_score:
-            return float(self.score_samples(X).mean())
-        rows = self._rows(X)
-        errors = rows - self._decode(self._encode(rows)[0]).reshape(rows.shape)
+            return float(self.score_samples(X, y=y).mean())
+        rows, given = self._rows(X, y)
+        errors = rows - self._decode(self._encode(rows, given)[0], given).reshape(rows.shape)
         return -float(np.square(errors).mean())
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -167,39 +188,57 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return row
         return np.asarray(row.detach().cpu() if hasattr(row, "detach") else row).reshape(1, *self.event_shape_)
 
-    def _rows(self, X: Any) -> NDArray[Any]:
+    def _rows(self, X: Any, y: Any) -> tuple[NDArray[Any], FloatArray | None]:
+        """Give checked rows, and what they are conditioned on."""
         check_is_fitted(self)
         rows, _ = read_rows(self, X, reset=False)
         require_finite(rows, "X")
-        return rows
+        return rows, self._given(y, rows)
 
-    def _encode(self, rows: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+    def _given(self, y: Any, rows: NDArray[Any]) -> FloatArray | None:
+        """Give what rows are conditioned on as numbers (n, C); None for a model without condition."""
+        return None if self.condition_ is None else self.condition_.read(y, len(rows))
+
+    def _encode(self, rows: NDArray[Any], given: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
         def moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             q = model.encode(scaling(x))
             return torch.stack([q.mean, q.stddev], 1)  # (B, 2, D)
 
-        both = self._map(rows, moments)
+        both = self._map(rows, moments, given=given)
         return both[:, 0], both[:, 1]
 
-    def _decode(self, codes: FloatArray, give: Callable[[Distribution], Tensor] = lambda px: px.mean) -> FloatArray:
+    def _decode(
+        self,
+        codes: FloatArray,
+        given: FloatArray | None = None,
+        give: Callable[[Distribution], Tensor] = lambda px: px.mean,
+    ) -> FloatArray:
         def rows(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
             return scaling.inverse(give(model.decode(z))).to(z.dtype)
 
-        return self._map(codes, rows).reshape(len(codes), *self.event_shape_)
+        return self._map(codes, rows, given=given).reshape(len(codes), *self.event_shape_)
 
     def _map(
         self,
         values: NDArray[Any],
         function: Callable[[GenerativeAutoencoder, Affine, Tensor], Tensor],
         samples: int = 1,
+        given: FloatArray | None = None,
     ) -> FloatArray:
-        """Apply a function of the model to chunks of rows, in the precision of the values."""
+        """Apply a function of the model to chunks of rows, in the precision of the values.
+
+        The model is given what each chunk of rows is conditioned on, if anything.
+        """
         model, scaling = self.model_.eval(), self.scaling_
         if values.dtype == np.float64:
             model, scaling = copy.deepcopy(model).double(), copy.deepcopy(scaling).double()
         size = max(1, CHUNK // (self.model_.sizes.features * self.model_.parts.likelihood.heads * samples))
+        precision = torch.float64 if values.dtype == np.float64 else torch.float32
+        chunks = []
         with torch.no_grad():
-            chunks = [function(model, scaling, x.to(self.device_)) for x in as_tensor(values).split(size)]
+            for start, x in zip(range(0, len(values), size), as_tensor(values).split(size), strict=True):
+                c = None if given is None else as_tensor(given[start : start + size]).to(self.device_, precision)
+                chunks.append(function(model.given(c), scaling, x.to(self.device_)))
         result: FloatArray = torch.cat(chunks).cpu().numpy()
         return result
 

@@ -28,6 +28,7 @@ import latentmap
 from latentmap.data.files import atomic_path
 from latentmap.data.schema import Schema
 from latentmap.estimators.card import model_card
+from latentmap.estimators.conditions import Labels, condition_from_json
 from latentmap.estimators.diagnosis import Finding
 from latentmap.exceptions import DataError, ModelError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
@@ -158,6 +159,7 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
     fitted |= {
         "event_shape_": list(estimator.event_shape_),
         "latent": estimator.model_.sizes.latent,
+        "condition": estimator.condition_.to_json() if estimator.condition_ else None,
         "parts": estimator.model_.parts.to_json(),
         "scales": len(estimator.scaling_.scale),
         "findings_": [finding.to_json() for finding in estimator.findings_],
@@ -231,7 +233,12 @@ def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[s
     except ValueError:  # fitted on a device that this machine does not have
         estimator.device_ = resolve_device("auto")
     parts = Parts(**{key: copy.deepcopy(_read_parameter(key, value, own)) for key, value in fitted["parts"].items()})
-    sizes = Sizes(estimator.event_shape_, fitted["latent"])
+    described = fitted.get("condition")
+    estimator.condition_ = condition_from_json(str(estimator.condition), described) if described else None
+    if isinstance(estimator.condition_, Labels):
+        estimator.classes_ = estimator.condition_.classes
+    width = estimator.condition_.width if estimator.condition_ else 0
+    sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width)
     estimator.model_ = GenerativeAutoencoder(parts, sizes).to(estimator.device_).eval()
     estimator.scaling_ = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"])).to(estimator.device_)
 

@@ -10,6 +10,7 @@ from torch import nn
 from latentmap.data.scaling import ScalingKind
 from latentmap.estimators import choices
 from latentmap.estimators.base import GenerativeEstimator, reason
+from latentmap.estimators.conditions import Kind
 from latentmap.estimators.validation import check_count
 from latentmap.model.autoencoder import Parts
 from latentmap.model.likelihoods import Likelihood
@@ -46,6 +47,11 @@ class VAE(GenerativeEstimator):
         Number of nearest rows that a map keeps near each row, by a contrastive term beside the objective (see
         `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
         for less than 60 rows, and none otherwise.
+    condition
+        What the model is conditioned on: None, "labels" (classes of any type) or "covariates" (numbers, standardised).
+        `fit` and every method that encodes, decodes or scores then take it as ``y``: p(x|z, y) draws rows of a class
+        that is asked for, and z holds what the class does not say (conditional VAE; Kingma et al. 2014, Sohn et al.
+        2015). A prior that depends on it is `latentmap.priors.Conditional`; a map of such codes keeps no neighbours.
     scaling
         "auto", "none", "range" (one scale for all features) or "standard" (one for each).
     max_epochs, batch_size, learning_rate
@@ -74,6 +80,8 @@ class VAE(GenerativeEstimator):
         Nats that each component carries, and whether its mean varies over the rows (variance above 0.01).
     findings_ : tuple of Finding
         The diagnosis of the fit, in words.
+    classes_ : ndarray
+        The classes, with ``condition="labels"``.
     choices_ : dict
         What was chosen automatically, and why.
 
@@ -97,6 +105,7 @@ class VAE(GenerativeEstimator):
         likelihood: Likelihood | None = None,
         objective: Objective | None = None,
         neighbors: int | Literal["auto"] | None = "auto",
+        condition: Kind | None = None,
         scaling: ScalingKind | Literal["auto"] = "auto",
         max_epochs: int | None = None,
         batch_size: int | None = None,
@@ -136,12 +145,15 @@ class VAE(GenerativeEstimator):
         self.prior = prior
         self.objective = objective
         self.neighbors = neighbors
+        self.condition = condition
 
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
         return Parts(encoder, decoder, self.variational_family or Gaussian(), self.prior or Normal(), likelihood)
 
     def _neighbors(self, rows: int) -> int:
-        if self.neighbors == "auto":
+        if self.neighbors == "auto" and self.condition:
+            chosen = 0  # neighbours in the data share their condition, and codes are what is left without it
+        elif self.neighbors == "auto":
             chosen = choices.choose_neighbors(rows, int(self.n_components))
         elif self.neighbors is None:
             chosen = 0

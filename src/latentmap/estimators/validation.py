@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
 from torch import nn
 
+from latentmap.estimators.conditions import condition_class
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
@@ -52,6 +53,13 @@ def check_settings(estimator: Any) -> None:
     callbacks = estimator.callbacks
     if callbacks is not None and (callable(callbacks) or not all(map(callable, callbacks))):
         raise PartError(f"callbacks must be None or a list of functions, got {callbacks!r}")
+    if estimator.condition is not None:
+        condition_class(estimator.condition)
+        if isinstance(estimator.neighbors, int):
+            raise PartError(
+                "a conditional model keeps no neighbours near each other, since they share their condition and "
+                f"its codes hold the rest; leave neighbors='auto', got {estimator.neighbors!r}"
+            )
     for name, (kind, wanted) in _PARTS.items():
         value = getattr(estimator, name, None)
         if value is not None and not isinstance(value, kind):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from latentmap.exceptions import PartError
 from latentmap.model.distributions import independent
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network, adapt_decoder, adapt_encoder
@@ -40,9 +41,13 @@ class Parts:
 
 
 class GenerativeAutoencoder(nn.Module):
-    """One layer of latent variables: q(z|x), p(z), p(x|z).
+    r"""One layer of latent variables: q(z|x), p(z), p(x|z).
 
     Rows are flat and scaled, (B, P). The initial weights are drawn from torch's generator; seed it for repeatable ones.
+
+    With a condition c of C numbers a row (``Sizes.condition``) it is q(z|x, c), p(z|c), p(x|z, c) (Kingma et al. 2014;
+    Sohn et al. 2015): `given` lends c to a model for one batch, and everything is then conditional on it. Any network
+    serves: an encoder takes :math:`x + W c` with a matrix W that is learned, a decoder takes z and c side by side.
 
     >>> from latentmap.model import likelihoods, networks, posteriors, priors
     >>> mlp = networks.MLP((16,))
@@ -63,14 +68,23 @@ class GenerativeAutoencoder(nn.Module):
             if isinstance(parts.encoder, Network)
             else adapt_encoder(parts.encoder, sizes, heads)
         )
+        wide = replace(sizes, latent=sizes.latent + sizes.condition)
         self.decoder = (
-            parts.decoder.decoder(sizes, parts.likelihood.heads)
+            parts.decoder.decoder(wide, parts.likelihood.heads)
             if isinstance(parts.decoder, Network)
-            else adapt_decoder(parts.decoder, sizes, parts.likelihood.heads)
+            else adapt_decoder(parts.decoder, wide, parts.likelihood.heads)
         )
         self.posterior_state = parts.posterior.build(sizes)
         self.prior_state = parts.prior.build(sizes)
         self.likelihood_state = parts.likelihood.build(sizes)
+        self.shift = nn.Linear(sizes.condition, sizes.features, bias=False) if sizes.condition else None
+        self.condition: Tensor | None = None
+
+    def given(self, condition: Float[Tensor, "B C"] | None) -> Self:
+        """Give this model with the condition of the rows of a batch at hand; all weights are shared."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__, condition=condition)
+        return bound
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """q(z|x), over (B, D)."""
@@ -78,13 +92,17 @@ class GenerativeAutoencoder(nn.Module):
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """p(x|z), over (*S, P)."""
+        if self.sizes.condition:
+            z = torch.cat([z, self._condition().expand(*z.shape[:-1], -1)], -1)  # (*S, D + C)
         raw = at_least_single(self.decoder(z))  # (*S, P, heads)
         px = self.parts.likelihood.distribution(self.likelihood_state, raw)
         return px if px.event_shape else independent(px)
 
     def prior(self) -> Distribution:
-        """p(z), over (D,)."""
-        return self.parts.prior.distribution(self.prior_state, self.encode)
+        """p(z), over (D,), or p(z|c), over (B, D), where the prior depends on the condition."""
+        free = self.given(None)  # inputs that a prior learns make up for the condition that they come without
+        prior: Distribution = self.parts.prior.given(self.prior_state, self.condition, free.encode)
+        return prior
 
     def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
         """Encode rows, draw k codes for each, decode them."""
@@ -104,6 +122,8 @@ class GenerativeAutoencoder(nn.Module):
         """Parameters of q(z|x)."""
         yield from self.encoder.parameters()
         yield from self.posterior_state.parameters()
+        if self.shift is not None:
+            yield from self.shift.parameters()
 
     def generative_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of p(z) and p(x|z)."""
@@ -112,7 +132,15 @@ class GenerativeAutoencoder(nn.Module):
         yield from self.likelihood_state.parameters()
 
     def _encoded(self, x: Tensor) -> Tensor:
-        return at_least_single(self.encoder(self.parts.likelihood.for_encoder(x)))
+        x = self.parts.likelihood.for_encoder(x)
+        if self.shift is not None and self.condition is not None:
+            x = x + at_least_single(self.shift(self.condition))
+        return at_least_single(self.encoder(x))
+
+    def _condition(self) -> Tensor:
+        if self.condition is None:
+            raise PartError("a conditional model needs the condition of each row; use model.given(condition)")
+        return self.condition
 
 
 def at_least_single(x: Tensor) -> Tensor:

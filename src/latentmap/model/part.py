@@ -31,6 +31,8 @@ class Sizes:
     """D, the number of latent components."""
     rows: int | None = None
     """N, the number of rows that the fit goes over, where it is known: some objectives estimate over all of them."""
+    condition: int = 0
+    """C, the numbers that describe what a row is conditioned on; 0 for models without condition."""
 
     @property
     def features(self) -> int:

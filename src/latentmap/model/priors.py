@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
+from latentmap.exceptions import PartError
 from latentmap.model.distributions import normal
 from latentmap.model.part import Learned, Part, Sizes
+from latentmap.model.posteriors import LOG_SCALE_BOUND, soft_bound
 
 Encode = Callable[[Tensor], Distribution]
 """x (B, P) -> q(z|x): lent to priors that are made of posteriors; never stored by them."""
@@ -26,6 +28,10 @@ class Prior(Part, ABC):
     @abstractmethod
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
         """p(z), over (D,)."""
+
+    def given(self, own: Learned, condition: Float[Tensor, "B C"] | None, encode: Encode) -> Distribution:
+        """p(z|c), over (B, D); most priors are the same whatever the condition, p(z), over (D,)."""
+        return self.distribution(own, encode)
 
     def fit(self, own: Learned, codes: Float[Tensor, "N D"]) -> None:
         """Fit to the codes of the training rows, after training; only priors that are fitted ex post do anything."""
@@ -79,3 +85,38 @@ class FittedNormal(Prior):
         floor = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)
         own.loc.copy_(z.mean(0))
         own.cholesky.copy_(torch.linalg.cholesky(covariance + floor * torch.eye(z.shape[1], device=z.device)))
+
+
+@dataclass(frozen=True)
+class Conditional(Prior):
+    r"""Diagonal Gaussian that depends on the condition, for conditional models (Sohn et al. 2015).
+
+    .. math:: p(z|c) = \mathcal{N}(z;\ A c,\ \mathrm{diag}\, e^{2 S c})
+
+    with matrices A and S that are learned and start at 0, the standard normal. For labels that is a Gaussian for each
+    class.
+
+    >>> own = Conditional().build(Sizes(event=(4,), latent=2, condition=3))
+    >>> Conditional().given(own, torch.eye(3), lambda x: None).mean.shape
+    torch.Size([3, 2])
+    """
+
+    def check(self, sizes: Sizes) -> None:
+        """Refuse models without condition."""
+        if not sizes.condition:
+            raise PartError("priors.Conditional needs a conditional model, VAE(condition=...); use priors.Normal()")
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """The matrices A and S."""
+        return {name: nn.Parameter(torch.zeros(sizes.condition, sizes.latent)) for name in ("loc", "log_scale")}
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """Refuse: without a condition there is none."""
+        raise PartError("priors.Conditional needs the condition of each row; use model.given(condition)")
+
+    def given(self, own: Learned, condition: Float[Tensor, "B C"] | None, encode: Encode) -> Distribution:
+        """N(A c, exp(S c)^2)."""
+        if condition is None:
+            return self.distribution(own, encode)
+        with torch.autocast(condition.device.type, enabled=False):
+            return normal(condition @ own.loc, soft_bound(condition @ own.log_scale, LOG_SCALE_BOUND).exp())

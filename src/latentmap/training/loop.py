@@ -58,7 +58,8 @@ class Trainer:
 
     ``data`` and ``held_out`` are rows (N, P) in data units on the device, as they are stored (uint8 stays uint8); each
     batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of each row among the
-    data, and ``held_out_graph`` those of the held-out rows; a step draws one for each row of its batch.
+    data, and ``held_out_graph`` those of the held-out rows; a step draws one for each row of its batch. ``condition``
+    and ``held_out_condition`` (N, C) are what the rows are conditioned on, for a model that takes it.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class Trainer:
         settings: Settings,
         graph: Tensor | None = None,
         held_out_graph: Tensor | None = None,
+        condition: Tensor | None = None,
+        held_out_condition: Tensor | None = None,
     ) -> None:
         self.model = model
         self.objective = objective
@@ -83,6 +86,8 @@ class Trainer:
         self.settings = settings
         self.graph = graph
         self.held_out_graph = held_out_graph
+        self.condition = condition
+        self.held_out_condition = held_out_condition
         self.players = objective.players(self.objective_state, model)
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
         self.guards = {name: GradientGuard(data.device) for name in self.players}
@@ -174,7 +179,10 @@ class Trainer:
         rate = self.settings.learning_rate * self.rate_scale
         rate *= 1.0 if self.settings.constant_rate else learning_rate_factor(progress)
         losses, metrics = self._forward(
-            self.data[index], torch.tensor(progress, device=index.device), self._near(self.graph, index)
+            self.data[index],
+            torch.tensor(progress, device=index.device),
+            self._near(self.graph, index),
+            None if self.condition is None else self.condition[index],
         )
         last = len(self.players) - 1
         gradients = {
@@ -201,15 +209,18 @@ class Trainer:
         choice = torch.randint(graph.shape[1], index.shape, device=index.device)
         return self.data[graph[index, choice]]
 
-    def _forward(self, rows: Tensor, progress: Tensor, near: Tensor | None) -> tuple[Mapping[str, Tensor], Tensor]:
+    def _forward(
+        self, rows: Tensor, progress: Tensor, near: Tensor | None, condition: Tensor | None
+    ) -> tuple[Mapping[str, Tensor], Tensor]:
+        batch = (rows, progress, near, condition)
         try:
             with self._kept_graph():
-                return self.losses(rows, progress, near)
+                return self.losses(*batch)
         except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler, for instance
             reason = str(error).splitlines()[0]
             warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
             self.losses = self._losses
-            return self._losses(rows, progress, near)
+            return self._losses(*batch)
 
     def _kept_graph(self) -> AbstractContextManager[object]:
         """Keep a compiled graph whole for as many backward passes as there are players."""
@@ -219,13 +230,14 @@ class Trainer:
         return patch
 
     def _losses(
-        self, rows: Tensor, progress: Tensor, near: Tensor | None = None
+        self, rows: Tensor, progress: Tensor, near: Tensor | None = None, condition: Tensor | None = None
     ) -> tuple[Mapping[str, Tensor], Tensor]:
+        model = self.model if condition is None else self.model.given(condition)
         with autocast(rows.device, self.settings.dtype):
-            trace = self.model.trace(self.scaling(rows), self.objective.samples)
+            trace = model.trace(self.scaling(rows), self.objective.samples)
             if near is not None:
                 trace = replace(trace, neighbors=self.scaling(near))
-            losses = self.objective.losses(self.objective_state, self.model, trace, progress)
+            losses = self.objective.losses(self.objective_state, model, trace, progress)
         return losses, summary(losses, trace).detach()
 
     def _evaluate(self, clock: Clock, training: Sequence[float], skipped: float) -> None:
@@ -264,7 +276,8 @@ class Trainer:
             # a contrast is measured against the batch, so held-out batches must be as large as those of training
             for index in everything.split(rows if self.held_out_graph is None else self.batch):
                 near = self._near(self.held_out_graph, index)
-                total += self._losses(self.held_out[index], end, near)[1] * len(index)
+                condition = None if self.held_out_condition is None else self.held_out_condition[index]
+                total += self._losses(self.held_out[index], end, near, condition)[1] * len(index)
         values: list[float] = (total / len(self.held_out)).tolist()
         return values
 
@@ -298,8 +311,8 @@ class Trainer:
         """Let the objective refuse the model by what it gives for two rows, before the first step."""
         self.model.eval()
         with seeded(self.settings.seed, self.data.device):
-            trace = self.model.trace(self.scaling(self.data[:2]), self.objective.samples)
-            self.objective.check_model(self.model, trace)
+            model = self.model.given(None if self.condition is None else self.condition[:2])
+            self.objective.check_model(model, model.trace(self.scaling(self.data[:2]), self.objective.samples))
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
         betas = (0.5 if self.objective.adversarial else 0.9, 0.98)  # games circle under momentum (Gidel et al. 2019)

@@ -1,0 +1,173 @@
+"""What a conditional model is given beside its rows: labels or covariates, as numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import type_of_target
+
+from latentmap.exceptions import DataError, PartError
+
+Kind = Literal["labels", "covariates"]
+
+
+@dataclass(frozen=True, eq=False)
+class Condition(ABC):
+    """Base: how y becomes C numbers a row, as learned from the y of a fit."""
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, y: Any, rows: int) -> Self:
+        """Learn from y what is needed to turn it into numbers."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """C."""
+
+    @abstractmethod
+    def read(self, y: Any, rows: int) -> Float[np.ndarray, "n C"]:
+        """Turn y into numbers; a single y serves all rows."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe as plain JSON."""
+        return {name: value.tolist() for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Labels(Condition):
+    """Labels of any type as one-hot vectors, one component for each class.
+
+    >>> Labels.learn(["cat", "dog", "cat"], 3).read("dog", 2)
+    array([[0., 1.],
+           [0., 1.]], dtype=float32)
+    """
+
+    classes: NDArray[Any]
+
+    @classmethod
+    def learn(cls, y: Any, rows: int) -> Self:
+        """Take the classes, sorted."""
+        labels = _labels(y, rows, alone=False)
+        if type_of_target(labels).startswith("continuous"):
+            raise DataError("expected y to be labels, got continuous numbers; use condition='covariates' for those")
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise DataError(f"expected labels of two or more classes, got {classes.tolist()!r} alone; leave condition")
+        return cls(classes)
+
+    @property
+    def width(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    def read(self, y: Any, rows: int) -> Float[np.ndarray, "n C"]:
+        """One-hot vectors; refuses classes that the fit has not seen."""
+        labels = _labels(y, rows)
+        one_hot = np.asarray(labels[:, None] == self.classes, dtype=np.float32)  # (n, C)
+        if not one_hot.any(1).all():
+            unseen = np.unique(labels[~one_hot.any(1)])
+            known = ", ".join(map(str, self.classes[:10])) + (", ..." if len(self.classes) > 10 else "")
+            raise DataError(f"expected labels among {known}, as in fit, got {', '.join(map(str, unseen[:5]))}")
+        return np.ascontiguousarray(np.broadcast_to(one_hot, (rows, self.width)))
+
+
+@dataclass(frozen=True, eq=False)
+class Covariates(Condition):
+    """Numbers beside each row, standardised with the mean and standard deviation that they had in the fit.
+
+    >>> Covariates.learn([[1.0], [3.0]], 2).read([[3.0]], 1)
+    array([[1.]], dtype=float32)
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def learn(cls, y: Any, rows: int) -> Self:
+        """Take mean and standard deviation of each covariate; one that never varies is left as it is."""
+        values = _numbers(y, rows)
+        scale = values.std(0)
+        return cls(values.mean(0), np.where(scale > 0, scale, 1.0))
+
+    @property
+    def width(self) -> int:
+        """Number of covariates."""
+        return len(self.mean)
+
+    def read(self, y: Any, rows: int) -> Float[np.ndarray, "n C"]:
+        """Standardised numbers."""
+        values = (_numbers(y, rows, self.width) - self.mean) / self.scale
+        return np.ascontiguousarray(np.broadcast_to(values, (rows, self.width)), dtype=np.float32)
+
+
+KINDS: dict[str, type[Condition]] = {"labels": Labels, "covariates": Covariates}
+
+
+def condition_class(kind: str) -> type[Condition]:
+    """Give the class for a value of the parameter ``condition``; raises `PartError` for others."""
+    if kind not in KINDS:
+        raise PartError(f"condition must be None, {' or '.join(map(repr, KINDS))}, got {kind!r}")
+    return KINDS[kind]
+
+
+def condition_from_json(kind: str, description: dict[str, Any]) -> Condition:
+    """Make a condition again from what `Condition.to_json` gave."""
+    return KINDS[kind](**{name: np.array(value) for name, value in description.items()})
+
+
+def _labels(y: Any, rows: int, *, alone: bool = True) -> NDArray[Any]:
+    """One label for each row, or where allowed a single one for all."""
+    labels = _array(y, "labels")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    labels = np.atleast_1d(labels)
+    if labels.ndim != 1 or len(labels) not in ({rows, 1} if alone else {rows}):
+        raise DataError(f"expected y to hold one label for each of the {rows} rows, got shape {labels.shape}")
+    missing = sum(map(is_missing, labels.tolist()))
+    if missing:
+        raise DataError(f"expected a label for every row, got {missing} missing ones; drop those rows")
+    try:
+        return np.array(labels.tolist()) if labels.dtype.kind == "O" else labels
+    except ValueError as error:
+        raise DataError(f"expected labels of one type, got {error}") from error
+
+
+def is_missing(label: Any) -> bool:
+    """Whether a label is None, NaN, or pandas' NA.
+
+    >>> [is_missing(label) for label in (None, float("nan"), 0, "")]
+    [True, True, False, False]
+    """
+    return label is None or type(label).__name__ == "NAType" or bool(label != label)
+
+
+def _numbers(y: Any, rows: int, width: int | None = None) -> NDArray[np.float64]:
+    """Covariates (n, C), or once the width is known one row of them for all."""
+    values = _array(y, "covariates")
+    try:
+        values = values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"expected covariates to be numbers, got {error}; use condition='labels' for classes"
+        ) from error
+    if values.ndim <= 1:
+        values = values.reshape(1, -1) if width and values.size == width > 1 else values.reshape(-1, 1)
+    lengths = {rows, 1} if width else {rows}
+    if values.ndim != 2 or len(values) not in lengths or values.shape[1] != (width or values.shape[1]):
+        wanted = f"({rows}, {width or 'C'})"
+        raise DataError(f"expected y to hold covariates of shape {wanted}, one row for each row, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise DataError("expected finite covariates, got NaN or infinity in y; fill or drop those rows")
+    return values
+
+
+def _array(y: Any, what: str) -> NDArray[Any]:
+    if y is None:
+        raise DataError(f"a conditional model needs y, the {what} that the rows are conditioned on; give y=...")
+    return np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
