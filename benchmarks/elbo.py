@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.common import contest, ours, peers_python, spread, write
 
 TARGET = 103.6
-OUR_EPOCHS = (4, 5, 6, 8)
+OUR_EPOCHS = (5, 6, 7, 8)
 PEER_EPOCHS = 22
 
 

@@ -1,0 +1,91 @@
+"""The tables of docs/benchmarks.md, from the raw results: python -m benchmarks.tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks.common import HERE, RESULTS
+
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    """Rewrite what lies between the marks of each table, and leave the words around it alone."""
+    text = PAGE.read_text()
+    for name, table in (("elbo", elbo), ("throughput", throughput), ("floors", floors), ("overhead", overhead)):
+        path = RESULTS / f"{'throughput' if name == 'floors' else name}.json"
+        if path.exists():
+            text = between(text, name, table(json.loads(path.read_text())))
+    PAGE.write_text(text)
+
+
+def between(text: str, name: str, table: str) -> str:
+    """Put a table between its marks, which have to be there."""
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    head, _, rest = text.partition(start)
+    _, mark, tail = rest.partition(end)
+    assert mark, f"{PAGE} has no {start.strip()} ... {end}"
+    return f"{head}{start}{table}\n{end}{tail}"
+
+
+def elbo(result: dict[str, Any]) -> str:
+    """Seconds of training and the test -ELBO that they give."""
+    summary = result["summary"]
+    rows = [
+        (f"latentmap, {epochs} epochs", ranged(found["seconds"], 1), ranged(found["elbo"], 2))
+        for epochs, found in summary["ours_by_epochs"].items()
+    ]
+    rows += [
+        (f"latentmap, its shortest below {result['target']}", ranged(summary["ours"], 1), ""),
+        (f"pythae, its first epoch below {result['target']}", ranged(summary["pythae"], 1), ""),
+        ("**times as fast**", f"**{ranged(summary['ratio'], 1)}**", ""),
+    ]
+    return grid(("", "seconds of training", "test -ELBO, nats"), rows)
+
+
+def throughput(result: dict[str, Any]) -> str:
+    """Rows a second of each contestant, ratios, and the share of the floor."""
+    rows = []
+    for case in result["cases"]:
+        rate = {who: found["median"] for who, found in case["rates"].items()}
+        floor = result["floors"].get(f"float32 products, batch {case['batch']}, operations a second")
+        share = f"{case['operations'] * rate['compiled'] / floor:.0%}" if case["operations"] and floor else ""
+        rows.append((
+            case["case"],
+            case["batch"],
+            *(f"{rate[who]:,.0f}" for who in ("eager", "compiled", "loop", "pythae")),
+            *(f"{rate[who] / rate[peer]:.1f}" for peer in ("pythae", "loop") for who in ("eager", "compiled")),
+            share,
+        ))  # fmt: skip
+    ratios = ("eager / pythae", "compiled / pythae", "eager / loop", "compiled / loop")
+    head = ("network", "batch", "eager", "compiled", "plain loop", "pythae", *ratios, "compiled, of the floor")
+    return grid(head, rows)
+
+
+def floors(result: dict[str, Any]) -> str:
+    """The limits of the machine."""
+    return grid(("limit", "in 10^9"), [(name, f"{value / 1e9:,.0f}") for name, value in result["floors"].items()])
+
+
+def overhead(result: dict[str, Any]) -> str:
+    """Seconds, or rows a second."""
+    return grid(("", "median (range)"), [(name, ranged(value, 3)) for name, value in result["summary"].items()])
+
+
+def ranged(value: dict[str, float], digits: int) -> str:
+    """Median, and the range over the runs."""
+    digits = 0 if value["median"] > 1000 else digits
+    return f"{value['median']:,.{digits}f} ({value['low']:,.{digits}f} to {value['high']:,.{digits}f})"
+
+
+def grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Write a Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

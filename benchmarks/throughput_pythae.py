@@ -1,0 +1,81 @@
+"""Rows a second of pythae's trainer, and of its embedding: python benchmarks/throughput_pythae.py CASE BATCH."""
+
+import json
+import logging
+import resource
+import statistics
+import sys
+import tempfile
+import time
+
+import torch
+from cases import CASES
+from pythae.data.datasets import BaseDataset
+from pythae.models import VAE, VAEConfig
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.nn import BaseDecoder, BaseEncoder
+from pythae.trainers import BaseTrainer, BaseTrainerConfig
+from pythae.trainers.training_callbacks import TrainingCallback
+
+logging.disable(logging.CRITICAL)
+case, batch = CASES[sys.argv[1]], int(sys.argv[2])
+torch.manual_seed(0)
+encoder, decoder = case.modules()
+rows = torch.from_numpy(case.rows()).float() / 255
+
+
+class Encoder(BaseEncoder):
+    def __init__(self):
+        super().__init__()
+        self.body = encoder
+
+    def forward(self, x):
+        mu, log_var = self.body(x).chunk(2, -1)
+        return ModelOutput(embedding=mu, log_covariance=log_var)
+
+
+class Decoder(BaseDecoder):
+    def __init__(self):
+        super().__init__()
+        self.body = decoder
+
+    def forward(self, z):
+        return ModelOutput(reconstruction=self.body(z)[..., 0].sigmoid())
+
+
+class Epochs(TrainingCallback):
+    """Seconds of each epoch."""
+
+    def __init__(self):
+        self.seconds = []
+
+    def on_epoch_begin(self, training_config, **kwargs):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, training_config, **kwargs):
+        self.seconds.append(time.perf_counter() - self.start)
+
+
+config = VAEConfig(input_dim=(rows.shape[1],), latent_dim=case.latent, reconstruction_loss="bce")
+model = VAE(model_config=config, encoder=Encoder(), decoder=Decoder())
+settings = BaseTrainerConfig(
+    output_dir=tempfile.mkdtemp(),
+    num_epochs=case.epochs,
+    learning_rate=1e-3,
+    per_device_train_batch_size=batch,
+    no_cuda=True,
+)
+epochs = Epochs()
+BaseTrainer(
+    model=model,
+    train_dataset=BaseDataset(rows, torch.zeros(len(rows))),
+    training_config=settings,
+    callbacks=[epochs],
+).train()
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print()
+print(json.dumps({
+    "rows_per_second": len(rows) / statistics.median(epochs.seconds),
+    "peak_mb": usage.ru_maxrss / 1024,
+    "cpu_seconds": usage.ru_utime + usage.ru_stime,
+}))  # fmt: skip
