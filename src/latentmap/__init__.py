@@ -22,6 +22,7 @@ _HOME = {
     "priors": "model.priors",
     "likelihoods": "model.likelihoods",
     "objectives": "objectives",
+    "recipes": "recipes",
 }
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "plot",
     "posteriors",
     "priors",
+    "recipes",
 ]
 
 
@@ -54,7 +56,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from latentmap import exceptions, objectives, plot
+    from latentmap import exceptions, objectives, plot, recipes
     from latentmap.data.datasets import load_dataset
     from latentmap.estimators.autoencoder import Autoencoder
     from latentmap.estimators.persistence import load

@@ -13,6 +13,7 @@ from latentmap import __version__
 from latentmap.cli.comparing import compare
 from latentmap.cli.fitting import fit
 from latentmap.cli.looking import info, report
+from latentmap.cli.recipes import recipes
 from latentmap.cli.terminal import UsageError, one_line, say, show_warnings_as_lines
 from latentmap.cli.using import inverse, sample, score, transform
 
@@ -29,7 +30,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for command in (fit, transform, inverse, sample, score, compare, report, info):
+for command in (fit, transform, inverse, sample, score, compare, report, info, recipes):
     app.command(command)
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from latentmap.cli.recipes import read_recipe
 from latentmap.cli.runs import Origin, check_run, save_run
-from latentmap.cli.settings import read_seconds, read_settings
-from latentmap.cli.terminal import counted, emit, note, on_terminal, say, say_pairs
+from latentmap.cli.settings import read_seconds
+from latentmap.cli.terminal import UsageError, counted, emit, note, on_terminal, say, say_pairs
 from latentmap.cli.words import describe_source
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def fit(
     output: Annotated[Path, Parameter(alias="-o")],
     model: Literal["vae", "autoencoder"] = "vae",
     n_components: int = 2,
+    recipe: str | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     budget: str | None = None,
     labels: str | None = None,
@@ -47,6 +49,8 @@ def fit(
         A variational autoencoder, or a plain one.
     n_components
         Numbers in a code; 2 draws a map.
+    recipe
+        Name of a published model, such as beta_tc; see latentmap recipes. Its settings are given by --set too.
     settings
         Any parameter of the model, as key=value; may be repeated. Values are numbers, words, true, false, none, or
         parts such as likelihood=Bernoulli, encoder=MLP(hidden=(400,)) or objective=ELBO(beta=4).
@@ -64,6 +68,8 @@ def fit(
         Print one JSON object on standard output.
     """
     seconds = None if budget is None else read_seconds(budget)
+    if recipe is not None and model != "vae":
+        raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
     check_run(output, overwrite=overwrite)
     import latentmap
     from latentmap.data.sources import open_source, require_finite
@@ -72,7 +78,7 @@ def fit(
 
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
     given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "verbose": int(on_terminal())}
-    estimator = kind(**given | read_settings(kind, settings))
+    estimator = kind(**given | read_recipe(recipe, kind, settings))
     source = open_source(data, labels)
     require_finite(source)
     if len(source) < 2:

@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import re
 import types
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from latentmap.cli.terminal import UsageError, one_line
@@ -18,7 +18,7 @@ UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", types.NoneType: "none"}
 
 
-def read_settings(estimator: type, pairs: Sequence[str]) -> dict[str, Any]:
+def read_settings(estimator: Callable[..., Any], pairs: Sequence[str]) -> dict[str, Any]:
     """Read the parameters of an estimator from texts ``key=value``.
 
     A value is a number, true, false, none, a word, or a part: its name, or a call with such values, as in

@@ -1,0 +1,172 @@
+"""The papers' names: each recipe gives the parameters of `latentmap.VAE` that make a published model.
+
+A recipe is a plain dictionary of parts, so every part of it can be seen and changed. It is the paper's model, so it has
+no neighbours; a map asks for them: ``VAE(2, **recipes.vae() | {"neighbors": 15})``.
+
+>>> from latentmap import VAE, recipes
+>>> VAE(10, **recipes.beta_vae(beta=6)).objective.beta
+6
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from latentmap.data.formats.base import suggest
+from latentmap.exceptions import PartError
+from latentmap.model.likelihoods import MSSSIM
+from latentmap.model.networks import MLP, Network, SpectralNorm
+from latentmap.model.posteriors import Deterministic
+from latentmap.model.priors import FittedNormal, Normal
+from latentmap.objectives import (
+    ELBO,
+    IWAE,
+    MMD,
+    PIWAE,
+    VAEGAN,
+    CodeNorm,
+    DecoderGradient,
+    DecoderNorm,
+    DReG,
+    FactorCritic,
+    Objective,
+    PriorCritic,
+    TotalCorrelation,
+)
+
+NETWORK = MLP((256, 256))
+"""Of critics and other networks that a recipe brings along."""
+
+Recipe = dict[str, Any]
+"""Parameters of `latentmap.VAE`."""
+
+
+def every() -> dict[str, Callable[..., Recipe]]:
+    """Give every recipe by its name.
+
+    >>> len(every()) > 10, every()["vae"]()["objective"]
+    (True, ELBO(beta=1.0, ...))
+    """
+    public = {name: made for name, made in globals().items() if not name.startswith("_")}
+    return {name: made for name, made in public.items() if _annotation(made) == "Recipe"}
+
+
+def ae() -> Recipe:
+    """Autoencoder: distortion alone, codes that are points (Hinton and Salakhutdinov 2006)."""
+    return _points(ELBO(beta=0.0))
+
+
+def vae() -> Recipe:
+    """Variational autoencoder (Kingma and Welling 2014; Rezende et al. 2014)."""
+    return _densities(ELBO())
+
+
+def beta_vae(beta: float = 4.0) -> Recipe:
+    """Weight on the rate, for components that carry one factor each (Higgins et al. 2017)."""
+    return _densities(ELBO(beta=beta))
+
+
+def annealed_vae(capacity: float = 25.0, beta: float = 10.0, warmup: float = 0.5) -> Recipe:
+    """Rate held at a capacity that rises over the fit (Burgess et al. 2018)."""
+    return _densities(ELBO(beta=beta, capacity=capacity, warmup=warmup))
+
+
+def beta_tc(beta: float = 6.0) -> Recipe:
+    """Weight on the total correlation of the components alone (Chen et al. 2018)."""
+    return _densities(ELBO(penalties=(TotalCorrelation(beta - 1.0),)))
+
+
+def factor(gamma: float = 6.4, network: Network = NETWORK) -> Recipe:
+    """Total correlation, estimated by a critic: FactorVAE (Kim and Mnih 2018)."""
+    return _densities(ELBO(penalties=(FactorCritic(gamma, network=network),)))
+
+
+def info(alpha: float = 0.5, weight: float = 10.0) -> Recipe:
+    """Part of the rate replaced by the MMD between codes and prior: InfoVAE (Zhao et al. 2019)."""
+    return _densities(ELBO(beta=1.0 - alpha, penalties=(MMD(alpha + weight - 1.0),)))
+
+
+def wae(weight: float = 100.0) -> Recipe:
+    """Points whose distribution is drawn to the prior by MMD: Wasserstein autoencoder (Tolstikhin et al. 2018)."""
+    return _points(ELBO(beta=0.0, penalties=(MMD(weight),))) | {"prior": Normal()}
+
+
+def aae(weight: float = 10.0, network: Network = NETWORK) -> Recipe:
+    """Points whose distribution is drawn to the prior by a critic: adversarial autoencoder (Makhzani et al. 2016)."""
+    return _points(ELBO(beta=0.0, penalties=(PriorCritic(weight, network=network),))) | {"prior": Normal()}
+
+
+def vae_gan(gamma: float = 1.0, network: Network = NETWORK) -> Recipe:
+    """Distortion in the features of a critic that tells samples from rows: VAE/GAN (Larsen et al. 2016)."""
+    return _densities(VAEGAN(gamma=gamma, network=network))
+
+
+def iwae(k: int = 50) -> Recipe:
+    """Importance-weighted bound of k draws (Burda et al. 2016)."""
+    return _densities(IWAE(k=k))
+
+
+def miwae(k: int = 8, groups: int = 8) -> Recipe:
+    """Mean of several importance-weighted bounds (Rainforth et al. 2018)."""
+    return _densities(IWAE(k=k, groups=groups))
+
+
+def ciwae(k: int = 50, mix: float = 0.05) -> Recipe:
+    """Importance-weighted bound mixed with the ELBO (Rainforth et al. 2018)."""
+    return _densities(IWAE(k=k, mix=mix))
+
+
+def piwae(k: int = 8, groups: int = 8) -> Recipe:
+    """Decoder trained by one bound of all draws, encoder by the mean of several (Rainforth et al. 2018)."""
+    return _densities(PIWAE(k=k, groups=groups))
+
+
+def dreg(k: int = 50) -> Recipe:
+    """Importance-weighted bound with doubly reparameterised gradients (Tucker et al. 2019)."""
+    return _densities(DReG(k=k))
+
+
+def rae_l2(code: float = 1e-2, decoder: float = 1e-6) -> Recipe:
+    """Regularised autoencoder: norms of codes and of the decoder's weights (Ghosh et al. 2020)."""
+    return _points(ELBO(beta=0.0, penalties=(CodeNorm(code), DecoderNorm(decoder))))
+
+
+def rae_gp(code: float = 1e-2, gradient: float = 1e-3) -> Recipe:
+    """Regularised autoencoder: norms of codes and of the decoder's gradient (Ghosh et al. 2020)."""
+    return _points(ELBO(beta=0.0, penalties=(CodeNorm(code), DecoderGradient(gradient))))
+
+
+def rae_sn(code: float = 1e-2, network: Network = NETWORK) -> Recipe:
+    """Regularised autoencoder: norms of codes, decoder of bounded slope by spectral norms (Ghosh et al. 2020)."""
+    return _points(ELBO(beta=0.0, penalties=(CodeNorm(code),))) | {"decoder": SpectralNorm(network)}
+
+
+def msssim(beta: float = 1.0) -> Recipe:
+    """Distortion by structural similarity on several scales, for images (Snell et al. 2017)."""
+    return _densities(ELBO(beta=beta)) | {"likelihood": MSSSIM()}
+
+
+def find(name: str) -> Callable[..., Recipe]:
+    """Give a recipe by its name, with - for _ if you like; raises `PartError` with the nearest.
+
+    >>> find("beta-tc").__name__
+    'beta_tc'
+    """
+    known = every()
+    if (found := known.get(name.replace("-", "_"))) is None:
+        raise PartError(f"no recipe is called {name!r}: {suggest(name.replace('-', '_'), known)}")
+    return found
+
+
+def _densities(objective: Objective) -> Recipe:
+    return {"objective": objective, "neighbors": None}
+
+
+def _points(objective: Objective) -> Recipe:
+    """Codes without density; a Gaussian is fitted to them afterwards, to draw samples from."""
+    return {"variational_family": Deterministic(), "prior": FittedNormal(), "objective": objective, "neighbors": None}
+
+
+def _annotation(function: Any) -> Any:
+    return getattr(function, "__annotations__", {}).get("return")
