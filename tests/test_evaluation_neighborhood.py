@@ -95,3 +95,28 @@ def test_bad_input_is_one_clear_line(call, message, cloud):
 def test_trustworthiness_accepts_the_most_neighbours_it_says():
     X = np.random.default_rng(0).normal(size=(9, 2))
     assert nb.trustworthiness(X, X, 4) == 1
+
+
+@pytest.mark.parametrize("k", [1, 5, 50])
+def test_trustworthiness_is_scikit_learns(cloud, k):
+    from sklearn.manifold import trustworthiness
+
+    X, Z = cloud[0], (cloud[0] + cloud[1])[:, :2]
+    assert nb.trustworthiness(X, Z, k) == pytest.approx(trustworthiness(X, Z, n_neighbors=k), abs=1e-12)
+
+
+def test_blocks_give_the_ranks_that_all_rows_at_once_give(cloud, monkeypatch):
+    X, Z = cloud[0], (cloud[0] + cloud[1])[:, :2]
+    whole = nb.neighbor_ranks(X, Z, 7)
+    monkeypatch.setattr(nb, "BLOCK", 3 * len(X))
+    assert np.array_equal(nb.neighbor_ranks(X, Z, 7), whole)
+    assert not np.array_equal(nb.neighbor_ranks(X, Z[::-1], 7), whole)
+
+
+def test_a_misplaced_row_alone_loses_trust_among_the_rows_of_a_reference():
+    rng = np.random.default_rng(0)
+    X = np.r_[rng.normal(size=(200, 5)), 30 + rng.normal(size=(200, 5))]
+    Z, moved = X[:, :5], X[[0, 300]].copy()
+    moved[1] = Z[1]  # a row of the second group is placed in the first
+    trust = nb.row_trust(nb.neighbor_ranks(X[[0, 300]], moved, 10, reference=(X, Z)), len(X) + 1)
+    assert trust[0] > 0.9 and trust[1] < 0.6

@@ -65,7 +65,7 @@ class Method(ABC):
     title: str
     unmeasured: str = ""
 
-    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+    def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
         self.n_components = n_components
         self.random_state = random_state
         self.units = units
@@ -158,14 +158,17 @@ class UMAP(Method):
     title = "UMAP"
     unmeasured = "umap-learn's inverse takes minutes for a few hundred images"
 
-    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+    def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
         super().__init__(n_components, random_state, units)
         self._package = _baseline("umap", "umap-learn")
 
     def fit_map(self, X: np.ndarray) -> np.ndarray:
         """Fit with the usual 15 neighbours."""
         self._umap = self._package.UMAP(
-            n_neighbors=min(15, len(X) - 1), n_components=self.n_components, random_state=self.random_state, n_jobs=1
+            n_neighbors=min(15, len(X) - 1),
+            n_components=self.n_components,
+            random_state=self.random_state,
+            n_jobs=torch.get_num_threads() if self.random_state is None else 1,  # a seed binds it to one core
         )
         return np.asarray(self._umap.fit_transform(self.units(X)))
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from latentmap.evaluation.rows import as_vectors, paired, sample_rows
 from latentmap.exceptions import DataError
+
+BLOCK = 2**24
+"""Distances held at a time."""
 
 
 def neighbor_accuracy(Z: Any, y: Any, Z_new: Any, y_new: Any, n_neighbors: int = 10) -> float:
@@ -79,7 +83,7 @@ def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 300
 
     References
     ----------
-    Venna and Kaski, Neighborhood preservation in nonlinear projection methods, 2001; computed by scikit-learn.
+    Venna and Kaski, Neighborhood preservation in nonlinear projection methods, 2001.
 
     Examples
     --------
@@ -87,12 +91,74 @@ def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 300
     >>> trustworthiness(X, X)
     1.0
     """
-    from sklearn.manifold import trustworthiness as measure
-
     X, Z = paired(X, Z)
     keep = sample_rows(len(X), max_rows, random_state)
     _check_neighbors(n_neighbors, (len(keep) - 1) // 2)
-    return float(measure(X[keep], Z[keep], n_neighbors=n_neighbors))
+    return float(row_trust(neighbor_ranks(X[keep], Z[keep], n_neighbors), len(keep)).mean())
+
+
+def neighbor_ranks(
+    X: Any, Z: Any, n_neighbors: int, reference: tuple[Any, Any] | None = None
+) -> Int[np.ndarray, "n k"]:
+    """Ranks in the data of each row's nearest neighbours on the map, r^X(i, j) for j in N_k^Z(i), the nearest first.
+
+    Parameters
+    ----------
+    X, Z : arrays of n rows
+        The data and its map.
+    n_neighbors : int
+        k; one call with the largest serves all smaller ones, ``ranks[:, :k]``.
+    reference : pair of arrays of m rows, optional
+        Data and map of the rows that are searched for neighbours; the other rows among the n themselves if None.
+
+    Returns
+    -------
+    array of shape (n, k)
+        1 for the nearest; rows at equal distance share the better rank.
+
+    Examples
+    --------
+    >>> neighbor_ranks([[0.0], [1.0], [5.0]], [[0.0], [9.0], [1.0]], 2).tolist()
+    [[2, 1], [2, 1], [2, 1]]
+    """
+    X, Z = paired(X, Z)
+    others = paired(*reference) if reference else (X, Z)
+    _check_neighbors(n_neighbors, len(others[0]) - (reference is None))
+    ranks = np.empty((len(X), n_neighbors), dtype=np.int64)
+    for start in range(0, len(X), size := max(1, BLOCK // len(others[0]))):
+        rows = slice(start, start + size)
+        in_data, on_map = (_squared_distances(a[rows], b) for a, b in zip((X, Z), others, strict=True))
+        if reference is None:
+            for distances in (in_data, on_map):
+                np.fill_diagonal(distances[:, start:], np.inf)
+        near = _nearest(on_map, n_neighbors)
+        sought = np.take_along_axis(in_data, near, axis=1)
+        in_data.sort(axis=1)
+        for i, (row, values) in enumerate(zip(in_data, sought, strict=True), start):
+            ranks[i] = 1 + np.searchsorted(row, values)
+    return ranks
+
+
+def row_trust(ranks: Int[np.ndarray, "n k"], rows: int) -> Float[np.ndarray, " n"]:
+    r"""Trust in the place of each row: its own term of `trustworthiness`, which is the mean of these.
+
+    .. math:: 1 - \frac{2}{k(2n-3k-1)} \sum_{j \in N_k^Z(i)} \max(0, r^X(i,j) - k)
+
+    Parameters
+    ----------
+    ranks : array of shape (n, k)
+        Of `neighbor_ranks`.
+    rows : int
+        n in the equation: the rows among which neighbours were sought, and the row itself.
+
+    Examples
+    --------
+    >>> row_trust(np.array([[1, 2], [9, 8]]), rows=10)
+    array([1., 0.])
+    """
+    k = ranks.shape[1]
+    worst = k * (2 * rows - 3 * k - 1) / 2
+    return np.asarray(1 - np.maximum(0, ranks - k).sum(axis=1) / worst)
 
 
 def continuity(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 3000, random_state: int = 0) -> float:
@@ -239,6 +305,18 @@ def _neighbors(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
 
     found: np.ndarray = NearestNeighbors(n_neighbors=n_neighbors).fit(rows).kneighbors(return_distance=False)
     return found
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    squares = [np.square(rows).sum(axis=1) for rows in (a, b)]
+    return np.asarray(squares[0][:, None] + squares[1] - 2 * a @ b.T)
+
+
+def _nearest(distances: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k smallest values of each row, the smallest first."""
+    few = np.argpartition(distances, k - 1, axis=1)[:, :k]
+    order = np.argsort(np.take_along_axis(distances, few, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(few, order, axis=1)
 
 
 def _check_neighbors(n_neighbors: int, most: int) -> None:
