@@ -256,7 +256,7 @@ def find_method(name: str) -> type[Method]:
     return METHODS[name]
 
 
-def _leading(rows: np.ndarray, random_state: int) -> np.ndarray:
+def _leading(rows: np.ndarray, random_state: int | None) -> np.ndarray:
     """Fifty principal components: what t-SNE is given by custom, since its neighbours cost time by the column."""
     if min(rows.shape) <= 50:
         return rows
