@@ -86,7 +86,9 @@ def test_scores_are_those_of_the_measures(found, digits):
     Z, new = pca.transform(rows[:300]), pca.transform(rows[300:])
     scores = found.scores[0]
     assert scores.reconstruction_error == pytest.approx(np.square(pca.inverse_transform(new) - rows[300:]).mean())
-    assert scores.trustworthiness == pytest.approx(trustworthiness(rows[300:], new), abs=1e-3)  # ours: ties share a rank
+    assert scores.trustworthiness == pytest.approx(
+        trustworthiness(rows[300:], new), abs=1e-3
+    )  # ours: ties share a rank
     assert scores.neighbor_accuracy[10] == KNeighborsClassifier(10).fit(Z, y[:300]).score(new, y[300:])
 
 

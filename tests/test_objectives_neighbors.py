@@ -8,28 +8,49 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from latentmap.data import graph
 from latentmap.data.graph import neighbor_graph
 from latentmap.exceptions import DataError, PartError
 from latentmap.objectives.neighbors import NeighborEmbedding, contrast
 
 
-def test_the_contrast_by_hand():
-    codes = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
-    kernel = 1 / (1 + torch.cdist(codes[:4], codes) ** 2)
-    terms = []
-    for i in range(4):
-        others = sum(kernel[i, j] for j in range(8) if j != i)
-        terms.append(-math.log(kernel[i, 4 + i] / others))
-    assert contrast(codes).item() == pytest.approx(np.mean(terms), rel=1e-5)
+def plain(codes):
+    """The contrast as its equation reads."""
+    kernel = 1 / (1 + torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist") ** 2)
+    n = len(codes)
+    partner = (torch.arange(n) + n // 2) % n
+    others = kernel.sum(1) - kernel.diagonal()
+    return -(kernel[torch.arange(n), partner] / others).log().mean()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_the_contrast_and_its_gradient_are_those_of_the_equation(scale):
+    noise = torch.Generator().manual_seed(0)
+    codes = (scale * torch.randn(12, 3, generator=noise, dtype=torch.float64)).requires_grad_()
+    assert contrast(codes).item() == pytest.approx(plain(codes.detach()).item(), rel=1e-9)
+    assert torch.autograd.gradcheck(contrast, codes, eps=1e-6 * scale, atol=1e-6)
+    single = codes.detach().float()
+    assert contrast(single).item() == pytest.approx(plain(codes.detach()).item(), rel=1e-4)
+    moved = codes.detach().clone()
+    moved[0] += scale
+    assert contrast(moved).item() != pytest.approx(plain(codes.detach()).item(), rel=1e-9), "control"
+
+
+def test_far_clusters_are_as_exact_in_single_precision():
+    at = torch.randn(40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 100 + 1e4
+    codes = torch.cat([at, at + 0.3])
+    assert contrast(codes.float()).item() == pytest.approx(plain(codes).item(), abs=2e-3)
 
 
 def test_equal_codes_tell_nothing():
     assert contrast(torch.zeros(32, 2)).item() == pytest.approx(math.log(31), rel=1e-5)
 
 
+@pytest.mark.parametrize("n", [300, 320, 33])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_the_graph_agrees_with_scikit_learn(metric):
-    x = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+def test_the_graph_agrees_with_scikit_learn(metric, n, monkeypatch):
+    monkeypatch.setitem(graph.BLOCK, "cpu", 7 * n)  # several blocks, the last one smaller
+    x = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))
     expected = NearestNeighbors(n_neighbors=6, metric=metric).fit(x).kneighbors(return_distance=False)
     got = neighbor_graph(x, 6, metric).numpy()
     same = [set(a) == set(b) for a, b in zip(expected, got)]
@@ -38,9 +59,9 @@ def test_the_graph_agrees_with_scikit_learn(metric):
 
 
 def test_equal_rows_still_have_neighbours():
-    graph = neighbor_graph(torch.zeros(10, 3), 4)
-    assert graph.shape == (10, 4)
-    assert not (graph == torch.arange(10)[:, None]).any()
+    found = neighbor_graph(torch.zeros(10, 3), 4)
+    assert found.shape == (10, 4)
+    assert not (found == torch.arange(10)[:, None]).any()
 
 
 def test_too_few_rows_are_refused():

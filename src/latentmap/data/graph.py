@@ -14,8 +14,10 @@ Metric = Literal["euclidean", "cosine"]
 
 COMPONENTS = 50
 """Principal components in which distances are taken, at the most: they hold what matters, and cost less."""
-BLOCK = 2**26
-"""Distances held at a time."""
+BLOCK = {"cpu": 2**22, "cuda": 2**27}
+"""Distances held at a time: on a processor, what stays in its cache."""
+GROUP = 32
+"""Distances of which only the least is looked at first."""
 
 
 def neighbor_graph(
@@ -47,14 +49,27 @@ def neighbor_graph(
     points = (x - centre) @ axes
     asked = points if queries is None else (queries - centre) @ axes
     squares = points.square().sum(1)
+    n, size = len(points), max(1, BLOCK.get(x.device.type, 2**24) // len(points))
+    distances = x.new_full((min(size, len(asked)), -(-n // GROUP) * GROUP), torch.inf)  # (b, N), N up to whole groups
     found = [torch.empty(0, k, dtype=torch.long, device=x.device)]
-    for start, block in enumerate(asked.split(size := max(1, BLOCK // len(points)))):
-        distances = torch.addmm(squares, block, points.T, alpha=-2)  # (b, N), up to the row's own square
+    for start in range(0, len(asked), size):
+        block = asked[start : start + size]
+        held = distances[: len(block)]
+        torch.addmm(squares, block, points.T, alpha=-2, out=held[:, :n])  # up to the row's own square
         if queries is None:
-            rows = torch.arange(len(block), device=x.device)
-            distances[rows, start * size + rows] = torch.inf
-        found.append(distances.topk(k, largest=False).indices)
+            held.diagonal(start).fill_(torch.inf)
+        found.append(_least(held, k))
     return torch.cat(found)
+
+
+def _least(values: Float[Tensor, "B N"], k: int) -> Int[Tensor, "B k"]:
+    """Find the k least of each row, least first: the groups with the least minima hold them."""
+    groups = values.unflatten(1, (-1, GROUP))
+    best = groups.amin(2).topk(min(k, groups.shape[1]), largest=False).indices  # (b, k)
+    candidates = groups.gather(1, best[:, :, None].expand(-1, -1, GROUP)).flatten(1)  # (b, k GROUP)
+    which = candidates.topk(k, largest=False).indices
+    found: Tensor = best.gather(1, which // GROUP) * GROUP + which % GROUP
+    return found
 
 
 def principal_axes(x: Float[Tensor, "N P"], n: int) -> tuple[Float[Tensor, " P"], Float[Tensor, "P C"]]:
