@@ -27,6 +27,7 @@ from latentmap.estimators.fitted import FittedModel, as_tensor
 from latentmap.estimators.validation import FloatArray, check_settings, read_rows, read_seed
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.ladder import compose
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
@@ -46,7 +47,8 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
     """Base of the estimators. Subclasses say which parts make the model and what it is trained for."""
 
     condition: Kind | None = None
-    """What the model is conditioned on, where a subclass lets one choose."""
+    ladder: Sequence[int] | None = None
+    """What the model is conditioned on, and its further levels of codes, where a subclass lets one choose."""
     _carried: dict[str, Any]
     """What `partial_fit` hands on from piece to piece, beside the model."""
 
@@ -152,7 +154,8 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.condition_ = condition_class(self.condition).learn(y, len(rows)) if self.condition else None
         if isinstance(self.condition_, Labels):
             self.classes_ = self.condition_.classes
-        sizes = Sizes(event, int(self.n_components), condition=self.condition_.width if self.condition_ else 0)
+        width = self.condition_.width if self.condition_ else 0
+        sizes = Sizes(event, int(self.n_components), condition=width, below=tuple(self.ladder or ()))
         likelihood = _given(self.likelihood, choices.choose_likelihood(self.data_schema_.binary))
         scaling = choices.choose_units(source, likelihood, self.scaling)
         self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)
@@ -160,7 +163,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         network = choices.choose_network(sizes)
         parts = self._parts(_given(self.encoder, network), _given(self.decoder, network), likelihood)
         with seeded(self.seed_):
-            self.model_ = GenerativeAutoencoder(_copied(parts), sizes).to(self.device_)
+            self.model_ = compose(_copied(parts), sizes).to(self.device_)
         some = as_tensor(rows[:: max(1, len(rows) // STATISTICS_ROWS)]).to(self.device_)
         likelihood.start(self.model_.likelihood_state, self.scaling_(some))
         self.choices_ = {

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
-from torch.distributions import Distribution
 
 from latentmap.data.sources import require_finite
 from latentmap.estimators import persistence
@@ -68,8 +67,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def reconstruct(self, X: Any, y: Any = None) -> FloatArray:
         """Encode and decode: what the model keeps of each row."""
-        rows, given = self._rows(X, y)
-        return self._decode(self._encode(rows, given)[0], given)
+        return self._reconstruct(*self._rows(X, y))
 
     def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False, y: Any = None) -> FloatArray:
         """Draw codes from the prior and decode them.
@@ -95,7 +93,12 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             with torch.no_grad():
                 p = self.model_.given(None if given is None else as_tensor(given).to(self.device_)).prior()
                 codes = p.sample(torch.Size(() if p.batch_shape else (n_samples,)))
-            return self._decode(codes.cpu().numpy(), given, lambda px: px.sample() if noise else px.mean)
+
+            def draw(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
+                px = model.generate(z)
+                return scaling.inverse(px.sample() if noise else px.mean).to(z.dtype)
+
+            return self._map(codes.cpu().numpy(), draw, given=given).reshape(n_samples, *self.event_shape_)
 
     def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> FloatArray:
         """Decode n codes on the straight line from the code of row a to the code of row b, both included.
@@ -156,7 +159,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if self._has_score:
             return float(self.score_samples(X, y=y).mean())
         rows, given = self._rows(X, y)
-        errors = rows - self._decode(self._encode(rows, given)[0], given).reshape(rows.shape)
+        errors = rows - self._reconstruct(rows, given).reshape(rows.shape)
         return -float(np.square(errors).mean())
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -207,14 +210,16 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         both = self._map(rows, moments, given=given)
         return both[:, 0], both[:, 1]
 
-    def _decode(
-        self,
-        codes: FloatArray,
-        given: FloatArray | None = None,
-        give: Callable[[Distribution], Tensor] = lambda px: px.mean,
-    ) -> FloatArray:
+    def _reconstruct(self, rows: NDArray[Any], given: FloatArray | None) -> FloatArray:
+        def means(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            x = scaling(x)
+            return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)
+
+        return self._map(rows, means, given=given).reshape(len(rows), *self.event_shape_)
+
+    def _decode(self, codes: FloatArray, given: FloatArray | None = None) -> FloatArray:
         def rows(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
-            return scaling.inverse(give(model.decode(z))).to(z.dtype)
+            return scaling.inverse(model.decode(z).mean).to(z.dtype)
 
         return self._map(codes, rows, given=given).reshape(len(codes), *self.event_shape_)
 

@@ -31,7 +31,8 @@ from latentmap.estimators.card import model_card
 from latentmap.estimators.conditions import Labels, condition_from_json
 from latentmap.estimators.diagnosis import Finding
 from latentmap.exceptions import DataError, ModelError
-from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.autoencoder import Parts
+from latentmap.model.ladder import compose
 from latentmap.model.part import Part, Sizes
 from latentmap.model.scaling import Affine
 from latentmap.training.device import resolve_device
@@ -159,6 +160,7 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
     fitted |= {
         "event_shape_": list(estimator.event_shape_),
         "latent": estimator.model_.sizes.latent,
+        "below": list(estimator.model_.sizes.below),
         "condition": estimator.condition_.to_json() if estimator.condition_ else None,
         "parts": estimator.model_.parts.to_json(),
         "scales": len(estimator.scaling_.scale),
@@ -238,8 +240,8 @@ def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[s
     if isinstance(estimator.condition_, Labels):
         estimator.classes_ = estimator.condition_.classes
     width = estimator.condition_.width if estimator.condition_ else 0
-    sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width)
-    estimator.model_ = GenerativeAutoencoder(parts, sizes).to(estimator.device_).eval()
+    sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width, below=tuple(fitted.get("below", ())))
+    estimator.model_ = compose(parts, sizes).to(estimator.device_).eval()
     estimator.scaling_ = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"])).to(estimator.device_)
 
 
@@ -256,6 +258,8 @@ def _write_parameter(value: Any) -> Any:
         return value.item()
     if isinstance(value, torch.device):
         return str(value)
+    if isinstance(value, tuple | list) and all(isinstance(v, int) for v in value):
+        return list(value)
     plain = value is None or isinstance(value, bool | int | float | str)
     return value if plain else None  # callbacks and generators belong to a session, not to a model
 
@@ -268,6 +272,8 @@ def _read_parameter(name: str, value: Any, own: dict[str, nn.Module | None]) -> 
                 f"this model was fitted with your own {name}, a {value['module']}: give it as load(path, {name}=...)"
             )
         return module
+    if isinstance(value, list):
+        return tuple(value)
     return Part.from_json(value) if isinstance(value, dict) and "part" in value else value
 
 

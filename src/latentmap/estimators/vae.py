@@ -22,6 +22,9 @@ from latentmap.objectives.evidence import ELBO
 from latentmap.training.device import Precision
 from latentmap.training.loop import Callback
 
+WARMUP = 0.3
+"""Part of the fit of a ladder over which the rate sets in: at once, it would put the lower levels to sleep."""
+
 
 class VAE(GenerativeEstimator):
     r"""Variational autoencoder: a map of the data that can be decoded, sampled and asked for likelihoods.
@@ -42,7 +45,7 @@ class VAE(GenerativeEstimator):
         (B, P) or images (B, C, H, W), and the heads are added), or None to choose by the shape of a row.
     variational_family, prior, likelihood, objective
         Parts of the model, the first being the family of q(z|x). None is a diagonal Gaussian, N(0, I), a choice by
-        the values of the data, and the ELBO.
+        the values of the data, and the ELBO, for a ladder with a warm-up.
     neighbors
         Number of nearest rows that a map keeps near each row, by a contrastive term beside the objective (see
         `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
@@ -52,6 +55,10 @@ class VAE(GenerativeEstimator):
         `fit` and every method that encodes, decodes or scores then take it as ``y``: p(x|z, y) draws rows of a class
         that is asked for, and z holds what the class does not say (conditional VAE; Kingma et al. 2014, Sohn et al.
         2015). A prior that depends on it is `latentmap.priors.Conditional`; a map of such codes keeps no neighbours.
+    ladder
+        Components of further levels of codes below the first, from the top down, as in ``ladder=(8, 32)``; None for
+        one level (ladder VAE, Sonderby et al. 2016; see `latentmap.model.ladder.Ladder`). `transform` gives the top
+        level, `reconstruct` and `score_samples` use them all, `sample` draws them from the top down.
     scaling
         "auto", "none", "range" (one scale for all features) or "standard" (one for each).
     max_epochs, batch_size, learning_rate
@@ -106,6 +113,7 @@ class VAE(GenerativeEstimator):
         objective: Objective | None = None,
         neighbors: int | Literal["auto"] | None = "auto",
         condition: Kind | None = None,
+        ladder: Sequence[int] | None = None,
         scaling: ScalingKind | Literal["auto"] = "auto",
         max_epochs: int | None = None,
         batch_size: int | None = None,
@@ -146,6 +154,7 @@ class VAE(GenerativeEstimator):
         self.objective = objective
         self.neighbors = neighbors
         self.condition = condition
+        self.ladder = ladder
 
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
         return Parts(encoder, decoder, self.variational_family or Gaussian(), self.prior or Normal(), likelihood)
@@ -165,4 +174,4 @@ class VAE(GenerativeEstimator):
         return chosen
 
     def _objective(self) -> Objective:
-        return self.objective or ELBO()
+        return self.objective or ELBO(warmup=WARMUP if self.ladder else 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import narwhals as nw
@@ -53,6 +54,11 @@ def check_settings(estimator: Any) -> None:
     callbacks = estimator.callbacks
     if callbacks is not None and (callable(callbacks) or not all(map(callable, callbacks))):
         raise PartError(f"callbacks must be None or a list of functions, got {callbacks!r}")
+    if estimator.ladder is not None:
+        if isinstance(estimator.ladder, str) or not isinstance(estimator.ladder, Sequence):
+            raise PartError(f"ladder must be None or components such as (8, 32), got {estimator.ladder!r}")
+        for components in estimator.ladder:
+            check_count("ladder", components)
     if estimator.condition is not None:
         condition_class(estimator.condition)
         if isinstance(estimator.neighbors, int):

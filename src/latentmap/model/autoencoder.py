@@ -62,13 +62,12 @@ class GenerativeAutoencoder(nn.Module):
         super().__init__()
         self.parts = parts
         self.sizes = sizes
-        heads = parts.posterior.heads(sizes.latent)
         self.encoder = (
-            parts.encoder.encoder(sizes, heads)
+            parts.encoder.encoder(sizes, self._outputs())
             if isinstance(parts.encoder, Network)
-            else adapt_encoder(parts.encoder, sizes, heads)
+            else adapt_encoder(parts.encoder, sizes, self._outputs())
         )
-        wide = replace(sizes, latent=sizes.latent + sizes.condition)
+        wide = replace(sizes, latent=sizes.latent + sum(sizes.below) + sizes.condition)
         self.decoder = (
             parts.decoder.decoder(wide, parts.likelihood.heads)
             if isinstance(parts.decoder, Network)
@@ -92,11 +91,17 @@ class GenerativeAutoencoder(nn.Module):
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """p(x|z), over (*S, P)."""
-        if self.sizes.condition:
-            z = torch.cat([z, self._condition().expand(*z.shape[:-1], -1)], -1)  # (*S, D + C)
-        raw = at_least_single(self.decoder(z))  # (*S, P, heads)
+        raw = at_least_single(self.decoder(self._beside(z)))  # (*S, P, heads)
         px = self.parts.likelihood.distribution(self.likelihood_state, raw)
         return px if px.event_shape else independent(px)
+
+    def generate(self, z: Float[Tensor, "*S D"]) -> Distribution:
+        """p(x|z), over (*S, P), for codes that were drawn from the prior."""
+        return self.decode(z)
+
+    def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
+        """p(x|z), over (B, P), at the mean of q(z|x)."""
+        return self.decode(self.encode(x).mean)
 
     def prior(self) -> Distribution:
         """p(z), over (D,), or p(z|c), over (B, D), where the prior depends on the condition."""
@@ -137,10 +142,17 @@ class GenerativeAutoencoder(nn.Module):
             x = x + at_least_single(self.shift(self.condition))
         return at_least_single(self.encoder(x))
 
-    def _condition(self) -> Tensor:
+    def _outputs(self) -> int:
+        """Numbers that the encoder gives a row."""
+        return self.parts.posterior.heads(self.sizes.latent)
+
+    def _beside(self, z: Tensor) -> Tensor:
+        """Codes (*S, D) with the condition of their rows beside them, (*S, D + C)."""
+        if not self.sizes.condition:
+            return z
         if self.condition is None:
             raise PartError("a conditional model needs the condition of each row; use model.given(condition)")
-        return self.condition
+        return torch.cat([z, self.condition.expand(*z.shape[:-1], -1)], -1)
 
 
 def at_least_single(x: Tensor) -> Tensor:

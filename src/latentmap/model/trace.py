@@ -56,7 +56,7 @@ class Level:
     def rate(self) -> Float[Tensor, " B"]:
         """KL(q(z|x) || p(z)): closed form where torch has one, else the mean of log q - log p over the K samples."""
         try:
-            return kl_divergence(self.q, self.p)
+            return _over_rows(kl_divergence(self.q, self.p), 1)
         except NotImplementedError:  # torch's word for "no closed form for this pair"
             return (self.log_q - self.log_p).mean(0)
 
@@ -68,7 +68,12 @@ class Level:
                 "a rate per component needs parts that factorise (posteriors.Gaussian, priors.Normal), "
                 f"got {type(self.q).__name__} and {type(self.p).__name__}"
             )
-        return kl_divergence(self.q.base_dist, self.p.base_dist)
+        return _over_rows(kl_divergence(self.q.base_dist, self.p.base_dist), 2)
+
+
+def _over_rows(rate: Tensor, axes: int) -> Tensor:
+    """Average over the K samples, where q hangs on draws of the levels above it."""
+    return rate.mean(0) if rate.ndim > axes else rate
 
 
 @dataclass(frozen=True)

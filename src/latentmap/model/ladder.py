@@ -1,0 +1,157 @@
+"""The ladder: several layers of latent variables, each measured against what those above it expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from latentmap.exceptions import PartError
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts, at_least_single
+from latentmap.model.distributions import normal
+from latentmap.model.noise import Noise, fresh
+from latentmap.model.part import Learned, Sizes
+from latentmap.model.posteriors import Gaussian
+from latentmap.model.trace import Level, Trace
+
+WIDTH = 128
+"""Features that the encoder gives, and of the layers between the levels."""
+
+
+class Ladder(GenerativeAutoencoder):
+    r"""Levels of codes z_L ... z_1, top first, of sizes ``latent`` and ``below`` (Sonderby et al. 2016).
+
+    .. math:: p(x, z) = p(z_L)\, p(x|z) \prod_{i<L} p(z_i|z_{>i}), \qquad p(z_i|z_{>i}) = \mathcal{N}(m_i(z_{>i}), I) \\
+              q(z|x) = q(z_L|x) \prod_{i<L} q(z_i|x, z_{>i}), \qquad
+              q(z_i|x, z_{>i}) \propto \mathcal{N}(z_i; \mu_i(x), \sigma_i^2(x))\, p(z_i|z_{>i})
+
+    The encoder's features rise through one block a level, without chance, and each level's are evidence that is
+    combined with what the levels above expect, by precision: the path down is shared by q and p. Two things differ
+    from the paper. All levels reach the decoder and the levels below them, side by side, so that none is cut off by
+    those between; and what a level expects of the next has unit variance, since the layers that follow absorb any
+    unit, and a variance that is learned shrinks until the level is a function of those above. As there, levels only
+    wake up with batch normalisation on the way up, and if the rate sets in late: train with ``ELBO(warmup=0.3)``. The
+    code of a row is its top level.
+
+    >>> from latentmap.model import likelihoods, networks, priors
+    >>> parts = Parts(networks.MLP((16,)), networks.MLP((16,)), Gaussian(), priors.Normal(), likelihoods.Gaussian())
+    >>> model = Ladder(parts, Sizes(event=(8,), latent=2, below=(3, 4)))
+    >>> [tuple(level.z.shape) for level in model.trace(torch.zeros(5, 8), k=3).levels]
+    [(3, 5, 2), (3, 5, 3), (3, 5, 4)]
+    """
+
+    def __init__(self, parts: Parts, sizes: Sizes) -> None:
+        if not isinstance(parts.posterior, Gaussian):
+            raise PartError(
+                f"a ladder combines Gaussians level by level, got {type(parts.posterior).__name__}; "
+                "use posteriors.Gaussian(), or a model of one level with this one"
+            )
+        super().__init__(parts, sizes)
+        levels = (sizes.latent, *sizes.below)
+        above = [sum(levels[:i]) + sizes.condition for i in range(1, len(levels))]
+        self.up = nn.ModuleList(_rising(WIDTH) for _ in sizes.below)
+        self.heads = nn.ModuleList(_rising(2 * d) for d in levels)
+        self.down = nn.ModuleList(_falling(a, d) for a, d in zip(above, sizes.below, strict=True))
+
+    def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
+        """q(z_L|x), over (B, D): the top level."""
+        return self._gaussian(self._rise(x)[0])
+
+    def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
+        """p(x|z), over (*S, P), with the levels below the top where the top expects them."""
+        return super().decode(self._descend(z)[0])
+
+    def generate(self, z: Float[Tensor, "*S D"]) -> Distribution:
+        """p(x|z), over (*S, P), with the levels below the top drawn."""
+        return super().decode(self._descend(z, noise=fresh)[0])
+
+    def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
+        """p(x|z), over (B, P), with every level where the row puts it."""
+        top, *raws = self._rise(x)
+        return super().decode(self._descend(self._gaussian(top).mean, raws)[0])
+
+    def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
+        """Encode rows, draw k codes for each from the top down, decode them."""
+        top, *raws = self._rise(x)
+        q = self._gaussian(top)
+        z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
+        codes, levels = self._descend(z, raws, noise)
+        px = self.parts.likelihood.observe(self.likelihood_state, x, super().decode(codes))
+        return Trace(x, (Level(z, q, self.prior()), *(Level(*level) for level in levels)), px)
+
+    def inference_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the path up."""
+        yield from super().inference_parameters()
+        yield from self.up.parameters()
+        yield from self.heads.parameters()
+
+    def generative_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of p(z) and p(x|z), and of the path down, which q(z|x) shares."""
+        yield from super().generative_parameters()
+        yield from self.down.parameters()
+
+    def _outputs(self) -> int:
+        return WIDTH
+
+    def _rise(self, x: Tensor) -> list[Tensor]:
+        """What the row says of each level, top first: (B, 2 D_i) each."""
+        features = [self._encoded(x)]
+        for block in self.up:
+            features.append(features[-1] + block(features[-1]))
+        return [at_least_single(head(h)) for head, h in zip(self.heads, reversed(features), strict=True)]
+
+    def _descend(
+        self, z: Tensor, raws: list[Tensor] | None = None, noise: Noise | None = None
+    ) -> tuple[Tensor, list[tuple[Tensor, Distribution, Distribution]]]:
+        """From the top's codes (*S, D) to those of all levels side by side, with each level's z, q and p.
+
+        Codes are drawn with noise, and means without it; from q where there is a row, else from p.
+        """
+        levels: list[tuple[Tensor, Distribution, Distribution]] = []
+        for i, down in enumerate(self.down):
+            mean = at_least_single(down(self._beside(z)))
+            p = normal(mean, torch.ones_like(mean))
+            q = p if raws is None else combine(self._gaussian(raws[i]), p)
+            new = q.mean if noise is None else q.mean + q.stddev * noise(q.mean.shape, q.mean)
+            levels.append((new, q, p))
+            z = torch.cat([z, new], -1)
+        return z, levels
+
+    def _gaussian(self, raw: Tensor) -> Distribution:
+        return self.parts.posterior.distribution(Learned(), raw)
+
+
+def combine(a: Distribution, b: Distribution) -> Distribution:
+    """Multiply two diagonal Gaussians and normalise: precisions add, means are weighted by them.
+
+    >>> q = combine(normal(torch.zeros(1), torch.ones(1)), normal(torch.ones(1), torch.ones(1)))
+    >>> q.mean, q.variance
+    (tensor([0.5000]), tensor([0.5000]))
+    """
+    precision = 1 / a.variance + 1 / b.variance
+    return normal((a.mean / a.variance + b.mean / b.variance) / precision, precision.rsqrt())
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes a batch of one by the running moments, as it takes rows after training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) > 1:
+            return super().forward(x)
+        return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+def _rising(out: int) -> nn.Module:
+    return nn.Sequential(_BatchNorm(WIDTH), nn.SiLU(), nn.Linear(WIDTH, out))
+
+
+def _falling(above: int, out: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(above, WIDTH), nn.SiLU(), nn.Linear(WIDTH, out))
+
+
+def compose(parts: Parts, sizes: Sizes) -> GenerativeAutoencoder:
+    """Make the model of these parts: with one level of codes, or the ladder that ``sizes.below`` asks for."""
+    return (Ladder if sizes.below else GenerativeAutoencoder)(parts, sizes)
