@@ -101,7 +101,20 @@ class Gaussian(LocationScale):
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """N(loc, scale^2)."""
-        return td.Normal(loc, scale, validate_args=False)
+        return _Normal(loc, scale)
+
+
+class _Normal(td.Normal):
+    """Normal that keeps the scale as short as it is given, where torch would take the log of one for each value."""
+
+    def __init__(self, loc: Tensor, scale: Tensor) -> None:
+        super().__init__(loc, scale, validate_args=False)
+        self.short = scale
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """As of any normal."""
+        peak = -self.short.log() - 0.5 * math.log(2 * math.pi)
+        return torch.addcmul(peak, (value - self.loc).square(), -0.5 / self.short.square())
 
 
 @dataclass(frozen=True)
