@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import importlib.util
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from latentmap.exceptions import DataError
@@ -18,6 +23,10 @@ BLOCK = {"cpu": 2**22, "cuda": 2**27}
 """Distances held at a time: on a processor, what stays in its cache."""
 GROUP = 32
 """Distances of which only the least is looked at first."""
+EXACT_ROWS = {"cpu": 200_000, "cuda": 4_000_000}
+"""Rows up to which all distances are taken: some minutes' work."""
+WIDTH = 64
+"""Neighbours that are kept of each row of a graph that is given, at the most."""
 
 
 def neighbor_graph(
@@ -26,7 +35,8 @@ def neighbor_graph(
     """Give the k nearest other rows of each row, or of each query, nearest first.
 
     Exact in the leading principal components, by blocked matrix products on the device of the rows: 2 N^2 x 50
-    operations. Among equal rows, any k count as the nearest.
+    operations. Beyond `EXACT_ROWS` by nearest-neighbour descent (Dong et al. 2011; pynndescent), where that is
+    installed. Among equal rows, any k count as the nearest.
 
     Raises
     ------
@@ -48,6 +58,8 @@ def neighbor_graph(
     centre, axes = principal_axes(x, COMPONENTS)
     points = (x - centre) @ axes
     asked = points if queries is None else (queries - centre) @ axes
+    if is_approximate(len(points), x.device.type):
+        return _descend(points, k, None if queries is None else asked)
     squares = points.square().sum(1)
     n, size = len(points), max(1, BLOCK.get(x.device.type, 2**24) // len(points))
     distances = x.new_full((min(size, len(asked)), -(-n // GROUP) * GROUP), torch.inf)  # (b, N), N up to whole groups
@@ -70,6 +82,98 @@ def _least(values: Float[Tensor, "B N"], k: int) -> Int[Tensor, "B k"]:
     which = candidates.topk(k, largest=False).indices
     found: Tensor = best.gather(1, which // GROUP) * GROUP + which % GROUP
     return found
+
+
+def is_approximate(rows: int, device: str) -> bool:
+    """Whether neighbours among so many rows are approximate: more than `EXACT_ROWS`, and pynndescent is there.
+
+    >>> is_approximate(60_000, "cpu")
+    False
+    """
+    return rows > EXACT_ROWS.get(device, 0) and importlib.util.find_spec("pynndescent") is not None
+
+
+@dataclass(frozen=True)
+class Edges:
+    """A neighbour graph that was given: the neighbours of row i are ``ends[starts[i]:starts[i + 1]]``, any number."""
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, graph: Any, rows: int) -> Edges:
+        """Read indices (n, k), a row each with its k neighbours, or a sparse matrix (n, n), whose entries are edges.
+
+        A row's edge to itself is left out. The values of a matrix say nothing but that the edge is there, so that
+        distances and affinities serve alike.
+
+        Raises
+        ------
+        DataError
+            If the graph is of another shape, names rows that there are not, or holds NaN, infinity or no edge.
+
+        Examples
+        --------
+        >>> Edges.read(np.array([[1, 2], [0, 2], [2, 1]]), rows=3).ends.tolist()
+        [1, 2, 0, 2, 1]
+        """
+        if sparse.issparse(graph):
+            matrix = graph.tocsr()
+            if matrix.shape != (rows, rows):
+                raise DataError(f"a neighbour graph of {rows} rows is a matrix ({rows}, {rows}), got {matrix.shape}")
+            if not np.isfinite(matrix.data).all():
+                raise DataError("the neighbour graph holds NaN or infinity; leave those edges out")
+            ends, degrees = matrix.indices.astype(np.int64), np.diff(matrix.indptr)
+        else:
+            array = np.asarray(graph)
+            if array.ndim != 2 or len(array) != rows:
+                raise DataError(f"a neighbour graph of {rows} rows has indices ({rows}, k), got shape {array.shape}")
+            if not np.issubdtype(array.dtype, np.number) or not (array == np.floor(array)).all():
+                raise DataError("the neighbour graph must hold whole numbers, the indices of rows; got other values")
+            ends, degrees = array.astype(np.int64).ravel(), np.full(rows, array.shape[1])
+            if len(ends) and not 0 <= ends.min() <= ends.max() < rows:
+                low, high = ends.min(), ends.max()
+                raise DataError(f"the neighbour graph names rows {low} to {high}, there are 0 to {rows - 1}")
+        begins = np.repeat(np.arange(rows), degrees)
+        begins, ends = begins[begins != ends], ends[begins != ends]
+        if not len(ends):
+            raise DataError("the neighbour graph has no edge between two rows; neighbors=None keeps no neighbours")
+        return cls(np.searchsorted(begins, np.arange(rows + 1)), ends)
+
+    def among(self, rows: NDArray[np.int64], others: NDArray[np.int64]) -> Int[Tensor, "M k"]:
+        """Give the neighbours of some rows among others, by their place there, as an array.
+
+        Rows with fewer neighbours than the others repeat theirs. One that has none here is its own neighbour, which
+        pulls it nowhere; or the first of the others, where it is not one of them itself.
+
+        >>> edges = Edges.read(np.array([[1, 2], [0, 2], [2, 1]]), rows=3)
+        >>> edges.among(np.array([0, 2]), np.array([0, 2])).tolist()  # row 0 has 2 here, row 2 has none
+        [[1], [1]]
+        """
+        place = np.full(len(self.starts) - 1, -1)
+        place[others] = np.arange(len(others))
+        kept = place[self.ends] >= 0
+        ends, starts = place[self.ends[kept]], np.r_[0, np.cumsum(kept)][self.starts]
+        degrees = np.diff(starts)[rows]
+        columns = np.arange(width := int(np.clip(degrees.max(initial=1), 1, WIDTH)))
+        spots = starts[rows][:, None] + columns * degrees[:, None] // width
+        alone = np.maximum(place[rows], 0)[:, None]
+        ends = np.r_[ends, -1]  # spots of rows without neighbours may lie behind the last
+        return torch.from_numpy(np.where(degrees[:, None] > 0, ends[spots], alone))
+
+
+def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | None) -> Int[Tensor, "M k"]:
+    """Neighbours by nearest-neighbour descent; a row's own place among them is left out."""
+    from pynndescent import NNDescent
+
+    index = NNDescent(points.cpu().numpy(), n_neighbors=max(k + 1, 15), random_state=0)
+    if asked is not None:
+        found = index.query(asked.cpu().numpy(), k)[0]
+    else:
+        near = index.neighbor_graph[0]
+        itself = near == np.arange(len(near))[:, None]
+        found = np.take_along_axis(near, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, :k]
+    return torch.from_numpy(found.astype(np.int64)).to(points.device)
 
 
 def principal_axes(x: Float[Tensor, "N P"], n: int) -> tuple[Float[Tensor, " P"], Float[Tensor, "P C"]]:

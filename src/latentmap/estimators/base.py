@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.graph import neighbor_graph
+from latentmap.data.graph import Edges, Metric, neighbor_graph
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.scaling import ScalingKind
 from latentmap.data.schema import content_hash
@@ -49,6 +49,8 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
     condition: Kind | None = None
     ladder: Sequence[int] | None = None
     """What the model is conditioned on, and its further levels of codes, where a subclass lets one choose."""
+    metric: Metric = "euclidean"
+    """In which rows are near, where a subclass lets one choose."""
     _carried: dict[str, Any]
     """What `partial_fit` hands on from piece to piece, beside the model."""
 
@@ -227,15 +229,21 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         if given is not None:
             parts = {"condition": given[train], "held_out_condition": given[held_out]}
             beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
-        k = 0 if constant_rate else self._neighbors(len(rows))
-        if k:
+        total = len(train) + len(held_out)
+        k = 0 if constant_rate else self._neighbors(len(rows), total)
+        if isinstance(k, Edges):
+            objective = NeighborEmbedding(objective)
+            graph, held_out_graph = k.among(train, train), k.among(held_out, train)
+            beside |= {"graph": graph.to(self.device_), "held_out_graph": held_out_graph.to(self.device_)}
+        elif k:
             objective = NeighborEmbedding(objective)
             near, queries = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
-            beside |= {"graph": neighbor_graph(near, k), "held_out_graph": neighbor_graph(near, k, queries=queries)}
+            beside["graph"] = neighbor_graph(near, k, self.metric)
+            beside["held_out_graph"] = neighbor_graph(near, k, self.metric, queries=queries)
         return Trainer(self.model_, objective, scale, data, held, settings, **beside)
 
-    def _neighbors(self, rows: int) -> int:
-        """Say how many neighbours of each row the map is to keep near it; 0 for none."""
+    def _neighbors(self, rows: int, total: int) -> int | Edges:
+        """Say how many neighbours of each row the map is to keep near it, 0 for none; or which, of all rows given."""
         return 0
 
     def _run(self, trainer: Trainer, rows: NDArray[Any], given: FloatArray | None) -> None:

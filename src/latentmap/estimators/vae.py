@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+from scipy import sparse
 from torch import nn
 
+from latentmap.data.graph import Edges, Metric, is_approximate
 from latentmap.data.scaling import ScalingKind
 from latentmap.estimators import choices
 from latentmap.estimators.base import GenerativeEstimator, reason
@@ -49,7 +52,10 @@ class VAE(GenerativeEstimator):
     neighbors
         Number of nearest rows that a map keeps near each row, by a contrastive term beside the objective (see
         `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
-        for less than 60 rows, and none otherwise.
+        for less than 60 rows, and none otherwise. Or the neighbours themselves: indices (n, k) of the rows given to
+        `fit`, or a sparse matrix (n, n) whose entries are edges. The graph may be in pieces.
+    metric
+        "euclidean" or "cosine": the distance by which rows are neighbours, in the model's units.
     condition
         What the model is conditioned on: None, "labels" (classes of any type) or "covariates" (numbers, standardised).
         `fit` and every method that encodes, decodes or scores then take it as ``y``: p(x|z, y) draws rows of a class
@@ -111,7 +117,8 @@ class VAE(GenerativeEstimator):
         prior: Prior | None = None,
         likelihood: Likelihood | None = None,
         objective: Objective | None = None,
-        neighbors: int | Literal["auto"] | None = "auto",
+        neighbors: int | Literal["auto"] | np.ndarray | sparse.sparray | sparse.spmatrix | None = "auto",
+        metric: Metric = "euclidean",
         condition: Kind | None = None,
         ladder: Sequence[int] | None = None,
         scaling: ScalingKind | Literal["auto"] = "auto",
@@ -153,24 +160,29 @@ class VAE(GenerativeEstimator):
         self.prior = prior
         self.objective = objective
         self.neighbors = neighbors
+        self.metric = metric
         self.condition = condition
         self.ladder = ladder
 
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
         return Parts(encoder, decoder, self.variational_family or Gaussian(), self.prior or Normal(), likelihood)
 
-    def _neighbors(self, rows: int) -> int:
-        if self.neighbors == "auto" and self.condition:
-            chosen = 0  # neighbours in the data share their condition, and codes are what is left without it
-        elif self.neighbors == "auto":
+    def _neighbors(self, rows: int, total: int) -> int | Edges:
+        asked: Any = self.neighbors
+        chosen = 0
+        auto = isinstance(asked, str) and asked == "auto"
+        if hasattr(asked, "shape") or isinstance(asked, list):
+            self.choices_["neighbors"] = reason("a graph", True, "")
+            return Edges.read(asked, total)
+        if auto and not self.condition:
+            # with a condition, neighbours in the data share it, and codes are what is left without it
             chosen = choices.choose_neighbors(rows, int(self.n_components))
-        elif self.neighbors is None:
-            chosen = 0
-        else:
-            check_count("neighbors", self.neighbors)
-            chosen = self.neighbors
-        basis = f"{self.n_components} components and {rows} rows"
-        self.choices_["neighbors"] = reason(chosen or None, self.neighbors != "auto", basis)
+        elif asked is not None and not auto:
+            check_count("neighbors", asked)
+            chosen = asked
+        found = "approximate" if is_approximate(rows, self.device_.type) else "exact"
+        named = f"{chosen}, {found}, {self.metric}" if chosen else None
+        self.choices_["neighbors"] = reason(named, not auto, f"{self.n_components} components and {rows} rows")
         return chosen
 
     def _objective(self) -> Objective:

@@ -61,10 +61,10 @@ def check_settings(estimator: Any) -> None:
             check_count("ladder", components)
     if estimator.condition is not None:
         condition_class(estimator.condition)
-        if isinstance(estimator.neighbors, int):
+        if not isinstance(estimator.neighbors, str | None):
             raise PartError(
                 "a conditional model keeps no neighbours near each other, since they share their condition and "
-                f"its codes hold the rest; leave neighbors='auto', got {estimator.neighbors!r}"
+                "its codes hold the rest; leave neighbors='auto'"
             )
     for name, (kind, wanted) in _PARTS.items():
         value = getattr(estimator, name, None)
