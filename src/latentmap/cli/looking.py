@@ -169,7 +169,7 @@ def _choices(source: Source) -> dict[str, Any]:
     require_finite(source)
     schema, rows = source.schema, len(source)
     likelihood = choices.choose_likelihood(schema.binary)
-    batch = choices.choose_batch_size(rows)
+    batch = choices.choose_batch_size(rows, neighbors=True)
     return {
         "scaling": choices.choose_units(source, likelihood, "auto").kind,
         "likelihood": str(likelihood),

@@ -194,7 +194,8 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         constant_rate: bool = False,
     ) -> Trainer:
         kept, rows = rows[held_out], rows[train] if len(held_out) else rows
-        batch_size = _given(self.batch_size, choices.choose_batch_size(len(rows)))
+        k = 0 if constant_rate else self._neighbors(len(rows), len(train) + len(held_out))
+        batch_size = _given(self.batch_size, choices.choose_batch_size(len(rows), neighbors=k != 0))
         epochs = _given(max_epochs, choices.choose_epochs(len(rows), batch_size))
         if max_epochs is None and self.time_budget is not None:
             epochs = 10**6  # the budget alone ends the fit
@@ -229,8 +230,6 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         if given is not None:
             parts = {"condition": given[train], "held_out_condition": given[held_out]}
             beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
-        total = len(train) + len(held_out)
-        k = 0 if constant_rate else self._neighbors(len(rows), total)
         if isinstance(k, Edges):
             objective = NeighborEmbedding(objective)
             graph, held_out_graph = k.among(train, train), k.among(held_out, train)

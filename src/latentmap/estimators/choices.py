@@ -77,21 +77,21 @@ def choose_network(sizes: Sizes) -> Network:
     """Give `Conv` for images of 32 x 32 or more or in colour, else an `MLP` as wide as the data ask for.
 
     >>> choose_network(Sizes((8, 8), 2)), choose_network(Sizes((32, 32, 3), 2))
-    (MLP(hidden=(256, 128, 128), activation='silu'), Conv(channels=(32, 64, 128), width=256, activation='silu'))
+    (MLP(hidden=(256, 256, 256), activation='silu'), Conv(channels=(32, 64, 128), width=256, activation='silu'))
     """
     if len(sizes.event) == 3 or (len(sizes.event) == 2 and min(sizes.event) >= 32):
         return Conv()
-    width = min(512, max(64, 2 ** math.ceil(math.log2(4 * sizes.features))))
-    return MLP((width, width // 2, width // 2))
+    width = min(384, max(64, 2 ** math.ceil(math.log2(4 * sizes.features))))
+    return MLP((width, width, width))
 
 
-def choose_batch_size(rows: int) -> int:
-    """Give a sixteenth of the rows as a power of two, from 16 to 256.
+def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
+    """Give a sixteenth of the rows as a power of two, from 16 to 256; to 512 where rows are told from their batch.
 
-    >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)]
-    [16, 16, 128, 256]
+    >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)], choose_batch_size(60_000, neighbors=True)
+    ([16, 16, 128, 256], 512)
     """
-    return int(min(256, max(16, 2 ** round(math.log2(max(rows, 1) / 16)))))
+    return int(min(512 if neighbors else 256, max(16, 2 ** round(math.log2(max(rows, 1) / 16)))))
 
 
 def choose_epochs(rows: int, batch_size: int) -> int:
