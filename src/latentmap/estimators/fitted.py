@@ -134,6 +134,36 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         rows, given = self._rows(X, y)
         check_count("n_samples", n_samples)
+        units = self._units(rows.shape[1])
+
+        def bound(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            x = scaling(x)
+            return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + units
+
+        return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
+
+    def log_weights(self, X: Any, n_samples: int = 1, *, y: Any = None) -> FloatArray:
+        r"""Log importance weights of n_samples draws for each row, (n, n_samples), nats, in the data's own units.
+
+        .. math:: \log w_i = \log p(x|z_i) + \log p(z_i) - \log q(z_i|x), \quad z_i \sim q(z|x)
+
+        What `score_samples` is made of, with the same noise: see `latentmap.evaluation.evidence` for bounds with error
+        bars. Raises `NoDensityError` as it does.
+        """
+        rows, given = self._rows(X, y)
+        check_count("n_samples", n_samples)
+        units = self._units(rows.shape[1])
+
+        def weights(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            x = scaling(x)
+            noise = RowNoise(x, self.seed_)
+            parts = [model.trace(x, min(SAMPLES, n_samples - i), noise).log_w for i in range(0, n_samples, SAMPLES)]
+            return torch.cat(parts).T + units
+
+        return self._map(rows, weights, samples=min(n_samples, SAMPLES), given=given)
+
+    def _units(self, features: int) -> float:
+        """What a log-density in the data's own units gains; refuses models that have none."""
         if not self._has_score:
             parts, name = self.model_.parts, type(self).__name__
             raise NoDensityError(
@@ -145,13 +175,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 )
                 + ", or score() for the reconstruction error"
             )
-        units = 0.0 if self.model_.parts.likelihood.discrete else self.scaling_.log_jacobian(rows.shape[1])
-
-        def bound(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            x = scaling(x)
-            return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + units
-
-        return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
+        return 0.0 if self.model_.parts.likelihood.discrete else self.scaling_.log_jacobian(features)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, nats a row; for a model without density, minus the mean squared error."""
