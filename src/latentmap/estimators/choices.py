@@ -15,7 +15,7 @@ from latentmap.model.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 
-STEPS = 2400
+STEPS = 2000
 """Steps that a fit takes by default, between 10 and 200 epochs."""
 
 COMPILE_FLOPS = 2e13
@@ -81,7 +81,8 @@ def choose_network(sizes: Sizes) -> Network:
     """
     if len(sizes.event) == 3 or (len(sizes.event) == 2 and min(sizes.event) >= 32):
         return Conv()
-    width = min(384, max(64, 2 ** math.ceil(math.log2(4 * sizes.features))))
+    widest = 256 if sizes.latent <= 3 else 384  # few numbers ask for less of a decoder
+    width = min(widest, max(64, 2 ** math.ceil(math.log2(4 * sizes.features))))
     return MLP((width, width, width))
 
 
@@ -95,10 +96,10 @@ def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
 
 
 def choose_epochs(rows: int, batch_size: int) -> int:
-    """Give as many epochs as make about 2400 steps, from 10 to 200.
+    """Give as many epochs as make about 2000 steps, from 10 to 200.
 
     >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
-    [200, 172, 11, 10]
+    [200, 143, 10, 10]
     """
     return min(200, max(10, math.ceil(STEPS / max(1, rows // batch_size))))
 
