@@ -202,6 +202,25 @@ def test_compare_shows_tables_and_writes_numbers_and_pictures(capsys, tmp_path, 
     assert pictures >= {"maps", "vae-samples", "vae-decoded", "autoencoder-samples", "autoencoder-decoded"}
 
 
+def test_details_of_codes_are_columns_and_unusual_rows_are_counted(capsys, tmp_path, folder):
+    codes = np.loadtxt(_details(capsys, folder, tmp_path, folder / "trees.csv"), delimiter=",", skiprows=1)
+    np.save(tmp_path / "odd.npy", np.vstack([np.load(folder / "trees.npy")[:50], np.full((3, 4), 1e3)]))
+    odd, said = _details(capsys, folder, tmp_path, tmp_path / "odd.npy", said=True)
+    with odd.open() as file:
+        head = next(csv.reader(file))
+    names = ["trust", "uncertainty", "density", "magnification", "evidence", "unusual"]
+    assert head == ["vae0", "vae1", *names] and codes.shape == (100, 8)
+    unusual = np.loadtxt(odd, delimiter=",", skiprows=1)[:, -1]
+    assert unusual[-3:].all() and set(unusual) == {0, 1}
+    assert f"{unusual.sum():.0f} rows of" in said and "odd.npy are unlike those of the fit" in said
+
+
+def _details(capsys, folder, tmp_path, data, said=False):
+    output = tmp_path / "z.csv"
+    answer = must(capsys, "transform", folder / "trees", data, "-o", output, "--details")
+    return (output, answer.err) if said else output
+
+
 def test_a_run_is_replaced_only_when_asked_to_be(capsys, tmp_path, folder):
     run = tmp_path / "run"
     must(capsys, "fit", folder / "trees.npy", "-o", run, *QUICK)

@@ -54,6 +54,7 @@ def wine():
 DATA = {"grey": digits, "colour": colour_images, "table": wine, "curves": curves}
 FIGURES = {
     "map": lambda model, X: plot.map(model, X),
+    "map_quality": lambda model, X: plot.map_quality(model, X),
     "reconstructions": lambda model, X: plot.reconstructions(model, X),
     "samples": lambda model, X: plot.samples(model, X=X),
     "samples without rows": lambda model, X: plot.samples(model, 5),
@@ -122,6 +123,7 @@ def test_figures_draw_into_the_axes_they_are_given(fitted, figure, data):
     }
     simple = {
         "reconstructions": plot.reconstructions,
+        "map_quality": plot.map_quality,
         "traversals": plot.traversals,
         "interpolations": plot.interpolations,
     }

@@ -9,14 +9,21 @@ from cyclopts import Parameter
 
 from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, write_array
 from latentmap.cli.runs import Origin, rows_for
-from latentmap.cli.terminal import UsageError, counted, emit, say
+from latentmap.cli.terminal import UsageError, counted, emit, note, say
 
 Output = Annotated[Path, Parameter(alias="-o")]
 Json = Annotated[bool, Parameter(name="--json")]
 
 
 def transform(
-    run: Path, data: str | None = None, /, *, output: Output, labels: str | None = None, as_json: Json = False
+    run: Path,
+    data: str | None = None,
+    /,
+    *,
+    output: Output,
+    details: bool = False,
+    labels: str | None = None,
+    as_json: Json = False,
 ) -> None:
     """Encode rows: write the code of each, the mean of q(z|x).
 
@@ -28,6 +35,9 @@ def transform(
         Rows like those of the fit: a name or file as for fit; without, those of the fit.
     output
         A .npy, .npz, .csv or .tsv file.
+    details
+        Write what is known of each code beside it: trust, uncertainty, density, magnification, evidence, and whether
+        the row is unusual among those of the fit, which are read again.
     labels
         Column or member to leave out of the rows; by default the one that the fit left out.
     as_json
@@ -35,7 +45,11 @@ def transform(
     """
     check_output(output, ARRAYS)
     estimator = _load(run)
-    _, X = rows_for(run, estimator, data, labels)
+    source, X = rows_for(run, estimator, data, labels)
+    if details:
+        _write_details(estimator, source.name, X, None if data is None else rows_for(run, estimator, None, None)[1],
+                       output, as_json)  # fmt: skip
+        return
     codes = estimator.transform(X)
     write_array(output, codes, estimator.get_feature_names_out())
     _done(output, codes, as_json, f"{counted(len(codes), 'code')} of {counted(codes.shape[1], 'component')}")
@@ -160,6 +174,19 @@ def score(
         found = {"bound": bound, "mean": mean, "standard_error": error, "rows": len(scores)}
         least = {"lowest": float(scores[lowest]), "lowest_row": lowest + 1}
         emit(found | least | {"output": None if output is None else str(output)})
+
+
+def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Path, as_json: bool) -> None:
+    """Write codes with what is known of each, and warn of rows that are unlike those of the fit."""
+    from latentmap.evaluation.details import map_details
+
+    found = map_details(estimator, X, reference)
+    rows = found.columns()
+    write_array(output, rows, [*estimator.get_feature_names_out(), *found.COLUMNS])
+    if count := int(found.unusual.sum()):
+        expected = f"about {found.false_alarm_rate * len(X):.0f} of {len(X):,} would be if they were alike"
+        note(f"{counted(count, 'row')} of {name} {'is' if count == 1 else 'are'} unlike those of the fit ({expected})")
+    _done(output, rows, as_json, f"{counted(len(rows), 'code')} with {len(found.COLUMNS)} details each")
 
 
 def _load(run: Path) -> Any:

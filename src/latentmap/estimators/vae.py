@@ -171,7 +171,7 @@ class VAE(GenerativeEstimator):
         asked: Any = self.neighbors
         chosen = 0
         auto = isinstance(asked, str) and asked == "auto"
-        if hasattr(asked, "shape") or isinstance(asked, list):
+        if getattr(asked, "shape", ()) or isinstance(asked, list):  # a scalar of numpy has the shape ()
             self.choices_["neighbors"] = reason("a graph", True, "")
             return Edges.read(asked, total)
         if auto and not self.condition:

@@ -47,6 +47,11 @@ def sample_rows(n: int, max_rows: int, random_state: int = 0) -> Int[np.ndarray,
     return np.sort(np.random.default_rng(random_state).choice(n, max_rows, replace=False))
 
 
+def take(X: Any, indices: np.ndarray) -> Any:
+    """Return rows of an array, tensor, sparse matrix or data frame, as what it is."""
+    return X.iloc[indices] if hasattr(X, "iloc") else X[indices]
+
+
 def paired(X: Any, Z: Any) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n k"]]:
     """Two views of the same rows as vectors.
 

@@ -10,6 +10,7 @@
 from latentmap.plot.curves import learning_curves, rates
 from latentmap.plot.decoding import interpolations, random_points, reconstructions, samples, traversals
 from latentmap.plot.maps import comparison, decoded_grid, map
+from latentmap.plot.quality import map_quality
 from latentmap.plot.style import Display
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "interpolations",
     "learning_curves",
     "map",
+    "map_quality",
     "random_points",
     "rates",
     "reconstructions",

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentmap.evaluation.claims import latent_vectors
+from latentmap.evaluation.rows import take
 from latentmap.plot.latent import carried, quantiles
-from latentmap.plot.rows import RowStyle, dense, spread, take
+from latentmap.plot.rows import RowStyle, dense, spread
 from latentmap.plot.style import BLUE, MUTED, ORANGE, Display, number, one_axes, panels, plain, styled
 
 

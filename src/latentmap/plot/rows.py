@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
+from latentmap.evaluation.rows import take
 from latentmap.exceptions import DataError
 from latentmap.plot.style import FAINT, INK, MUTED, PATH, plain
 
@@ -189,11 +190,6 @@ class RowStyle:
         ax.set_yticks(np.arange(len(group_labels)) * (n_rows + 1) + (n_rows - 1) / 2, group_labels)
         ticks = np.unique(np.linspace(0, n - 1, 5).round().astype(int))
         ax.set_xticks(ticks, [plain(self.names[i], 16) for i in ticks])
-
-
-def take(X: Any, indices: np.ndarray) -> Any:
-    """Return rows of an array, tensor, sparse matrix or data frame, as what it is."""
-    return X.iloc[indices] if hasattr(X, "iloc") else X[indices]
 
 
 def dense(rows: Any) -> np.ndarray:

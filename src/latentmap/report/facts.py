@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from latentmap.estimators.diagnosis import best_row
-from latentmap.plot.rows import dense, spread, take
+from latentmap.evaluation.rows import take
+from latentmap.plot.rows import dense, spread
 from latentmap.plot.style import number
 
 MOST_ROWS = 5000

@@ -21,6 +21,9 @@ from latentmap.report.facts import capitalised, claim_tables, headline_facts, se
 MOST_BYTES = 450_000
 """Size of one figure, at the most: ten of them, inlined, stay below 5 MB or so."""
 
+LEAST_ROWS = 40
+"""Fewer rows than these have no neighbourhoods to speak of."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -89,6 +92,7 @@ def write_report(
     figures: list[tuple[str, str, Callable[[], Display]]] = [
         ("map", "The map", lambda: plot.map(estimator, X, y)),
         _decoded(estimator, X, look),
+        *_quality(estimator, X),
         ("reconstructions", "What the model keeps of a row", lambda: plot.reconstructions(estimator, X, **look)),
         ("samples", "Rows that the model invents", lambda: plot.samples(estimator, X=X, **look)),
         ("interpolations", "The way from one row to another", lambda: plot.interpolations(estimator, X, **look)),
@@ -122,6 +126,13 @@ def _decoded(estimator: Any, X: Any, look: dict[str, Any]) -> tuple[str, str, Ca
     if len(estimator.active_components_) == 2:
         return "decoded_grid", "What each place decodes to", lambda: plot.decoded_grid(estimator, X, **look)
     return "traversals", "What each component changes", lambda: plot.traversals(estimator, X, **look)
+
+
+def _quality(estimator: Any, X: Any) -> list[tuple[str, str, Callable[[], Display]]]:
+    """Return the figure of what is known of places on a plane; none for other models."""
+    if len(estimator.active_components_) != 2 or len(X) <= LEAST_ROWS or estimator.condition_ is not None:
+        return []
+    return [("map_quality", "What to believe of the map", lambda: plot.map_quality(estimator, X))]
 
 
 def _compared(comparison: Any, X: Any, look: dict[str, Any]) -> list[tuple[str, str, Display]]:
