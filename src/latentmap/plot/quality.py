@@ -61,7 +61,9 @@ def map_quality(estimator: Any, X: Any, *, ax: Axes | None = None) -> Display:
     found = map_details(estimator, X) if few else map_details(estimator, take(X, spread(X.shape[0], MOST_ROWS)), X)
     values = np.column_stack([found.trust, found.uncertainty, found.density, found.magnification])
     stretched = np.log10(np.maximum(found.magnification, 1e-12))
-    figure, axes = panels(ax, 4, (7.6, 6.3), 2)
+    wide, high = np.ptp(found.codes, axis=0)
+    shape = float(np.clip(high / max(wide, 1e-12), 0.6, 1.6))
+    figure, axes = panels(ax, 4, (7.6, 2 * (3.0 * shape + 0.4)), 2)
     for panel, title, unit, colours in zip(
         axes,
         ("Trust", "Uncertainty", "Density, and holes", "Magnification"),
