@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 
 from latentmap.data.schema import EXACT
 from latentmap.data.sources import open_source, require_finite
-from latentmap.exceptions import DataError
+from latentmap.exceptions import DataError, MissingExtraError
 
 PLAIN = np.arange(12.0).reshape(4, 3)
 
@@ -198,6 +199,56 @@ def test_files_under_another_name(tmp_path):
     assert "which array holds the rows?" in refused(tmp_path / "z.npz")
 
 
+def write_parquet(path, **columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(columns).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.arrow", "x.feather"])
+def test_truncated_and_damaged_tables(name, tmp_path):
+    path = tmp_path / name
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(500, 3)), columns=list("abc"))
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_feather(path, compression="uncompressed")
+    raw = path.read_bytes()
+    assert open_source(path).schema.n_rows == 500  # the control
+    for part in (raw[:100], raw[: len(raw) // 2], raw[:-10], b"a,b,c\n1,2,3\n" * 9):
+        path.write_bytes(part)
+        message = refused(path)
+        assert message.startswith(f"{path}: not a readable ") and message.endswith("copy or download it again")
+    path.write_bytes(b"")
+    assert refused(path) == f"{path} is empty (0 bytes)"
+
+
+def test_tables_of_something_else_than_numbers(tmp_path):
+    path = write_parquet(tmp_path / "x.parquet", a=[1.0, 2.0], kind=["elm", "oak"])
+    assert f"{path}: column 'kind' holds String, not numbers: use it as labels" in refused(path)
+    assert f"{path} has no column 'kinds': did you mean 'kind'?" in refused(path, labels="kinds")
+    path = write_parquet(tmp_path / "y.parquet", a=[1.0, 2.0, np.nan], b=[1, 2, 3])
+    assert f"{path} contains 1 NaN value, the first at row 3, column 'a'" in refused(path)
+    assert "has no rows" in refused(write_parquet(tmp_path / "z.parquet", a=np.empty(0)))
+    assert "beyond 2^53" in refused(write_parquet(tmp_path / "i.parquet", a=[2**60, 1]))
+
+
+def test_a_folder_of_tables_names_the_file_at_fault(tmp_path):
+    write_parquet(tmp_path / "part=1" / "x.parquet", a=[1.0], b=[2.0])
+    other = write_parquet(tmp_path / "part=2" / "x.parquet", a=[1.0], c=[2.0])
+    assert f"{other}: columns ['a', 'c'], but those of {tmp_path / 'part=1' / 'x.parquet'} are ['a', 'b']" in (
+        refused(tmp_path)
+    )
+    other.write_bytes(other.read_bytes()[:60])
+    assert refused(tmp_path).startswith(f"{other}: not a readable parquet file")
+    write_parquet(other, a=[1.0], b=["x"])
+    assert refused(tmp_path).startswith(f"{other}: the types of its columns are not those of")
+
+
+def test_what_reads_tables_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
+    path = write_parquet(tmp_path / "x.parquet", a=[1.0, 2.0])
+    monkeypatch.setitem(sys.modules, "pyarrow.dataset", None)
+    with pytest.raises(MissingExtraError, match=r'pyarrow is needed .*: pip install "latentmap\[tables\]"'):
+        open_source(path)
+
+
 def test_paths_and_names_that_lead_nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.docx").write_text("text")
@@ -210,7 +261,10 @@ def test_paths_and_names_that_lead_nowhere(tmp_path, monkeypatch):
     assert refused("x.docx").startswith(
         "x.docx: format not known: expected one of the files that end in .npy, .npz, .csv,"
     )
-    assert f"{tmp_path} is a folder: expected one of the files that end in .npy" in refused(tmp_path)
+    assert (
+        f"{tmp_path} is a folder without .parquet files: expected one with them, or one of the files that end"
+        in refused(tmp_path)
+    )
     assert "mnist is a folder" in refused("./mnist")
     assert refused(Path("mnits")) == "no such file: mnits"
     assert refused("x" * 300 + ".npy").endswith("File name too long")

@@ -5,6 +5,7 @@ import gzip
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -41,7 +42,19 @@ def write(folder, array):
     (folder / "a.tsv").write_text(text(array, "\t", names))
     for name in ("a.csv", "a.tsv"):
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
-    return [path for path in sorted(folder.iterdir()) if path.name.endswith(tuple(FORMATS))]
+    frame = pd.DataFrame(array, columns=names)
+    frame.to_parquet(folder / "a.parquet")
+    frame.set_axis([f"row {i}" for i in range(len(frame))]).to_parquet(folder / "b.parquet")  # with row names
+    frame.to_feather(folder / "a.feather", compression="lz4")
+    table = pa.Table.from_pandas(frame)
+    with pa.OSFile(str(folder / "a.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    (folder / "many").mkdir(exist_ok=True)
+    for old in (folder / "many").iterdir():
+        old.unlink()
+    for i in range(0, len(frame), 3):
+        frame[i : i + 3].to_parquet(folder / "many" / f"{i}.parquet")
+    return [folder / "many"] + [path for path in sorted(folder.iterdir()) if path.name.endswith(tuple(FORMATS))]
 
 
 @SLOWLY
@@ -225,6 +238,24 @@ def test_a_column_of_a_text_table_can_hold_the_labels(tmp_path):
     assert open_source(path, labels="2").labels.tolist() == ["setosa", "virginica"]
     path.write_text("x,class\n5.1,2\n4.7,10\n")
     assert open_source(path, labels="class").labels.dtype == np.int64
+
+
+def test_a_partitioned_folder_is_one_table_and_a_partition_may_be_the_labels(tmp_path):
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [5, 6, 7, 8], "kind": ["oak", "elm", "oak", "elm"]})
+    frame.to_parquet(tmp_path, partition_cols=["kind"])
+    (tmp_path / "_temporary").mkdir()
+    (tmp_path / "_temporary" / "half.parquet").write_bytes(b"PAR1")
+    source = open_source(tmp_path, labels="kind")
+    assert (source.labels.tolist(), source.schema.names) == (["elm", "elm", "oak", "oak"], ("a", "b"))
+    np.testing.assert_array_equal(source.read(slice(None)), [[2, 6], [4, 8], [1, 5], [3, 7]])
+    with pytest.raises(DataError, match="column 'kind' holds .*, not numbers: use it as labels"):
+        open_source(tmp_path)
+
+
+def test_files_of_one_folder_may_hold_whole_numbers_here_and_fractions_there(tmp_path):
+    for i, column in enumerate(([1, 2], [0.5, 1.5], [None, 3])):
+        pd.DataFrame({"a": column}).to_parquet(tmp_path / f"{i}.parquet")
+    np.testing.assert_array_equal(open_source(tmp_path).read(slice(None))[:, 0], [1, 2, 0.5, 1.5, np.nan, 3])
 
 
 def test_a_table_of_many_blocks_is_read_whole(tmp_path, monkeypatch):

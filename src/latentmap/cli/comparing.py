@@ -41,8 +41,8 @@ def compare(
     Parameters
     ----------
     data
-        Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv or .tsv file. Test rows are those of
-        the data set, where it has some; else a fifth of the rows is held out.
+        Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet or
+        .feather file. Test rows are those of the data set, where it has some; else a fifth of the rows is held out.
     against
         Other methods, with commas between: pca, tsne, opentsne, umap.
     output

@@ -42,7 +42,8 @@ def fit(
     Parameters
     ----------
     data
-        Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv or .tsv file.
+        Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet or
+        .feather file, or a folder of .parquet files.
     output
         Folder for the run: new or empty, or one to --overwrite.
     model

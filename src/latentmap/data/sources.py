@@ -17,6 +17,7 @@ from latentmap.data.formats.delimited import DelimitedSource
 from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
+from latentmap.data.formats.tables import arrow_source, parquet_files, parquet_source
 from latentmap.data.schema import blocks, place
 from latentmap.exceptions import DataError
 
@@ -29,6 +30,9 @@ FORMATS: dict[str, Callable[[Path, str | ArrayLike | None], Source]] = {
     ".csv.gz": DelimitedSource,
     ".tsv": DelimitedSource,
     ".tsv.gz": DelimitedSource,
+    ".parquet": parquet_source,
+    ".arrow": arrow_source,
+    ".feather": arrow_source,
     "-ubyte": IdxSource,
     "-ubyte.gz": IdxSource,
 }
@@ -41,8 +45,8 @@ def open_source(data: Any, labels: str | ArrayLike | None = None) -> Source:
     Parameters
     ----------
     data
-        An array or tensor of shape (n, *event), a data frame, a `Source`, the path of a file, or the name of a
-        data set.
+        An array or tensor of shape (n, *event), a data frame, a `Source`, the path of a file or of a folder of
+        ``.parquet`` files, or the name of a data set.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
 
@@ -103,7 +107,9 @@ def _open_file(path: Path, named: bool, labels: str | ArrayLike | None) -> Sourc
     """Open a file by the end of its name; ``named`` if the user may have meant a data set."""
     known = f"files that end in {', '.join(FORMATS)}"
     if path.is_dir():
-        raise DataError(f"{path} is a folder: expected one of the {known}")
+        if parquet_files(path):
+            return parquet_source(path, labels)
+        raise DataError(f"{path} is a folder without .parquet files: expected one with them, or one of the {known}")
     if not path.exists():
         if path.suffix or not named:
             raise DataError(f"no such file: {path}")
