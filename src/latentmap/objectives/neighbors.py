@@ -28,7 +28,7 @@ class NeighborEmbedding(Objective):
     Each row of a batch comes with a row that lies near it in the data. Among these 2B rows, the code of row i's partner
     i' has to be told from all others by its distance, under a Cauchy kernel (InfoNCE-t-SNE, Damrich et al. 2023):
 
-    .. math:: \mathcal{L} = \text{base} + w \cdot \frac1{2B} \sum_{i=1}^{2B} -\log
+    .. math:: \mathcal{L} = \text{base} + w P \cdot \frac1{2B} \sum_{i=1}^{2B} -\log
               \frac{\kappa(\mu_i, \mu_{i'})}{\sum_{j \ne i} \kappa(\mu_i, \mu_j)},
               \qquad \kappa(a, b) = \frac{1}{1 + s^2 \|a - b\|^2}
 
@@ -42,7 +42,8 @@ class NeighborEmbedding(Objective):
     """
 
     base: Objective = ELBO()
-    weight: float = 200.0
+    weight: float = 0.25
+    """w, nats for each of a row's P features, since the distortion that it stands beside grows with them."""
 
     def __post_init__(self) -> None:
         positive("weight", self.weight)
@@ -81,7 +82,7 @@ class NeighborEmbedding(Objective):
         losses = dict(self.base.losses(own.base, model, trace, progress))
         if trace.neighbors is not None:
             codes = torch.cat([trace.levels[0].q.mean, model.encode(trace.neighbors).mean])  # (2B, D)
-            term = self.weight * contrast(codes * own.log_scale.exp())
+            term = self.weight * trace.x.shape[1] * contrast(codes * own.log_scale.exp())
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
                 losses[name] = losses[name] + term
         return losses
