@@ -47,9 +47,11 @@ def test_transform_is_deterministic_and_independent_of_batching(fitted):
 
 def test_reconstruct_is_decoding_the_code(fitted):
     _, vae = fitted
-    np.testing.assert_allclose(
-        vae.reconstruct(DIGITS[:5]), vae.inverse_transform(vae.transform(DIGITS[:5])), rtol=1e-3, atol=1e-3
-    )
+    kept, decoded = vae.reconstruct(DIGITS), vae.inverse_transform(vae.transform(DIGITS))
+    if vae.ladder:  # the levels below the top keep what a code of the top has no room for
+        assert np.square(kept - DIGITS).mean() < np.square(decoded - DIGITS).mean()
+    else:
+        np.testing.assert_allclose(kept, decoded, rtol=1e-3, atol=1e-3)
 
 
 def test_scores_are_bounds_or_refused(fitted):

@@ -147,6 +147,11 @@ def msssim(beta: float = 1.0) -> Recipe:
     return _densities(ELBO(beta=beta)) | {"likelihood": MSSSIM()}
 
 
+def ladder(below: tuple[int, ...] = (16,), warmup: float = 0.3) -> Recipe:
+    """Several levels of codes, inferred from the top down: ladder VAE (Sonderby et al. 2016)."""
+    return _densities(ELBO(warmup=warmup)) | {"ladder": below}
+
+
 def find(name: str) -> Callable[..., Recipe]:
     """Give a recipe by its name, with - for _ if you like; raises `PartError` with the nearest.
 
