@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latentmap import objectives
+from latentmap.exceptions import PartError
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.part import Part
 
@@ -46,8 +47,32 @@ LIKELIHOODS = [
     LikelihoodCase(likelihoods.ZeroInflated(likelihoods.NegativeBinomial(dispersion="shared")), COUNTS),
 ]
 
-POSTERIORS: list[posteriors.Posterior] = [posteriors.Gaussian(), posteriors.Deterministic()]
-PRIORS: list[priors.Prior] = [priors.Normal(), priors.FittedNormal()]
+POSTERIORS: list[posteriors.Posterior] = [
+    posteriors.Gaussian(),
+    posteriors.Deterministic(),
+    posteriors.Flow(),
+    posteriors.Flow("maf", width=8),
+    posteriors.Flow("nsf", context=4),
+]
+PRIORS: list[priors.Prior] = [
+    priors.Normal(),
+    priors.FittedNormal(),
+    priors.Mixture(4),
+    priors.Vamp(5),
+    priors.Flow(),
+    priors.Flow("maf", width=8),
+]
+
+
+def fits(posterior: posteriors.Posterior, prior: priors.Prior) -> bool:
+    try:
+        prior.check_posterior(posterior)
+    except PartError:
+        return False
+    return True
+
+
+PAIRS = [(q, p) for q in POSTERIORS for p in PRIORS if q.has_density and fits(q, p)]
 NETWORKS: list[networks.Network] = [
     networks.MLP((16,)),
     networks.MLP((16, 8), activation="tanh"),

@@ -168,6 +168,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             self.model_ = compose(_copied(parts), sizes).to(self.device_)
         some = as_tensor(rows[:: max(1, len(rows) // STATISTICS_ROWS)]).to(self.device_)
         likelihood.start(self.model_.likelihood_state, self.scaling_(some))
+        parts.prior.start(self.model_.prior_state, self.scaling_(some))
         self.choices_ = {
             "scaling": reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
             "likelihood": reason(likelihood, self.likelihood is not None, f"{source.schema.kind} values"),

@@ -62,6 +62,7 @@ class GenerativeAutoencoder(nn.Module):
         super().__init__()
         self.parts = parts
         self.sizes = sizes
+        parts.prior.check_posterior(parts.posterior)
         self.encoder = (
             parts.encoder.encoder(sizes, self._outputs())
             if isinstance(parts.encoder, Network)

@@ -15,6 +15,9 @@ from torch.distributions import Distribution, Independent, Normal
 
 from latentmap.exceptions import NoDensityError
 
+LOG_SCALE_BOUND = 7.0
+"""Of a scale that a network gives, as `soft_bound` bounds its logarithm."""
+
 
 def independent(base: Distribution) -> Independent[Distribution]:
     """Make the last axis one event: ``log_prob`` sums over it.
@@ -28,6 +31,15 @@ def independent(base: Distribution) -> Independent[Distribution]:
 def normal(loc: Float[Tensor, "*S D"], scale: Tensor) -> Independent[Distribution]:
     """Diagonal Gaussian N(loc, diag(scale^2)) over the last axis; the scale broadcasts."""
     return independent(Normal(loc, scale, validate_args=False))
+
+
+def soft_bound(x: Tensor, bound: float) -> Tensor:
+    """Squash to (-bound, bound), as good as the identity near zero: bound * tanh(x / bound).
+
+    >>> soft_bound(torch.tensor([0.1, 1e9]), 7.0)
+    tensor([0.1000, 7.0000])
+    """
+    return bound * torch.tanh(x / bound)
 
 
 class Delta(Distribution):

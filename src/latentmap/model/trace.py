@@ -68,7 +68,10 @@ class Level:
                 "a rate per component needs parts that factorise (posteriors.Gaussian, priors.Normal), "
                 f"got {type(self.q).__name__} and {type(self.p).__name__}"
             )
-        return _over_rows(kl_divergence(self.q.base_dist, self.p.base_dist), 2)
+        try:
+            return _over_rows(kl_divergence(self.q.base_dist, self.p.base_dist), 2)
+        except NotImplementedError as error:
+            raise PartError(f"a rate per component needs a closed form of it; use priors.Normal() ({error})") from error
 
 
 def _over_rows(rate: Tensor, axes: int) -> Tensor:

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
+from latentmap.model.distributions import soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, positive
-from latentmap.model.posteriors import soft_bound
 
 LOG_MEAN_BOUND = 15.0
 LOG_DISPERSION_BOUND = 6.0

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
+from latentmap.model.distributions import soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, whole
-from latentmap.model.posteriors import soft_bound
 
 LOG_SCALE_BOUND = 7.0
 START = -2.0

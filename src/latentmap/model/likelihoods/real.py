@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch import distributions as td
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import independent
+from latentmap.model.distributions import independent, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, positive
-from latentmap.model.posteriors import soft_bound
 
 Scale = float | Literal["shared", "feature", "optimal"]
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, distributions
 
+from latentmap.model.distributions import soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned
-from latentmap.model.posteriors import soft_bound
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Posteriors q(z|x): how an encoder's output becomes a distribution over codes."""
+"""What posteriors share, and the two plain ones: a point and a diagonal Gaussian."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from latentmap.model.distributions import Delta, normal
+from latentmap.model.distributions import LOG_SCALE_BOUND, Delta, normal, soft_bound
 from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Part
 
@@ -21,8 +20,6 @@ LogJoint = Callable[[Tensor], Tensor]
 
 Draw = tuple[Tensor, Distribution, dict[str, Tensor]]
 """z (K, B, D), the q that it was drawn from, and further costs of a row by name."""
-
-LOG_SCALE_BOUND = 7.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,7 @@ class Gaussian(Posterior):
 
     The log-scale is bounded softly (b = 7), so that no input overflows the exponential.
 
+    >>> import torch
     >>> q = Gaussian().distribution(Learned(), torch.tensor([[0.5, 0.0]]))
     >>> q.mean, q.stddev
     (tensor([[0.5000]]), tensor([[1.]]))
@@ -92,12 +90,3 @@ class Gaussian(Posterior):
         """z = mu(x) + sigma(x) * noise."""
         q = self.distribution(own, raw)
         return q.mean + q.stddev * noise((k, *q.mean.shape), q.mean), q, {}
-
-
-def soft_bound(x: Tensor, bound: float) -> Tensor:
-    """Squash to (-bound, bound), as good as the identity near zero: bound * tanh(x / bound).
-
-    >>> soft_bound(torch.tensor([0.1, 1e9]), 7.0)
-    tensor([0.1000, 7.0000])
-    """
-    return bound * torch.tanh(x / bound)

@@ -1,0 +1,9 @@
+"""Posteriors q(z|x): how an encoder's output becomes a distribution over codes.
+
+A new posterior is one class here and one line in the law tests.
+"""
+
+from latentmap.model.posteriors.base import Deterministic, Gaussian, Posterior
+from latentmap.model.posteriors.flows import Flow
+
+__all__ = ["Deterministic", "Flow", "Gaussian", "Posterior"]

@@ -1,0 +1,97 @@
+"""Distributions made by transforming a Gaussian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from latentmap.exceptions import NoDensityError, PartError
+
+Map = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""u -> f(u), log |det df/du|."""
+
+
+class Pushforward(Distribution):
+    r"""The law of z = f(u) for u from a Gaussian; it knows the density of its last draw without inverting f.
+
+    .. math:: \log q(f(u)) = \log \mathcal{N}(u) - \log \left| \det \frac{\partial f}{\partial u} \right|
+
+    Other points need the inverse. Mean and standard deviation are those over 2D points around the mean of u, exact for
+    affine f, the mean also for cubic f (spherical cubature, Stroud 1957).
+
+    >>> from latentmap.model.distributions import normal
+    >>> q = Pushforward(normal(torch.zeros(2), torch.ones(2)), lambda u: (2 * u, u.new_tensor(2 * 2.0).log()))
+    >>> q.stddev, q.log_prob(q.push(torch.zeros(2)))
+    (tensor([2., 2.]), tensor(-3.2242))
+    """
+
+    arg_constraints: dict[str, Any] = {}
+    has_rsample = True
+
+    def __init__(self, base: Distribution, forward: Map, inverse: Map | None = None) -> None:
+        self.base, self.forward, self.inverse = base, forward, inverse
+        self.last: tuple[Tensor, Tensor] | None = None  # the last draw and its log-density
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+
+    def push(self, u: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
+        """Draw: map u, and remember the density."""
+        with torch.autocast(u.device.type, enabled=False):
+            z, log_det = self.forward(u)
+        self.last = z, self.base.log_prob(u) - log_det
+        return z
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw from torch's generator."""
+        return self.push(self.base.rsample(sample_shape))
+
+    def log_prob(self, value: Float[Tensor, "*S D"]) -> Tensor:
+        """Recall the density of the last draw; invert for other points."""
+        if self.last is not None and value is self.last[0]:
+            return self.last[1]
+        if self.inverse is None:
+            raise NoDensityError("this posterior knows the density of its own draws alone; use posteriors.Gaussian()")
+        with torch.autocast(value.device.type, enabled=False):
+            u, log_det = self.inverse(value + torch.zeros_like(self.base.mean))  # a density for each of the batch
+        return self.base.log_prob(u) + log_det
+
+    @property
+    def mean(self) -> Float[Tensor, "*S D"]:
+        """Mean over the points."""
+        return self._points().mean(0)
+
+    @property
+    def stddev(self) -> Float[Tensor, "*S D"]:
+        """Standard deviation over the points."""
+        return self._points().std(0, correction=0)
+
+    def _points(self) -> Float[Tensor, "N *S D"]:
+        mean, d = self.base.mean, self.event_shape[0]
+        axes = d**0.5 * torch.eye(d, dtype=mean.dtype, device=mean.device)
+        with torch.autocast(mean.device.type, enabled=False):
+            return torch.stack([self.forward(mean + self.base.stddev * step)[0] for step in (*axes, *-axes)])
+
+
+FlowKind = Literal["iaf", "maf", "nsf"]
+
+
+def autoregressive(kind: FlowKind, features: int, context: int, transforms: int, width: int) -> nn.Module:
+    """Make the transforms of an autoregressive flow, zuko's; "nsf" are splines, the others are affine."""
+    try:
+        from zuko.flows import MAF, NSF  # noqa: PLC0415
+    except ImportError as error:
+        raise PartError('flows need zuko: pip install "latentmap[flows]"') from error
+    make = NSF if kind == "nsf" else MAF
+    flow: nn.Module = make(features, context, transforms=transforms, hidden_features=(width, width)).transform
+    return flow
+
+
+def flowing(flow: nn.Module, base: Distribution, context: Tensor | None, *, inverse: bool) -> Pushforward:
+    """Send a Gaussian through a flow in one pass, or, with ``inverse``, in one for each component of the code."""
+    f = flow(context)
+    ways = f.inv.call_and_ladj, f.call_and_ladj
+    return Pushforward(base, *(ways if inverse else ways[::-1]))

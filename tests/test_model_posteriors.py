@@ -1,0 +1,141 @@
+"""Posteriors beyond the Gaussian against numerical integrals and changes of variables."""
+
+import math
+
+import pytest
+import torch
+
+from latentmap.exceptions import NoDensityError, PartError
+from latentmap.model import likelihoods, networks, posteriors, priors
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.noise import RowNoise, fresh
+from latentmap.model.part import Sizes
+from latentmap.objectives import ELBO, TotalCorrelation
+
+MLP = networks.MLP((16,))
+FLOWS = [posteriors.Flow(kind) for kind in ("iaf", "maf", "nsf")]
+
+
+def model_of(posterior, prior=None, latent=2, likelihood=likelihoods.Gaussian()):
+    torch.manual_seed(0)
+    parts = Parts(MLP, MLP, posterior, prior or priors.Normal(), likelihood)
+    return GenerativeAutoencoder(parts, Sizes((6,), latent)).double()
+
+
+def bent(posterior, latent=2):
+    """A model whose flow is far from the identity, and some of its encoder's output."""
+    model = model_of(posterior, latent=latent)
+    raw = torch.randn(3, posterior.heads(latent), dtype=torch.float64)
+    return model, raw
+
+
+def drawn(posterior, k=5, latent=2):
+    model, raw = bent(posterior, latent)
+    return posterior.draw(model.posterior_state, raw, k, fresh, None)
+
+
+@pytest.mark.parametrize("posterior", FLOWS, ids=repr)
+@pytest.mark.parametrize("latent", [1, 2, 4])
+def test_flows_change_the_density_by_the_determinant_of_their_jacobian(posterior, latent):
+    model, raw = bent(posterior, latent)
+    q = posterior.distribution(model.posterior_state, raw)
+    u = torch.randn(3, latent, dtype=torch.float64)
+    whole = torch.autograd.functional.jacobian(lambda v: q.forward(v)[0], u)  # (B, D, B, D)
+    jacobian = torch.stack([whole[b, :, b] for b in range(3)])
+    expected = q.base.log_prob(u) - jacobian.det().abs().log()
+    assert torch.allclose(q.log_prob(q.push(u)), expected, atol=1e-6)
+    assert not torch.allclose(q.base.log_prob(u), expected, atol=0.05)  # the density forgets the determinant
+
+
+@pytest.mark.parametrize("posterior", FLOWS, ids=repr)
+def test_the_density_of_a_draw_is_that_of_its_inverse(posterior):
+    z, q, _ = drawn(posterior)
+    assert torch.allclose(q.log_prob(z), q.log_prob(z.clone()), atol=1e-5)  # remembered, inverted
+    assert not torch.allclose(q.log_prob(z), q.log_prob(z + 0.1), atol=1e-2)
+
+
+@pytest.mark.parametrize("posterior", FLOWS, ids=repr)
+def test_flows_integrate_to_one(posterior):
+    model, raw = bent(posterior)
+    q = posterior.distribution(model.posterior_state, raw)
+    reach = (q.mean.abs() + 12 * q.stddev).max().item()
+    axis = torch.linspace(-reach, reach, 600, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)[:, None]
+    cell = (axis[1] - axis[0]) ** 2
+    with torch.no_grad():
+        assert (q.log_prob(grid).exp().sum(0) * cell) == pytest.approx(1, abs=0.01)
+        u, _ = q.inverse(grid.expand(-1, 3, -1))
+        assert (q.base.log_prob(u).exp().sum(0) * cell - 1).abs().max() > 0.05  # without the determinant
+
+
+def test_without_an_inverse_a_law_knows_its_own_draws_alone():
+    q = drawn(FLOWS[0])[1]
+    q.inverse = None
+    z = q.rsample((5,))
+    assert torch.isfinite(q.log_prob(z)).all()
+    with pytest.raises(NoDensityError, match="own draws alone"):
+        q.log_prob(z.clone())
+
+
+@pytest.mark.parametrize("posterior", FLOWS, ids=repr)
+def test_moments_of_flows_are_those_of_their_draws(posterior):
+    model, raw = bent(posterior)
+    q = posterior.distribution(model.posterior_state, 0.3 * raw)
+    with torch.no_grad():
+        draws = q.rsample((20_000,))
+        assert ((draws.mean(0) - q.mean) / draws.std(0)).abs().max() < 0.15
+        assert (draws.std(0) / q.stddev).log().abs().max() < 0.2
+        assert ((draws.mean(0) - (q.base.mean + 1)) / draws.std(0)).abs().max() > 0.15
+
+
+def test_a_flow_reaches_a_posterior_that_bends():
+    """log p(z) of a banana: a flow comes nearer to it than any diagonal Gaussian."""
+
+    def gap(posterior):
+        torch.manual_seed(0)
+        own = posterior.build(Sizes((1,), 2))
+        raw = torch.zeros(1, posterior.heads(2)).requires_grad_()
+        with torch.no_grad():
+            raw += 0.1 * torch.randn_like(raw)
+        adam = torch.optim.Adam([raw, *own.parameters()], 1e-2)
+        for _ in range(400):
+            z, q, _ = posterior.draw(own, raw, 128, fresh, None)
+            log_p = (
+                -0.5 * z[..., 0] ** 2 - 0.5 * ((z[..., 1] - z[..., 0] ** 2) / 0.3) ** 2 - math.log(2 * math.pi * 0.3)
+            )
+            kl = (q.log_prob(z) - log_p).mean()
+            adam.zero_grad()
+            kl.backward()
+            adam.step()
+        return kl.item()
+
+    plain, *bending = (gap(p) for p in (posteriors.Gaussian(), posteriors.Flow(), posteriors.Flow("nsf")))
+    assert all(kl < plain - 0.1 for kl in bending)
+
+
+@pytest.mark.parametrize("posterior", FLOWS, ids=repr)
+def test_scores_of_rows_do_not_depend_on_their_company(posterior):
+    model, x = model_of(posterior), torch.randn(5, 6, dtype=torch.float64)
+    with torch.no_grad():
+        whole = model.trace(x, 3, RowNoise(x, 0)).log_w
+        alone = model.trace(x[2:3], 3, RowNoise(x[2:3], 0)).log_w
+    assert torch.allclose(whole[:, 2:3], alone)
+
+
+def test_objectives_that_need_factors_refuse_flows():
+    model = model_of(posteriors.Flow()).float()
+    with pytest.raises(PartError, match=r"factorises.*Pushforward.*FactorCritic"):
+        ELBO(penalties=(TotalCorrelation(5.0),)).check_model(model, model.trace(torch.randn(4, 6)))
+
+
+@pytest.mark.parametrize("settings", [{"kind": "glow"}, {"transforms": 0}, {"width": 0}, {"context": 1.5}])
+def test_impossible_flows_are_refused(settings):
+    with pytest.raises(PartError, match=next(iter(settings))):
+        posteriors.Flow(**settings)
+
+
+def test_without_zuko_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "zuko.flows", None)
+    for part in (posteriors.Flow(), priors.Flow()):
+        with pytest.raises(PartError, match=r'pip install "latentmap\[flows\]"'):
+            part.build(Sizes((6,), 2))
