@@ -15,10 +15,9 @@ from typing import Any
 
 from latentmap.data.formats.base import suggest
 from latentmap.exceptions import PartError
+from latentmap.model import posteriors, priors
 from latentmap.model.likelihoods import MSSSIM
 from latentmap.model.networks import MLP, Network, SpectralNorm
-from latentmap.model.posteriors import Deterministic
-from latentmap.model.priors import FittedNormal, Normal
 from latentmap.objectives import (
     ELBO,
     IWAE,
@@ -89,12 +88,12 @@ def info(alpha: float = 0.5, weight: float = 10.0) -> Recipe:
 
 def wae(weight: float = 100.0) -> Recipe:
     """Points whose distribution is drawn to the prior by MMD: Wasserstein autoencoder (Tolstikhin et al. 2018)."""
-    return _points(ELBO(beta=0.0, penalties=(MMD(weight),))) | {"prior": Normal()}
+    return _points(ELBO(beta=0.0, penalties=(MMD(weight),))) | {"prior": priors.Normal()}
 
 
 def aae(weight: float = 10.0, network: Network = NETWORK) -> Recipe:
     """Points whose distribution is drawn to the prior by a critic: adversarial autoencoder (Makhzani et al. 2016)."""
-    return _points(ELBO(beta=0.0, penalties=(PriorCritic(weight, network=network),))) | {"prior": Normal()}
+    return _points(ELBO(beta=0.0, penalties=(PriorCritic(weight, network=network),))) | {"prior": priors.Normal()}
 
 
 def vae_gan(gamma: float = 1.0, network: Network = NETWORK) -> Recipe:
@@ -147,6 +146,31 @@ def msssim(beta: float = 1.0) -> Recipe:
     return _densities(ELBO(beta=beta)) | {"likelihood": MSSSIM()}
 
 
+def iaf(transforms: int = 3, width: int = 64) -> Recipe:
+    """Posterior bent by an inverse autoregressive flow (Kingma et al. 2016)."""
+    return _densities(ELBO()) | {"variational_family": posteriors.Flow("iaf", transforms, width)}
+
+
+def maf(transforms: int = 3, width: int = 64) -> Recipe:
+    """Posterior bent by a masked autoregressive flow (Papamakarios et al. 2017)."""
+    return _densities(ELBO()) | {"variational_family": posteriors.Flow("maf", transforms, width)}
+
+
+def gmm(components: int = 10) -> Recipe:
+    """Prior of several Gaussians, learned with the model (Dilokthanakul et al. 2016)."""
+    return _densities(ELBO()) | {"prior": priors.Mixture(components)}
+
+
+def vamp(inputs: int = 100) -> Recipe:
+    """Prior mixed of the posteriors of rows that it learns: VampPrior (Tomczak and Welling 2018)."""
+    return _densities(ELBO()) | {"prior": priors.Vamp(inputs)}
+
+
+def flow_prior(transforms: int = 3, width: int = 64) -> Recipe:
+    """Prior that is a normalising flow (Chen et al. 2017)."""
+    return _densities(ELBO()) | {"prior": priors.Flow("maf", transforms, width)}
+
+
 def ladder(below: tuple[int, ...] = (16,), warmup: float = 0.3) -> Recipe:
     """Several levels of codes, inferred from the top down: ladder VAE (Sonderby et al. 2016)."""
     return _densities(ELBO(warmup=warmup)) | {"ladder": below}
@@ -170,7 +194,12 @@ def _densities(objective: Objective) -> Recipe:
 
 def _points(objective: Objective) -> Recipe:
     """Codes without density; a Gaussian is fitted to them afterwards, to draw samples from."""
-    return {"variational_family": Deterministic(), "prior": FittedNormal(), "objective": objective, "neighbors": None}
+    return {
+        "variational_family": posteriors.Deterministic(),
+        "prior": priors.FittedNormal(),
+        "objective": objective,
+        "neighbors": None,
+    }
 
 
 def _annotation(function: Any) -> Any:
