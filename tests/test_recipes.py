@@ -19,7 +19,7 @@ SMALL = networks.MLP((32,))
 SETTINGS = {"max_epochs": 12, "batch_size": 32, "learning_rate": 3e-3, "random_state": 0, "compile": False}
 
 
-@pytest.fixture(scope="module", params=recipes.every())
+@pytest.fixture(scope="module", params=[name for name in recipes.every() if name != "conditional"])
 def fitted(request):
     """One fit of each recipe, with its name."""
     made = recipes.every()[request.param]()
@@ -90,6 +90,12 @@ def test_a_remainder_of_one_row_is_no_matter(fitted):
     assert np.isfinite(again.history_[-1]["loss"]), name
 
 
+def test_the_conditional_recipe_takes_labels():
+    y = load_digits().target[:200]
+    vae = VAE(4, **recipes.conditional(), encoder=SMALL, decoder=SMALL, **SETTINGS).fit(DIGITS, y)
+    assert vae.sample(3, y=[1, 2, 3]).shape == (3, 8, 8)  # its laws are in test_model_conditional
+
+
 def test_every_recipe_says_what_it_is():
     for name, made in recipes.every().items():
         line = (made.__doc__ or "").splitlines()[0]
@@ -114,6 +120,7 @@ def test_an_unknown_recipe_is_refused(capsys, tmp_path):
         (["--recipe", "bta_tc"], "did you mean 'beta_tc'"),
         (["--recipe", "beta_tc", "--set", "beta=low"], "beta takes a number, got 'low'"),
         (["--recipe", "beta_tc", "--model", "autoencoder"], "leave out --model"),
+        (["--recipe", "conditional"], "models without condition"),
     ):
         answer = ask(capsys, "fit", "digits", "-o", tmp_path / "run", *wrong)
         assert answer.code == 2 and words in answer.errors[0]

@@ -176,6 +176,11 @@ def ladder(below: tuple[int, ...] = (16,), warmup: float = 0.3) -> Recipe:
     return _densities(ELBO(warmup=warmup)) | {"ladder": below}
 
 
+def conditional() -> Recipe:
+    """Encoder, decoder and prior that are told each row's label (Kingma et al. 2014; Sohn et al. 2015)."""
+    return _densities(ELBO()) | {"condition": "labels", "prior": priors.Conditional()}
+
+
 def find(name: str) -> Callable[..., Recipe]:
     """Give a recipe by its name, with - for _ if you like; raises `PartError` with the nearest.
 

@@ -80,6 +80,8 @@ def fit(
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
     given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "verbose": int(on_terminal())}
     estimator = kind(**given | read_recipe(recipe, kind, settings))
+    if getattr(estimator, "condition", None) is not None:
+        raise UsageError("the command fits models without condition; in Python: VAE(condition='labels').fit(X, y)")
     source = open_source(data, labels)
     require_finite(source)
     if len(source) < 2:

@@ -157,7 +157,9 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         if isinstance(self.condition_, Labels):
             self.classes_ = self.condition_.classes
         width = self.condition_.width if self.condition_ else 0
-        sizes = Sizes(event, int(self.n_components), condition=width, below=tuple(self.ladder or ()))
+        unlabelled = isinstance(self.condition_, Labels) and self.condition_.some
+        below = tuple(self.ladder or ())
+        sizes = Sizes(event, int(self.n_components), condition=width, some_labels=unlabelled, below=below)
         likelihood = _given(self.likelihood, choices.choose_likelihood(self.data_schema_.binary))
         scaling = choices.choose_units(source, likelihood, self.scaling)
         self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)

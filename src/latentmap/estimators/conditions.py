@@ -15,6 +15,9 @@ from latentmap.exceptions import DataError, PartError
 
 Kind = Literal["labels", "covariates"]
 
+UNLABELLED = -1
+"""Among labels 0, 1, ... a missing one, as scikit-learn has it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Condition(ABC):
@@ -36,30 +39,37 @@ class Condition(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Describe as plain JSON."""
-        return {name: value.tolist() for name, value in vars(self).items()}
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Labels(Condition):
-    """Labels of any type as one-hot vectors, one component for each class.
+    """Labels of any type as one-hot vectors, one component for each class; zeros for a label that is missing.
 
     >>> Labels.learn(["cat", "dog", "cat"], 3).read("dog", 2)
     array([[0., 1.],
            [0., 1.]], dtype=float32)
+    >>> Labels.learn(["cat", "dog", None], 3).read(None, 1)
+    array([[0., 0.]], dtype=float32)
     """
 
     classes: NDArray[Any]
+    some: bool = False
+    """Whether labels may be missing, since they were in the fit."""
 
     @classmethod
     def learn(cls, y: Any, rows: int) -> Self:
-        """Take the classes, sorted."""
-        labels = _labels(y, rows, alone=False)
+        """Take the classes, sorted, and see whether labels are missing."""
+        labels, missing = _labels(y, rows, alone=False)
+        if labels.dtype.kind == "i" and len(np.unique(labels[labels >= 0])) > 1:
+            missing |= labels == UNLABELLED
+        labels = labels[~missing]
         if type_of_target(labels).startswith("continuous"):
             raise DataError("expected y to be labels, got continuous numbers; use condition='covariates' for those")
         classes = np.unique(labels)
         if len(classes) < 2:
             raise DataError(f"expected labels of two or more classes, got {classes.tolist()!r} alone; leave condition")
-        return cls(classes)
+        return cls(classes, bool(missing.any()))
 
     @property
     def width(self) -> int:
@@ -67,11 +77,15 @@ class Labels(Condition):
         return len(self.classes)
 
     def read(self, y: Any, rows: int) -> Float[np.ndarray, "n C"]:
-        """One-hot vectors; refuses classes that the fit has not seen."""
-        labels = _labels(y, rows)
-        one_hot = np.asarray(labels[:, None] == self.classes, dtype=np.float32)  # (n, C)
-        if not one_hot.any(1).all():
-            unseen = np.unique(labels[~one_hot.any(1)])
+        """One-hot vectors; refuses classes that the fit has not seen, and missing ones unless it has seen such."""
+        labels, missing = _labels([None] if y is None and self.some else y, rows)
+        if self.some and UNLABELLED not in self.classes.tolist():
+            missing |= labels == UNLABELLED
+        if missing.any() and not self.some:
+            raise DataError(f"expected a label for every row, got {missing.sum()} missing; the fit had them all")
+        one_hot = np.asarray((labels[:, None] == self.classes) & ~missing[:, None], dtype=np.float32)  # (n, C)
+        if not (one_hot.any(1) | missing).all():
+            unseen = np.unique(labels[~one_hot.any(1) & ~missing])
             known = ", ".join(map(str, self.classes[:10])) + (", ..." if len(self.classes) > 10 else "")
             raise DataError(f"expected labels among {known}, as in fit, got {', '.join(map(str, unseen[:5]))}")
         return np.ascontiguousarray(np.broadcast_to(one_hot, (rows, self.width)))
@@ -121,21 +135,25 @@ def condition_from_json(kind: str, description: dict[str, Any]) -> Condition:
     return KINDS[kind](**{name: np.array(value) for name, value in description.items()})
 
 
-def _labels(y: Any, rows: int, *, alone: bool = True) -> NDArray[Any]:
-    """One label for each row, or where allowed a single one for all."""
+def _labels(y: Any, rows: int, *, alone: bool = True) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """One label for each row, or where allowed a single one for all; and which of them are missing."""
     labels = _array(y, "labels")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     labels = np.atleast_1d(labels)
     if labels.ndim != 1 or len(labels) not in ({rows, 1} if alone else {rows}):
         raise DataError(f"expected y to hold one label for each of the {rows} rows, got shape {labels.shape}")
-    missing = sum(map(is_missing, labels.tolist()))
-    if missing:
-        raise DataError(f"expected a label for every row, got {missing} missing ones; drop those rows")
-    try:
-        return np.array(labels.tolist()) if labels.dtype.kind == "O" else labels
-    except ValueError as error:
-        raise DataError(f"expected labels of one type, got {error}") from error
+    missing = np.array([is_missing(label) for label in labels.tolist()], dtype=bool)
+    if labels.dtype.kind == "O" and not missing.all():
+        present = labels[~missing].tolist()
+        try:
+            kind = np.array(sorted(present)).dtype
+        except TypeError as error:
+            raise DataError(f"expected labels of one type, got {error}") from error
+        filled = np.full(len(labels), present[0], dtype=kind)
+        filled[~missing] = present
+        labels = filled
+    return labels, missing
 
 
 def is_missing(label: Any) -> bool:

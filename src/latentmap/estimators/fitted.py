@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -18,7 +20,7 @@ from latentmap.data.sources import require_finite
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
 from latentmap.estimators.validation import FloatArray, check_count, read_codes, read_rows, read_seed
-from latentmap.exceptions import NoDensityError
+from latentmap.exceptions import DataError, NoDensityError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.noise import RowNoise
 from latentmap.model.scaling import Affine
@@ -27,6 +29,14 @@ from latentmap.training.device import seeded
 
 CHUNK = 2**22
 """Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
+
+
+def _infers_labels(estimator: Any) -> bool:
+    """Whether the model infers labels; raises what explains that it does not."""
+    check_is_fitted(estimator)
+    if not estimator.model_.sizes.some_labels:
+        raise AttributeError("only VAE(condition='labels') predicts, fitted with some labels missing")
+    return True
 
 
 class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -43,6 +53,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         device_: torch.device
         seed_: int
         condition_: Condition | None
+        classes_: NDArray[Any]
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then give the code of each row."""
@@ -90,6 +101,9 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_count("n_samples", n_samples)
         with seeded(read_seed(random_state), self.device_):
             given = self._given(y, np.empty(n_samples))
+            if given is not None and self.model_.sizes.some_labels:  # a class that is not asked for is drawn too
+                drawn = torch.eye(given.shape[1])[torch.randint(given.shape[1], (n_samples,))].numpy()
+                given = np.where(given.any(1, keepdims=True), given, drawn)
             with torch.no_grad():
                 p = self.model_.given(None if given is None else as_tensor(given).to(self.device_)).prior()
                 codes = p.sample(torch.Size(() if p.batch_shape else (n_samples,)))
@@ -125,7 +139,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                   \le \log p(x)
 
         The noise is a function of a row's values, so scores are repeatable and do not depend on batching. The density
-        of a conditional model is that of x given y.
+        of a conditional model is that of x given y, and where it infers labels that of x for rows without, from the
+        bounds for every class: :math:`\log \frac1C \sum_c \exp \mathcal{L}_k(x | c)`.
 
         Raises
         ------
@@ -140,7 +155,14 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             x = scaling(x)
             return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + units
 
-        return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
+        def bounds(given: FloatArray | None) -> FloatArray:
+            return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
+
+        found = bounds(given)
+        if given is not None and self.model_.sizes.some_labels and not (labelled := given.any(1)).all():
+            each = np.stack([bounds(np.broadcast_to(c, given.shape)) for c in np.eye(given.shape[1], dtype=np.float32)])
+            found = np.where(labelled, found, (logsumexp(each, 0) - np.log(len(each))).astype(found.dtype))
+        return found
 
     def log_weights(self, X: Any, n_samples: int = 1, *, y: Any = None) -> FloatArray:
         r"""Log importance weights of n_samples draws for each row, (n, n_samples), nats, in the data's own units.
@@ -153,6 +175,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows, given = self._rows(X, y)
         check_count("n_samples", n_samples)
         units = self._units(rows.shape[1])
+        self._require_labels(given, "log weights need a label for every row; use score_samples, or predict them first")
 
         def weights(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             x = scaling(x)
@@ -185,6 +208,21 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows, given = self._rows(X, y)
         errors = rows - self._reconstruct(rows, given).reshape(rows.shape)
         return -float(np.square(errors).mean())
+
+    @available_if(_infers_labels)  # type: ignore[untyped-decorator]
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Give the most likely class of each row, for a model that was fitted with some labels missing."""
+        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return found
+
+    @available_if(_infers_labels)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Give q(c|x) of each class in ``classes_``, shape (n, C), for a model fitted with some labels missing."""
+
+        def classify(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            return model.classify(scaling(x)).exp()
+
+        return self._map(self._rows(X, None)[0], classify)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a folder: weights, configuration, history, model card; see `latentmap.load`."""
@@ -226,6 +264,11 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Give what rows are conditioned on as numbers (n, C); None for a model without condition."""
         return None if self.condition_ is None else self.condition_.read(y, len(rows))
 
+    def _require_labels(self, given: FloatArray | None, message: str) -> None:
+        """Refuse missing labels where they cannot be inferred."""
+        if given is not None and self.model_.sizes.some_labels and not given.any(1).all():
+            raise DataError(message)
+
     def _encode(self, rows: NDArray[Any], given: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
         def moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             q = model.encode(scaling(x))
@@ -242,6 +285,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._map(rows, means, given=given).reshape(len(rows), *self.event_shape_)
 
     def _decode(self, codes: FloatArray, given: FloatArray | None = None) -> FloatArray:
+        self._require_labels(given, "decoding needs a label for every code; give y=...")
+
         def rows(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
             return scaling.inverse(model.decode(z).mean).to(z.dtype)
 

@@ -237,10 +237,11 @@ def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[s
     parts = Parts(**{key: copy.deepcopy(_read_parameter(key, value, own)) for key, value in fitted["parts"].items()})
     described = fitted.get("condition")
     estimator.condition_ = condition_from_json(str(estimator.condition), described) if described else None
+    some = False
     if isinstance(estimator.condition_, Labels):
-        estimator.classes_ = estimator.condition_.classes
-    width = estimator.condition_.width if estimator.condition_ else 0
-    sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width, below=tuple(fitted.get("below", ())))
+        estimator.classes_, some = estimator.condition_.classes, bool(estimator.condition_.some)
+    width, below = estimator.condition_.width if estimator.condition_ else 0, tuple(fitted.get("below", ()))
+    sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width, some_labels=some, below=below)
     estimator.model_ = compose(parts, sizes).to(estimator.device_).eval()
     estimator.scaling_ = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"])).to(estimator.device_)
 

@@ -15,6 +15,7 @@ from latentmap.estimators import choices
 from latentmap.estimators.base import GenerativeEstimator, reason
 from latentmap.estimators.conditions import Kind
 from latentmap.estimators.validation import check_count
+from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import Parts
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
@@ -22,6 +23,7 @@ from latentmap.model.posteriors import Gaussian, Posterior
 from latentmap.model.priors import Normal, Prior
 from latentmap.objectives.base import Objective
 from latentmap.objectives.evidence import ELBO
+from latentmap.objectives.semisupervised import SemiSupervised
 from latentmap.training.device import Precision
 from latentmap.training.loop import Callback
 
@@ -60,7 +62,9 @@ class VAE(GenerativeEstimator):
         What the model is conditioned on: None, "labels" (classes of any type) or "covariates" (numbers, standardised).
         `fit` and every method that encodes, decodes or scores then take it as ``y``: p(x|z, y) draws rows of a class
         that is asked for, and z holds what the class does not say (conditional VAE; Kingma et al. 2014, Sohn et al.
-        2015). A prior that depends on it is `latentmap.priors.Conditional`; a map of such codes keeps no neighbours.
+        2015). Labels may be missing for some rows (None, NaN, or -1 among labels from 0): the model infers them, and
+        `predict` gives them (see `latentmap.objectives.SemiSupervised`). A prior that depends on the condition is
+        `latentmap.priors.Conditional`; a map of such codes keeps no neighbours.
     ladder
         Components of further levels of codes below the first, from the top down, as in ``ladder=(8, 32)``; None for
         one level (ladder VAE, Sonderby et al. 2016; see `latentmap.model.ladder.Ladder`). `transform` gives the top
@@ -186,4 +190,11 @@ class VAE(GenerativeEstimator):
         return chosen
 
     def _objective(self) -> Objective:
+        if self.model_.sizes.some_labels:
+            if isinstance(self.objective, SemiSupervised | None):
+                return self.objective or SemiSupervised()
+            raise PartError(
+                "labels are missing for some rows, and objectives.SemiSupervised() alone infers them; "
+                f"leave objective=None or drop those rows, got {self.objective!r}"
+            )
         return self.objective or ELBO(warmup=WARMUP if self.ladder else 0.0)

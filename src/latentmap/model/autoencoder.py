@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -48,6 +49,8 @@ class GenerativeAutoencoder(nn.Module):
     With a condition c of C numbers a row (``Sizes.condition``) it is q(z|x, c), p(z|c), p(x|z, c) (Kingma et al. 2014;
     Sohn et al. 2015): `given` lends c to a model for one batch, and everything is then conditional on it. Any network
     serves: an encoder takes :math:`x + W c` with a matrix W that is learned, a decoder takes z and c side by side.
+    Where c is a class that not every row has (``Sizes.some_labels``), rows of zeros in its place stand for the missing,
+    and q(c|x), a network like the encoder, fills them in (Kingma et al. 2014).
 
     >>> from latentmap.model import likelihoods, networks, posteriors, priors
     >>> mlp = networks.MLP((16,))
@@ -63,11 +66,8 @@ class GenerativeAutoencoder(nn.Module):
         self.parts = parts
         self.sizes = sizes
         parts.prior.check_posterior(parts.posterior)
-        self.encoder = (
-            parts.encoder.encoder(sizes, self._outputs())
-            if isinstance(parts.encoder, Network)
-            else adapt_encoder(parts.encoder, sizes, self._outputs())
-        )
+        self.encoder = _encoder(parts.encoder, sizes, self._outputs())
+        self.classifier = _encoder(copy.deepcopy(parts.encoder), sizes, sizes.condition) if sizes.some_labels else None
         wide = replace(sizes, latent=sizes.latent + sum(sizes.below) + sizes.condition)
         self.decoder = (
             parts.decoder.decoder(wide, parts.likelihood.heads)
@@ -86,9 +86,15 @@ class GenerativeAutoencoder(nn.Module):
         bound.__dict__.update(self.__dict__, condition=condition)
         return bound
 
+    def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
+        """log q(c|x) of each class."""
+        if self.classifier is None:
+            raise PartError("a model infers classes where some rows have none; fit with condition='labels' and such y")
+        return at_least_single(self.classifier(self.parts.likelihood.for_encoder(x))).log_softmax(-1)
+
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """q(z|x), over (B, D)."""
-        return self.parts.posterior.distribution(self.posterior_state, self._encoded(x))
+        return self.parts.posterior.distribution(self.posterior_state, self._completed(x)._encoded(x))
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """p(x|z), over (*S, P)."""
@@ -102,7 +108,7 @@ class GenerativeAutoencoder(nn.Module):
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """p(x|z), over (B, P), at the mean of q(z|x)."""
-        return self.decode(self.encode(x).mean)
+        return self._completed(x).decode(self.encode(x).mean)
 
     def prior(self) -> Distribution:
         """p(z), over (D,), or p(z|c), over (B, D), where the prior depends on the condition."""
@@ -112,11 +118,12 @@ class GenerativeAutoencoder(nn.Module):
 
     def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
         """Encode rows, draw k codes for each, decode them."""
-        p = self.prior()
+        model = self._completed(x)
+        p = model.prior()
         z, q, aux = self.parts.posterior.draw(
-            self.posterior_state, self._encoded(x), k, noise, lambda z: p.log_prob(z) + self.decode(z).log_prob(x)
+            self.posterior_state, model._encoded(x), k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
         )
-        px = self.parts.likelihood.observe(self.likelihood_state, x, self.decode(z))
+        px = self.parts.likelihood.observe(self.likelihood_state, x, model.decode(z))
         return Trace(x, (Level(z, q, p),), px, aux)
 
     @torch.no_grad()
@@ -128,8 +135,9 @@ class GenerativeAutoencoder(nn.Module):
         """Parameters of q(z|x)."""
         yield from self.encoder.parameters()
         yield from self.posterior_state.parameters()
-        if self.shift is not None:
-            yield from self.shift.parameters()
+        for inferring in (self.shift, self.classifier):
+            if inferring is not None:
+                yield from inferring.parameters()
 
     def generative_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of p(z) and p(x|z)."""
@@ -143,6 +151,13 @@ class GenerativeAutoencoder(nn.Module):
             x = x + at_least_single(self.shift(self.condition))
         return at_least_single(self.encoder(x))
 
+    def _completed(self, x: Tensor) -> Self:
+        """Give the model with the classes that are missing filled in, by their probabilities."""
+        if self.classifier is None or self.condition is None:
+            return self
+        missing = 1 - self.condition.sum(-1, keepdim=True)
+        return self.given(self.condition + missing * self.classify(x).exp())
+
     def _outputs(self) -> int:
         """Numbers that the encoder gives a row."""
         return self.parts.posterior.heads(self.sizes.latent)
@@ -154,6 +169,13 @@ class GenerativeAutoencoder(nn.Module):
         if self.condition is None:
             raise PartError("a conditional model needs the condition of each row; use model.given(condition)")
         return torch.cat([z, self.condition.expand(*z.shape[:-1], -1)], -1)
+
+
+def _encoder(network: Network | nn.Module, sizes: Sizes, outputs: int) -> nn.Module:
+    """Make a network from rows to this many numbers."""
+    if isinstance(network, Network):
+        return network.encoder(sizes, outputs)
+    return adapt_encoder(network, sizes, outputs)
 
 
 def at_least_single(x: Tensor) -> Tensor:

@@ -49,6 +49,8 @@ class Ladder(GenerativeAutoencoder):
                 f"a ladder combines Gaussians level by level, got {type(parts.posterior).__name__}; "
                 "use posteriors.Gaussian(), or a model of one level with this one"
             )
+        if sizes.some_labels:
+            raise PartError("a ladder needs the class of every row; drop the rows without, or leave ladder=None")
         super().__init__(parts, sizes)
         levels = (sizes.latent, *sizes.below)
         above = [sum(levels[:i]) + sizes.condition for i in range(1, len(levels))]

@@ -33,6 +33,8 @@ class Sizes:
     """N, the number of rows that the fit goes over, where it is known: some objectives estimate over all of them."""
     condition: int = 0
     """C, the numbers that describe what a row is conditioned on; 0 for models without condition."""
+    some_labels: bool = False
+    """Whether the condition is a class that not every row has, so that the model has to infer it."""
     below: tuple[int, ...] = ()
     """Components of the levels of codes below the top one, from the top down; none for models with one level."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -136,6 +136,19 @@ class Model(Protocol):
     @property
     def decoder(self) -> nn.Module:
         """The network from codes towards data, for what acts on its weights."""
+        ...
+
+    @property
+    def condition(self) -> Tensor | None:
+        """What the rows of the batch at hand are conditioned on, (B, C)."""
+        ...
+
+    def given(self, condition: Float[Tensor, "B C"] | None) -> Self:
+        """Give this model with the condition of the rows of a batch at hand."""
+        ...
+
+    def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
+        """log q(c|x) of each class, of a model that infers classes; others raise `PartError`."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:

@@ -6,6 +6,7 @@ from latentmap.objectives.evidence import ELBO
 from latentmap.objectives.importance import IWAE, PIWAE, DReG
 from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.objectives.penalties import MMD, CodeNorm, DecoderGradient, DecoderNorm, TotalCorrelation
+from latentmap.objectives.semisupervised import SemiSupervised
 
 __all__ = [
     "ELBO",
@@ -23,5 +24,6 @@ __all__ = [
     "Objective",
     "Penalty",
     "PriorCritic",
+    "SemiSupervised",
     "TotalCorrelation",
 ]

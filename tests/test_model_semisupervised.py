@@ -1,0 +1,174 @@
+"""Labels that some rows lack: the evidence summed over classes, and what the estimator infers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+from torch.distributions import MultivariateNormal
+
+from latentmap import VAE, likelihoods, load, networks, posteriors, priors
+from latentmap.exceptions import DataError, PartError
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.part import Sizes
+from latentmap.objectives import ELBO, SemiSupervised
+
+pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+
+LINEAR = networks.MLP(())
+P, D, C, S = 4, 2, 3, 0.7
+
+
+def mixture(wrong=0.0):
+    """C linear Gaussian models of one covariance, whose posteriors q(z|x, c) and q(c|x) are exact; rows, log p(x|c)."""
+    torch.manual_seed(0)
+    w = torch.linalg.qr(torch.randn(P, D))[0] * torch.tensor([2.0, 0.5])  # W'W is diagonal, and so is the posterior
+    v = torch.randn(P, C)
+    parts = Parts(LINEAR, LINEAR, posteriors.Gaussian(), priors.Normal(), likelihoods.Gaussian(scale=S))
+    model = GenerativeAutoencoder(parts, Sizes(event=(P,), latent=D, condition=C, some_labels=True))
+    variance = 1 / ((w.T @ w).diagonal() / S**2 + 1)
+    covariance = w @ w.T + S**2 * torch.eye(P)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.zero_()
+        encoder, classifier = model.encoder[0], model.classifier[0]
+        encoder.weight[:D] = variance[:, None] * w.T / S**2
+        encoder.bias[D:] = 7 * torch.atanh(0.5 * variance.log() / 7)
+        model.shift.weight.copy_(-v)
+        model.decoder[0][0].weight.copy_(torch.cat([w, v], 1))
+        classifier.weight.copy_(torch.linalg.solve(covariance, v).T)
+        classifier.bias.copy_(-0.5 * (v * torch.linalg.solve(covariance, v)).sum(0) + wrong * torch.arange(C))
+    x = torch.randn(6, P)
+    return model, x, MultivariateNormal(v.T[:, None], covariance).log_prob(x)
+
+
+def cost(model, x, known, weight=1.0):
+    """Mean over many draws of the objective's loss."""
+    own, given = SemiSupervised(weight).build(model.sizes), model.given(known)
+    rows = x.repeat(4000, 1)
+    given = model.given(known.repeat(4000, 1))
+    return SemiSupervised(weight).losses(own, given, given.trace(rows), torch.ones(()))["model"]
+
+
+def test_with_exact_posteriors_rows_without_class_cost_minus_their_evidence():
+    model, x, log_p = mixture()
+    evidence = (log_p.logsumexp(0) - math.log(C)).mean()
+    assert abs(cost(model, x, torch.zeros(6, C)) + evidence) < 0.05
+    control, _, _ = mixture(wrong=1.0)
+    assert cost(control, x, torch.zeros(6, C)) + evidence > 0.1
+
+
+def test_rows_with_a_class_cost_their_joint_evidence_and_the_classifiers_surprise():
+    model, x, log_p = mixture()
+    y = torch.arange(6) % C
+    joint = log_p.gather(0, y[None]).mean() - math.log(C)
+    surprise = -(log_p - log_p.logsumexp(0)).gather(0, y[None]).mean()
+    known = torch.nn.functional.one_hot(y, C).float()
+    assert abs(cost(model, x, known, weight=3.0) - (3 * surprise - joint)) < 0.05
+
+
+def test_the_classifier_learns_from_known_classes_by_the_weight_alone():
+    model, x, _ = mixture()
+    known = torch.nn.functional.one_hot(torch.arange(6) % C, C).float()
+
+    def gradient(known, weight):
+        bias = model.classifier[0].bias
+        return torch.autograd.grad(cost(model, x, known, weight), bias)[0]
+
+    torch.testing.assert_close(gradient(known, 2.0), 2 * gradient(known, 1.0))
+    missing = torch.zeros_like(known)
+    torch.testing.assert_close(gradient(missing, 2.0), gradient(missing, 1.0), atol=0.05, rtol=0)
+    assert gradient(torch.cat([known[:3], missing[3:]]), 1.0).abs().max() > 0.01
+
+
+@pytest.fixture(scope="module")
+def some():
+    """Three kinds of digits, of which twelve rows are labelled."""
+    X, y = load_digits(n_class=3, return_X_y=True)
+    few = np.full(len(y), -1)
+    few[12:24] = y[12:24]
+    settings = {"encoder": networks.MLP((64,)), "decoder": networks.MLP((64,)), "max_epochs": 40}
+    return X, y, few, VAE(4, condition="labels", random_state=0, **settings).fit(X, few)
+
+
+def test_rows_without_label_teach_what_the_labelled_alone_do_not(some):
+    X, y, few, vae = some
+    unlabelled = few < 0
+    alone = KNeighborsClassifier(1).fit(X[~unlabelled], y[~unlabelled]).score(X[unlabelled], y[unlabelled])
+    found = (vae.predict(X)[unlabelled] == y[unlabelled]).mean()
+    assert found > alone + 0.05
+    assert vae.classes_.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(vae.predict_proba(X[:5]).sum(1), 1, rtol=1e-5)
+
+
+def test_methods_take_rows_with_and_without_label(some):
+    X, _, few, vae = some
+    codes = vae.transform(X)  # no y at all: every label is inferred
+    assert np.array_equal(codes, vae.transform(X, np.full(len(X), -1)))
+    mixed = vae.transform(X[12:14], [few[12], None])
+    assert not np.allclose(mixed[0], codes[12], atol=1e-3) or vae.predict_proba(X[12:13]).max() > 0.99
+    np.testing.assert_allclose(mixed[1], codes[13], atol=1e-5)
+    assert vae.reconstruct(X[:3]).shape == (3, 64) and vae.sample(4, y=[0, 1, 2, 0]).shape == (4, 64)
+    assert np.array_equal(np.unique(vae.predict(vae.sample(60, random_state=0))), [0, 1, 2])  # classes are drawn too
+    with pytest.raises(DataError, match="a label for every code"):
+        vae.inverse_transform(codes[:2])
+
+
+def test_a_row_without_label_scores_by_all_classes(some):
+    X, _, _, vae = some
+    each = np.stack([vae.score_samples(X[:7], 5, y=np.full(7, c)) for c in range(3)])
+    expected = logsumexp(each, 0) - np.log(3)
+    np.testing.assert_allclose(vae.score_samples(X[:7], 5), expected, rtol=1e-5)
+    partly = vae.score_samples(X[:2], 5, y=[None, 1])
+    np.testing.assert_allclose(partly, [expected[0], each[1, 1]], rtol=1e-5)
+    with pytest.raises(DataError, match="a label for every row"):
+        vae.log_weights(X[:2], 5)
+
+
+def test_it_comes_back_from_a_folder(some, tmp_path):
+    X, _, few, vae = some
+    vae.save(tmp_path / "run")
+    again = load(tmp_path / "run")
+    assert np.array_equal(again.predict_proba(X), vae.predict_proba(X))
+    assert np.array_equal(again.transform(X, few), vae.transform(X, few))
+
+
+@pytest.mark.parametrize(
+    "y", [["a", None, "b", "a", "b", None], [0.0, 1.0, np.nan, 1.0, 0.0, 1.0], [0, 1, -1, 1, 0, 1]]
+)
+def test_what_counts_as_missing(y):
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    vae = VAE(2, condition="labels", encoder=LINEAR, decoder=LINEAR, max_epochs=1, random_state=0).fit(X, y)
+    assert len(vae.classes_) == 2 and set(vae.predict(X)) <= set(vae.classes_)
+
+
+def test_minus_one_is_a_class_beside_one_other(some):
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    vae = VAE(2, condition="labels", encoder=LINEAR, decoder=LINEAR, max_epochs=1, random_state=0)
+    assert vae.fit(X, [-1, 1, -1, 1, 1, 1]).classes_.tolist() == [-1, 1]
+    assert not hasattr(vae, "predict")
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"objective": ELBO()}, "SemiSupervised"),
+        ({"ladder": (3,)}, "a ladder needs the class of every row"),
+        ({"variational_family": posteriors.Deterministic(), "prior": priors.FittedNormal()}, "density"),
+    ],
+)
+def test_what_cannot_infer_labels_refuses(settings, message):
+    X, y = np.random.default_rng(0).normal(size=(6, 3)), [0, 1, None, 1, 0, 1]
+    with pytest.raises(PartError, match=message):
+        VAE(2, condition="labels", max_epochs=1, random_state=0, **settings).fit(X, y)
+
+
+def test_the_objective_refuses_models_without_missing_labels():
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    with pytest.raises(PartError, match="needs classes"):
+        VAE(2, objective=SemiSupervised(), neighbors=None).fit(X)
+    with pytest.raises(PartError, match="some rows have none"):
+        VAE(2, condition="labels", objective=SemiSupervised()).fit(X, [0, 1] * 3)
