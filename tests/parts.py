@@ -53,6 +53,7 @@ POSTERIORS: list[posteriors.Posterior] = [
     posteriors.Flow(),
     posteriors.Flow("maf", width=8),
     posteriors.Flow("nsf", context=4),
+    posteriors.Hamiltonian(),
 ]
 PRIORS: list[priors.Prior] = [
     priors.Normal(),

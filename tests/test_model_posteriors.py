@@ -4,10 +4,14 @@ import math
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
+from torch.distributions import MultivariateNormal
 
+from latentmap import VAE
 from latentmap.exceptions import NoDensityError, PartError
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.distributions import normal
 from latentmap.model.noise import RowNoise, fresh
 from latentmap.model.part import Sizes
 from latentmap.objectives import ELBO, TotalCorrelation
@@ -68,13 +72,11 @@ def test_flows_integrate_to_one(posterior):
         assert (q.base.log_prob(u).exp().sum(0) * cell - 1).abs().max() > 0.05  # without the determinant
 
 
-def test_without_an_inverse_a_law_knows_its_own_draws_alone():
-    q = drawn(FLOWS[0])[1]
-    q.inverse = None
-    z = q.rsample((5,))
-    assert torch.isfinite(q.log_prob(z)).all()
+def test_hamiltonian_posteriors_know_their_own_draws_alone():
+    level = model_of(posteriors.Hamiltonian()).trace(torch.randn(4, 6, dtype=torch.float64)).levels[0]
+    assert torch.isfinite(level.log_q).all()
     with pytest.raises(NoDensityError, match="own draws alone"):
-        q.log_prob(z.clone())
+        level.q.log_prob(level.z.clone())
 
 
 @pytest.mark.parametrize("posterior", FLOWS, ids=repr)
@@ -139,3 +141,74 @@ def test_without_zuko_one_line_says_what_to_install(monkeypatch):
     for part in (posteriors.Flow(), priors.Flow()):
         with pytest.raises(PartError, match=r'pip install "latentmap\[flows\]"'):
             part.build(Sizes((6,), 2))
+
+
+# ---- Hamiltonian: on a linear Gaussian model, whose evidence is known
+
+
+def linear_gaussian():
+    """A model with p(x|z) = N(Wz, s^2 I), its rows and log p(x)."""
+    torch.manual_seed(0)
+    part = posteriors.Hamiltonian(steps=4, step=0.3, tempering=0.6)
+    w, x, s = torch.randn(3, 2).double(), torch.randn(4, 3).double(), 0.7
+    own = part.build(Sizes((3,), 2)).double()
+    z_prior = normal(torch.zeros(2).double(), torch.ones(2).double())
+    evidence = MultivariateNormal(torch.zeros(3).double(), w @ w.T + s**2 * torch.eye(3).double()).log_prob(x)
+    raw = torch.cat([x @ w / (s**2 + 2) + 0.3, torch.zeros(4, 2).double()], 1)  # not the true posterior
+
+    def log_joint(z):
+        return z_prior.log_prob(z) + normal(z @ w.T, torch.tensor(s).double()).log_prob(x)
+
+    return part, own, raw, log_joint, evidence
+
+
+@torch.no_grad()
+def test_hamiltonian_weights_are_unbiased_and_the_bound_is_tighter_than_the_gaussians():
+    part, own, raw, log_joint, evidence = linear_gaussian()
+    z, q, _ = part.draw(own, raw, 40_000, fresh, log_joint)
+    log_w = log_joint(z) - q.log_prob(z)
+
+    def worst(log_w):
+        ratio = (log_w - evidence).exp()
+        return ((ratio.mean(0) - 1) / (ratio.std(0) / math.sqrt(len(ratio)))).abs().max()
+
+    assert worst(log_w) < 4.5
+    start = part.distribution(own, raw)
+    assert worst(log_joint(z) - start.log_prob(z)) > 30  # forgets the momenta
+    root = own.tempering.sigmoid()
+    assert worst(log_w + 2 * root.log()) > 30  # counts the tempering twice
+    z = start.sample((40_000,))
+    assert log_w.mean(0).gt((log_joint(z) - start.log_prob(z)).mean(0) + 0.05).all()
+    assert log_w.mean(0).lt(evidence).all()
+
+
+def test_hamiltonian_gradients_reach_encoder_decoder_step_and_tempering():
+    model, x = model_of(posteriors.Hamiltonian()), torch.randn(5, 6, dtype=torch.float64)
+    model.trace(x, noise=RowNoise(x, 0)).log_w.sum().backward()
+    slope = model.posterior_state.log_step.grad[0].item()
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters() if p.numel())
+
+    def value(change):
+        with torch.no_grad():
+            model.posterior_state.log_step[0] += change
+            return model.trace(x, noise=RowNoise(x, 0)).log_w.sum().item()
+
+    up, down = value(1e-5), value(-2e-5)
+    assert slope == pytest.approx((up - down) / 2e-5, rel=1e-4)
+    assert slope != pytest.approx((up - down) / 1e-5, rel=1e-4)
+
+
+def test_tempering_changes_the_draws():
+    x = torch.randn(4, 6, dtype=torch.float64)
+    hot, cold = (model_of(posteriors.Hamiltonian(tempering=t)).trace(x, noise=RowNoise(x, 0)) for t in (0.3, 0.9))
+    again = model_of(posteriors.Hamiltonian(tempering=0.3)).trace(x, noise=RowNoise(x, 0))
+    assert torch.equal(hot.levels[0].z, again.levels[0].z) and not torch.allclose(hot.levels[0].z, cold.levels[0].z)
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+def test_a_fit_with_hamiltonian_draws_scores_rows():
+    digits = load_digits().data[:300]
+    settings = {"encoder": MLP, "decoder": MLP, "neighbors": None, "max_epochs": 2, "random_state": 0}
+    vae = VAE(2, variational_family=posteriors.Hamiltonian(), **settings).fit(digits)
+    scores = vae.score_samples(digits[:20], 3)
+    assert vae.score_samples(digits[:5], 3) == pytest.approx(scores[:5], rel=1e-5)

@@ -5,5 +5,6 @@ A new posterior is one class here and one line in the law tests.
 
 from latentmap.model.posteriors.base import Deterministic, Gaussian, Posterior
 from latentmap.model.posteriors.flows import Flow
+from latentmap.model.posteriors.hamiltonian import Hamiltonian
 
-__all__ = ["Deterministic", "Flow", "Gaussian", "Posterior"]
+__all__ = ["Deterministic", "Flow", "Gaussian", "Hamiltonian", "Posterior"]
