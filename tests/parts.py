@@ -55,6 +55,11 @@ POSTERIORS: list[posteriors.Posterior] = [
     posteriors.Flow("nsf", context=4),
     posteriors.Hamiltonian(),
 ]
+QUANTIZERS: list[posteriors.Quantizer] = [
+    posteriors.Quantized(8),
+    posteriors.Quantized(4, stages=2, commitment=1.0),
+    posteriors.FiniteScalar(5),
+]
 PRIORS: list[priors.Prior] = [
     priors.Normal(),
     priors.FittedNormal(),
@@ -112,7 +117,10 @@ PARTS: list[Part] = [
     *(case.part for case in LIKELIHOODS),
     likelihoods.MSSSIM(),
     *POSTERIORS,
+    *QUANTIZERS,
     *PRIORS,
+    priors.TwoStage(8),
+    priors.Autoregressive(8),
     *NETWORKS,
     *PENALTIES,
     *OBJECTIVES,

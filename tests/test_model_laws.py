@@ -260,10 +260,10 @@ def test_row_noise_is_normal_independent_and_belongs_to_the_row():
 def test_an_ex_post_prior_takes_the_moments_of_the_codes():
     codes = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) @ torch.randn(3, 3) + 4
     model = model_of(posteriors.Deterministic(), priors.FittedNormal())
-    model.fit_prior(codes)
+    assert model.parts.prior.ex_post and model.parts.prior.prepare(model.prior_state, codes, seed=0)
     assert torch.allclose(model.prior().mean, codes.mean(0), atol=1e-4)
     assert torch.allclose(model.prior().covariance_matrix, torch.cov(codes.T), rtol=1e-3, atol=1e-3)
-    model.fit_prior(torch.ones(1, 3))  # one row: no spread, still a distribution
+    model.parts.prior.prepare(model.prior_state, torch.ones(1, 3), seed=0)  # one row: no spread, still a distribution
     assert torch.isfinite(model.prior().sample()).all()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from graphs import EVERY
-from parts import name
+from parts import QUANTIZERS, name
 
 HERE = Path(__file__).parent
 
@@ -25,9 +25,9 @@ def faults():
     return json.loads(process.stdout)
 
 
-@pytest.mark.parametrize("objective", EVERY, ids=name)
-def test_a_step_is_one_graph(objective, faults):
-    assert faults[name(objective)] is None
+@pytest.mark.parametrize("part", [*EVERY, *QUANTIZERS], ids=name)
+def test_a_step_is_one_graph(part, faults):
+    assert faults[name(part)] is None
 
 
 def test_a_break_is_seen(faults):

@@ -141,6 +141,21 @@ def rae_sn(code: float = 1e-2, network: Network = NETWORK) -> Recipe:
     return _points(ELBO(beta=0.0, penalties=(CodeNorm(code),))) | {"decoder": SpectralNorm(network)}
 
 
+def vq(codes: int = 512, pieces: int = 2) -> Recipe:
+    """Codes from a learned codebook for each piece of the components: VQ-VAE (van den Oord et al. 2017)."""
+    return _points(ELBO(beta=0.0)) | {"variational_family": posteriors.Quantized(codes, pieces=pieces)}
+
+
+def rvq(codes: int = 64, stages: int = 4) -> Recipe:
+    """Codes as sums of vectors, each stage quantising what the last one left (Lee et al. 2022)."""
+    return _points(ELBO(beta=0.0)) | {"variational_family": posteriors.Quantized(codes, stages=stages)}
+
+
+def fsq(levels: int = 8) -> Recipe:
+    """Components rounded to a few levels: finite scalar quantisation (Mentzer et al. 2024)."""
+    return _points(ELBO(beta=0.0)) | {"variational_family": posteriors.FiniteScalar(levels)}
+
+
 def msssim(beta: float = 1.0) -> Recipe:
     """Distortion by structural similarity on several scales, for images (Snell et al. 2017)."""
     return _densities(ELBO(beta=beta)) | {"likelihood": MSSSIM()}
@@ -154,6 +169,11 @@ def iaf(transforms: int = 3, width: int = 64) -> Recipe:
 def maf(transforms: int = 3, width: int = 64) -> Recipe:
     """Posterior bent by a masked autoregressive flow (Papamakarios et al. 2017)."""
     return _densities(ELBO()) | {"variational_family": posteriors.Flow("maf", transforms, width)}
+
+
+def hvae(steps: int = 3) -> Recipe:
+    """Posterior draws that roll towards the true posterior: Hamiltonian VAE (Caterini et al. 2018)."""
+    return _densities(ELBO()) | {"variational_family": posteriors.Hamiltonian(steps)}
 
 
 def gmm(components: int = 10) -> Recipe:

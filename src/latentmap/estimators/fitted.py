@@ -63,6 +63,14 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Give the code of each row: the mean of q(z|x), shape (n, n_components)."""
         return self._encode(*self._rows(X, y))[0]
 
+    def codes(self, X: Any, y: Any = None) -> NDArray[np.int64]:
+        """Give the indices of each row's code, shape (n, L), for a model whose codes are quantised.
+
+        Raises `PartError` for others.
+        """
+        rows, given = self._rows(X, y)
+        return np.asarray(self._map(rows, lambda model, scaling, x: model.indices(scaling(x)), given=given), np.int64)
+
     def posterior(self, X: Any, y: Any = None) -> tuple[FloatArray, FloatArray]:
         """Give mean and standard deviation of q(z|x) for each row, both of shape (n, n_components).
 
@@ -84,7 +92,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Draw codes from the prior and decode them.
 
         Gives the mean of p(x|z) for each code, as pictures want it, or with ``noise`` a draw from it, which is what the
-        model says that data look like. An autoencoder draws its codes from a Gaussian fitted to those of the data.
+        model says that data look like. An autoencoder draws its codes from a Gaussian fitted to those of the data;
+        `fit_prior` fits a better density.
 
         Parameters
         ----------
@@ -110,7 +119,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
             def draw(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
                 px = model.generate(z)
-                return scaling.inverse(px.sample() if noise else px.mean).to(z.dtype)
+                x = scaling.inverse(px.sample() if noise else px.mean)
+                return x.to(z.dtype) if z.is_floating_point() else x.float()  # indices of codes
 
             return self._map(codes.cpu().numpy(), draw, given=given).reshape(n_samples, *self.event_shape_)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -18,7 +18,7 @@ from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network, adapt_decoder, adapt_encoder
 from latentmap.model.noise import Noise, fresh
 from latentmap.model.part import Part, Sizes
-from latentmap.model.posteriors import Posterior
+from latentmap.model.posteriors import Posterior, Quantizer
 from latentmap.model.priors import Prior
 from latentmap.model.trace import Level, Trace
 
@@ -63,6 +63,8 @@ class GenerativeAutoencoder(nn.Module):
 
     def __init__(self, parts: Parts, sizes: Sizes) -> None:
         super().__init__()
+        if isinstance(parts.posterior, Quantizer):
+            sizes = replace(sizes, alphabet=parts.posterior.alphabet(sizes.latent))
         self.parts = parts
         self.sizes = sizes
         parts.prior.check_posterior(parts.posterior)
@@ -102,9 +104,9 @@ class GenerativeAutoencoder(nn.Module):
         px = self.parts.likelihood.distribution(self.likelihood_state, raw)
         return px if px.event_shape else independent(px)
 
-    def generate(self, z: Float[Tensor, "*S D"]) -> Distribution:
-        """p(x|z), over (*S, P), for codes that were drawn from the prior."""
-        return self.decode(z)
+    def generate(self, z: Shaped[Tensor, "*S L"]) -> Distribution:
+        """p(x|z), over (*S, P), for what was drawn from the prior: codes, L = D, or the indices of quantised ones."""
+        return self.decode(z if z.is_floating_point() else self._quantizer().embed(self.posterior_state, z))
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """p(x|z), over (B, P), at the mean of q(z|x)."""
@@ -126,10 +128,17 @@ class GenerativeAutoencoder(nn.Module):
         px = self.parts.likelihood.observe(self.likelihood_state, x, model.decode(z))
         return Trace(x, (Level(z, q, p),), px, aux)
 
-    @torch.no_grad()
-    def fit_prior(self, codes: Float[Tensor, "N D"]) -> None:
-        """Let the prior see the codes of the training rows, after training."""
-        self.parts.prior.fit(self.prior_state, codes)
+    def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
+        """Indices of the code of each row, where codes are quantised."""
+        return self._quantizer().indices(self.posterior_state, self._encoded(x))
+
+    def with_prior(self, prior: Prior) -> Self:
+        """Give this model with another prior, as yet untrained; all else is shared."""
+        prior.check_posterior(self.parts.posterior)
+        model = self.given(None)
+        model._modules = {**self._modules, "prior_state": prior.build(self.sizes)}
+        model.parts = replace(self.parts, prior=prior)
+        return model
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of q(z|x)."""
@@ -150,6 +159,14 @@ class GenerativeAutoencoder(nn.Module):
         if self.shift is not None and self.condition is not None:
             x = x + at_least_single(self.shift(self.condition))
         return at_least_single(self.encoder(x))
+
+    def _quantizer(self) -> Quantizer:
+        if not isinstance(self.parts.posterior, Quantizer):
+            raise PartError(
+                f"only quantised codes have indices, and this model's posterior is {self.parts.posterior}; "
+                "use posteriors.Quantized(), as recipes.vq()"
+            )
+        return self.parts.posterior
 
     def _completed(self, x: Tensor) -> Self:
         """Give the model with the classes that are missing filled in, by their probabilities."""

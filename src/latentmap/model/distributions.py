@@ -52,8 +52,8 @@ class Delta(Distribution):
     arg_constraints: dict[str, Any] = {}
     has_rsample = True
 
-    def __init__(self, loc: Float[Tensor, "*S D"]) -> None:
-        self.loc = loc
+    def __init__(self, loc: Float[Tensor, "*S D"], name: str = "Deterministic") -> None:
+        self.loc, self.name = loc, name
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
     @property
@@ -73,7 +73,7 @@ class Delta(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Refuse: a point mass has no density."""
         raise NoDensityError(
-            "a Deterministic posterior has no density, so this model has no rate, evidence or score per row; "
+            f"a {self.name} posterior has no density, so this model has no rate, evidence or score per row; "
             "use VAE (posteriors.Gaussian) for those"
         )
 

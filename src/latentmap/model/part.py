@@ -35,6 +35,8 @@ class Sizes:
     """C, the numbers that describe what a row is conditioned on; 0 for models without condition."""
     some_labels: bool = False
     """Whether the condition is a class that not every row has, so that the model has to infer it."""
+    alphabet: tuple[int, int] = (0, 0)
+    """Indices of a quantised code, and values that each may take."""
     below: tuple[int, ...] = ()
     """Components of the levels of codes below the top one, from the top down; none for models with one level."""
 

@@ -6,5 +6,6 @@ A new posterior is one class here and one line in the law tests.
 from latentmap.model.posteriors.base import Deterministic, Gaussian, Posterior
 from latentmap.model.posteriors.flows import Flow
 from latentmap.model.posteriors.hamiltonian import Hamiltonian
+from latentmap.model.posteriors.quantizers import FiniteScalar, Quantized, Quantizer
 
-__all__ = ["Deterministic", "Flow", "Gaussian", "Hamiltonian", "Posterior"]
+__all__ = ["Deterministic", "FiniteScalar", "Flow", "Gaussian", "Hamiltonian", "Posterior", "Quantized", "Quantizer"]

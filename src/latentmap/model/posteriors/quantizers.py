@@ -1,0 +1,174 @@
+"""Posteriors on finitely many codes: what the encoder gives is replaced by the nearest of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from latentmap.exceptions import PartError
+from latentmap.model.distributions import Delta
+from latentmap.model.noise import Noise
+from latentmap.model.part import Learned, Sizes, positive, whole
+from latentmap.model.posteriors.base import Draw, LogJoint, Posterior
+
+DEAD = 0.03
+"""Part of an even share of rows below which a vector of a codebook is dead; one that starts anew counts twice it."""
+
+
+@dataclass(frozen=True)
+class Quantizer(Posterior):
+    """Base of posteriors on finitely many points, each with L indices; they have no density."""
+
+    has_density: ClassVar[bool] = False
+
+    @abstractmethod
+    def alphabet(self, latent: int) -> tuple[int, int]:
+        """L, the number of indices of a code, and the number of values that each may take."""
+
+    @abstractmethod
+    def embed(self, own: Learned, indices: Int[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
+        """Give the points that indices stand for."""
+
+    @abstractmethod
+    def indices(self, own: Learned, raw: Float[Tensor, "B H"]) -> Int[Tensor, "B L"]:
+        """Give the indices of the nearest point."""
+
+    def bound(self, raw: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
+        """Give what is replaced; gradients pass the replacement straight through (Bengio et al. 2013)."""
+        return raw
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Delta:
+        """All mass on the nearest point."""
+        bounded = self.bound(raw)
+        return Delta(bounded + (self.embed(own, self.indices(own, raw)) - bounded).detach(), type(self).__name__)
+
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
+        """Give the point, k times."""
+        q = self.distribution(own, raw)
+        return q.loc.expand(k, *q.loc.shape), q, {}
+
+
+@dataclass(frozen=True)
+class Quantized(Quantizer):
+    r"""The nearest vector of a learned codebook: VQ-VAE (van den Oord et al. 2017); residual, in several stages.
+
+    .. math:: z = e_j, \quad j = \arg\min_i |h(x) - e_i|^2, \qquad
+              \text{cost of a row} = -\log p(x|z) + \beta\, |h(x) - \mathrm{sg}(z)|^2
+
+    The D components are cut into ``pieces`` with a codebook of ``codes`` vectors each. Every further one of the
+    ``stages`` quantises what those before it left (residual quantisation, Lee et al. 2022). Codebooks are no
+    parameters: a vector is the running mean, over batches by ``decay``, of what chose it, and one that hardly any row
+    chooses starts anew at a row of the batch. ``commitment`` is beta.
+
+    >>> Quantized(512, pieces=4).alphabet(16)
+    (4, 512)
+    """
+
+    codes: int = 512
+    pieces: int = 1
+    stages: int = 1
+    commitment: float = 0.25
+    decay: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name, least in (("codes", 2), ("pieces", 1), ("stages", 1)):
+            whole(name, getattr(self, name), least=least)
+        positive("commitment", self.commitment, zero=True)
+        if not 0 <= self.decay < 1:
+            raise PartError(f"decay is the weight of earlier batches, at least 0 and below 1, got {self.decay!r}")
+
+    def check(self, sizes: Sizes) -> None:
+        """Refuse components that the pieces do not divide."""
+        if sizes.latent % self.pieces:
+            raise PartError(f"n_components must be a multiple of pieces={self.pieces}, got {sizes.latent}")
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Codebooks, and the share of rows that chose each vector: none, so that the first batch gives them all."""
+        shape = self.stages, self.pieces, self.codes
+        return {"book": torch.randn(*shape, sizes.latent // self.pieces), "usage": torch.zeros(shape)}
+
+    def alphabet(self, latent: int) -> tuple[int, int]:
+        """Stages x pieces, and codes."""
+        return self.stages * self.pieces, self.codes
+
+    def indices(self, own: Learned, raw: Float[Tensor, "B H"]) -> Int[Tensor, "B L"]:
+        """The nearest vectors, stage by stage."""
+        return self._search(own, raw, learn=False)
+
+    def embed(self, own: Learned, indices: Int[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
+        """Sum of the stages' vectors."""
+        stage = torch.arange(self.stages, device=indices.device)[:, None]
+        piece = torch.arange(self.pieces, device=indices.device)
+        found: Tensor = own.book[stage, piece, indices.unflatten(-1, (self.stages, self.pieces))]  # (*S, S, G, d)
+        return found.sum(-3).flatten(-2)
+
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
+        """Give the point, k times, with its commitment cost; in training, move the codebooks."""
+        if own.training and torch.is_grad_enabled():
+            self._search(own, raw, learn=True)
+        z, q, _ = super().draw(own, raw, k, noise, log_joint)
+        return z, q, {"commitment": self.commitment * (raw - z[0].detach()).square().sum(-1)}
+
+    @torch.no_grad()
+    def _search(self, own: Learned, raw: Tensor, *, learn: bool) -> Tensor:
+        rest = raw.unflatten(-1, (self.pieces, -1)).transpose(0, 1).to(own.book)  # (G, B, d)
+        chosen = []
+        for stage in range(self.stages):
+            index = torch.cdist(rest, own.book[stage]).argmin(-1)  # (G, B)
+            if learn:
+                self._learn(own, stage, rest, index)
+            rest = rest - own.book[stage].gather(1, index[..., None].expand_as(rest))
+            chosen.append(index.T)
+        return torch.cat(chosen, 1)
+
+    def _learn(self, own: Learned, stage: int, h: Tensor, index: Tensor) -> None:
+        """Move each vector to the running mean of what chose it, and dead ones to rows of the batch."""
+        book, usage = own.book[stage], own.usage[stage]  # (G, N, d), (G, N)
+        ours = torch.nn.functional.one_hot(index, self.codes).to(book) / h.shape[1]  # (G, B, N)
+        counts = usage.lerp(ours.sum(1), 1 - self.decay)
+        sums = (usage[..., None] * book).lerp(ours.transpose(1, 2) @ h, 1 - self.decay)
+        dead = counts < DEAD / self.codes
+        fresh = h[:, torch.randint(h.shape[1], (self.codes,), device=h.device)]
+        moved = torch.where(dead[..., None], fresh, sums / counts.clamp_min(1e-12)[..., None])
+        sound = h.isfinite().all()
+        own.book[stage] = torch.where(sound, moved, book)
+        own.usage[stage] = torch.where(sound, torch.where(dead, 2 * DEAD / self.codes, counts), usage)
+
+
+@dataclass(frozen=True)
+class FiniteScalar(Quantizer):
+    r"""Each component rounded to one of L levels between -1 and 1: FSQ (Mentzer et al. 2024).
+
+    .. math:: z_d = \frac{2}{L - 1} \operatorname{round}\left(\frac{L - 1}{2} (\tanh h_d(x) + 1)\right) - 1
+
+    There is nothing to learn, to commit to or to die.
+
+    >>> FiniteScalar(levels=3).distribution(Learned(), torch.tensor([[-9.0, 0.1, 0.4]])).mean
+    tensor([[-1.,  0.,  0.]])
+    """
+
+    levels: int = 8
+
+    def __post_init__(self) -> None:
+        whole("levels", self.levels, least=2)
+
+    def alphabet(self, latent: int) -> tuple[int, int]:
+        """One index a component, of L values."""
+        return latent, self.levels
+
+    def bound(self, raw: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
+        """Between -1 and 1."""
+        return raw.tanh()
+
+    def indices(self, own: Learned, raw: Float[Tensor, "B H"]) -> Int[Tensor, "B L"]:
+        """The nearest level."""
+        return ((self.levels - 1) / 2 * (self.bound(raw) + 1)).round().long()
+
+    def embed(self, own: Learned, indices: Int[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
+        """From 0 ... L - 1 to -1 ... 1."""
+        return indices * (2 / (self.levels - 1)) - 1

@@ -1,0 +1,158 @@
+"""Priors that are fitted to the codes of a trained model: a second stage, and one over indices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution
+
+from latentmap.exceptions import PartError
+from latentmap.model.likelihoods import Gaussian as GaussianLikelihood
+from latentmap.model.networks import MLP
+from latentmap.model.noise import RowNoise
+from latentmap.model.part import Learned, Sizes, whole
+from latentmap.model.posteriors import Gaussian
+from latentmap.model.priors.base import Encode, Normal, Prior
+
+
+@dataclass(frozen=True)
+class TwoStage(Prior):
+    r"""A second VAE, over the codes of the first, for `fit_prior` (Dai and Wipf 2019).
+
+    .. math:: p(z) = \int \mathcal{N}(u;\ 0, I)\, \mathcal{N}(z;\ d(u), \gamma^2 I)\, du
+
+    over standardised codes, with as many components u as z has. Its log-density is a lower bound from a few draws.
+
+    >>> own = TwoStage().build(Sizes(event=(4,), latent=2))
+    >>> TwoStage().distribution(own, lambda x: None).sample((5,)).shape
+    torch.Size([5, 2])
+    """
+
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        whole("width", self.width)
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """A model of codes, made of the same parts as one of rows; and the moments of the codes."""
+        from latentmap.model.autoencoder import GenerativeAutoencoder, Parts  # noqa: PLC0415  # they have priors
+
+        network, d = MLP((self.width, self.width)), sizes.latent
+        parts = Parts(network, network, Gaussian(), Normal(), GaussianLikelihood())
+        model = GenerativeAutoencoder(parts, Sizes((d,), d))
+        return {"model": model, "loc": torch.zeros(d), "scale": torch.ones(d)}
+
+    def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
+        """Take the moments of the codes; the model is still to be trained."""
+        own.loc.copy_(codes.mean(0))
+        own.scale.copy_(codes.std(0).clamp_min(1e-6))
+        return False
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """Draws of the second model, and its bound."""
+        return _Marginal(own)
+
+
+class _Marginal(Distribution):
+    """The codes that a second model gives: draws, and a bound on their log-density."""
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, own: Learned) -> None:
+        self.own = own
+        super().__init__(event_shape=own.loc.shape, validate_args=False)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw from both stages."""
+        with torch.no_grad():
+            z: Tensor = self.own.model.decode(self.own.model.prior().sample(sample_shape)).sample()
+        loc, scale = self._moments()
+        return z * scale + loc
+
+    def log_prob(self, value: Float[Tensor, "*S D"]) -> Tensor:
+        """One draw in training; else 16, whose noise depends on the code alone."""
+        loc, scale = self._moments()
+        x = ((value - loc) / scale).flatten(0, -2)
+        trace = self.own.model.trace(x) if self.own.training else self.own.model.trace(x, 16, RowNoise(x, 0))
+        bound: Tensor = -(trace.distortion + trace.rate) if self.own.training else trace.bound()
+        result: Tensor = bound.unflatten(0, value.shape[:-1]) - scale.log().sum()
+        return result
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        return self.own.loc, self.own.scale
+
+
+@dataclass(frozen=True)
+class Autoregressive(Prior):
+    r"""Indices of quantised codes one after the other, for `fit_prior` (van den Oord et al. 2017).
+
+    .. math:: p(i_1 \dots i_L) = \prod_l p(i_l\,|\,i_1 \dots i_{l-1})
+
+    by a recurrent network (GRU), so that VQ models can be sampled; draws are indices.
+
+    >>> own = Autoregressive().build(Sizes(event=(4,), latent=2, alphabet=(3, 8)))
+    >>> Autoregressive().distribution(own, lambda x: None).sample((5,)).shape
+    torch.Size([5, 3])
+    """
+
+    width: int = 128
+
+    def __post_init__(self) -> None:
+        whole("width", self.width)
+
+    def check(self, sizes: Sizes) -> None:
+        """Refuse codes without indices."""
+        if not all(sizes.alphabet):
+            raise PartError(
+                "priors.Autoregressive is over the indices of quantised codes, and this model has none; use "
+                "priors.Mixture(), or posteriors.Quantized()"
+            )
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """What stands for each index at its place, the network, and its logits."""
+        length, values = sizes.alphabet
+        return {
+            "embedding": nn.Parameter(0.1 * torch.randn(length, values + 1, self.width)),
+            "network": nn.GRU(self.width, self.width, batch_first=True),
+            "logits": nn.Linear(self.width, values),
+        }
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """Over indices (L,)."""
+        return _Chain(own)
+
+
+class _Chain(Distribution):
+    """Indices, each of which depends on those before it."""
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, own: Learned) -> None:
+        self.own, self.length = own, own.embedding.shape[0]
+        super().__init__(event_shape=torch.Size([self.length]), validate_args=False)
+
+    def log_prob(self, value: Int[Tensor, "*S L"]) -> Tensor:
+        """Sum over the indices of the logarithm of each, given those before it."""
+        indices = value.flatten(0, -2)
+        before = torch.cat([torch.zeros_like(indices[:, :1]), indices[:, :-1] + 1], 1)  # 0 stands for the beginning
+        seen = self.own.embedding[torch.arange(self.length, device=value.device), before]  # (N, L, W)
+        log_p: Tensor = self.own.logits(self.own.network(seen)[0]).log_softmax(-1)
+        found: Tensor = log_p.gather(-1, indices[..., None]).sum((-2, -1)).unflatten(0, value.shape[:-1])
+        return found
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw one index after the other."""
+        n = math.prod(sample_shape)
+        last = torch.zeros(n, dtype=torch.long, device=self.own.embedding.device)
+        state, drawn = None, []
+        for place in range(self.length):
+            h, state = self.own.network(self.own.embedding[place, last][:, None], state)
+            last = Categorical(logits=self.own.logits(h[:, 0]), validate_args=False).sample() + 1
+            drawn.append(last - 1)
+        return torch.stack(drawn, 1).reshape(*sample_shape, self.length)

@@ -1,0 +1,144 @@
+"""Priors that are learned with the model: mixtures and a flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
+
+from latentmap.exceptions import PartError
+from latentmap.model.distributions import LOG_SCALE_BOUND, normal, soft_bound
+from latentmap.model.part import Learned, Sizes, whole
+from latentmap.model.posteriors import Posterior
+from latentmap.model.priors.base import Encode, Prior
+from latentmap.model.transforms import Pushforward, autoregressive, flowing
+
+
+@dataclass(frozen=True)
+class Mixture(Prior):
+    r"""Mixture of Gaussians for data in clusters, learned with the model (Dilokthanakul et al. 2016) or after it.
+
+    .. math:: p(z) = \sum_{c=1}^C \pi_c\, \mathcal{N}(z;\ m_c, L_c L_c^\top)
+
+    with full covariances. `fit_prior` fits it by expectation maximisation (Ghosh et al. 2020).
+
+    >>> own = Mixture(3).build(Sizes(event=(4,), latent=2))
+    >>> Mixture(3).distribution(own, lambda x: None).sample((5,)).shape
+    torch.Size([5, 2])
+    """
+
+    components: int = 10
+
+    def __post_init__(self) -> None:
+        whole("components", self.components)
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Centres drawn from N(0, I), unit scales, equal shares; L is exp(log_scale) on its diagonal, lower below."""
+        loc = torch.randn(self.components, sizes.latent)
+        values = {"loc": loc, "log_scale": torch.zeros_like(loc), "logits": torch.zeros(self.components)}
+        values["lower"] = torch.zeros(*loc.shape, sizes.latent)
+        return {name: nn.Parameter(value) for name, value in values.items()}
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """Sum over the components."""
+        diagonal = soft_bound(own.log_scale, LOG_SCALE_BOUND).exp().diag_embed()
+        components = MultivariateNormal(own.loc, scale_tril=diagonal + own.lower.tril(-1), validate_args=False)
+        return _mixture(own.logits, components)
+
+    def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
+        """Expectation maximisation, scikit-learn's."""
+        if len(codes) < self.components:
+            raise PartError(f"components={self.components} need as many codes to be fitted to, got {len(codes)}")
+        found = GaussianMixture(self.components, random_state=seed).fit(codes.cpu().double().numpy())
+        lower = torch.from_numpy(np.linalg.cholesky(found.covariances_))
+        log_scale = lower.diagonal(dim1=-2, dim2=-1).log() / LOG_SCALE_BOUND
+        own.loc.copy_(torch.from_numpy(found.means_))
+        own.log_scale.copy_(LOG_SCALE_BOUND * log_scale.clamp(-0.999, 0.999).atanh())
+        own.lower.copy_(lower)
+        own.logits.copy_(torch.from_numpy(found.weights_).log())
+        return True
+
+
+@dataclass(frozen=True)
+class Vamp(Prior):
+    r"""Mixture of the posteriors of pseudo-inputs: the VampPrior (Tomczak and Welling 2018).
+
+    .. math:: p(z) = \frac1M \sum_{m=1}^M q(z|u_m)
+
+    The u are rows in the model's units that are learned; they start from rows of the data. The encoder is the model's
+    own, so nothing of it is kept or saved here.
+
+    >>> Vamp(7).build(Sizes(event=(4,), latent=2)).inputs.shape
+    torch.Size([7, 4])
+    """
+
+    inputs: int = 100
+
+    def __post_init__(self) -> None:
+        whole("inputs", self.inputs)
+
+    def check_posterior(self, posterior: Posterior) -> None:
+        """Refuse posteriors that have no density."""
+        if not posterior.has_density:
+            raise PartError(f"priors.Vamp needs a posterior with a density, got {posterior}; use posteriors.Gaussian()")
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Pseudo-inputs, at random until `start` has seen the data."""
+        return {"inputs": nn.Parameter(torch.randn(self.inputs, sizes.features))}
+
+    def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
+        """Take rows at equal steps; the same ones again where there are too few."""
+        rows = torch.linspace(0, len(x) - 1, self.inputs, device=x.device).round().long()
+        own.inputs.data.copy_(x[rows])
+
+    def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
+        """Refuse: it is made of the encoder."""
+        raise PartError("priors.Vamp is learned with its model, VAE(prior=priors.Vamp()); use priors.Mixture() here")
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """Equal shares of the posteriors."""
+        return _mixture(own.inputs.new_zeros(self.inputs), encode(own.inputs))
+
+
+@dataclass(frozen=True)
+class Flow(Prior):
+    r"""Normalising flow, for a density of any shape (Chen et al. 2017); a draw takes a pass for each component.
+
+    .. math:: \log p(z) = \log \mathcal{N}(f(z);\ 0, I) + \log \left| \det \frac{\partial f}{\partial z} \right|
+
+    ``kind`` is "maf", affine (Papamakarios et al. 2017), or "nsf", rational-quadratic splines (Durkan et al. 2019),
+    which part clusters better. Needs ``latentmap[flows]``.
+
+    >>> Flow("planar")
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: kind must be 'maf' or 'nsf', got 'planar'
+    """
+
+    kind: Literal["maf", "nsf"] = "nsf"
+    transforms: int = 3
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("maf", "nsf"):
+            raise PartError(f"kind must be 'maf' or 'nsf', got {self.kind!r}")
+        whole("transforms", self.transforms)
+        whole("width", self.width)
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """The networks of the transforms, and where the Gaussian lies."""
+        flow = autoregressive(self.kind, sizes.latent, 0, self.transforms, self.width)
+        return {"flow": flow, "loc": torch.zeros(sizes.latent)}
+
+    def distribution(self, own: Learned, encode: Encode) -> Pushforward:
+        """N(0, I), sent back through f."""
+        return flowing(own.flow, normal(own.loc, torch.ones_like(own.loc)), None, inverse=True)
+
+
+def _mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
+    return MixtureSameFamily(Categorical(logits=logits, validate_args=False), components, validate_args=False)
