@@ -53,7 +53,11 @@ POSTERIORS: list[posteriors.Posterior] = [
     posteriors.Flow(),
     posteriors.Flow("maf", width=8),
     posteriors.Flow("nsf", context=4),
+    posteriors.Flow("planar"),
     posteriors.Hamiltonian(),
+    posteriors.RiemannianHamiltonian(centres=5),
+    posteriors.Sphere(),
+    posteriors.Poincare(),
 ]
 QUANTIZERS: list[posteriors.Quantizer] = [
     posteriors.Quantized(8),
@@ -67,6 +71,8 @@ PRIORS: list[priors.Prior] = [
     priors.Vamp(5),
     priors.Flow(),
     priors.Flow("maf", width=8),
+    priors.Uniform(),
+    priors.WrappedNormal(),
 ]
 
 

@@ -18,6 +18,8 @@ from latentmap.objectives import ELBO, TotalCorrelation
 
 MLP = networks.MLP((16,))
 FLOWS = [posteriors.Flow(kind) for kind in ("iaf", "maf", "nsf")]
+PLANAR = posteriors.Flow("planar", transforms=4)
+HAMILTONIANS = [posteriors.Hamiltonian(), posteriors.RiemannianHamiltonian(centres=5)]
 
 
 def model_of(posterior, prior=None, latent=2, likelihood=likelihoods.Gaussian()):
@@ -38,7 +40,7 @@ def drawn(posterior, k=5, latent=2):
     return posterior.draw(model.posterior_state, raw, k, fresh, None)
 
 
-@pytest.mark.parametrize("posterior", FLOWS, ids=repr)
+@pytest.mark.parametrize("posterior", [*FLOWS, PLANAR], ids=repr)
 @pytest.mark.parametrize("latent", [1, 2, 4])
 def test_flows_change_the_density_by_the_determinant_of_their_jacobian(posterior, latent):
     model, raw = bent(posterior, latent)
@@ -72,8 +74,9 @@ def test_flows_integrate_to_one(posterior):
         assert (q.base.log_prob(u).exp().sum(0) * cell - 1).abs().max() > 0.05  # without the determinant
 
 
-def test_hamiltonian_posteriors_know_their_own_draws_alone():
-    level = model_of(posteriors.Hamiltonian()).trace(torch.randn(4, 6, dtype=torch.float64)).levels[0]
+@pytest.mark.parametrize("posterior", [PLANAR, *HAMILTONIANS], ids=repr)
+def test_some_posteriors_know_their_own_draws_alone(posterior):
+    level = model_of(posterior).trace(torch.randn(4, 6, dtype=torch.float64)).levels[0]
     assert torch.isfinite(level.log_q).all()
     with pytest.raises(NoDensityError, match="own draws alone"):
         level.q.log_prob(level.z.clone())
@@ -115,7 +118,7 @@ def test_a_flow_reaches_a_posterior_that_bends():
     assert all(kl < plain - 0.1 for kl in bending)
 
 
-@pytest.mark.parametrize("posterior", FLOWS, ids=repr)
+@pytest.mark.parametrize("posterior", [*FLOWS, PLANAR, *HAMILTONIANS], ids=repr)
 def test_scores_of_rows_do_not_depend_on_their_company(posterior):
     model, x = model_of(posterior), torch.randn(5, 6, dtype=torch.float64)
     with torch.no_grad():
@@ -146,10 +149,9 @@ def test_without_zuko_one_line_says_what_to_install(monkeypatch):
 # ---- Hamiltonian: on a linear Gaussian model, whose evidence is known
 
 
-def linear_gaussian():
+def linear_gaussian(part):
     """A model with p(x|z) = N(Wz, s^2 I), its rows and log p(x)."""
     torch.manual_seed(0)
-    part = posteriors.Hamiltonian(steps=4, step=0.3, tempering=0.6)
     w, x, s = torch.randn(3, 2).double(), torch.randn(4, 3).double(), 0.7
     own = part.build(Sizes((3,), 2)).double()
     z_prior = normal(torch.zeros(2).double(), torch.ones(2).double())
@@ -162,9 +164,14 @@ def linear_gaussian():
     return part, own, raw, log_joint, evidence
 
 
+LEAPFROG = {"steps": 4, "step": 0.3, "tempering": 0.6}
+CURVED = posteriors.RiemannianHamiltonian(**LEAPFROG, centres=4, temperature=2.0)
+
+
+@pytest.mark.parametrize("part", [posteriors.Hamiltonian(**LEAPFROG), CURVED], ids=repr)
 @torch.no_grad()
-def test_hamiltonian_weights_are_unbiased_and_the_bound_is_tighter_than_the_gaussians():
-    part, own, raw, log_joint, evidence = linear_gaussian()
+def test_hamiltonian_weights_are_unbiased_and_the_bound_is_tighter_than_the_gaussians(part):
+    part, own, raw, log_joint, evidence = linear_gaussian(part)
     z, q, _ = part.draw(own, raw, 40_000, fresh, log_joint)
     log_w = log_joint(z) - q.log_prob(z)
 
@@ -182,8 +189,30 @@ def test_hamiltonian_weights_are_unbiased_and_the_bound_is_tighter_than_the_gaus
     assert log_w.mean(0).lt(evidence).all()
 
 
-def test_hamiltonian_gradients_reach_encoder_decoder_step_and_tempering():
-    model, x = model_of(posteriors.Hamiltonian()), torch.randn(5, 6, dtype=torch.float64)
+def test_steps_on_a_curved_space_keep_volume(monkeypatch):
+    part, own, raw, log_joint, _ = linear_gaussian(CURVED)
+    start = part.distribution(own, raw[:1])
+
+    def force(z, r):
+        log_p = (lambda v: log_joint(v)[:, :1]) if r is None else (lambda v: part.momenta(own, v).log_prob(r))
+        z = z.view_as(z)  # r may come from the same z
+        return torch.autograd.grad(log_p(z).sum(), z, create_graph=True)[0]
+
+    def rolled(both):
+        z, r = part.roll(own, *both.view(2, 1, 1, 2), 0.3 * start.stddev, force)
+        return torch.cat([z.flatten(), r.flatten()])
+
+    def volume():
+        return torch.autograd.functional.jacobian(rolled, torch.tensor([0.3, -0.2, 1.0, 0.5]).double()).det().item()
+
+    assert volume() == pytest.approx(1, abs=1e-6)
+    monkeypatch.setattr("latentmap.model.posteriors.riemannian.FIXED_POINT", 0)  # explicit steps
+    assert abs(volume() - 1) > 1e-3
+
+
+@pytest.mark.parametrize("posterior", HAMILTONIANS, ids=repr)
+def test_hamiltonian_gradients_reach_encoder_decoder_step_and_tempering(posterior):
+    model, x = model_of(posterior), torch.randn(5, 6, dtype=torch.float64)
     model.trace(x, noise=RowNoise(x, 0)).log_w.sum().backward()
     slope = model.posterior_state.log_step.grad[0].item()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters() if p.numel())
@@ -205,10 +234,11 @@ def test_tempering_changes_the_draws():
     assert torch.equal(hot.levels[0].z, again.levels[0].z) and not torch.allclose(hot.levels[0].z, cold.levels[0].z)
 
 
+@pytest.mark.parametrize("posterior", HAMILTONIANS, ids=repr)
 @pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
-def test_a_fit_with_hamiltonian_draws_scores_rows():
+def test_a_fit_with_hamiltonian_draws_scores_rows(posterior):
     digits = load_digits().data[:300]
     settings = {"encoder": MLP, "decoder": MLP, "neighbors": None, "max_epochs": 2, "random_state": 0}
-    vae = VAE(2, variational_family=posteriors.Hamiltonian(), **settings).fit(digits)
+    vae = VAE(2, variational_family=posterior, **settings).fit(digits)
     scores = vae.score_samples(digits[:20], 3)
     assert vae.score_samples(digits[:5], 3) == pytest.approx(scores[:5], rel=1e-5)

@@ -176,6 +176,21 @@ def hvae(steps: int = 3) -> Recipe:
     return _densities(ELBO()) | {"variational_family": posteriors.Hamiltonian(steps)}
 
 
+def rhvae(steps: int = 3, centres: int = 20) -> Recipe:
+    """Hamiltonian draws on a curved space, whose metric is learned (Chadebec et al. 2020)."""
+    return _densities(ELBO()) | {"variational_family": posteriors.RiemannianHamiltonian(steps, centres=centres)}
+
+
+def sphere() -> Recipe:
+    """Codes on the unit sphere (Davidson et al. 2018; De Cao and Aziz 2020)."""
+    return _densities(ELBO()) | {"variational_family": posteriors.Sphere(), "prior": priors.Uniform()}
+
+
+def poincare() -> Recipe:
+    """Codes in the Poincare ball, for trees (Mathieu et al. 2019; Nagano et al. 2019)."""
+    return _densities(ELBO()) | {"variational_family": posteriors.Poincare(), "prior": priors.WrappedNormal()}
+
+
 def gmm(components: int = 10) -> Recipe:
     """Prior of several Gaussians, learned with the model (Dilokthanakul et al. 2016)."""
     return _densities(ELBO()) | {"prior": priors.Mixture(components)}

@@ -125,19 +125,20 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return self._map(codes.cpu().numpy(), draw, given=given).reshape(n_samples, *self.event_shape_)
 
     def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> FloatArray:
-        """Decode n codes on the straight line from the code of row a to the code of row b, both included.
+        """Decode n codes on the shortest way from the code of row a to the code of row b, both included.
 
-        A conditional model takes one ``y`` for the whole line, or one for each end and the line between the two.
+        It is a straight line, or the geodesic of a curved space of codes. A conditional model takes one ``y`` for the
+        whole way, or one for each end and the line between the two.
         """
         check_count("n", n, least=2)
         check_is_fitted(self)
         rows = np.concatenate([read_rows(self, self._single(row), reset=False)[0] for row in (a, b)])
         require_finite(rows, "X")
         given = self._given(y, rows)
-        ends = self._encode(rows, given)[0]
-        step = np.linspace(0, 1, n, dtype=ends.dtype)[:, None]
-        between = None if given is None else (1 - step) * given[:1] + step * given[1:]
-        return self._decode((1 - step) * ends[0] + step * ends[1], between)
+        a, b = as_tensor(self._encode(rows, given)[0])
+        step = np.linspace(0, 1, n, dtype=np.float32)
+        between = None if given is None else (1 - step[:, None]) * given[:1] + step[:, None] * given[1:]
+        return self._decode(self.model_.path(a, b, as_tensor(step)).numpy(), between)
 
     def score_samples(self, X: Any, n_samples: int = 1, *, y: Any = None) -> FloatArray:
         r"""Lower bound on the log-density of each row, nats, in the data's own units.

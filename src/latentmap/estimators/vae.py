@@ -20,7 +20,7 @@ from latentmap.model.autoencoder import Parts
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
 from latentmap.model.posteriors import Gaussian, Posterior
-from latentmap.model.priors import Normal, Prior
+from latentmap.model.priors import PLAIN, Prior
 from latentmap.objectives.base import Objective
 from latentmap.objectives.evidence import ELBO
 from latentmap.objectives.semisupervised import SemiSupervised
@@ -169,7 +169,8 @@ class VAE(GenerativeEstimator):
         self.ladder = ladder
 
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
-        return Parts(encoder, decoder, self.variational_family or Gaussian(), self.prior or Normal(), likelihood)
+        posterior = self.variational_family or Gaussian()
+        return Parts(encoder, decoder, posterior, self.prior or PLAIN[posterior.manifold], likelihood)
 
     def _neighbors(self, rows: int, total: int) -> int | Edges:
         asked: Any = self.neighbors

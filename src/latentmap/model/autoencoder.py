@@ -112,6 +112,10 @@ class GenerativeAutoencoder(nn.Module):
         """p(x|z), over (B, P), at the mean of q(z|x)."""
         return self._completed(x).decode(self.encode(x).mean)
 
+    def path(self, a: Float[Tensor, " D"], b: Float[Tensor, " D"], t: Float[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        """Codes on the shortest way from a to b, at these shares of it."""
+        return self.parts.posterior.geodesic(a, b, t[:, None])
+
     def prior(self) -> Distribution:
         """p(z), over (D,), or p(z|c), over (B, D), where the prior depends on the condition."""
         free = self.given(None)  # inputs that a prior learns make up for the condition that they come without

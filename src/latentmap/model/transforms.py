@@ -76,7 +76,31 @@ class Pushforward(Distribution):
             return torch.stack([self.forward(mean + self.base.stddev * step)[0] for step in (*axes, *-axes)])
 
 
-FlowKind = Literal["iaf", "maf", "nsf"]
+def planar(raw: Float[Tensor, "B H"], transforms: int) -> Map:
+    r"""Make planar flows of numbers that the encoder gives each row (Rezende and Mohamed 2015).
+
+    .. math:: f(u) = u + \hat a \tanh(w^\top u + b), \qquad
+              \hat a = a + \big(\log(1 + e^{w^\top a}) - 1 - w^\top a\big) \frac{w}{|w|^2}
+
+    2D + 1 numbers for each: a, w and b. There is no inverse in closed form.
+    """
+    steps = raw.unflatten(-1, (transforms, -1)).unbind(-2)
+
+    def forward(u: Tensor) -> tuple[Tensor, Tensor]:
+        log_det = u.new_zeros(u.shape[:-1])
+        for step in steps:
+            a, w, b = step.split([u.shape[-1], u.shape[-1], 1], -1)
+            along = (w * a).sum(-1, keepdim=True)
+            a = a + (nn.functional.softplus(along) - 1 - along) * w / w.square().sum(-1, keepdim=True).clamp_min(1e-6)
+            h = torch.tanh((w * u).sum(-1, keepdim=True) + b)
+            slope = 1 + (1 - h**2) * (w * a).sum(-1, keepdim=True)
+            u, log_det = u + a * h, log_det + slope[..., 0].clamp_min(1e-6).log()
+        return u, log_det
+
+    return forward
+
+
+FlowKind = Literal["iaf", "maf", "nsf", "planar"]
 
 
 def autoregressive(kind: FlowKind, features: int, context: int, transforms: int, width: int) -> nn.Module:

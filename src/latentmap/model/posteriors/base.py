@@ -28,6 +28,13 @@ class Posterior(Part, ABC):
 
     has_density: ClassVar[bool] = True
     """Whether q(z|x) has a density, so that there is a rate, a bound and a score."""
+    manifold: ClassVar[str] = "flat"
+    """The space of codes: "flat", "sphere" or "ball"; a prior has to live on the same one."""
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether `distribution` gives the density of any point, and not of its own draws alone."""
+        return self.has_density
 
     def heads(self, latent: int) -> int:
         """Numbers a row that the encoder has to give, for this many latent components."""
@@ -40,6 +47,10 @@ class Posterior(Part, ABC):
     @abstractmethod
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
         """Draw k codes a row, differentiably (reparameterised), from standard normal noise."""
+
+    def geodesic(self, a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
+        """Go the share t of the shortest way from a to b."""
+        return a + t * (b - a)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from latentmap.exceptions import PartError
 from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Sizes, whole
 from latentmap.model.posteriors.base import Draw, Gaussian, LogJoint, Posterior
-from latentmap.model.transforms import FlowKind, Pushforward, autoregressive, flowing
+from latentmap.model.transforms import FlowKind, Pushforward, autoregressive, flowing, planar
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class Flow(Posterior):
               \log q(z|x) = \log \mathcal{N}(u) - \log \left| \det \frac{\partial f}{\partial u} \right|
 
     ``kind`` is "iaf", affine and autoregressive in u, one pass a draw (Kingma et al. 2016); "maf", affine and
-    autoregressive in z, a pass for each component (Papamakarios et al. 2017); or "nsf", as "iaf" with
-    rational-quadratic splines (Durkan et al. 2019). The encoder gives ``context`` numbers h beside mu and sigma. The
-    rate has no closed form, and q has no factors. Needs ``latentmap[flows]``.
+    autoregressive in z, a pass for each component (Papamakarios et al. 2017); "nsf", as "iaf" with rational-quadratic
+    splines (Durkan et al. 2019); or "planar", bends across hyperplanes (Rezende and Mohamed 2015), which knows the
+    density of its own draws alone. The encoder gives ``context`` numbers h beside mu and sigma, or, for "planar", the
+    hyperplanes themselves. The rate has no closed form, and q has no factors. All but "planar" need
+    ``latentmap[flows]``.
 
     >>> Flow("iaf").heads(latent=3)
     22
@@ -37,21 +39,32 @@ class Flow(Posterior):
     context: int = 16
 
     def __post_init__(self) -> None:
-        if self.kind not in ("iaf", "maf", "nsf"):
-            raise PartError(f"kind must be 'iaf', 'maf' or 'nsf', got {self.kind!r}")
+        if self.kind not in ("iaf", "maf", "nsf", "planar"):
+            raise PartError(f"kind must be 'iaf', 'maf', 'nsf' or 'planar', got {self.kind!r}")
         for name in ("transforms", "width", "context"):
             whole(name, getattr(self, name))
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether there is an inverse."""
+        return self.kind != "planar"
+
     def heads(self, latent: int) -> int:
         """Mu, s and h."""
-        return 2 * latent + self.context
+        return 2 * latent + (self.transforms * (2 * latent + 1) if self.kind == "planar" else self.context)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """The networks of the transforms."""
+        if self.kind == "planar":
+            return {}
         return {"flow": autoregressive(self.kind, sizes.latent, self.context, self.transforms, self.width)}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Pushforward:
         """Distribution of f(u)."""
+        if self.kind == "planar":
+            latent = (raw.shape[-1] - self.transforms) // (2 + 2 * self.transforms)
+            moments, bends = raw[..., : 2 * latent], raw[..., 2 * latent :]
+            return Pushforward(Gaussian().distribution(own, moments), planar(bends, self.transforms))
         moments, h = raw.split([raw.shape[-1] - self.context, self.context], -1)
         return flowing(own.flow, Gaussian().distribution(own, moments), h, inverse=self.kind == "maf")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, MultivariateNormal
 
 from latentmap.exceptions import PartError
 from latentmap.model.distributions import normal
@@ -16,6 +17,9 @@ from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.posteriors.base import Draw, Gaussian, LogJoint, Posterior
 from latentmap.model.transforms import Pushforward
+
+Force = Callable[[Tensor, Tensor | None], Tensor]
+"""z, r -> slope in z of log p(x, z) for no r, else of the log-density of the momenta r at z."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +68,46 @@ class Hamiltonian(Posterior):
         """Give the Gaussian that the draws start from."""
         return Gaussian().distribution(own, raw)
 
+    def momenta(self, own: Learned, z: Float[Tensor, "*S D"]) -> Distribution:
+        """N(0, I)."""
+        return normal(torch.zeros_like(z), z.new_ones(()))
+
+    def roll(self, own: Learned, z: Tensor, r: Tensor, step: Tensor, force: Force) -> tuple[Tensor, Tensor]:
+        """One leapfrog step."""
+        r = r + step / 2 * force(z, None)
+        z = z + step * r
+        return z, r + step / 2 * force(z, None)
+
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled graphs are not differentiated twice
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
-        """Start from the Gaussian and roll; the log-joint is differentiated even where gradients are off."""
+        """Start from the Gaussian and roll; log-densities are differentiated even where gradients are off."""
         training, start = torch.is_grad_enabled(), self.distribution(own, raw)
 
-        def force(z: Tensor) -> Tensor:
+        def force(z: Tensor, r: Tensor | None) -> Tensor:
             with torch.enable_grad():
-                z = z if training and z.requires_grad else z.detach().requires_grad_()
-                (slope,) = torch.autograd.grad(log_joint(z).sum(), z, create_graph=training)
+                z = z.view_as(z) if training and z.requires_grad else z.detach().requires_grad_()  # apart from r's past
+                log_p = log_joint(z) if r is None else self.momenta(own, z).log_prob(r)
+                (slope,) = torch.autograd.grad(log_p.sum(), z, create_graph=training)
             return slope
 
-        unit = normal(torch.zeros_like(start.mean), torch.ones_like(start.mean))
-        z, r = (noise((k, *start.mean.shape), start.mean) for _ in range(2))
+        z, eta = (noise((k, *start.mean.shape), start.mean) for _ in range(2))
         z = start.mean + start.stddev * z
-        log_q = start.log_prob(z) + unit.log_prob(r)
+        momenta = self.momenta(own, z)
+        r = scaled(momenta, eta)
+        log_q = start.log_prob(z) + momenta.log_prob(r)
         root = own.tempering.sigmoid()  # of beta_0
         r, step = r / root, own.log_step.exp() * start.stddev
         for t in range(self.steps):
-            r = r + step / 2 * force(z)
-            z = z + step * r
-            r = r + step / 2 * force(z)
+            z, r = self.roll(own, z, r, step, force)
             after, before = (1 / root + (1 - 1 / root) * (s / self.steps) ** 2 for s in (t + 1, t))  # beta^(-1/2)
             r = r * after / before
         q = Pushforward(start, lambda u: (u, u.new_zeros(())))
-        q.last = z, log_q - unit.log_prob(r)
+        q.last = z, log_q - self.momenta(own, z).log_prob(r)
         return z, q, {}
+
+
+def scaled(p: Distribution, eta: Tensor) -> Tensor:
+    """Turn standard normal noise into a draw from a Gaussian of mean 0."""
+    if isinstance(p, MultivariateNormal):
+        return torch.einsum("...de,...e->...d", p.scale_tril, eta)
+    return p.stddev * eta

@@ -4,10 +4,15 @@ A new prior is one class here and one line in the law tests.
 """
 
 from latentmap.model.priors.base import Conditional, Encode, FittedNormal, Normal, Prior
+from latentmap.model.priors.curved import Uniform, WrappedNormal
 from latentmap.model.priors.fitted import Autoregressive, TwoStage
 from latentmap.model.priors.learned import Flow, Mixture, Vamp
 
+PLAIN: dict[str, Prior] = {"flat": Normal(), "sphere": Uniform(), "ball": WrappedNormal()}
+"""The prior of each space of codes that has nothing to learn."""
+
 __all__ = [
+    "PLAIN",
     "Autoregressive",
     "Conditional",
     "Encode",
@@ -17,5 +22,7 @@ __all__ = [
     "Normal",
     "Prior",
     "TwoStage",
+    "Uniform",
     "Vamp",
+    "WrappedNormal",
 ]

@@ -27,6 +27,8 @@ class Prior(Part, ABC):
 
     ex_post: ClassVar[bool] = False
     """Whether every fit of a model ends with fitting it to the codes."""
+    manifold: ClassVar[str] = "flat"
+    """The space of codes that it lies on, as `Posterior.manifold`, or "any"."""
 
     @abstractmethod
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
@@ -38,6 +40,11 @@ class Prior(Part, ABC):
 
     def check_posterior(self, posterior: Posterior) -> None:
         """Refuse a posterior that this prior cannot go with, with a `PartError`."""
+        if self.manifold not in (posterior.manifold, "any"):
+            raise PartError(
+                f"the codes of {posterior} lie on a {posterior.manifold} space, and {self} is a prior on a "
+                f"{self.manifold} one; leave the prior out for the plain one of that space"
+            )
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
         """Look at training rows before the first step, as `Likelihood.start`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -78,15 +78,20 @@ class Vamp(Prior):
     torch.Size([7, 4])
     """
 
+    manifold: ClassVar[str] = "any"
+
     inputs: int = 100
 
     def __post_init__(self) -> None:
         whole("inputs", self.inputs)
 
     def check_posterior(self, posterior: Posterior) -> None:
-        """Refuse posteriors that have no density."""
-        if not posterior.has_density:
-            raise PartError(f"priors.Vamp needs a posterior with a density, got {posterior}; use posteriors.Gaussian()")
+        """Refuse posteriors that have no density, or that of their own draws alone."""
+        super().check_posterior(posterior)
+        if not posterior.evaluates:
+            raise PartError(
+                f"priors.Vamp needs a density at every point, which {posterior} lacks; use posteriors.Gaussian()"
+            )
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Pseudo-inputs, at random until `start` has seen the data."""

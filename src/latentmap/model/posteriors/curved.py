@@ -1,0 +1,102 @@
+"""Posteriors on curved spaces: the sphere, and the Poincare ball for trees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from latentmap.exceptions import PartError
+from latentmap.model import manifolds
+from latentmap.model.distributions import LOG_SCALE_BOUND, soft_bound
+from latentmap.model.noise import Noise
+from latentmap.model.part import Learned, Sizes
+from latentmap.model.posteriors.base import Draw, LogJoint, Posterior
+
+LOG_CONCENTRATION_BOUND = 12.0
+"""Of a concentration that a network gives, as `soft_bound` bounds its logarithm: 0.5 degrees are left."""
+
+
+@dataclass(frozen=True)
+class Sphere(Posterior):
+    r"""Codes on the unit sphere, for directions and cycles (Davidson et al. 2018; De Cao and Aziz 2020).
+
+    .. math:: q(z|x) \propto (1 + \mu(x)^\top z)^{\kappa(x)}, \qquad |z| = |\mu| = 1
+
+    D components are a sphere of D - 1 dimensions. Its prior is `priors.Uniform`, and the rate has a closed form.
+
+    >>> import torch
+    >>> Sphere().distribution(Learned(), torch.tensor([[3.0, 4.0, 0.0]])).mean
+    tensor([[0.6000, 0.8000]])
+    """
+
+    manifold: ClassVar[str] = "sphere"
+
+    def check(self, sizes: Sizes) -> None:
+        """Refuse a sphere of two points."""
+        _two_or_more("Sphere", sizes)
+
+    def heads(self, latent: int) -> int:
+        """A direction, and log kappa."""
+        return latent + 1
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> manifolds.PowerSpherical:
+        """The direction of the first D numbers; the last is log kappa."""
+        kappa = soft_bound(raw[..., -1], LOG_CONCENTRATION_BOUND).exp()
+        return manifolds.PowerSpherical(normalize(raw[..., :-1], dim=-1), kappa)
+
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
+        """Draw on the sphere, differentiably in mu and kappa."""
+        q = self.distribution(own, raw)
+        return q.push(noise((k, *q.mean.shape), q.mean)), q, {}
+
+    def geodesic(self, a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
+        """Along the great circle."""
+        return manifolds.sphere_geodesic(a, b, t)
+
+
+@dataclass(frozen=True)
+class Poincare(Posterior):
+    r"""Codes in the Poincare ball, whose room grows as a tree does (Nagano et al. 2019; Mathieu et al. 2019).
+
+    .. math:: z = \exp_{\mu(x)}(v), \quad v \sim \mathcal{N}(0, \mathrm{diag}\,\sigma^2(x)), \qquad |z| < 1
+
+    with curvature -1. Its prior is `priors.WrappedNormal`. Densities are with respect to hyperbolic volume.
+
+    >>> import torch
+    >>> Poincare().distribution(Learned(), torch.tensor([[2.0, 0.0, 0.0, 0.0]])).mean  # 2 from the middle: tanh(2 / 2)
+    tensor([[0.7616, 0.0000]])
+    """
+
+    manifold: ClassVar[str] = "ball"
+
+    def check(self, sizes: Sizes) -> None:
+        """Refuse a line, which has no curvature."""
+        _two_or_more("Poincare", sizes)
+
+    def heads(self, latent: int) -> int:
+        """The tangent vector at 0 that leads to mu, and log sigma."""
+        return 2 * latent
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> manifolds.WrappedNormal:
+        """Around the end of the geodesic from 0."""
+        to, s = raw.chunk(2, -1)
+        loc = manifolds.ball_exp(to.new_zeros(to.shape), to)
+        return manifolds.WrappedNormal(loc, soft_bound(s, LOG_SCALE_BOUND).exp())
+
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
+        """Wrap sigma(x) * noise around mu(x)."""
+        q = self.distribution(own, raw)
+        return q.push(q.base.stddev * noise((k, *q.loc.shape), q.loc)), q, {}
+
+    def geodesic(self, a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
+        """Along the arc that meets the rim at right angles."""
+        return manifolds.ball_exp(a, t * manifolds.ball_log(a, b))
+
+
+def _two_or_more(name: str, sizes: Sizes) -> None:
+    if sizes.latent < 2:
+        raise PartError(f"posteriors.{name} needs n_components of 2 or more, got {sizes.latent}")

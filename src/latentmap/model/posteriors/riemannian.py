@@ -1,0 +1,77 @@
+"""Hamiltonian posteriors on a curved latent space whose metric is learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution, MultivariateNormal
+
+from latentmap.model.part import Learned, Sizes, positive, whole
+from latentmap.model.posteriors.hamiltonian import Force, Hamiltonian
+
+FIXED_POINT = 6
+"""Rounds for the two implicit halves of a step."""
+
+
+@dataclass(frozen=True)
+class RiemannianHamiltonian(Hamiltonian):
+    r"""Hamiltonian draws whose momenta follow a metric that is learned: Riemannian HVAE (Chadebec et al. 2020).
+
+    .. math:: r \sim \mathcal{N}(0, G(z)), \qquad G^{-1}(z) = \lambda I +
+              \sum_m L_m L_m^\top \exp\left(-\frac{|z - c_m|^2}{T^2 D}\right)
+
+    Steps are those of the generalised leapfrog (Girolami and Calderhead 2011), which keeps volume. The centres c and
+    factors L are parameters here, ``centres`` of them; the paper's are those of all rows, from a network. Lengths are
+    in units of the Gaussian's sigma(x); ``temperature`` is T and ``floor`` lambda. Steps have to be short against T:
+    their implicit halves are found in a few rounds. Where they are not, the bound falls, and so learned steps shorten.
+
+    >>> RiemannianHamiltonian(centres=0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: centres must be a whole number >= 1, got 0
+    """
+
+    centres: int = 20
+    temperature: float = 1.0
+    floor: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("centres", self.centres)
+        positive("temperature", self.temperature)
+        positive("floor", self.floor)
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Centres as the prior's draws, with L so that G is about I among them; and what `Hamiltonian` learns."""
+        centres, d = torch.randn(self.centres, sizes.latent), sizes.latent
+        metric = {"centres": centres, "factors": (1 / self.centres**0.5) * torch.eye(d).repeat(self.centres, 1, 1)}
+        return super().init(sizes) | {name: nn.Parameter(value) for name, value in metric.items()}
+
+    def momenta(self, own: Learned, z: Float[Tensor, "*S D"]) -> Distribution:
+        """N(0, G(z))."""
+        return MultivariateNormal(torch.zeros_like(z), precision_matrix=self._inverse(own, z), validate_args=False)
+
+    def roll(self, own: Learned, z: Tensor, r: Tensor, step: Tensor, force: Force) -> tuple[Tensor, Tensor]:
+        """Half a step of r and of z that are implicit, then half a step of each that are not."""
+        pull = force(z, None)
+        half = r
+        for _ in range(FIXED_POINT):
+            half = r + step / 2 * (pull + force(z, half))
+        start = z + step / 2 * self._speed(own, z, half)
+        z = start + step / 2 * self._speed(own, z, half)
+        for _ in range(FIXED_POINT):
+            z = start + step / 2 * self._speed(own, z, half)
+        return z, half + step / 2 * (force(z, None) + force(z, half))
+
+    def _speed(self, own: Learned, z: Tensor, r: Tensor) -> Tensor:
+        return torch.einsum("...de,...e->...d", self._inverse(own, z), r)
+
+    def _inverse(self, own: Learned, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D D"]:
+        d = z.shape[-1]
+        lower = own.factors.tril()
+        away = (z[..., None, :] - own.centres).square().sum(-1) / (self.temperature**2 * d)  # (*S, M)
+        found = torch.einsum("...m,mde->...de", (-away).exp(), lower @ lower.mT)
+        return found + self.floor * torch.eye(d, dtype=z.dtype, device=z.device)
