@@ -25,11 +25,10 @@ SETTINGS = {  # of those that do not keep their defaults
     "vq": {"pieces": 20},  # as pythae, which quantises every component by itself
 }
 parts = recipes.find(name)(**SETTINGS.get(name, {}))
-points = "variational_family" in parts and not parts["variational_family"].has_density
 shared = {
     "encoder": network,
     "decoder": network,
-    "likelihood": likelihoods.Gaussian() if points else likelihoods.Bernoulli(),  # squared errors, as pythae's points
+    "likelihood": likelihoods.Bernoulli(),  # a sigmoid follows the decoder, as in pythae
     "scaling": "none",
 }
 train, test = (binary(part).reshape(-1, 28, 28) for part in ("train", "t10k"))

@@ -14,8 +14,8 @@ from latentmap.training.device import seeded, threads_for
 from latentmap.training.schedule import learning_rate_factor
 
 STEPS, BATCH, RATE = 3000, 256, 3e-3
-EVERY = 100
-"""Steps between two looks at the held-out codes."""
+EVERY, PATIENCE = 100, 8
+"""Steps between two looks at the held-out codes, and looks without a gain after which training ends."""
 
 
 def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed: int) -> None:
@@ -33,7 +33,7 @@ def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed
         order = torch.randperm(len(codes), device=codes.device)
         held_out, train = codes[order[: len(codes) // 10 or None]], codes[order[len(codes) // 10 :]]
         optimizer = AdamW(parameters, RATE, weight_decay=0.0, fused=True)
-        best, state = float("inf"), copy.deepcopy(own.state_dict())
+        best, state, idle = float("inf"), copy.deepcopy(own.state_dict()), 0
         for step in range(STEPS):
             for group in optimizer.param_groups:
                 group["lr"] = RATE * learning_rate_factor(step / STEPS)
@@ -46,7 +46,10 @@ def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed
             if step % EVERY == EVERY - 1:
                 with torch.no_grad():
                     found = -prior.distribution(own.eval(), model.encode).log_prob(held_out).mean().item()
+                idle += 1
                 if found < best:
-                    best, state = found, copy.deepcopy(own.state_dict())
+                    best, state, idle = found, copy.deepcopy(own.state_dict()), 0
+                if idle == PATIENCE:
+                    break
         own.load_state_dict(state)
         own.eval()

@@ -114,12 +114,13 @@ class Autoregressive(Prior):
             )
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """What stands for each index at its place, the network, and its logits."""
+        """What stands for each index at its place, the network, and the logits of each place."""
         length, values = sizes.alphabet
         return {
             "embedding": nn.Parameter(0.1 * torch.randn(length, values + 1, self.width)),
             "network": nn.GRU(self.width, self.width, batch_first=True),
-            "logits": nn.Linear(self.width, values),
+            "weight": nn.Parameter(0.1 / self.width**0.5 * torch.randn(length, self.width, values)),
+            "bias": nn.Parameter(torch.zeros(length, values)),
         }
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
@@ -141,8 +142,9 @@ class _Chain(Distribution):
         indices = value.flatten(0, -2)
         before = torch.cat([torch.zeros_like(indices[:, :1]), indices[:, :-1] + 1], 1)  # 0 stands for the beginning
         seen = self.own.embedding[torch.arange(self.length, device=value.device), before]  # (N, L, W)
-        log_p: Tensor = self.own.logits(self.own.network(seen)[0]).log_softmax(-1)
-        found: Tensor = log_p.gather(-1, indices[..., None]).sum((-2, -1)).unflatten(0, value.shape[:-1])
+        logits = torch.einsum("nlw,lwv->nlv", self.own.network(seen)[0], self.own.weight) + self.own.bias
+        log_p = logits.log_softmax(-1).gather(-1, indices[..., None]).sum((-2, -1))
+        found: Tensor = log_p.unflatten(0, value.shape[:-1])
         return found
 
     @torch.no_grad()
@@ -153,6 +155,7 @@ class _Chain(Distribution):
         state, drawn = None, []
         for place in range(self.length):
             h, state = self.own.network(self.own.embedding[place, last][:, None], state)
-            last = Categorical(logits=self.own.logits(h[:, 0]), validate_args=False).sample() + 1
+            logits = h[:, 0] @ self.own.weight[place] + self.own.bias[place]
+            last = Categorical(logits=logits, validate_args=False).sample() + 1
             drawn.append(last - 1)
         return torch.stack(drawn, 1).reshape(*sample_shape, self.length)
