@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.common import HERE, RESULTS
+from latentmap.recipes import every
 
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 
@@ -14,7 +15,8 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 def main() -> None:
     """Rewrite what lies between the marks of each table, and leave the words around it alone."""
     text = PAGE.read_text()
-    for name, table in (("elbo", elbo), ("throughput", throughput), ("floors", floors), ("overhead", overhead)):
+    tables = {"elbo": elbo, "throughput": throughput, "floors": floors, "recipes": recipes, "overhead": overhead}
+    for name, table in tables.items():
         path = RESULTS / f"{'throughput' if name == 'floors' else name}.json"
         if path.exists():
             text = between(text, name, table(json.loads(path.read_text())))
@@ -72,6 +74,32 @@ def floors(result: dict[str, Any]) -> str:
 def overhead(result: dict[str, Any]) -> str:
     """Seconds, or rows a second."""
     return grid(("", "median (range)"), [(name, ranged(value, 3)) for name, value in result["summary"].items()])
+
+
+def recipes(result: dict[str, Any]) -> str:
+    """What every recipe reaches, pythae's below ours of the same name."""
+    head = (
+        "recipe",
+        "-log p(x), nats",
+        "Frechet, own prior",
+        "Frechet, fitted prior",
+        "squared error",
+        "10-NN",
+    )
+    order, rows = list(every()), []
+    for run in sorted(result["raw"], key=lambda run: order.index(run["name"])):
+        bound = run.get("evidence")
+        distances = (run.get(f"frechet_{samples}") for samples in ("samples", "later_samples"))
+        rows.append((
+            f"`{run['name']}`" if run["who"] == "latentmap" else f"{run['name']}, pythae",
+            f"{-bound['mean']:.2f} ± {bound['error']:.2f}" if bound else "",
+            *("" if distance is None else f"{distance:.2f}" for distance in distances),
+            f"{run['mse']:.4f}",
+            f"{run['knn_accuracy']:.3f}",
+            run["active"],
+            f"{run['seconds']:.0f}",
+        ))  # fmt: skip
+    return grid((*head, "active", "seconds"), rows)
 
 
 def ranged(value: dict[str, float], digits: int) -> str:

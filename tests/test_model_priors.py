@@ -3,14 +3,17 @@
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
+from sklearn.decomposition import PCA
 from torch.distributions import Independent, MixtureSameFamily
 
 from latentmap import VAE
+from latentmap.evaluation.generation import frechet_distance
 from latentmap.exceptions import PartError
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
@@ -117,8 +120,19 @@ def test_vamp_refuses_posteriors_without_density():
         GenerativeAutoencoder(Parts(MLP, MLP, posteriors.Deterministic(), priors.Vamp(), likelihoods.Gaussian()), SIZES)
 
 
-def test_the_prior_of_the_documentation_works_as_it_stands():
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+def test_the_fitted_prior_of_the_documentation_draws_nearer_to_the_data():
     code = (Path(__file__).parents[1] / "docs/parts.md").read_text().split("```python\n")[1].split("```")[0]
+    found: dict[str, Any] = {}
+    exec(compile(code, "docs/parts.md", "exec"), found)
+    before, after, real = (found[name].reshape(-1, 64) for name in ("before", "after", "X"))
+    main = PCA(10).fit(real)
+    before, after, real = map(main.transform, (before, after, real))
+    assert frechet_distance(after, real) < 0.8 * frechet_distance(before, real)
+
+
+def test_the_prior_of_the_documentation_works_as_it_stands():
+    code = (Path(__file__).parents[1] / "docs/parts.md").read_text().split("```python\n")[-1].split("```")[0]
     module = ModuleType("latentmap.model.priors_of_the_documentation")
     sys.modules[module.__name__] = module
     exec(compile(code, "docs/parts.md", "exec"), module.__dict__)
