@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from sklearn.datasets import load_digits
 
-from latentmap import VAE
+from latentmap import VAE, recipes
 from latentmap.exceptions import PartError
 from latentmap.model import manifolds, networks, posteriors, priors
 from latentmap.model.part import Sizes
@@ -170,9 +170,19 @@ def test_codes_and_ways_of_a_fit_lie_on_the_space(posterior):
     radius = np.linalg.norm(vae.fit_transform(digits), axis=1)
     assert (radius < 1).all() if posterior.manifold == "ball" else radius == pytest.approx(1, abs=1e-5)
     a, b = vae.transform(digits[:2])
-    middle = vae.interpolate(digits[:1], digits[1:2], 3)[1]
-    way = posterior.geodesic(*map(torch.from_numpy, (a, b)), torch.tensor(0.5))
-    assert middle == pytest.approx(vae.inverse_transform(way.numpy()[None])[0], abs=1e-4)
-    assert middle != pytest.approx(vae.inverse_transform(((a + b) / 2)[None])[0], abs=1e-4)
+    quarter = vae.interpolate(digits[:1], digits[1:2], 5)[1]
+    way = posterior.geodesic(*map(torch.from_numpy, (a, b)), torch.tensor(0.25))
+    assert quarter == pytest.approx(vae.inverse_transform(way.numpy()[None])[0], abs=1e-4)
+    assert quarter != pytest.approx(vae.inverse_transform((a + (b - a) / 4)[None])[0], abs=1e-4)
+    assert vae.inverse_transform([3 * a / radius[0]]) == pytest.approx(vae.inverse_transform([5 * a / radius[0]]))
     with pytest.raises(PartError, match="leave the prior out"):
         vae.fit_prior(digits, priors.Mixture(3))
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+def test_the_recipe_of_the_sphere_learns_and_without_its_warm_up_it_collapses():
+    rates = []
+    for warmup in (0.3, 0.0):
+        vae = VAE(3, **recipes.sphere(warmup), max_epochs=100, random_state=0).fit(load_digits().data)
+        rates.append(vae.history_[-1]["val_rate"])
+    assert rates[0] > 5 and rates[1] < 1

@@ -181,9 +181,9 @@ def rhvae(steps: int = 3, centres: int = 20) -> Recipe:
     return _densities(ELBO()) | {"variational_family": posteriors.RiemannianHamiltonian(steps, centres=centres)}
 
 
-def sphere() -> Recipe:
+def sphere(warmup: float = 0.3) -> Recipe:
     """Codes on the unit sphere (Davidson et al. 2018; De Cao and Aziz 2020)."""
-    return _densities(ELBO()) | {"variational_family": posteriors.Sphere(), "prior": priors.Uniform()}
+    return _densities(ELBO(warmup=warmup)) | {"variational_family": posteriors.Sphere(), "prior": priors.Uniform()}
 
 
 def poincare() -> Recipe:

@@ -79,7 +79,10 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._encode(*self._rows(X, y))
 
     def inverse_transform(self, Z: Any, y: Any = None) -> FloatArray:
-        """Decode codes (n, n_components): the mean of p(x|z), in the units and shape of the data."""
+        """Decode codes (n, n_components): the mean of p(x|z), in the units and shape of the data.
+
+        Codes off a curved space (`posteriors.Sphere`, `posteriors.Poincare`) are decoded at its nearest point.
+        """
         check_is_fitted(self)
         codes = read_codes(self, Z)
         return self._decode(codes, self._given(y, codes))
@@ -299,7 +302,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         self._require_labels(given, "decoding needs a label for every code; give y=...")
 
         def rows(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
-            return scaling.inverse(model.decode(z).mean).to(z.dtype)
+            return scaling.inverse(model.decode(model.parts.posterior.onto(z)).mean).to(z.dtype)
 
         return self._map(codes, rows, given=given).reshape(len(codes), *self.event_shape_)
 

@@ -34,6 +34,11 @@ def mobius_add(x: Float[Tensor, "*#S D"], y: Float[Tensor, "*#S D"]) -> Float[Te
     """Add on the ball: y, moved by the isometry that takes 0 to x (Ungar 2008)."""
     xy, xx, yy = ((a * b).sum(-1, keepdim=True) for a, b in ((x, y), (x, x), (y, y)))
     z: Tensor = ((1 + 2 * xy + yy) * x + (1 - xx) * y) / (1 + 2 * xy + xx * yy)
+    return within(z)
+
+
+def within(z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
+    """Bring points outside of the ball to its rim."""
     inside: Tensor = z * (RIM / z.norm(dim=-1, keepdim=True).clamp_min(RIM))
     return inside
 

@@ -52,6 +52,10 @@ class Posterior(Part, ABC):
         """Go the share t of the shortest way from a to b."""
         return a + t * (b - a)
 
+    def onto(self, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
+        """Give the point of the space of codes that is nearest to z."""
+        return z
+
 
 @dataclass(frozen=True)
 class Deterministic(Posterior):

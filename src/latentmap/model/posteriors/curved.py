@@ -16,8 +16,8 @@ from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Sizes
 from latentmap.model.posteriors.base import Draw, LogJoint, Posterior
 
-LOG_CONCENTRATION_BOUND = 12.0
-"""Of a concentration that a network gives, as `soft_bound` bounds its logarithm: 0.5 degrees are left."""
+CONCENTRATION, LOG_CONCENTRATION_BOUND = 10.0, 9.0
+"""Kappa / (D - 1) where a network gives 0, which leaves 10 / 11 of mu in the mean, and its logarithm's bound."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Sphere(Posterior):
 
     .. math:: q(z|x) \propto (1 + \mu(x)^\top z)^{\kappa(x)}, \qquad |z| = |\mu| = 1
 
-    D components are a sphere of D - 1 dimensions. Its prior is `priors.Uniform`, and the rate has a closed form.
+    D components are a sphere of D - 1 dimensions. Its prior is `priors.Uniform`, and the rate has a closed form. Where
+    kappa is 0 no gradient reaches mu, so it stays above D - 1, and the rate is best warmed up: ``ELBO(warmup=0.3)``.
 
     >>> import torch
     >>> Sphere().distribution(Learned(), torch.tensor([[3.0, 4.0, 0.0]])).mean
@@ -40,13 +41,14 @@ class Sphere(Posterior):
         _two_or_more("Sphere", sizes)
 
     def heads(self, latent: int) -> int:
-        """A direction, and log kappa."""
+        """A direction, and a number for kappa."""
         return latent + 1
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> manifolds.PowerSpherical:
-        """The direction of the first D numbers; the last is log kappa."""
-        kappa = soft_bound(raw[..., -1], LOG_CONCENTRATION_BOUND).exp()
-        return manifolds.PowerSpherical(normalize(raw[..., :-1], dim=-1), kappa)
+        """The direction of the first D numbers, with a kappa from the last: 10 (D - 1) where that is 0."""
+        loc = normalize(raw[..., :-1], dim=-1)
+        above = (CONCENTRATION - 1) * soft_bound(raw[..., -1], LOG_CONCENTRATION_BOUND).exp()
+        return manifolds.PowerSpherical(loc, (loc.shape[-1] - 1) * (1 + above))
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
         """Draw on the sphere, differentiably in mu and kappa."""
@@ -56,6 +58,10 @@ class Sphere(Posterior):
     def geodesic(self, a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
         """Along the great circle."""
         return manifolds.sphere_geodesic(a, b, t)
+
+    def onto(self, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
+        """The same direction, at length 1."""
+        return normalize(z, dim=-1)
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,10 @@ class Poincare(Posterior):
     def geodesic(self, a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
         """Along the arc that meets the rim at right angles."""
         return manifolds.ball_exp(a, t * manifolds.ball_log(a, b))
+
+    def onto(self, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
+        """The same direction, within the rim."""
+        return manifolds.within(z)
 
 
 def _two_or_more(name: str, sizes: Sizes) -> None:
