@@ -19,7 +19,7 @@ from latentmap.model.trace import Level, Model, Trace
 from latentmap.objectives.base import Penalty, only_level, require_factors
 
 PAIRS = 2**18
-"""Densities of codes under posteriors that are held at a time: as many as caches hold, which makes it a fifth faster."""
+"""Densities of codes under posteriors that are held at a time: as many as caches hold, a fifth faster than more."""
 
 
 @dataclass(frozen=True)
