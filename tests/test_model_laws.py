@@ -81,7 +81,7 @@ def test_rates_match_monte_carlo(posterior, prior):
     draws = level.log_q - level.log_p  # (K, B)
     error = draws.std(0) / math.sqrt(len(draws) / 2)
     assert ((draws.mean(0) - rate) / error).abs().max() < 4.5
-    assert ((-level.log_p.mean(0) - rate) / error).abs().max() > 20  # forgets the entropy of q
+    assert ((-level.log_p.mean(0) - rate) / error).abs().max() > 2 * 4.5  # without the entropy of q, small as it may be
 
 
 def test_rate_per_component_sums_to_the_rate():
