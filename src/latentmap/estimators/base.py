@@ -246,7 +246,9 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         epochs = _given(max_epochs, choices.choose_epochs(len(rows), batch_size))
         if max_epochs is None and self.time_budget is not None:
             epochs = 10**6  # the budget alone ends the fit
-        rate = _given(self.learning_rate, choices.choose_learning_rate(batch_size))
+        objective = self._objective()
+        usual = choices.choose_learning_rate(batch_size, adversarial=objective.adversarial)
+        rate = _given(self.learning_rate, usual)
         steps = epochs * max(1, len(rows) // batch_size)
         pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
         evaluations = max(1, steps // max(20, steps // epochs))
@@ -273,7 +275,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
             data, held = self.scaling_(data).float(), self.scaling_(held).float()
         scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
-        objective, beside = self._objective(), {}
+        beside: dict[str, Any] = {}
         if given is not None:
             parts = {"condition": given[train], "held_out_condition": given[held_out]}
             beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
