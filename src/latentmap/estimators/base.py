@@ -247,8 +247,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         if max_epochs is None and self.time_budget is not None:
             epochs = 10**6  # the budget alone ends the fit
         objective = self._objective()
-        usual = choices.choose_learning_rate(batch_size, adversarial=objective.adversarial)
-        rate = _given(self.learning_rate, usual)
+        rate = _given(self.learning_rate, choices.choose_learning_rate(batch_size, objective.pace))
         steps = epochs * max(1, len(rows) // batch_size)
         pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
         evaluations = max(1, steps // max(20, steps // epochs))

@@ -104,13 +104,13 @@ def choose_epochs(rows: int, batch_size: int) -> int:
     return min(200, max(10, math.ceil(STEPS / max(1, rows // batch_size))))
 
 
-def choose_learning_rate(batch_size: int, *, adversarial: bool = False) -> float:
-    """Give 1e-2 at 256 rows a batch, with the square root of the batch below; a tenth of it for players that compete.
+def choose_learning_rate(batch_size: int, pace: float = 1.0) -> float:
+    """Give 1e-2 at 256 rows a batch, with the square root of the batch below, times the pace of the objective.
 
-    >>> [round(choose_learning_rate(b), 4) for b in (16, 128, 256)], choose_learning_rate(256, adversarial=True)
+    >>> [round(choose_learning_rate(b), 4) for b in (16, 128, 256)], choose_learning_rate(256, pace=0.1)
     ([0.0025, 0.0071, 0.01], 0.001)
     """
-    return (1e-3 if adversarial else 1e-2) * min(1.0, math.sqrt(batch_size / 256))
+    return pace * 1e-2 * min(1.0, math.sqrt(batch_size / 256))
 
 
 def choose_neighbors(rows: int, components: int) -> int:

@@ -141,6 +141,11 @@ class VAEGAN(Objective):
         """Always."""
         return True
 
+    @property
+    def pace(self) -> float:
+        """A tenth: what is to be reached moves with the critic."""
+        return 0.1
+
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """The critic: features of a row, and what they say of it."""
         score = nn.Sequential(nn.SiLU(), nn.Linear(self.width, 1))

@@ -46,6 +46,11 @@ class Objective(Part, ABC):
         """Whether a critic plays against the model: such games circle under momentum, and the engine lowers it."""
         return False
 
+    @property
+    def pace(self) -> float:
+        """Share of the usual learning rate that this objective bears."""
+        return 1.0
+
     def check_model(self, model: Model, trace: Trace) -> None:
         """Refuse a model that this cannot train, by its trace of some rows: a `PartError` that says what to use."""
 

@@ -58,6 +58,11 @@ class NeighborEmbedding(Objective):
         """As the base."""
         return self.base.adversarial
 
+    @property
+    def pace(self) -> float:
+        """As the base."""
+        return self.base.pace
+
     def check_model(self, model: Model, trace: Trace) -> None:
         """As the base."""
         self.base.check_model(model, trace)
