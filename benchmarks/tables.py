@@ -1,26 +1,27 @@
-"""The tables of docs/benchmarks.md, from the raw results: python -m benchmarks.tables."""
+"""The tables of docs/benchmarks.md and docs/missing.md, from the raw results: python -m benchmarks.tables."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from statistics import median
 from typing import Any
 
 from benchmarks.common import HERE, RESULTS
 from latentmap.recipes import every
 
-PAGE = HERE.parent / "docs" / "benchmarks.md"
+DOCS = HERE.parent / "docs"
 
 
 def main() -> None:
     """Rewrite what lies between the marks of each table, and leave the words around it alone."""
-    text = PAGE.read_text()
     tables = {"elbo": elbo, "throughput": throughput, "floors": floors, "recipes": recipes, "overhead": overhead}
+    tables["imputation"] = imputation
     for name, table in tables.items():
         path = RESULTS / f"{'throughput' if name == 'floors' else name}.json"
+        page = DOCS / f"{'missing' if name == 'imputation' else 'benchmarks'}.md"
         if path.exists():
-            text = between(text, name, table(json.loads(path.read_text())))
-    PAGE.write_text(text)
+            page.write_text(between(page.read_text(), name, table(json.loads(path.read_text()))))
 
 
 def between(text: str, name: str, table: str) -> str:
@@ -28,7 +29,7 @@ def between(text: str, name: str, table: str) -> str:
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     head, _, rest = text.partition(start)
     _, mark, tail = rest.partition(end)
-    assert mark, f"{PAGE} has no {start.strip()} ... {end}"
+    assert mark, f"the page has no {start.strip()} ... {end}"
     return f"{head}{start}{table}\n{end}{tail}"
 
 
@@ -100,6 +101,19 @@ def recipes(result: dict[str, Any]) -> str:
             f"{run['seconds']:.0f}",
         ))  # fmt: skip
     return grid((*head, "active", "seconds"), rows)
+
+
+def imputation(result: dict[str, Any]) -> str:
+    """Median errors of the cells that were removed, the least of each line in bold."""
+    found: dict[tuple[str, float], dict[str, list[float]]] = {}
+    for run in result["raw"]:
+        found.setdefault((run["table"], run["rate"]), {}).setdefault(run["method"], []).append(run["nrmse"])
+    rows, methods = [], list(next(iter(found.values())))
+    for (table, rate), errors in found.items():
+        medians = [median(errors[method]) for method in methods]
+        cells = (f"**{value:.3f}**" if value == min(medians) else f"{value:.3f}" for value in medians)
+        rows.append((table, f"{rate:.0%}", *cells))
+    return grid(("table", "cells removed", *methods), rows)
 
 
 def ranged(value: dict[str, float], digits: int) -> str:

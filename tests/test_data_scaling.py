@@ -26,7 +26,7 @@ def test_merged_moments_are_those_of_the_whole(X, data):
     cut = data.draw(st.integers(1, len(X) - 1))
     merged, whole = Moments.of(X[:cut]) + Moments.of(X[cut:]), Moments.of(X)
     for moments in (merged, whole):
-        assert moments.count == len(X)
+        assert (moments.count == len(X)).all()
         np.testing.assert_allclose(moments.mean, X.mean(0), rtol=1e-12, atol=1e-8)
         np.testing.assert_allclose(moments.deviation, X.std(0), rtol=1e-9, atol=1e-6)
         np.testing.assert_array_equal(moments.lowest, X.min(0))

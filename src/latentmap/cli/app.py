@@ -15,9 +15,9 @@ from latentmap.cli.fitting import fit
 from latentmap.cli.looking import info, report
 from latentmap.cli.recipes import recipes
 from latentmap.cli.terminal import UsageError, one_line, say, show_warnings_as_lines
-from latentmap.cli.using import inverse, sample, score, transform
+from latentmap.cli.using import impute, inverse, sample, score, transform
 
-HELP = """Learn the low-dimensional surface that data lie on; encode, decode, sample and score with it.
+HELP = """Learn the low-dimensional surface that data lie on; encode, decode, sample, score and repair with it.
 
 latentmap fit digits -o run
 """
@@ -30,7 +30,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for command in (fit, transform, inverse, sample, score, compare, report, info, recipes):
+for command in (fit, transform, inverse, sample, score, impute, compare, report, info, recipes):
     app.command(command)
 
 

@@ -83,7 +83,7 @@ def fit(
     if getattr(estimator, "condition", None) is not None:
         raise UsageError("the command fits models without condition; in Python: VAE(condition='labels').fit(X, y)")
     source = open_source(data, labels)
-    require_finite(source)
+    require_finite(source, missing=True)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
     say(describe_source(source))

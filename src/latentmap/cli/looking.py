@@ -166,9 +166,9 @@ def _choices(source: Source) -> dict[str, Any]:
     from latentmap.estimators import choices
     from latentmap.model.part import Sizes
 
-    require_finite(source)
+    require_finite(source, missing=True)
     schema, rows = source.schema, len(source)
-    likelihood = choices.choose_likelihood(schema.binary)
+    likelihood = choices.choose_likelihood(schema.binary, missing=schema.missing > 0)
     batch = choices.choose_batch_size(rows, neighbors=True)
     return {
         "scaling": choices.choose_units(source, likelihood, "auto").kind,

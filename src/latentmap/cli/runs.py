@@ -132,7 +132,7 @@ def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) ->
     if place is None:
         raise UsageError(f"{run} does not say which data it was fitted to: give DATA after it")
     source = _open(place, labels, origin)
-    require_finite(source)
+    require_finite(source, missing=estimator.takes_missing_)
     if data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
         note(f"{source.name} has changed since the fit")
     columns, names = None if origin is None else origin.columns, source.schema.names

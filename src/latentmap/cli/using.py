@@ -1,4 +1,4 @@
-"""What a run is used for: ``latentmap transform``, ``inverse``, ``sample`` and ``score``."""
+"""What a run is used for: ``latentmap transform``, ``inverse``, ``sample``, ``score`` and ``impute``."""
 
 from __future__ import annotations
 
@@ -174,6 +174,55 @@ def score(
         found = {"bound": bound, "mean": mean, "standard_error": error, "rows": len(scores)}
         least = {"lowest": float(scores[lowest]), "lowest_row": lowest + 1}
         emit(found | least | {"output": None if output is None else str(output)})
+
+
+def impute(
+    run: Path,
+    data: str | None = None,
+    /,
+    *,
+    output: Output,
+    draws: int | None = None,
+    samples: int = 100,
+    seed: int = 0,
+    labels: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Fill missing cells from those that are there, with their mean under the model, or with draws.
+
+    Parameters
+    ----------
+    run
+        Folder of a run that was fitted to rows with missing cells.
+    data
+        Rows like those of the fit: a name or file as for fit; without, those of the fit.
+    output
+        A .npy, .npz, .csv or .tsv file; draws need .npy or .npz.
+    draws
+        Write so many draws of all rows, one after the other, for multiple imputation; without, the conditional mean.
+    samples
+        Codes drawn a row: the more, the nearer to the conditional mean.
+    seed
+        Seed of the codes and draws.
+    labels
+        Column or member to leave out of the rows; by default the one that the fit left out.
+    as_json
+        Print one JSON object on standard output.
+    """
+    import numpy as np
+
+    check_output(output, ARRAYS if draws is None else (".npy", ".npz"))
+    for name, value in (("--draws", draws), ("--samples", samples)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}")
+    estimator = _load(run)
+    source, X = rows_for(run, estimator, data, labels)
+    rows = estimator.impute(X, draws, n_samples=samples, random_state=seed)
+    write_array(output, rows, _columns(run, estimator))
+    cells = int(np.isnan(X).sum()) if X.dtype.kind == "f" else 0
+    say(f"filled {counted(cells, 'cell')} of {source.name}")
+    each = "" if draws is None else f", {counted(draws, 'draw')} of each"
+    _done(output, rows, as_json, counted(len(X), "row") + each)
 
 
 def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Path, as_json: bool) -> None:

@@ -65,7 +65,7 @@ class Scaling:
         return cls(shift, scale, value["kind"])
 
 
-def choose_scaling(data: Source | NDArray[Any], kind: str = "auto") -> Scaling:
+def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: bool = False) -> Scaling:
     """Choose how data is scaled before a model sees it.
 
     ``auto`` takes the first rule that holds:
@@ -89,11 +89,13 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto") -> Scaling:
         A source, or an array of shape (n, *event).
     kind
         ``auto``, or a kind that is forced: ``none``, ``range`` or ``standard``.
+    missing
+        Whether cells may be NaN; they are left out of the statistics.
 
     Raises
     ------
     DataError
-        If the kind is not known, or values are NaN, infinite or beyond 1e150.
+        If the kind is not known, or values are infinite, beyond 1e150 or, unless they may be, missing.
 
     Examples
     --------
@@ -104,7 +106,7 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto") -> Scaling:
     if kind not in ("auto", "none", "range", "standard"):
         raise DataError(f"no scaling is called {kind!r}: expected auto, none, range or standard")
     source: Source = ArraySource(data) if isinstance(data, np.ndarray) else data
-    require_finite(source)
+    require_finite(source, missing=missing)
     schema = source.schema
     low, high = schema.lowest or 0.0, schema.highest or 0.0
     if max(-low, high) > LARGEST:
@@ -119,6 +121,9 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto") -> Scaling:
     if kind == "range":
         return _range(low, high)
     columns = functools.reduce(Moments.__add__, (Moments.of(block) for _, block in blocks(source)))
+    if len(empty := np.flatnonzero(columns.count == 0)):
+        named = [repr(schema.names[i]) if schema.names else str(i) for i in empty[:5]]
+        raise DataError(f"{source.name} holds no value in column {', '.join(named)}: drop what is missing in every row")
     if kind == "auto" and _share_one_unit(columns.highest - columns.lowest):
         return _range(low, high)
     deviation = columns.deviation
@@ -128,7 +133,7 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto") -> Scaling:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Count, mean, sum of squared deviations and range of each column.
+    """Count, mean, sum of squared deviations and range of what each column holds, NaN left out.
 
     Two are merged by adding them (Chan, Golub and LeVeque, 1979), so blocks can be measured one by one.
 
@@ -137,7 +142,7 @@ class Moments:
     array([5., 6.])
     """
 
-    count: int
+    count: NDArray[np.int64]
     mean: NDArray[np.float64]
     squares: NDArray[np.float64]
     lowest: NDArray[np.float64]
@@ -147,24 +152,28 @@ class Moments:
     def of(cls, block: NDArray[Any]) -> Moments:
         """Measure the rows of a block, shape (n, *event), in double precision; features are flattened."""
         values = block.reshape(len(block), -1).astype(np.float64)
-        lowest, highest, mean = values.min(axis=0), values.max(axis=0), values.mean(axis=0)
-        values -= mean
-        rest = values.mean(axis=0)  # what the first mean was off by, where an offset dwarfs the spread
-        squares = np.square(values).sum(axis=0) - len(values) * np.square(rest)
-        return cls(len(values), mean + rest, np.maximum(squares, 0.0), lowest, highest)
+        lowest = np.fmin.reduce(values, axis=0, initial=np.inf)
+        highest = np.fmax.reduce(values, axis=0, initial=-np.inf)
+        count = len(values) - np.isnan(values).sum(axis=0)
+        some = np.maximum(count, 1)
+        mean = np.nansum(values, axis=0) / some
+        values = np.nan_to_num(values - mean, copy=False)  # what is missing adds nothing to the sums
+        rest = values.sum(axis=0) / some  # what the first mean was off by, where an offset dwarfs the spread
+        squares = np.square(values).sum(axis=0) - count * np.square(rest)
+        return cls(count, mean + rest, np.maximum(squares, 0.0), lowest, highest)
 
     @property
     def deviation(self) -> NDArray[np.float64]:
         """The standard deviation of each column, sqrt(squares / count)."""
-        return np.sqrt(self.squares / self.count)
+        return np.sqrt(self.squares / np.maximum(self.count, 1))
 
     def __add__(self, other: Moments) -> Moments:
         count = self.count + other.count
-        step = other.mean - self.mean
+        step, share = other.mean - self.mean, other.count / np.maximum(count, 1)
         return Moments(
             count,
-            self.mean + step * (other.count / count),
-            self.squares + other.squares + np.square(step) * (self.count * other.count / count),
+            self.mean + step * share,
+            self.squares + other.squares + np.square(step) * (self.count * share),
             np.minimum(self.lowest, other.lowest),
             np.maximum(self.highest, other.highest),
         )

@@ -74,8 +74,8 @@ def open_source(data: Any, labels: str | ArrayLike | None = None) -> Source:
     return from_memory(data, labels)
 
 
-def require_finite(data: Source | NDArray[Any], name: str | None = None) -> None:
-    """Refuse NaN and infinite values: says how many there are, and where the first is.
+def require_finite(data: Source | NDArray[Any], name: str | None = None, *, missing: bool = False) -> None:
+    """Refuse infinite values and, unless they may be ``missing``, NaN: says how many there are, and where the first is.
 
     Raises
     ------
@@ -90,12 +90,18 @@ def require_finite(data: Source | NDArray[Any], name: str | None = None) -> None
     """
     source: Source = ArraySource(data, name=name or "X") if isinstance(data, np.ndarray) else data
     schema = source.schema
-    bad = schema.missing + schema.infinite
+    absent = 0 if missing else schema.missing
+    bad = absent + schema.infinite
     if not bad:
         return
-    start, block = next((start, block) for start, block in blocks(source) if not np.isfinite(block).all())
-    first = place(np.argwhere(~np.isfinite(block))[0], start, schema.names)
-    kinds = [f"{count} {kind}" for count, kind in ((schema.missing, "NaN"), (schema.infinite, "infinite")) if count]
+
+    def faults(block: NDArray[Any]) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = np.isinf(block) if missing else ~np.isfinite(block)
+        return found
+
+    start, block = next((start, block) for start, block in blocks(source) if faults(block).any())
+    first = place(np.argwhere(faults(block))[0], start, schema.names)
+    kinds = [f"{count} {kind}" for count, kind in ((absent, "NaN"), (schema.infinite, "infinite")) if count]
     them = "it" if bad == 1 else "them"
     raise DataError(
         f"{name or source.name} contains {' and '.join(kinds)} value{'' if bad == 1 else 's'}, the first at {first}; "

@@ -19,16 +19,15 @@ from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.graph import Edges, Metric, neighbor_graph
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.scaling import ScalingKind
-from latentmap.data.schema import content_hash
-from latentmap.data.sources import require_finite
+from latentmap.data.schema import Schema, content_hash
 from latentmap.estimators import choices, diagnosis
 from latentmap.estimators.conditions import Kind, Labels, condition_class
 from latentmap.estimators.fitted import FittedModel, as_tensor
 from latentmap.estimators.validation import FloatArray, check_settings, read_rows, read_seed
-from latentmap.exceptions import PartError
+from latentmap.exceptions import DataError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.ladder import compose
-from latentmap.model.likelihoods import Likelihood
+from latentmap.model.likelihoods import Incomplete, Likelihood
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
 from latentmap.model.priors import Autoregressive, Prior
@@ -111,7 +110,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         Parameters
         ----------
         X
-            Array, tensor or data frame (n, P), or images (n, height, width[, channels]); finite numbers.
+            Array, tensor or data frame (n, P), or images (n, height, width[, channels]); numbers, NaN where missing.
         y
             What each row is conditioned on, where the model takes it; else ignored, there for scikit-learn's pipelines.
         """
@@ -132,9 +131,9 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         check_settings(self)
         first = not hasattr(self, "model_")
         rows, event = read_rows(self, X, reset=first)
-        require_finite(rows, "X")
         if first:
             self._build(rows, event, y)
+        self._require_readable(rows)
         given = self._given(y, rows)
         everything = np.arange(len(rows))
         trainer = self._trainer(rows, everything, everything[:0], given, max_epochs=1, constant_rate=True)
@@ -190,6 +189,8 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         """Decide on everything that is left open, and make the model with its initial weights."""
         source = self._source(rows, event)
         self.data_schema_ = source.schema
+        if self.data_schema_.lowest is None:
+            raise DataError("X holds no finite value at all: fit needs some")
         self.seed_ = read_seed(self.random_state)
         self.device_ = resolve_device(self.device)
         self.event_shape_ = event
@@ -204,7 +205,10 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         unlabelled = isinstance(self.condition_, Labels) and self.condition_.some
         below = tuple(self.ladder or ())
         sizes = Sizes(event, int(self.n_components), condition=width, some_labels=unlabelled, below=below)
-        likelihood = _given(self.likelihood, choices.choose_likelihood(self.data_schema_.binary))
+        missing = self.data_schema_.missing > 0
+        likelihood = self.likelihood or choices.choose_likelihood(self.data_schema_.binary, missing=missing)
+        if missing and not isinstance(likelihood, Incomplete):
+            likelihood = Incomplete(likelihood)
         scaling = choices.choose_units(source, likelihood, self.scaling)
         self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)
         likelihood.check_data(self.data_schema_, *self._scaled_range())
@@ -214,16 +218,16 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             self.model_ = compose(_copied(parts), sizes).to(self.device_)
         some = as_tensor(rows[:: max(1, len(rows) // STATISTICS_ROWS)]).to(self.device_)
         likelihood.start(self.model_.likelihood_state, self.scaling_(some))
-        parts.prior.start(self.model_.prior_state, self.scaling_(some))
+        parts.prior.start(self.model_.prior_state, self._complete(self.scaling_(some)))
         self.choices_ = {
             "scaling": reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
-            "likelihood": reason(likelihood, self.likelihood is not None, f"{source.schema.kind} values"),
+            "likelihood": reason(likelihood, self.likelihood == likelihood, _described(source.schema)),
             "encoder": reason(parts.encoder, self.encoder is not None, f"rows of shape {event}"),
             "decoder": reason(parts.decoder, self.decoder is not None, f"rows of shape {event}"),
         }
 
     def _train(self, rows: NDArray[Any], given: FloatArray | None) -> None:
-        require_finite(rows, "X")
+        self._require_readable(rows)
         fraction = self.validation_fraction if self.early_stopping else 0.0
         train, held_out = split_rows(len(rows), fraction, self.seed_)
         trainer = self._trainer(rows, train, held_out, given, self.max_epochs)
@@ -284,7 +288,8 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             beside |= {"graph": graph.to(self.device_), "held_out_graph": held_out_graph.to(self.device_)}
         elif k:
             objective = NeighborEmbedding(objective)
-            near, queries = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
+            scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
+            near, queries = map(self._complete, scaled)
             beside["graph"] = neighbor_graph(near, k, self.metric)
             beside["held_out_graph"] = neighbor_graph(near, k, self.metric, queries=queries)
         return Trainer(self.model_, objective, scale, data, held, settings, **beside)
@@ -325,7 +330,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
                 rate=None if self.kl_per_component_ is None else float(self.kl_per_component_.sum()),
                 likelihood=self.model_.parts.likelihood,
                 schema=self.data_schema_,
-                constant_features=int((rows.min(0) == rows.max(0)).sum()),
+                constant_features=int((np.fmin.reduce(rows) == np.fmax.reduce(rows)).sum()),
                 skipped=skipped,
             )
         )
@@ -347,6 +352,10 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             return None
         return rates
 
+    def _complete(self, x: Tensor) -> Tensor:
+        """Put something in the place of missing cells, for what needs whole rows."""
+        return self.model_.parts.likelihood.complete(self.model_.likelihood_state, x)
+
     def _scaled_range(self) -> tuple[float, float]:
         """Range of the values in the model's units; exact where one scale serves all features."""
         low, high = self.data_schema_.lowest, self.data_schema_.highest
@@ -358,7 +367,13 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
         return tags
+
+
+def _described(schema: Schema) -> str:
+    missing = f", {schema.missing} of them missing" if schema.missing else ""
+    return f"{schema.kind} values{missing}"
 
 
 def _copied(parts: Parts) -> Parts:

@@ -11,7 +11,7 @@ from latentmap.data.scaling import Scaling, ScalingKind, choose_scaling
 from latentmap.data.schema import Schema
 from latentmap.data.sources import Source
 from latentmap.exceptions import PartError
-from latentmap.model.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
+from latentmap.model.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Incomplete, Likelihood
 from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 
@@ -25,15 +25,16 @@ COMPILE_SECONDS = 60.0
 """A time budget below this is not spent on compiling."""
 
 
-def choose_likelihood(binary: bool) -> Likelihood:
-    """Give `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale.
+def choose_likelihood(binary: bool, *, missing: bool = False) -> Likelihood:
+    """Give `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale; of what is there.
 
     Whole numbers may be counts, grey values or ranks, so likelihoods of counts and levels have to be asked for.
 
     >>> choose_likelihood(binary=False)
     Gaussian(scale='shared')
     """
-    return Bernoulli() if binary else Gaussian()
+    likelihood = Bernoulli() if binary else Gaussian()
+    return Incomplete(likelihood) if missing else likelihood
 
 
 def choose_units(source: Source, likelihood: Likelihood, asked: ScalingKind | Literal["auto"]) -> Scaling:
@@ -52,8 +53,10 @@ def choose_units(source: Source, likelihood: Likelihood, asked: ScalingKind | Li
     >>> choose_units(counts, Poisson(), "auto").kind, choose_units(counts, Gaussian(), "auto").kind
     ('none', 'standard')
     """
+    missing = isinstance(likelihood, Incomplete)
+    likelihood = likelihood.likelihood if isinstance(likelihood, Incomplete) else likelihood
     schema, name = source.schema, type(likelihood).__name__
-    chosen, needed = choose_scaling(source, asked), likelihood.scaling(schema)
+    chosen, needed = choose_scaling(source, asked, missing=missing), likelihood.scaling(schema)
     if needed is None:
         if asked == "auto" and isinstance(likelihood, Bernoulli | ContinuousBernoulli) and _counts(schema):
             raise PartError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -19,9 +20,10 @@ from torch import Tensor
 from latentmap.data.sources import require_finite
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
-from latentmap.estimators.validation import FloatArray, check_count, read_codes, read_rows, read_seed
+from latentmap.estimators.validation import FloatArray, as_given, check_count, read_codes, read_rows, read_seed
 from latentmap.exceptions import DataError, NoDensityError
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.likelihoods import Incomplete
 from latentmap.model.noise import RowNoise
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import SAMPLES, evidence_bound
@@ -91,6 +93,59 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Encode and decode: what the model keeps of each row."""
         return self._reconstruct(*self._rows(X, y))
 
+    def impute(
+        self, X: Any, n_draws: int | None = None, *, n_samples: int = 100, y: Any = None, random_state: Any = 0
+    ) -> Any:
+        r"""Fill the cells that are missing (NaN) from those that are there; all others stay as they come.
+
+        .. math:: \mathbb{E}[x_{\mathrm{mis}} | x_{\mathrm{obs}}] \approx \sum_{k=1}^K w_k\,
+                  \mathbb{E}[x_{\mathrm{mis}} | z_k], \qquad
+                  w_k \propto \frac{p(x_{\mathrm{obs}}|z_k)\, p(z_k)}{q(z_k|x_{\mathrm{obs}})}, \quad z_k \sim q
+
+        by self-normalised importance sampling, or draws from p(x_mis | x_obs) by resampling with these weights, for
+        multiple imputation (Rubin 1987; Mattei and Frellsen 2019). A model without density fills with what it
+        reconstructs, and cannot draw.
+
+        Parameters
+        ----------
+        X
+            Rows; a model that was fitted to complete ones takes no missing cells, unless its likelihood is
+            `likelihoods.Incomplete`.
+        n_draws
+            Number of draws; None gives the conditional mean.
+        n_samples
+            K, codes for each row.
+        y
+            For a conditional model, what the rows are conditioned on.
+        random_state
+            Seed of the codes and the draws; None takes a fresh one.
+
+        Returns
+        -------
+        object
+            As X: an array, or a frame with its columns. With ``n_draws`` an array (n_draws, n, ...).
+        """
+        rows, given = self._rows(X, y)
+        check_count("n_samples", n_samples)
+        if n_draws is not None:
+            check_count("n_draws", n_draws)
+            self._require_score()
+        missing = np.isnan(rows) if rows.dtype.kind == "f" else np.zeros(rows.shape, dtype=bool)
+        some = missing.any(1)
+        found = np.repeat(rows[None], n_draws or 1, 0)
+        if some.any():
+            with seeded(read_seed(random_state), self.device_):
+                means = self._map(
+                    rows[some],
+                    functools.partial(_filled, n_draws=n_draws, k=n_samples if self._has_score else 0),
+                    samples=n_samples,
+                    given=None if given is None else given[some],
+                )
+            found[:, some] = np.where(missing[some], means.swapaxes(0, 1), found[:, some])
+        if n_draws is not None:
+            return found.reshape(n_draws, len(rows), *self.event_shape_)
+        return as_given(X, found[0].reshape(len(rows), *self.event_shape_))
+
     def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False, y: Any = None) -> FloatArray:
         """Draw codes from the prior and decode them.
 
@@ -136,7 +191,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_count("n", n, least=2)
         check_is_fitted(self)
         rows = np.concatenate([read_rows(self, self._single(row), reset=False)[0] for row in (a, b)])
-        require_finite(rows, "X")
+        self._require_readable(rows)
         given = self._given(y, rows)
         a, b = as_tensor(self._encode(rows, given)[0])
         step = np.linspace(0, 1, n, dtype=np.float32)
@@ -163,11 +218,11 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         rows, given = self._rows(X, y)
         check_count("n_samples", n_samples)
-        units = self._units(rows.shape[1])
+        self._require_score()
 
         def bound(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             x = scaling(x)
-            return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + units
+            return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + self._units(scaling, x)
 
         def bounds(given: FloatArray | None) -> FloatArray:
             return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
@@ -188,19 +243,19 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         rows, given = self._rows(X, y)
         check_count("n_samples", n_samples)
-        units = self._units(rows.shape[1])
+        self._require_score()
         self._require_labels(given, "log weights need a label for every row; use score_samples, or predict them first")
 
         def weights(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             x = scaling(x)
             noise = RowNoise(x, self.seed_)
             parts = [model.trace(x, min(SAMPLES, n_samples - i), noise).log_w for i in range(0, n_samples, SAMPLES)]
-            return torch.cat(parts).T + units
+            return torch.cat(parts).T + self._units(scaling, x)[:, None]
 
         return self._map(rows, weights, samples=min(n_samples, SAMPLES), given=given)
 
-    def _units(self, features: int) -> float:
-        """What a log-density in the data's own units gains; refuses models that have none."""
+    def _require_score(self) -> None:
+        """Refuse to score rows with a model that has no density."""
         if not self._has_score:
             parts, name = self.model_.parts, type(self).__name__
             raise NoDensityError(
@@ -212,7 +267,10 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 )
                 + ", or score() for the reconstruction error"
             )
-        return 0.0 if self.model_.parts.likelihood.discrete else self.scaling_.log_jacobian(features)
+
+    def _units(self, scaling: Affine, x: Tensor) -> Tensor:
+        """What the log-density of scaled rows gains in the data's own units, nats."""
+        return x.new_zeros(len(x)) if self.model_.parts.likelihood.discrete else scaling.log_jacobian(x)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, nats a row; for a model without density, minus the mean squared error."""
@@ -221,7 +279,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return float(self.score_samples(X, y=y).mean())
         rows, given = self._rows(X, y)
         errors = rows - self._reconstruct(rows, given).reshape(rows.shape)
-        return -float(np.square(errors).mean())
+        return -float(np.nanmean(np.square(errors)))
 
     @available_if(_infers_labels)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:
@@ -250,6 +308,11 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return estimator
 
     @property
+    def takes_missing_(self) -> bool:
+        """Whether rows may have missing cells, as some of those of the fit had."""
+        return isinstance(self.model_.parts.likelihood, Incomplete)
+
+    @property
     def _has_density(self) -> bool:
         return self.model_.parts.posterior.has_density
 
@@ -271,8 +334,12 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Give checked rows, and what they are conditioned on."""
         check_is_fitted(self)
         rows, _ = read_rows(self, X, reset=False)
-        require_finite(rows, "X")
+        self._require_readable(rows)
         return rows, self._given(y, rows)
+
+    def _require_readable(self, rows: NDArray[Any]) -> None:
+        """Refuse infinite values, and missing ones where the model has not learned to do without."""
+        require_finite(rows, "X", missing=self.takes_missing_)
 
     def _given(self, y: Any, rows: NDArray[Any]) -> FloatArray | None:
         """Give what rows are conditioned on as numbers (n, C); None for a model without condition."""
@@ -329,6 +396,22 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 chunks.append(function(model.given(c), scaling, x.to(self.device_)))
         result: FloatArray = torch.cat(chunks).cpu().numpy()
         return result
+
+
+def _filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: int | None, k: int) -> Tensor:
+    """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data."""
+    x = scaling(x)
+    if not k:
+        return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None]
+    trace = model.trace(x, k)
+    weight = trace.log_w.softmax(0)  # (K, B)
+    if n_draws is None:
+        cells = torch.einsum("kb,kbp->bp", weight, trace.px.mean)[:, None]
+    else:
+        chosen = torch.multinomial(weight.T, n_draws, replacement=True)  # (B, n_draws)
+        each = torch.arange(len(x), device=x.device)
+        cells = torch.stack([trace.px.sample()[k, each] for k in chosen.T], 1)
+    return scaling.inverse(cells).to(x.dtype)
 
 
 def as_tensor(values: NDArray[Any]) -> Tensor:

@@ -92,6 +92,15 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
     return rows, event or ((rows.shape[1],) if reset else estimator.event_shape_)
 
 
+def as_given(X: Any, values: NDArray[Any]) -> Any:
+    """Give values as what X is: a data frame with its columns and index, or an array."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame):
+        return values
+    made = (nw.new_series(name, values[:, i], backend=frame.implementation) for i, name in enumerate(frame.columns))
+    return frame.with_columns(*made).to_native()
+
+
 def read_codes(estimator: Any, Z: Any) -> FloatArray:
     """Give codes as an array (N, D)."""
     codes: FloatArray = check_array(_as_array_or_frame(Z), dtype=[np.float64, np.float32], input_name="Z")

@@ -36,6 +36,6 @@ class Affine(nn.Module):
         """Model units to data units, in double precision."""
         return x.double() * self.scale + self.shift
 
-    def log_jacobian(self, features: int) -> float:
-        """Give the log-determinant of the change of units, nats a row: what a log-density in data units gains."""
-        return -float(self.scale.log().expand(features).sum())
+    def log_jacobian(self, x: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
+        """Log-determinant of the change of units, nats: what a log-density in data units gains; missing cells none."""
+        return -self.scale.log().expand_as(x).masked_fill(x.isnan(), 0.0).sum(-1).to(x.dtype)

@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import at_least_single
+from latentmap.model.likelihoods.incomplete import ObservedCells
 from latentmap.model.networks import MLP, Network
 from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.trace import Model, Trace
@@ -154,6 +156,8 @@ class VAEGAN(Objective):
     def check_model(self, model: Model, trace: Trace) -> None:
         """Refuse a rate where there is no density, and models with several layers of codes."""
         only_level("objectives.VAEGAN", trace)
+        if isinstance(trace.px, ObservedCells):
+            raise PartError("objectives.VAEGAN compares whole rows; use objectives.ELBO(), or fill what is missing")
         if self.beta:
             require_density(f"objectives.VAEGAN(beta={self.beta:g})", trace)
 

@@ -94,8 +94,9 @@ def claim_tables(comparison: Any) -> list[ClaimTable]:
 def _reconstruction(estimator: Any, X: Any) -> Fact:
     rows = take(X, spread(X.shape[0], MOST_ROWS))
     original = dense(rows).reshape(rows.shape[0], -1)
-    error = np.square(original - dense(estimator.reconstruct(rows)).reshape(original.shape)).mean(0)
-    variance = original.var(0)
+    original = np.ma.masked_invalid(original)  # what is missing has no error
+    error = np.square(original - dense(estimator.reconstruct(rows)).reshape(original.shape)).mean(0).filled(0.0)
+    variance = original.var(0).filled(0.0)
     note = f"mean squared error {number(float(error.mean()))}"
     if not (variance > 0).any():
         return Fact("Reconstruction", "exact" if not error.any() else "inexact", f"rows do not vary; {note}")

@@ -87,7 +87,7 @@ def write_report(
     ...     write_report(vae, X, folder=folder).name
     'report.html'
     """
-    folder = Path(folder)
+    folder, X = Path(folder), _whole(estimator, X)
     look: dict[str, Any] = {"image_shape": image_shape, "feature_names": feature_names}
     figures: list[tuple[str, str, Callable[[], Display]]] = [
         ("map", "The map", lambda: plot.map(estimator, X, y)),
@@ -119,6 +119,11 @@ def write_report(
     target = folder / "report.html"
     write_text(target, page)
     return target
+
+
+def _whole(estimator: Any, X: Any) -> Any:
+    """Return rows with missing cells as the model fills them, since pictures and measures need whole ones."""
+    return estimator.impute(X) if estimator.takes_missing_ else X
 
 
 def _decoded(estimator: Any, X: Any, look: dict[str, Any]) -> tuple[str, str, Callable[[], Display]]:

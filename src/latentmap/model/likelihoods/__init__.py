@@ -5,6 +5,7 @@ Data arrive scaled (see `latentmap.data.scaling`); a new likelihood is one class
 
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.counts import NegativeBinomial, Poisson, ZeroInflated
+from latentmap.model.likelihoods.incomplete import Incomplete
 from latentmap.model.likelihoods.levels import Categorical, DiscretizedLogistic, LogisticMixture
 from latentmap.model.likelihoods.real import Gaussian, Laplace, StudentT
 from latentmap.model.likelihoods.similarity import MSSSIM
@@ -17,6 +18,7 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Gaussian",
+    "Incomplete",
     "Laplace",
     "Likelihood",
     "LogisticMixture",

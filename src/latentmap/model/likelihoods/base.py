@@ -40,7 +40,11 @@ class Likelihood(Part, ABC):
         """Give the units that such data must have, or None where any will do."""
         return None
 
-    def for_encoder(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+    def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Give rows without missing cells; only `Incomplete` meets any."""
+        return x
+
+    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Give rows as the encoder sees them, where the likelihood's own units would serve it badly."""
         return x
 

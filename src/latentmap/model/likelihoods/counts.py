@@ -38,7 +38,7 @@ class Counts(Likelihood, ABC):
         """Leave counts as they are."""
         return Scaling(0.0, 1.0, "none")
 
-    def for_encoder(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """asinh(x), which is x near 0 and log(2x) far from it, and is defined for whatever else is encoded."""
         return torch.asinh(x)
 

@@ -62,7 +62,7 @@ class LocationScale(Likelihood, ABC):
         if not (self.moment and self.scale == "optimal" and own.training):
             return px
         with torch.no_grad():  # at its optimum, the scale passes no gradient on
-            batch = (x - px.mean).abs().pow(self.moment).mean()
+            batch = (x - px.mean).abs().pow(self.moment).nanmean()  # over the cells that are there
             noted = torch.stack([batch.nan_to_num(), torch.ones_like(batch)]).to(own.running)
             own.running.lerp_(noted, RATE * batch.isfinite().to(own.running))
         return independent(self.family(own, px.mean, self._optimum(batch)))

@@ -1,0 +1,128 @@
+"""Rows of which some cells are missing: a likelihood of what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution
+
+from latentmap.data.scaling import Scaling
+from latentmap.data.schema import Schema
+from latentmap.exceptions import PartError
+from latentmap.model.distributions import independent
+from latentmap.model.likelihoods.base import Likelihood
+from latentmap.model.likelihoods.real import Gaussian
+from latentmap.model.part import Learned, Sizes
+
+
+@dataclass(frozen=True)
+class Incomplete(Likelihood):
+    r"""Another likelihood, of the cells that are there: those that are missing, NaN, count for nothing.
+
+    .. math:: \log p(x_{\mathrm{obs}}|z) = \sum_{j\ \mathrm{observed}} \log p(x_j|z)
+
+    Features are independent given the code, so leaving a factor out integrates over its cell, and the bound is one on
+    :math:`\log p(x_{\mathrm{obs}})`: that of the data wherever what is missing does not depend on its own value
+    (Mattei and Frellsen 2019). The encoder sees the mean of a column in the place of its missing cells. `VAE` takes
+    this likelihood by itself for rows with missing cells; give it to let a model that is fitted to complete rows meet
+    incomplete ones later.
+
+    >>> part = Incomplete(Gaussian(scale=1.0))
+    >>> p = part.distribution(part.build(Sizes((2,), 1)), torch.zeros(1, 2, 1))
+    >>> p.log_prob(torch.tensor([[0.0, torch.nan]]))
+    tensor([-0.9189])
+    """
+
+    likelihood: Likelihood = field(default_factory=Gaussian)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.likelihood, Incomplete) or not isinstance(self.likelihood, Likelihood):
+            raise PartError(f"likelihood must be one such as likelihoods.Gaussian(), got {self.likelihood!r}")
+        if not self.likelihood.has_density:
+            raise PartError(
+                f"missing cells cannot be left out of {self.likelihood}, which has no density by features; "
+                "use likelihoods.Gaussian(), or fill them before fitting"
+            )
+        for name in ("discrete", "support"):
+            object.__setattr__(self, name, getattr(self.likelihood, name))
+
+    @property
+    def heads(self) -> int:
+        """As many as the other asks for."""
+        return self.likelihood.heads
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """What the other learns, and what the encoder sees in the place of missing cells."""
+        return self.likelihood.init(sizes) | {"fill": torch.zeros(sizes.features)}
+
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ObservedCells:
+        """That of the cells which are there."""
+        return ObservedCells(self.likelihood.distribution(own, raw))
+
+    def scaling(self, schema: Schema) -> Scaling | None:
+        """As the other."""
+        return self.likelihood.scaling(schema)
+
+    def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Put the means of the columns in the place of what is missing."""
+        return torch.where(x.isnan(), own.fill, x)
+
+    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Completed, then as the other."""
+        return self.likelihood.for_encoder(own, self.complete(own, x))
+
+    def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
+        """Take the means of the columns."""
+        own.fill.copy_(x.nanmean(0).nan_to_num())
+        self.likelihood.start(own, self.complete(own, x))
+
+    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
+        """As the other, of what is there."""
+        assert isinstance(px, ObservedCells)
+        given = independent(px.base)
+        found = self.likelihood.observe(own, x, given)
+        return px if found is given else ObservedCells(found.base_dist)  # type: ignore[attr-defined]
+
+    def check_data(self, schema: Schema, low: float, high: float) -> None:
+        """As the other."""
+        self.likelihood.check_data(schema, low, high)
+
+
+class ObservedCells(Distribution):
+    """Independent features (P,), the log-density of which leaves out what is NaN."""
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, base: Distribution) -> None:
+        if base.event_shape:
+            raise PartError(f"missing cells cannot be left out of a {type(base).__name__} over all features at once")
+        self.base = base
+        super().__init__(base.batch_shape[:-1], base.batch_shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Float[Tensor, "*S P"]:
+        """Mean of every cell, there or not."""
+        mean: Tensor = self.base.mean
+        return mean
+
+    @property
+    def variance(self) -> Float[Tensor, "*S P"]:
+        """Variance of every cell, there or not."""
+        variance: Tensor = self.base.variance
+        return variance
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw every cell."""
+        drawn: Tensor = self.base.sample(torch.Size(sample_shape))
+        return drawn
+
+    def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
+        """Sum over the cells that are there."""
+        missing = value.isnan()
+        log_p: Tensor = self.base.log_prob(value.masked_fill(missing, 0.0))
+        return log_p.masked_fill(missing, 0.0).sum(-1)
