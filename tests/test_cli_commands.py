@@ -173,10 +173,10 @@ def test_info_says_what_data_hold_and_what_fit_would_choose(capsys, tmp_path, fo
 
 def test_info_says_what_fit_would_refuse(capsys, tmp_path):
     X = np.zeros((5, 2))
-    X[3, 1] = np.nan
+    X[3, 1] = np.inf
     np.save(tmp_path / "X.npy", X)
     answer = must(capsys, "info", tmp_path / "X.npy", "--json")
-    assert answer.json["missing"] == 1 and "index [3, 1]" in answer.json["refused"] == answer.json["refused"]
+    assert answer.json["infinite"] == 1 and "index [3, 1]" in answer.json["refused"] == answer.json["refused"]
     assert "fit would refuse" in answer.err
 
 

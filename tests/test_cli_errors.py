@@ -60,7 +60,7 @@ def changed(X, value):
 
 
 BAD_DATA = {
-    "nan": (array(lambda X: changed(X, np.nan)), "contains 1 NaN value, the first at index [3, 2]; fill or drop it"),
+    "no values": (array(lambda X: X * np.nan), "holds no value in column 0, 1, 2, 3: drop what is missing in every row"),
     "infinite": (array(lambda X: changed(X, np.inf)), "contains 1 infinite value, the first at index [3, 2]"),
     "empty": (array(lambda X: X[:0]), "has no rows (shape (0, 4)): at least one is needed"),
     "one row": (array(lambda X: X[:1]), "has 1 row: expected two or more to fit"),
