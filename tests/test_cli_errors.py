@@ -60,7 +60,7 @@ def changed(X, value):
 
 
 BAD_DATA = {
-    "no values": (array(lambda X: X * np.nan), "holds no value in column 0, 1, 2, 3: drop what is missing in every row"),
+    "no values": (array(lambda X: X * np.nan), "holds no value in column 0, 1, 2, 3: drop what is missing"),
     "infinite": (array(lambda X: changed(X, np.inf)), "contains 1 infinite value, the first at index [3, 2]"),
     "empty": (array(lambda X: X[:0]), "has no rows (shape (0, 4)): at least one is needed"),
     "one row": (array(lambda X: X[:1]), "has 1 row: expected two or more to fit"),
@@ -120,6 +120,8 @@ WRONG_USAGE = [
     ("it is not a file", ["transform", "{run}", "{X}", "-o", "{folder}.npy"]),
     ("--n-samples must be at least 1", ["sample", "{run}", "-n", "0", "-o", "{new}.npy"]),
     ("--samples must be at least 1", ["score", "{run}", "{X}", "--samples", "0"]),
+    ("--draws must be at least 1", ["impute", "{run}", "{X}", "-o", "{new}.npy", "--draws", "0"]),
+    ("ends in .npy or .npz", ["impute", "{run}", "{X}", "-o", "{new}.csv", "--draws", "2"]),
     ("--noise is not for pictures", ["sample", "{run}", "-o", "{new}.png", "--noise"]),
     ("no method is called 'umpa': did you mean 'umap'", ["compare", "digits", "--against", "pca,umpa"]),
 ]  # fmt: skip

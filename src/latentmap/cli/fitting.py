@@ -73,7 +73,7 @@ def fit(
         raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
     check_run(output, overwrite=overwrite)
     import latentmap
-    from latentmap.data.sources import open_source, require_finite
+    from latentmap.data.sources import open_source, require_finite, require_values
     from latentmap.exceptions import DataError, DiagnosisWarning
     from latentmap.report.facts import headline_facts
 
@@ -84,6 +84,7 @@ def fit(
         raise UsageError("the command fits models without condition; in Python: VAE(condition='labels').fit(X, y)")
     source = open_source(data, labels)
     require_finite(source, missing=True)
+    require_values(source)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
     say(describe_source(source))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.schema import blocks
-from latentmap.data.sources import Source, require_finite
+from latentmap.data.sources import Source, require_finite, require_values
 from latentmap.exceptions import DataError
 
 ScalingKind = Literal["none", "range", "standard"]
@@ -107,6 +107,7 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
         raise DataError(f"no scaling is called {kind!r}: expected auto, none, range or standard")
     source: Source = ArraySource(data) if isinstance(data, np.ndarray) else data
     require_finite(source, missing=missing)
+    require_values(source)
     schema = source.schema
     low, high = schema.lowest or 0.0, schema.highest or 0.0
     if max(-low, high) > LARGEST:
@@ -121,9 +122,6 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     if kind == "range":
         return _range(low, high)
     columns = functools.reduce(Moments.__add__, (Moments.of(block) for _, block in blocks(source)))
-    if len(empty := np.flatnonzero(columns.count == 0)):
-        named = [repr(schema.names[i]) if schema.names else str(i) for i in empty[:5]]
-        raise DataError(f"{source.name} holds no value in column {', '.join(named)}: drop what is missing in every row")
     if kind == "auto" and _share_one_unit(columns.highest - columns.lowest):
         return _range(low, high)
     deviation = columns.deviation

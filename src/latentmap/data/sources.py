@@ -21,7 +21,7 @@ from latentmap.data.formats.tables import arrow_source, parquet_files, parquet_s
 from latentmap.data.schema import blocks, place
 from latentmap.exceptions import DataError
 
-__all__ = ["FORMATS", "Source", "open_source", "require_finite"]
+__all__ = ["FORMATS", "Source", "open_source", "require_finite", "require_values"]
 
 FORMATS: dict[str, Callable[[Path, str | ArrayLike | None], Source]] = {
     ".npy": NpySource,
@@ -107,6 +107,23 @@ def require_finite(data: Source | NDArray[Any], name: str | None = None, *, miss
         f"{name or source.name} contains {' and '.join(kinds)} value{'' if bad == 1 else 's'}, the first at {first}; "
         f"fill or drop {them} before fitting"
     )
+
+
+def require_values(source: Source) -> None:
+    """Refuse columns that hold nothing at all, of which a fit could learn nothing.
+
+    >>> require_values(ArraySource(np.array([[1.0, np.nan], [2.0, np.nan]]), name="X"))
+    Traceback (most recent call last):
+    latentmap.exceptions.DataError: X holds no value in column 1: drop what is missing in every row
+    """
+    if not source.schema.missing:
+        return
+    some = np.logical_or.reduce([~np.isnan(block).all(0) for _, block in blocks(source)])
+    if some.all():
+        return
+    names = source.schema.names
+    empty = [", ".join(map(str, at)) if names is None else repr(names[at[0]]) for at in np.argwhere(~some)[:5]]
+    raise DataError(f"{source.name} holds no value in column {', '.join(empty)}: drop what is missing in every row")
 
 
 def _open_file(path: Path, named: bool, labels: str | ArrayLike | None) -> Source:
