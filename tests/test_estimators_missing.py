@@ -175,6 +175,8 @@ def test_the_command_fits_reports_and_fills_a_table_with_holes(capsys, tmp_path)
     filled = pd.read_csv(tmp_path / "filled.csv")
     assert list(filled.columns) == names and not filled.isna().any().any()
     assert filled.to_numpy()[~gone] == pytest.approx(X[~gone])
+    must(capsys, "transform", tmp_path / "run", "-o", tmp_path / "z.csv", "--details")
+    assert np.isfinite(pd.read_csv(tmp_path / "z.csv").to_numpy()).all()
     must(capsys, "impute", tmp_path / "run", tmp_path / "wine.csv", "-o", tmp_path / "draws.npy", "--draws", 3)
     assert np.load(tmp_path / "draws.npy").shape == (3, *X.shape)
 

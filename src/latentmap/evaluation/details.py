@@ -89,7 +89,7 @@ def map_details(
     estimator
         Fitted.
     X : array of shape (n, ...)
-        Rows, in the units of the data.
+        Rows, in the units of the data; missing cells are filled by the model first.
     reference : array of shape (m, ...), optional
         The rows that the model was fitted to, all and in their order; X itself if None.
     n_neighbors : int
@@ -119,6 +119,8 @@ def map_details(
     """
     if not 0 < false_alarm_rate < 1:
         raise DataError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate}")
+    if estimator.takes_missing_:  # distances need whole rows, and the bound on a whole row compares with others
+        X, reference = estimator.impute(X), None if reference is None else estimator.impute(reference)
     known = X if reference is None else reference
     itself = reference is None and len(X) <= REFERENCE_ROWS
     train, held_out = _split(estimator, len(known))
