@@ -13,6 +13,7 @@ from latentmap import VAE, exceptions
 from latentmap.data import graph as graphs
 from latentmap.data.graph import Edges, neighbor_graph
 from latentmap.exceptions import DataError, PartError
+from latentmap.objectives import ELBO, NeighborEmbedding
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 PAIRS = [np.array([[1], [0], [3], [2]]), sparse.csr_matrix(np.kron(np.eye(2), 1 - np.eye(2)))]
@@ -60,6 +61,27 @@ def test_neighbours_that_are_held_out_are_left_out_and_the_others_keep_their_row
     near = [set(row) for row in edges.among(train, train).tolist()]
     assert near == [{1}, {0}, {3}, {2}]  # by place among the training rows
     assert [set(row) for row in edges.among(held_out, train).tolist()] == [{1, 2}, {0, 3}]
+
+
+def test_a_held_out_row_without_a_neighbour_to_learn_from_is_its_own():
+    pairs = np.array([[1], [0], [3], [2], [5], [4]])
+    train, held_out = np.array([0, 1, 2]), np.array([3, 4])
+    near = Edges.read(pairs, 6).among(held_out, train)
+    assert near.tolist() == [[2], [-1]]
+    seen = []
+
+    def loss(self, own, model, trace, progress):
+        seen.append((trace.x, trace.neighbors))
+        return ELBO.losses(self.base, own.base, model, trace, progress)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NeighborEmbedding, "losses", loss)
+        X = np.arange(24.0).reshape(24, 1) + np.zeros((1, 4))
+        lonely = sparse.csr_matrix((np.ones(1), ([0], [1])), (24, 24))  # but for one, no row has a neighbour
+        VAE(2, neighbors=lonely, max_epochs=1, random_state=0).fit(X)
+    assert len(seen) > 1
+    for rows, neighbors in seen:
+        assert (rows != neighbors).any(1).sum() <= 1
 
 
 def test_rows_of_many_neighbours_keep_as_many_as_fit_and_rows_of_few_repeat_theirs():

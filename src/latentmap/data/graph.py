@@ -144,7 +144,7 @@ class Edges:
         """Give the neighbours of some rows among others, by their place there, as an array.
 
         Rows with fewer neighbours than the others repeat theirs. One that has none here is its own neighbour, which
-        pulls it nowhere; or the first of the others, where it is not one of them itself.
+        pulls it nowhere: its own place, or -1 where it is not one of the others itself.
 
         >>> edges = Edges.read(np.array([[1, 2], [0, 2], [2, 1]]), rows=3)
         >>> edges.among(np.array([0, 2]), np.array([0, 2])).tolist()  # row 0 has 2 here, row 2 has none
@@ -157,9 +157,8 @@ class Edges:
         degrees = np.diff(starts)[rows]
         columns = np.arange(width := int(np.clip(degrees.max(initial=1), 1, WIDTH)))
         spots = starts[rows][:, None] + columns * degrees[:, None] // width
-        alone = np.maximum(place[rows], 0)[:, None]
         ends = np.r_[ends, -1]  # spots of rows without neighbours may lie behind the last
-        return torch.from_numpy(np.where(degrees[:, None] > 0, ends[spots], alone))
+        return torch.from_numpy(np.where(degrees[:, None] > 0, ends[spots], place[rows][:, None]))
 
 
 def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | None) -> Int[Tensor, "M k"]:

@@ -178,10 +178,11 @@ class Trainer:
         """Move every player once; the only place where parameters change. Returns loss, distortion and rate."""
         rate = self.settings.learning_rate * self.rate_scale
         rate *= 1.0 if self.settings.constant_rate else learning_rate_factor(progress)
+        rows = self.data[index]
         losses, metrics = self._forward(
-            self.data[index],
+            rows,
             torch.tensor(progress, device=index.device),
-            self._near(self.graph, index),
+            self._near(self.graph, index, rows),
             None if self.condition is None else self.condition[index],
         )
         last = len(self.players) - 1
@@ -202,12 +203,13 @@ class Trainer:
     def _skips(self) -> Tensor:
         return torch.stack([guard.skipped for guard in self.guards.values()]).sum()
 
-    def _near(self, graph: Tensor | None, index: Tensor) -> Tensor | None:
-        """Draw for each row one of its neighbours among the data."""
+    def _near(self, graph: Tensor | None, index: Tensor, rows: Tensor) -> Tensor | None:
+        """Draw for each row one of its neighbours among the data; the row itself where it has none, -1, there."""
         if graph is None:
             return None
         choice = torch.randint(graph.shape[1], index.shape, device=index.device)
-        return self.data[graph[index, choice]]
+        near = graph[index, choice]
+        return torch.where(near[:, None] >= 0, self.data[near.clamp_min(0)], rows)
 
     def _forward(
         self, rows: Tensor, progress: Tensor, near: Tensor | None, condition: Tensor | None
@@ -275,7 +277,7 @@ class Trainer:
             rows = min(EVALUATION_ROWS, max(1, EVALUATION_VALUES // a_row))
             # a contrast is measured against the batch, so held-out batches must be as large as those of training
             for index in everything.split(rows if self.held_out_graph is None else self.batch):
-                near = self._near(self.held_out_graph, index)
+                near = self._near(self.held_out_graph, index, self.held_out[index])
                 condition = None if self.held_out_condition is None else self.held_out_condition[index]
                 total += self._losses(self.held_out[index], end, near, condition)[1] * len(index)
         values: list[float] = (total / len(self.held_out)).tolist()
