@@ -262,7 +262,7 @@ def test_paths_and_names_that_lead_nowhere(tmp_path, monkeypatch):
         "x.docx: format not known: expected one of the files that end in .npy, .npz, .csv,"
     )
     assert (
-        f"{tmp_path} is a folder without .parquet files: expected one with them, or one of the files that end"
+        f"{tmp_path} is a folder without images or .parquet files: expected one with them, or one of the files that end"
         in refused(tmp_path)
     )
     assert "mnist is a folder" in refused("./mnist")

@@ -43,7 +43,7 @@ def fit(
     ----------
     data
         Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet or
-        .feather file, or a folder of .parquet files.
+        .feather file, or a folder of images or .parquet files.
     output
         Folder for the run: new or empty, or one to --overwrite.
     model

@@ -35,10 +35,10 @@ def info(what: str, /, *, labels: str | None = None, as_json: Json = False) -> N
         Print one JSON object on standard output.
     """
     from latentmap.data.datasets import DATASETS
-    from latentmap.data.sources import open_source
+    from latentmap.data.sources import holds_rows, open_source
 
     folder = Path(what)
-    if is_run(folder) or (folder.is_dir() and what not in DATASETS):
+    if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
         _info_run(folder, as_json)
     else:
         _info_data(open_source(what, labels), as_json)
@@ -152,11 +152,18 @@ def _info_data(source: Source, as_json: bool) -> None:
             "memory": size_in_words(size),
             "labels": labels or "none",
         }
+        | ({"resized": source.remark} if source.remark else {})
     )
     say("fit would choose" if refused is None else f"fit would refuse: {refused}")
     say_pairs({key.replace("_", " "): text for key, text in choices.items()})
     if as_json:
-        data = {"name": source.name, "bytes": size, "labels": source.label_name, "label_summary": labels}
+        data = {
+            "name": source.name,
+            "bytes": size,
+            "labels": source.label_name,
+            "label_summary": labels,
+            "remark": source.remark,
+        }
         emit(data | schema.to_json() | {"fingerprint": source.fingerprint, "choices": choices, "refused": refused})
 
 

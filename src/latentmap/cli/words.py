@@ -19,8 +19,9 @@ def describe_source(source: Source) -> str:
     >>> describe_source(open_source("digits"))
     'digits: 1,797 rows of 8 x 8, whole numbers from 0 to 16 (uint8, image), labelled by digit (10 classes)'
     """
-    text, labels = f"{source.name}: {describe_schema(source.schema)}", labels_in_words(source)
-    return text if labels is None else f"{text}, labelled by {labels}"
+    labels = labels_in_words(source)
+    parts = [describe_schema(source.schema), labels and f"labelled by {labels}", source.remark]
+    return f"{source.name}: {', '.join(part for part in parts if part)}"
 
 
 def describe_schema(schema: Schema) -> str:

@@ -15,13 +15,14 @@ from latentmap.data.formats.arrays import ArraySource, from_memory
 from latentmap.data.formats.base import Source, reading, suggest
 from latentmap.data.formats.delimited import DelimitedSource
 from latentmap.data.formats.idx import IdxSource
+from latentmap.data.formats.images import ImageFolderSource, image_files
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
 from latentmap.data.formats.tables import arrow_source, parquet_files, parquet_source
 from latentmap.data.schema import blocks, place
 from latentmap.exceptions import DataError
 
-__all__ = ["FORMATS", "Source", "open_source", "require_finite", "require_values"]
+__all__ = ["FORMATS", "Source", "holds_rows", "open_source", "require_finite", "require_values"]
 
 FORMATS: dict[str, Callable[[Path, str | ArrayLike | None], Source]] = {
     ".npy": NpySource,
@@ -46,7 +47,7 @@ def open_source(data: Any, labels: str | ArrayLike | None = None) -> Source:
     ----------
     data
         An array or tensor of shape (n, *event), a data frame, a `Source`, the path of a file or of a folder of
-        ``.parquet`` files, or the name of a data set.
+        images or ``.parquet`` files, or the name of a data set.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
 
@@ -126,13 +127,22 @@ def require_values(source: Source) -> None:
     raise DataError(f"{source.name} holds no value in column {', '.join(empty)}: drop what is missing in every row")
 
 
+def holds_rows(folder: Path) -> bool:
+    """Whether a folder has files within that `open_source` reads as rows: images, or ``.parquet`` files."""
+    return bool(parquet_files(folder) or image_files(folder))
+
+
 def _open_file(path: Path, named: bool, labels: str | ArrayLike | None) -> Source:
     """Open a file by the end of its name; ``named`` if the user may have meant a data set."""
     known = f"files that end in {', '.join(FORMATS)}"
     if path.is_dir():
         if parquet_files(path):
             return parquet_source(path, labels)
-        raise DataError(f"{path} is a folder without .parquet files: expected one with them, or one of the {known}")
+        if image_files(path):
+            return ImageFolderSource(path, labels)
+        raise DataError(
+            f"{path} is a folder without images or .parquet files: expected one with them, or one of the {known}"
+        )
     if not path.exists():
         if path.suffix or not named:
             raise DataError(f"no such file: {path}")

@@ -36,12 +36,15 @@ class Source(ABC):
         The names of the columns, or None.
     labels, label_name
         One label a row and what they are called, or None.
+    remark
+        What was done to the rows to make them fit, or None.
     """
 
     name: str
     names: tuple[str, ...] | None = None
     labels: NDArray[Any] | None = None
     label_name: str | None = None
+    remark: str | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...

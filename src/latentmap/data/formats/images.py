@@ -1,0 +1,103 @@
+"""Folders of images, read with Pillow: one row an image, and the subfolders as labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.formats.base import Labels
+from latentmap.exceptions import DataError
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+GREY = ("1", "L", "LA", "La", "I", "I;16", "F")
+"""Pillow's modes without colour."""
+LONGEST = 128
+"""Pixels that the longer side has at the most."""
+
+
+class ImageFolderSource(ArraySource):
+    """The images of a folder and of those within, in the order of their paths: bytes (n, height, width[, 3]).
+
+    Subfolders are the labels, where every image lies in one. Images become grey if all of them are, else RGB, on white
+    where they are transparent. If they differ in size, or are longer than 128 pixels, all of them get the median
+    height and width, shrunk to that length, which ``remark`` says.
+
+    Raises
+    ------
+    DataError
+        If an image cannot be read; names it.
+    """
+
+    def __init__(self, folder: Path, labels: Labels = None) -> None:
+        files = image_files(folder)
+        modes, sizes = zip(*(_look(file) for file in files), strict=True)
+        width, height = (_length(side) for side in zip(*sizes, strict=True))
+        shrink = min(1.0, LONGEST / max(width, height))
+        size = max(1, round(shrink * width)), max(1, round(shrink * height))
+        mode = "L" if all(mode in GREY for mode in modes) else "RGB"
+        rows = np.stack([_read(file, mode, size) for file in files])
+        within = [file.relative_to(folder).parts[:-1] for file in files]
+        if labels is None and all(within):
+            labels = np.array(["/".join(parts) for parts in within])
+        super().__init__(rows, name=str(folder), labels=labels, label_name="folder")
+        resized = sum(found != size for found in sizes)
+        if resized:
+            self.remark = f"{resized:,} of {len(files):,} images resized to {size[1]} x {size[0]}"
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List the images in a folder and those within, but for names that begin with a dot or underscore.
+
+    >>> image_files(Path(__file__).parent)
+    []
+    """
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    return [p for p in found if not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)]
+
+
+def _length(sides: Sequence[int]) -> int:
+    return int(np.median(sides))
+
+
+def _look(file: Path) -> tuple[str, tuple[int, int]]:
+    """Give the mode of an image and its width and height, without its pixels."""
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5  # the camera was held upright
+            return image.mode, image.size[::-1] if turned else image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _read(file: Path, mode: str, size: tuple[int, int]) -> NDArray[Any]:
+    try:
+        with Image.open(file) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode in ("I", "I;16", "F"):
+                image = _bytes(np.asarray(image))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = image.convert(mode)
+            if image.size != size:
+                image = image.resize(size, Image.Resampling.LANCZOS)
+            return np.asarray(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _bytes(values: NDArray[Any]) -> Image.Image:
+    """Take deep grey values to bytes: those of 16 bits by their range, others by their own."""
+    low, high = (0.0, 65535.0) if values.dtype.kind in "iu" else (float(values.min()), float(values.max()))
+    return Image.fromarray(np.uint8(np.clip(255 * (values - low) / max(high - low, 1e-12), 0, 255)))
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    why = "it is no image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())[:150]
+    return DataError(f"{file} cannot be read as an image ({why}); take it out of the folder, or copy it again")
