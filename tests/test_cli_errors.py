@@ -73,7 +73,6 @@ BAD_DATA = {
     "zero bytes": (lambda path, X: path.with_suffix(".npy").write_bytes(b""), "is empty (0 bytes)"),
     "missing": (lambda path, X: None, "no such file"),
     "damaged archive": (lambda path, X: path.with_suffix(".npz").write_bytes(b"PK\x03\x04 not"), "damaged"),
-    "text column": (lambda path, X: write(path.with_suffix(".csv"), ["a,b", "1,x", "2,y"]), "use it as labels with --"),
     "text cell": (lambda path, X: write(path.with_suffix(".csv"), ["a,b", "1,2", "2,y"]), "row 2 (line 3), column 'b'"),
     "ragged": (lambda path, X: write(path.with_suffix(".csv"), ["a,b", "1,2", "2"]), "row 2 (line 3) has 1 cells"),
 }
@@ -115,8 +114,8 @@ WRONG_USAGE = [
     ("max_epochs must be a whole number >= 1", ["fit", "digits", "-o", "{new}", "--set", "max_epochs=0"]),
     ("n_components must be a whole number >= 1", ["fit", "digits", "-o", "{new}", "--n-components", "0"]),
     ("likelihood Bernoulli takes", ["fit", "{X}", "-o", "{new}", "--set", "likelihood=Bernoulli"]),
-    ("ends in .npy, .npz, .csv or .tsv", ["transform", "{run}", "{X}", "-o", "{new}.parquet"]),
-    ("ends in .npy, .npz, .csv, .tsv, .png, .svg or .pdf", ["sample", "{run}", "-o", "{new}"]),
+    ("ends in .npy, .npz, .csv, .tsv or .parquet", ["transform", "{run}", "{X}", "-o", "{new}.xlsx"]),
+    ("ends in .npy, .npz, .csv, .tsv, .parquet, .png, .svg or .pdf", ["sample", "{run}", "-o", "{new}"]),
     ("it is not a file", ["transform", "{run}", "{X}", "-o", "{folder}.npy"]),
     ("--n-samples must be at least 1", ["sample", "{run}", "-n", "0", "-o", "{new}.npy"]),
     ("--samples must be at least 1", ["score", "{run}", "{X}", "--samples", "0"]),

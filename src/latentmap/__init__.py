@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Autoencoder": "estimators.autoencoder",
+    "Columns": "estimators.columns",
     "VAE": "estimators.vae",
     "load": "estimators.persistence",
     "load_dataset": "data.datasets",
@@ -28,6 +29,7 @@ _HOME = {
 __all__ = [
     "VAE",
     "Autoencoder",
+    "Columns",
     "__version__",
     "exceptions",
     "likelihoods",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from latentmap import exceptions, objectives, plot, recipes
     from latentmap.data.datasets import load_dataset
     from latentmap.estimators.autoencoder import Autoencoder
+    from latentmap.estimators.columns import Columns
     from latentmap.estimators.persistence import load
     from latentmap.estimators.vae import VAE
     from latentmap.model import likelihoods, networks, posteriors, priors

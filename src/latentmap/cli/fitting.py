@@ -30,6 +30,7 @@ def fit(
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     budget: str | None = None,
     labels: str | None = None,
+    columns: Path | None = None,
     seed: int = 0,
     no_report: bool = False,
     overwrite: bool = False,
@@ -59,6 +60,9 @@ def fit(
         Time that the fit may take: 60, 60s, 5m, 1h.
     labels
         Column (of a .csv) or member (of a .npz) with one label a row; it colours the report and is not learned from.
+    columns
+        A .toml file that says what some columns of a table are: [columns.NAME] with kind, scaling, categories or
+        likelihood; kind = "drop" leaves one out. The others are told by their values.
     seed
         Seed of all that is random.
     no_report
@@ -74,6 +78,7 @@ def fit(
     check_run(output, overwrite=overwrite)
     import latentmap
     from latentmap.data.sources import open_source, require_finite, require_values
+    from latentmap.estimators.columns import Columns, numbers
     from latentmap.exceptions import DataError, DiagnosisWarning
     from latentmap.report.facts import headline_facts
 
@@ -82,13 +87,16 @@ def fit(
     estimator = kind(**given | read_recipe(recipe, kind, settings))
     if getattr(estimator, "condition", None) is not None:
         raise UsageError("the command fits models without condition; in Python: VAE(condition='labels').fit(X, y)")
-    source = open_source(data, labels)
+    asked = None if columns is None else Columns.read(columns)
+    source = open_source(data, labels, None if asked is None else asked.asked)
+    if asked is not None:
+        estimator.set_params(columns=asked)
     require_finite(source, missing=True)
     require_values(source)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
     say(describe_source(source))
-    X = source.read(slice(None))
+    X: Any = source.read(slice(None)) if source.table is None else source
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DiagnosisWarning)
         estimator.fit(X)
@@ -96,6 +104,7 @@ def fit(
     for warning in caught:
         if str(warning.message) not in said:
             note(warning.message)
+    estimator, X = numbers(estimator, X)
     facts = headline_facts(estimator, X)
     _say_fit(estimator, facts)
     save_run(estimator, Origin.of(data, source), output)

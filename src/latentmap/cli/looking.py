@@ -10,11 +10,20 @@ from cyclopts import Parameter
 
 from latentmap.cli.outputs import check_output
 from latentmap.cli.runs import Origin, is_run, rows_for
+from latentmap.cli.settings import read_columns
 from latentmap.cli.terminal import counted, emit, say, say_pairs
-from latentmap.cli.words import describe_schema, labels_in_words, shape_in_words, size_in_words, values_in_words
+from latentmap.cli.words import (
+    column_in_words,
+    describe_schema,
+    labels_in_words,
+    shape_in_words,
+    size_in_words,
+    values_in_words,
+)
 
 if TYPE_CHECKING:
     from latentmap.data.sources import Source
+    from latentmap.model.likelihoods import Likelihood
 
 Json = Annotated[bool, Parameter(name="--json")]
 
@@ -22,7 +31,7 @@ MOST_NAMES = 12
 METRICS = ("loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate")
 
 
-def info(what: str, /, *, labels: str | None = None, as_json: Json = False) -> None:
+def info(what: str, /, *, labels: str | None = None, columns: Path | None = None, as_json: Json = False) -> None:
     """Say what a run or data hold, and what fit would choose for the data.
 
     Parameters
@@ -31,6 +40,8 @@ def info(what: str, /, *, labels: str | None = None, as_json: Json = False) -> N
         Folder of a run; or data, by a name or file as for fit.
     labels
         Column or member of the data with the labels.
+    columns
+        A .toml file that says what columns of a table are, as for fit.
     as_json
         Print one JSON object on standard output.
     """
@@ -41,7 +52,7 @@ def info(what: str, /, *, labels: str | None = None, as_json: Json = False) -> N
     if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
         _info_run(folder, as_json)
     else:
-        _info_data(open_source(what, labels), as_json)
+        _info_data(open_source(what, labels, read_columns(columns)), columns, as_json)
 
 
 def report(
@@ -64,9 +75,10 @@ def report(
     """
     check_output(run / "report.html", [".html"])
     from latentmap import load
+    from latentmap.estimators.columns import numbers
     from latentmap.report import write_report
 
-    estimator = load(run)
+    estimator, _ = numbers(load(run))
     source, X = rows_for(run, estimator, data, labels)
     found = None
     if compare:
@@ -131,13 +143,13 @@ def _of_run(run: Path) -> dict[str, Any]:
         raise ModelError(f"{run} is damaged ({type(error).__name__}: {error}); fit and save the model again") from error
 
 
-def _info_data(source: Source, as_json: bool) -> None:
+def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
     from latentmap.exceptions import LatentmapError
 
     schema, labels = source.schema, labels_in_words(source)
     size = len(source) * source.read(slice(0, 1)).nbytes
     try:
-        choices, refused = _choices(source), None
+        choices, refused = _choices(source, columns), None
     except LatentmapError as error:
         choices, refused = {}, str(error)
     names = schema.names or ()
@@ -147,13 +159,16 @@ def _info_data(source: Source, as_json: bool) -> None:
         {
             "rows": f"{len(source):,}",
             "row": shape_in_words(schema.event_shape) + (f" ({', '.join(names[:MOST_NAMES])}{more})" if names else ""),
-            "values": values_in_words(schema),
+            "values": values_in_words(schema) if source.table is None else "see columns",
             "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite",
             "memory": size_in_words(size),
             "labels": labels or "none",
         }
-        | ({"resized": source.remark} if source.remark else {})
+        | ({"resized" if len(schema.event_shape) > 1 else "left out": source.remark} if source.remark else {})
     )
+    if source.table is not None:
+        say("columns")
+        say_pairs({column.name: column_in_words(column) for column in source.table.columns})
     say("fit would choose" if refused is None else f"fit would refuse: {refused}")
     say_pairs({key.replace("_", " "): text for key, text in choices.items()})
     if as_json:
@@ -163,24 +178,33 @@ def _info_data(source: Source, as_json: bool) -> None:
             "labels": source.label_name,
             "label_summary": labels,
             "remark": source.remark,
+            "table": None if source.table is None else source.table.to_json(),
         }
         emit(data | schema.to_json() | {"fingerprint": source.fingerprint, "choices": choices, "refused": refused})
 
 
-def _choices(source: Source) -> dict[str, Any]:
+def _choices(source: Source, columns: Path | None) -> dict[str, Any]:
     """Give what a fit of two components would choose."""
     from latentmap.data.sources import require_finite
     from latentmap.estimators import choices
+    from latentmap.estimators.columns import Columns
     from latentmap.model.part import Sizes
 
     require_finite(source, missing=True)
     schema, rows = source.schema, len(source)
-    likelihood = choices.choose_likelihood(schema.binary, missing=schema.missing > 0)
+    likelihood: Likelihood
+    if source.table is None:
+        likelihood = choices.choose_likelihood(schema.binary, missing=schema.missing > 0)
+        scaling, described = choices.choose_units(source, likelihood, "auto").kind, str(likelihood)
+    else:
+        given = Columns.read(columns).likelihoods if columns else {}
+        likelihood, units = choices.choose_columns(source.table, given)
+        scaling, described = units.kind, "one a column"
     batch = choices.choose_batch_size(rows, neighbors=True)
     return {
-        "scaling": choices.choose_units(source, likelihood, "auto").kind,
-        "likelihood": str(likelihood),
-        "network": str(choices.choose_network(Sizes(schema.event_shape, 2))),
+        "scaling": scaling,
+        "likelihood": described,
+        "network": str(choices.choose_network(likelihood.seen(Sizes(schema.event_shape, 2)))),
         "neighbors": choices.choose_neighbors(rows, 2),
         "batch_size": batch,
         "max_epochs": choices.choose_epochs(rows, batch),

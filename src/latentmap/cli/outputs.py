@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,9 @@ from latentmap.cli.terminal import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-ARRAYS = (".npy", ".npz", ".csv", ".tsv")
+    from latentmap.data.columns import Table
+
+ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 PICTURES = (".png", ".svg", ".pdf")
 
 PROBE = 2**20
@@ -54,7 +54,7 @@ def check_writable(path: Path) -> None:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def write_array(path: Path, values: np.ndarray[Any, Any], columns: Sequence[str]) -> None:
+def write_array(path: Path, values: np.ndarray[Any, Any], columns: Sequence[str], table: Table | None = None) -> None:
     """Write rows in the format of the file's name; tables are flat and have a header.
 
     Raises
@@ -62,30 +62,7 @@ def write_array(path: Path, values: np.ndarray[Any, Any], columns: Sequence[str]
     DataError
         If the file cannot be written.
     """
-    from latentmap.data.files import write_bytes
+    from latentmap.data.writing import writing
 
-    write_bytes(path, encoded(values, columns, path.suffix.lower()))
-
-
-def encoded(values: np.ndarray[Any, Any], columns: Sequence[str], suffix: str) -> bytes:
-    r"""Give the bytes of a file that holds these rows; decimals of a table suffice to read back the same numbers.
-
-    >>> import numpy as np
-    >>> encoded(np.array([[0.5, 0.1]]), ["a", "b"], ".csv")
-    b'a,b\n0.5,0.10000000000000001\n'
-    """
-    import numpy as np
-
-    if suffix in (".csv", ".tsv"):
-        delimiter = "," if suffix == ".csv" else "\t"
-        text = io.StringIO()
-        csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(columns)
-        digits = "%.9g" if values.dtype == np.float32 else "%.17g"
-        np.savetxt(text, values.reshape(len(values), -1), digits, delimiter)
-        return text.getvalue().encode()
-    buffer = io.BytesIO()
-    if suffix == ".npz":
-        np.savez(buffer, X=values)
-    else:
-        np.save(buffer, values)
-    return buffer.getvalue()
+    with writing(path, columns, table) as writer:
+        writer.write(values)

@@ -17,6 +17,7 @@ from latentmap.cli.words import shape_in_words
 if TYPE_CHECKING:
     import numpy as np
 
+    from latentmap.data.columns import Table
     from latentmap.data.sources import Source
 
 ORIGIN = "data.json"
@@ -131,7 +132,7 @@ def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) ->
     place = data if data is not None or origin is None else origin.data
     if place is None:
         raise UsageError(f"{run} does not say which data it was fitted to: give DATA after it")
-    source = _open(place, labels, origin)
+    source = _open(place, labels, origin, estimator.table_)
     require_finite(source, missing=estimator.takes_missing_)
     if data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
         note(f"{source.name} has changed since the fit")
@@ -156,11 +157,11 @@ def _check_columns(name: str, found: Sequence[str], expected: Sequence[str]) -> 
             raise DataError(f"{name} {verb} {columns}, which the data of the run had{end}")
 
 
-def _open(place: str, labels: str | None, origin: Origin | None) -> Source:
+def _open(place: str, labels: str | None, origin: Origin | None, table: Table | None) -> Source:
     from latentmap.data.sources import open_source
     from latentmap.exceptions import DataError
 
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
-            return open_source(place, origin.labels)
-    return open_source(place, labels)
+            return open_source(place, origin.labels, table)
+    return open_source(place, labels, table)

@@ -9,9 +9,13 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from latentmap.cli.terminal import UsageError, one_line
+
+if TYPE_CHECKING:
+    from latentmap.data.columns import Asked
 
 WORDS = {"true": True, "false": False, "none": None}
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -60,6 +64,15 @@ def read_seconds(text: str) -> float:
     if match is None or float(match[1]) == 0:
         raise UsageError(f"--budget takes a time such as 60, 60s, 5m or 1h, got {text!r}")
     return float(match[1]) * UNITS[match[2]]
+
+
+def read_columns(path: Path | None) -> Asked | None:
+    """Read what a .toml file says of the columns of a table."""
+    if path is None:
+        return None
+    from latentmap.estimators.columns import Columns
+
+    return Columns.read(path).asked
 
 
 def _parse(text: str) -> ast.expr:

@@ -34,7 +34,7 @@ def transform(
     data
         Rows like those of the fit: a name or file as for fit; without, those of the fit.
     output
-        A .npy, .npz, .csv or .tsv file.
+        A .npy, .npz, .csv, .tsv or .parquet file.
     details
         Write what is known of each code beside it: trust, uncertainty, density, magnification, evidence, and whether
         the row is unusual among those of the fit, which are read again.
@@ -63,9 +63,9 @@ def inverse(run: Path, codes: str, /, *, output: Output, as_json: Json = False) 
     run
         Folder of a run.
     codes
-        A .npy, .npz, .csv or .tsv file with a code a row, as transform writes.
+        A .npy, .npz, .csv, .tsv or .parquet file with a code a row, as transform writes.
     output
-        A .npy, .npz, .csv or .tsv file; tables are flat.
+        A .npy, .npz, .csv, .tsv or .parquet file; tables are flat.
     as_json
         Print one JSON object on standard output.
     """
@@ -76,7 +76,7 @@ def inverse(run: Path, codes: str, /, *, output: Output, as_json: Json = False) 
     source = open_source(codes)
     require_finite(source)
     rows = estimator.inverse_transform(source.read(slice(None)))
-    write_array(output, rows, _columns(run, estimator))
+    write_array(output, rows, _columns(run, estimator), estimator.table_)
     _done(output, rows, as_json, counted(len(rows), "row"))
 
 
@@ -97,7 +97,7 @@ def sample(
     run
         Folder of a run.
     output
-        A .npy, .npz, .csv or .tsv file; or a .png, .svg or .pdf picture.
+        A .npy, .npz, .csv, .tsv or .parquet file; or a .png, .svg or .pdf picture.
     n_samples
         How many.
     seed
@@ -122,7 +122,7 @@ def sample(
         rows = display.data_
     else:
         rows = estimator.sample(n_samples, random_state=seed, noise=noise)
-        write_array(output, rows, _columns(run, estimator))
+        write_array(output, rows, _columns(run, estimator), estimator.table_)
     _done(output, rows, as_json, counted(len(rows), "sample"))
 
 
@@ -145,7 +145,7 @@ def score(
     data
         Rows like those of the fit: a name or file as for fit; without, those of the fit.
     output
-        A .npy, .npz, .csv or .tsv file for the score of each row; without, only the mean is said.
+        A .npy, .npz, .csv, .tsv or .parquet file for the score of each row; without, only the mean is said.
     samples
         Codes drawn a row: 1 gives the ELBO; k the importance-weighted bound, tighter, which takes k times as long.
     labels
@@ -197,7 +197,7 @@ def impute(
     data
         Rows like those of the fit: a name or file as for fit; without, those of the fit.
     output
-        A .npy, .npz, .csv or .tsv file; draws need .npy or .npz.
+        A .npy, .npz, .csv, .tsv or .parquet file; draws need .npy or .npz.
     draws
         Write so many draws of all rows, one after the other, for multiple imputation; without, the conditional mean.
     samples
@@ -218,7 +218,7 @@ def impute(
     estimator = _load(run)
     source, X = rows_for(run, estimator, data, labels)
     rows = estimator.impute(X, draws, n_samples=samples, random_state=seed)
-    write_array(output, rows, _columns(run, estimator))
+    write_array(output, rows, _columns(run, estimator), estimator.table_)
     cells = int(np.isnan(X).sum()) if X.dtype.kind == "f" else 0
     say(f"filled {counted(cells, 'cell')} of {source.name}")
     each = "" if draws is None else f", {counted(draws, 'draw')} of each"
@@ -240,8 +240,9 @@ def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Pa
 
 def _load(run: Path) -> Any:
     from latentmap import load
+    from latentmap.estimators.columns import numbers
 
-    return load(run)
+    return numbers(load(run))[0]  # files hold numbers; tables of mixed columns are written from them
 
 
 def _columns(run: Path, estimator: Any) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.terminal import counted
 
 if TYPE_CHECKING:
+    from latentmap.data.columns import Column
     from latentmap.data.schema import Schema
     from latentmap.data.sources import Source
 
@@ -20,13 +22,23 @@ def describe_source(source: Source) -> str:
     'digits: 1,797 rows of 8 x 8, whole numbers from 0 to 16 (uint8, image), labelled by digit (10 classes)'
     """
     labels = labels_in_words(source)
-    parts = [describe_schema(source.schema), labels and f"labelled by {labels}", source.remark]
+    what = describe_schema(source.schema) if source.table is None else describe_table(source)
+    parts = [what, labels and f"labelled by {labels}", source.remark]
     return f"{source.name}: {', '.join(part for part in parts if part)}"
 
 
 def describe_schema(schema: Schema) -> str:
     """Say how many rows there are, and what they hold."""
     return f"{counted(schema.n_rows, 'row')} of {shape_in_words(schema.event_shape)}, {values_in_words(schema)}"
+
+
+def describe_table(source: Source) -> str:
+    """Say how many rows there are, and how many columns of which kind."""
+    assert source.table is not None
+    kinds = collections.Counter(column.kind for column in source.table.columns)
+    rows, missing = counted(len(source), "row"), source.schema.missing
+    found = f"{rows} of {shape_in_words(source.schema.event_shape)}: {', '.join(f'{n} {k}' for k, n in kinds.items())}"
+    return found + (f"; {counted(missing, 'cell')} missing" if missing else "")
 
 
 def shape_in_words(shape: Sequence[int]) -> str:
@@ -55,6 +67,19 @@ def values_in_words(schema: Schema) -> str:
     numbers = "whole numbers" if schema.integral else "numbers"
     ends = "none finite" if schema.lowest is None else f"from {schema.lowest:g} to {schema.highest:g}"
     return f"{numbers} {ends} ({schema.dtype}, {schema.kind})"
+
+
+def column_in_words(column: Column) -> str:
+    """Say what a column of a table is."""
+    import numpy as np
+
+    missing = f", {column.missing:,} missing" if column.missing else ""
+    if column.categories:
+        shown = ", ".join(map(str, column.categories[:6])) + (", ..." if len(column.categories) > 6 else "")
+        return f"{column.kind}, {len(column.categories)}: {shown}{missing}"
+    low, high = (str(column.decode(np.array([end]))[0])[:10] for end in (column.lowest, column.highest))
+    scale = "" if column.scaling != "log1p" else ", on a logarithmic scale"
+    return f"{column.kind}, {low} to {high}{scale}{missing}"
 
 
 def labels_in_words(source: Source) -> str | None:

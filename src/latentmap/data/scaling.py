@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +35,10 @@ class Scaling:
     shift, scale
         In data units: one number for all features, or an array of one number a feature, shape (features,).
     kind
-        ``none``, ``range`` (one shift and scale for all) or ``standard`` (mean and standard deviation of each column).
+        ``none``, ``range`` (one shift and scale for all), ``standard`` (mean and standard deviation of each column) or
+        ``columns`` (as suits each column of a table).
+    stretched
+        Which features are first put on a logarithmic scale, log(1 + x), if any are; shape (features,).
 
     Examples
     --------
@@ -45,7 +48,8 @@ class Scaling:
 
     shift: float | NDArray[np.float64]
     scale: float | NDArray[np.float64]
-    kind: ScalingKind
+    kind: ScalingKind | Literal["columns"]
+    stretched: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     def log_jacobian(self, n_features: int) -> float:
         """Return log|dx'/dx| = sum over features of log(1 / scale), nats a row.

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentmap.data.columns import Asked, Table
 from latentmap.data.datasets import DATASETS, dataset_source
 from latentmap.data.formats.arrays import ArraySource, from_memory
 from latentmap.data.formats.base import Source, reading, suggest
-from latentmap.data.formats.delimited import DelimitedSource
+from latentmap.data.formats.delimited import delimited_source
 from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.images import ImageFolderSource, image_files
 from latentmap.data.formats.npy import NpySource
@@ -24,23 +25,26 @@ from latentmap.exceptions import DataError
 
 __all__ = ["FORMATS", "Source", "holds_rows", "open_source", "require_finite", "require_values"]
 
-FORMATS: dict[str, Callable[[Path, str | ArrayLike | None], Source]] = {
+FORMATS: dict[str, Callable[..., Source]] = {
     ".npy": NpySource,
     ".npz": NpzSource,
-    ".csv": DelimitedSource,
-    ".csv.gz": DelimitedSource,
-    ".tsv": DelimitedSource,
-    ".tsv.gz": DelimitedSource,
+    ".csv": delimited_source,
+    ".csv.gz": delimited_source,
+    ".tsv": delimited_source,
+    ".tsv.gz": delimited_source,
     ".parquet": parquet_source,
     ".arrow": arrow_source,
     ".feather": arrow_source,
     "-ubyte": IdxSource,
     "-ubyte.gz": IdxSource,
 }
-"""What opens a file, by the end of its name."""
+"""What opens a file, by the end of its name: a function of its path and labels."""
+
+TABLES = (delimited_source, parquet_source, arrow_source)
+"""Those of named columns, which also take what is known or asked of the columns."""
 
 
-def open_source(data: Any, labels: str | ArrayLike | None = None) -> Source:
+def open_source(data: Any, labels: str | ArrayLike | None = None, columns: Table | Asked | None = None) -> Source:
     """Open data of any kind that is known.
 
     Parameters
@@ -50,6 +54,8 @@ def open_source(data: Any, labels: str | ArrayLike | None = None) -> Source:
         images or ``.parquet`` files, or the name of a data set.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
+    columns
+        For a table: what a fit has learned of its columns, or what is asked of them.
 
     Raises
     ------
@@ -67,12 +73,13 @@ def open_source(data: Any, labels: str | ArrayLike | None = None) -> Source:
     if isinstance(data, str | os.PathLike):
         path = Path(data).expanduser()
         with reading(path):
-            return _open_file(path, named=isinstance(data, str) and data == path.name, labels=labels)
+            named = isinstance(data, str) and data == path.name
+            return _open_file(path, named=named, labels=labels, columns=columns)
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
         return data
-    return from_memory(data, labels)
+    return from_memory(data, labels, columns=columns)
 
 
 def require_finite(data: Source | NDArray[Any], name: str | None = None, *, missing: bool = False) -> None:
@@ -132,12 +139,12 @@ def holds_rows(folder: Path) -> bool:
     return bool(parquet_files(folder) or image_files(folder))
 
 
-def _open_file(path: Path, named: bool, labels: str | ArrayLike | None) -> Source:
+def _open_file(path: Path, named: bool, labels: str | ArrayLike | None, columns: Table | Asked | None) -> Source:
     """Open a file by the end of its name; ``named`` if the user may have meant a data set."""
     known = f"files that end in {', '.join(FORMATS)}"
     if path.is_dir():
         if parquet_files(path):
-            return parquet_source(path, labels)
+            return parquet_source(path, labels, columns)
         if image_files(path):
             return ImageFolderSource(path, labels)
         raise DataError(
@@ -154,4 +161,9 @@ def _open_file(path: Path, named: bool, labels: str | ArrayLike | None) -> Sourc
         raise DataError(f"{path}: format not known: expected one of the {known}")
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes)")
-    return FORMATS[ends[-1]](path, labels)
+    opener = FORMATS[ends[-1]]
+    if opener in TABLES:
+        return opener(path, labels, columns)
+    if isinstance(columns, Asked):
+        raise DataError(f"{path} has no named columns to say anything of: leave out what is asked of columns")
+    return opener(path, labels)

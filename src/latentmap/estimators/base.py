@@ -7,7 +7,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from latentmap.data.columns import ColumnKind, Table
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.graph import Edges, Metric, neighbor_graph
 from latentmap.data.sampling import Rows, split_rows
-from latentmap.data.scaling import ScalingKind
+from latentmap.data.scaling import Scaling, ScalingKind
 from latentmap.data.schema import Schema, content_hash
+from latentmap.data.sources import require_finite, require_values
 from latentmap.estimators import choices, diagnosis
+from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import Kind, Labels, condition_class
 from latentmap.estimators.fitted import FittedModel, as_tensor
 from latentmap.estimators.validation import FloatArray, check_settings, read_rows, read_seed
@@ -62,6 +65,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         encoder: Network | nn.Module | None = None,
         decoder: Network | nn.Module | None = None,
         likelihood: Likelihood | None = None,
+        columns: Columns | None = None,
         scaling: ScalingKind | Literal["auto"] = "auto",
         max_epochs: int | None = None,
         batch_size: int | None = None,
@@ -81,6 +85,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
+        self.columns = columns
         self.scaling = scaling
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -205,14 +210,10 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         unlabelled = isinstance(self.condition_, Labels) and self.condition_.some
         below = tuple(self.ladder or ())
         sizes = Sizes(event, int(self.n_components), condition=width, some_labels=unlabelled, below=below)
-        missing = self.data_schema_.missing > 0
-        likelihood = self.likelihood or choices.choose_likelihood(self.data_schema_.binary, missing=missing)
-        if missing and not isinstance(likelihood, Incomplete):
-            likelihood = Incomplete(likelihood)
-        scaling = choices.choose_units(source, likelihood, self.scaling)
-        self.scaling_ = Affine(scaling.shift, scaling.scale).to(self.device_)
+        likelihood, scaling = self._units_and_likelihood(source)
+        self.scaling_ = Affine(scaling.shift, scaling.scale, scaling.stretched).to(self.device_)
         likelihood.check_data(self.data_schema_, *self._scaled_range())
-        network = choices.choose_network(sizes)
+        network = choices.choose_network(likelihood.seen(sizes))
         parts = self._parts(_given(self.encoder, network), _given(self.decoder, network), likelihood)
         with seeded(self.seed_):
             self.model_ = compose(_copied(parts), sizes).to(self.device_)
@@ -221,10 +222,31 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         parts.prior.start(self.model_.prior_state, self._complete(self.scaling_(some)))
         self.choices_ = {
             "scaling": reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
-            "likelihood": reason(likelihood, self.likelihood == likelihood, _described(source.schema)),
+            "likelihood": reason(likelihood, self.likelihood == likelihood, _described(source.schema))
+            if self.table_ is None
+            else _columns_in_words(self.table_),
             "encoder": reason(parts.encoder, self.encoder is not None, f"rows of shape {event}"),
             "decoder": reason(parts.decoder, self.decoder is not None, f"rows of shape {event}"),
         }
+
+    def _units_and_likelihood(self, source: ArraySource) -> tuple[Likelihood, Scaling]:
+        """Choose the likelihood and the scaling, a column at a time for a table of mixed columns."""
+        missing = self.data_schema_.missing > 0
+        if self.table_ is None:
+            likelihood = self.likelihood or choices.choose_likelihood(self.data_schema_.binary, missing=missing)
+            if missing and not isinstance(likelihood, Incomplete):
+                likelihood = Incomplete(likelihood)
+            return likelihood, choices.choose_units(source, likelihood, self.scaling)
+        for name in ("likelihood", "scaling"):
+            if getattr(self, name) not in (None, "auto"):
+                raise PartError(
+                    f"a table of mixed columns has a {name} for each column, got {name}={getattr(self, name)!r} for "
+                    f"all; give it as columns=Columns({{'{self.table_.names[0]}': {{'{name}': ...}}}})"
+                )
+        require_finite(source, missing=True)
+        require_values(source)
+        found, scaling = choices.choose_columns(self.table_, self.columns.likelihoods if self.columns else {})
+        return Incomplete(found) if missing or self.table_.unseen == "missing" else found, scaling
 
     def _train(self, rows: NDArray[Any], given: FloatArray | None) -> None:
         self._require_readable(rows)
@@ -289,7 +311,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         elif k:
             objective = NeighborEmbedding(objective)
             scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
-            near, queries = map(self._complete, scaled)
+            near, queries = map(self._seen, scaled)
             beside["graph"] = neighbor_graph(near, k, self.metric)
             beside["held_out_graph"] = neighbor_graph(near, k, self.metric, queries=queries)
         return Trainer(self.model_, objective, scale, data, held, settings, **beside)
@@ -356,6 +378,12 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         """Put something in the place of missing cells, for what needs whole rows."""
         return self.model_.parts.likelihood.complete(self.model_.likelihood_state, x)
 
+    def _seen(self, x: Tensor) -> Tensor:
+        """Give rows as the encoder sees them, between which distances make sense."""
+        with torch.no_grad():
+            seen: Tensor = self.model_.parts.likelihood.for_encoder(self.model_.likelihood_state, x)
+            return seen
+
     def _scaled_range(self) -> tuple[float, float]:
         """Range of the values in the model's units; exact where one scale serves all features."""
         low, high = self.data_schema_.lowest, self.data_schema_.highest
@@ -369,6 +397,13 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _columns_in_words(table: Table) -> str:
+    """Say of which kinds the columns are, and what was left out."""
+    kinds = {kind: [c.name for c in table.columns if c.kind == kind] for kind in get_args(ColumnKind)}
+    text = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+    return f"one a column ({text}{'; ' + table.remark if table.remark else ''})"
 
 
 def _described(schema: Schema) -> str:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 from torch import nn
 
-from latentmap.data.scaling import Scaling, ScalingKind, choose_scaling
+from latentmap.data.columns import Column, Table
+from latentmap.data.scaling import SMALLEST, Scaling, ScalingKind, choose_scaling
 from latentmap.data.schema import Schema
 from latentmap.data.sources import Source
 from latentmap.exceptions import PartError
-from latentmap.model.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Incomplete, Likelihood
+from latentmap.model.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Columns,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    Gaussian,
+    Incomplete,
+    Likelihood,
+    NegativeBinomial,
+)
 from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 
@@ -69,6 +82,64 @@ def choose_units(source: Source, likelihood: Likelihood, asked: ScalingKind | Li
             f"likelihood {name} needs scaling={needed.kind!r} for these data, got {asked!r}; leave scaling='auto'"
         )
     return needed
+
+
+def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Columns, Scaling]:
+    """Give each column of a table the likelihood of its kind, or the one that was given, and its scaling.
+
+    ===========  ====================================  ==========================================================
+    kind         likelihood                            scaling
+    ===========  ====================================  ==========================================================
+    real, date   `Gaussian`, a scale for each column   mean and standard deviation, of amounts those of log(1 + x)
+    count        `NegativeBinomial`                    none
+    binary       `Bernoulli`                           none
+    categorical  `Categorical`                         none: the place of the category
+    ordinal      `DiscretizedLogistic`                 none: the place of the category
+    ===========  ====================================  ==========================================================
+
+    Raises
+    ------
+    PartError
+        If a likelihood that was given cannot explain the values of its column.
+    """
+    parts, shifts, scales = [], [], []
+    for column in table.columns:
+        part = given.get(column.name) or _of_kind(column)
+        schema = Schema(2, (1,), "float64", None, column.lowest, column.highest, column.integral, column.missing)
+        needed = part.scaling(schema)
+        if needed is not None:
+            shift, scale = needed.shift, needed.scale
+        elif column.scaling == "none":
+            shift, scale = 0.0, 1.0
+        else:
+            shift, scale = column.mean, column.deviation if column.deviation > SMALLEST else 1.0
+        ends = np.array([column.lowest, column.highest])
+        ends = (np.log1p(ends) if column.scaling == "log1p" else ends) - shift
+        try:
+            part.check_data(schema, *map(float, ends / scale))
+        except PartError as error:
+            raise PartError(f"column {column.name!r}: {error}") from error
+        parts.append(part)
+        shifts.append(shift)
+        scales.append(scale)
+    stretched = np.array([column.scaling == "log1p" for column in table.columns])
+    scaling = Scaling(np.array(shifts), np.array(scales), "columns", stretched if stretched.any() else None)
+    return Columns(tuple(parts)), scaling
+
+
+def _of_kind(column: Column) -> Likelihood:
+    levels = max(2, len(column.categories))
+    match column.kind:
+        case "count":
+            return NegativeBinomial()
+        case "binary":
+            return Bernoulli()
+        case "categorical":
+            return Categorical(levels=levels)
+        case "ordinal":
+            return DiscretizedLogistic(levels=levels)
+        case _:
+            return Gaussian("feature")
 
 
 def _counts(schema: Schema) -> bool:

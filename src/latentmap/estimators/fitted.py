@@ -17,12 +17,15 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from latentmap.data.columns import Table
+from latentmap.data.frames import frame_of
 from latentmap.data.sources import require_finite
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
 from latentmap.estimators.validation import FloatArray, as_given, check_count, read_codes, read_rows, read_seed
 from latentmap.exceptions import DataError, NoDensityError
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.distributions import average
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.noise import RowNoise
 from latentmap.model.scaling import Affine
@@ -57,6 +60,11 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         condition_: Condition | None
         classes_: NDArray[Any]
 
+    table_: Table | None = None
+    """What the numbers of a table of mixed columns stand for."""
+    plain_: bool = False
+    """Whether rows of such a table are given as numbers, not as a data frame."""
+
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then give the code of each row."""
         return self.fit(X, y, **fit_params).transform(X, y)
@@ -80,18 +88,34 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._encode(*self._rows(X, y))
 
-    def inverse_transform(self, Z: Any, y: Any = None) -> FloatArray:
+    def inverse_transform(self, Z: Any, y: Any = None) -> Any:
         """Decode codes (n, n_components): the mean of p(x|z), in the units and shape of the data.
+
+        A model of a table of mixed columns gives a data frame with its columns, types and categories.
 
         Codes off a curved space (`posteriors.Sphere`, `posteriors.Poincare`) are decoded at its nearest point.
         """
         check_is_fitted(self)
         codes = read_codes(self, Z)
-        return self._decode(codes, self._given(y, codes))
+        return self._as_frame(self._decode(codes, self._given(y, codes)))
 
-    def reconstruct(self, X: Any, y: Any = None) -> FloatArray:
+    def reconstruct(self, X: Any, y: Any = None) -> Any:
         """Encode and decode: what the model keeps of each row."""
-        return self._reconstruct(*self._rows(X, y))
+        return self._as_frame(self._reconstruct(*self._rows(X, y)), X)
+
+    def seen(self, X: Any) -> FloatArray:
+        """Give rows as the encoder sees them, (n, E): scaled, and categories of a table as one component each."""
+
+        def view(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            return model.parts.likelihood.for_encoder(model.likelihood_state, scaling(x))
+
+        return self._map(read_rows(self, X, reset=False)[0], view)
+
+    def encode_table(self, X: Any) -> FloatArray:
+        """Give rows of a table as the numbers that the model works with, (n, columns): categories by their place."""
+        check_is_fitted(self)
+        rows: FloatArray = read_rows(self, X, reset=False)[0]
+        return rows
 
     def impute(
         self, X: Any, n_draws: int | None = None, *, n_samples: int = 100, y: Any = None, random_state: Any = 0
@@ -123,7 +147,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         object
-            As X: an array, or a frame with its columns. With ``n_draws`` an array (n_draws, n, ...).
+            As X: an array, or a frame with its columns. With ``n_draws`` an array (n_draws, n, ...), or for a table of
+            mixed columns a list of frames.
         """
         rows, given = self._rows(X, y)
         check_count("n_samples", n_samples)
@@ -142,11 +167,14 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                     given=None if given is None else given[some],
                 )
             found[:, some] = np.where(missing[some], means.swapaxes(0, 1), found[:, some])
+        if self.table_ is not None and not isinstance(X, np.ndarray):
+            frames = [self._as_frame(draw, X) for draw in found]
+            return frames[0] if n_draws is None else frames
         if n_draws is not None:
             return found.reshape(n_draws, len(rows), *self.event_shape_)
         return as_given(X, found[0].reshape(len(rows), *self.event_shape_))
 
-    def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False, y: Any = None) -> FloatArray:
+    def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False, y: Any = None) -> Any:
         """Draw codes from the prior and decode them.
 
         Gives the mean of p(x|z) for each code, as pictures want it, or with ``noise`` a draw from it, which is what the
@@ -180,9 +208,10 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 x = scaling.inverse(px.sample() if noise else px.mean)
                 return x.to(z.dtype) if z.is_floating_point() else x.float()  # indices of codes
 
-            return self._map(codes.cpu().numpy(), draw, given=given).reshape(n_samples, *self.event_shape_)
+            rows = self._map(codes.cpu().numpy(), draw, given=given).reshape(n_samples, *self.event_shape_)
+        return self._as_frame(rows)
 
-    def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> FloatArray:
+    def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> Any:
         """Decode n codes on the shortest way from the code of row a to the code of row b, both included.
 
         It is a straight line, or the geodesic of a curved space of codes. A conditional model takes one ``y`` for the
@@ -196,7 +225,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         a, b = as_tensor(self._encode(rows, given)[0])
         step = np.linspace(0, 1, n, dtype=np.float32)
         between = None if given is None else (1 - step[:, None]) * given[:1] + step[:, None] * given[1:]
-        return self._decode(self.model_.path(a, b, as_tensor(step)).numpy(), between)
+        return self._as_frame(self._decode(self.model_.path(a, b, as_tensor(step)).numpy(), between))
 
     def score_samples(self, X: Any, n_samples: int = 1, *, y: Any = None) -> FloatArray:
         r"""Lower bound on the log-density of each row, nats, in the data's own units.
@@ -270,7 +299,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _units(self, scaling: Affine, x: Tensor) -> Tensor:
         """What the log-density of scaled rows gains in the data's own units, nats."""
-        return x.new_zeros(len(x)) if self.model_.parts.likelihood.discrete else scaling.log_jacobian(x)
+        discrete = self.model_.parts.likelihood.is_discrete(x.shape[-1]).to(x.device)
+        return scaling.log_jacobian(x, but=discrete)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, nats a row; for a model without density, minus the mean squared error."""
@@ -323,6 +353,12 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def _n_features_out(self) -> int:
         return self.model_.sizes.latent
+
+    def _as_frame(self, rows: FloatArray, X: Any = None) -> Any:
+        """Give rows of a table of mixed columns as a data frame, like X if that is one; numbers where X is numbers."""
+        if self.table_ is None or self.plain_ or isinstance(X, np.ndarray):
+            return rows
+        return frame_of(self.table_, rows, X)
 
     def _single(self, row: Any) -> Any:
         """Give one row as rows; a data frame stays one, since it names its features."""
@@ -387,7 +423,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         model, scaling = self.model_.eval(), self.scaling_
         if values.dtype == np.float64:
             model, scaling = copy.deepcopy(model).double(), copy.deepcopy(scaling).double()
-        size = max(1, CHUNK // (self.model_.sizes.features * self.model_.parts.likelihood.heads * samples))
+        size = max(1, CHUNK // (self.model_.outputs * samples))
         precision = torch.float64 if values.dtype == np.float64 else torch.float32
         chunks = []
         with torch.no_grad():
@@ -406,7 +442,7 @@ def _filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: i
     trace = model.trace(x, k)
     weight = trace.log_w.softmax(0)  # (K, B)
     if n_draws is None:
-        cells = torch.einsum("kb,kbp->bp", weight, trace.px.mean)[:, None]
+        cells = average(trace.px, weight)[:, None]
     else:
         chosen = torch.multinomial(weight.T, n_draws, replacement=True)  # (B, n_draws)
         each = torch.arange(len(x), device=x.device)

@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 import latentmap
+from latentmap.data.columns import Table
 from latentmap.data.files import atomic_path
 from latentmap.data.schema import Schema
 from latentmap.estimators.card import model_card
@@ -164,6 +165,8 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
         "condition": estimator.condition_.to_json() if estimator.condition_ else None,
         "parts": estimator.model_.parts.to_json(),
         "scales": len(estimator.scaling_.scale),
+        "stretched": estimator.scaling_.stretched is not None,
+        "table": None if estimator.table_ is None else estimator.table_.to_json(),
         "findings_": [finding.to_json() for finding in estimator.findings_],
         "feature_names_in_": None if names is None else names.tolist(),
         "data_schema_": estimator.data_schema_.to_json(),
@@ -243,7 +246,11 @@ def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[s
     width, below = estimator.condition_.width if estimator.condition_ else 0, tuple(fitted.get("below", ()))
     sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width, some_labels=some, below=below)
     estimator.model_ = compose(parts, sizes).to(estimator.device_).eval()
-    estimator.scaling_ = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"])).to(estimator.device_)
+    if fitted.get("table"):
+        estimator.table_ = Table.from_json(fitted["table"])
+    stretched = np.zeros(fitted["scales"], bool) if fitted.get("stretched") else None
+    scaling = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"]), stretched)
+    estimator.scaling_ = scaling.to(estimator.device_)
 
 
 def _modules(estimator: GenerativeEstimator) -> nn.ModuleDict:

@@ -13,6 +13,7 @@ from latentmap.data.graph import Edges, Metric, is_approximate
 from latentmap.data.scaling import ScalingKind
 from latentmap.estimators import choices
 from latentmap.estimators.base import GenerativeEstimator, reason
+from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import Kind
 from latentmap.estimators.validation import check_count
 from latentmap.exceptions import PartError
@@ -69,6 +70,9 @@ class VAE(GenerativeEstimator):
         Components of further levels of codes below the first, from the top down, as in ``ladder=(8, 32)``; None for
         one level (ladder VAE, Sonderby et al. 2016; see `latentmap.model.ladder.Ladder`). `transform` gives the top
         level, `reconstruct` and `score_samples` use them all, `sample` draws them from the top down.
+    columns
+        For a data frame: what is known of some of its columns, as ``Columns({"age": "count"})``; None infers all of it
+        where there are columns of text, categories or dates, and takes a frame of numbers for an array.
     scaling
         "auto", "none", "range" (one scale for all features) or "standard" (one for each).
     max_epochs, batch_size, learning_rate
@@ -125,6 +129,7 @@ class VAE(GenerativeEstimator):
         metric: Metric = "euclidean",
         condition: Kind | None = None,
         ladder: Sequence[int] | None = None,
+        columns: Columns | None = None,
         scaling: ScalingKind | Literal["auto"] = "auto",
         max_epochs: int | None = None,
         batch_size: int | None = None,
@@ -145,6 +150,7 @@ class VAE(GenerativeEstimator):
             encoder=encoder,
             decoder=decoder,
             likelihood=likelihood,
+            columns=columns,
             scaling=scaling,
             max_epochs=max_epochs,
             batch_size=batch_size,

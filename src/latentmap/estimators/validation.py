@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
 from torch import nn
 
+from latentmap.data.formats.arrays import from_memory
+from latentmap.data.sources import Source, open_source
+from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import condition_class
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.likelihoods import Likelihood
@@ -30,6 +33,7 @@ _NETWORK = ((Network, nn.Module), "a network such as networks.MLP(), or a torch 
 _PARTS: dict[str, tuple[Any, str]] = {
     "encoder": _NETWORK,
     "decoder": _NETWORK,
+    "columns": (Columns, "latentmap.Columns({name: kind})"),
     "likelihood": (Likelihood, "a likelihood such as likelihoods.Gaussian()"),
     "variational_family": (Posterior, "a posterior such as posteriors.Gaussian()"),
     "prior": (Prior, "a prior such as priors.Normal()"),
@@ -75,8 +79,15 @@ def check_settings(estimator: Any) -> None:
 def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tuple[int, ...]]:
     """Give rows as a flat array (N, P) and the shape of one row.
 
-    ``reset`` is for `fit`: it takes the number and names of the features from X; otherwise they must agree.
+    ``reset`` is for `fit`: it takes the number and names of the features from X; otherwise they must agree. A table of
+    mixed columns becomes numbers, as ``table_`` says.
     """
+    X = _read_table(estimator, X, reset=reset)
+    if estimator.table_ is not None:
+        cells = check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False, ensure_min_samples=1 + reset)
+        if cells.shape[1] != estimator.n_features_in_:
+            raise DataError(f"expected rows of {estimator.n_features_in_} columns, as in fit, got {cells.shape[1]}")
+        return cells, cells.shape[1:]
     X = _as_array_or_frame(X)
     event: tuple[int, ...] | None = None
     if isinstance(X, np.ndarray) and X.ndim > 2:
@@ -90,6 +101,34 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
         estimator, X, reset=reset, dtype=_dtypes(X), ensure_all_finite=False, ensure_min_samples=2 if reset else 1
     )
     return rows, event or ((rows.shape[1],) if reset else estimator.event_shape_)
+
+
+def _read_table(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Read a path or source; turn a table of mixed columns into numbers, and in a fit learn what they stand for."""
+    known = (estimator.columns.asked if estimator.columns else None) if reset else estimator.table_
+    if reset:
+        estimator.table_ = None
+    if not reset and known is None and not isinstance(X, str | os.PathLike | Source):
+        return X
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(X, str | os.PathLike):
+        X = open_source(X, columns=known)
+    elif isinstance(frame, nw.DataFrame | nw.LazyFrame):
+        dtypes = frame.collect_schema().dtypes()
+        if known is None and all(dtype.is_numeric() or dtype == nw.Boolean for dtype in dtypes):
+            return X
+        X = from_memory(X, columns=known)
+    if not isinstance(X, Source):
+        if reset and known is not None:
+            raise DataError("columns= says something of named columns, and X has none: give a data frame, or leave it")
+        return X
+    if reset and X.table is not None:
+        estimator.table_ = X.table
+        estimator.n_features_in_ = len(X.table.columns)
+        estimator.feature_names_in_ = np.array(X.table.names, dtype=object)
+    elif not reset and X.table != known and not (X.table is None and known is None):
+        raise DataError(f"{X.name} was opened without the columns of the fit: give its path, or a data frame")
+    return X.read(slice(None))
 
 
 def as_given(X: Any, values: NDArray[Any]) -> Any:
@@ -156,15 +195,13 @@ def _as_array_or_frame(X: Any) -> Any:
     if hasattr(X, "detach"):
         tensor = X.detach().cpu()
         X = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
-    if isinstance(X, str | os.PathLike):
-        raise DataError(f"expected rows of numbers, got the text {str(X)!r}; read the file first")
     frame = nw.from_native(X, eager_only=True, pass_through=True)
     if isinstance(frame, nw.DataFrame):
         text = [c for c in frame.columns if not (frame[c].dtype.is_numeric() or frame[c].dtype == nw.Boolean)]
         if text:
             raise DataError(
-                f"expected numeric columns, got {', '.join(map(repr, text[:5]))} of type {frame[text[0]].dtype}; "
-                "drop them, or encode them as numbers"
+                f"expected numeric columns, as in fit, got {', '.join(map(repr, text[:5]))} of type "
+                f"{frame[text[0]].dtype}; drop them, or encode them as numbers"
             )
     elif not hasattr(X, "toarray"):  # scikit-learn has words for sparse data
         X = np.asarray(X)

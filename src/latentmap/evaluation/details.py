@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentmap.data.sampling import split_rows
+from latentmap.estimators.columns import numbers
 from latentmap.estimators.validation import read_codes
 from latentmap.evaluation.claims import latent_vectors
 from latentmap.evaluation.methods import Units
@@ -119,16 +120,19 @@ def map_details(
     """
     if not 0 < false_alarm_rate < 1:
         raise DataError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate}")
+    estimator, X = numbers(estimator, X)
+    reference = numbers(estimator, reference)[1]
     if estimator.takes_missing_:  # distances need whole rows, and the bound on a whole row compares with others
         X, reference = estimator.impute(X), None if reference is None else estimator.impute(reference)
     known = X if reference is None else reference
     itself = reference is None and len(X) <= REFERENCE_ROWS
     train, held_out = _split(estimator, len(known))
     some = sample_rows(len(known), REFERENCE_ROWS, random_state)
-    units = Units(np.asarray(known))
+    look = np.asarray if estimator.table_ is None else estimator.seen
+    units = Units(look(known))
     mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(X))
-    near = None if itself else (units(take(known, some)), estimator.transform(take(known, some)))
-    ranks = neighbor_ranks(units(X), mean, n_neighbors, near)
+    near = None if itself else (units(look(take(known, some))), estimator.transform(take(known, some)))
+    ranks = neighbor_ranks(units(look(X)), mean, n_neighbors, near)
     draws = latent_vectors(estimator, take(known, train), random_state)
     measures = [(evidence(estimator, rows), log_density(draws, Z)) for rows, Z in (
         (X, mean), (take(known, held_out), estimator.transform(take(known, held_out))),

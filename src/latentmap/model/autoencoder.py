@@ -68,18 +68,21 @@ class GenerativeAutoencoder(nn.Module):
         self.parts = parts
         self.sizes = sizes
         parts.prior.check_posterior(parts.posterior)
-        self.encoder = _encoder(parts.encoder, sizes, self._outputs())
-        self.classifier = _encoder(copy.deepcopy(parts.encoder), sizes, sizes.condition) if sizes.some_labels else None
+        seen = parts.likelihood.seen(sizes)
+        self.encoder = _encoder(parts.encoder, seen, self._outputs())
+        self.classifier = _encoder(copy.deepcopy(parts.encoder), seen, sizes.condition) if sizes.some_labels else None
         wide = replace(sizes, latent=sizes.latent + sum(sizes.below) + sizes.condition)
+        told, heads = parts.likelihood.told(wide)
         self.decoder = (
-            parts.decoder.decoder(wide, parts.likelihood.heads)
+            parts.decoder.decoder(told, heads)
             if isinstance(parts.decoder, Network)
-            else adapt_decoder(parts.decoder, wide, parts.likelihood.heads)
+            else adapt_decoder(parts.decoder, told, heads)
         )
+        self.outputs = told.features * heads
         self.posterior_state = parts.posterior.build(sizes)
         self.prior_state = parts.prior.build(sizes)
         self.likelihood_state = parts.likelihood.build(sizes)
-        self.shift = nn.Linear(sizes.condition, sizes.features, bias=False) if sizes.condition else None
+        self.shift = nn.Linear(sizes.condition, seen.features, bias=False) if sizes.condition else None
         self.condition: Tensor | None = None
 
     def given(self, condition: Float[Tensor, "B C"] | None) -> Self:

@@ -42,6 +42,19 @@ def soft_bound(x: Tensor, bound: float) -> Tensor:
     return bound * torch.tanh(x / bound)
 
 
+def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
+    """Average what is expected of K draws a row by their weights.
+
+    >>> average(Normal(torch.tensor([[[1.0]], [[3.0]]]), 1.0), torch.tensor([[0.5], [0.5]]))
+    tensor([[2.]])
+    """
+    base = p.base_dist if isinstance(p, Independent) else p
+    if hasattr(base, "average"):
+        own: Tensor = base.average(weight)
+        return own
+    return torch.einsum("kb,kbp->bp", weight, p.mean)
+
+
 class Delta(Distribution):
     """All mass on one point; it has no density, so `log_prob` refuses.
 

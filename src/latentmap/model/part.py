@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -115,12 +116,16 @@ class Part:
 def _encode(value: Any) -> Any:
     if isinstance(value, Part):
         return value.to_json()
-    return [_encode(v) for v in value] if isinstance(value, tuple) else value
+    if isinstance(value, Mapping):
+        return {name: _encode(v) for name, v in value.items()}
+    return [_encode(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 def _decode(value: Any) -> Any:
     if isinstance(value, dict) and "part" in value:
         return Part.from_json(value)
+    if isinstance(value, dict):
+        return {name: _decode(v) for name, v in value.items()}
     return tuple(_decode(v) for v in value) if isinstance(value, list) else value
 
 

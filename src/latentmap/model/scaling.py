@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+LEAST = -0.999999
+"""What values are raised to before log(1 + x), which has none at -1."""
+
 
 class Affine(nn.Module):
-    """Shift and scale, x' = (x - shift) / scale: one number each for all features, or one for every feature.
+    r"""Shift and scale, x' = (x - shift) / scale: one number each for all features, or one for every feature.
 
-    Double precision stays double, so that large offsets lose no digits; anything else becomes single.
+    Features that are ``stretched`` are first put on a logarithmic scale, :math:`\log(1 + x)`. Double precision stays
+    double, so that large offsets lose no digits; anything else becomes single.
 
     >>> Affine(0.0, 255.0)(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
     tensor([[0.0000, 0.2000, 1.0000]])
@@ -20,22 +24,37 @@ class Affine(nn.Module):
 
     shift: Tensor
     scale: Tensor
+    stretched: Tensor | None
 
-    def __init__(self, shift: ArrayLike, scale: ArrayLike) -> None:
+    def __init__(self, shift: ArrayLike, scale: ArrayLike, stretched: ArrayLike | None = None) -> None:
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(np.atleast_1d(np.asarray(shift, dtype=np.float64))))
         self.register_buffer("scale", torch.as_tensor(np.atleast_1d(np.asarray(scale, dtype=np.float64))))
+        mask = None if stretched is None else torch.as_tensor(np.asarray(stretched, dtype=bool))
+        self.register_buffer("stretched", mask)
 
     def forward(self, x: Shaped[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Data units to model units, in single precision."""
+        if self.stretched is not None:
+            x = x if x.is_floating_point() else x.float()
+            x = torch.where(self.stretched, x.clamp_min(LEAST).log1p(), x)
         if x.dtype == torch.float64:
             return (x - self.shift) / self.scale
         return (x.float() - self.shift.float()) * self.scale.reciprocal().float()
 
     def inverse(self, x: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
         """Model units to data units, in double precision."""
-        return x.double() * self.scale + self.shift
+        x = x.double() * self.scale + self.shift
+        return x if self.stretched is None else torch.where(self.stretched, x.expm1(), x)
 
-    def log_jacobian(self, x: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
-        """Log-determinant of the change of units, nats: what a log-density in data units gains; missing cells none."""
-        return -self.scale.log().expand_as(x).masked_fill(x.isnan(), 0.0).sum(-1).to(x.dtype)
+    def log_jacobian(self, x: Float[Tensor, "B P"], but: Bool[Tensor, " P"] | None = None) -> Float[Tensor, " B"]:
+        """Log-determinant of the change of units, nats: what a log-density in data units gains.
+
+        Missing cells gain nothing, and neither do the features ``but`` for which the change is made: those whose
+        values have a mass, which no unit changes.
+        """
+        log_scale = self.scale.log().expand_as(x)
+        if self.stretched is not None:
+            log_scale = torch.where(self.stretched, log_scale + x * self.scale + self.shift, log_scale)
+        left = x.isnan() if but is None else x.isnan() | but
+        return -log_scale.masked_fill(left, 0.0).sum(-1).to(x.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from latentmap.estimators.columns import numbers
 from latentmap.evaluation.claims import latent_vectors
 from latentmap.evaluation.rows import take
 from latentmap.plot.latent import carried, quantiles
@@ -48,6 +49,7 @@ def reconstructions(
     Display
         ``data_`` holds originals and reconstructions, (2, n, ...).
     """
+    estimator, X = numbers(estimator, X)
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     chosen = spread(X.shape[0], n or {"picture": 12, "profile": 6, "strip": 8}[style.kind])
     rows = take(X, chosen)
@@ -96,6 +98,7 @@ def samples(
     Display
         ``data_`` holds the samples, (n, ...).
     """
+    estimator, X = numbers(estimator, X)
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     n = n or (24 if style.kind == "strip" else 60)
     drawn = _shaped(estimator.sample(n, random_state=random_state), style)
@@ -152,6 +155,8 @@ def random_points(
     Display
         ``ax_`` holds one panel a model, ``data_`` the decoded rows, (models, n, ...).
     """
+    rows = [numbers(estimator, X) for estimator in estimators.values()]
+    estimators, X = dict(zip(estimators, (estimator for estimator, _ in rows), strict=True)), rows[0][1]
     style = RowStyle.of(next(iter(estimators.values())), X, image_shape, feature_names)
     columns = round(np.sqrt(n))
     wide = 7.8 / len(estimators)
@@ -210,6 +215,7 @@ def traversals(
     DataError
         If the model needs ``X`` and has none.
     """
+    estimator, X = numbers(estimator, X)
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     levels = np.linspace(0.02, 0.98, n_steps or (11 if style.kind == "picture" else 5))
     values, by = quantiles(estimator, X, levels)
@@ -262,6 +268,7 @@ def interpolations(
     Display
         ``data_`` holds the decoded paths, (pairs, steps, ...).
     """
+    estimator, X = numbers(estimator, X)
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     n_steps = n_steps or (11 if style.kind == "picture" else 5)
     ends = np.resize(spread(X.shape[0], 2 * n), 2 * n).reshape(2, n)

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from scipy.linalg import qr
 
+from latentmap.data.columns import Column, Table
+from latentmap.estimators.columns import numbers
 from latentmap.exceptions import DataError
 from latentmap.plot.labels import Labels, read_labels
 from latentmap.plot.latent import codes_of, has_standard_prior, quantiles
@@ -123,6 +125,7 @@ def decoded_grid(
     size = len(estimator.active_components_)
     if size != 2:
         raise DataError(f"decoded_grid draws models with 2 components, but this one has {size}: use plot.traversals")
+    estimator, X = numbers(estimator, X)
     levels = np.linspace(0.02, 0.98, n)
     if X is None:
         axes, by = quantiles(estimator, X, levels)
@@ -137,7 +140,7 @@ def decoded_grid(
     if style.kind == "picture":
         figure, drawn = _picture_plane(ax, style, rows, axes)
     else:
-        figure, drawn, left_out = _feature_planes(ax, style, rows)
+        figure, drawn, left_out = _feature_planes(ax, style, rows, estimator.table_)
         caption += f", one plane a feature, its high values light{left_out}"
     caption += f". The places are even quantiles of the {by}, so that each stands for about as many rows."
     return Display(figure, drawn, rows, caption)
@@ -226,7 +229,23 @@ def _picture_plane(ax: Axes | None, style: RowStyle, rows: np.ndarray, axes: np.
     return figure, ax
 
 
-def _feature_planes(ax: Axes | None, style: RowStyle, rows: np.ndarray) -> tuple[Figure, np.ndarray, str]:
+Planes = tuple[Figure, np.ndarray, str]
+
+
+def _extent(plane: np.ndarray, column: Column | None, width: int) -> str:
+    """Say from what to what a feature goes over the map, or from dark to light through which categories."""
+    if column is None or column.type == "Boolean":
+        return f"{number(plane.min())} to {number(plane.max())}"
+    ends = np.array([plane.min(), plane.max()])
+    if column.kind == "date":
+        first, last = (str(date)[:10] for date in column.decode(ends))
+        return f"{first} to {last}"
+    if column.categories:
+        return plain(", ".join(str(name) for name in column.decode(np.unique(np.rint(plane)))), width)
+    return f"{number(ends[0])} to {number(ends[1])}"
+
+
+def _feature_planes(ax: Axes | None, style: RowStyle, rows: np.ndarray, table: Table | None) -> Planes:
     """Draw each feature's decoded value over the map, its range above; return what is left out."""
     n = rows.shape[-1]
     scaled = ((rows - rows.mean((0, 1))) / (style.high - style.low)).reshape(-1, n)
@@ -241,7 +260,7 @@ def _feature_planes(ax: Axes | None, style: RowStyle, rows: np.ndarray) -> tuple
         panel.imshow(plane, origin="lower", cmap="viridis", interpolation="bilinear")
         panel.set(xticks=[], yticks=[])
         panel.set_title(plain(style.names[j], 92 // columns), fontsize=8.5, pad=14)
-        extent = f"{number(plane.min())} to {number(plane.max())}"
+        extent = _extent(plane, None if table is None else table.columns[j], 132 // columns)
         panel.text(0, 1.03, extent, transform=panel.transAxes, color=MUTED, fontsize=7.5)
         panel.spines[:].set_visible(False)
     corner = axes[(len(kept) - 1) // columns * columns]

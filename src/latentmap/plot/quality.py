@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from latentmap.estimators.columns import numbers
 from latentmap.evaluation.claims import latent_vectors
 from latentmap.evaluation.details import Details, log_density, map_details
 from latentmap.evaluation.rows import take
@@ -55,6 +56,7 @@ def map_quality(estimator: Any, X: Any, *, ax: Axes | None = None) -> Display:
     >>> plot.map_quality(VAE(2, random_state=0).fit(X), X).data_.shape
     (150, 4)
     """
+    estimator, X = numbers(estimator, X)
     if (size := len(estimator.active_components_)) != 2:
         raise DataError(f"map_quality draws models with 2 components, but this one has {size}")
     few = X.shape[0] <= MOST_ROWS

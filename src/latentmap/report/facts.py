@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from latentmap.data.columns import Table
+from latentmap.estimators.columns import numbers
 from latentmap.estimators.diagnosis import best_row
 from latentmap.evaluation.rows import take
 from latentmap.plot.rows import dense, spread
@@ -27,6 +29,7 @@ class Fact:
 
 def headline_facts(estimator: Any, X: Any) -> list[Fact]:
     """Return what a reader wants first: the data, the model, how well it does, what it cost."""
+    estimator, X = numbers(estimator, X)
     event, active = tuple(estimator.event_shape_), np.asarray(estimator.active_components_)
     facts = [
         Fact("Data", f"{X.shape[0]:,} rows", _row_in_words(event)),
@@ -95,7 +98,10 @@ def _reconstruction(estimator: Any, X: Any) -> Fact:
     rows = take(X, spread(X.shape[0], MOST_ROWS))
     original = dense(rows).reshape(rows.shape[0], -1)
     original = np.ma.masked_invalid(original)  # what is missing has no error
-    error = np.square(original - dense(estimator.reconstruct(rows)).reshape(original.shape)).mean(0).filled(0.0)
+    decoded = dense(estimator.reconstruct(rows)).reshape(original.shape)
+    if estimator.table_ is not None:
+        return _columns_kept(estimator.table_, original, decoded)
+    error = np.square(original - decoded).mean(0).filled(0.0)
     variance = original.var(0).filled(0.0)
     note = f"mean squared error {number(float(error.mean()))}"
     if not (variance > 0).any():
@@ -108,6 +114,21 @@ def _reconstruction(estimator: Any, X: Any) -> Fact:
             "of a feature's variance kept, on average",
         )
     return Fact("Reconstruction", f"{max(kept, 0):.0%}", f"{of}; {note}")
+
+
+def _columns_kept(table: Table, original: Any, decoded: np.ndarray) -> Fact:
+    """Say how much of a table of mixed columns is kept: categories that are right, and variance of numbers."""
+    named = [bool(column.categories) for column in table.columns]
+    numbers_ = ~np.array(named)
+    right = (np.rint(decoded[:, named]) == original[:, named]).mean()
+    error = np.square(original - decoded)[:, numbers_].mean(0).filled(0.0)
+    variance = original[:, numbers_].var(0).filled(0.0)
+    varies = variance > 0
+    kept = max(0.0, 1 - float(np.mean(error[varies] / variance[varies]))) if varies.any() else 1.0
+    if not numbers_.any():
+        return Fact("Reconstruction", f"{right:.0%}", "of categories right")
+    note = "of a number's variance kept, on average"
+    return Fact("Reconstruction", f"{kept:.0%}", note + (f"; {right:.0%} of categories right" if any(named) else ""))
 
 
 def _row_in_words(event: tuple[int, ...]) -> str:

@@ -14,6 +14,7 @@ import jinja2
 
 from latentmap import __version__, plot
 from latentmap.data.files import write_bytes, write_text
+from latentmap.estimators.columns import numbers
 from latentmap.evaluation.methods import METHODS
 from latentmap.plot.style import Display
 from latentmap.report.facts import capitalised, claim_tables, headline_facts, settings
@@ -87,6 +88,7 @@ def write_report(
     ...     write_report(vae, X, folder=folder).name
     'report.html'
     """
+    estimator, X = numbers(estimator, X)
     folder, X = Path(folder), _whole(estimator, X)
     look: dict[str, Any] = {"image_shape": image_shape, "feature_names": feature_names}
     figures: list[tuple[str, str, Callable[[], Display]]] = [

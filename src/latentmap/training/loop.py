@@ -273,7 +273,7 @@ class Trainer:
         with seeded(self.settings.seed, self.data.device):
             end = torch.ones((), device=self.data.device)
             everything = torch.arange(len(self.held_out), device=self.data.device)
-            a_row = self.model.sizes.features * self.model.parts.likelihood.heads * self.objective.samples
+            a_row = self.model.outputs * self.objective.samples
             rows = min(EVALUATION_ROWS, max(1, EVALUATION_VALUES // a_row))
             # a contrast is measured against the batch, so held-out batches must be as large as those of training
             for index in everything.split(rows if self.held_out_graph is None else self.batch):

@@ -10,7 +10,9 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 from numpy.typing import ArrayLike, NDArray
 
+from latentmap.data.columns import Asked, Cells, Table, table_for
 from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, suggest, unique_names
+from latentmap.data.frames import backend_of, cells_of
 from latentmap.data.schema import Rows, require_exact, require_numeric
 from latentmap.exceptions import DataError
 
@@ -68,7 +70,32 @@ class ArraySource(Source):
         return np.asarray(block, dtype=wanted)
 
 
-def from_memory(data: Any, labels: Labels = None, name: str = "X") -> ArraySource:
+class TableSource(ArraySource):
+    """The rows of a table of mixed columns, as numbers.
+
+    >>> cells = [Cells("height", np.array([1.5, 2.0])), Cells("species", np.array(["oak", "elm"], dtype=object))]
+    >>> source = TableSource(cells)
+    >>> source.read(slice(None)).tolist(), source.table.columns[1].categories
+    ([[1.5, 1.0], [2.0, 0.0]], ('elm', 'oak'))
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cells],
+        columns: Table | Asked | None = None,
+        *,
+        backend: str | None = None,
+        name: str = "X",
+        labels: ArrayLike | None = None,
+        label_name: str | None = None,
+    ) -> None:
+        self.table = table_for(cells, columns, backend=backend, name=name)
+        rows = self.table.encode(cells, name)
+        super().__init__(rows, name=name, names=self.table.names, labels=labels, label_name=label_name)
+        self.remark = self.table.remark
+
+
+def from_memory(data: Any, labels: Labels = None, name: str = "X", columns: Table | Asked | None = None) -> ArraySource:
     """Make a source of an array, a tensor, a data frame or nested lists.
 
     Parameters
@@ -79,11 +106,13 @@ def from_memory(data: Any, labels: Labels = None, name: str = "X") -> ArraySourc
         The name of a column of the frame, which is then left out of the rows; or one label a row.
     name
         What errors call the data.
+    columns
+        What is known or asked of the columns of a table.
 
     Raises
     ------
     DataError
-        If the data is not numbers in rows; says which column, and what to do with it.
+        If the data cannot be turned into numbers in rows; says which column, and what to do with it.
 
     Examples
     --------
@@ -99,7 +128,9 @@ def from_memory(data: Any, labels: Labels = None, name: str = "X") -> ArraySourc
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     if isinstance(frame, nw.DataFrame):
-        return _from_frame(frame, labels, name)
+        return _from_frame(frame, labels, name, columns)
+    if columns is not None and not isinstance(columns, Table):
+        raise DataError(f"{name} has no named columns to say anything of: give a data frame, or leave columns=None")
     return ArraySource(_as_array(data, name), name=name, labels=labels)
 
 
@@ -122,7 +153,7 @@ def _as_array(data: Any, name: str) -> NDArray[Any]:
         raise DataError(f"{name}: rows must all have the same length ({error})") from error
 
 
-def _from_frame(frame: nw.DataFrame[Any], labels: Labels, name: str) -> ArraySource:
+def _from_frame(frame: nw.DataFrame[Any], labels: Labels, name: str, columns: Table | Asked | None) -> ArraySource:
     series = {str(column.name): column for column in frame.iter_columns()}  # by position: a name can be a number
     unique_names([str(known) for known in frame.columns], name)
     if isinstance(labels, str):
@@ -132,20 +163,26 @@ def _from_frame(frame: nw.DataFrame[Any], labels: Labels, name: str) -> ArraySou
     else:
         values = given_labels(labels, len(frame), name)
     label_name = labels if isinstance(labels, str) else None
-    columns = [_numbers(column, name) for column in series.values()]
-    array = np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
+    if not len(frame):
+        raise DataError(f"{name} has no rows: at least one is needed")
+    if columns is not None or not all(_plain(column) for column in series.values()):
+        cells = cells_of(series.values(), name)
+        return TableSource(cells, columns, backend=backend_of(frame), name=name, labels=values, label_name=label_name)
+    numbers = [_numbers(column) for column in series.values()]
+    array = np.stack(numbers, axis=1) if numbers else np.empty((len(frame), 0))
     if array.dtype.kind == "f":
-        for known, numbers in zip(series, columns, strict=True):
-            require_exact(numbers[:, None], name, [known])
+        for known, column in zip(series, numbers, strict=True):
+            require_exact(column[:, None], name, [known])
     return ArraySource(array, name=name, names=list(series), labels=values, label_name=label_name)
 
 
-def _numbers(series: nw.Series[Any], name: str) -> NDArray[Any]:
+def _plain(series: nw.Series[Any]) -> bool:
+    """Whether a column holds nothing but numbers."""
+    return series.dtype.is_numeric() or series.dtype == nw.Boolean
+
+
+def _numbers(series: nw.Series[Any]) -> NDArray[Any]:
     whole = series.dtype.is_integer() or series.dtype == nw.Boolean
     if series.dtype.is_decimal() or (whole and series.null_count()):
         series = series.cast(nw.Float64)
-    values = series.to_numpy()
-    if values.dtype.kind not in "biuf":
-        advice = f"use it as labels with labels={series.name!r} (--labels {series.name}), or drop it"
-        raise DataError(f"{name}: column {series.name!r} holds {series.dtype}, not numbers: {advice}")
-    return values
+    return series.to_numpy()

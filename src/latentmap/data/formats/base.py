@@ -10,13 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.schema import Rows, Schema, fingerprint, measure
 from latentmap.exceptions import DataError
+
+if TYPE_CHECKING:
+    from latentmap.data.columns import Table
 
 Labels = str | ArrayLike | None
 """The name of the column or member that holds the labels, the labels themselves, or None."""
@@ -38,6 +41,8 @@ class Source(ABC):
         One label a row and what they are called, or None.
     remark
         What was done to the rows to make them fit, or None.
+    table
+        What the numbers of a table stand for, where its columns are not plain numbers alone; else None.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Source(ABC):
     labels: NDArray[Any] | None = None
     label_name: str | None = None
     remark: str | None = None
+    table: Table | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -8,13 +8,15 @@ import io
 import itertools
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.columns import Asked, Cells, Table
+from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import Labels, plain_labels, reading, suggest, unique_names
 from latentmap.data.schema import EXACT
 from latentmap.exceptions import DataError
@@ -23,16 +25,21 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 DELIMITERS = ",;\t|"
 BLOCK_CELLS = 2**18
 
+DECIMAL_COMMA = r"[+-]?\d+,\d+"
+TEXTS = ("String", "Categorical", "Enum")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
 
 
-class DelimitedSource(ArraySource):
-    r"""A text table with one row a line: values are double precision, blank cells and NA are missing.
+def delimited_source(path: Path, labels: Labels = None, columns: Table | Asked | None = None) -> ArraySource:
+    r"""Read a text table with one row a line: numbers in double precision, text, dates; blank cells and NA are missing.
 
     The delimiter of a ``.csv`` is the first of ``, ; tab |`` that gives the first two lines equally many cells, two or
     more; that of a ``.tsv`` is the tab. The first line is a header if it holds no number, or text above a number, or
     counts 0, 1, 2, ... over three columns or more. An unnamed first column is taken for row names, as pandas and R
-    write them, and left out.
+    write them, and left out. A column is text if most of its first cells are, and dates if all of them are, as
+    2024-05-01 or 2024-05-01T12:30.
 
     Parameters
     ----------
@@ -40,6 +47,8 @@ class DelimitedSource(ArraySource):
         The file: UTF-8 text.
     labels
         The name of the column of labels (in a file without a header its number, from 1), or one label a row.
+    columns
+        What is known or asked of the columns.
 
     Raises
     ------
@@ -47,20 +56,21 @@ class DelimitedSource(ArraySource):
         With file, row and column: text in a column of numbers, rows of different lengths, duplicate names, another
         delimiter, another encoding, integers beyond 2^53, a truncated archive, no rows.
     """
-
-    def __init__(self, path: Path, labels: Labels = None) -> None:
-        with reading(path), _text(path) as lines:
-            table = _Table(path, lines, labels if isinstance(labels, str) else None)
-            values, cells = table.read()
-        label_name = labels if isinstance(labels, str) else None
-        labels = labels if label_name is None else _typed(cells)
-        super().__init__(values, name=str(path), names=table.names, labels=labels, label_name=label_name)
+    with reading(path), _text(path) as lines:
+        found = _Table(path, lines, labels if isinstance(labels, str) else None, columns)
+        values, texts, label_cells = found.read()
+    label_name = labels if isinstance(labels, str) else None
+    labels = labels if label_name is None else _typed(label_cells)
+    if columns is None and not texts:
+        return ArraySource(values, name=str(path), names=found.names, labels=labels, label_name=label_name)
+    cells = found.cells(values, texts)
+    return TableSource(cells, columns, name=str(path), labels=labels, label_name=label_name)
 
 
 class _Table:
-    """The columns of one file, found from its first two rows, and its cells as numbers."""
+    """The columns of one file, found from its first rows, and its cells as numbers and text."""
 
-    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: str | None) -> None:
+    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: str | None, columns: Table | Asked | None) -> None:
         self.path = path
         delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(lines)
         self.records = _records(path, lines, delimiter)
@@ -80,11 +90,15 @@ class _Table:
         self.labelled = None if labels is None else self._find(labels)
         self.kept = [i for i in range(self.width) if i != self.labelled and not (indexed and i == 0)]
         self.names = [self.columns[i] for i in self.kept] if self.header else None
+        known = columns.columns if isinstance(columns, Table) else ()
+        self.known = {c.name: c.type in TEXTS or c.type.startswith("Date") for c in known if c.type != "Boolean"}
+        self.texts: list[int] | None = None
 
-    def read(self) -> tuple[NDArray[np.float64], list[str]]:
-        """Return the numbers, shape (n, columns), and the cells of the label column."""
+    def read(self) -> tuple[NDArray[np.float64], dict[int, list[str]], list[str]]:
+        """Return the numbers, shape (n, columns), the cells of columns of text by number, and those of the labels."""
         parts: list[NDArray[np.float64]] = []
         labels: list[str] = []
+        texts: dict[int, list[str]] = {}
         start, size = 0, max(1, BLOCK_CELLS // self.width)
         while block := list(itertools.islice(self.records, size)):
             for row, (line, cells) in enumerate(block, start):
@@ -93,9 +107,59 @@ class _Table:
                     raise DataError(f"{self.path}: {found}, expected {self.width} as in the first line")
             if self.labelled is not None:
                 labels += [cells[self.labelled] for _, cells in block]
+            if self.texts is None:
+                self.texts = [i for i in self.kept if self._is_text(i, block, start)]
+                self.kept = [i for i in self.kept if i not in self.texts]
+            for i in self.texts:
+                texts.setdefault(i, []).extend(cells[i] for _, cells in block)
             parts.append(self._numbers(block, start))
             start += len(block)
-        return np.concatenate(parts), labels
+        return np.concatenate(parts), texts, labels
+
+    def cells(self, values: NDArray[np.float64], texts: dict[int, list[str]]) -> list[Cells]:
+        """Return the columns in their order."""
+        found = {}
+        for place, i in enumerate(self.kept):
+            numbers = values[:, place]
+            whole = bool((np.trunc(numbers) == numbers)[np.isfinite(numbers)].all())
+            found[i] = Cells(self.columns[i], numbers, "Int64" if whole else "Float64")
+        for i, column in texts.items():
+            found[i] = self._dates(i, column) or _words(self.columns[i], column)
+        return [found[i] for i in sorted(found)]
+
+    def _dates(self, i: int, column: list[str]) -> Cells | None:
+        """Read a column of dates; None if its first cell is none."""
+        days = np.full(len(column), np.nan)
+        zone, short = False, True
+        for row, cell in enumerate(column):
+            text = cell.strip()
+            if text.lower() in MISSING:
+                continue
+            try:
+                date = datetime.fromisoformat(text)
+            except ValueError as error:
+                if np.isnan(days).all():
+                    return None
+                where = f"row {row + 1}, column {self.columns[i]!r}"
+                raise DataError(f"{self.path}: {where}: {text!r} is not a date such as 2024-05-01") from error
+            zone, short = zone or date.tzinfo is not None, short and len(text) == 10
+            date = date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+            days[row] = (date - EPOCH).total_seconds() / 86400
+        type_ = "Date" if short else f"Datetime(time_unit='us', time_zone={'UTC' if zone else None!r})"
+        return Cells(self.columns[i], days, type_)
+
+    def _is_text(self, column: int, block: list[Record], start: int) -> bool:
+        """Whether most cells that are there are no numbers."""
+        name = self.columns[column]
+        if name in self.known:
+            return self.known[name]
+        there = [cell for _, cells in block if (cell := cells[column].strip()).lower() not in MISSING]
+        words = [cell for cell in there if not _is_number(cell)]
+        if words and all(re.fullmatch(DECIMAL_COMMA, cell) for cell in words):
+            row = next(r for r, (_, cells) in enumerate(block) if cells[column].strip() == words[0])
+            where = f"row {start + row + 1} (line {block[row][0]}), column {name!r}"
+            raise DataError(f"{self.path}: {where}: {words[0]!r} is not a number; write decimals with a point")
+        return 2 * len(words) > len(there)
 
     def _numbers(self, block: list[Record], start: int) -> NDArray[np.float64]:
         rows = [cells for _, cells in block]
@@ -119,18 +183,14 @@ class _Table:
         return values.reshape(len(rows), len(self.kept))
 
     def _require_numbers(self, rows: list[list[str]], block: list[Record], start: int) -> None:
-        """Raise for the first cell that is text: its column if that holds nothing else, else the cell."""
+        """Raise for the first cell that is text."""
         for j in range(len(self.kept)):
-            column = [row[j] for row in rows]
-            text = [i for i, cell in enumerate(column) if not _is_number(cell)]
-            if not text:
-                continue
-            cell, name = column[text[0]].strip(), self.columns[self.kept[j]]
-            hint = "; write decimals with a point" if re.fullmatch(r"[+-]?\d+,\d+", cell) else ""
-            if len(text) == sum(cell.strip().lower() not in MISSING for cell in column):
-                advice = f"use it as labels with --labels {name} (labels={name!r}), or drop it"
-                raise DataError(f"{self.path}: column {name!r} holds text ({cell!r}), not numbers{hint}: {advice}")
-            raise DataError(f"{self.path}: {self._place(block, start, text[0], j)}: {cell!r} is not a number{hint}")
+            text = next((i for i, row in enumerate(rows) if not _is_number(row[j])), None)
+            if text is not None:
+                cell = rows[text][j].strip()
+                hint = "; write decimals with a point" if re.fullmatch(DECIMAL_COMMA, cell) else ""
+                where = self._place(block, start, text, j)
+                raise DataError(f"{self.path}: {where}: {cell!r} is not a number, as most of the column are{hint}")
 
     def _place(self, block: list[Record], start: int, row: int, column: int) -> str:
         return f"row {start + row + 1} (line {block[row][0]}), column {self.columns[self.kept[column]]!r}"
@@ -202,6 +262,16 @@ def _number(cell: str) -> float:
     if "_" in cell:  # Python reads 1_000 as a number; in a table it is text
         raise ValueError(cell)
     return float(cell)
+
+
+def _words(name: str, column: list[str]) -> Cells:
+    """Give a column of text; one of nothing but true and false is numbers."""
+    values = np.empty(len(column), dtype=object)
+    values[:] = [None if (text := cell.strip()).lower() in MISSING else text for cell in column]
+    if {value.lower() for value in values if value is not None} <= {"true", "false"}:
+        truth = [np.nan if value is None else float(value.lower() == "true") for value in values]
+        return Cells(name, np.array(truth), "Boolean")
+    return Cells(name, values, "String")
 
 
 def _typed(cells: list[str]) -> NDArray[Any]:

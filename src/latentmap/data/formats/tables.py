@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from latentmap.data.columns import Asked, Table
 from latentmap.data.formats.arrays import ArraySource, from_memory
 from latentmap.data.formats.base import Labels, reading
 from latentmap.exceptions import DataError, MissingExtraError
 
 
-def parquet_source(path: Path, labels: Labels = None) -> ArraySource:
+def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | None = None) -> ArraySource:
     """Read a ``.parquet`` file, or all of them in a folder and the folders within, in the order of their paths.
 
     Folders called ``name=value`` (Hive's partitions) give each row of the files within a column ``name``, which can be
@@ -22,7 +23,7 @@ def parquet_source(path: Path, labels: Labels = None) -> ArraySource:
     Raises
     ------
     DataError
-        If a file is damaged or has other columns or types than the first, or a column holds anything but numbers.
+        If a file is damaged or has other columns or types than the first, or a column holds lists, for instance.
     MissingExtraError
         If pyarrow is not installed.
     """
@@ -48,16 +49,16 @@ def parquet_source(path: Path, labels: Labels = None) -> ArraySource:
     for file, fragment in zip(files, whole.get_fragments(), strict=True):
         with _undamaged(file, "parquet"):
             parts.append(fragment.to_table(schema=common))
-    return _source(lib.concat_tables(parts), path, labels)
+    return _source(lib.concat_tables(parts), path, labels, columns)
 
 
-def arrow_source(path: Path, labels: Labels = None) -> ArraySource:
+def arrow_source(path: Path, labels: Labels = None, columns: Table | Asked | None = None) -> ArraySource:
     """Read an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as Hugging Face's data sets have it.
 
     Raises
     ------
     DataError
-        If the file is damaged, or a column holds anything but numbers.
+        If the file is damaged, or a column holds lists, for instance.
     MissingExtraError
         If pyarrow is not installed.
     """
@@ -66,7 +67,7 @@ def arrow_source(path: Path, labels: Labels = None) -> ArraySource:
         is_file = stream.read(6) == b"ARROW1"
         stream.seek(0)
         table = (ipc.open_file if is_file else ipc.open_stream)(stream).read_all()
-    return _source(table, path, labels)
+    return _source(table, path, labels, columns)
 
 
 def parquet_files(folder: Path) -> list[Path]:
@@ -79,10 +80,10 @@ def parquet_files(folder: Path) -> list[Path]:
     return [p for p in found if not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)]
 
 
-def _source(table: Any, path: Path, labels: Labels) -> ArraySource:
+def _source(table: Any, path: Path, labels: Labels, columns: Table | Asked | None) -> ArraySource:
     stored = (table.schema.pandas_metadata or {}).get("index_columns", [])
     index = [name for name in stored if isinstance(name, str) and name in table.column_names]
-    return from_memory(table.drop_columns(index) if index else table, labels, str(path))
+    return from_memory(table.drop_columns(index) if index else table, labels, str(path), columns)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ Data arrive scaled (see `latentmap.data.scaling`); a new likelihood is one class
 """
 
 from latentmap.model.likelihoods.base import Likelihood
+from latentmap.model.likelihoods.columns import Columns
 from latentmap.model.likelihoods.counts import NegativeBinomial, Poisson, ZeroInflated
 from latentmap.model.likelihoods.incomplete import Incomplete
 from latentmap.model.likelihoods.levels import Categorical, DiscretizedLogistic, LogisticMixture
@@ -15,6 +16,7 @@ __all__ = [
     "MSSSIM",
     "Bernoulli",
     "Categorical",
+    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Gaussian",

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
@@ -13,7 +14,7 @@ from torch.distributions import Distribution
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.part import Learned, Part
+from latentmap.model.part import Learned, Part, Sizes
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,27 @@ class Likelihood(Part, ABC):
         """Give the units that such data must have, or None where any will do."""
         return None
 
+    def seen(self, sizes: Sizes) -> Sizes:
+        """Give the sizes of rows as the encoder sees them (see `for_encoder`)."""
+        return sizes
+
+    def told(self, sizes: Sizes) -> tuple[Sizes, int]:
+        """Give the sizes of what the decoder gives, and the numbers for each of its features."""
+        return sizes, self.heads
+
+    def is_discrete(self, features: int) -> Tensor:
+        """Say of each feature whether its values have a mass and no density, shape (P,)."""
+        return torch.full((features,), self.discrete)
+
+    def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """Give what the encoder meets in the place of missing cells: the means of the columns."""
+        return mean
+
     def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Give rows without missing cells; only `Incomplete` meets any."""
         return x
 
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
         """Give rows as the encoder sees them, where the likelihood's own units would serve it badly."""
         return x
 

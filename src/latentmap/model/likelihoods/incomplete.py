@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import independent
+from latentmap.model.distributions import average, independent
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.real import Gaussian
 from latentmap.model.part import Learned, Sizes
@@ -68,17 +68,33 @@ class Incomplete(Likelihood):
         """As the other."""
         return self.likelihood.scaling(schema)
 
+    def seen(self, sizes: Sizes) -> Sizes:
+        """As the other."""
+        return self.likelihood.seen(sizes)
+
+    def told(self, sizes: Sizes) -> tuple[Sizes, int]:
+        """As the other."""
+        return self.likelihood.told(sizes)
+
+    def is_discrete(self, features: int) -> Tensor:
+        """As the other."""
+        return self.likelihood.is_discrete(features)
+
+    def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """As the other."""
+        return self.likelihood.blank(mean)
+
     def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Put the means of the columns in the place of what is missing."""
         return torch.where(x.isnan(), own.fill, x)
 
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
         """Completed, then as the other."""
         return self.likelihood.for_encoder(own, self.complete(own, x))
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
         """Take the means of the columns."""
-        own.fill.copy_(x.nanmean(0).nan_to_num())
+        own.fill.copy_(self.blank(x.nanmean(0).nan_to_num()))
         self.likelihood.start(own, self.complete(own, x))
 
     def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
@@ -115,6 +131,10 @@ class ObservedCells(Distribution):
         """Variance of every cell, there or not."""
         variance: Tensor = self.base.variance
         return variance
+
+    def average(self, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
+        """Average over draws, as of whole rows."""
+        return average(self.base, weight)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw every cell."""

@@ -1,0 +1,185 @@
+"""Rows written to a file as they come, block by block: the format by the end of the name, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.columns import Table
+from latentmap.data.files import atomic_path
+from latentmap.data.frames import frame_of
+from latentmap.exceptions import MissingExtraError
+
+
+class RowWriter(ABC):
+    """Takes blocks of rows, (n, *event), in order.
+
+    Parameters
+    ----------
+    stream
+        The file, open for bytes.
+    columns
+        What the columns of a table are called.
+    table
+        What the numbers of a table of mixed columns stand for, or None; formats of arrays write numbers all the same.
+    """
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[str], table: Table | None = None) -> None:
+        self.stream = stream
+        self.columns = list(columns)
+        self.table = table
+
+    @abstractmethod
+    def write(self, rows: NDArray[Any]) -> None:
+        """Write rows after those before."""
+
+    def close(self) -> None:  # noqa: B027
+        """Write what is owed at the end; most owe nothing."""
+
+
+class NpyWriter(RowWriter):
+    """One array in numpy's format."""
+
+    count = 0
+    event: tuple[int, ...] = ()
+    dtype = np.dtype(np.float64)
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append the values; the header is written last, in the space that is left for it."""
+        if not self.count:
+            self.event, self.dtype = rows.shape[1:], rows.dtype
+            self._header(2**62)
+        self.count += len(rows)
+        self.stream.write(np.ascontiguousarray(rows).data)
+
+    def close(self) -> None:
+        """Say how many rows there were."""
+        end = self.stream.tell()
+        self.stream.seek(0)
+        self._header(self.count)
+        self.stream.seek(end)
+
+    def _header(self, rows: int) -> None:
+        """Write a header of the same length for any number of rows: numpy leaves space for it to grow."""
+        described = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (rows, *self.event),
+        }
+        text = io.BytesIO()
+        np.lib.format.write_array_header_1_0(text, described)
+        self.stream.write(text.getvalue())
+
+
+class NpzWriter(RowWriter):
+    """One array, X, in numpy's archive: kept until the end."""
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Keep a block."""
+        self.blocks: list[NDArray[Any]] = [*getattr(self, "blocks", []), rows]
+
+    def close(self) -> None:
+        """Write the archive."""
+        np.savez(self.stream, X=np.concatenate(self.blocks))
+
+
+class TextWriter(RowWriter):
+    """A table as text, with a header; decimals suffice to read back the same numbers."""
+
+    delimiter = ","
+    header = False
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append lines."""
+        text = io.StringIO()
+        lines = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
+        if not self.header:
+            lines.writerow(self.columns)
+            self.header = True
+        if self.table is None:
+            digits = "%.9g" if rows.dtype == np.float32 else "%.17g"
+            np.savetxt(text, rows.reshape(len(rows), -1), digits, self.delimiter)
+        else:
+            cells = [_as_text(column) for column in self.table.decode(rows).values()]
+            lines.writerows(zip(*cells, strict=True))
+        self.stream.write(text.getvalue().encode())
+
+
+class TabWriter(TextWriter):
+    """Text with tabs."""
+
+    delimiter = "\t"
+
+
+class ParquetWriter(RowWriter):
+    """A table in parquet's format, a row group a block."""
+
+    writer: Any = None
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append a row group."""
+        try:
+            pyarrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
+        except ImportError as error:
+            raise MissingExtraError("pyarrow", "tables") from error
+        if self.table is None:
+            flat = rows.reshape(len(rows), -1)
+            block = pyarrow.table({name: flat[:, i] for i, name in enumerate(self.columns)})
+        else:
+            empty = pyarrow.table({name: [] for name in self.columns})
+            block = frame_of(self.table, rows, empty)
+        if self.writer is None:
+            self.writer = parquet.ParquetWriter(self.stream, block.schema)
+        self.writer.write_table(block)
+
+    def close(self) -> None:
+        """Write the footer."""
+        self.writer.close()
+
+
+WRITERS: dict[str, type[RowWriter]] = {
+    ".npy": NpyWriter,
+    ".npz": NpzWriter,
+    ".csv": TextWriter,
+    ".tsv": TabWriter,
+    ".parquet": ParquetWriter,
+}
+"""What writes a file, by the end of its name."""
+
+
+@contextlib.contextmanager
+def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> Iterator[RowWriter]:
+    r"""Open a file for rows; it takes its name when the block ends without an error.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "codes.csv"
+    ...     with writing(path, ["a", "b"]) as writer:
+    ...         writer.write(np.array([[0.5, 0.1]]))
+    ...     path.read_text()
+    'a,b\n0.5,0.10000000000000001\n'
+    """
+    with atomic_path(path) as temporary, temporary.open("w+b") as stream:
+        writer = WRITERS[path.suffix.lower()](stream, columns, table)
+        yield writer
+        writer.close()
+
+
+def _as_text(cells: NDArray[Any]) -> list[Any]:
+    return list(np.datetime_as_string(cells)) if cells.dtype.kind == "M" else list(cells.tolist())

@@ -1,0 +1,133 @@
+"""What a user says of the columns of a table, and a fitted model that meets its rows as numbers."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.columns import SETTINGS, Asked
+from latentmap.data.formats.base import suggest
+from latentmap.exceptions import DataError, PartError
+from latentmap.model.likelihoods import Likelihood
+from latentmap.model.part import Part
+
+
+@dataclass(frozen=True)
+class Columns(Part):
+    """What is known of some columns of a table; what is left open, `fit` infers from their types and values.
+
+    Parameters
+    ----------
+    columns
+        By the name of a column its kind ("real", "count", "binary", "categorical", "ordinal", "date"; "drop" leaves it
+        out), or settings: ``kind``; ``scaling`` ("standard", "log1p" or "none"); ``categories``, all in their order;
+        and ``likelihood``, a part such as ``likelihoods.StudentT("feature")``.
+    unseen
+        What a category that the fit did not see is to `transform` and all others: "error", or "missing" for a cell that
+        is missing.
+
+    Raises
+    ------
+    PartError
+        If a setting is not known.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from latentmap import VAE, Columns
+    >>> sizes = pd.DataFrame({"size": ["S", "M", "L", "M"] * 9, "price": [4.0, 5.5, 7.0, 5.0] * 9})
+    >>> columns = Columns({"size": {"kind": "ordinal", "categories": ("S", "M", "L")}})
+    >>> vae = VAE(1, columns=columns, neighbors=None, random_state=0).fit(sizes)
+    >>> vae.sample(2, random_state=0).dtypes.astype(str).tolist()
+    ['str', 'float64']
+    """
+
+    columns: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
+    unseen: Literal["error", "missing"] = "error"
+
+    def __post_init__(self) -> None:
+        if self.unseen not in ("error", "missing"):
+            raise PartError(f"unseen must be 'error' or 'missing', got {self.unseen!r}")
+        if not isinstance(self.columns, Mapping):
+            raise PartError(
+                f"columns must be kinds or settings by name, such as {{'age': 'count'}}, got {self.columns!r}"
+            )
+        for name, asked in self._settings().items():
+            for key in asked:
+                if key not in SETTINGS:
+                    raise PartError(f"column {name!r} has no setting {key!r}: {suggest(key, SETTINGS)}")
+            part = asked.get("likelihood")
+            if part is not None and not isinstance(part, Likelihood):
+                raise PartError(f"likelihood of column {name!r} must be one of latentmap.likelihoods, got {part!r}")
+
+    @property
+    def asked(self) -> Asked:
+        """What the data room needs to know."""
+        return Asked(self._settings(), self.unseen)
+
+    @property
+    def likelihoods(self) -> dict[str, Likelihood]:
+        """Those that were given, by column."""
+        return {name: asked["likelihood"] for name, asked in self._settings().items() if "likelihood" in asked}
+
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        return {
+            str(name): {"kind": asked} if isinstance(asked, str) else dict(asked)
+            for name, asked in self.columns.items()
+        }
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Read them from a TOML file: a table ``[columns.NAME]`` for each, and ``unseen``; likelihoods by name.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read as that.
+        """
+        file = Path(path)
+        try:
+            found = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DataError(f"{file} cannot be read as TOML: {reason}") from error
+        strange = [key for key in found if key not in ("columns", "unseen")]
+        if strange:
+            raise DataError(f"{file} has no use for {strange[0]!r}: write [columns.NAME] for a column, or unseen = ...")
+        columns = {name: _with_part(asked) for name, asked in found.get("columns", {}).items()}
+        try:
+            return cls(columns, found.get("unseen", "error"))
+        except PartError as error:
+            raise DataError(f"{file}: {error}") from error
+
+
+def numbers(estimator: Any, X: Any = None) -> tuple[Any, NDArray[Any] | None]:
+    """Give a fitted model that takes and gives rows of a table as numbers, and rows as such; others as they are."""
+    if getattr(estimator, "table_", None) is None:
+        return estimator, X
+    plain = copy.copy(estimator)
+    plain.plain_ = True
+    if X is None or isinstance(X, np.ndarray):
+        return plain, X
+    return plain, estimator.encode_table(X)
+
+
+def _with_part(asked: Any) -> Any:
+    """Turn the name of a likelihood into one of each column, as its parts have it by default."""
+    if not isinstance(asked, Mapping) or not isinstance(asked.get("likelihood"), str):
+        return asked
+    from latentmap.model import likelihoods
+
+    name = asked["likelihood"]
+    kind = getattr(likelihoods, name, None) if name in likelihoods.__all__ else None
+    if kind is None:
+        raise DataError(f"no likelihood is called {name!r}: {suggest(name, likelihoods.__all__)}")
+    return {**asked, "likelihood": kind()}

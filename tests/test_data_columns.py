@@ -1,0 +1,170 @@
+"""Tables of mixed columns: kinds, numbers, and the way back, whatever holds them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from latentmap.data.columns import Asked, Cells, Table, learn_column
+from latentmap.data.frames import frame_of
+from latentmap.data.sources import open_source
+from latentmap.exceptions import DataError
+
+DAYS = pd.Timestamp("2024-02-28") + pd.to_timedelta([0, 1, 2, 400], unit="D")
+FRAME = pd.DataFrame({
+    "height": [1.5, 2.25, np.nan, 3.0],
+    "age": np.array([30, 2, 71, 14], dtype=np.int16),
+    "city": ["Rome", None, "Lima", "Oslo"],
+    "size": pd.Categorical(["S", "L", "M", "S"], categories=["S", "M", "L", "XL"], ordered=True),
+    "member": [True, False, True, True],
+    "since": DAYS,
+    "single": np.array([0.5, 1.5, 2.5, -1.0], dtype=np.float32),
+})  # fmt: skip
+KINDS = ["real", "count", "categorical", "ordinal", "binary", "date", "real"]
+
+
+def learned(values, **asked):
+    values = np.asarray(values, dtype=float if np.asarray(values).dtype.kind in "iufb" else object)
+    return learn_column(Cells("x", values), asked)
+
+
+def test_kinds_are_told_by_types_and_values():
+    table = open_source(FRAME).table
+    assert [column.kind for column in table.columns] == KINDS
+    assert table.columns[3].categories == ("S", "M", "L", "XL")
+    rng = np.random.default_rng(0)
+    assert learned(rng.poisson(4, 500)).kind == "count"
+    assert learned(1990 + rng.integers(0, 30, 500)).kind == "real"  # years vary less than counts of their size
+    assert learned(rng.integers(1, 6, 500)).kind == "real"  # marks from 1 to 5 too
+    assert learned(-rng.poisson(4, 500)).kind == "real"
+    assert learned([0, 1, 1, 0]).kind == "binary"
+    assert learned(rng.lognormal(5, 1.5, 500)).scaling == "log1p"
+    assert learned(rng.normal(5, 1.5, 500)).scaling == "standard"
+
+
+@pytest.mark.parametrize("convert", [lambda f: f, pl.from_pandas, lambda f: pl.from_pandas(f).to_arrow()])
+def test_every_library_gives_the_same_numbers_and_gets_its_own_back(convert):
+    frame = convert(FRAME)
+    source = open_source(frame)
+    kinds = [kind if kind != "ordinal" else column.kind for kind, column in zip(KINDS, source.table.columns)]
+    assert [column.kind for column in source.table.columns] == kinds  # only pandas knows of an order
+    numbers = open_source(FRAME).read(slice(None))
+    others = [0, 1, 2, 4, 5, 6]
+    np.testing.assert_array_equal(source.read(slice(None))[:, others], numbers[:, others])
+    whole = np.where(np.isnan(numbers), 0, source.read(slice(None)))
+    back = frame_of(source.table, whole)
+    assert type(back) is type(frame)
+    np.testing.assert_array_equal(open_source(back, columns=source.table).read(slice(None)), whole)
+
+
+def test_pandas_gets_its_types_and_categories_back():
+    source = open_source(FRAME)
+    back = frame_of(source.table, np.nan_to_num(source.read(slice(None))), FRAME.set_axis(list("wxyz")))
+    pd.testing.assert_series_equal(back.dtypes, FRAME.dtypes)
+    assert back["size"].cat.ordered and back["size"].cat.categories.tolist() == ["S", "M", "L", "XL"]
+    assert back.index.tolist() == list("wxyz")
+    zoned = pd.DataFrame({"at": DAYS.tz_localize("Europe/Rome"), "n": [1, 2, 3, 4]})
+    source = open_source(zoned)
+    pd.testing.assert_frame_equal(frame_of(source.table, source.read(slice(None))), zoned)
+
+
+def test_files_give_what_frames_give(tmp_path):
+    FRAME.to_csv(tmp_path / "x.csv", index=False)
+    FRAME.to_parquet(tmp_path / "x.parquet")
+    FRAME.to_feather(tmp_path / "x.feather")
+    numbers = open_source(FRAME).read(slice(None))
+    for name in ("x.csv", "x.parquet", "x.feather"):
+        source = open_source(tmp_path / name)
+        kinds = ["categorical" if kind == "ordinal" else kind for kind in KINDS]  # text has no order
+        found = [column.kind for column in source.table.columns]
+        assert found in (kinds, KINDS), name
+        np.testing.assert_array_equal(open_source(tmp_path / name, columns=open_source(FRAME).table).read(slice(None)),
+                                      numbers)  # fmt: skip
+
+
+def test_a_table_is_plain_json():
+    table = open_source(FRAME).table
+    assert Table.from_json(json.loads(json.dumps(table.to_json()))) == table
+
+
+def test_numbers_alone_stay_an_array_unless_more_is_asked():
+    numbers = FRAME[["height", "age", "member"]]
+    assert open_source(numbers).table is None
+    table = open_source(numbers, columns=Asked({"age": {"kind": "categorical"}})).table
+    assert table.columns[1].categories == (2, 14, 30, 71)
+    back = frame_of(table, np.array([[1.0, 3.0, 0.0]]))
+    assert back["age"].tolist() == [71] and back["age"].dtype == np.int16 and back["member"].tolist() == [False]
+
+
+def test_what_was_asked_for_is_done():
+    asked = {"size": {"kind": "categorical"}, "age": {"kind": "drop"}, "city": {"categories": ["Oslo", "Rome", "Lima"]}}
+    table = open_source(FRAME, columns=Asked(asked)).table
+    assert table.names == ["height", "city", "size", "member", "since", "single"]
+    assert table.columns[1].categories == ("Oslo", "Rome", "Lima") and table.columns[2].kind == "categorical"
+    assert "column 'age' left out: as asked" in table.remark
+
+
+def test_names_of_rows_are_left_out_and_that_is_said():
+    frame = pd.DataFrame({"x": np.arange(200.0), "name": [f"row {i}" for i in range(200)], "nothing": [None] * 200})
+    source = open_source(frame)
+    assert source.table.names == ["x"]
+    assert "column 'name' left out: 200 different texts in 200 rows" in source.remark
+    assert "column 'nothing' left out: it holds nothing" in source.remark
+
+
+def test_a_category_that_the_fit_did_not_see():
+    table = open_source(FRAME).table
+    new = FRAME.assign(city=["Rome", "Bonn", "Lima", "Lima"])
+    with pytest.raises(DataError, match=r"X: row 2, column 'city': 'Bonn' is not among the categories"):
+        open_source(new, columns=table)
+    tolerant = open_source(FRAME, columns=Asked(unseen="missing")).table
+    assert np.isnan(open_source(new, columns=tolerant).read(slice(None))[:, 2]).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("frame", "asked", "message"),
+    [
+        (FRAME.drop(columns="age"), None, "X lacks column 'age', which the data of the fit had"),
+        (FRAME.assign(extra=1), None, "X has columns that the data of the fit had not: 'extra'; drop them"),
+        (FRAME.assign(height="tall"), None, r"column 'height' holds text \('tall'\), expected numbers as in the fit"),
+        (FRAME, {"ages": {"kind": "count"}}, "X has no column 'ages': did you mean 'age'"),
+        (FRAME, {"age": {"kind": "counts"}}, "column 'age': no kind is called 'counts': did you mean 'count'"),
+        (FRAME, {"age": {"kinds": "count"}}, "column 'age' has no setting 'kinds': did you mean 'kind'"),
+        (FRAME, {"height": {"kind": "count"}}, "column 'height' is to hold counts, whole numbers >= 0, but holds 1.5"),
+        (FRAME, {"city": {"kind": "real"}}, r"column 'city' holds text \('Rome'\), and is to be real"),
+        (FRAME, {"city": {"kind": "binary"}}, "column 'city' is to be binary, but holds 3 different values"),
+        (FRAME, {"age": {"kind": "binary"}}, "column 'age' is to be binary, but holds numbers from 2 to 71"),
+        (FRAME, {"single": {"scaling": "log1p"}}, "column 'single' holds -1, of which log1p has no value"),
+        (FRAME, {"single": {"scaling": "log"}}, "column 'single': no scaling is called 'log': did you mean 'log1p'"),
+    ],
+)
+def test_refusals_name_the_column(frame, asked, message):
+    with pytest.raises(DataError, match=message):
+        open_source(frame, columns=Asked(asked) if asked else open_source(FRAME).table)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("day,x\n2024-01-01,1\n2024-13-01,2\n", r"row 2, column 'day': '2024-13-01' is not a date such as 2024-05-01"),
+        ("x,y\n1,a\n2,b\nz,c\n", r"row 3 \(line 4\), column 'x': 'z' is not a number, as most of the column are"),
+        ("x;y\n1,5;a\n2,5;b\n", r"row 1 \(line 2\), column 'x': '1,5' is not a number; write decimals with a point"),
+    ],
+)
+def test_text_files_name_row_and_column(tmp_path, text, message):
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        open_source(path)
+
+
+def test_text_files_with_dates_and_truth(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("day,at,ok,n\n2024-02-29,2024-02-29T12:00,true,1\n,2024-03-01 06:30:00,False,NA\n")
+    table = open_source(path).table
+    assert [column.kind for column in table.columns] == ["date", "date", "binary", "binary"]
+    values = open_source(path).read(slice(None))
+    assert values[0, 1] - values[0, 0] == 0.5 and np.isnan(values[1, [0, 3]]).all()
+    assert str(table.decode(values[:1])["day"][0]) == "2024-02-29"
