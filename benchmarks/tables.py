@@ -16,10 +16,11 @@ DOCS = HERE.parent / "docs"
 def main() -> None:
     """Rewrite what lies between the marks of each table, and leave the words around it alone."""
     tables = {"elbo": elbo, "throughput": throughput, "floors": floors, "recipes": recipes, "overhead": overhead}
-    tables["imputation"] = imputation
+    tables |= {"imputation": imputation, "larger": larger}
+    pages = {"imputation": "missing", "larger": "data"}
     for name, table in tables.items():
         path = RESULTS / f"{'throughput' if name == 'floors' else name}.json"
-        page = DOCS / f"{'missing' if name == 'imputation' else 'benchmarks'}.md"
+        page = DOCS / f"{pages.get(name, 'benchmarks')}.md"
         if path.exists():
             page.write_text(between(page.read_text(), name, table(json.loads(path.read_text()))))
 
@@ -46,6 +47,32 @@ def elbo(result: dict[str, Any]) -> str:
         ("**times as fast**", f"**{ranged(summary['ratio'], 1)}**", ""),
     ]
     return grid(("", "seconds of training", "test -ELBO, nats"), rows)
+
+
+def larger(result: dict[str, Any]) -> str:
+    """Rate, share of that in memory, peak memory, and what is not training."""
+    rows = [
+        (
+            name,
+            f"{found['gigabytes']:.1f}",
+            f"{found['rows_per_second']['median']:,.0f}",
+            ranged(found["share"], 2),
+            f"{found['peak_mb']['high']:,.0f}",
+            f"{found['seconds_beside']['median']:.0f}",
+            f"{found['info_seconds']['median']:.1f}",
+        )
+        for name, found in result["summary"].items()
+    ]
+    heads = (
+        "rows",
+        "GB",
+        "rows a second",
+        "share of the rate in memory",
+        "peak memory, MB",
+        "other seconds",
+        "`info`, s",
+    )
+    return grid(heads, rows)
 
 
 def throughput(result: dict[str, Any]) -> str:

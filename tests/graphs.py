@@ -55,12 +55,12 @@ if __name__ == "__main__":
     answers = {}
     for objective in EVERY:
         fit = trainer(objective)
-        near = fit.data[16:] if isinstance(objective, NeighborEmbedding) else None
-        answers[name(objective)] = fault(fit._losses, fit.data[:16], torch.tensor(0.5), near)
+        near = fit.feed.data[16:] if isinstance(objective, NeighborEmbedding) else None
+        answers[name(objective)] = fault(fit._losses, fit.feed.data[:16], torch.tensor(0.5), near)
         torch._dynamo.reset()
     for posterior in QUANTIZERS:
         fit = trainer(ELBO(beta=0.0), posterior)
-        answers[name(posterior)] = fault(fit._losses, fit.data[:16], torch.tensor(0.5), model=fit.model)
+        answers[name(posterior)] = fault(fit._losses, fit.feed.data[:16], torch.tensor(0.5), model=fit.model)
         torch._dynamo.reset()
     answers["control"] = fault(broken, torch.ones(3), torch.tensor(0.5), None)
     json.dump(answers, sys.stdout)

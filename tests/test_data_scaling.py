@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from latentmap.data.datasets import load_dataset
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.scaling import Moments, Scaling, choose_scaling
+from latentmap.data.moments import Moments
+from latentmap.data.scaling import Scaling, choose_scaling
 from latentmap.exceptions import DataError
 
 RNG = np.random.default_rng(0)

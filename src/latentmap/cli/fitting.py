@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from latentmap.cli.recipes import read_recipe
-from latentmap.cli.runs import Origin, check_run, save_run
+from latentmap.cli.runs import Origin, RunRows, check_run, save_run, shown_rows
 from latentmap.cli.settings import read_seconds
 from latentmap.cli.terminal import UsageError, counted, emit, note, on_terminal, say, say_pairs
-from latentmap.cli.words import describe_source
+from latentmap.cli.words import describe_source, size_in_words
 
 if TYPE_CHECKING:
     from latentmap.data.sources import Source
@@ -29,6 +29,7 @@ def fit(
     recipe: str | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     budget: str | None = None,
+    memory: str | None = None,
     labels: str | None = None,
     columns: Path | None = None,
     seed: int = 0,
@@ -58,6 +59,9 @@ def fit(
         parts such as likelihood=Bernoulli, encoder=MLP(hidden=(400,)) or objective=ELBO(beta=4).
     budget
         Time that the fit may take: 60, 60s, 5m, 1h.
+    memory
+        How much rows may take, such as 600MB; without, a quarter of what is free. A file that needs more is read block
+        by block.
     labels
         Column (of a .csv) or member (of a .npz) with one label a row; it colours the report and is not learned from.
     columns
@@ -78,12 +82,19 @@ def fit(
     check_run(output, overwrite=overwrite)
     import latentmap
     from latentmap.data.sources import open_source, require_finite, require_values
+    from latentmap.data.streaming import fits, read_memory
     from latentmap.estimators.columns import Columns, numbers
     from latentmap.exceptions import DataError, DiagnosisWarning
     from latentmap.report.facts import headline_facts
 
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
-    given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "verbose": int(on_terminal())}
+    given = {
+        "n_components": n_components,
+        "time_budget": seconds,
+        "random_state": seed,
+        "verbose": int(on_terminal()),
+        "memory": memory,
+    }
     estimator = kind(**given | read_recipe(recipe, kind, settings))
     if getattr(estimator, "condition", None) is not None:
         raise UsageError("the command fits models without condition; in Python: VAE(condition='labels').fit(X, y)")
@@ -91,12 +102,17 @@ def fit(
     source = open_source(data, labels, None if asked is None else asked.asked)
     if asked is not None:
         estimator.set_params(columns=asked)
-    require_finite(source, missing=True)
-    require_values(source)
+    in_memory = fits(source, read_memory(memory))
+    if in_memory:
+        require_finite(source, missing=True)
+        require_values(source)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
-    say(describe_source(source))
-    X: Any = source.read(slice(None)) if source.table is None else source
+    if in_memory:
+        say(describe_source(source))
+    else:
+        say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
+    X: Any = source.read(slice(None)) if in_memory and source.table is None else source
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DiagnosisWarning)
         estimator.fit(X)
@@ -104,12 +120,13 @@ def fit(
     for warning in caught:
         if str(warning.message) not in said:
             note(warning.message)
-    estimator, X = numbers(estimator, X)
+    estimator, _ = numbers(estimator)
+    X, y = shown_rows(RunRows(source, estimator, None, in_memory))
     facts = headline_facts(estimator, X)
     _say_fit(estimator, facts)
     save_run(estimator, Origin.of(data, source), output)
     say(f"saved the run in {output}")
-    report = None if no_report else _report(estimator, X, source, output)
+    report = None if no_report else _report(estimator, X, y, source, output)
     if as_json:
         emit(
             {
@@ -138,9 +155,9 @@ def _say_fit(estimator: Any, facts: list[Fact]) -> None:
         say(f"  {'!' if finding.warning else '-'} {finding}")
 
 
-def _report(estimator: Any, X: Any, source: Source, folder: Path) -> Path:
+def _report(estimator: Any, X: Any, y: Any, source: Source, folder: Path) -> Path:
     from latentmap.report import write_report
 
-    report = write_report(estimator, X, source.labels, folder, name=source.name, feature_names=source.schema.names)
+    report = write_report(estimator, X, y, folder, name=source.name, feature_names=source.names)
     say(f"wrote {report}")
     return report

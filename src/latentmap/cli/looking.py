@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from latentmap.cli.outputs import check_output
-from latentmap.cli.runs import Origin, is_run, rows_for
+from latentmap.cli.runs import Origin, is_run, rows_for, shown_rows
 from latentmap.cli.settings import read_columns
 from latentmap.cli.terminal import counted, emit, say, say_pairs
 from latentmap.cli.words import (
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, Parameter(name="--json")]
 
+GLANCE = 2**28
+"""Bytes of rows that are all looked at; of more, some are."""
 MOST_NAMES = 12
 METRICS = ("loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate")
 
@@ -79,7 +81,8 @@ def report(
     from latentmap.report import write_report
 
     estimator, _ = numbers(load(run))
-    source, X = rows_for(run, estimator, data, labels)
+    rows = rows_for(run, estimator, data, labels)
+    source, (X, y) = rows.source, shown_rows(rows)
     found = None
     if compare:
         from latentmap.cli.comparing import compared
@@ -87,7 +90,7 @@ def report(
         found = compared(source)
     origin = Origin.read(run)
     names = None if origin is None else origin.columns
-    page = write_report(estimator, X, source.labels, run, found, name=source.name, feature_names=names)
+    page = write_report(estimator, X, y, run, found, name=source.name, feature_names=names)
     say(f"wrote {page}")
     if as_json:
         emit({"report": str(page), "figures": sorted(str(figure) for figure in (run / "figures").glob("*.png"))})
@@ -144,12 +147,21 @@ def _of_run(run: Path) -> dict[str, Any]:
 
 
 def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
+    from latentmap.data.formats.arrays import ArraySource
+    from latentmap.data.streaming import fits, read_memory, sampled
     from latentmap.exceptions import LatentmapError
 
-    schema, labels = source.schema, labels_in_words(source)
-    size = len(source) * source.read(slice(0, 1)).nbytes
+    labels = labels_in_words(source)
+    size = len(source) * source.first.nbytes
+    if size > GLANCE:
+        numbers, rows = sampled(source, pieces=2)
+        some: Source = ArraySource(rows, name=source.name, names=source.names)
+        about = f", in {len(numbers):,} rows from all over"
+    else:
+        some, about = source, ""
+    schema, memory = some.schema, read_memory(None)
     try:
-        choices, refused = _choices(source, columns), None
+        choices, refused = _choices(some, len(source), columns, fits(source, memory)), None
     except LatentmapError as error:
         choices, refused = {}, str(error)
     names = schema.names or ()
@@ -159,9 +171,10 @@ def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
         {
             "rows": f"{len(source):,}",
             "row": shape_in_words(schema.event_shape) + (f" ({', '.join(names[:MOST_NAMES])}{more})" if names else ""),
-            "values": values_in_words(schema) if source.table is None else "see columns",
-            "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite",
-            "memory": size_in_words(size),
+            "values": values_in_words(schema) + about if source.table is None else "see columns",
+            "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite" + about,
+            "memory": f"{size_in_words(size)}; a fit would "
+            + ("keep all of it" if fits(source, memory) else f"read it in blocks within {size_in_words(memory)}"),
             "labels": labels or "none",
         }
         | ({"resized" if len(schema.event_shape) > 1 else "left out": source.remark} if source.remark else {})
@@ -180,10 +193,11 @@ def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
             "remark": source.remark,
             "table": None if source.table is None else source.table.to_json(),
         }
-        emit(data | schema.to_json() | {"fingerprint": source.fingerprint, "choices": choices, "refused": refused})
+        found = schema.to_json() | {"n_rows": len(source), "fingerprint": None if about else source.fingerprint}
+        emit(data | found | {"choices": choices, "refused": refused})
 
 
-def _choices(source: Source, columns: Path | None) -> dict[str, Any]:
+def _choices(source: Source, rows: int, columns: Path | None, in_memory: bool) -> dict[str, Any]:
     """Give what a fit of two components would choose."""
     from latentmap.data.sources import require_finite
     from latentmap.estimators import choices
@@ -191,7 +205,7 @@ def _choices(source: Source, columns: Path | None) -> dict[str, Any]:
     from latentmap.model.part import Sizes
 
     require_finite(source, missing=True)
-    schema, rows = source.schema, len(source)
+    schema = source.schema
     likelihood: Likelihood
     if source.table is None:
         likelihood = choices.choose_likelihood(schema.binary, missing=schema.missing > 0)
@@ -200,12 +214,12 @@ def _choices(source: Source, columns: Path | None) -> dict[str, Any]:
         given = Columns.read(columns).likelihoods if columns else {}
         likelihood, units = choices.choose_columns(source.table, given)
         scaling, described = units.kind, "one a column"
-    batch = choices.choose_batch_size(rows, neighbors=True)
+    batch = choices.choose_batch_size(rows, neighbors=in_memory)
     return {
         "scaling": scaling,
         "likelihood": described,
         "network": str(choices.choose_network(likelihood.seen(Sizes(schema.event_shape, 2)))),
-        "neighbors": choices.choose_neighbors(rows, 2),
+        "neighbors": choices.choose_neighbors(rows, 2) if in_memory else 0,
         "batch_size": batch,
         "max_epochs": choices.choose_epochs(rows, batch),
         "learning_rate": float(f"{choices.choose_learning_rate(batch):.3g}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from latentmap.data.sources import Source
 
 ORIGIN = "data.json"
+
+BLOCK_VALUES = 2**22
+"""Values of rows that are taken at a time where not all fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,36 @@ def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
     origin.write(folder)
 
 
-def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) -> tuple[Source, np.ndarray[Any, Any]]:
+@dataclass(frozen=True)
+class RunRows:
+    """Rows for a run, as its model takes them: all at once, or block by block where they do not fit in memory."""
+
+    source: Source
+    estimator: Any
+    order: list[int] | None
+    """Where each column of the fit is among those of the source, if both have names."""
+    in_memory: bool
+
+    def all(self) -> np.ndarray[Any, Any]:
+        """Every row."""
+        return self._ordered(self.source.read(slice(None)))
+
+    def blocks(self) -> Iterator[np.ndarray[Any, Any]]:
+        """All rows in order."""
+        from latentmap.data.streaming import LazyRows
+
+        if self.in_memory:
+            yield self.all()
+            return
+        rows = LazyRows(self.source, self.estimator.n_features_in_, missing=self.estimator.takes_missing_)
+        for _, block in rows.pieces(max(1, BLOCK_VALUES // rows.shape[1])):
+            yield self._ordered(block).reshape(len(block), *self.estimator.event_shape_)
+
+    def _ordered(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return block if self.order is None else block[:, self.order]
+
+
+def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) -> RunRows:
     """Open data for a run: with the label column that its own data had, and its columns in their order.
 
     Without data, those of the run.
@@ -126,6 +158,7 @@ def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) ->
     """
     from latentmap.data.schema import content_hash
     from latentmap.data.sources import require_finite
+    from latentmap.data.streaming import fits, read_memory
     from latentmap.exceptions import DataError
 
     origin = Origin.read(run)
@@ -133,18 +166,32 @@ def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) ->
     if place is None:
         raise UsageError(f"{run} does not say which data it was fitted to: give DATA after it")
     source = _open(place, labels, origin, estimator.table_)
-    require_finite(source, missing=estimator.takes_missing_)
-    if data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
-        note(f"{source.name} has changed since the fit")
-    columns, names = None if origin is None else origin.columns, source.schema.names
+    in_memory = fits(source, read_memory(estimator.memory))
+    if in_memory:
+        require_finite(source, missing=estimator.takes_missing_)
+        if data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
+            note(f"{source.name} has changed since the fit")
+    columns, names = None if origin is None else origin.columns, source.names
     if columns is not None and names is not None:
         _check_columns(source.name, names, columns)
-        return source, source.read(slice(None))[:, [names.index(name) for name in columns]]
-    event, fitted = source.schema.event_shape, tuple(estimator.event_shape_)
+        return RunRows(source, estimator, [names.index(name) for name in columns], in_memory)
+    event, fitted = source.first.shape[1:], tuple(estimator.event_shape_)
     if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
         found = f"{source.name} has rows of {shape_in_words(event)}"
         raise DataError(f"{found}, expected {shape_in_words(fitted)}, as those that {run} was fitted to")
-    return source, source.read(slice(None))
+    return RunRows(source, estimator, None, in_memory)
+
+
+def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """Give the rows that a report shows, and their labels: some of them where not all fit in memory."""
+    labels = rows.source.labels
+    if rows.in_memory:
+        return rows.all(), labels
+    from latentmap.data.streaming import sampled
+
+    numbers, block = sampled(rows.source, 2 * BLOCK_VALUES)
+    order = slice(None) if rows.order is None else rows.order
+    return block[:, order], None if labels is None else labels[numbers]
 
 
 def _check_columns(name: str, found: Sequence[str], expected: Sequence[str]) -> None:

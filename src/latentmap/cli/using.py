@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, write_array
-from latentmap.cli.runs import Origin, rows_for
+from latentmap.cli.runs import BLOCK_VALUES, Origin, rows_for
 from latentmap.cli.terminal import UsageError, counted, emit, note, say
+
+if TYPE_CHECKING:
+    from latentmap.data.columns import Table
 
 Output = Annotated[Path, Parameter(alias="-o")]
 Json = Annotated[bool, Parameter(name="--json")]
@@ -45,14 +49,13 @@ def transform(
     """
     check_output(output, ARRAYS)
     estimator = _load(run)
-    source, X = rows_for(run, estimator, data, labels)
+    rows = rows_for(run, estimator, data, labels)
     if details:
-        _write_details(estimator, source.name, X, None if data is None else rows_for(run, estimator, None, None)[1],
-                       output, as_json)  # fmt: skip
+        reference = None if data is None else rows_for(run, estimator, None, None).all()
+        _write_details(estimator, rows.source.name, rows.all(), reference, output, as_json)
         return
-    codes = estimator.transform(X)
-    write_array(output, codes, estimator.get_feature_names_out())
-    _done(output, codes, as_json, f"{counted(len(codes), 'code')} of {counted(codes.shape[1], 'component')}")
+    shape, dtype = _write_blocks(output, map(estimator.transform, rows.blocks()), estimator.get_feature_names_out())
+    _done(output, shape, dtype, as_json, f"{counted(shape[0], 'code')} of {counted(shape[1], 'component')}")
 
 
 def inverse(run: Path, codes: str, /, *, output: Output, as_json: Json = False) -> None:
@@ -77,7 +80,7 @@ def inverse(run: Path, codes: str, /, *, output: Output, as_json: Json = False) 
     require_finite(source)
     rows = estimator.inverse_transform(source.read(slice(None)))
     write_array(output, rows, _columns(run, estimator), estimator.table_)
-    _done(output, rows, as_json, counted(len(rows), "row"))
+    _done(output, rows.shape, rows.dtype, as_json, counted(len(rows), "row"))
 
 
 def sample(
@@ -119,11 +122,13 @@ def sample(
         columns = None if len(estimator.event_shape_) > 1 else _columns(run, estimator)
         display = plot.samples(estimator, n_samples, random_state=seed, feature_names=columns)
         display.save(output)
-        rows = display.data_
+        shape, dtype = display.data_.shape, display.data_.dtype
     else:
-        rows = estimator.sample(n_samples, random_state=seed, noise=noise)
-        write_array(output, rows, _columns(run, estimator), estimator.table_)
-    _done(output, rows, as_json, counted(len(rows), "sample"))
+        most = max(1, BLOCK_VALUES // estimator.n_features_in_)
+        sizes = [min(most, n_samples - start) for start in range(0, n_samples, most)]
+        drawn = (estimator.sample(n, random_state=seed + i, noise=noise) for i, n in enumerate(sizes))
+        shape, dtype = _write_blocks(output, drawn, _columns(run, estimator), estimator.table_)
+    _done(output, shape, dtype, as_json, counted(n_samples, "sample"))
 
 
 def score(
@@ -160,8 +165,8 @@ def score(
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}")
     estimator = _load(run)
-    source, X = rows_for(run, estimator, data, labels)
-    scores = estimator.score_samples(X, n_samples=samples)
+    rows = rows_for(run, estimator, data, labels)
+    scores = np.concatenate([estimator.score_samples(block, n_samples=samples) for block in rows.blocks()])
     bound = "elbo" if samples == 1 else f"iwae_{samples}"
     if output is not None:
         write_array(output, scores, [bound])
@@ -169,7 +174,7 @@ def score(
     mean, lowest = float(scores.mean()), int(np.argmin(scores))
     error = float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else None
     spread = "" if error is None else f" +- {error:.2f}"
-    say(f"{source.name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
+    say(f"{rows.source.name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
     if as_json:
         found = {"bound": bound, "mean": mean, "standard_error": error, "rows": len(scores)}
         least = {"lowest": float(scores[lowest]), "lowest_row": lowest + 1}
@@ -216,13 +221,20 @@ def impute(
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
     estimator = _load(run)
-    source, X = rows_for(run, estimator, data, labels)
-    rows = estimator.impute(X, draws, n_samples=samples, random_state=seed)
-    write_array(output, rows, _columns(run, estimator), estimator.table_)
-    cells = int(np.isnan(X).sum()) if X.dtype.kind == "f" else 0
-    say(f"filled {counted(cells, 'cell')} of {source.name}")
+    rows = rows_for(run, estimator, data, labels)
+    blocks = rows.blocks() if draws is None else iter([rows.all()])
+    cells = 0
+
+    def filled() -> Iterator[Any]:
+        nonlocal cells
+        for i, block in enumerate(blocks):
+            cells += int(np.isnan(block).sum()) if block.dtype.kind == "f" else 0
+            yield estimator.impute(block, draws, n_samples=samples, random_state=seed + i)
+
+    shape, dtype = _write_blocks(output, filled(), _columns(run, estimator), estimator.table_)
+    say(f"filled {counted(cells, 'cell')} of {rows.source.name}")
     each = "" if draws is None else f", {counted(draws, 'draw')} of each"
-    _done(output, rows, as_json, counted(len(X), "row") + each)
+    _done(output, shape, dtype, as_json, counted(len(rows.source), "row") + each)
 
 
 def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Path, as_json: bool) -> None:
@@ -235,7 +247,9 @@ def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Pa
     if count := int(found.unusual.sum()):
         expected = f"about {found.false_alarm_rate * len(X):.0f} of {len(X):,} would be if they were alike"
         note(f"{counted(count, 'row')} of {name} {'is' if count == 1 else 'are'} unlike those of the fit ({expected})")
-    _done(output, rows, as_json, f"{counted(len(rows), 'code')} with {len(found.COLUMNS)} details each")
+    _done(
+        output, rows.shape, rows.dtype, as_json, f"{counted(len(rows), 'code')} with {len(found.COLUMNS)} details each"
+    )
 
 
 def _load(run: Path) -> Any:
@@ -254,7 +268,21 @@ def _columns(run: Path, estimator: Any) -> list[str]:
     return [f"x{i}" for i in range(estimator.n_features_in_)] if names is None else list(names)
 
 
-def _done(output: Path, values: Any, as_json: bool, what: str) -> None:
+def _write_blocks(
+    output: Path, blocks: Iterator[Any], columns: Sequence[str], table: Table | None = None
+) -> tuple[tuple[int, ...], Any]:
+    """Write blocks of rows as they come; gives shape and type of them all."""
+    from latentmap.data.writing import writing
+
+    rows = 0
+    with writing(output, columns, table) as writer:
+        for block in blocks:
+            writer.write(block)
+            rows += len(block)
+    return (rows, *block.shape[1:]), block.dtype
+
+
+def _done(output: Path, shape: Sequence[int], dtype: Any, as_json: bool, what: str) -> None:
     say(f"wrote {what} to {output}")
     if as_json:
-        emit({"output": str(output), "shape": list(values.shape), "dtype": values.dtype.name})
+        emit({"output": str(output), "shape": list(shape), "dtype": dtype.name})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.schema import blocks
 from latentmap.data.sources import Source, require_finite, require_values
 from latentmap.exceptions import DataError
 
@@ -125,60 +123,12 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
         return _range(min(low, 0.0), 255.0 if bytes_ and high > DIMMEST else high)
     if kind == "range":
         return _range(low, high)
-    columns = functools.reduce(Moments.__add__, (Moments.of(block) for _, block in blocks(source)))
+    columns = source.moments
     if kind == "auto" and _share_one_unit(columns.highest - columns.lowest):
         return _range(low, high)
     deviation = columns.deviation
     varies = (columns.highest > columns.lowest) & (deviation > SMALLEST)
     return Scaling(np.where(varies, columns.mean, columns.lowest), np.where(varies, deviation, 1.0), "standard")
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Count, mean, sum of squared deviations and range of what each column holds, NaN left out.
-
-    Two are merged by adding them (Chan, Golub and LeVeque, 1979), so blocks can be measured one by one.
-
-    >>> X = np.arange(12.0).reshape(6, 2)
-    >>> (Moments.of(X[:2]) + Moments.of(X[2:])).mean
-    array([5., 6.])
-    """
-
-    count: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    squares: NDArray[np.float64]
-    lowest: NDArray[np.float64]
-    highest: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, block: NDArray[Any]) -> Moments:
-        """Measure the rows of a block, shape (n, *event), in double precision; features are flattened."""
-        values = block.reshape(len(block), -1).astype(np.float64)
-        lowest = np.fmin.reduce(values, axis=0, initial=np.inf)
-        highest = np.fmax.reduce(values, axis=0, initial=-np.inf)
-        count = len(values) - np.isnan(values).sum(axis=0)
-        some = np.maximum(count, 1)
-        mean = np.nansum(values, axis=0) / some
-        values = np.nan_to_num(values - mean, copy=False)  # what is missing adds nothing to the sums
-        rest = values.sum(axis=0) / some  # what the first mean was off by, where an offset dwarfs the spread
-        squares = np.square(values).sum(axis=0) - count * np.square(rest)
-        return cls(count, mean + rest, np.maximum(squares, 0.0), lowest, highest)
-
-    @property
-    def deviation(self) -> NDArray[np.float64]:
-        """The standard deviation of each column, sqrt(squares / count)."""
-        return np.sqrt(self.squares / np.maximum(self.count, 1))
-
-    def __add__(self, other: Moments) -> Moments:
-        count = self.count + other.count
-        step, share = other.mean - self.mean, other.count / np.maximum(count, 1)
-        return Moments(
-            count,
-            self.mean + step * share,
-            self.squares + other.squares + np.square(step) * (self.count * share),
-            np.minimum(self.lowest, other.lowest),
-            np.maximum(self.highest, other.highest),
-        )
 
 
 def _range(low: float, high: float) -> Scaling:

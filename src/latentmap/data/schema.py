@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +18,9 @@ Rows = slice | NDArray[np.intp]
 
 BLOCK_VALUES = 2**20
 """Values in one block of a pass: 8 MiB in double precision."""
+
+MOST_HASHED, PIECE_VALUES = 2**27, 2**18
+"""Values that are all hashed, at the most; and those of each piece where there are more."""
 
 EXACT = 2**53
 """The largest magnitude up to which double precision holds every integer."""
@@ -134,30 +137,52 @@ def measure(data: NDArray[Any] | Readable, names: Sequence[str] | None = None, n
     >>> measure(np.array([[0.0, np.nan], [1.5, -2.0]])).missing
     1
     """
-    lowest, highest, integral, missing, infinite = np.inf, -np.inf, True, 0, 0
-    start, block = 0, np.empty((0, 0))
-    for start, block in blocks(data):
-        require_numeric(block.dtype, name)
-        values = block
-        if block.dtype.kind == "f" and not (finite := np.isfinite(block)).all():
-            values, absent = block[finite], int(np.isnan(block).sum())
-            missing, infinite = missing + absent, infinite + block.size - values.size - absent
-        if values.size:
-            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
-        if block.dtype.kind == "f":
-            integral = integral and bool((np.trunc(values) == values).all())
-        elif max(-lowest, highest) >= EXACT:
-            require_exact(block, name, names, start)
+    return merged([measure_block(block, names, name, start) for start, block in blocks(data)])
+
+
+def measure_block(block: NDArray[Any], names: Sequence[str] | None = None, name: str = "X", start: int = 0) -> Schema:
+    """Measure the rows of one block, the first of which is row ``start`` of the data."""
+    require_numeric(block.dtype, name)
+    values, missing, infinite = block, 0, 0
+    ends = (block.min(), block.max()) if block.size else ()
+    if block.dtype.kind == "f" and not np.isfinite(ends).all():
+        values, missing = block[np.isfinite(block)], int(np.isnan(block).sum())
+        infinite = block.size - values.size - missing
+        ends = (values.min(), values.max()) if values.size else ()
+    lowest, highest = map(float, ends) if len(ends) else (None, None)
+    integral = bool(values.size)
+    if block.dtype.kind == "f":
+        integral = integral and _whole(values.ravel()[:1000]) and _whole(values)
+    elif lowest is not None and highest is not None and max(-lowest, highest) >= EXACT:
+        require_exact(block, name, names, start)
     return Schema(
-        n_rows=start + len(block),
+        n_rows=len(block),
         event_shape=block.shape[1:],
         dtype=block.dtype.name,
         names=None if names is None else tuple(names),
-        lowest=None if lowest > highest else lowest,
-        highest=None if lowest > highest else highest,
-        integral=integral and lowest <= highest,
+        lowest=lowest,
+        highest=highest,
+        integral=integral,
         missing=missing,
         infinite=infinite,
+    )
+
+
+def _whole(values: NDArray[Any]) -> bool:
+    return bool((np.trunc(values) == values).all())
+
+
+def merged(schemas: Sequence[Schema]) -> Schema:
+    """Put the schemas of blocks together."""
+    some = [schema for schema in schemas if schema.lowest is not None]
+    return replace(
+        schemas[0],
+        n_rows=sum(schema.n_rows for schema in schemas),
+        lowest=min((schema.lowest for schema in some if schema.lowest is not None), default=None),
+        highest=max((schema.highest for schema in some if schema.highest is not None), default=None),
+        integral=bool(some) and all(schema.integral for schema in some),
+        missing=sum(schema.missing for schema in schemas),
+        infinite=sum(schema.infinite for schema in schemas),
     )
 
 
@@ -165,11 +190,12 @@ def content_hash(data: Readable, schema: Schema) -> str:
     """Hash the values alone (sha256, hexadecimal), whatever type or format holds them.
 
     Equal numbers in equal shapes give equal hashes: whole numbers are hashed in the smallest integer type that holds
-    the range, all others in double precision; -0.0 counts as 0.0 and every NaN as the same.
+    the range, all others in double precision; -0.0 counts as 0.0 and every NaN as the same. Of more than 2^27 values,
+    16 pieces from all over are hashed.
     """
     digest = hashlib.sha256(json.dumps([schema.n_rows, *schema.event_shape]).encode())
     dtype = _smallest(schema)
-    for _, block in blocks(data):
+    for block in _spaced(data, schema):
         values = block.astype(dtype)
         if dtype.kind == "f":
             values += 0.0  # -0.0 + 0.0 is 0.0
@@ -190,6 +216,9 @@ def blocks(data: NDArray[Any] | Readable, values: int = BLOCK_VALUES) -> Iterato
     >>> [(start, len(block)) for start, block in blocks(np.zeros((5, 4)), values=8)]
     [(0, 2), (2, 2), (4, 1)]
     """
+    if hasattr(data, "blocks"):  # a source, which may know better
+        yield from data.blocks(values)
+        return
     read = data.__getitem__ if isinstance(data, np.ndarray) else data.read
     size = max(1, values // max(1, read(slice(0, 1)).size))
     for start in range(0, len(data), size):
@@ -227,6 +256,16 @@ def place(index: Sequence[int] | NDArray[np.intp], start: int = 0, names: Sequen
     if names is not None and len(rest) == 1:
         return f"row {start + row + 1}, column {names[rest[0]]!r}"
     return f"index {[start + row, *rest]}"
+
+
+def _spaced(data: Readable, schema: Schema) -> Iterator[NDArray[Any]]:
+    """Yield all rows in blocks, or of very many some pieces that any format holds alike."""
+    if schema.n_rows * schema.n_features <= MOST_HASHED:
+        yield from (block for _, block in blocks(data))
+        return
+    rows = max(1, PIECE_VALUES // schema.n_features)
+    for start in np.linspace(0, schema.n_rows - rows, 16).astype(int).tolist():
+        yield np.asarray(data.read(slice(start, start + rows)))
 
 
 def _smallest(schema: Schema) -> np.dtype[Any]:

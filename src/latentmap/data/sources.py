@@ -19,7 +19,8 @@ from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.images import ImageFolderSource, image_files
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
-from latentmap.data.formats.tables import arrow_source, parquet_files, parquet_source
+from latentmap.data.formats.parquet import parquet_files, parquet_source
+from latentmap.data.formats.tables import arrow_source
 from latentmap.data.schema import blocks, place
 from latentmap.exceptions import DataError
 

@@ -177,7 +177,12 @@ def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> I
     """
     with atomic_path(path) as temporary, temporary.open("w+b") as stream:
         writer = WRITERS[path.suffix.lower()](stream, columns, table)
-        yield writer
+        try:
+            yield writer
+        except BaseException:
+            with contextlib.suppress(Exception):  # pyarrow wants to have closed what is thrown away
+                writer.close()
+            raise
         writer.close()
 
 

@@ -21,12 +21,13 @@ from latentmap.data.graph import Edges, Metric, neighbor_graph
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.scaling import Scaling, ScalingKind
 from latentmap.data.schema import Schema, content_hash
-from latentmap.data.sources import require_finite, require_values
+from latentmap.data.sources import Source, require_finite, require_values
+from latentmap.data.streaming import Stream, fits, read_memory
 from latentmap.estimators import choices, diagnosis
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import Kind, Labels, condition_class
 from latentmap.estimators.fitted import FittedModel, as_tensor
-from latentmap.estimators.validation import FloatArray, check_settings, read_rows, read_seed
+from latentmap.estimators.validation import FloatArray, check_settings, opened, read_rows, read_seed
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.ladder import compose
@@ -40,6 +41,7 @@ from latentmap.objectives.base import Objective
 from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.training.density import fit_density
 from latentmap.training.device import Precision, resolve_device, resolve_precision, seeded
+from latentmap.training.feed import Streamed
 from latentmap.training.loop import Callback, Settings, Trainer
 from latentmap.training.progress import ProgressBar
 
@@ -73,6 +75,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         time_budget: float | None = None,
+        memory: str | int | None = None,
         device: str = "auto",
         precision: Precision = "auto",
         compile: bool | str = "auto",
@@ -93,6 +96,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.time_budget = time_budget
+        self.memory = memory
         self.device = device
         self.precision = precision
         self.compile = compile
@@ -120,11 +124,16 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             What each row is conditioned on, where the model takes it; else ignored, there for scikit-learn's pipelines.
         """
         check_settings(self)
-        rows, event = read_rows(self, X, reset=True)
+        X = opened(X, self.columns)
         going_on = self.warm_start and hasattr(self, "model_")
-        if not going_on or event != self.event_shape_:
-            self._build(rows, event, y)
-        self._train(rows, self._given(y, rows))
+        self.seed_ = self.seed_ if going_on else read_seed(self.random_state)
+        if isinstance(X, Source) and not fits(X, memory := read_memory(self.memory)):
+            self._fit_stream(X, y, memory, going_on)
+        else:
+            rows, event = read_rows(self, X, reset=True)
+            if not going_on or event != self.event_shape_:
+                self._build(self._source(rows, event), _some(rows), y)
+            self._train(rows, self._given(y, rows))
         diagnosis.warn(self.findings_)
         return self
 
@@ -137,13 +146,14 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         first = not hasattr(self, "model_")
         rows, event = read_rows(self, X, reset=first)
         if first:
-            self._build(rows, event, y)
+            self.seed_ = read_seed(self.random_state)
+            self._build(self._source(rows, event), _some(rows), y)
         self._require_readable(rows)
         given = self._given(y, rows)
         everything = np.arange(len(rows))
         trainer = self._trainer(rows, everything, everything[:0], given, max_epochs=1, constant_rate=True)
         trainer.go_on(self.__dict__.get("_carried", {}))
-        self._run(trainer, rows, given)
+        self._run(trainer, self._source(rows, event), _some(rows), _some(given))
         self._carried = trainer.carry()
         diagnosis.warn(self.findings_)
         return self
@@ -190,20 +200,22 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.choices_["prior"] = f"{prior} (fitted to the codes of {len(rows)} rows)"
         return self
 
-    def _build(self, rows: NDArray[Any], event: tuple[int, ...], y: Any) -> None:
-        """Decide on everything that is left open, and make the model with its initial weights."""
-        source = self._source(rows, event)
+    def _build(self, source: Source, some: NDArray[Any], y: Any) -> None:
+        """Decide on everything that is left open, and make the model with its initial weights.
+
+        ``some`` are rows that stand for all, flat.
+        """
+        event = source.schema.event_shape
         self.data_schema_ = source.schema
         if self.data_schema_.lowest is None:
             raise DataError("X holds no finite value at all: fit needs some")
-        self.seed_ = read_seed(self.random_state)
         self.device_ = resolve_device(self.device)
         self.event_shape_ = event
         self.history_: list[dict[str, float | None]] = []
         self.n_iter_ = 0
         self.fit_seconds_ = 0.0
         self._carried = {}
-        self.condition_ = condition_class(self.condition).learn(y, len(rows)) if self.condition else None
+        self.condition_ = condition_class(self.condition).learn(y, len(source)) if self.condition else None
         if isinstance(self.condition_, Labels):
             self.classes_ = self.condition_.classes
         width = self.condition_.width if self.condition_ else 0
@@ -217,9 +229,9 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         parts = self._parts(_given(self.encoder, network), _given(self.decoder, network), likelihood)
         with seeded(self.seed_):
             self.model_ = compose(_copied(parts), sizes).to(self.device_)
-        some = as_tensor(rows[:: max(1, len(rows) // STATISTICS_ROWS)]).to(self.device_)
-        likelihood.start(self.model_.likelihood_state, self.scaling_(some))
-        parts.prior.start(self.model_.prior_state, self._complete(self.scaling_(some)))
+        scaled = self.scaling_(as_tensor(some).to(self.device_))
+        likelihood.start(self.model_.likelihood_state, scaled)
+        parts.prior.start(self.model_.prior_state, self._complete(scaled))
         self.choices_ = {
             "scaling": reason(scaling.kind, self.scaling != "auto", f"{source.schema.kind} values"),
             "likelihood": reason(likelihood, self.likelihood == likelihood, _described(source.schema))
@@ -229,7 +241,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             "decoder": reason(parts.decoder, self.decoder is not None, f"rows of shape {event}"),
         }
 
-    def _units_and_likelihood(self, source: ArraySource) -> tuple[Likelihood, Scaling]:
+    def _units_and_likelihood(self, source: Source) -> tuple[Likelihood, Scaling]:
         """Choose the likelihood and the scaling, a column at a time for a table of mixed columns."""
         missing = self.data_schema_.missing > 0
         if self.table_ is None:
@@ -254,7 +266,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         train, held_out = split_rows(len(rows), fraction, self.seed_)
         trainer = self._trainer(rows, train, held_out, given, self.max_epochs)
         self.history_ = []
-        self._run(trainer, rows, given)
+        self._run(trainer, self._source(rows, self.event_shape_), _some(rows), _some(given))
 
     def _trainer(
         self,
@@ -268,34 +280,8 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
     ) -> Trainer:
         kept, rows = rows[held_out], rows[train] if len(held_out) else rows
         k = 0 if constant_rate else self._neighbors(len(rows), len(train) + len(held_out))
-        batch_size = _given(self.batch_size, choices.choose_batch_size(len(rows), neighbors=k != 0))
-        epochs = _given(max_epochs, choices.choose_epochs(len(rows), batch_size))
-        if max_epochs is None and self.time_budget is not None:
-            epochs = 10**6  # the budget alone ends the fit
         objective = self._objective()
-        rate = _given(self.learning_rate, choices.choose_learning_rate(batch_size, objective.pace))
-        steps = epochs * max(1, len(rows) // batch_size)
-        pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
-        evaluations = max(1, steps // max(20, steps // epochs))
-        settings = Settings(
-            max_epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=rate,
-            seed=self.seed_ + self.n_iter_,  # a fit that goes on sees other noise, in another order
-            patience=max(10, evaluations // 4) if self.early_stopping else None,
-            time_budget=self.time_budget,
-            dtype=resolve_precision(self.precision, self.device_),
-            compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
-            constant_rate=constant_rate,
-            callbacks=tuple(self.callbacks or ()),
-        )
-        self.choices_ |= {
-            "batch_size": reason(batch_size, self.batch_size is not None, f"{len(rows)} rows"),
-            "max_epochs": reason(epochs, self.max_epochs is not None, f"{len(rows)} rows"),
-            "learning_rate": reason(f"{rate:.3g}", self.learning_rate is not None, f"batches of {batch_size}"),
-            "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
-            "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
-        }
+        settings = self._settings(len(rows), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
         data, held = (as_tensor(part).to(self.device_) for part in (rows, kept))
         if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
             data, held = self.scaling_(data).float(), self.scaling_(held).float()
@@ -316,12 +302,87 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
             beside["held_out_graph"] = neighbor_graph(near, k, self.metric, queries=queries)
         return Trainer(self.model_, objective, scale, data, held, settings, **beside)
 
+    def _fit_stream(self, source: Source, y: Any, memory: int, going_on: bool) -> None:
+        """Fit to rows that do not fit in memory."""
+        if self.condition is not None:
+            raise PartError("a conditional model is fitted to rows in memory: leave condition=None, or raise memory=")
+        name, rows = source.name, len(source)
+        self.table_ = None
+        held_out = self.validation_fraction if self.early_stopping else 0.0
+        stream = Stream(source, held_out=held_out, seed=self.seed_, memory=memory)
+        found = stream.survey
+        source.__dict__ |= {"schema": found.schema, "moments": found.moments}  # measured in one pass
+        event = found.schema.event_shape
+        if not going_on or event != self.event_shape_:
+            self.n_features_in_ = found.schema.n_features
+            self._build(source, found.some, y)
+        require_finite(source, missing=self.takes_missing_)
+        self._require_no_neighbors(f"{name} has {rows:,} rows, more than memory= allows to keep")
+        objective = self._objective()
+        settings = self._settings(stream.rows, objective, self.max_epochs)
+        self.choices_["memory"] = (
+            f"{memory / 1e6:,.0f} MB: rows are read in blocks of {stream.block:,} "
+            f"({reason('as allowed', self.memory is not None, 'a quarter of what is free')})"
+        )
+        as_bytes = found.some.dtype == np.uint8
+
+        def prepare(block: Tensor) -> Tensor:
+            return block if as_bytes else self.scaling_(block).float()
+
+        feed = Streamed(stream, prepare, self.device_)
+        held = prepare(as_tensor(found.held_out).to(self.device_))
+        scale = self.scaling_ if as_bytes else nn.Identity()
+        self.history_ = []
+        self._run(Trainer(self.model_, objective, scale, feed, held, settings), source, found.some, None)
+
+    def _require_no_neighbors(self, why: str) -> None:
+        """Refuse to seek neighbours among rows that are not all at hand, if asked to."""
+
+    def _settings(
+        self,
+        rows: int,
+        objective: Objective,
+        max_epochs: int | None,
+        *,
+        neighbors: bool = False,
+        constant_rate: bool = False,
+    ) -> Settings:
+        """Decide how to train on so many rows."""
+        batch_size = _given(self.batch_size, choices.choose_batch_size(rows, neighbors=neighbors))
+        epochs = _given(max_epochs, choices.choose_epochs(rows, batch_size))
+        if max_epochs is None and self.time_budget is not None:
+            epochs = 10**6  # the budget alone ends the fit
+        rate = _given(self.learning_rate, choices.choose_learning_rate(batch_size, objective.pace))
+        steps = epochs * max(1, rows // batch_size)
+        pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
+        evaluations = max(1, steps // max(20, steps // epochs))
+        settings = Settings(
+            max_epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=rate,
+            seed=self.seed_ + self.n_iter_,  # a fit that goes on sees other noise, in another order
+            patience=max(10, evaluations // 4) if self.early_stopping else None,
+            time_budget=self.time_budget,
+            dtype=resolve_precision(self.precision, self.device_),
+            compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
+            constant_rate=constant_rate,
+            callbacks=tuple(self.callbacks or ()),
+        )
+        self.choices_ |= {
+            "batch_size": reason(batch_size, self.batch_size is not None, f"{rows} rows"),
+            "max_epochs": reason(epochs, self.max_epochs is not None, f"{rows} rows"),
+            "learning_rate": reason(f"{rate:.3g}", self.learning_rate is not None, f"batches of {batch_size}"),
+            "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
+            "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
+        }
+        return settings
+
     def _neighbors(self, rows: int, total: int) -> int | Edges:
         """Say how many neighbours of each row the map is to keep near it, 0 for none; or which, of all rows given."""
         return 0
 
-    def _run(self, trainer: Trainer, rows: NDArray[Any], given: FloatArray | None) -> None:
-        """Train, then measure what was learned."""
+    def _run(self, trainer: Trainer, source: Source, some: NDArray[Any], given: FloatArray | None) -> None:
+        """Train, then measure what was learned on some rows and what those are conditioned on."""
         with contextlib.ExitStack() as stack:
             if self.verbose:
                 trainer.callbacks.append(stack.enter_context(ProgressBar()))
@@ -330,21 +391,19 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.n_iter_ += trainer.epoch
         self.fit_seconds_ += trainer.seconds
         self.interrupted_ = trainer.interrupted
-        self._summarise(rows, given, trainer.skipped)
+        self._summarise(source, some, given, trainer.skipped)
 
-    def _summarise(self, rows: NDArray[Any], given: FloatArray | None, skipped: int) -> None:
-        every = max(1, len(rows) // STATISTICS_ROWS)
-        some, theirs = rows[::every], None if given is None else given[::every]
-        means = torch.from_numpy(self._encode(some, theirs)[0])
+    def _summarise(self, source: Source, some: NDArray[Any], given: FloatArray | None, skipped: int) -> None:
+        means = torch.from_numpy(self._encode(some, given)[0])
         if self.model_.parts.prior.ex_post:
             fit_density(self.model_, means.to(self.device_), self.seed_)
         self.code_mean_ = means.mean(0).numpy()
         self.code_variance_ = means.var(0, correction=0).numpy()
-        self.kl_per_component_ = self._rates(some, theirs) if self._has_density else None
+        self.kl_per_component_ = self._rates(some, given) if self._has_density else None
         unit = 1.0 if self._has_density else float(self.code_variance_.mean())  # codes of an autoencoder have any scale
         self.active_components_ = np.asarray(self.code_variance_ > diagnosis.ACTIVE * unit)
         self.loss_ = best["loss"] if (best := diagnosis.best_row(self.history_)) else None
-        self.data_fingerprint_ = content_hash(source := self._source(rows, self.event_shape_), source.schema)
+        self.data_fingerprint_ = content_hash(source, source.schema)
         self.findings_ = diagnosis.diagnose(
             diagnosis.Facts(
                 history=self.history_,
@@ -352,7 +411,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
                 rate=None if self.kl_per_component_ is None else float(self.kl_per_component_.sum()),
                 likelihood=self.model_.parts.likelihood,
                 schema=self.data_schema_,
-                constant_features=int((np.fmin.reduce(rows) == np.fmax.reduce(rows)).sum()),
+                constant_features=int((np.fmin.reduce(some) == np.fmax.reduce(some)).sum()),
                 skipped=skipped,
             )
         )
@@ -404,6 +463,11 @@ def _columns_in_words(table: Table) -> str:
     kinds = {kind: [c.name for c in table.columns if c.kind == kind] for kind in get_args(ColumnKind)}
     text = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
     return f"one a column ({text}{'; ' + table.remark if table.remark else ''})"
+
+
+def _some(rows: NDArray[Any] | None) -> Any:
+    """Take at most about `STATISTICS_ROWS` rows, evenly spaced."""
+    return None if rows is None else rows[:: max(1, len(rows) // STATISTICS_ROWS)]
 
 
 def _described(schema: Schema) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,10 +19,11 @@ from torch import Tensor
 
 from latentmap.data.columns import Table
 from latentmap.data.frames import frame_of
-from latentmap.data.sources import require_finite
+from latentmap.data.sources import Source, require_finite
+from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
-from latentmap.estimators.validation import FloatArray, as_given, check_count, read_codes, read_rows, read_seed
+from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
 from latentmap.exceptions import DataError, NoDensityError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import average
@@ -56,6 +57,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         scaling_: Affine
         event_shape_: tuple[int, ...]
         device_: torch.device
+        memory: str | int | None
+        n_features_in_: int
         seed_: int
         condition_: Condition | None
         classes_: NDArray[Any]
@@ -367,8 +370,11 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return np.asarray(row.detach().cpu() if hasattr(row, "detach") else row).reshape(1, *self.event_shape_)
 
     def _rows(self, X: Any, y: Any) -> tuple[NDArray[Any], FloatArray | None]:
-        """Give checked rows, and what they are conditioned on."""
+        """Give checked rows, and what they are conditioned on; a file that does not fit in memory stays where it is."""
         check_is_fitted(self)
+        if self.table_ is None and isinstance(X := opened(X), Source) and not fits(X, read_memory(self.memory)):
+            lazy: Any = LazyRows(X, self.n_features_in_, missing=self.takes_missing_)
+            return lazy, self._given(y, lazy)
         rows, _ = read_rows(self, X, reset=False)
         self._require_readable(rows)
         return rows, self._given(y, rows)
@@ -425,12 +431,16 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             model, scaling = copy.deepcopy(model).double(), copy.deepcopy(scaling).double()
         size = max(1, CHUNK // (self.model_.outputs * samples))
         precision = torch.float64 if values.dtype == np.float64 else torch.float32
-        chunks = []
+        result: FloatArray | None = None
         with torch.no_grad():
-            for start, x in zip(range(0, len(values), size), as_tensor(values).split(size), strict=True):
-                c = None if given is None else as_tensor(given[start : start + size]).to(self.device_, precision)
-                chunks.append(function(model.given(c), scaling, x.to(self.device_)))
-        result: FloatArray = torch.cat(chunks).cpu().numpy()
+            for start, rows in _pieces(values, size):
+                here = slice(start, start + len(rows))
+                c = None if given is None else as_tensor(given[here]).to(self.device_, precision)
+                found = function(model.given(c), scaling, as_tensor(rows).to(self.device_)).cpu().numpy()
+                if result is None:
+                    result = np.empty((len(values), *found.shape[1:]), found.dtype)
+                result[here] = found
+        assert result is not None
         return result
 
 
@@ -448,6 +458,15 @@ def _filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: i
         each = torch.arange(len(x), device=x.device)
         cells = torch.stack([trace.px.sample()[k, each] for k in chosen.T], 1)
     return scaling.inverse(cells).to(x.dtype)
+
+
+def _pieces(values: NDArray[Any] | LazyRows, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (first row, rows) in order, so many rows at the most."""
+    if isinstance(values, LazyRows):
+        yield from values.pieces(size)
+    else:
+        for start in range(0, len(values), size):
+            yield start, values[start : start + size]
 
 
 def as_tensor(values: NDArray[Any]) -> Tensor:

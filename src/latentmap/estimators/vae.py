@@ -81,6 +81,9 @@ class VAE(GenerativeEstimator):
         Whether to hold rows out, stop when their objective no longer falls, and restore the best weights; how many.
     time_budget
         Seconds within which the fit and its schedule have to end; None for no limit.
+    memory
+        How much of it rows may take, such as "600MB"; None takes a quarter of what is free. A file that needs more is
+        read block by block, in every epoch; its map keeps no neighbours.
     device, precision, compile
         "auto" takes what the machine has; see `latentmap.training.device`.
     warm_start
@@ -137,6 +140,7 @@ class VAE(GenerativeEstimator):
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         time_budget: float | None = None,
+        memory: str | int | None = None,
         device: str = "auto",
         precision: Precision = "auto",
         compile: bool | str = "auto",
@@ -158,6 +162,7 @@ class VAE(GenerativeEstimator):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             time_budget=time_budget,
+            memory=memory,
             device=device,
             precision=precision,
             compile=compile,
@@ -195,6 +200,11 @@ class VAE(GenerativeEstimator):
         named = f"{chosen}, {found}, {self.metric}" if chosen else None
         self.choices_["neighbors"] = reason(named, not auto, f"{self.n_components} components and {rows} rows")
         return chosen
+
+    def _require_no_neighbors(self, why: str) -> None:
+        if self.neighbors is not None and not (isinstance(self.neighbors, str) and self.neighbors == "auto"):
+            raise PartError(f"neighbours are sought among rows in memory, and {why}; leave neighbors=None, or raise it")
+        self.choices_["neighbors"] = reason(None, self.neighbors is None, "rows that are not kept in memory")
 
     def _objective(self) -> Objective:
         if self.model_.sizes.some_labels:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
 from torch import nn
 
-from latentmap.data.formats.arrays import from_memory
+from latentmap.data.formats.arrays import ArraySource, from_memory
 from latentmap.data.sources import Source, open_source
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import condition_class
@@ -74,6 +74,13 @@ def check_settings(estimator: Any) -> None:
         value = getattr(estimator, name, None)
         if value is not None and not isinstance(value, kind):
             raise PartError(f"{name} must be None or {wanted}, got {value!r}")
+
+
+def opened(X: Any, columns: Columns | None = None) -> Any:
+    """Open a path, the name of a data set or a memory-mapped array as a source; leave all else as it is."""
+    if isinstance(X, str | os.PathLike):
+        return open_source(X, columns=columns.asked if columns else None)
+    return ArraySource(X) if isinstance(X, np.memmap) and X.ndim > 1 and X.dtype.kind in "biuf" else X
 
 
 def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tuple[int, ...]]:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from latentmap.data.sampling import epoch_order
 from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWarning
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective, monitored
 from latentmap.training.device import autocast, seeded, threads_for
+from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.guard import GradientGuard
 from latentmap.training.schedule import Clock, learning_rate_factor
 
@@ -56,10 +56,11 @@ class Settings:
 class Trainer:
     """Fits a model's parameters; everything that a fit depends on is in `state_dict`.
 
-    ``data`` and ``held_out`` are rows (N, P) in data units on the device, as they are stored (uint8 stays uint8); each
-    batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of each row among the
-    data, and ``held_out_graph`` those of the held-out rows; a step draws one for each row of its batch. ``condition``
-    and ``held_out_condition`` (N, C) are what the rows are conditioned on, for a model that takes it.
+    ``data``, or a feed of it, and ``held_out`` are rows (N, P) in data units on the device, as they are stored (uint8
+    stays uint8); each batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of
+    each row among the data, and ``held_out_graph`` those of the held-out rows; a step draws one for each row of its
+    batch. ``condition`` and ``held_out_condition`` (N, C) are what the rows are conditioned on, for a model that takes
+    it.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Trainer:
         model: GenerativeAutoencoder,
         objective: Objective,
         scaling: nn.Module,
-        data: Tensor,
+        data: Tensor | Feed,
         held_out: Tensor | None,
         settings: Settings,
         graph: Tensor | None = None,
@@ -77,22 +78,21 @@ class Trainer:
     ) -> None:
         self.model = model
         self.objective = objective
-        with seeded(settings.seed, data.device):
-            self.objective_state = objective.build(replace(model.sizes, rows=len(data))).to(data.device)
+        self.feed = data if isinstance(data, Feed) else Resident(data, graph, condition)
+        self.device = self.feed.device
+        with seeded(settings.seed, self.device):
+            self.objective_state = objective.build(replace(model.sizes, rows=len(self.feed))).to(self.device)
         self.learned = nn.ModuleDict({"model": model, "objective": self.objective_state})
         self.scaling = scaling
-        self.data = data
         self.held_out = held_out if held_out is not None and len(held_out) else None
         self.settings = settings
-        self.graph = graph
         self.held_out_graph = held_out_graph
-        self.condition = condition
         self.held_out_condition = held_out_condition
         self.players = objective.players(self.objective_state, model)
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
-        self.guards = {name: GradientGuard(data.device) for name in self.players}
-        self.batch = min(settings.batch_size, len(data))
-        self.steps_per_epoch = len(data) // self.batch
+        self.guards = {name: GradientGuard(self.device) for name in self.players}
+        self.batch = min(settings.batch_size, len(self.feed))
+        self.steps_per_epoch = len(self.feed) // self.batch
         self.losses = torch.compile(self._losses, dynamic=False) if settings.compile else self._losses
         self.history: list[Row] = []
         self.epoch = 0
@@ -110,7 +110,7 @@ class Trainer:
         """Train to the end of the schedule or of patience, then restore the best weights; returns the history."""
         clock = Clock(max(1, self.settings.max_epochs * self.steps_per_epoch), self.settings.time_budget)
         work = 6.0 * sum(p.numel() for p in self.learned.parameters()) * self.batch
-        with seeded(self.settings.seed, self.data.device), threads_for(work):
+        with seeded(self.settings.seed, self.device), threads_for(work):
             try:
                 while not self._finished(clock):
                     self._run_epoch(clock)
@@ -159,31 +159,26 @@ class Trainer:
         return sum(int(guard.skipped.item()) for guard in self.guards.values())
 
     def _run_epoch(self, clock: Clock) -> None:
-        order = torch.from_numpy(epoch_order(len(self.data), self.settings.seed, self.epoch)).to(self.data.device)
-        sums = torch.zeros(3, device=self.data.device)
+        sums = torch.zeros(3, device=self.device)
         skipped, since = self._skips(), 0
         self.model.train()
-        for i in range(self.steps_per_epoch):
+        for batch in self.feed.epoch(self.settings.seed, self.epoch, self.batch):
             progress = clock.progress(self.step)
             if progress >= 1.0:
                 break
-            sums += self._take_step(order[i * self.batch : (i + 1) * self.batch], progress)
+            sums += self._take_step(batch, progress)
             self.step += 1
             since += 1
         self.epoch += 1
         if since and (self.step // EVALUATION_STEPS > (self.step - since) // EVALUATION_STEPS or self._finished(clock)):
             self._evaluate(clock, (sums / since).tolist(), float(self._skips() - skipped) / since)
 
-    def _take_step(self, index: Tensor, progress: float) -> Tensor:
+    def _take_step(self, batch: Batch, progress: float) -> Tensor:
         """Move every player once; the only place where parameters change. Returns loss, distortion and rate."""
         rate = self.settings.learning_rate * self.rate_scale
         rate *= 1.0 if self.settings.constant_rate else learning_rate_factor(progress)
-        rows = self.data[index]
         losses, metrics = self._forward(
-            rows,
-            torch.tensor(progress, device=index.device),
-            self._near(self.graph, index, rows),
-            None if self.condition is None else self.condition[index],
+            batch.rows, torch.tensor(progress, device=self.device), batch.near, batch.condition
         )
         last = len(self.players) - 1
         gradients = {
@@ -202,14 +197,6 @@ class Trainer:
 
     def _skips(self) -> Tensor:
         return torch.stack([guard.skipped for guard in self.guards.values()]).sum()
-
-    def _near(self, graph: Tensor | None, index: Tensor, rows: Tensor) -> Tensor | None:
-        """Draw for each row one of its neighbours among the data; the row itself where it has none, -1, there."""
-        if graph is None:
-            return None
-        choice = torch.randint(graph.shape[1], index.shape, device=index.device)
-        near = graph[index, choice]
-        return torch.where(near[:, None] >= 0, self.data[near.clamp_min(0)], rows)
 
     def _forward(
         self, rows: Tensor, progress: Tensor, near: Tensor | None, condition: Tensor | None
@@ -269,15 +256,15 @@ class Trainer:
         if self.held_out is None:
             return None
         self.model.eval()
-        total = torch.zeros(3, device=self.data.device)
-        with seeded(self.settings.seed, self.data.device):
-            end = torch.ones((), device=self.data.device)
-            everything = torch.arange(len(self.held_out), device=self.data.device)
+        total = torch.zeros(3, device=self.device)
+        with seeded(self.settings.seed, self.device):
+            end = torch.ones((), device=self.device)
+            everything = torch.arange(len(self.held_out), device=self.device)
             a_row = self.model.outputs * self.objective.samples
             rows = min(EVALUATION_ROWS, max(1, EVALUATION_VALUES // a_row))
             # a contrast is measured against the batch, so held-out batches must be as large as those of training
             for index in everything.split(rows if self.held_out_graph is None else self.batch):
-                near = self._near(self.held_out_graph, index, self.held_out[index])
+                near = self.feed.near(self.held_out_graph, index, self.held_out[index])
                 condition = None if self.held_out_condition is None else self.held_out_condition[index]
                 total += self._losses(self.held_out[index], end, near, condition)[1] * len(index)
         values: list[float] = (total / len(self.held_out)).tolist()
@@ -312,9 +299,9 @@ class Trainer:
     def _check(self) -> None:
         """Let the objective refuse the model by what it gives for two rows, before the first step."""
         self.model.eval()
-        with seeded(self.settings.seed, self.data.device):
-            model = self.model.given(None if self.condition is None else self.condition[:2])
-            self.objective.check_model(model, model.trace(self.scaling(self.data[:2]), self.objective.samples))
+        with seeded(self.settings.seed, self.device):
+            model = self.model.given(None if self.feed.condition is None else self.feed.condition[:2])
+            self.objective.check_model(model, model.trace(self.scaling(self.feed.first), self.objective.samples))
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
         betas = (0.5 if self.objective.adversarial else 0.9, 0.98)  # games circle under momentum (Gidel et al. 2019)

@@ -64,10 +64,13 @@ class ArraySource(Source):
         block = self._array[rows]
         if isinstance(block, np.memmap):
             block = np.array(block)  # a copy, so that no page of the file is held
-        wanted = (
-            np.dtype(np.float64) if block.dtype.kind == "f" and block.itemsize > 8 else block.dtype.newbyteorder("=")
-        )
-        return np.asarray(block, dtype=wanted)
+        return native(block)
+
+
+def native(block: NDArray[Any]) -> NDArray[Any]:
+    """Give values in the byte order of the machine, at most in double precision."""
+    wide = block.dtype.kind == "f" and block.itemsize > 8
+    return np.asarray(block, dtype=np.dtype(np.float64) if wide else block.dtype.newbyteorder("="))
 
 
 class TableSource(ArraySource):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import gzip
 import zlib
 from abc import ABC, abstractmethod
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.schema import Rows, Schema, fingerprint, measure
+from latentmap.data.moments import Moments
+from latentmap.data.schema import BLOCK_VALUES, Rows, Schema, fingerprint, measure
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -63,6 +65,29 @@ class Source(ABC):
     def schema(self) -> Schema:
         """What the rows hold."""
         return measure(self, self.names, self.name)
+
+    @cached_property
+    def first(self) -> NDArray[Any]:
+        """The first row, shape (1, *event)."""
+        return np.asarray(self.read(slice(0, 1)))
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean, spread and range of each feature."""
+        return functools.reduce(Moments.__add__, (Moments.of(block) for _, block in self.blocks()))
+
+    def parts(self, rows: int) -> list[range]:
+        """Divide the rows into ranges that can be read by themselves, of about so many rows where that is cheap."""
+        return [range(start, min(start + rows, len(self))) for start in range(0, len(self), rows)]
+
+    def scan(self, part: range, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first row, block) of a part, in order; blocks of at most so many rows where parts are large."""
+        yield part.start, np.asarray(self.read(slice(part.start, part.stop)))
+
+    def blocks(self, values: int = BLOCK_VALUES) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first row, block) of all rows in order, each of about ``values`` values or less."""
+        for part in self.parts(max(1, values // max(1, self.first.size))):
+            yield from self.scan(part)
 
     @cached_property
     def fingerprint(self) -> str:

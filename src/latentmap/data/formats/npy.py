@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 
-from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.formats.arrays import ArraySource, native
 from latentmap.data.formats.base import Labels, reading
+from latentmap.data.schema import Rows
 from latentmap.exceptions import DataError
 
 
@@ -33,3 +37,17 @@ class NpySource(ArraySource):
                     message = f"not a readable .npy file ({error})"
                 raise DataError(f"{path}: {message}") from error
         super().__init__(array, name=str(path), labels=labels)
+        self.path = path
+
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """Return the rows of a slice or an integer array; a run of rows without a page of the file being held."""
+        array = self._array
+        assert isinstance(array, np.memmap)
+        if not (isinstance(rows, slice) and rows.step in (None, 1) and array.flags.c_contiguous):
+            return super().read(rows)
+        start, stop, _ = rows.indices(len(self))
+        shape = (max(0, stop - start), *array.shape[1:])
+        with reading(self.path):
+            offset = array.offset + start * array[:1].nbytes
+            flat = np.fromfile(self.path, array.dtype, int(np.prod(shape)), offset=offset)
+        return native(flat.reshape(shape))

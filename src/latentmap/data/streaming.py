@@ -1,0 +1,235 @@
+"""Rows that do not fit in memory: measured in one pass, held out and shuffled by block, read ahead of who uses them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.formats.base import Source
+from latentmap.data.moments import Moments
+from latentmap.data.schema import Schema, measure_block, merged, place
+from latentmap.exceptions import DataError
+
+SHARE = 4
+"""A fit takes a quarter of the memory that is free, unless it is told otherwise."""
+COPIES = 3
+"""Times that rows lie in memory while a model is fitted to them: as they came, shuffled, and scaled."""
+LARGEST_BLOCK = 2**27
+"""Bytes of one shuffled block, at the most."""
+PARTS = 16
+"""Parts that a shuffled block is made of, where they can be as small as that; """
+ABREAST = 2
+"""and those that are read in turn, however large they are."""
+MOST_HELD_OUT = 2**14
+SOME_VALUES = 2**23
+"""Values of the rows that stand for all where some are enough."""
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def read_memory(asked: str | int | float | None) -> int:
+    """Give a number of bytes from a text such as 600MB, or a quarter of the memory that is free.
+
+    >>> read_memory("600MB"), read_memory("1.5 GB")
+    (600000000, 1500000000)
+    """
+    if asked is None:
+        return _free_memory() // SHARE
+    match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([KMGT]?)I?B?\s*", str(asked).upper())
+    found = int(float(match[1]) * UNITS[match[2]]) if match else 0
+    if found < 10**6:
+        raise DataError(f"memory must be an amount of 1 MB or more, such as '600MB' or '2GB', got {asked!r}")
+    return found
+
+
+def fits(source: Source, memory: int) -> bool:
+    """Whether a model can be fitted to the rows of a source all at once within so many bytes."""
+    return COPIES * len(source) * source.first.nbytes <= memory
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What one pass over a source finds."""
+
+    schema: Schema
+    moments: Moments
+    some: NDArray[Any]
+    """Evenly spaced rows, in order."""
+    held_out: NDArray[Any]
+    """The rows that are held out, in order."""
+
+
+class Stream:
+    """The rows of a source as a fit sees them, within so many bytes of memory.
+
+    Each epoch reads the parts of the source in a new order, fills a block with the rows of several, shuffles it, and
+    hands it on while the next one is being read. Which rows are held out is a function of the seed; which order they
+    come in, of the seed and the epoch.
+
+    >>> from latentmap.data.formats.arrays import ArraySource
+    >>> stream = Stream(ArraySource(np.arange(1000.0).reshape(500, 2)), held_out=0.1, seed=0, memory=10**6)
+    >>> stream.rows, sum(len(block) for block in stream.epoch(seed=0, epoch=0))
+    (450, 450)
+    """
+
+    def __init__(self, source: Source, *, held_out: float, seed: int, memory: int) -> None:
+        self.source = source
+        n = len(source)
+        count = min(round(n * held_out), MOST_HELD_OUT, n - 1)
+        rng = np.random.default_rng([seed, 0x5EED])
+        self.held_out = np.sort(rng.choice(n, count, replace=False, shuffle=False))
+        self.rows = n - count
+        a_row = _flat(source.first).nbytes
+        self.block = max(1, min(LARGEST_BLOCK, memory // 12) // a_row)  # two blocks, and what each is made of
+
+    def first(self) -> NDArray[Any]:
+        """Two rows, flat."""
+        return _flat(self.source.read(slice(0, 2)))
+
+    @functools.cached_property
+    def survey(self) -> Survey:
+        """Schema, moments, held-out rows and some of the others, from one pass."""
+        n, some = len(self.source), []
+        every = max(1, -(-n * int(np.prod(self.source.first.shape)) // SOME_VALUES))
+        held: list[NDArray[Any]] = []
+        measured: list[Schema] = []
+        moments: Moments | None = None
+        with ThreadPoolExecutor(1) as reader:
+            for start, block in _ahead(reader, self.source.blocks()):
+                measured.append(measure_block(block, self.source.names, self.source.name, start))
+                of = Moments.of(block)
+                moments = of if moments is None else moments + of
+                some.append(_flat(block[-start % every :: every]))
+                held.append(_flat(block[self._held(start, len(block))]))
+        assert moments is not None
+        return Survey(merged(measured), moments, np.concatenate(some), np.concatenate(held))
+
+    def epoch(self, seed: int, epoch: int) -> Iterator[NDArray[Any]]:
+        """Yield shuffled blocks of all training rows, flat."""
+        with ThreadPoolExecutor(1) as reader:
+            for _, block in _ahead(reader, enumerate(self._shuffled(seed, epoch))):
+                yield block
+
+    def _shuffled(self, seed: int, epoch: int) -> Iterator[NDArray[Any]]:
+        rng = np.random.default_rng([seed, epoch])
+        room: NDArray[Any] | None = None
+        filled, places = 0, rng.permutation(self.block)
+        for start, block in self._mixed(rng):
+            rows = _flat(np.delete(block, self._held(start, len(block)), axis=0))
+            while len(rows):
+                if room is None:
+                    room = np.empty((self.block, rows.shape[1]), rows.dtype)
+                some, rows = np.split(rows, [self.block - filled])
+                room[places[filled : filled + len(some)]] = some
+                filled += len(some)
+                if filled == self.block:
+                    yield room
+                    room, filled, places = None, 0, rng.permutation(self.block)
+        if room is not None:
+            yield room[np.sort(places[:filled])]
+
+    def _mixed(self, rng: np.random.Generator) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield blocks of the parts in a new order, of several parts in turn."""
+        rows = max(1, self.block // PARTS)
+        parts = self.source.parts(rows)
+        waiting = rng.permutation(len(parts)).tolist()
+        active: list[Iterator[tuple[int, NDArray[Any]]]] = []
+        while waiting or active:
+            while waiting and len(active) < ABREAST:
+                active.append(self.source.scan(parts[waiting.pop()], rows))
+            for blocks in list(active):
+                found = next(blocks, None)
+                if found is None:
+                    active.remove(blocks)
+                else:
+                    yield found
+
+    def _held(self, start: int, length: int) -> NDArray[np.intp]:
+        low, high = np.searchsorted(self.held_out, [start, start + length])
+        return self.held_out[low:high] - start
+
+
+class LazyRows:
+    """Rows of a source that are read when they are sliced, flat and checked; as much of an array as models need.
+
+    >>> from latentmap.data.formats.arrays import ArraySource
+    >>> rows = LazyRows(ArraySource(np.arange(8).reshape(2, 2, 2)), 4, missing=False)
+    >>> rows.shape, rows[1:2].tolist()
+    ((2, 4), [[4.0, 5.0, 6.0, 7.0]])
+    """
+
+    def __init__(self, source: Source, n_features: int, *, missing: bool) -> None:
+        self.source = source
+        self.missing = missing
+        first = _flat(source.first)
+        self.shape, self.dtype = (len(source), first.shape[1]), first.dtype
+        if first.shape[1] != n_features:
+            raise DataError(f"expected rows of {n_features} values, as in fit, got {first.shape[1]} in {source.name}")
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def pieces(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first row, rows) in order, so many rows at the most."""
+        for start, block in self.source.blocks():
+            rows = self._checked(_flat(block), start)
+            for i in range(0, len(rows), size):
+                yield start + i, rows[i : i + size]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        return self._checked(_flat(self.source.read(rows)), rows.start)
+
+    def _checked(self, block: NDArray[Any], start: int) -> NDArray[Any]:
+        bad = np.isinf(block) if self.missing else ~np.isfinite(block)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            at = place([row, column], start, self.source.names)
+            raise DataError(f"{self.source.name} contains {block[row, column]} at {at}; fill or drop it")
+        return block
+
+
+def sampled(source: Source, values: int = 2**20, pieces: int = 16) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Give some rows from all over a source, about so many values, without reading it all; with their numbers."""
+    parts = source.parts(max(1, values // pieces // max(1, source.first.size)))
+    found = [next(source.scan(parts[i])) for i in np.unique(np.linspace(0, len(parts) - 1, pieces).astype(int))]
+    most = max(1, values // len(found) // max(1, found[0][1][:1].size))
+    numbers = [np.arange(start, start + min(most, len(block))) for start, block in found]
+    return np.concatenate(numbers), np.concatenate([block[:most] for _, block in found])
+
+
+def _ahead(reader: ThreadPoolExecutor, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """Take each item while the one after it is being made."""
+    coming = reader.submit(next, items, None)
+    while (item := coming.result()) is not None:
+        coming = reader.submit(next, items, None)
+        yield item
+
+
+def _flat(block: NDArray[Any]) -> NDArray[Any]:
+    """Rows as vectors, of a type that models take: bytes, and single or double precision."""
+    if block.dtype not in (np.uint8, np.float32, np.float64):
+        block = block.astype(np.float32 if block.dtype == np.float16 else np.float64)
+    return np.ascontiguousarray(block.reshape(len(block), -1))
+
+
+def _free_memory() -> int:
+    """Bytes that are free: of the machine, or of the control group where that allows less."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 4 * 10**9
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            with open(f"/sys/fs/cgroup/{name}", encoding="ascii") as file:
+                free = min(free, int(file.read()))
+        except (OSError, ValueError):
+            continue
+    return free
