@@ -115,3 +115,32 @@ def test_the_command_fits_a_folder_and_samples_images(tmp_path, capsys):
     must(capsys, "transform", tmp_path / "run", "-o", tmp_path / "z.npy")
     must(capsys, "sample", tmp_path / "run", "-o", tmp_path / "s.npy")
     assert np.load(tmp_path / "z.npy").shape == (60, 2) and np.load(tmp_path / "s.npy").shape == (64, 8, 8)
+
+
+def test_images_that_cannot_be_read_are_left_out_where_asked_and_listed(tmp_path, capsys):
+    for i in range(30):
+        save(tmp_path / "in" / f"{i:02}.png", RNG.integers(0, 256, (9, 8), np.uint8))
+    for name in ("03.png", "17.png"):
+        (tmp_path / "in" / name).write_bytes((tmp_path / "in" / name).read_bytes()[:40])
+    source = open_source(tmp_path / "in", skip_bad=True)
+    assert len(source) == 28 and source.remark == "2 of 30 images cannot be read: 03.png, 17.png"
+    assert "2 of 30 images cannot be read: 03.png, 17.png" in must(capsys, "info", tmp_path / "in", "--skip-bad").err
+    fit = ("fit", tmp_path / "in", "-o", tmp_path / "run", "--set", "max_epochs=1")
+    assert ask(capsys, *fit).code == 1
+    assert "2 of 30 images cannot be read: 03.png, 17.png" in must(capsys, *fit, "--skip-bad").err
+    must(capsys, "transform", tmp_path / "run", "-o", tmp_path / "z.npy")  # the run remembers
+    assert np.load(tmp_path / "z.npy").shape == (28, 2)
+    for path in (tmp_path / "in").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 30 images .* can be read, 00.png for instance"):
+        open_source(tmp_path / "in", skip_bad=True)
+
+
+def test_images_of_grey_levels_are_measured_in_bits_a_dimension(tmp_path, capsys):
+    rows = RNG.integers(0, 256, (60, 4, 4), np.uint8)
+    np.save(tmp_path / "x.npy", rows)
+    fit = ("fit", tmp_path / "x.npy", "-o", tmp_path / "run", "--no-report", "--set", "likelihood=DiscretizedLogistic")
+    said = must(capsys, *fit).err
+    bits = float(said.partition(" bits/dim")[0].split()[-1])
+    assert 7.9 < bits < 9.5  # even noise holds 8 bits, and a model can lose by overfitting
+    assert "bits/dim" not in must(capsys, *fit[:-2], "--overwrite").err  # a density has none

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import scipy.sparse
 import torch
 
 from latentmap import VAE, Autoencoder, likelihoods, networks, objectives, posteriors
@@ -52,7 +51,6 @@ BAD_ROWS = {
     "uneven lists": ([[1.0], [1.0, 2.0]], "inhomogeneous shape"),
     "a series": (pd.Series([1.0, 2.0]), "got shape (2,)"),
     "a path": ("rows.csv", "no such file: rows.csv"),
-    "sparse": (scipy.sparse.csr_matrix(X), "Sparse data was passed for X, but dense data is required"),
     "a number": (np.float64(3.0), "got shape ()"),
     "five axes": (np.zeros((5, 2, 2, 2, 2)), "expected rows that are vectors or images"),
 }

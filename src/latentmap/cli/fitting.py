@@ -32,6 +32,7 @@ def fit(
     memory: str | None = None,
     labels: str | None = None,
     columns: Path | None = None,
+    skip_bad: bool = False,
     seed: int = 0,
     no_report: bool = False,
     overwrite: bool = False,
@@ -44,8 +45,9 @@ def fit(
     Parameters
     ----------
     data
-        Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet or
-        .feather file, or a folder of images or .parquet files.
+        Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet, .feather,
+        .h5ad or .zarr file, or a folder of images or .parquet files. FILE::NAME takes a layer of a .h5ad file, or an
+        array of a .zarr or .npz file.
     output
         Folder for the run: new or empty, or one to --overwrite.
     model
@@ -67,6 +69,8 @@ def fit(
     columns
         A .toml file that says what some columns of a table are: [columns.NAME] with kind, scaling, categories or
         likelihood; kind = "drop" leaves one out. The others are told by their values.
+    skip_bad
+        Leave out the images of a folder that cannot be read, count and list them.
     seed
         Seed of all that is random.
     no_report
@@ -99,7 +103,7 @@ def fit(
     if getattr(estimator, "condition", None) is not None:
         raise UsageError("the command fits models without condition; in Python: VAE(condition='labels').fit(X, y)")
     asked = None if columns is None else Columns.read(columns)
-    source = open_source(data, labels, None if asked is None else asked.asked)
+    source = open_source(data, labels, None if asked is None else asked.asked, skip_bad=skip_bad)
     if asked is not None:
         estimator.set_params(columns=asked)
     in_memory = fits(source, read_memory(memory))
@@ -108,7 +112,7 @@ def fit(
         require_values(source)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
-    if in_memory:
+    if in_memory or source.stays_sparse:
         say(describe_source(source))
     else:
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
@@ -124,7 +128,7 @@ def fit(
     X, y = shown_rows(RunRows(source, estimator, None, in_memory))
     facts = headline_facts(estimator, X)
     _say_fit(estimator, facts)
-    save_run(estimator, Origin.of(data, source), output)
+    save_run(estimator, Origin.of(data, source, skip_bad=skip_bad), output)
     say(f"saved the run in {output}")
     report = None if no_report else _report(estimator, X, y, source, output)
     if as_json:
@@ -133,7 +137,8 @@ def fit(
                 "run": str(output),
                 "report": None if report is None else str(report),
                 "model": type(estimator).__name__,
-                "data": {"name": source.name, "labels": source.label_name} | source.schema.to_json(),
+                "data": {"name": source.name, "labels": source.label_name, "remark": source.remark}
+                | source.schema.to_json(),
                 "choices": estimator.choices_,
                 "facts": {fact.label: {"value": fact.value, "note": fact.note} for fact in facts},
                 "findings": [finding.to_json() for finding in estimator.findings_],

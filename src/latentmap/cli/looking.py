@@ -33,7 +33,15 @@ MOST_NAMES = 12
 METRICS = ("loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate")
 
 
-def info(what: str, /, *, labels: str | None = None, columns: Path | None = None, as_json: Json = False) -> None:
+def info(
+    what: str,
+    /,
+    *,
+    labels: str | None = None,
+    columns: Path | None = None,
+    skip_bad: bool = False,
+    as_json: Json = False,
+) -> None:
     """Say what a run or data hold, and what fit would choose for the data.
 
     Parameters
@@ -44,6 +52,8 @@ def info(what: str, /, *, labels: str | None = None, columns: Path | None = None
         Column or member of the data with the labels.
     columns
         A .toml file that says what columns of a table are, as for fit.
+    skip_bad
+        Leave out the images of a folder that cannot be read, count and list them.
     as_json
         Print one JSON object on standard output.
     """
@@ -54,7 +64,7 @@ def info(what: str, /, *, labels: str | None = None, columns: Path | None = None
     if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
         _info_run(folder, as_json)
     else:
-        _info_data(open_source(what, labels, read_columns(columns)), columns, as_json)
+        _info_data(open_source(what, labels, read_columns(columns), skip_bad=skip_bad), columns, as_json)
 
 
 def report(
@@ -148,20 +158,23 @@ def _of_run(run: Path) -> dict[str, Any]:
 
 def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
     from latentmap.data.formats.arrays import ArraySource
+    from latentmap.data.formats.sparse import SparseSource
     from latentmap.data.streaming import fits, read_memory, sampled
     from latentmap.exceptions import LatentmapError
 
     labels = labels_in_words(source)
-    size = len(source) * source.first.nbytes
+    size = source.bytes if isinstance(source, SparseSource) else len(source) * source.first.nbytes
     if size > GLANCE:
         numbers, rows = sampled(source, pieces=2)
         some: Source = ArraySource(rows, name=source.name, names=source.names)
         about = f", in {len(numbers):,} rows from all over"
     else:
         some, about = source, ""
+    some.tallies = source.tallies
     schema, memory = some.schema, read_memory(None)
+    kept = source.stays_sparse or fits(source, memory)
     try:
-        choices, refused = _choices(some, len(source), columns, fits(source, memory)), None
+        choices, refused = _choices(some, len(source), columns, kept), None
     except LatentmapError as error:
         choices, refused = {}, str(error)
     names = schema.names or ()
@@ -174,10 +187,11 @@ def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
             "values": values_in_words(schema) + about if source.table is None else "see columns",
             "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite" + about,
             "memory": f"{size_in_words(size)}; a fit would "
-            + ("keep all of it" if fits(source, memory) else f"read it in blocks within {size_in_words(memory)}"),
+            + ("keep all of it" if kept else f"read it in blocks within {size_in_words(memory)}")
+            + (" as a sparse matrix" if source.stays_sparse else ""),
             "labels": labels or "none",
         }
-        | ({"resized" if len(schema.event_shape) > 1 else "left out": source.remark} if source.remark else {})
+        | ({"note": source.remark} if source.remark else {})
     )
     if source.table is not None:
         say("columns")
@@ -208,7 +222,8 @@ def _choices(source: Source, rows: int, columns: Path | None, in_memory: bool) -
     schema = source.schema
     likelihood: Likelihood
     if source.table is None:
-        likelihood = choices.choose_likelihood(schema.binary, missing=schema.missing > 0)
+        counts = source.tallies and schema.kind == "count"
+        likelihood = choices.choose_likelihood(schema.binary, missing=schema.missing > 0, counts=counts)
         scaling, described = choices.choose_units(source, likelihood, "auto").kind, str(likelihood)
     else:
         given = Columns.read(columns).likelihoods if columns else {}

@@ -28,20 +28,24 @@ BLOCK_VALUES = 2**22
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the rows of a run came from: a path or the name of a data set, its labels, the names of its columns."""
+    """Where the rows of a run came from: a path or the name of a data set, its labels, the names of its columns.
+
+    And whether images that cannot be read were left out.
+    """
 
     data: str
     labels: str | None
     columns: list[str] | None
+    skip_bad: bool = False
 
     @classmethod
-    def of(cls, data: str, source: Source) -> Origin:
+    def of(cls, data: str, source: Source, *, skip_bad: bool = False) -> Origin:
         """Describe a source that was opened by a path or name."""
         from latentmap.data.datasets import DATASETS
 
         names = source.schema.names
         place = data if data in DATASETS else os.path.abspath(os.path.expanduser(data))
-        return cls(place, source.label_name, None if names is None else list(names))
+        return cls(place, source.label_name, None if names is None else list(names), skip_bad)
 
     @classmethod
     def read(cls, run: Path) -> Origin | None:
@@ -208,7 +212,8 @@ def _open(place: str, labels: str | None, origin: Origin | None, table: Table | 
     from latentmap.data.sources import open_source
     from latentmap.exceptions import DataError
 
+    skip = origin is not None and origin.skip_bad
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
-            return open_source(place, origin.labels, table)
-    return open_source(place, labels, table)
+            return open_source(place, origin.labels, table, skip_bad=skip)
+    return open_source(place, labels, table, skip_bad=skip)

@@ -11,14 +11,14 @@ SMALLEST_SPLIT = 20
 """Below this many rows nothing is held out: a handful of rows would say nothing."""
 
 
-def split_rows(n: int, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Split n rows into training rows and held-out rows, both sorted.
+def split_rows(n: int, fraction: float, seed: int, most: int | None = None) -> tuple[Rows, Rows]:
+    """Split n rows into training rows and held-out rows, so many of these at the ``most``; both sorted.
 
     >>> train, held_out = split_rows(100, 0.1, seed=0)
     >>> len(train), len(held_out)
     (90, 10)
     """
-    held = min(round(n * fraction), n - 1) if n >= SMALLEST_SPLIT else 0
+    held = min(round(n * fraction), n - 1, n if most is None else most) if n >= SMALLEST_SPLIT else 0
     order = np.random.default_rng([seed, 0x5EED]).permutation(n)
     return np.sort(order[held:]), np.sort(order[:held])
 

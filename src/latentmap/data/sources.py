@@ -12,15 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.columns import Asked, Table
 from latentmap.data.datasets import DATASETS, dataset_source
-from latentmap.data.formats.arrays import ArraySource, from_memory
+from latentmap.data.formats.annotated import h5ad_source
+from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import Source, reading, suggest
 from latentmap.data.formats.delimited import delimited_source
 from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.images import ImageFolderSource, image_files
+from latentmap.data.formats.memory import from_memory
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
 from latentmap.data.formats.parquet import parquet_files, parquet_source
 from latentmap.data.formats.tables import arrow_source
+from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.schema import blocks, place
 from latentmap.exceptions import DataError
 
@@ -36,6 +39,8 @@ FORMATS: dict[str, Callable[..., Source]] = {
     ".parquet": parquet_source,
     ".arrow": arrow_source,
     ".feather": arrow_source,
+    ".h5ad": h5ad_source,
+    ".zarr": zarr_source,
     "-ubyte": IdxSource,
     "-ubyte.gz": IdxSource,
 }
@@ -43,20 +48,31 @@ FORMATS: dict[str, Callable[..., Source]] = {
 
 TABLES = (delimited_source, parquet_source, arrow_source)
 """Those of named columns, which also take what is known or asked of the columns."""
+MANY = (NpzSource, h5ad_source, zarr_source)
+"""Those of files that hold several arrays, of which ``PATH::NAME`` takes one."""
 
 
-def open_source(data: Any, labels: str | ArrayLike | None = None, columns: Table | Asked | None = None) -> Source:
+def open_source(
+    data: Any,
+    labels: str | ArrayLike | None = None,
+    columns: Table | Asked | None = None,
+    *,
+    skip_bad: bool = False,
+) -> Source:
     """Open data of any kind that is known.
 
     Parameters
     ----------
     data
-        An array or tensor of shape (n, *event), a data frame, a `Source`, the path of a file or of a folder of
-        images or ``.parquet`` files, or the name of a data set.
+        An array or tensor of shape (n, *event), a data frame, a sparse matrix, an ``AnnData``, a map-style data set of
+        PyTorch or Hugging Face, a `Source`, the path of a file or of a folder of images or ``.parquet`` files, or the
+        name of a data set. ``PATH::NAME`` takes one array of a file of several: a layer of a ``.h5ad``, for instance.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
     columns
         For a table: what a fit has learned of its columns, or what is asked of them.
+    skip_bad
+        Leave out the images of a folder that cannot be read, and list them in ``remark``.
 
     Raises
     ------
@@ -75,7 +91,10 @@ def open_source(data: Any, labels: str | ArrayLike | None = None, columns: Table
         path = Path(data).expanduser()
         with reading(path):
             named = isinstance(data, str) and data == path.name
-            return _open_file(path, named=named, labels=labels, columns=columns)
+            path, member = (path, None) if path.exists() else _member(path)
+            if skip_bad and path.is_dir() and image_files(path):
+                return ImageFolderSource(path, labels, skip_bad=True)
+            return _open_file(path, member, named=named, labels=labels, columns=columns)
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
@@ -137,13 +156,21 @@ def require_values(source: Source) -> None:
 
 def holds_rows(folder: Path) -> bool:
     """Whether a folder has files within that `open_source` reads as rows: images, or ``.parquet`` files."""
-    return bool(parquet_files(folder) or image_files(folder))
+    return folder.suffix == ".zarr" or bool(parquet_files(folder) or image_files(folder))
 
 
-def _open_file(path: Path, named: bool, labels: str | ArrayLike | None, columns: Table | Asked | None) -> Source:
+def _member(path: Path) -> tuple[Path, str | None]:
+    """Divide PATH::NAME."""
+    place, mark, member = str(path).rpartition("::")
+    return (Path(place), member) if mark else (path, None)
+
+
+def _open_file(
+    path: Path, member: str | None, *, named: bool, labels: str | ArrayLike | None, columns: Table | Asked | None
+) -> Source:
     """Open a file by the end of its name; ``named`` if the user may have meant a data set."""
     known = f"files that end in {', '.join(FORMATS)}"
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() not in FORMATS:
         if parquet_files(path):
             return parquet_source(path, labels, columns)
         if image_files(path):
@@ -163,8 +190,10 @@ def _open_file(path: Path, named: bool, labels: str | ArrayLike | None, columns:
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes)")
     opener = FORMATS[ends[-1]]
+    if member is not None and opener not in MANY:
+        raise DataError(f"{path} holds one array, so none is called {member!r}: leave out ::{member}")
     if opener in TABLES:
         return opener(path, labels, columns)
     if isinstance(columns, Asked):
         raise DataError(f"{path} has no named columns to say anything of: leave out what is asked of columns")
-    return opener(path, labels)
+    return opener(path, labels) if member is None else opener(path, labels, member)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.formats.base import Source
 from latentmap.data.moments import Moments
+from latentmap.data.sampling import split_rows
 from latentmap.data.schema import Schema, measure_block, merged, place
 from latentmap.exceptions import DataError
 
@@ -50,8 +51,8 @@ def read_memory(asked: str | int | float | None) -> int:
 
 
 def fits(source: Source, memory: int) -> bool:
-    """Whether a model can be fitted to the rows of a source all at once within so many bytes."""
-    return COPIES * len(source) * source.first.nbytes <= memory
+    """Whether a model can be fitted to the rows of a source all at once, dense, within so many bytes."""
+    return not source.stays_sparse and COPIES * len(source) * source.first.nbytes <= memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,8 @@ class Survey:
     """Evenly spaced rows, in order."""
     held_out: NDArray[Any]
     """The rows that are held out, in order."""
+    every: int
+    """The step from one of some rows to the next."""
 
 
 class Stream:
@@ -82,11 +85,9 @@ class Stream:
     def __init__(self, source: Source, *, held_out: float, seed: int, memory: int) -> None:
         self.source = source
         n = len(source)
-        count = min(round(n * held_out), MOST_HELD_OUT, n - 1)
-        rng = np.random.default_rng([seed, 0x5EED])
-        self.held_out = np.sort(rng.choice(n, count, replace=False, shuffle=False))
-        self.rows = n - count
         a_row = _flat(source.first).nbytes
+        self.held_out = split_rows(n, held_out, seed, most=min(MOST_HELD_OUT, max(1, memory // (8 * a_row))))[1]
+        self.rows = n - len(self.held_out)
         self.block = max(1, min(LARGEST_BLOCK, memory // 12) // a_row)  # two blocks, and what each is made of
 
     def first(self) -> NDArray[Any]:
@@ -109,7 +110,7 @@ class Stream:
                 some.append(_flat(block[-start % every :: every]))
                 held.append(_flat(block[self._held(start, len(block))]))
         assert moments is not None
-        return Survey(merged(measured), moments, np.concatenate(some), np.concatenate(held))
+        return Survey(merged(measured), moments, np.concatenate(some), np.concatenate(held), every)
 
     def epoch(self, seed: int, epoch: int) -> Iterator[NDArray[Any]]:
         """Yield shuffled blocks of all training rows, flat."""
@@ -197,8 +198,9 @@ class LazyRows:
 
 def sampled(source: Source, values: int = 2**20, pieces: int = 16) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Give some rows from all over a source, about so many values, without reading it all; with their numbers."""
-    parts = source.parts(max(1, values // pieces // max(1, source.first.size)))
-    found = [next(source.scan(parts[i])) for i in np.unique(np.linspace(0, len(parts) - 1, pieces).astype(int))]
+    rows = max(1, values // pieces // max(1, source.first.size))
+    parts = source.parts(rows)
+    found = [next(source.scan(parts[i], rows)) for i in np.unique(np.linspace(0, len(parts) - 1, pieces).astype(int))]
     most = max(1, values // len(found) // max(1, found[0][1][:1].size))
     numbers = [np.arange(start, start + min(most, len(block))) for start, block in found]
     return np.concatenate(numbers), np.concatenate([block[:most] for _, block in found])

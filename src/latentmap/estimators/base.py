@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -16,18 +15,18 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from latentmap.data.columns import ColumnKind, Table
-from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.graph import Edges, Metric, neighbor_graph
-from latentmap.data.sampling import Rows, split_rows
+from latentmap.data.graph import Metric
 from latentmap.data.scaling import Scaling, ScalingKind
-from latentmap.data.schema import Schema, content_hash
+from latentmap.data.schema import Schema
 from latentmap.data.sources import Source, require_finite, require_values
-from latentmap.data.streaming import Stream, fits, read_memory
+from latentmap.data.streaming import fits, read_memory
 from latentmap.estimators import choices, diagnosis
+from latentmap.estimators.choices import given_or, reason
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import Kind, Labels, condition_class
-from latentmap.estimators.fitted import FittedModel, as_tensor
-from latentmap.estimators.validation import FloatArray, check_settings, opened, read_rows, read_seed
+from latentmap.estimators.fitted import as_tensor
+from latentmap.estimators.fitting import FittingModel, some_of
+from latentmap.estimators.validation import check_settings, opened, read_rows, read_seed
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.ladder import compose
@@ -36,20 +35,12 @@ from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
 from latentmap.model.priors import Autoregressive, Prior
 from latentmap.model.scaling import Affine
-from latentmap.model.trace import Level
-from latentmap.objectives.base import Objective
-from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.training.density import fit_density
-from latentmap.training.device import Precision, resolve_device, resolve_precision, seeded
-from latentmap.training.feed import Streamed
-from latentmap.training.loop import Callback, Settings, Trainer
-from latentmap.training.progress import ProgressBar
-
-STATISTICS_ROWS = 20_000
-"""Rows over which the codes of a fit are summarised, at the most."""
+from latentmap.training.device import Precision, resolve_device, seeded
+from latentmap.training.loop import Callback
 
 
-class GenerativeEstimator(FittedModel, BaseEstimator):
+class GenerativeEstimator(FittingModel, BaseEstimator):
     """Base of the estimators. Subclasses say which parts make the model and what it is trained for."""
 
     condition: Kind | None = None
@@ -109,10 +100,6 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
         """Compose the model's parts from the network and likelihood that were given or chosen."""
 
-    @abstractmethod
-    def _objective(self) -> Objective:
-        """Say what the model is trained for."""
-
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the model from rows of data.
 
@@ -128,11 +115,11 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         going_on = self.warm_start and hasattr(self, "model_")
         self.seed_ = self.seed_ if going_on else read_seed(self.random_state)
         if isinstance(X, Source) and not fits(X, memory := read_memory(self.memory)):
-            self._fit_stream(X, y, memory, going_on)
+            self._fit_source(X, y, memory, going_on)
         else:
             rows, event = read_rows(self, X, reset=True)
             if not going_on or event != self.event_shape_:
-                self._build(self._source(rows, event), _some(rows), y)
+                self._build(self._source(rows, event), some_of(rows), y)
             self._train(rows, self._given(y, rows))
         diagnosis.warn(self.findings_)
         return self
@@ -147,13 +134,13 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         rows, event = read_rows(self, X, reset=first)
         if first:
             self.seed_ = read_seed(self.random_state)
-            self._build(self._source(rows, event), _some(rows), y)
+            self._build(self._source(rows, event), some_of(rows), y)
         self._require_readable(rows)
         given = self._given(y, rows)
         everything = np.arange(len(rows))
         trainer = self._trainer(rows, everything, everything[:0], given, max_epochs=1, constant_rate=True)
         trainer.go_on(self.__dict__.get("_carried", {}))
-        self._run(trainer, self._source(rows, event), _some(rows), _some(given))
+        self._run(trainer, self._source(rows, event), some_of(rows), some_of(given))
         self._carried = trainer.carry()
         diagnosis.warn(self.findings_)
         return self
@@ -226,7 +213,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         self.scaling_ = Affine(scaling.shift, scaling.scale, scaling.stretched).to(self.device_)
         likelihood.check_data(self.data_schema_, *self._scaled_range())
         network = choices.choose_network(likelihood.seen(sizes))
-        parts = self._parts(_given(self.encoder, network), _given(self.decoder, network), likelihood)
+        parts = self._parts(given_or(self.encoder, network), given_or(self.decoder, network), likelihood)
         with seeded(self.seed_):
             self.model_ = compose(_copied(parts), sizes).to(self.device_)
         scaled = self.scaling_(as_tensor(some).to(self.device_))
@@ -245,7 +232,10 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         """Choose the likelihood and the scaling, a column at a time for a table of mixed columns."""
         missing = self.data_schema_.missing > 0
         if self.table_ is None:
-            likelihood = self.likelihood or choices.choose_likelihood(self.data_schema_.binary, missing=missing)
+            counts = source.tallies and self.data_schema_.kind == "count"
+            likelihood = self.likelihood or choices.choose_likelihood(
+                self.data_schema_.binary, missing=missing, counts=counts
+            )
             if missing and not isinstance(likelihood, Incomplete):
                 likelihood = Incomplete(likelihood)
             return likelihood, choices.choose_units(source, likelihood, self.scaling)
@@ -260,188 +250,9 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         found, scaling = choices.choose_columns(self.table_, self.columns.likelihoods if self.columns else {})
         return Incomplete(found) if missing or self.table_.unseen == "missing" else found, scaling
 
-    def _train(self, rows: NDArray[Any], given: FloatArray | None) -> None:
-        self._require_readable(rows)
-        fraction = self.validation_fraction if self.early_stopping else 0.0
-        train, held_out = split_rows(len(rows), fraction, self.seed_)
-        trainer = self._trainer(rows, train, held_out, given, self.max_epochs)
-        self.history_ = []
-        self._run(trainer, self._source(rows, self.event_shape_), _some(rows), _some(given))
-
-    def _trainer(
-        self,
-        rows: NDArray[Any],
-        train: Rows,
-        held_out: Rows,
-        given: FloatArray | None,
-        max_epochs: int | None,
-        *,
-        constant_rate: bool = False,
-    ) -> Trainer:
-        kept, rows = rows[held_out], rows[train] if len(held_out) else rows
-        k = 0 if constant_rate else self._neighbors(len(rows), len(train) + len(held_out))
-        objective = self._objective()
-        settings = self._settings(len(rows), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
-        data, held = (as_tensor(part).to(self.device_) for part in (rows, kept))
-        if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
-            data, held = self.scaling_(data).float(), self.scaling_(held).float()
-        scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
-        beside: dict[str, Any] = {}
-        if given is not None:
-            parts = {"condition": given[train], "held_out_condition": given[held_out]}
-            beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
-        if isinstance(k, Edges):
-            objective = NeighborEmbedding(objective)
-            graph, held_out_graph = k.among(train, train), k.among(held_out, train)
-            beside |= {"graph": graph.to(self.device_), "held_out_graph": held_out_graph.to(self.device_)}
-        elif k:
-            objective = NeighborEmbedding(objective)
-            scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
-            near, queries = map(self._seen, scaled)
-            beside["graph"] = neighbor_graph(near, k, self.metric)
-            beside["held_out_graph"] = neighbor_graph(near, k, self.metric, queries=queries)
-        return Trainer(self.model_, objective, scale, data, held, settings, **beside)
-
-    def _fit_stream(self, source: Source, y: Any, memory: int, going_on: bool) -> None:
-        """Fit to rows that do not fit in memory."""
-        if self.condition is not None:
-            raise PartError("a conditional model is fitted to rows in memory: leave condition=None, or raise memory=")
-        name, rows = source.name, len(source)
-        self.table_ = None
-        held_out = self.validation_fraction if self.early_stopping else 0.0
-        stream = Stream(source, held_out=held_out, seed=self.seed_, memory=memory)
-        found = stream.survey
-        source.__dict__ |= {"schema": found.schema, "moments": found.moments}  # measured in one pass
-        event = found.schema.event_shape
-        if not going_on or event != self.event_shape_:
-            self.n_features_in_ = found.schema.n_features
-            self._build(source, found.some, y)
-        require_finite(source, missing=self.takes_missing_)
-        self._require_no_neighbors(f"{name} has {rows:,} rows, more than memory= allows to keep")
-        objective = self._objective()
-        settings = self._settings(stream.rows, objective, self.max_epochs)
-        self.choices_["memory"] = (
-            f"{memory / 1e6:,.0f} MB: rows are read in blocks of {stream.block:,} "
-            f"({reason('as allowed', self.memory is not None, 'a quarter of what is free')})"
-        )
-        as_bytes = found.some.dtype == np.uint8
-
-        def prepare(block: Tensor) -> Tensor:
-            return block if as_bytes else self.scaling_(block).float()
-
-        feed = Streamed(stream, prepare, self.device_)
-        held = prepare(as_tensor(found.held_out).to(self.device_))
-        scale = self.scaling_ if as_bytes else nn.Identity()
-        self.history_ = []
-        self._run(Trainer(self.model_, objective, scale, feed, held, settings), source, found.some, None)
-
-    def _require_no_neighbors(self, why: str) -> None:
-        """Refuse to seek neighbours among rows that are not all at hand, if asked to."""
-
-    def _settings(
-        self,
-        rows: int,
-        objective: Objective,
-        max_epochs: int | None,
-        *,
-        neighbors: bool = False,
-        constant_rate: bool = False,
-    ) -> Settings:
-        """Decide how to train on so many rows."""
-        batch_size = _given(self.batch_size, choices.choose_batch_size(rows, neighbors=neighbors))
-        epochs = _given(max_epochs, choices.choose_epochs(rows, batch_size))
-        if max_epochs is None and self.time_budget is not None:
-            epochs = 10**6  # the budget alone ends the fit
-        rate = _given(self.learning_rate, choices.choose_learning_rate(batch_size, objective.pace))
-        steps = epochs * max(1, rows // batch_size)
-        pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
-        evaluations = max(1, steps // max(20, steps // epochs))
-        settings = Settings(
-            max_epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=rate,
-            seed=self.seed_ + self.n_iter_,  # a fit that goes on sees other noise, in another order
-            patience=max(10, evaluations // 4) if self.early_stopping else None,
-            time_budget=self.time_budget,
-            dtype=resolve_precision(self.precision, self.device_),
-            compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
-            constant_rate=constant_rate,
-            callbacks=tuple(self.callbacks or ()),
-        )
-        self.choices_ |= {
-            "batch_size": reason(batch_size, self.batch_size is not None, f"{rows} rows"),
-            "max_epochs": reason(epochs, self.max_epochs is not None, f"{rows} rows"),
-            "learning_rate": reason(f"{rate:.3g}", self.learning_rate is not None, f"batches of {batch_size}"),
-            "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
-            "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
-        }
-        return settings
-
-    def _neighbors(self, rows: int, total: int) -> int | Edges:
-        """Say how many neighbours of each row the map is to keep near it, 0 for none; or which, of all rows given."""
-        return 0
-
-    def _run(self, trainer: Trainer, source: Source, some: NDArray[Any], given: FloatArray | None) -> None:
-        """Train, then measure what was learned on some rows and what those are conditioned on."""
-        with contextlib.ExitStack() as stack:
-            if self.verbose:
-                trainer.callbacks.append(stack.enter_context(ProgressBar()))
-            history = trainer.run()
-        self.history_ = [*self.history_, *history]
-        self.n_iter_ += trainer.epoch
-        self.fit_seconds_ += trainer.seconds
-        self.interrupted_ = trainer.interrupted
-        self._summarise(source, some, given, trainer.skipped)
-
-    def _summarise(self, source: Source, some: NDArray[Any], given: FloatArray | None, skipped: int) -> None:
-        means = torch.from_numpy(self._encode(some, given)[0])
-        if self.model_.parts.prior.ex_post:
-            fit_density(self.model_, means.to(self.device_), self.seed_)
-        self.code_mean_ = means.mean(0).numpy()
-        self.code_variance_ = means.var(0, correction=0).numpy()
-        self.kl_per_component_ = self._rates(some, given) if self._has_density else None
-        unit = 1.0 if self._has_density else float(self.code_variance_.mean())  # codes of an autoencoder have any scale
-        self.active_components_ = np.asarray(self.code_variance_ > diagnosis.ACTIVE * unit)
-        self.loss_ = best["loss"] if (best := diagnosis.best_row(self.history_)) else None
-        self.data_fingerprint_ = content_hash(source, source.schema)
-        self.findings_ = diagnosis.diagnose(
-            diagnosis.Facts(
-                history=self.history_,
-                active=self.active_components_,
-                rate=None if self.kl_per_component_ is None else float(self.kl_per_component_.sum()),
-                likelihood=self.model_.parts.likelihood,
-                schema=self.data_schema_,
-                constant_features=int((np.fmin.reduce(some) == np.fmax.reduce(some)).sum()),
-                skipped=skipped,
-            )
-        )
-
-    def _source(self, rows: NDArray[Any], event: tuple[int, ...]) -> ArraySource:
-        names = getattr(self, "feature_names_in_", None)
-        return ArraySource(rows.reshape(-1, *event), names=None if names is None else names.tolist())
-
-    def _rates(self, rows: NDArray[Any], given: FloatArray | None) -> FloatArray | None:
-        """Mean KL of each component, or None where posterior or prior do not factorise."""
-
-        def rate(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            q = model.encode(scaling(x))
-            return Level(q.mean[None], q, model.prior()).rate_per_component
-
-        try:
-            rates: FloatArray = self._map(rows, rate, given=given).mean(0)
-        except PartError:
-            return None
-        return rates
-
     def _complete(self, x: Tensor) -> Tensor:
         """Put something in the place of missing cells, for what needs whole rows."""
         return self.model_.parts.likelihood.complete(self.model_.likelihood_state, x)
-
-    def _seen(self, x: Tensor) -> Tensor:
-        """Give rows as the encoder sees them, between which distances make sense."""
-        with torch.no_grad():
-            seen: Tensor = self.model_.parts.likelihood.for_encoder(self.model_.likelihood_state, x)
-            return seen
 
     def _scaled_range(self) -> tuple[float, float]:
         """Range of the values in the model's units; exact where one scale serves all features."""
@@ -455,6 +266,7 @@ class GenerativeEstimator(FittedModel, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags
 
 
@@ -465,11 +277,6 @@ def _columns_in_words(table: Table) -> str:
     return f"one a column ({text}{'; ' + table.remark if table.remark else ''})"
 
 
-def _some(rows: NDArray[Any] | None) -> Any:
-    """Take at most about `STATISTICS_ROWS` rows, evenly spaced."""
-    return None if rows is None else rows[:: max(1, len(rows) // STATISTICS_ROWS)]
-
-
 def _described(schema: Schema) -> str:
     missing = f", {schema.missing} of them missing" if schema.missing else ""
     return f"{schema.kind} values{missing}"
@@ -478,14 +285,3 @@ def _described(schema: Schema) -> str:
 def _copied(parts: Parts) -> Parts:
     """Copy the user's own modules, so that a fit leaves what it was given as it was."""
     return replace(parts, encoder=copy.deepcopy(parts.encoder), decoder=copy.deepcopy(parts.decoder))
-
-
-def _given(value: Any, otherwise: Any) -> Any:
-    """Take what was given, be it 0 or an empty module, which are false."""
-    return otherwise if value is None else value
-
-
-def reason(value: object, given: object, basis: str) -> str:
-    """Say what was chosen, and why."""
-    text = type(value).__name__ if isinstance(value, nn.Module) else str(value)
-    return f"{text} ({'given' if given else f'chosen for {basis}'})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -38,15 +38,18 @@ COMPILE_SECONDS = 60.0
 """A time budget below this is not spent on compiling."""
 
 
-def choose_likelihood(binary: bool, *, missing: bool = False) -> Likelihood:
+def choose_likelihood(binary: bool, *, missing: bool = False, counts: bool = False) -> Likelihood:
     """Give `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale; of what is there.
 
-    Whole numbers may be counts, grey values or ranks, so likelihoods of counts and levels have to be asked for.
+    Whole numbers may be counts, grey values or ranks, so likelihoods of counts and levels have to be asked for; but
+    those of a sparse matrix are ``counts``, and get `NegativeBinomial` with the total of each row given.
 
     >>> choose_likelihood(binary=False)
     Gaussian(scale='shared')
     """
-    likelihood = Bernoulli() if binary else Gaussian()
+    likelihood: Likelihood = Bernoulli() if binary else Gaussian()
+    if counts and not missing:
+        likelihood = NegativeBinomial(library=True)
     return Incomplete(likelihood) if missing else likelihood
 
 
@@ -202,3 +205,14 @@ def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: f
         return False
     parameters = sum(p.numel() for p in model.parameters())
     return 6.0 * parameters * batch_size * steps > COMPILE_FLOPS
+
+
+def given_or(value: Any, otherwise: Any) -> Any:
+    """Take what was given, be it 0 or an empty module, which are false."""
+    return otherwise if value is None else value
+
+
+def reason(value: object, given: object, basis: str) -> str:
+    """Say what was chosen, and why."""
+    text = type(value).__name__ if isinstance(value, nn.Module) else str(value)
+    return f"{text} ({'given' if given else f'chosen for {basis}'})"

@@ -153,7 +153,12 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             As X: an array, or a frame with its columns. With ``n_draws`` an array (n_draws, n, ...), or for a table of
             mixed columns a list of frames.
         """
+        rows: Any
         rows, given = self._rows(X, y)
+        if isinstance(rows, LazyRows):
+            raise DataError(
+                f"{rows.source.name} is read block by block: impute some of its rows at a time, or with the command"
+            )
         check_count("n_samples", n_samples)
         if n_draws is not None:
             check_count("n_draws", n_draws)
@@ -311,8 +316,13 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if self._has_score:
             return float(self.score_samples(X, y=y).mean())
         rows, given = self._rows(X, y)
-        errors = rows - self._reconstruct(rows, given).reshape(rows.shape)
-        return -float(np.nanmean(np.square(errors)))
+
+        def errors(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            found = (x - scaling.inverse(model.reconstruct(scaling(x)).mean).to(x.dtype)).square()
+            return torch.stack([found.nansum(1), found.isfinite().sum(1)], 1)
+
+        total, cells = self._map(rows, errors, given=given).sum(0, dtype=np.float64)
+        return -float(total / cells)
 
     @available_if(_infers_labels)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:

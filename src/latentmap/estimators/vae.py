@@ -12,7 +12,8 @@ from torch import nn
 from latentmap.data.graph import Edges, Metric, is_approximate
 from latentmap.data.scaling import ScalingKind
 from latentmap.estimators import choices
-from latentmap.estimators.base import GenerativeEstimator, reason
+from latentmap.estimators.base import GenerativeEstimator
+from latentmap.estimators.choices import reason
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import Kind
 from latentmap.estimators.validation import check_count

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
 from torch import nn
 
-from latentmap.data.formats.arrays import ArraySource, from_memory
+from latentmap.data.formats.annotated import is_annotated
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.formats.items import is_items
+from latentmap.data.formats.memory import from_memory
+from latentmap.data.formats.sparse import is_sparse
 from latentmap.data.sources import Source, open_source
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import condition_class
@@ -77,9 +81,14 @@ def check_settings(estimator: Any) -> None:
 
 
 def opened(X: Any, columns: Columns | None = None) -> Any:
-    """Open a path, the name of a data set or a memory-mapped array as a source; leave all else as it is."""
+    """Open a path, the name of a data set, a memory-mapped array and what is no array as a source; leave all else."""
+    asked = columns.asked if columns else None
     if isinstance(X, str | os.PathLike):
-        return open_source(X, columns=columns.asked if columns else None)
+        return open_source(X, columns=asked)
+    if is_sparse(X) or is_annotated(X):
+        return from_memory(X)
+    if is_items(X) and not isinstance(nw.from_native(X, pass_through=True), nw.DataFrame | nw.LazyFrame):
+        return from_memory(X, columns=asked)
     return ArraySource(X) if isinstance(X, np.memmap) and X.ndim > 1 and X.dtype.kind in "biuf" else X
 
 
@@ -89,7 +98,7 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
     ``reset`` is for `fit`: it takes the number and names of the features from X; otherwise they must agree. A table of
     mixed columns becomes numbers, as ``table_`` says.
     """
-    X = _read_table(estimator, X, reset=reset)
+    X = _read_table(estimator, opened(X, estimator.columns if reset else None), reset=reset)
     if estimator.table_ is not None:
         cells = check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False, ensure_min_samples=1 + reset)
         if cells.shape[1] != estimator.n_features_in_:
@@ -210,7 +219,7 @@ def _as_array_or_frame(X: Any) -> Any:
                 f"expected numeric columns, as in fit, got {', '.join(map(repr, text[:5]))} of type "
                 f"{frame[text[0]].dtype}; drop them, or encode them as numbers"
             )
-    elif not hasattr(X, "toarray"):  # scikit-learn has words for sparse data
+    else:
         X = np.asarray(X)
         if X.ndim < 2:
             raise DataError(

@@ -16,6 +16,18 @@ BLOCK = 2**24
 """Densities held at a time."""
 
 
+def bits_per_dimension(nats: float, n_features: int) -> float:
+    r"""Cost of a row in bits for each of its values, :math:`-\log_2 p(x) / P`, from -log p(x) in nats.
+
+    Of discrete values, such as grey levels under `latentmap.likelihoods.DiscretizedLogistic`; those of 8 bits cost at
+    most 8, if the model says anything of them. A density has none, since its nats depend on the unit of the data.
+
+    >>> bits_per_dimension(784 * np.log(256), 784)
+    8.0
+    """
+    return float(nats) / (n_features * float(np.log(2)))
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """A lower bound on the mean log-density of rows, nats a row, with its errors.

@@ -115,7 +115,8 @@ class GenerativeAutoencoder(nn.Module):
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """p(x|z), over (B, P), at the mean of q(z|x)."""
-        return self._completed(x).decode(self.encode(x).mean)
+        px = self._completed(x).decode(self.encode(x).mean)
+        return self.parts.likelihood.observe(self.likelihood_state, x, px)
 
     def path(self, a: Float[Tensor, " D"], b: Float[Tensor, " D"], t: Float[Tensor, " N"]) -> Float[Tensor, "N D"]:
         """Codes on the shortest way from a to b, at these shares of it."""

@@ -73,7 +73,8 @@ class Ladder(GenerativeAutoencoder):
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """p(x|z), over (B, P), with every level where the row puts it."""
         top, *raws = self._rise(x)
-        return super().decode(self._descend(self._gaussian(top).mean, raws)[0])
+        px = super().decode(self._descend(self._gaussian(top).mean, raws)[0])
+        return self.parts.likelihood.observe(self.likelihood_state, x, px)
 
     def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
         """Encode rows, draw k codes for each from the top down, decode them."""

@@ -10,6 +10,7 @@ import numpy as np
 from latentmap.data.columns import Table
 from latentmap.estimators.columns import numbers
 from latentmap.estimators.diagnosis import best_row
+from latentmap.evaluation.evidence import bits_per_dimension
 from latentmap.evaluation.rows import take
 from latentmap.plot.rows import dense, spread
 from latentmap.plot.style import number
@@ -41,9 +42,10 @@ def headline_facts(estimator: Any, X: Any) -> list[Fact]:
         distortion, rate = (best["val_" * held_out + key] or 0.0 for key in ("distortion", "rate"))
         where = "a row, on held-out rows" if held_out else "a row, on training rows"
         if rate:
-            facts.append(
-                Fact("−ELBO", f"{number(distortion + rate)} nats", f"{where}; {number(rate)} of them are rate")
-            )
+            note = f"{where}; {number(rate)} of them are rate"
+            if len(event) > 1 and estimator.model_.parts.likelihood.discrete:
+                note += f"; {number(bits_per_dimension(distortion + rate, int(np.prod(event))))} bits/dim"
+            facts.append(Fact("−ELBO", f"{number(distortion + rate)} nats", note))
         else:
             facts.append(Fact("Distortion", f"{number(distortion)} nats", where))
     facts.append(_reconstruction(estimator, X))

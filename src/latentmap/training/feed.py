@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from latentmap.data.formats.base import Source
 from latentmap.data.sampling import epoch_order
 from latentmap.data.streaming import Stream
 
@@ -48,10 +51,39 @@ class Feed(ABC):
         return None
 
 
-class Resident(Feed):
-    """Rows (N, P) that are kept on the device; ``graph`` (N, k) names neighbours, and ``condition`` is (N, C)."""
+class Gathered:
+    """Rows of a source by number, made dense, brought to the device and prepared when they are taken.
 
-    def __init__(self, data: Tensor, graph: Tensor | None = None, condition: Tensor | None = None) -> None:
+    >>> from latentmap.data.sources import open_source
+    >>> rows = Gathered(open_source([[1.0], [2.0], [3.0]]), np.array([0, 2]), lambda x: x, torch.device("cpu"))
+    >>> len(rows), rows[torch.tensor([1])].tolist()
+    (2, [[3.0]])
+    """
+
+    def __init__(
+        self, source: Source, numbers: NDArray[np.intp], prepare: Callable[[Tensor], Tensor], device: torch.device
+    ) -> None:
+        self.source = source
+        self.numbers = numbers
+        self.prepare = prepare
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        numbers = self.numbers[rows if isinstance(rows, slice) else rows.cpu().numpy()]
+        block = self.source.read(numbers).reshape(len(numbers), -1)
+        return self.prepare(torch.from_numpy(np.ascontiguousarray(block)).to(self.device))
+
+
+class Resident(Feed):
+    """Rows (N, P) that are kept on the device, or gathered from memory.
+
+    ``graph`` (N, k) names neighbours of rows, and ``condition`` is (N, C).
+    """
+
+    def __init__(self, data: Tensor | Gathered, graph: Tensor | None = None, condition: Tensor | None = None) -> None:
         self.data = data
         self.graph = graph
         self.condition = condition

@@ -45,6 +45,10 @@ class Source(ABC):
         What was done to the rows to make them fit, or None.
     table
         What the numbers of a table stand for, where its columns are not plain numbers alone; else None.
+    stays_sparse
+        Whether the rows lie in memory as a sparse matrix, to be made dense a few at a time.
+    tallies
+        Whether whole numbers from 0 on are how often something was counted in a row, as in a sparse matrix.
     """
 
     name: str
@@ -53,6 +57,8 @@ class Source(ABC):
     label_name: str | None = None
     remark: str | None = None
     table: Table | None = None
+    stays_sparse: bool = False
+    tallies: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -17,6 +17,7 @@ from latentmap.exceptions import DataError
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 GREY = ("1", "L", "LA", "La", "I", "I;16", "F")
 """Pillow's modes without colour."""
+MOST_LISTED = 20
 LONGEST = 128
 """Pixels that the longer side has at the most."""
 
@@ -26,16 +27,21 @@ class ImageFolderSource(ArraySource):
 
     Subfolders are the labels, where every image lies in one. Images become grey if all of them are, else RGB, on white
     where they are transparent. If they differ in size, or are longer than 128 pixels, all of them get the median
-    height and width, shrunk to that length, which ``remark`` says.
+    height and width, shrunk to that length, which ``remark`` says; and which images were left out, with ``skip_bad``.
 
     Raises
     ------
     DataError
-        If an image cannot be read; names it.
+        If an image cannot be read, or with ``skip_bad`` none can; names it.
     """
 
-    def __init__(self, folder: Path, labels: Labels = None) -> None:
-        files = image_files(folder)
+    def __init__(self, folder: Path, labels: Labels = None, *, skip_bad: bool = False) -> None:
+        files, bad = image_files(folder), []
+        if skip_bad:
+            bad = [file for file in files if _is_bad(file)]
+            files = [file for file in files if file not in set(bad)]
+            if not files:
+                raise DataError(f"none of the {len(bad):,} images in {folder} can be read, {bad[0].name} for instance")
         modes, sizes = zip(*(_look(file) for file in files), strict=True)
         width, height = (_length(side) for side in zip(*sizes, strict=True))
         shrink = min(1.0, LONGEST / max(width, height))
@@ -47,8 +53,12 @@ class ImageFolderSource(ArraySource):
             labels = np.array(["/".join(parts) for parts in within])
         super().__init__(rows, name=str(folder), labels=labels, label_name="folder")
         resized = sum(found != size for found in sizes)
-        if resized:
-            self.remark = f"{resized:,} of {len(files):,} images resized to {size[1]} x {size[0]}"
+        remarks = [f"{resized:,} of {len(files):,} images resized to {size[1]} x {size[0]}"] if resized else []
+        if bad:
+            listed = ", ".join(str(file.relative_to(folder)) for file in bad[:MOST_LISTED])
+            more = f" and {len(bad) - MOST_LISTED:,} more" if len(bad) > MOST_LISTED else ""
+            remarks.append(f"{len(bad):,} of {len(files) + len(bad):,} images cannot be read: {listed}{more}")
+        self.remark = "; ".join(remarks) or None
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -63,6 +73,15 @@ def image_files(folder: Path) -> list[Path]:
 
 def _length(sides: Sequence[int]) -> int:
     return int(np.median(sides))
+
+
+def _is_bad(file: Path) -> bool:
+    """Whether an image cannot be read, to its last pixel."""
+    try:
+        _read(file, _look(file)[0], (1, 1))
+    except DataError:
+        return True
+    return False
 
 
 def _look(file: Path) -> tuple[str, tuple[int, int]]:

@@ -22,8 +22,8 @@ LABELS = ("y", "labels", "target", "y_train")
 class NpzSource(ArraySource):
     """A ``.npz`` file: the member called X, x, data, images or x_train, else the only one of two or more axes.
 
-    Labels come from the member that ``labels`` names, else from y, labels, target or y_train where it has one value a
-    row.
+    ``member`` names another. Labels come from the member that ``labels`` names, else from y, labels, target or y_train
+    where it has one value a row.
 
     Raises
     ------
@@ -31,11 +31,11 @@ class NpzSource(ArraySource):
         If no member can be chosen, or the file is damaged or holds pickled objects, which are never loaded.
     """
 
-    def __init__(self, path: Path, labels: Labels = None) -> None:
+    def __init__(self, path: Path, labels: Labels = None, member: str | None = None) -> None:
         with reading(path):
             try:
                 with path.open("rb") as stream:
-                    array, values, label_name = _choose(np.load(stream, allow_pickle=False), path, labels)
+                    array, values, label_name = _choose(np.load(stream, allow_pickle=False), path, labels, member)
             except (zipfile.BadZipFile, zlib.error) as error:
                 raise DataError(f"{path}: truncated or damaged ({error}); copy or download it again") from error
             except ValueError as error:
@@ -46,12 +46,15 @@ class NpzSource(ArraySource):
         super().__init__(array, name=str(path), labels=values, label_name=label_name)
 
 
-def _choose(archive: NDArray[Any] | NpzFile, path: Path, labels: Labels) -> tuple[NDArray[Any], Labels, str | None]:
+def _choose(
+    archive: NDArray[Any] | NpzFile, path: Path, labels: Labels, member: str | None
+) -> tuple[NDArray[Any], Labels, str | None]:
     if not isinstance(archive, NpzFile):
         raise DataError(f"{path}: a single array, not an archive of arrays; rename it to .npy")
-    if isinstance(labels, str) and labels not in archive.files:
-        raise DataError(f"{path} has no member {labels!r}: {suggest(labels, archive.files)}")
-    name = next((known for known in ROWS if known in archive.files and known != labels), None)
+    for asked in (member, labels):
+        if isinstance(asked, str) and asked not in archive.files:
+            raise DataError(f"{path} has no member {asked!r}: {suggest(asked, archive.files)}")
+    name = member or next((known for known in ROWS if known in archive.files and known != labels), None)
     if name is None:
         shapes = {member: np.shape(archive[member]) for member in archive.files if member != labels}
         wide = [member for member, shape in shapes.items() if len(shape) > 1]

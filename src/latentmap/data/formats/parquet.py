@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from latentmap.exceptions import DataError
 
 BUFFER = 2**15
 """Bytes of each column that are read at a time."""
+BATCH = 4096
+"""Rows that are read at a time: of fewer, the columns cost more than their values."""
 LAZY = 2**28
 """Bytes of numbers, beyond which they stay on the disk."""
 
@@ -37,19 +40,22 @@ def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | N
     MissingExtraError
         If pyarrow is not installed.
     """
-    dataset, lib = pyarrow_module("dataset"), pyarrow_module("lib")
+    lib, parquet = pyarrow_module("lib"), pyarrow_module("parquet")
     folder = path.is_dir()
     files = parquet_files(path) if folder else [path]
     schemas, footers = [], {}
     for file in files:
         with undamaged(file, "parquet"):
-            footers[file] = pyarrow_module("parquet").read_metadata(file)
+            footers[file] = parquet.read_metadata(file)
             schemas.append(footers[file].schema.to_arrow_schema())
         if schemas[-1].names != schemas[0].names:
             raise DataError(f"{file}: columns {schemas[-1].names}, but those of {files[0]} are {schemas[0].names}")
-    hive: dict[str, Any] = {"partitioning": "hive", "partition_base_dir": str(path)} if folder else {}
-    whole = dataset.dataset([str(file) for file in files], schemas[0] if not folder else None, "parquet", **hive)
-    common = whole.schema
+    fragments: list[Any] = [_File(path)]
+    common = schemas[0]
+    if folder:  # pyarrow's data sets take long to import
+        hive = {"partitioning": "hive", "partition_base_dir": str(path)}
+        whole = pyarrow_module("dataset").dataset([str(file) for file in files], format="parquet", **hive)
+        fragments, common = list(whole.get_fragments()), whole.schema
     for file, schema in zip(files, schemas, strict=True):
         try:  # whole numbers in one file and fractions in another become fractions
             common = lib.unify_schemas([common, schema], promote_options="permissive")
@@ -67,13 +73,24 @@ def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | N
             if isinstance(labels, str):
                 if labels not in common.names:
                     raise DataError(f"{path} has no column {labels!r}: {suggest(labels, common.names)}")
-                values = plain_labels(whole.to_table(columns=[labels]).column(0).to_numpy())
+                tables = [fragment.to_table(schema=common, columns=[labels]) for fragment in fragments]
+                values = plain_labels(lib.concat_tables(tables).column(0).to_numpy())
             return ParquetSource(path, footers, groups, kept, common, labels if values is None else values, labels)
     parts = []
-    for file, fragment in zip(files, whole.get_fragments(), strict=True):
+    for file, fragment in zip(files, fragments, strict=True):
         with undamaged(file, "parquet"):
             parts.append(fragment.to_table(schema=common))
     return table_source(lib.concat_tables(parts), path, labels, columns)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file by itself, read as one of a data set."""
+
+    path: Path
+
+    def to_table(self, schema: Any, columns: list[str] | None = None) -> Any:
+        return pyarrow_module("parquet").ParquetFile(self.path).read(columns)
 
 
 class ParquetSource(Source):
@@ -162,8 +179,9 @@ class ParquetSource(Source):
                 undamaged(file, "parquet"),
                 parquet.ParquetFile(file, metadata=self.footers[file], buffer_size=BUFFER, pre_buffer=False) as opened,
             ):
-                size = rows or max(1, BLOCK_VALUES // len(names))
-                for batch in opened.iter_batches(size, row_groups=numbers, columns=names):
+                most = max(1, BLOCK_VALUES // len(names)) if rows is None else rows
+                size = max(most, min(BATCH, 4 * most))
+                for batch in opened.iter_batches(size, row_groups=numbers, columns=names, use_threads=False):
                     block = self._values(batch.select(names), start)
                     yield start, block
                     start += len(block)
@@ -171,8 +189,9 @@ class ParquetSource(Source):
     def _values(self, batch: Any, start: int) -> NDArray[Any]:
         """Rows of a batch of columns, as numbers."""
         types = pyarrow_module("types")
-        numbers = [(f.name, "uint8" if types.is_boolean(f.type) else f.type) for f in batch.schema]
-        batch = batch.cast(pyarrow_module("lib").schema(numbers))
+        if any(map(types.is_boolean, batch.schema.types)):
+            numbers = [(f.name, "uint8" if types.is_boolean(f.type) else f.type) for f in batch.schema]
+            batch = batch.cast(pyarrow_module("lib").schema(numbers))
         for i, t in enumerate(batch.schema.types):
             if types.is_integer(t) and t.bit_width == 64:
                 whole = batch.column(i).drop_null().to_numpy(zero_copy_only=False)

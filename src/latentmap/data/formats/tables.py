@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from latentmap.data.columns import Asked, Table
-from latentmap.data.formats.arrays import ArraySource, from_memory
-from latentmap.data.formats.base import Labels, reading
+from latentmap.data.formats.base import Labels, Source, reading
+from latentmap.data.formats.memory import from_memory
 from latentmap.exceptions import DataError, MissingExtraError
 
 
-def arrow_source(path: Path, labels: Labels = None, columns: Table | Asked | None = None) -> ArraySource:
+def arrow_source(path: Path, labels: Labels = None, columns: Table | Asked | None = None) -> Source:
     """Read an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as Hugging Face's data sets have it.
 
     Raises
@@ -32,7 +32,7 @@ def arrow_source(path: Path, labels: Labels = None, columns: Table | Asked | Non
     return table_source(table, path, labels, columns)
 
 
-def table_source(table: Any, path: Path, labels: Labels, columns: Table | Asked | None) -> ArraySource:
+def table_source(table: Any, path: Path, labels: Labels, columns: Table | Asked | None) -> Source:
     """Make a source of a table of pyarrow's."""
     index = index_columns(table.schema)
     return from_memory(table.drop_columns(index) if index else table, labels, str(path), columns)

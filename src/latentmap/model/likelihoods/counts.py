@@ -2,11 +2,14 @@
 
 The encoder sees them on a logarithmic scale, and the decoder says by how much the mean of a row, on that scale, differs
 from the mean of all: counts of any size are as easy to learn as scaled ones.
+
+Rows whose totals say how much was counted and not what, such as cells sequenced to different depths, ask for
+``library=True``: the total is then given, and the code is left with the proportions (Lopez et al. 2018).
 """
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -19,7 +22,7 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import soft_bound
+from latentmap.model.distributions import independent, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, positive
 
@@ -34,21 +37,54 @@ class Counts(Likelihood, ABC):
     discrete: ClassVar[bool] = True
     support: ClassVar[tuple[float, float]] = (0.0, float("inf"))
 
+    @property
+    @abstractmethod
+    def library(self) -> bool:
+        """Whether the total of a row is given, and the code says in which proportions features share it."""
+
+    @abstractmethod
+    def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
+        """Give the distribution whose mean is larger by a factor, of which this is the logarithm."""
+
     def scaling(self, schema: Schema) -> Scaling | None:
         """Leave counts as they are."""
         return Scaling(0.0, 1.0, "none")
 
     def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """asinh(x), which is x near 0 and log(2x) far from it, and is defined for whatever else is encoded."""
-        return torch.asinh(x)
+        """asinh(x), which is x near 0 and log(2x) far from it, and is defined for whatever else is encoded.
+
+        Where the totals of rows are given, x is first brought to the mean of them.
+        """
+        return torch.asinh(x * (-self._depth(own, x)).exp() if self.library else x)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The log-mean of each feature over the training rows."""
-        return {"log_mean": torch.zeros(sizes.features)}
+        """The log-mean of each feature over the training rows, and that of their totals."""
+        return {"log_mean": torch.zeros(sizes.features)} | ({"log_library": torch.zeros(1)} if self.library else {})
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
         """Take the mean of each feature; one count for a feature that has none."""
         own.log_mean.copy_(x.mean(0).clamp_min(1 / len(x)).log())
+        if self.library:
+            own.log_library.copy_(x.sum(1).mean().clamp_min(1 / len(x)).log())
+
+    def observe(
+        self, own: Learned, x: Float[Tensor, "B P"], px: distributions.Distribution
+    ) -> distributions.Distribution:
+        """Give p(x|z, total), where the totals of rows are given."""
+        if not self.library:
+            return px
+        assert isinstance(px, distributions.Independent)
+        return independent(self.times(px.base_dist, self._depth(own, x)))
+
+    def _depth(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
+        """Logarithm of the total of each row over the mean of them, of what is there."""
+        depth: Tensor = x.nansum(-1, keepdim=True).clamp_min(1.0).log() - own.log_library
+        return depth
+
+    def _log_mean(self, own: Learned, raw: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
+        """Log of the mean of each feature; of a row with the mean total, where totals are given."""
+        log_mean: Tensor = own.log_mean + soft_bound(raw, LOG_MEAN_BOUND)
+        return own.log_library + log_mean.log_softmax(-1) if self.library else log_mean
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
         """Refuse what is negative or not whole."""
@@ -67,17 +103,26 @@ class Poisson(Counts):
 
     .. math:: P(x|z) = \frac{\lambda^x e^{-\lambda}}{x!}, \qquad \log \lambda = \log \bar x + d(z)
 
-    with the training rows' mean, and d(z) bounded softly by 15.
+    with the training rows' mean, and d(z) bounded softly by 15. With ``library`` the total of each row is given, and
+
+    .. math:: \lambda = \Bigl(\sum\nolimits_j x_j\Bigr)\, \mathrm{softmax}(\log \bar x + d(z))
+
+    which `score_samples` then takes as given too; codes without a row are decoded to one with the mean total.
 
     >>> p = Poisson().distribution(Poisson().build(Sizes((1,), 2)), torch.zeros(1, 1))
     >>> p.mean, p.log_prob(torch.tensor([0.0]))
     (tensor([1.]), tensor([-1.]))
     """
 
+    library: bool = False
+
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Poisson with this log-mean."""
-        log_mean = own.log_mean + soft_bound(raw[..., 0], LOG_MEAN_BOUND)
-        return distributions.Poisson(log_mean.exp(), validate_args=False)
+        return distributions.Poisson(self._log_mean(own, raw[..., 0]).exp(), validate_args=False)
+
+    def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
+        """Poisson with a larger mean."""
+        return distributions.Poisson(px.mean * factor.exp(), validate_args=False)
 
 
 @dataclass(frozen=True)
@@ -89,7 +134,7 @@ class NegativeBinomial(Counts):
               \mathrm{Var}\, x = \mu + \alpha \mu^2, \quad \log \mu = \log \bar x + d(z)
 
     ``dispersion`` is alpha: "feature" (one learned for each feature), "shared" or a positive number. A learned log
-    alpha is bounded softly by 6, d(z) by 15.
+    alpha is bounded softly by 6, d(z) by 15. ``library`` gives the total of each row, as for `Poisson`.
 
     >>> part = NegativeBinomial(dispersion=0.5)
     >>> p = part.distribution(part.build(Sizes((1,), 2)), torch.zeros(1, 1))
@@ -98,6 +143,7 @@ class NegativeBinomial(Counts):
     """
 
     dispersion: float | Literal["shared", "feature"] = "feature"
+    library: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.dispersion, str):
@@ -117,8 +163,13 @@ class NegativeBinomial(Counts):
         log_alpha: Tensor = own.log_dispersion
         if isinstance(self.dispersion, str):
             log_alpha = soft_bound(log_alpha, LOG_DISPERSION_BOUND)
-        log_odds = own.log_mean + soft_bound(raw[..., 0], LOG_MEAN_BOUND) + log_alpha
+        log_odds = self._log_mean(own, raw[..., 0]) + log_alpha
         return distributions.NegativeBinomial((-log_alpha).exp(), logits=log_odds, validate_args=False)
+
+    def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
+        """Negative binomial with a larger mean, and the same dispersion."""
+        assert isinstance(px, distributions.NegativeBinomial)
+        return distributions.NegativeBinomial(px.total_count, logits=px.logits + factor, validate_args=False)
 
 
 @dataclass(frozen=True)
@@ -142,6 +193,11 @@ class ZeroInflated(Counts):
             raise PartError(f"counts must be Poisson() or NegativeBinomial(), got {self.counts!r}")
 
     @property
+    def library(self) -> bool:
+        """As the counts say."""
+        return self.counts.library
+
+    @property
     def heads(self) -> int:
         """What the counts ask for, and the log-odds of the gate."""
         return self.counts.heads + 1
@@ -153,6 +209,11 @@ class ZeroInflated(Counts):
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ZeroInflatedCounts:
         """Counts behind a gate."""
         return ZeroInflatedCounts(raw[..., -1], self.counts.distribution(own, raw[..., :-1]))
+
+    def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
+        """Larger counts behind the same gate."""
+        assert isinstance(px, ZeroInflatedCounts)
+        return ZeroInflatedCounts(px.gate, self.counts.times(px.counts, factor))
 
 
 class ZeroInflatedCounts(distributions.Distribution):

@@ -48,6 +48,8 @@ class Incomplete(Likelihood):
                 f"missing cells cannot be left out of {self.likelihood}, which has no density by features; "
                 "use likelihoods.Gaussian(), or fill them before fitting"
             )
+        if getattr(self.likelihood, "library", False):
+            raise PartError("rows with missing counts have no total: leave library=False, or fill them before fitting")
         for name in ("discrete", "support"):
             object.__setattr__(self, name, getattr(self.likelihood, name))
 

@@ -1,0 +1,91 @@
+"""Sparse matrices: rows that stay sparse in memory, and are made dense a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latentmap.data.formats.base import Source, given_labels, unique_names
+from latentmap.data.schema import EXACT, Rows, require_numeric
+from latentmap.exceptions import DataError
+
+EXACT_SINGLE = 2**24
+"""The largest magnitude up to which single precision holds every integer."""
+
+
+class SparseSource(Source):
+    """The rows of a sparse matrix (n, P) of scipy, whatever its layout.
+
+    Whole numbers become single precision, which holds them exactly, or double where they are beyond 2^24.
+
+    Raises
+    ------
+    DataError
+        If there is no row or no column, or the values are not real numbers that double precision can hold.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> source = SparseSource(sparse.coo_array(([3, 1], ([0, 1], [2, 0])), shape=(2, 3)))
+    >>> source.read(slice(None)).tolist(), source.bytes
+    ([[0.0, 0.0, 3.0], [1.0, 0.0, 0.0]], 28)
+    """
+
+    stays_sparse = tallies = True
+
+    def __init__(
+        self,
+        matrix: Any,
+        *,
+        name: str = "X",
+        names: Sequence[str] | None = None,
+        labels: ArrayLike | None = None,
+        label_name: str | None = None,
+    ) -> None:
+        from scipy import sparse  # slow to import, and not needed for anything else that is opened
+
+        require_numeric(matrix.dtype, name)
+        if len(matrix.shape) != 2 or 0 in matrix.shape:
+            raise DataError(f"expected rows and features in {name}, got a sparse matrix of shape {matrix.shape}")
+        rows = sparse.csr_array(matrix)
+        rows.sum_duplicates()
+        self.rows = rows.astype(_dtype(rows.data, name), copy=False)
+        self.name = name
+        self.names = None if names is None else unique_names(list(names), name)
+        self.labels = given_labels(labels, self.rows.shape[0], name)
+        self.label_name = label_name if self.labels is not None else None
+
+    def __len__(self) -> int:
+        return int(self.rows.shape[0])
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the rows take as they are."""
+        return sum(int(part.nbytes) for part in (self.rows.data, self.rows.indices, self.rows.indptr))
+
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """Return the rows of a slice or an integer array, dense."""
+        dense: NDArray[Any] = self.rows[rows].toarray()
+        return dense
+
+
+def is_sparse(data: Any) -> bool:
+    """Whether data are a sparse matrix of scipy.
+
+    >>> is_sparse(np.zeros((1, 1)))
+    False
+    """
+    return type(data).__module__.startswith("scipy.sparse")
+
+
+def _dtype(values: NDArray[Any], name: str) -> np.dtype[Any]:
+    """Give the type that the rows are made dense in."""
+    if values.dtype.kind == "f":
+        return np.dtype(np.float32 if values.itemsize < 8 else np.float64)
+    largest = max(abs(int(values.max())), abs(int(values.min()))) if values.size else 0
+    if largest > EXACT:
+        raise DataError(f"{name} holds {largest}, beyond 2^53, where not every whole number can be told from the next")
+    return np.dtype(np.float32 if largest <= EXACT_SINGLE else np.float64)

@@ -1,0 +1,294 @@
+"""How a model is fitted: what is held out, where batches come from, how to train, and what is measured afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.graph import COMPONENTS, Edges, Metric, neighbor_graph, principal_axes
+from latentmap.data.sampling import Rows, split_rows
+from latentmap.data.schema import Schema, content_hash
+from latentmap.data.sources import Source, require_finite
+from latentmap.data.streaming import LazyRows, Stream
+from latentmap.estimators import choices, diagnosis
+from latentmap.estimators.choices import given_or, reason
+from latentmap.estimators.conditions import Kind
+from latentmap.estimators.fitted import FittedModel, as_tensor
+from latentmap.estimators.validation import FloatArray
+from latentmap.exceptions import PartError
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.scaling import Affine
+from latentmap.model.trace import Level
+from latentmap.objectives.base import Objective
+from latentmap.objectives.neighbors import NeighborEmbedding
+from latentmap.training.density import fit_density
+from latentmap.training.device import Precision, resolve_precision
+from latentmap.training.feed import Feed, Gathered, Resident, Streamed
+from latentmap.training.loop import Callback, Settings, Trainer
+from latentmap.training.progress import ProgressBar
+
+STATISTICS_ROWS = 20_000
+"""Rows over which the codes of a fit are summarised, at the most."""
+POINTS = 2**22
+"""Values that are brought to principal components at a time."""
+
+
+class FittingModel(FittedModel):
+    """The steps of `fit`, from rows and a model with its initial weights to what is known of the fitted one."""
+
+    if TYPE_CHECKING:
+        early_stopping: bool
+        validation_fraction: float
+        max_epochs: int | None
+        batch_size: int | None
+        learning_rate: float | None
+        time_budget: float | None
+        precision: Precision
+        compile: bool | str
+        callbacks: Sequence[Callback] | None
+        verbose: int
+        condition: Kind | None
+        metric: Metric
+        data_schema_: Schema
+        choices_: dict[str, str]
+        history_: list[dict[str, float | None]]
+        n_iter_: int
+        fit_seconds_: float
+
+    @abstractmethod
+    def _build(self, source: Source, some: NDArray[Any], y: Any) -> None:
+        """Decide on everything that is left open, and make the model with its initial weights."""
+
+    @abstractmethod
+    def _objective(self) -> Objective:
+        """Say what the model is trained for."""
+
+    def _train(self, rows: NDArray[Any], given: FloatArray | None) -> None:
+        self._require_readable(rows)
+        fraction = self.validation_fraction if self.early_stopping else 0.0
+        train, held_out = split_rows(len(rows), fraction, self.seed_)
+        trainer = self._trainer(rows, train, held_out, given, self.max_epochs)
+        self.history_ = []
+        self._run(trainer, self._source(rows, self.event_shape_), some_of(rows), some_of(given))
+
+    def _trainer(
+        self,
+        rows: NDArray[Any],
+        train: Rows,
+        held_out: Rows,
+        given: FloatArray | None,
+        max_epochs: int | None,
+        *,
+        constant_rate: bool = False,
+    ) -> Trainer:
+        kept, rows = rows[held_out], rows[train] if len(held_out) else rows
+        k = 0 if constant_rate else self._neighbors(len(rows), len(train) + len(held_out))
+        objective = self._objective()
+        settings = self._settings(len(rows), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
+        data, held = (as_tensor(part).to(self.device_) for part in (rows, kept))
+        if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
+            data, held = self.scaling_(data).float(), self.scaling_(held).float()
+        scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
+        beside: dict[str, Any] = {}
+        if given is not None:
+            parts = {"condition": given[train], "held_out_condition": given[held_out]}
+            beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
+        if isinstance(k, Edges):
+            objective = NeighborEmbedding(objective)
+            graph, held_out_graph = k.among(train, train), k.among(held_out, train)
+            beside |= {"graph": graph.to(self.device_), "held_out_graph": held_out_graph.to(self.device_)}
+        elif k:
+            objective = NeighborEmbedding(objective)
+            scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
+            near, queries = map(self._seen, scaled)
+            beside["graph"] = neighbor_graph(near, k, self.metric)
+            beside["held_out_graph"] = neighbor_graph(near, k, self.metric, queries=queries)
+        return Trainer(self.model_, objective, scale, data, held, settings, **beside)
+
+    def _fit_source(self, source: Source, y: Any, memory: int, going_on: bool) -> None:
+        """Fit to rows that are not all made dense: a sparse matrix in memory, or what does not fit there."""
+        name, n, stays = source.name, len(source), source.stays_sparse
+        if self.condition is not None and not stays:
+            raise PartError("a conditional model is fitted to rows in memory: leave condition=None, or raise memory=")
+        self.table_ = None
+        fraction = self.validation_fraction if self.early_stopping else 0.0
+        stream = Stream(source, held_out=fraction, seed=self.seed_, memory=memory)
+        found = stream.survey
+        source.__dict__ |= {"schema": found.schema, "moments": found.moments}  # measured in one pass
+        event = found.schema.event_shape
+        if not going_on or event != self.event_shape_:
+            self.n_features_in_ = found.schema.n_features
+            self._build(source, found.some, y)
+        require_finite(source, missing=self.takes_missing_)
+        as_bytes = found.some.dtype == np.uint8
+
+        def prepare(block: Tensor) -> Tensor:
+            return block if as_bytes else self.scaling_(block).float()
+
+        held = prepare(as_tensor(found.held_out).to(self.device_))
+        k: int | Edges = 0
+        beside: dict[str, Any] = {}
+        given = None if self.condition_ is None else self.condition_.read(y, n)
+        feed: Feed
+        if stays:
+            train = np.delete(np.arange(n), stream.held_out)
+            k = self._neighbors(len(train), n)
+            graph: Tensor | None = None
+            if isinstance(k, Edges):
+                graph = k.among(train, train).to(self.device_)
+                beside["held_out_graph"] = k.among(stream.held_out, train).to(self.device_)
+            elif k:
+                some = found.some[~np.isin(np.arange(0, n, found.every), stream.held_out)]
+                points = self._points(source, some)
+                places = torch.from_numpy(train).to(self.device_)
+                graph = neighbor_graph(points[places], k, self.metric)
+                queries = points[torch.from_numpy(stream.held_out).to(self.device_)]
+                beside["held_out_graph"] = neighbor_graph(points[places], k, self.metric, queries=queries)
+            condition = None if given is None else as_tensor(given[train]).to(self.device_)
+            if given is not None:
+                beside["held_out_condition"] = as_tensor(given[stream.held_out]).to(self.device_)
+            feed = Resident(Gathered(source, train, prepare, self.device_), graph, condition)
+            self.choices_["memory"] = "a sparse matrix, made dense batch by batch"
+        else:
+            self._require_no_neighbors(f"{name} has {n:,} rows, more than memory= allows to keep")
+            feed = Streamed(stream, prepare, self.device_)
+            self.choices_["memory"] = (
+                f"{memory / 1e6:,.0f} MB: rows are read in blocks of {stream.block:,} "
+                f"({reason('as allowed', self.memory is not None, 'a quarter of what is free')})"
+            )
+        objective = self._objective()
+        settings = self._settings(stream.rows, objective, self.max_epochs, neighbors=k != 0)
+        if k:
+            objective = NeighborEmbedding(objective)
+        scale = self.scaling_ if as_bytes else nn.Identity()
+        self.history_ = []
+        trainer = Trainer(self.model_, objective, scale, feed, held, settings, **beside)
+        self._run(trainer, source, found.some, None if given is None else given[:: found.every])
+
+    def _points(self, source: Source, some: NDArray[Any]) -> Tensor:
+        """Give all rows as the encoder sees them, in the leading principal components of some of them."""
+
+        def seen(block: NDArray[Any]) -> Tensor:
+            rows = self._seen(self.scaling_(as_tensor(block).to(self.device_)).float())
+            return nn.functional.normalize(rows, dim=1) if self.metric == "cosine" else rows
+
+        centre, axes = principal_axes(seen(some_of(some)), COMPONENTS)
+        rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
+        return torch.cat([(seen(block) - centre) @ axes for _, block in rows.pieces(POINTS // rows.shape[1] + 1)])
+
+    def _require_no_neighbors(self, why: str) -> None:
+        """Refuse to seek neighbours among rows that are not all at hand, if asked to."""
+
+    def _settings(
+        self,
+        rows: int,
+        objective: Objective,
+        max_epochs: int | None,
+        *,
+        neighbors: bool = False,
+        constant_rate: bool = False,
+    ) -> Settings:
+        """Decide how to train on so many rows."""
+        batch_size = given_or(self.batch_size, choices.choose_batch_size(rows, neighbors=neighbors))
+        epochs = given_or(max_epochs, choices.choose_epochs(rows, batch_size))
+        if max_epochs is None and self.time_budget is not None:
+            epochs = 10**6  # the budget alone ends the fit
+        rate = given_or(self.learning_rate, choices.choose_learning_rate(batch_size, objective.pace))
+        steps = epochs * max(1, rows // batch_size)
+        pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
+        evaluations = max(1, steps // max(20, steps // epochs))
+        settings = Settings(
+            max_epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=rate,
+            seed=self.seed_ + self.n_iter_,  # a fit that goes on sees other noise, in another order
+            patience=max(10, evaluations // 4) if self.early_stopping else None,
+            time_budget=self.time_budget,
+            dtype=resolve_precision(self.precision, self.device_),
+            compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
+            constant_rate=constant_rate,
+            callbacks=tuple(self.callbacks or ()),
+        )
+        self.choices_ |= {
+            "batch_size": reason(batch_size, self.batch_size is not None, f"{rows} rows"),
+            "max_epochs": reason(epochs, self.max_epochs is not None, f"{rows} rows"),
+            "learning_rate": reason(f"{rate:.3g}", self.learning_rate is not None, f"batches of {batch_size}"),
+            "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
+            "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
+        }
+        return settings
+
+    def _neighbors(self, rows: int, total: int) -> int | Edges:
+        """Say how many neighbours of each row the map is to keep near it, 0 for none; or which, of all rows given."""
+        return 0
+
+    def _run(self, trainer: Trainer, source: Source, some: NDArray[Any], given: FloatArray | None) -> None:
+        """Train, then measure what was learned on some rows and what those are conditioned on."""
+        with contextlib.ExitStack() as stack:
+            if self.verbose:
+                trainer.callbacks.append(stack.enter_context(ProgressBar()))
+            history = trainer.run()
+        self.history_ = [*self.history_, *history]
+        self.n_iter_ += trainer.epoch
+        self.fit_seconds_ += trainer.seconds
+        self.interrupted_ = trainer.interrupted
+        self._summarise(source, some, given, trainer.skipped)
+
+    def _summarise(self, source: Source, some: NDArray[Any], given: FloatArray | None, skipped: int) -> None:
+        means = torch.from_numpy(self._encode(some, given)[0])
+        if self.model_.parts.prior.ex_post:
+            fit_density(self.model_, means.to(self.device_), self.seed_)
+        self.code_mean_ = means.mean(0).numpy()
+        self.code_variance_ = means.var(0, correction=0).numpy()
+        self.kl_per_component_ = self._rates(some, given) if self._has_density else None
+        unit = 1.0 if self._has_density else float(self.code_variance_.mean())  # codes of an autoencoder have any scale
+        self.active_components_ = np.asarray(self.code_variance_ > diagnosis.ACTIVE * unit)
+        self.loss_ = best["loss"] if (best := diagnosis.best_row(self.history_)) else None
+        self.data_fingerprint_ = content_hash(source, source.schema)
+        self.findings_ = diagnosis.diagnose(
+            diagnosis.Facts(
+                history=self.history_,
+                active=self.active_components_,
+                rate=None if self.kl_per_component_ is None else float(self.kl_per_component_.sum()),
+                likelihood=self.model_.parts.likelihood,
+                schema=self.data_schema_,
+                constant_features=int((np.fmin.reduce(some) == np.fmax.reduce(some)).sum()),
+                skipped=skipped,
+            )
+        )
+
+    def _source(self, rows: NDArray[Any], event: tuple[int, ...]) -> ArraySource:
+        names = getattr(self, "feature_names_in_", None)
+        return ArraySource(rows.reshape(-1, *event), names=None if names is None else names.tolist())
+
+    def _rates(self, rows: NDArray[Any], given: FloatArray | None) -> FloatArray | None:
+        """Mean KL of each component, or None where posterior or prior do not factorise."""
+
+        def rate(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            q = model.encode(scaling(x))
+            return Level(q.mean[None], q, model.prior()).rate_per_component
+
+        try:
+            rates: FloatArray = self._map(rows, rate, given=given).mean(0)
+        except PartError:
+            return None
+        return rates
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """Give rows as the encoder sees them, between which distances make sense."""
+        with torch.no_grad():
+            seen: Tensor = self.model_.parts.likelihood.for_encoder(self.model_.likelihood_state, x)
+            return seen
+
+
+def some_of(rows: NDArray[Any] | None) -> Any:
+    """Take at most about `STATISTICS_ROWS` rows, evenly spaced."""
+    return None if rows is None else rows[:: max(1, len(rows) // STATISTICS_ROWS)]
