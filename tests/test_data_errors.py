@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import scipy.sparse
 import torch
 
 from latentmap.data.schema import EXACT
@@ -44,7 +43,6 @@ def refused(data, labels=None):
         (np.array([["2020-01-01"]], dtype="M8[D]"), "X has dtype datetime64[D]: expected numbers"),
         (np.ma.masked_invalid([[1.0, np.nan]]), "X is a masked array: fill its missing values"),
         ([[1, 2], [3]], "X: rows must all have the same length"),
-        (scipy.sparse.eye(3), "Sparse data is not supported: X is scipy.sparse"),
         (torch.zeros(3), "expected rows and features in X, got an array of shape (3,)"),
         (pd.Series([1.0, 2.0]), "expected rows and features in X, got an array of shape (2,)"),
         (np.array([[0, EXACT + 1]]), f"X: {EXACT + 1} at index [0, 1] is beyond 2^53 and would lose digits"),
@@ -241,7 +239,7 @@ def test_a_folder_of_tables_names_the_file_at_fault(tmp_path):
 
 def test_what_reads_tables_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
     path = write_parquet(tmp_path / "x.parquet", a=[1.0, 2.0])
-    monkeypatch.setitem(sys.modules, "pyarrow.dataset", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError, match=r'pyarrow is needed .*: pip install "latentmap\[tables\]"'):
         open_source(path)
 

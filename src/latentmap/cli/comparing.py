@@ -31,6 +31,7 @@ def compare(
     n_components: int = 2,
     max_rows: int = MOST_ROWS,
     seed: int = 0,
+    seeds: int = 1,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Compare an autoencoder, a VAE and a VAE that keeps neighbours with other methods, on rows that none has seen.
@@ -55,6 +56,8 @@ def compare(
         Rows to fit to, and rows to score on, at the most.
     seed
         Seed of all that is random.
+    seeds
+        Fits of each method; more than one give means, spreads and how far maps of refits agree.
     as_json
         Print one JSON object on standard output.
     """
@@ -65,7 +68,7 @@ def compare(
     methods = _methods(against)
     source = open_source(data, labels)
     say(describe_source(source))
-    found = compared(source, methods, n_components=n_components, max_rows=max_rows, seed=seed)
+    found = compared(source, methods, n_components=n_components, max_rows=max_rows, seed=seed, seeds=seeds)
     say_table(found.table(), "Methods")
     if found.claims:
         say_table(found.claims_table(), "Claims of the VAE beside the autoencoder")
@@ -82,6 +85,7 @@ def compared(
     n_components: int = 2,
     max_rows: int = MOST_ROWS,
     seed: int = 0,
+    seeds: int = 1,
 ) -> Comparison:
     """Compare on a source, with the test rows of a data set that has some; on a terminal, say what is being done."""
     from rich.console import Console
@@ -98,6 +102,7 @@ def compared(
             X_new=new,
             max_rows=max_rows,
             random_state=seed,
+            seeds=seeds,
             on_progress=status.update if on_terminal() else say,
         )
 

@@ -116,10 +116,15 @@ def fit(
         say(describe_source(source))
     else:
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
+    classes: list[Any] = []
+    if getattr(estimator, "supervised", 0):
+        if source.labels is None:
+            raise UsageError("supervised needs labels: name their column with --labels")
+        classes = [source.labels]
     X: Any = source.read(slice(None)) if in_memory and source.table is None else source
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DiagnosisWarning)
-        estimator.fit(X)
+        estimator.fit(X, *classes)
     said = {str(finding) for finding in estimator.findings_}
     for warning in caught:
         if str(warning.message) not in said:

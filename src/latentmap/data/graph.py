@@ -161,6 +161,30 @@ class Edges:
         return torch.from_numpy(np.where(degrees[:, None] > 0, ends[spots], place[rows][:, None]))
 
 
+def with_classes(
+    graph: Int[Tensor, "M k"],
+    classes: NDArray[np.int64],
+    others: NDArray[np.int64],
+    share: float,
+    seed: int,
+) -> Int[Tensor, "M k"]:
+    """Put any rows of the same class in the place of a share of each row's neighbours, the farthest of them.
+
+    ``classes`` are those of the rows, ``others`` those of the rows that the graph names; -1 stands for none, and such
+    rows keep their neighbours, as those do whose class no other has.
+
+    >>> with_classes(torch.tensor([[1, 2], [0, 2], [1, 0]]), np.array([0, 1, 0]), np.array([0, 1, 0]), 0.5, 0).tolist()
+    [[1, 2], [0, 1], [1, 0]]
+    """
+    found, columns = graph.cpu().numpy().copy(), round(share * graph.shape[1])
+    rng = np.random.default_rng([seed, 0xC1A55])
+    for name in np.unique(classes[classes >= 0]) if columns else ():
+        mine, same = np.flatnonzero(classes == name), np.flatnonzero(others == name)
+        if len(same):
+            found[mine, graph.shape[1] - columns :] = rng.choice(same, (len(mine), columns))
+    return torch.from_numpy(found).to(graph.device)
+
+
 def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | None) -> Int[Tensor, "M k"]:
     """Neighbours by nearest-neighbour descent; a row's own place among them is left out."""
     from pynndescent import NNDescent

@@ -170,7 +170,7 @@ def _open_file(
 ) -> Source:
     """Open a file by the end of its name; ``named`` if the user may have meant a data set."""
     known = f"files that end in {', '.join(FORMATS)}"
-    if path.is_dir() and path.suffix.lower() not in FORMATS:
+    if path.is_dir() and path.suffix.lower() != ".zarr":
         if parquet_files(path):
             return parquet_source(path, labels, columns)
         if image_files(path):

@@ -47,7 +47,9 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
     ladder: Sequence[int] | None = None
     """What the model is conditioned on, and its further levels of codes, where a subclass lets one choose."""
     metric: Metric = "euclidean"
-    """In which rows are near, where a subclass lets one choose."""
+    supervised: float = 0.0
+    init: Literal["pca", "random"] = "pca"
+    """In which rows are near, what draws a map together, and where it starts, where a subclass lets one choose."""
     _carried: dict[str, Any]
     """What `partial_fit` hands on from piece to piece, beside the model."""
 
@@ -120,7 +122,7 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
             rows, event = read_rows(self, X, reset=True)
             if not going_on or event != self.event_shape_:
                 self._build(self._source(rows, event), some_of(rows), y)
-            self._train(rows, self._given(y, rows))
+            self._train(rows, self._given(y, rows), self._classes(y, len(rows)))
         diagnosis.warn(self.findings_)
         return self
 

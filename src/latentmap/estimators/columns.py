@@ -46,8 +46,8 @@ class Columns(Part):
     >>> sizes = pd.DataFrame({"size": ["S", "M", "L", "M"] * 9, "price": [4.0, 5.5, 7.0, 5.0] * 9})
     >>> columns = Columns({"size": {"kind": "ordinal", "categories": ("S", "M", "L")}})
     >>> vae = VAE(1, columns=columns, neighbors=None, random_state=0).fit(sizes)
-    >>> vae.sample(2, random_state=0).dtypes.astype(str).tolist()
-    ['str', 'float64']
+    >>> vae.sample(2, random_state=0).columns.tolist()
+    ['size', 'price']
     """
 
     columns: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.graph import COMPONENTS, Edges, Metric, neighbor_graph, principal_axes
+from latentmap.data.graph import COMPONENTS, Edges, Metric, neighbor_graph, principal_axes, with_classes
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.schema import Schema, content_hash
 from latentmap.data.sources import Source, require_finite
@@ -25,6 +25,7 @@ from latentmap.estimators.fitted import FittedModel, as_tensor
 from latentmap.estimators.validation import FloatArray
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.layout import start_at_components
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Level
 from latentmap.objectives.base import Objective
@@ -56,6 +57,8 @@ class FittingModel(FittedModel):
         callbacks: Sequence[Callback] | None
         verbose: int
         condition: Kind | None
+        supervised: float
+        init: str
         metric: Metric
         data_schema_: Schema
         choices_: dict[str, str]
@@ -71,11 +74,11 @@ class FittingModel(FittedModel):
     def _objective(self) -> Objective:
         """Say what the model is trained for."""
 
-    def _train(self, rows: NDArray[Any], given: FloatArray | None) -> None:
+    def _train(self, rows: NDArray[Any], given: FloatArray | None, classes: NDArray[np.int64] | None) -> None:
         self._require_readable(rows)
         fraction = self.validation_fraction if self.early_stopping else 0.0
         train, held_out = split_rows(len(rows), fraction, self.seed_)
-        trainer = self._trainer(rows, train, held_out, given, self.max_epochs)
+        trainer = self._trainer(rows, train, held_out, given, self.max_epochs, classes)
         self.history_ = []
         self._run(trainer, self._source(rows, self.event_shape_), some_of(rows), some_of(given))
 
@@ -86,12 +89,13 @@ class FittingModel(FittedModel):
         held_out: Rows,
         given: FloatArray | None,
         max_epochs: int | None,
+        classes: NDArray[np.int64] | None = None,
         *,
         constant_rate: bool = False,
     ) -> Trainer:
         kept, rows = rows[held_out], rows[train] if len(held_out) else rows
         k = 0 if constant_rate else self._neighbors(len(rows), len(train) + len(held_out))
-        objective = self._objective()
+        objective = NeighborEmbedding(self._objective()) if k else self._objective()
         settings = self._settings(len(rows), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
         data, held = (as_tensor(part).to(self.device_) for part in (rows, kept))
         if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
@@ -102,15 +106,16 @@ class FittingModel(FittedModel):
             parts = {"condition": given[train], "held_out_condition": given[held_out]}
             beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
         if isinstance(k, Edges):
-            objective = NeighborEmbedding(objective)
             graph, held_out_graph = k.among(train, train), k.among(held_out, train)
             beside |= {"graph": graph.to(self.device_), "held_out_graph": held_out_graph.to(self.device_)}
         elif k:
-            objective = NeighborEmbedding(objective)
             scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
             near, queries = map(self._seen, scaled)
             beside["graph"] = neighbor_graph(near, k, self.metric)
             beside["held_out_graph"] = neighbor_graph(near, k, self.metric, queries=queries)
+        self._draw_together(beside, classes, train, held_out)
+        if k:
+            self._start_map(as_tensor(some_of(rows)))
         return Trainer(self.model_, objective, scale, data, held, settings, **beside)
 
     def _fit_source(self, source: Source, y: Any, memory: int, going_on: bool) -> None:
@@ -141,17 +146,22 @@ class FittingModel(FittedModel):
         if stays:
             train = np.delete(np.arange(n), stream.held_out)
             k = self._neighbors(len(train), n)
+            some = found.some[~np.isin(np.arange(0, n, found.every), stream.held_out)]
             graph: Tensor | None = None
             if isinstance(k, Edges):
                 graph = k.among(train, train).to(self.device_)
                 beside["held_out_graph"] = k.among(stream.held_out, train).to(self.device_)
             elif k:
-                some = found.some[~np.isin(np.arange(0, n, found.every), stream.held_out)]
                 points = self._points(source, some)
                 places = torch.from_numpy(train).to(self.device_)
                 graph = neighbor_graph(points[places], k, self.metric)
                 queries = points[torch.from_numpy(stream.held_out).to(self.device_)]
                 beside["held_out_graph"] = neighbor_graph(points[places], k, self.metric, queries=queries)
+            graphs = {"graph": graph, "held_out_graph": beside.get("held_out_graph")} if k else {}
+            self._draw_together(graphs, self._classes(y, n), train, stream.held_out)
+            if k:
+                graph, beside["held_out_graph"] = graphs["graph"], graphs["held_out_graph"]
+                self._start_map(as_tensor(some_of(some)))
             condition = None if given is None else as_tensor(given[train]).to(self.device_)
             if given is not None:
                 beside["held_out_condition"] = as_tensor(given[stream.held_out]).to(self.device_)
@@ -164,14 +174,29 @@ class FittingModel(FittedModel):
                 f"{memory / 1e6:,.0f} MB: rows are read in blocks of {stream.block:,} "
                 f"({reason('as allowed', self.memory is not None, 'a quarter of what is free')})"
             )
-        objective = self._objective()
+        objective = NeighborEmbedding(self._objective()) if k else self._objective()
         settings = self._settings(stream.rows, objective, self.max_epochs, neighbors=k != 0)
-        if k:
-            objective = NeighborEmbedding(objective)
         scale = self.scaling_ if as_bytes else nn.Identity()
         self.history_ = []
         trainer = Trainer(self.model_, objective, scale, feed, held, settings, **beside)
         self._run(trainer, source, found.some, None if given is None else given[:: found.every])
+
+    def _draw_together(
+        self, graphs: dict[str, Any], classes: NDArray[np.int64] | None, train: Rows, held_out: Rows
+    ) -> None:
+        """Put rows of the same class in the place of some neighbours, where the map is supervised."""
+        if classes is None:
+            return
+        if "graph" not in graphs:
+            raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
+        for name, rows in (("graph", train), ("held_out_graph", held_out)):
+            share = float(self.supervised)
+            graphs[name] = with_classes(graphs[name], classes[rows], classes[train], share, self.seed_)
+
+    def _start_map(self, rows: Tensor) -> None:
+        """Let a map start at principal components, but for one that goes on."""
+        if self.n_iter_ == 0 and self.init == "pca":
+            start_at_components(self.model_, self.scaling_(rows.to(self.device_)).float())
 
     def _points(self, source: Source, some: NDArray[Any]) -> Tensor:
         """Give all rows as the encoder sees them, in the leading principal components of some of them."""
@@ -183,6 +208,10 @@ class FittingModel(FittedModel):
         centre, axes = principal_axes(seen(some_of(some)), COMPONENTS)
         rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
         return torch.cat([(seen(block) - centre) @ axes for _, block in rows.pieces(POINTS // rows.shape[1] + 1)])
+
+    def _classes(self, y: Any, rows: int) -> NDArray[np.int64] | None:
+        """Give the class of each row, -1 where it is missing, for a map that is supervised."""
+        return None
 
     def _require_no_neighbors(self, why: str) -> None:
         """Refuse to seek neighbours among rows that are not all at hand, if asked to."""

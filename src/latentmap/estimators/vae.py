@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
@@ -15,9 +16,9 @@ from latentmap.estimators import choices
 from latentmap.estimators.base import GenerativeEstimator
 from latentmap.estimators.choices import reason
 from latentmap.estimators.columns import Columns
-from latentmap.estimators.conditions import Kind
+from latentmap.estimators.conditions import Kind, Labels
 from latentmap.estimators.validation import check_count
-from latentmap.exceptions import PartError
+from latentmap.exceptions import DataError, PartError
 from latentmap.model.autoencoder import Parts
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
@@ -60,6 +61,13 @@ class VAE(GenerativeEstimator):
         `fit`, or a sparse matrix (n, n) whose entries are edges. The graph may be in pieces.
     metric
         "euclidean" or "cosine": the distance by which rows are neighbours, in the model's units.
+    supervised
+        Share of the neighbours, from 0 to 1, that are any rows of the same class instead, by the labels that `fit`
+        takes as ``y``: classes draw together on the map. Rows whose label is missing (None, NaN, or -1 among labels
+        from 0) keep the neighbours that they have. New rows need no label.
+    init
+        "pca" lets the codes of a map that keeps neighbours start as the leading principal components of the rows, so
+        that maps of refits agree; "random" as the seed has it.
     condition
         What the model is conditioned on: None, "labels" (classes of any type) or "covariates" (numbers, standardised).
         `fit` and every method that encodes, decodes or scores then take it as ``y``: p(x|z, y) draws rows of a class
@@ -131,6 +139,8 @@ class VAE(GenerativeEstimator):
         objective: Objective | None = None,
         neighbors: int | Literal["auto"] | np.ndarray | sparse.sparray | sparse.spmatrix | None = "auto",
         metric: Metric = "euclidean",
+        supervised: float = 0.0,
+        init: Literal["pca", "random"] = "pca",
         condition: Kind | None = None,
         ladder: Sequence[int] | None = None,
         columns: Columns | None = None,
@@ -177,6 +187,8 @@ class VAE(GenerativeEstimator):
         self.objective = objective
         self.neighbors = neighbors
         self.metric = metric
+        self.supervised = supervised
+        self.init = init
         self.condition = condition
         self.ladder = ladder
 
@@ -201,6 +213,14 @@ class VAE(GenerativeEstimator):
         named = f"{chosen}, {found}, {self.metric}" if chosen else None
         self.choices_["neighbors"] = reason(named, not auto, f"{self.n_components} components and {rows} rows")
         return chosen
+
+    def _classes(self, y: Any, rows: int) -> NDArray[np.int64] | None:
+        if not self.supervised:
+            return None
+        if y is None:
+            raise DataError("a supervised map needs y, the class of each row; give y=..., or leave supervised=0")
+        found = Labels.learn(y, rows).read(y, rows)
+        return np.where(found.any(1), found.argmax(1), -1)
 
     def _require_no_neighbors(self, why: str) -> None:
         if self.neighbors is not None and not (isinstance(self.neighbors, str) and self.neighbors == "auto"):

@@ -57,6 +57,12 @@ def check_settings(estimator: Any) -> None:
     check_positive("validation_fraction", estimator.validation_fraction)
     if estimator.validation_fraction >= 1:
         raise PartError(f"validation_fraction must lie between 0 and 1, got {estimator.validation_fraction!r}")
+    if estimator.supervised:
+        check_positive("supervised", estimator.supervised)
+    if estimator.supervised > 1:
+        raise PartError(f"supervised must lie between 0 and 1, got {estimator.supervised!r}")
+    if estimator.init not in ("pca", "random"):
+        raise PartError(f"init must be 'pca' or 'random', got {estimator.init!r}")
     if estimator.compile not in ("auto", True, False):
         raise PartError(f"compile must be 'auto', True or False, got {estimator.compile!r}")
     callbacks = estimator.callbacks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,62 +13,16 @@ from numpy.typing import ArrayLike
 from latentmap.data.formats.base import suggest
 from latentmap.data.sampling import split_rows
 from latentmap.data.sources import Source, open_source, require_finite
-from latentmap.evaluation import neighborhood
 from latentmap.evaluation.claims import Claim, measure_claims, verdicts
 from latentmap.evaluation.generation import classifier_features, pca_features
 from latentmap.evaluation.methods import Estimator, Method, Units, find_method
-from latentmap.evaluation.rows import or_none, sample_rows
+from latentmap.evaluation.rows import sample_rows
+from latentmap.evaluation.scores import Rows, Scores, make_map, over_runs, score
+from latentmap.evaluation.stability import Stability, between_halves, between_maps
 from latentmap.exceptions import DataError
 
 LEAST_NEW, LEAST_TRAINING = 20, 50
 """Fewer rows than these say nothing about a method."""
-
-ROWS_A_CLASS = 5
-"""Labels with fewer rows a label on average are values, not classes."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What one method reaches; None where it cannot.
-
-    Attributes
-    ----------
-    method : str
-        Its title.
-    neighbor_accuracy : dict or None
-        Number of neighbours to the share of new rows whose label is the majority label of their neighbours on the
-        training map; None without classes.
-    trustworthiness, continuity, neighbor_recall, distance_rank_correlation, silhouette : float or None
-        Of the map against the data; see `latentmap.evaluation.neighborhood`.
-    rows : str
-        The rows that those are measured on: "new", or "training" where a method cannot place new rows.
-    reconstruction_error : float or None
-        Mean squared error of decoded new rows, in the units of the comparison.
-    fit_seconds, embed_seconds : float or None
-        Seconds to the map of the training rows, and to place the new rows on it.
-    unmeasured : str
-        Why decoding is not measured although the method has it; empty otherwise.
-    """
-
-    method: str
-    neighbor_accuracy: dict[int, float] | None
-    trustworthiness: float
-    continuity: float
-    neighbor_recall: float
-    distance_rank_correlation: float | None
-    silhouette: float | None
-    rows: str
-    reconstruction_error: float | None
-    fit_seconds: float
-    embed_seconds: float | None
-    unmeasured: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        values = asdict(self)
-        if self.neighbor_accuracy is not None:
-            values["neighbor_accuracy"] = {str(k): share for k, share in self.neighbor_accuracy.items()}
-        return values
 
 
 @dataclass(frozen=True)
@@ -93,6 +47,11 @@ class Comparison:
         Their labels.
     estimators : dict
         Fitted `Autoencoder` and `VAE`, by the name of the method, for pictures of what they decode.
+    spread : tuple of Scores
+        Standard deviations over seeds; ``scores`` are then means. Empty for a single seed. Maps, claims and estimators
+        are those of the first.
+    stability : tuple of Stability
+        How far maps of refits agree, for several seeds.
     """
 
     scores: tuple[Scores, ...]
@@ -103,12 +62,16 @@ class Comparison:
     new_maps: dict[str, np.ndarray] = field(repr=False)
     new_labels: np.ndarray | None = field(repr=False)
     estimators: dict[str, Any] = field(repr=False)
+    spread: tuple[Scores, ...] = ()
+    stability: tuple[Stability, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything but arrays and estimators, as plain JSON values."""
         return {
             "settings": self.settings,
             "methods": [scores.to_json() for scores in self.scores],
+            "spread": [scores.to_json() for scores in self.spread],
+            "stability": [asdict(found) for found in self.stability],
             "claims": [claim.to_json() for claim in self.claims],
             "verdicts": verdicts(self.claims),
         }
@@ -117,20 +80,30 @@ class Comparison:
         """Rows of text, the first with the names of the columns: what the README, the report and the command show."""
         most = max((k for scores in self.scores for k in scores.neighbor_accuracy or ()), default=None)
         head = ["method", "trustworthiness", "reconstruction error", "seconds to fit", "seconds to embed"]
-        rows = [
-            [
-                scores.method,
-                f"{scores.trustworthiness:.3f}" + (" (training rows)" if scores.rows == "training" else ""),
-                "not measured" if scores.unmeasured else _text(scores.reconstruction_error, ".4f"),
-                _text(scores.fit_seconds, ".1f"),
-                _text(scores.embed_seconds, ".3f"),
-            ]
-            for scores in self.scores
-        ]
+        rows = []
+        for scores, spread in zip(self.scores, self.spread or [None] * len(self.scores), strict=True):
+
+            def text(name: str, form: str, scores: Scores = scores, spread: Scores | None = spread) -> str:
+                return _text(getattr(scores, name), form, None if spread is None else getattr(spread, name))
+
+            rows.append(
+                [
+                    scores.method,
+                    text("trustworthiness", ".3f") + (" (training rows)" if scores.rows == "training" else ""),
+                    "not measured" if scores.unmeasured else text("reconstruction_error", ".4f"),
+                    text("fit_seconds", ".1f"),
+                    text("embed_seconds", ".3f"),
+                ]
+            )
+            if most is not None:
+                accuracy, apart = ((found.neighbor_accuracy if found else None) or {} for found in (scores, spread))
+                rows[-1].insert(1, _text(accuracy.get(most), ".3f", apart.get(most)))
         if most is not None:
             head.insert(1, f"{most}-NN accuracy")
-            for row, scores in zip(rows, self.scores, strict=True):
-                row.insert(1, _text((scores.neighbor_accuracy or {}).get(most), ".3f"))
+        if self.stability:
+            head += ["moves by seed", "moves by half of the rows"]
+            for row, found in zip(rows, self.stability, strict=True):
+                row += [_text(found.seeds, ".3f"), _text(found.halves, ".3f")]
         return [head, *rows]
 
     def claims_table(self) -> list[list[str]]:
@@ -164,6 +137,7 @@ def compare(
     neighbors: Sequence[int] = (1, 5, 10),
     fitted: Mapping[str, Any] | None = None,
     random_state: int = 0,
+    seeds: int = 1,
     on_progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Fit several methods to the same rows, and score them on the same rows that none of them has seen.
@@ -191,6 +165,9 @@ def compare(
         than the new ones, or their scores say nothing.
     random_state
         Seed of the sample, of every method and of every measure.
+    seeds
+        Fits of each method, with this seed and those that follow it: for more than one, scores are means with their
+        standard deviations, and the stability of the maps is measured (see `latentmap.evaluation.stability`).
     on_progress
         Called with a line of text before each step.
 
@@ -223,28 +200,46 @@ def compare(
     runners = {name: kind(n_components, random_state, units) for name, kind in kinds.items()}
     for name, estimator in (fitted or {}).items():
         _give(runners, name, estimator)
+    if seeds < 1:
+        raise DataError(f"seeds must be a whole number >= 1, got {seeds}")
     settings: dict[str, Any] = {
         "n_components": n_components,
+        "seeds": seeds,
         "training_rows": len(train.X),
         "new_rows": len(new.X),
         "random_state": random_state,
         "units": units.name,
         "fitted_before": sorted(fitted or ()),
     }
-    scores: list[Scores] = []
+    runs: dict[str, list[Scores]] = {name: [] for name in runners}
+    refits: dict[str, list[np.ndarray]] = {name: [] for name in runners}
     maps: dict[str, np.ndarray] = {}
     new_maps: dict[str, np.ndarray] = {}
     estimators: dict[str, Any] = {}
-    for i, (name, method) in enumerate(runners.items()):
-        tell(f"{method.title} ({i + 1} of {len(runners)})")
-        mapped = _map(method, train.X, name in (fitted or {}))
-        score, placed = _score(method, mapped, train, new, neighbors, random_state)
-        scores.append(score)
-        maps[method.title] = mapped.Z
-        if placed is not None:
-            new_maps[method.title] = placed
-        if isinstance(method, Estimator):
-            estimators[name] = method.estimator
+    for seed in range(random_state, random_state + seeds):
+        for i, (name, kind) in enumerate(kinds.items()):
+            first = seed == random_state
+            method = runners[name] if first else kind(n_components, seed, units)
+            more = f", seed {seed - random_state + 1} of {seeds}" if seeds > 1 else ""
+            tell(f"{method.title} ({i + 1} of {len(runners)}{more})")
+            mapped = make_map(method, train.X, first and name in (fitted or {}))
+            found, placed = score(method, mapped, train, new, neighbors, random_state)
+            runs[name].append(found)
+            refits[name].append(mapped.Z)
+            if not first:
+                continue
+            maps[method.title] = mapped.Z
+            if placed is not None:
+                new_maps[method.title] = placed
+            if isinstance(method, Estimator):
+                estimators[name] = method.estimator
+    stability = []
+    for name, kind in kinds.items() if seeds > 1 else ():
+        tell(f"stability of {kind.title}")
+        halves = between_halves(
+            functools.partial(kind, n_components, random_state, units), train.X, new.X, random_state
+        )
+        stability.append(Stability(kind.title, between_maps(refits[name]), halves))
     claims: tuple[Claim, ...] = ()
     if {"autoencoder", "vae"} <= estimators.keys():
         tell("what is claimed of autoencoder and VAE")
@@ -254,35 +249,16 @@ def compare(
         claims = measure_claims(
             estimators["autoencoder"], estimators["vae"], train.X, new.X, space, units, random_state=random_state
         )
-    return Comparison(tuple(scores), claims, settings, maps, train.labels, new_maps, new.labels, estimators)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    X: np.ndarray
-    labels: np.ndarray | None
-
-    @property
-    def classes(self) -> np.ndarray | None:
-        """The labels, where they are classes."""
-        if self.labels is None:
-            return None
-        n = len(np.unique(self.labels))
-        return self.labels if 1 < n <= len(self.labels) / ROWS_A_CLASS else None
-
-    def take(self, rows: np.ndarray) -> _Rows:
-        return _Rows(self.X[rows], None if self.labels is None else self.labels[rows])
-
-
-@dataclass(frozen=True)
-class _Mapped:
-    Z: np.ndarray
-    seconds: float
+    scores = tuple(over_runs(found, np.mean) for found in runs.values())
+    several = list(runs.values()) if seeds > 1 else []
+    spread = tuple(over_runs(found, lambda values: np.std(values, ddof=1)) for found in several)
+    described = (claims, settings, maps, train.labels, new_maps, new.labels, estimators)
+    return Comparison(scores, *described, spread, tuple(stability))
 
 
 def _rows(
     X: Any, y: Any, X_new: Any, y_new: Any, test_size: float, max_rows: int, random_state: int
-) -> tuple[_Rows, _Rows]:
+) -> tuple[Rows, Rows]:
     source = open_source(X, y)
     if X_new is None:
         if not 0 < test_size < 1:
@@ -308,9 +284,9 @@ def _rows(
     return train, new
 
 
-def _read(source: Source, rows: np.ndarray) -> _Rows:
+def _read(source: Source, rows: np.ndarray) -> Rows:
     require_finite(source)
-    return _Rows(source.read(rows), None if source.labels is None else source.labels[rows])
+    return Rows(source.read(rows), None if source.labels is None else source.labels[rows])
 
 
 def _give(runners: Mapping[str, Method], name: str, fitted: Any) -> None:
@@ -326,52 +302,7 @@ def _give(runners: Mapping[str, Method], name: str, fitted: Any) -> None:
     method.estimator = fitted
 
 
-def _map(method: Method, X: np.ndarray, fitted_before: bool) -> _Mapped:
-    if fitted_before and isinstance(method, Estimator):
-        return _Mapped(method.embed(X), float(method.estimator.fit_seconds_))
-    start = time.perf_counter()
-    Z = method.fit_map(X)
-    return _Mapped(Z, time.perf_counter() - start)
-
-
-def _score(
-    method: Method, mapped: _Mapped, train: _Rows, new: _Rows, neighbors: Sequence[int], random_state: int
-) -> tuple[Scores, np.ndarray | None]:
-    start = time.perf_counter()
-    placed = method.embed(new.X)
-    seconds = time.perf_counter() - start
-    if placed is None:  # measured on as many training rows, since the measures depend on how many there are
-        some = sample_rows(len(train.X), len(new.X), random_state)
-        seen, Z = train.take(some), mapped.Z[some]
-    else:
-        seen, Z = new, placed
-    rows = method.units(seen.X)
-    accuracy = error = None
-    if placed is not None and train.classes is not None and new.labels is not None:
-        accuracy = {
-            k: neighborhood.neighbor_accuracy(mapped.Z, train.classes, placed, new.labels, k) for k in neighbors
-        }
-    if placed is not None and (decoded := method.decode(placed)) is not None:
-        error = float(np.square(method.units(decoded) - rows).mean())
-    return Scores(
-        method=method.title,
-        neighbor_accuracy=accuracy,
-        trustworthiness=neighborhood.trustworthiness(rows, Z, random_state=random_state),
-        continuity=neighborhood.continuity(rows, Z, random_state=random_state),
-        neighbor_recall=neighborhood.neighbor_recall(rows, Z, random_state=random_state),
-        distance_rank_correlation=or_none(
-            lambda: neighborhood.distance_rank_correlation(rows, Z, random_state=random_state)
-        ),
-        silhouette=None
-        if seen.classes is None
-        else neighborhood.silhouette(Z, seen.classes, random_state=random_state),
-        rows="training" if placed is None else "new",
-        reconstruction_error=error,
-        fit_seconds=mapped.seconds,
-        embed_seconds=None if placed is None else seconds,
-        unmeasured=method.unmeasured,
-    ), placed
-
-
-def _text(value: float | None, form: str) -> str:
-    return "cannot" if value is None else format(value, form)
+def _text(value: float | None, form: str, off: float | None = None) -> str:
+    if value is None:
+        return "cannot"
+    return format(value, form) + ("" if off is None else f" ± {off:{form}}")

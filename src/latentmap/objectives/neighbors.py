@@ -17,8 +17,8 @@ from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import INFERENCE, MONITOR, Objective
 from latentmap.objectives.evidence import ELBO
 
-START = 20.0
-"""Scale at which the kernel starts: a unit normal cloud is then some tens of kernel widths across."""
+START = 3.0
+"""Scale at which the kernel starts, a wide one: it narrows as rows have found their place, to some tens in the end."""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ class SparseSource(Source):
     --------
     >>> from scipy import sparse
     >>> source = SparseSource(sparse.coo_array(([3, 1], ([0, 1], [2, 0])), shape=(2, 3)))
-    >>> source.read(slice(None)).tolist(), source.bytes
-    ([[0.0, 0.0, 3.0], [1.0, 0.0, 0.0]], 28)
+    >>> source.read(slice(None)).tolist(), source.stays_sparse
+    ([[0.0, 0.0, 3.0], [1.0, 0.0, 0.0]], True)
     """
 
     stays_sparse = tallies = True

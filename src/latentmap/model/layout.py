@@ -1,0 +1,62 @@
+"""Where codes lie before the first step: along the principal components of the rows, whatever the seed."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentmap.data.graph import principal_axes
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.ladder import Ladder
+from latentmap.model.posteriors import Deterministic, Gaussian
+
+SPREAD = 0.02
+"""Standard deviation of the codes at the start: so near each other that rows can still pass, as t-SNE's do."""
+RIDGE = 1e-3
+"""Share of the mean variance of the features that is added to each: they may be many, and alike."""
+
+
+@torch.no_grad()
+def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -> bool:
+    r"""Let the encoder's last layer give the leading principal components of rows, on a small scale.
+
+    .. math:: W = \arg\min_W \|H W - Y\|^2 + \lambda \|W\|^2
+
+    with the features H before that layer, as they are drawn, and the components Y as columns; the sign of each makes
+    the largest of its loadings positive. So maps of refits start alike, with what is far apart far apart (Kobak and
+    Linderman 2021, of t-SNE and UMAP). Gives whether it could: codes have to be flat and the last layer linear.
+
+    >>> from latentmap.model import likelihoods, networks, posteriors, priors
+    >>> from latentmap.model.autoencoder import Parts
+    >>> from latentmap.model.part import Sizes
+    >>> mlp = networks.MLP((64,))
+    >>> parts = Parts(mlp, mlp, posteriors.Gaussian(), priors.Normal(), likelihoods.Gaussian())
+    >>> model, x = GenerativeAutoencoder(parts, Sizes((5,), 2)), torch.randn(500, 5) * torch.tensor([9.0, 3, 1, 1, 1])
+    >>> start_at_components(model, x), model.encode(x).mean.T.corrcoef()[0, 1].abs().item() < 0.1
+    (True, True)
+    """
+    layers = [layer for layer in model.encoder.modules() if isinstance(layer, nn.Linear)]
+    flat = isinstance(model.parts.posterior, Gaussian | Deterministic) and not isinstance(model, Ladder)
+    if not flat or not layers or layers[-1].out_features != model.parts.posterior.heads(model.sizes.latent):
+        return False
+    last, taken = layers[-1], []
+    handle = last.register_forward_pre_hook(lambda layer, given: taken.append(given[0]))
+    model.encode(x)
+    handle.remove()
+    seen = model.parts.likelihood.for_encoder(model.likelihood_state, x)
+    centre, axes = principal_axes(seen, model.sizes.latent)
+    axes = axes[:, : model.sizes.latent]
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    goal = (seen - centre) @ axes
+    goal = SPREAD * goal / goal[:, :1].std(0).clamp_min(1e-12)
+    features = taken[0].reshape(len(x), -1)
+    mean = features.mean(0)
+    h = (features - mean).double()
+    gram = h.T @ h
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean() + 1e-12)
+    weight = torch.linalg.solve(gram, h.T @ goal.double()).T.to(last.weight)  # (D, F)
+    last.weight[: len(weight)] = weight
+    if last.bias is not None:
+        last.bias[: len(weight)] = -weight @ mean
+    return True
