@@ -16,8 +16,8 @@ DOCS = HERE.parent / "docs"
 def main() -> None:
     """Rewrite what lies between the marks of each table, and leave the words around it alone."""
     tables = {"elbo": elbo, "throughput": throughput, "floors": floors, "recipes": recipes, "overhead": overhead}
-    tables |= {"imputation": imputation, "larger": larger}
-    pages = {"imputation": "missing", "larger": "data"}
+    tables |= {"imputation": imputation, "larger": larger, "synthetic": synthetic, "formats": formats}
+    pages = {"imputation": "missing", "larger": "data", "synthetic": "tables", "formats": "data"}
     for name, table in tables.items():
         path = RESULTS / f"{'throughput' if name == 'floors' else name}.json"
         page = DOCS / f"{pages.get(name, 'benchmarks')}.md"
@@ -141,6 +141,29 @@ def imputation(result: dict[str, Any]) -> str:
         cells = (f"**{value:.3f}**" if value == min(medians) else f"{value:.3f}" for value in medians)
         rows.append((table, f"{rate:.0%}", *cells))
     return grid(("table", "cells removed", *methods), rows)
+
+
+def synthetic(result: dict[str, Any]) -> str:
+    """Median scores of what was learned from drawn rows, the better generator in bold."""
+    rows, (real, *methods) = [], list(next(iter(result["summary"].values())))
+    for table, scores in result["summary"].items():
+        best = max(scores[method] for method in methods)
+        cells = (f"**{scores[m]:.3f}**" if scores[m] == best else f"{scores[m]:.3f}" for m in methods)
+        rows.append((table, f"{scores[real]:.3f}", *cells))
+    return grid(("table", "real rows", *methods), rows)
+
+
+def formats(result: dict[str, Any]) -> str:
+    """Median seconds to read, and their share of a fit."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in result["raw"]:
+        found.setdefault(run["format"], []).append(run)
+    rows = []
+    for name, runs in found.items():
+        same = "yes" if all(run["same"] for run in runs) else "no"
+        seconds, share = (median([run[key] for run in runs]) for key in ("seconds", "share_of_fit"))
+        rows.append((f"`{name}`", f"{seconds:.2f}", f"{share:.1%}", same))
+    return grid(("format", "seconds to read", "share of a fit", "the same numbers"), rows)
 
 
 def ranged(value: dict[str, float], digits: int) -> str:

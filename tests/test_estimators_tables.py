@@ -155,7 +155,7 @@ def test_columns_say_what_is_known(rows, tmp_path):
         "member": "drop",
     })  # fmt: skip
     vae = clone(VAE(2, **SMALL, columns=columns, max_epochs=2)).fit(rows)
-    parts = vae.model_.parts.likelihood.columns
+    parts = vae.model_.parts.likelihood.likelihood.columns
     assert parts[0] == likelihoods.StudentT("feature") and parts[-1] == likelihoods.Gaussian("feature")
     assert "member" not in vae.sample(2).columns and vae.sample(2)["visits"].dtype == np.int16
     assert "column 'member' left out: as asked" in vae.choices_["likelihood"]

@@ -158,10 +158,10 @@ def test_a_subclass_loads_its_own_runs(rows, tmp_path):
             stranger(tmp_path)
 
 
-def test_a_run_is_four_plain_files(vae, tmp_path):
+def test_a_run_is_plain_files(vae, tmp_path):
     vae.save(tmp_path / "deep" / "run")
     folder = tmp_path / "deep" / "run"
-    assert sorted(os.listdir(folder)) == FILES
+    assert sorted(os.listdir(folder)) == sorted([*FILES, "neighbors.safetensors"])
     config = strict_json((folder / "config.json").read_text())
     assert config["class"] == "VAE" and config["params"]["n_components"] == 2
     lines = [strict_json(line) for line in (folder / "history.jsonl").read_text().splitlines()]
@@ -302,7 +302,9 @@ def test_saving_over_an_older_run(vae, autoencoder, rows, tmp_path):
     (tmp_path / "report.html").write_text("kept")
     vae.save(tmp_path)
     assert_same(vae, load(tmp_path), rows[:3])
-    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "report.html"])
+    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "neighbors.safetensors", "report.html"])
+    autoencoder.save(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "report.html"])  # neighbours of another model are none of it
 
 
 def test_files_of_somebody_else_are_not_overwritten(vae, tmp_path):

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from latentmap.data.columns import ColumnKind, Table
 from latentmap.data.graph import Metric
 from latentmap.data.scaling import Scaling, ScalingKind
-from latentmap.data.schema import Schema
+from latentmap.data.schema import Schema, content_hash
 from latentmap.data.sources import Source, require_finite, require_values
 from latentmap.data.streaming import fits, read_memory
 from latentmap.estimators import choices, diagnosis
 from latentmap.estimators.choices import given_or, reason
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import Kind, Labels, condition_class
-from latentmap.estimators.fitted import as_tensor
 from latentmap.estimators.fitting import FittingModel, some_of
+from latentmap.estimators.passes import as_tensor
 from latentmap.estimators.validation import check_settings, opened, read_rows, read_seed
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
@@ -141,8 +141,10 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         given = self._given(y, rows)
         everything = np.arange(len(rows))
         trainer = self._trainer(rows, everything, everything[:0], given, max_epochs=1, constant_rate=True)
+        source = self._source(rows, event)
+        self.data_fingerprint_ = content_hash(source, source.schema)
         trainer.go_on(self.__dict__.get("_carried", {}))
-        self._run(trainer, self._source(rows, event), some_of(rows), some_of(given))
+        self._run(trainer, source, some_of(rows), some_of(given))
         self._carried = trainer.carry()
         diagnosis.warn(self.findings_)
         return self
@@ -196,6 +198,7 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         """
         event = source.schema.event_shape
         self.data_schema_ = source.schema
+        self._found = None
         if self.data_schema_.lowest is None:
             raise DataError("X holds no finite value at all: fit needs some")
         self.device_ = resolve_device(self.device)
@@ -250,7 +253,7 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         require_finite(source, missing=True)
         require_values(source)
         found, scaling = choices.choose_columns(self.table_, self.columns.likelihoods if self.columns else {})
-        return Incomplete(found) if missing or self.table_.unseen == "missing" else found, scaling
+        return Incomplete(found), scaling  # cells of a table may be missing later, whether or not some are now
 
     def _complete(self, x: Tensor) -> Tensor:
         """Put something in the place of missing cells, for what needs whole rows."""

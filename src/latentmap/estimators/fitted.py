@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,18 +22,15 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
+from latentmap.estimators.passes import as_tensor, filled, map_rows
 from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
 from latentmap.exceptions import DataError, NoDensityError
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.model.distributions import average
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.noise import RowNoise
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import SAMPLES, evidence_bound
 from latentmap.training.device import seeded
-
-CHUNK = 2**22
-"""Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
 
 
 def _infers_labels(estimator: Any) -> bool:
@@ -170,7 +166,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             with seeded(read_seed(random_state), self.device_):
                 means = self._map(
                     rows[some],
-                    functools.partial(_filled, n_draws=n_draws, k=n_samples if self._has_score else 0),
+                    functools.partial(filled, n_draws=n_draws, k=n_samples if self._has_score else 0),
                     samples=n_samples,
                     given=None if given is None else given[some],
                 )
@@ -436,50 +432,4 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         The model is given what each chunk of rows is conditioned on, if anything.
         """
-        model, scaling = self.model_.eval(), self.scaling_
-        if values.dtype == np.float64:
-            model, scaling = copy.deepcopy(model).double(), copy.deepcopy(scaling).double()
-        size = max(1, CHUNK // (self.model_.outputs * samples))
-        precision = torch.float64 if values.dtype == np.float64 else torch.float32
-        result: FloatArray | None = None
-        with torch.no_grad():
-            for start, rows in _pieces(values, size):
-                here = slice(start, start + len(rows))
-                c = None if given is None else as_tensor(given[here]).to(self.device_, precision)
-                found = function(model.given(c), scaling, as_tensor(rows).to(self.device_)).cpu().numpy()
-                if result is None:
-                    result = np.empty((len(values), *found.shape[1:]), found.dtype)
-                result[here] = found
-        assert result is not None
-        return result
-
-
-def _filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: int | None, k: int) -> Tensor:
-    """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data."""
-    x = scaling(x)
-    if not k:
-        return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None]
-    trace = model.trace(x, k)
-    weight = trace.log_w.softmax(0)  # (K, B)
-    if n_draws is None:
-        cells = average(trace.px, weight)[:, None]
-    else:
-        chosen = torch.multinomial(weight.T, n_draws, replacement=True)  # (B, n_draws)
-        each = torch.arange(len(x), device=x.device)
-        cells = torch.stack([trace.px.sample()[k, each] for k in chosen.T], 1)
-    return scaling.inverse(cells).to(x.dtype)
-
-
-def _pieces(values: NDArray[Any] | LazyRows, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (first row, rows) in order, so many rows at the most."""
-    if isinstance(values, LazyRows):
-        yield from values.pieces(size)
-    else:
-        for start in range(0, len(values), size):
-            yield start, values[start : start + size]
-
-
-def as_tensor(values: NDArray[Any]) -> Tensor:
-    """Share the memory of an array; a copy only where torch could not write to it or step through it."""
-    plain = np.ascontiguousarray(values)
-    return torch.from_numpy(plain if plain.flags.writeable else plain.copy())
+        return map_rows(self.model_, self.scaling_, values, function, self.device_, samples=samples, given=given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from latentmap.data.streaming import LazyRows, Stream
 from latentmap.estimators import choices, diagnosis
 from latentmap.estimators.choices import given_or, reason
 from latentmap.estimators.conditions import Kind
-from latentmap.estimators.fitted import FittedModel, as_tensor
+from latentmap.estimators.fitted import FittedModel
+from latentmap.estimators.passes import as_tensor
 from latentmap.estimators.validation import FloatArray
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
@@ -65,6 +66,10 @@ class FittingModel(FittedModel):
         history_: list[dict[str, float | None]]
         n_iter_: int
         fit_seconds_: float
+        data_fingerprint_: str
+
+    _found: tuple[str, dict[str, Tensor]] | None = None
+    """The neighbours that were found for the rows of the fit, and for which rows and settings they are."""
 
     @abstractmethod
     def _build(self, source: Source, some: NDArray[Any], y: Any) -> None:
@@ -78,9 +83,11 @@ class FittingModel(FittedModel):
         self._require_readable(rows)
         fraction = self.validation_fraction if self.early_stopping else 0.0
         train, held_out = split_rows(len(rows), fraction, self.seed_)
+        source = self._source(rows, self.event_shape_)
+        self.data_fingerprint_ = content_hash(source, source.schema)
         trainer = self._trainer(rows, train, held_out, given, self.max_epochs, classes)
         self.history_ = []
-        self._run(trainer, self._source(rows, self.event_shape_), some_of(rows), some_of(given))
+        self._run(trainer, source, some_of(rows), some_of(given))
 
     def _trainer(
         self,
@@ -109,14 +116,27 @@ class FittingModel(FittedModel):
             graph, held_out_graph = k.among(train, train), k.among(held_out, train)
             beside |= {"graph": graph.to(self.device_), "held_out_graph": held_out_graph.to(self.device_)}
         elif k:
-            scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
-            near, queries = map(self._seen, scaled)
-            beside["graph"] = neighbor_graph(near, k, self.metric)
-            beside["held_out_graph"] = neighbor_graph(near, k, self.metric, queries=queries)
+
+            def points() -> tuple[Tensor, Tensor]:
+                scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
+                near, queries = map(self._seen, scaled)
+                return near, queries
+
+            beside |= self._graphs(k, points)
         self._draw_together(beside, classes, train, held_out)
         if k:
             self._start_map(as_tensor(some_of(rows)))
         return Trainer(self.model_, objective, scale, data, held, settings, **beside)
+
+    def _graphs(self, k: int, points: Callable[[], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """Find neighbours of training and held-out rows among the first, or take those of an earlier fit to them."""
+        key = f"{self.data_fingerprint_} {self.seed_} {k} {self.metric}"
+        if self._found is None or self._found[0] != key:
+            near, queries = points()
+            graph = neighbor_graph(near, k, self.metric)
+            held_out_graph = neighbor_graph(near, k, self.metric, queries=queries)
+            self._found = key, {"graph": graph.int().cpu(), "held_out_graph": held_out_graph.int().cpu()}
+        return {name: graph.long().to(self.device_) for name, graph in self._found[1].items()}
 
     def _fit_source(self, source: Source, y: Any, memory: int, going_on: bool) -> None:
         """Fit to rows that are not all made dense: a sparse matrix in memory, or what does not fit there."""
@@ -133,6 +153,7 @@ class FittingModel(FittedModel):
             self.n_features_in_ = found.schema.n_features
             self._build(source, found.some, y)
         require_finite(source, missing=self.takes_missing_)
+        self.data_fingerprint_ = content_hash(source, source.schema)
         as_bytes = found.some.dtype == np.uint8
 
         def prepare(block: Tensor) -> Tensor:
@@ -152,11 +173,14 @@ class FittingModel(FittedModel):
                 graph = k.among(train, train).to(self.device_)
                 beside["held_out_graph"] = k.among(stream.held_out, train).to(self.device_)
             elif k:
-                points = self._points(source, some)
-                places = torch.from_numpy(train).to(self.device_)
-                graph = neighbor_graph(points[places], k, self.metric)
-                queries = points[torch.from_numpy(stream.held_out).to(self.device_)]
-                beside["held_out_graph"] = neighbor_graph(points[places], k, self.metric, queries=queries)
+
+                def points() -> tuple[Tensor, Tensor]:
+                    every = self._points(source, some)
+                    train_places, held_places = map(torch.from_numpy, (train, stream.held_out))
+                    return every[train_places.to(self.device_)], every[held_places.to(self.device_)]
+
+                beside |= self._graphs(k, points)
+                graph = beside.pop("graph")
             graphs = {"graph": graph, "held_out_graph": beside.get("held_out_graph")} if k else {}
             self._draw_together(graphs, self._classes(y, n), train, stream.held_out)
             if k:
@@ -281,7 +305,6 @@ class FittingModel(FittedModel):
         unit = 1.0 if self._has_density else float(self.code_variance_.mean())  # codes of an autoencoder have any scale
         self.active_components_ = np.asarray(self.code_variance_ > diagnosis.ACTIVE * unit)
         self.loss_ = best["loss"] if (best := diagnosis.best_row(self.history_)) else None
-        self.data_fingerprint_ = content_hash(source, source.schema)
         self.findings_ = diagnosis.diagnose(
             diagnosis.Facts(
                 history=self.history_,

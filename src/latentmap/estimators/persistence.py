@@ -2,7 +2,8 @@
 
 A run folder holds ``config.json`` (class, parameters, parts, what the fit found, versions), ``model.safetensors``,
 ``history.jsonl`` (one line for each evaluation) and ``README.md`` (the model card). ``config.json`` is written last and
-names the hash of the weights, so a folder that a crash left half-new is recognised and refused.
+names the hash of the weights, so a folder that a crash left half-new is recognised and refused. The neighbours that a
+map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on need not seek them again.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ FORMAT = 1
 
 CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
 FILES = ("config.json", "model.safetensors", "history.jsonl", "README.md")
+NEIGHBORS = "neighbors.safetensors"
 _ARRAYS = {"code_mean_": float, "code_variance_": float, "kl_per_component_": float, "active_components_": bool}
 _PLAIN = (
     "seed_",
@@ -79,9 +81,17 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in history),
         model_card(config, history).encode(),
     )
+    graphs = None
+    if estimator._found is not None:
+        key, found = estimator._found
+        graphs = safetensors.torch.save(found | {"key": torch.tensor(list(key.encode()), dtype=torch.uint8)})
     with contextlib.ExitStack() as stack:  # which ends in reverse order: the configuration takes its name last
         for name, content in zip(FILES, contents, strict=True):
             stack.enter_context(atomic_path(folder / name)).write_bytes(content)
+        if graphs is not None:
+            stack.enter_context(atomic_path(folder / NEIGHBORS)).write_bytes(graphs)
+    if graphs is None:
+        (folder / NEIGHBORS).unlink(missing_ok=True)
 
 
 def load(
@@ -125,6 +135,9 @@ def load(
         _restore(estimator, config["fitted"], own)
         _modules(estimator).load_state_dict(safetensors.torch.load(weights))
         estimator.history_ = [json.loads(line) for line in lines]
+        if (folder / NEIGHBORS).exists():
+            found = safetensors.torch.load(_read(folder / NEIGHBORS))
+            estimator._found = bytes(found.pop("key").tolist()).decode(), found
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, safetensors.SafetensorError) as error:

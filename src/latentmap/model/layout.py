@@ -42,7 +42,9 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
         return False
     last, taken = layers[-1], []
     handle = last.register_forward_pre_hook(lambda layer, given: taken.append(given[0]))
-    model.encode(x)
+    mode = model.training
+    model.eval().encode(x)  # no dropout: nothing is drawn here, and nothing remembered
+    model.train(mode)
     handle.remove()
     seen = model.parts.likelihood.for_encoder(model.likelihood_state, x)
     centre, axes = principal_axes(seen, model.sizes.latent)

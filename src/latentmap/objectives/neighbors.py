@@ -42,7 +42,7 @@ class NeighborEmbedding(Objective):
     """
 
     base: Objective = ELBO()
-    weight: float = 0.25
+    weight: float = 0.5
     """w, nats for each of a row's P features, since the distortion that it stands beside grows with them."""
 
     def __post_init__(self) -> None:

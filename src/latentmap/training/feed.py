@@ -98,7 +98,7 @@ class Resident(Feed):
         order = torch.from_numpy(epoch_order(len(self.data), seed, epoch)).to(self.device)
         for i in range(len(self.data) // size):
             index = order[i * size : (i + 1) * size]
-            rows = self.data[index]
+            rows = self._take(index)
             condition = None if self.condition is None else self.condition[index]
             yield Batch(rows, self.near(self.graph, index, rows), condition)
 
@@ -108,7 +108,12 @@ class Resident(Feed):
             return None
         choice = torch.randint(graph.shape[1], index.shape, device=index.device)
         near = graph[index, choice]
-        return torch.where(near[:, None] >= 0, self.data[near.clamp_min(0)], rows)
+        return torch.where(near[:, None] >= 0, self._take(near.clamp_min(0)), rows)
+
+    def _take(self, index: Tensor) -> Tensor:
+        if isinstance(self.data, Gathered):
+            return self.data[index]
+        return self.data.index_select(0, index)  # which is many times as fast as data[index]
 
 
 class Streamed(Feed):

@@ -1,0 +1,84 @@
+"""Passes of rows through a fitted model: in chunks, without gradients, in the precision of the rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentmap.data.streaming import LazyRows
+from latentmap.estimators.validation import FloatArray
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.distributions import average
+from latentmap.model.scaling import Affine
+
+CHUNK = 2**22
+"""Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
+
+
+def map_rows(
+    model: GenerativeAutoencoder,
+    scaling: Affine,
+    values: NDArray[Any] | LazyRows,
+    function: Callable[[GenerativeAutoencoder, Affine, Tensor], Tensor],
+    device: torch.device,
+    *,
+    samples: int = 1,
+    given: FloatArray | None = None,
+) -> FloatArray:
+    """Apply a function of a model to chunks of rows, in the precision of the values.
+
+    The model is given what each chunk of rows is conditioned on, if anything.
+    """
+    model = model.eval()
+    if values.dtype == np.float64:
+        model, scaling = copy.deepcopy(model).double(), copy.deepcopy(scaling).double()
+    size = max(1, CHUNK // (model.outputs * samples))
+    precision = torch.float64 if values.dtype == np.float64 else torch.float32
+    result: FloatArray | None = None
+    with torch.no_grad():
+        for start, rows in pieces(values, size):
+            here = slice(start, start + len(rows))
+            c = None if given is None else as_tensor(given[here]).to(device, precision)
+            found = function(model.given(c), scaling, as_tensor(rows).to(device)).cpu().numpy()
+            if result is None:
+                result = np.empty((len(values), *found.shape[1:]), found.dtype)
+            result[here] = found
+    assert result is not None
+    return result
+
+
+def filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: int | None, k: int) -> Tensor:
+    """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data."""
+    x = scaling(x)
+    if not k:
+        return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None]
+    trace = model.trace(x, k)
+    weight = trace.log_w.softmax(0)  # (K, B)
+    if n_draws is None:
+        cells = average(trace.px, weight)[:, None]
+    else:
+        chosen = torch.multinomial(weight.T, n_draws, replacement=True)  # (B, n_draws)
+        each = torch.arange(len(x), device=x.device)
+        cells = torch.stack([trace.px.sample()[k, each] for k in chosen.T], 1)
+    return scaling.inverse(cells).to(x.dtype)
+
+
+def pieces(values: NDArray[Any] | LazyRows, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (first row, rows) in order, so many rows at the most."""
+    if isinstance(values, LazyRows):
+        yield from values.pieces(size)
+    else:
+        for start in range(0, len(values), size):
+            yield start, values[start : start + size]
+
+
+def as_tensor(values: NDArray[Any]) -> Tensor:
+    """Share the memory of an array; a copy only where torch could not write to it or step through it."""
+    plain = np.ascontiguousarray(values)
+    return torch.from_numpy(plain if plain.flags.writeable else plain.copy())
