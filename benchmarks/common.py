@@ -16,7 +16,7 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PEERS = HERE.parent / ".venv-peers"
-PEER_PACKAGES = ("torch==2.13.0", "pythae==0.1.2", "jaxtyping")
+PEER_PACKAGES = ("torch==2.13.0", "pythae==0.1.2", "jaxtyping", "ctgan", "pyod")
 
 
 def machine() -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """pythae's VAE with the same network on the same data: test -ELBO and seconds of training after each epoch, as JSON.
 
-python benchmarks/elbo_pythae.py EPOCHS SEED LEARNING_RATE BATCH
+python benchmarks/elbo_pythae.py EPOCHS SEED LEARNING_RATE BATCH TARGET: it ends where it is below the target.
 """
 
+import contextlib
 import json
 import logging
 import sys
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 
 logging.disable(logging.CRITICAL)
 epochs, seed, rate, batch = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+target = float(sys.argv[5])
 torch.manual_seed(seed)
 train, test = (torch.from_numpy(images(part)).float() / 255 for part in ("train", "t10k"))
 
@@ -43,6 +45,10 @@ class Decoder(BaseDecoder):
 
     def forward(self, z):
         return ModelOutput(reconstruction=self.layers(z))
+
+
+class Reached(Exception):  # noqa: N818
+    """The target is reached."""
 
 
 class Curve(TrainingCallback):
@@ -68,6 +74,8 @@ class Curve(TrainingCallback):
                 cost += (-0.5 * (1 + log_var - mu**2 - log_var.exp())).sum().item()
         model.train()
         self.rows.append({"seconds": now - self.start, "elbo": cost / len(test)})
+        if cost / len(test) <= target:
+            raise Reached
         self.start += time.perf_counter() - now
 
 
@@ -88,6 +96,7 @@ trainer = BaseTrainer(
     training_config=settings,
     callbacks=[curve],
 )
-trainer.train()
+with contextlib.suppress(Reached):
+    trainer.train()
 print()
 print(json.dumps({"seed": seed, "learning_rate": rate, "batch": batch, "curve": curve.rows}))

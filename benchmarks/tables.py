@@ -38,14 +38,13 @@ def elbo(result: dict[str, Any]) -> str:
     """Seconds of training and the test -ELBO that they give."""
     summary = result["summary"]
     rows = [
-        (f"latentmap, {epochs} epochs", ranged(found["seconds"], 1), ranged(found["elbo"], 2))
+        (f"latentmap, epochs: {epochs}", ranged(found["seconds"], 1), ranged(found["elbo"], 2))
         for epochs, found in summary["ours_by_epochs"].items()
     ]
-    rows += [
-        (f"latentmap, its shortest below {result['target']}", ranged(summary["ours"], 1), ""),
-        (f"pythae, its first epoch below {result['target']}", ranged(summary["pythae"], 1), ""),
-        ("**times as fast**", f"**{ranged(summary['ratio'], 1)}**", ""),
-    ]
+    below, peers = f"below {result['target']}", summary["pythae"]
+    rows += [(f"latentmap, {how}, {below}", ranged(found, 1), "") for how, found in summary["ours"].items()]
+    rows += [(f"pythae, rate and batch {name}, {below}", ranged(found, 1), "") for name, found in peers.items()]
+    rows += [(f"**times as fast, {name}**", f"**{ranged(v, 1)}**", "") for name, v in summary["ratios"].items()]
     return grid(("", "seconds of training", "test -ELBO, nats"), rows)
 
 
@@ -85,12 +84,12 @@ def throughput(result: dict[str, Any]) -> str:
         rows.append((
             case["case"],
             case["batch"],
-            *(f"{rate[who]:,.0f}" for who in ("eager", "compiled", "loop", "pythae")),
+            *(f"{rate[who]:,.0f}" if who in rate else "" for who in ("eager", "compiled", "loop", "pythae", "pyod")),
             *(f"{rate[who] / rate[peer]:.1f}" for peer in ("pythae", "loop") for who in ("eager", "compiled")),
             share,
         ))  # fmt: skip
     ratios = ("eager / pythae", "compiled / pythae", "eager / loop", "compiled / loop")
-    head = ("network", "batch", "eager", "compiled", "plain loop", "pythae", *ratios, "compiled, of the floor")
+    head = ("network", "batch", "eager", "compiled", "plain loop", "pythae", "pyod", *ratios, "compiled, of the floor")
     return grid(head, rows)
 
 

@@ -29,7 +29,11 @@ from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 
 STEPS = 2000
-"""Steps that a fit takes by default, between 10 and 200 epochs."""
+"""Steps that a fit takes by default, between 10 and `EPOCHS` epochs."""
+EPOCHS = 125
+"""Epochs at the most."""
+RATE, FEW = 1e-2, 32
+"""The learning rate, and rows in the smallest batch that carries it."""
 
 COMPILE_FLOPS = 2e13
 """Work above which compiling pays for its start: about a minute of a small machine."""
@@ -164,30 +168,30 @@ def choose_network(sizes: Sizes) -> Network:
 
 
 def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
-    """Give a sixteenth of the rows as a power of two, from 16 to 256; to 512 where rows are told from their batch.
+    """Give a sixteenth of the rows as a power of two, from 32 to 256; to 512 where rows are told from their batch.
 
     >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)], choose_batch_size(60_000, neighbors=True)
-    ([16, 16, 128, 256], 512)
+    ([32, 32, 128, 256], 512)
     """
-    return int(min(512 if neighbors else 256, max(16, 2 ** round(math.log2(max(rows, 1) / 16)))))
+    return int(min(512 if neighbors else 256, max(FEW, 2 ** round(math.log2(max(rows, 1) / 16)))))
 
 
 def choose_epochs(rows: int, batch_size: int) -> int:
-    """Give as many epochs as make about 2000 steps, from 10 to 200.
+    """Give as many epochs as make about 2000 steps, from 10 to 125.
 
     >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
-    [200, 143, 10, 10]
+    [125, 125, 10, 10]
     """
-    return min(200, max(10, math.ceil(STEPS / max(1, rows // batch_size))))
+    return min(EPOCHS, max(10, math.ceil(STEPS / max(1, rows // batch_size))))
 
 
 def choose_learning_rate(batch_size: int, pace: float = 1.0) -> float:
-    """Give 1e-2 at 256 rows a batch, with the square root of the batch below, times the pace of the objective.
+    """Give 1e-2, below 32 rows a batch with the square root of their number, times the pace of the objective.
 
-    >>> [round(choose_learning_rate(b), 4) for b in (16, 128, 256)], choose_learning_rate(256, pace=0.1)
-    ([0.0025, 0.0071, 0.01], 0.001)
+    >>> [round(choose_learning_rate(b), 4) for b in (8, 32, 256)], choose_learning_rate(256, pace=0.1)
+    ([0.005, 0.01, 0.01], 0.001)
     """
-    return pace * 1e-2 * min(1.0, math.sqrt(batch_size / 256))
+    return pace * RATE * min(1.0, math.sqrt(batch_size / FEW))
 
 
 def choose_neighbors(rows: int, components: int) -> int:

@@ -89,7 +89,7 @@ class Gaussian(LocationScale):
     ``scale`` is "shared" (one learned sigma), "feature" (one for each feature), "optimal" (sigma^2 is the mean squared
     error of the batch in training, and its running average afterwards: the analytic optimum, so that nothing is to be
     learned; Rybkin et al. 2021), or a positive number that stays fixed, in scaled units. A learned log-scale is bounded
-    softly by 6.
+    softly by 7.
 
     >>> Gaussian(scale=0.0)
     Traceback (most recent call last):
