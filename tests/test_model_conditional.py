@@ -204,6 +204,26 @@ def test_double_precision(conditional, digits, labels):
     np.testing.assert_allclose(single, double, atol=1e-4)
 
 
+def test_a_model_that_is_given_a_label_is_that_of_its_rows(conditional, digits):
+    threes, X = conditional.given(3), digits[:20]
+    assert np.array_equal(threes.transform(X), conditional.transform(X, 3))
+    assert np.array_equal(threes.score_samples(X), conditional.score_samples(X, y=3))
+    assert np.array_equal(threes.sample(4, 0), conditional.sample(4, 0, y=3))
+    assert np.array_equal(threes.inverse_transform(threes.transform(X)), threes.reconstruct(X))
+    assert np.array_equal(threes.interpolate(X[0], X[1]), conditional.interpolate(X[0], X[1], y=3))
+    assert np.array_equal(threes.transform(X, 5), conditional.transform(X, 5))  # what is said counts
+    assert not np.array_equal(threes.transform(X), conditional.transform(X, 5))
+    with pytest.raises(DataError, match="needs y"):
+        conditional.transform(X)
+
+
+def test_only_what_a_model_was_conditioned_on_can_be_given(conditional, vae):
+    with pytest.raises(DataError, match="expected labels among"):
+        conditional.given(11)
+    with pytest.raises(PartError, match="for conditional models"):
+        vae.given(3)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

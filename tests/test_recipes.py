@@ -120,7 +120,6 @@ def test_an_unknown_recipe_is_refused(capsys, tmp_path):
         (["--recipe", "bta_tc"], "did you mean 'beta_tc'"),
         (["--recipe", "beta_tc", "--set", "beta=low"], "beta takes a number, got 'low'"),
         (["--recipe", "beta_tc", "--model", "autoencoder"], "leave out --model"),
-        (["--recipe", "conditional"], "models without condition"),
     ):
         answer = ask(capsys, "fit", "digits", "-o", tmp_path / "run", *wrong)
         assert answer.code == 2 and words in answer.errors[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from latentmap.cli.recipes import read_recipe
-from latentmap.cli.runs import Origin, RunRows, check_run, save_run, shown_rows
+from latentmap.cli.runs import Origin, RunRows, check_run, conditions, one_condition, save_run, shown_rows
 from latentmap.cli.settings import read_seconds
 from latentmap.cli.terminal import UsageError, counted, emit, note, on_terminal, say, say_pairs
 from latentmap.cli.words import describe_source, size_in_words
@@ -65,7 +65,8 @@ def fit(
         How much rows may take, such as 600MB; without, a quarter of what is free. A file that needs more is read block
         by block.
     labels
-        Column (of a .csv) or member (of a .npz) with one label a row; it colours the report and is not learned from.
+        Column (of a .csv) or member (of a .npz) with one label a row; it colours the report, and is learned from
+        only with --set condition=labels, condition=covariates or supervised=0.5.
     columns
         A .toml file that says what some columns of a table are: [columns.NAME] with kind, scaling, categories or
         likelihood; kind = "drop" leaves one out. The others are told by their values.
@@ -100,8 +101,6 @@ def fit(
         "memory": memory,
     }
     estimator = kind(**given | read_recipe(recipe, kind, settings))
-    if getattr(estimator, "condition", None) is not None:
-        raise UsageError("the command fits models without condition; in Python: VAE(condition='labels').fit(X, y)")
     asked = None if columns is None else Columns.read(columns)
     source = open_source(data, labels, None if asked is None else asked.asked, skip_bad=skip_bad)
     if asked is not None:
@@ -116,22 +115,23 @@ def fit(
         say(describe_source(source))
     else:
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
-    classes: list[Any] = []
-    if getattr(estimator, "supervised", 0):
+    y: Any = None
+    asking = [name for name in ("condition", "supervised") if getattr(estimator, name, None)]
+    if asking:
         if source.labels is None:
-            raise UsageError("supervised needs labels: name their column with --labels")
-        classes = [source.labels]
+            raise UsageError(f"{asking[0]} needs labels: name their column with --labels")
+        y = conditions(source.labels) if asking[0] == "condition" else source.labels
     X: Any = source.read(slice(None)) if in_memory and source.table is None else source
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DiagnosisWarning)
-        estimator.fit(X, *classes)
+        estimator.fit(X, y)
     said = {str(finding) for finding in estimator.findings_}
     for warning in caught:
         if str(warning.message) not in said:
             note(warning.message)
     estimator, _ = numbers(estimator)
     X, y = shown_rows(RunRows(source, estimator, None, in_memory))
-    facts = headline_facts(estimator, X)
+    facts = headline_facts(estimator, X, conditions(y) if asking[:1] == ["condition"] else None)
     _say_fit(estimator, facts)
     save_run(estimator, Origin.of(data, source, skip_bad=skip_bad), output)
     say(f"saved the run in {output}")
@@ -165,9 +165,13 @@ def _say_fit(estimator: Any, facts: list[Fact]) -> None:
         say(f"  {'!' if finding.warning else '-'} {finding}")
 
 
-def _report(estimator: Any, X: Any, y: Any, source: Source, folder: Path) -> Path:
+def _report(estimator: Any, X: Any, y: Any, source: Source, folder: Path) -> Path | None:
     from latentmap.report import write_report
 
-    report = write_report(estimator, X, y, folder, name=source.name, feature_names=source.names)
+    if estimator.condition_ is not None and estimator.condition != "labels":
+        say("no report: pictures of a model with covariates are for given ones; latentmap report RUN --given 1.5,2")
+        return None
+    estimator, X, y, given = one_condition(estimator, X, y)
+    report = write_report(estimator, X, y, folder, name=source.name + given, feature_names=source.names)
     say(f"wrote {report}")
     return report

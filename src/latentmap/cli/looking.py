@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from latentmap.cli.outputs import check_output
-from latentmap.cli.runs import Origin, is_run, rows_for, shown_rows
+from latentmap.cli.runs import Origin, condition_in, is_run, one_condition, rows_for, shown_rows
 from latentmap.cli.settings import read_columns
-from latentmap.cli.terminal import counted, emit, say, say_pairs
+from latentmap.cli.terminal import UsageError, counted, emit, say, say_pairs
 from latentmap.cli.words import (
     column_in_words,
     describe_schema,
@@ -68,7 +68,14 @@ def info(
 
 
 def report(
-    run: Path, data: str | None = None, /, *, labels: str | None = None, compare: bool = False, as_json: Json = False
+    run: Path,
+    data: str | None = None,
+    /,
+    *,
+    labels: str | None = None,
+    given: str | None = None,
+    compare: bool = False,
+    as_json: Json = False,
 ) -> None:
     """Write the report of a run, report.html and its figures, into its folder.
 
@@ -80,6 +87,9 @@ def report(
         Rows to show, by a name or file as for fit; without, those of the fit.
     labels
         Column or member with the labels; by default that of the fit.
+    given
+        For a conditional model, what it is shown for: a label, by default the commonest; or numbers separated by
+        commas.
     compare
         Add the comparison with other methods, each fitted to the data; see the command compare.
     as_json
@@ -90,9 +100,11 @@ def report(
     from latentmap.estimators.columns import numbers
     from latentmap.report import write_report
 
-    estimator, _ = numbers(load(run))
+    estimator = condition_in(numbers(load(run))[0], given)
     rows = rows_for(run, estimator, data, labels)
-    source, (X, y) = rows.source, shown_rows(rows)
+    if estimator.condition == "covariates" and given is None:
+        raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")
+    source, (estimator, X, y, of) = rows.source, one_condition(estimator, *shown_rows(rows))
     found = None
     if compare:
         from latentmap.cli.comparing import compared
@@ -100,7 +112,7 @@ def report(
         found = compared(source)
     origin = Origin.read(run)
     names = None if origin is None else origin.columns
-    page = write_report(estimator, X, y, run, found, name=source.name, feature_names=names)
+    page = write_report(estimator, X, y, run, found, name=source.name + of, feature_names=names)
     say(f"wrote {page}")
     if as_json:
         emit({"report": str(page), "figures": sorted(str(figure) for figure in (run / "figures").glob("*.png"))})

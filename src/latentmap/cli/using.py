@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, write_array
-from latentmap.cli.runs import BLOCK_VALUES, Origin, rows_for
+from latentmap.cli.runs import BLOCK_VALUES, Origin, condition_in, rows_for
 from latentmap.cli.terminal import UsageError, counted, emit, note, say
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Output = Annotated[Path, Parameter(alias="-o")]
 Json = Annotated[bool, Parameter(name="--json")]
+Given = str | None
 
 
 def transform(
@@ -27,6 +28,7 @@ def transform(
     output: Output,
     details: bool = False,
     labels: str | None = None,
+    given: Given = None,
     as_json: Json = False,
 ) -> None:
     """Encode rows: write the code of each, the mean of q(z|x).
@@ -44,21 +46,28 @@ def transform(
         the row is unusual among those of the fit, which are read again.
     labels
         Column or member to leave out of the rows; by default the one that the fit left out.
+    given
+        For a conditional model, what all rows are conditioned on: a label, or numbers separated by commas; without,
+        each row's own label.
     as_json
         Print one JSON object on standard output.
     """
     check_output(output, ARRAYS)
-    estimator = _load(run)
+    estimator = _load(run, given)
     rows = rows_for(run, estimator, data, labels)
     if details:
+        if estimator.condition_ is not None:
+            raise UsageError("--details are of models without condition; leave it out")
         reference = None if data is None else rows_for(run, estimator, None, None).all()
         _write_details(estimator, rows.source.name, rows.all(), reference, output, as_json)
         return
-    shape, dtype = _write_blocks(output, map(estimator.transform, rows.blocks()), estimator.get_feature_names_out())
+    shape, dtype = _write_blocks(
+        output, (estimator.transform(*pair) for pair in rows.with_labels()), estimator.get_feature_names_out()
+    )
     _done(output, shape, dtype, as_json, f"{counted(shape[0], 'code')} of {counted(shape[1], 'component')}")
 
 
-def inverse(run: Path, codes: str, /, *, output: Output, as_json: Json = False) -> None:
+def inverse(run: Path, codes: str, /, *, output: Output, given: Given = None, as_json: Json = False) -> None:
     """Decode codes: write the row that each stands for, the mean of p(x|z), in the units and shape of the data.
 
     Parameters
@@ -69,13 +78,15 @@ def inverse(run: Path, codes: str, /, *, output: Output, as_json: Json = False) 
         A .npy, .npz, .csv, .tsv or .parquet file with a code a row, as transform writes.
     output
         A .npy, .npz, .csv, .tsv or .parquet file; tables are flat.
+    given
+        What all rows are conditioned on, for a conditional model: a label, or numbers separated by commas.
     as_json
         Print one JSON object on standard output.
     """
     check_output(output, ARRAYS)
     from latentmap.data.sources import open_source, require_finite
 
-    estimator = _load(run)
+    estimator = _settled(run, given)
     source = open_source(codes)
     require_finite(source)
     rows = estimator.inverse_transform(source.read(slice(None)))
@@ -91,6 +102,7 @@ def sample(
     n_samples: Annotated[int, Parameter(alias="-n")] = 64,
     seed: int = 0,
     noise: bool = False,
+    given: Given = None,
     as_json: Json = False,
 ) -> None:
     """Draw new rows from a model, as numbers or as a picture.
@@ -107,11 +119,13 @@ def sample(
         Seed of the draws; give another for others.
     noise
         Draw from p(x|z), as data are, instead of taking its mean; not for pictures.
+    given
+        What all rows are conditioned on, for a conditional model: a label, or numbers separated by commas.
     as_json
         Print one JSON object on standard output.
     """
     check_output(output, (*ARRAYS, *PICTURES))
-    estimator = _load(run)
+    estimator = _settled(run, given)
     if n_samples < 1:
         raise UsageError(f"--n-samples must be at least 1, got {n_samples}")
     if output.suffix.lower() in PICTURES:
@@ -139,6 +153,7 @@ def score(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     samples: int = 1,
     labels: str | None = None,
+    given: Given = None,
     as_json: Json = False,
 ) -> None:
     """Score rows: a lower bound on the log-density of each, nats, in the units of the data.
@@ -155,6 +170,9 @@ def score(
         Codes drawn a row: 1 gives the ELBO; k the importance-weighted bound, tighter, which takes k times as long.
     labels
         Column or member to leave out of the rows; by default the one that the fit left out.
+    given
+        For a conditional model, what all rows are conditioned on: a label, or numbers separated by commas; without,
+        each row's own label.
     as_json
         Print one JSON object on standard output.
     """
@@ -164,9 +182,9 @@ def score(
         check_output(output, ARRAYS)
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}")
-    estimator = _load(run)
+    estimator = _load(run, given)
     rows = rows_for(run, estimator, data, labels)
-    scores = np.concatenate([estimator.score_samples(block, n_samples=samples) for block in rows.blocks()])
+    scores = np.concatenate([estimator.score_samples(block, samples, y=y) for block, y in rows.with_labels()])
     bound = "elbo" if samples == 1 else f"iwae_{samples}"
     if output is not None:
         write_array(output, scores, [bound])
@@ -191,6 +209,7 @@ def impute(
     samples: int = 100,
     seed: int = 0,
     labels: str | None = None,
+    given: Given = None,
     as_json: Json = False,
 ) -> None:
     """Fill missing cells from those that are there, with their mean under the model, or with draws.
@@ -211,6 +230,9 @@ def impute(
         Seed of the codes and draws.
     labels
         Column or member to leave out of the rows; by default the one that the fit left out.
+    given
+        For a conditional model, what all rows are conditioned on: a label, or numbers separated by commas; without,
+        each row's own label.
     as_json
         Print one JSON object on standard output.
     """
@@ -220,16 +242,15 @@ def impute(
     for name, value in (("--draws", draws), ("--samples", samples)):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
-    estimator = _load(run)
+    estimator = _load(run, given)
     rows = rows_for(run, estimator, data, labels)
-    blocks = rows.blocks() if draws is None else iter([rows.all()])
     cells = 0
 
     def filled() -> Iterator[Any]:
         nonlocal cells
-        for i, block in enumerate(blocks):
+        for i, (block, y) in enumerate(rows.with_labels(whole=draws is not None)):
             cells += int(np.isnan(block).sum()) if block.dtype.kind == "f" else 0
-            yield estimator.impute(block, draws, n_samples=samples, random_state=seed + i)
+            yield estimator.impute(block, draws, n_samples=samples, y=y, random_state=seed + i)
 
     shape, dtype = _write_blocks(output, filled(), _columns(run, estimator), estimator.table_)
     say(f"filled {counted(cells, 'cell')} of {rows.source.name}")
@@ -252,11 +273,21 @@ def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Pa
     )
 
 
-def _load(run: Path) -> Any:
+def _load(run: Path, given: str | None) -> Any:
     from latentmap import load
     from latentmap.estimators.columns import numbers
 
-    return numbers(load(run))[0]  # files hold numbers; tables of mixed columns are written from them
+    estimator = numbers(load(run))[0]  # files hold numbers; tables of mixed columns are written from them
+    return condition_in(estimator, given)
+
+
+def _settled(run: Path, given: str | None) -> Any:
+    """Load a model that is to decode; a conditional one has to be told for what."""
+    estimator = _load(run, given)
+    if estimator.condition_ is not None and given is None and not estimator.model_.sizes.some_labels:
+        what = "one of its labels" if estimator.condition == "labels" else "its covariates"
+        raise UsageError(f"{run} is conditioned on {estimator.condition}: give {what} with --given")
+    return estimator
 
 
 def _columns(run: Path, estimator: Any) -> list[str]:

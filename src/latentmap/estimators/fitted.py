@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
 from latentmap.estimators.passes import as_tensor, filled, map_rows
 from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
-from latentmap.exceptions import DataError, NoDensityError
+from latentmap.exceptions import DataError, NoDensityError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.noise import RowNoise
@@ -63,6 +64,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """What the numbers of a table of mixed columns stand for."""
     plain_: bool = False
     """Whether rows of such a table are given as numbers, not as a data frame."""
+    _at: Any = None
+    """What all rows are conditioned on where no y is given."""
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then give the code of each row."""
@@ -214,6 +217,19 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
             rows = self._map(codes.cpu().numpy(), draw, given=given).reshape(n_samples, *self.event_shape_)
         return self._as_frame(rows)
+
+    def given(self, y: Any) -> Self:
+        """Give a conditional model with one label, or one row of covariates, settled for all rows: p(x|y) for that y.
+
+        All weights are shared, and y may then be left out wherever a method takes it, in figures and reports too.
+        """
+        check_is_fitted(self)
+        if self.condition_ is None:
+            raise PartError("given(y) is for conditional models; fit with condition='labels' or 'covariates'")
+        self.condition_.read(y, 1)  # refuses what the fit has not seen
+        model = copy.copy(self)
+        model._at = y
+        return model
 
     def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> Any:
         """Decode n codes on the shortest way from the code of row a to the code of row b, both included.
@@ -391,7 +407,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _given(self, y: Any, rows: NDArray[Any]) -> FloatArray | None:
         """Give what rows are conditioned on as numbers (n, C); None for a model without condition."""
-        return None if self.condition_ is None else self.condition_.read(y, len(rows))
+        return None if self.condition_ is None else self.condition_.read(self._at if y is None else y, len(rows))
 
     def _require_labels(self, given: FloatArray | None, message: str) -> None:
         """Refuse missing labels where they cannot be inferred."""

@@ -28,8 +28,11 @@ class Fact:
     note: str = ""
 
 
-def headline_facts(estimator: Any, X: Any) -> list[Fact]:
-    """Return what a reader wants first: the data, the model, how well it does, what it cost."""
+def headline_facts(estimator: Any, X: Any, y: Any = None) -> list[Fact]:
+    """Return what a reader wants first: the data, the model, how well it does, what it cost.
+
+    A conditional model needs ``y``, unless it is settled for one.
+    """
     estimator, X = numbers(estimator, X)
     event, active = tuple(estimator.event_shape_), np.asarray(estimator.active_components_)
     facts = [
@@ -48,7 +51,7 @@ def headline_facts(estimator: Any, X: Any) -> list[Fact]:
             facts.append(Fact("−ELBO", f"{number(distortion + rate)} nats", note))
         else:
             facts.append(Fact("Distortion", f"{number(distortion)} nats", where))
-    facts.append(_reconstruction(estimator, X))
+    facts.append(_reconstruction(estimator, X, y))
     epochs = f"{estimator.n_iter_:,} epoch{'s' if estimator.n_iter_ != 1 else ''}"
     facts.append(Fact("Fit", f"{number(estimator.fit_seconds_, 2)} s", f"{epochs} on {estimator.device_}"))
     return facts
@@ -96,11 +99,12 @@ def claim_tables(comparison: Any) -> list[ClaimTable]:
     return tables
 
 
-def _reconstruction(estimator: Any, X: Any) -> Fact:
-    rows = take(X, spread(X.shape[0], MOST_ROWS))
+def _reconstruction(estimator: Any, X: Any, y: Any = None) -> Fact:
+    some = spread(X.shape[0], MOST_ROWS)
+    rows, given = take(X, some), None if y is None else [y[i] for i in some]
     original = dense(rows).reshape(rows.shape[0], -1)
     original = np.ma.masked_invalid(original)  # what is missing has no error
-    decoded = dense(estimator.reconstruct(rows)).reshape(original.shape)
+    decoded = dense(estimator.reconstruct(rows, given)).reshape(original.shape)
     if estimator.table_ is not None:
         return _columns_kept(estimator.table_, original, decoded)
     error = np.square(original - decoded).mean(0).filled(0.0)
