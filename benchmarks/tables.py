@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md and docs/missing.md, from the raw results: python -m benchmarks.tables."""
+"""The tables of the documentation, but for those of maps and comparisons: python -m benchmarks.tables."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DOCS = HERE.parent / "docs"
 def main() -> None:
     """Rewrite what lies between the marks of each table, and leave the words around it alone."""
     tables = {"elbo": elbo, "throughput": throughput, "floors": floors, "recipes": recipes, "overhead": overhead}
-    tables |= {"imputation": imputation, "larger": larger, "synthetic": synthetic, "formats": formats}
-    pages = {"imputation": "missing", "larger": "data", "synthetic": "tables", "formats": "data"}
+    tables |= {"imputation": imputation, "larger": larger, "synthetic": synthetic, "formats": formats, "sweep": sweep}
+    pages = {"imputation": "missing", "larger": "data", "synthetic": "tables", "formats": "data", "sweep": "choices"}
     for name, table in tables.items():
         path = RESULTS / f"{'throughput' if name == 'floors' else name}.json"
         page = DOCS / f"{pages.get(name, 'benchmarks')}.md"
@@ -163,6 +163,20 @@ def formats(result: dict[str, Any]) -> str:
         seconds, share = (median([run[key] for run in runs]) for key in ("seconds", "share_of_fit"))
         rows.append((f"`{name}`", f"{seconds:.2f}", f"{share:.1%}", same))
     return grid(("format", "seconds to read", "share of a fit", "the same numbers"), rows)
+
+
+def sweep(result: dict[str, Any]) -> str:
+    """How much the test -ELBO of a setting is above that of the defaults, and how many times their seconds it takes."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for run in result["raw"]:
+        found.setdefault(run["data"], {}).setdefault(run["setting"], []).append(run)
+    settings, rows = list(next(iter(found.values()))), []
+    for name, runs in found.items():
+        cost, seconds = ({s: median([r[key] for r in same]) for s, same in runs.items()} for key in ("elbo", "seconds"))
+        base = settings[0]
+        cells = [f"{cost[s] - cost[base]:+.3f}, {seconds[s] / seconds[base]:.1f}×" for s in settings[1:]]
+        rows.append((name, f"{cost[base]:.3f}, {seconds[base]:.1f} s", *cells))
+    return grid(("data", *settings), rows)
 
 
 def ranged(value: dict[str, float], digits: int) -> str:

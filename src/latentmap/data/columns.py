@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
@@ -95,8 +95,11 @@ class Column:
     integral: bool = False
     missing: int = 0
 
-    def encode(self, cells: Cells, unseen: Unseen, name: str) -> NDArray[np.float64]:
-        """Turn cells into numbers: categories into their place among the known, from 0; NaN where one is missing."""
+    def encode(self, cells: Cells, unseen: Unseen, name: str, start: int = 0) -> NDArray[np.float64]:
+        """Turn cells into numbers: categories into their place among the known, from 0; NaN where one is missing.
+
+        Errors count rows from ``start``.
+        """
         if not self.categories:
             if not cells.numeric:
                 text = cells.present[0] if len(cells.present) else ""
@@ -110,8 +113,8 @@ class Column:
             value, known = values[strange[0]], ", ".join(map(str, self.categories[:8]))
             more = ", ..." if len(self.categories) > 8 else ""
             raise DataError(
-                f"{name}: row {strange[0] + 1}, column {self.name!r}: {value!r} is not among the categories of the fit "
-                f"({known}{more}); fit with Columns(unseen='missing') to take such cells as missing"
+                f"{name}: row {start + strange[0] + 1}, column {self.name!r}: {value!r} is not among the categories of the "
+                f"fit ({known}{more}); fit with Columns(unseen='missing') to take such cells as missing"
             )
         codes[strange] = np.nan
         return codes
@@ -181,8 +184,19 @@ class Table:
         """Say what was left out, if anything."""
         return "; ".join(f"column {name!r} left out: {why}" for name, why in self.dropped.items()) or None
 
-    def encode(self, cells: Sequence[Cells], name: str = "X") -> NDArray[np.float64]:
-        """Turn columns into rows of numbers, shape (n, P); columns are found by name.
+    def check_names(self, names: Iterable[str], name: str = "X") -> None:
+        """Refuse a table that lacks one of these columns, or has others."""
+        given = set(names)
+        for column in self.columns:
+            if column.name not in given:
+                raise DataError(f"{name} lacks column {column.name!r}, which the data of the fit had")
+        strange = [known for known in names if known not in self.names and known not in self.dropped]
+        if strange:
+            listed = ", ".join(map(repr, strange[:5]))
+            raise DataError(f"{name} has columns that the data of the fit had not: {listed}; drop them")
+
+    def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
+        """Turn columns into rows of numbers, shape (n, P); columns are found by name, errors count rows from start.
 
         Raises
         ------
@@ -190,14 +204,8 @@ class Table:
             If a column lacks, holds text in the place of numbers, or a category that the fit did not see.
         """
         given = {column.name: column for column in cells}
-        for column in self.columns:
-            if column.name not in given:
-                raise DataError(f"{name} lacks column {column.name!r}, which the data of the fit had")
-        strange = [known for known in given if known not in self.names and known not in self.dropped]
-        if strange:
-            listed = ", ".join(map(repr, strange[:5]))
-            raise DataError(f"{name} has columns that the data of the fit had not: {listed}; drop them")
-        return np.stack([c.encode(given[c.name], self.unseen, name) for c in self.columns], axis=1)
+        self.check_names(list(given), name)
+        return np.stack([c.encode(given[c.name], self.unseen, name, start) for c in self.columns], axis=1)
 
     def decode(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Turn rows of numbers, shape (n, P), into cells by column."""
@@ -224,19 +232,25 @@ class Asked:
 
 
 def table_for(
-    cells: Sequence[Cells], columns: Table | Asked | None, *, backend: str | None = None, name: str = "X"
+    cells: Iterable[Cells],
+    columns: Table | Asked | None,
+    *,
+    names: Sequence[str] | None = None,
+    backend: str | None = None,
+    name: str = "X",
 ) -> Table:
     """Give the table that a fit has learned, or learn one."""
     if isinstance(columns, Table):
         return columns
     columns = columns or Asked()
-    return learn_table(cells, columns.settings, unseen=columns.unseen, backend=backend, name=name)
+    return learn_table(cells, columns.settings, names=names, unseen=columns.unseen, backend=backend, name=name)
 
 
 def learn_table(
-    cells: Sequence[Cells],
+    cells: Iterable[Cells],
     asked: Mapping[str, Mapping[str, Any]] | None = None,
     *,
+    names: Sequence[str] | None = None,
     unseen: Unseen = "error",
     backend: str | None = None,
     name: str = "X",
@@ -261,9 +275,11 @@ def learn_table(
     Parameters
     ----------
     cells
-        The columns.
+        The columns; they are taken one after the other.
     asked
         Settings of columns by name: ``kind`` ("drop" leaves it out), ``scaling``, ``categories`` in their order.
+    names
+        What all columns are called, where they come one by one.
     unseen
         What is to happen to categories that are not among these.
     backend
@@ -277,10 +293,12 @@ def learn_table(
         If a setting names no column or makes no sense for it; or nothing is left.
     """
     asked = asked or {}
-    known = [column.name for column in cells]
+    if names is None:
+        cells = list(cells)
+        names = [column.name for column in cells]
     for spelled in asked:
-        if spelled not in known:
-            raise DataError(f"{name} has no column {spelled!r}: {suggest(spelled, known)}")
+        if spelled not in names:
+            raise DataError(f"{name} has no column {spelled!r}: {suggest(spelled, names)}")
     columns, dropped = [], {}
     for column in cells:
         given = asked.get(column.name, {})

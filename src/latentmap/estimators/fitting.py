@@ -143,7 +143,7 @@ class FittingModel(FittedModel):
         name, n, stays = source.name, len(source), source.stays_sparse
         if self.condition is not None and not stays:
             raise PartError("a conditional model is fitted to rows in memory: leave condition=None, or raise memory=")
-        self.table_ = None
+        self.table_ = source.table
         fraction = self.validation_fraction if self.early_stopping else 0.0
         stream = Stream(source, held_out=fraction, seed=self.seed_, memory=memory)
         found = stream.survey
@@ -151,6 +151,8 @@ class FittingModel(FittedModel):
         event = found.schema.event_shape
         if not going_on or event != self.event_shape_:
             self.n_features_in_ = found.schema.n_features
+            if source.table is not None:
+                self.feature_names_in_ = np.array(source.table.names, dtype=object)
             self._build(source, found.some, y)
         require_finite(source, missing=self.takes_missing_)
         self.data_fingerprint_ = content_hash(source, source.schema)

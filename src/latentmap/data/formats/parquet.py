@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import Asked, Table
+from latentmap.data.columns import Asked, Table, table_for
 from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, suggest, unique_names
 from latentmap.data.formats.tables import index_columns, pyarrow_module, table_source, undamaged
+from latentmap.data.frames import cells_of
 from latentmap.data.schema import BLOCK_VALUES, Rows, require_exact
 from latentmap.exceptions import DataError
 
@@ -30,8 +32,8 @@ def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | N
     """Read a ``.parquet`` file, or all of them in a folder and the folders within, in the order of their paths.
 
     Folders called ``name=value`` (Hive's partitions) give each row of the files within a column ``name``, which can be
-    the labels. Columns that pandas wrote as a row index are left out. Tables of numbers of more than 256 MB stay on the
-    disk, and come row group by row group.
+    the labels. Columns that pandas wrote as a row index are left out. Tables of more than 256 MB stay on the disk, and
+    come row group by row group; what columns of text hold is learned from one column at a time.
 
     Raises
     ------
@@ -54,8 +56,8 @@ def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | N
     common = schemas[0]
     if folder:  # pyarrow's data sets take long to import
         hive = {"partitioning": "hive", "partition_base_dir": str(path)}
-        whole = pyarrow_module("dataset").dataset([str(file) for file in files], format="parquet", **hive)
-        fragments, common = list(whole.get_fragments()), whole.schema
+        every = pyarrow_module("dataset").dataset([str(file) for file in files], format="parquet", **hive)
+        fragments, common = list(every.get_fragments()), every.schema
     for file, schema in zip(files, schemas, strict=True):
         try:  # whole numbers in one file and fractions in another become fractions
             common = lib.unify_schemas([common, schema], promote_options="permissive")
@@ -65,22 +67,30 @@ def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | N
     kept = [name for name in schemas[0].names if name not in index_columns(common) and name != labels]
     hidden = set(common.names) - set(schemas[0].names) - ({labels} if isinstance(labels, str) else set())
     groups = _groups(footers)
-    if columns is None and not hidden and 8 * sum(map(len, groups.values())) * len(kept) > LAZY:
-        types = pyarrow_module("types")
-        plain = (types.is_floating, types.is_integer, types.is_boolean)
-        if all(any(is_kind(common.field(name).type) for is_kind in plain) for name in kept):
-            values = None
-            if isinstance(labels, str):
-                if labels not in common.names:
-                    raise DataError(f"{path} has no column {labels!r}: {suggest(labels, common.names)}")
-                tables = [fragment.to_table(schema=common, columns=[labels]) for fragment in fragments]
-                values = plain_labels(lib.concat_tables(tables).column(0).to_numpy())
-            return ParquetSource(path, footers, groups, kept, common, labels if values is None else values, labels)
-    parts = []
-    for file, fragment in zip(files, fragments, strict=True):
-        with undamaged(file, "parquet"):
-            parts.append(fragment.to_table(schema=common))
-    return table_source(lib.concat_tables(parts), path, labels, columns)
+
+    def whole(names: list[str] | None = None) -> Any:
+        parts = []
+        for file, fragment in zip(files, fragments, strict=True):
+            with undamaged(file, "parquet"):
+                parts.append(fragment.to_table(schema=common, columns=names))
+        return lib.concat_tables(parts)
+
+    if hidden or 8 * sum(map(len, groups.values())) * len(kept) <= LAZY:
+        return table_source(whole(), path, labels, columns)
+    values: Any = labels
+    if isinstance(labels, str):
+        if labels not in common.names:
+            raise DataError(f"{path} has no column {labels!r}: {suggest(labels, common.names)}")
+        values = plain_labels(whole([labels]).column(0).to_numpy())
+    types = pyarrow_module("types")
+    plain = (types.is_floating, types.is_integer, types.is_boolean)
+    if columns is None and all(any(is_kind(common.field(name).type) for is_kind in plain) for name in kept):
+        return ParquetSource(path, footers, groups, kept, common, values, labels)
+    frames = (nw.from_native(whole([name]), eager_only=True) for name in kept)
+    cells = (cells_of(frame.iter_columns(), str(path))[0] for frame in frames)
+    table = table_for(cells, columns, names=kept, backend="pyarrow", name=str(path))
+    table.check_names(kept, str(path))
+    return ParquetTable(path, footers, groups, table, common, values, labels)
 
 
 @dataclass(frozen=True)
@@ -128,9 +138,7 @@ class ParquetSource(Source):
         self.groups = groups
         self.labels = given_labels(labels, len(self), self.name)
         self.label_name = label_name if isinstance(label_name, str) else None
-        self.dtype = np.result_type(*{schema.field(name).type.to_pandas_dtype() for name in names})
-        if self.dtype.kind != "f":  # missing cells need it
-            self.dtype = np.dtype(np.float64)
+        self.dtype = self._dtype(schema)
 
     def __len__(self) -> int:
         return max(group.stop for group in self.groups.values())
@@ -186,6 +194,11 @@ class ParquetSource(Source):
                     yield start, block
                     start += len(block)
 
+    def _dtype(self, schema: Any) -> np.dtype[Any]:
+        """The type of all rows: a float, since cells may be missing."""
+        found = np.result_type(*{schema.field(name).type.to_pandas_dtype() for name in self.names or ()})
+        return found if found.kind == "f" else np.dtype(np.float64)
+
     def _values(self, batch: Any, start: int) -> NDArray[Any]:
         """Rows of a batch of columns, as numbers."""
         types = pyarrow_module("types")
@@ -198,6 +211,35 @@ class ParquetSource(Source):
                 require_exact(whole[:, None], self.name, [batch.schema.names[i]], start)
         values: NDArray[Any] = batch.to_tensor(null_to_nan=True).to_numpy()
         return values.astype(self.dtype, copy=False)
+
+
+class ParquetTable(ParquetSource):
+    """A table of mixed columns that stays on the disk; its rows are numbers, as ``table`` says.
+
+    Parameters are those of `ParquetSource`, with the table in the place of the names.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        footers: dict[Path, Any],
+        groups: dict[Group, range],
+        table: Table,
+        schema: Any,
+        labels: Any,
+        label_name: Any,
+    ) -> None:
+        self.table = table
+        self.remark = table.remark
+        super().__init__(path, footers, groups, table.names, schema, labels, label_name)
+
+    def _dtype(self, schema: Any) -> np.dtype[Any]:
+        return np.dtype(np.float64)
+
+    def _values(self, batch: Any, start: int) -> NDArray[Any]:
+        assert self.table is not None
+        frame = nw.from_native(pyarrow_module("lib").Table.from_batches([batch]), eager_only=True)
+        return self.table.encode(cells_of(frame.iter_columns(), self.name), self.name, start)
 
 
 def _groups(footers: dict[Path, Any]) -> dict[Group, range]:
