@@ -16,7 +16,14 @@ DOCS = HERE.parent / "docs"
 def main() -> None:
     """Rewrite what lies between the marks of each table, and leave the words around it alone."""
     tables = {"elbo": elbo, "throughput": throughput, "floors": floors, "recipes": recipes, "overhead": overhead}
-    tables |= {"imputation": imputation, "larger": larger, "synthetic": synthetic, "formats": formats, "sweep": sweep}
+    tables |= {
+        "imputation": imputation,
+        "larger": larger,
+        "synthetic": synthetic,
+        "formats": formats,
+        "sweep": sweep,
+        "precision": precision,
+    }
     pages = {"imputation": "missing", "larger": "data", "synthetic": "tables", "formats": "data", "sweep": "choices"}
     for name, table in tables.items():
         path = RESULTS / f"{'throughput' if name == 'floors' else name}.json"
@@ -163,6 +170,16 @@ def formats(result: dict[str, Any]) -> str:
         seconds, share = (median([run[key] for run in runs]) for key in ("seconds", "share_of_fit"))
         rows.append((f"`{name}`", f"{seconds:.2f}", f"{share:.1%}", same))
     return grid(("format", "seconds to read", "share of a fit", "the same numbers"), rows)
+
+
+def precision(result: dict[str, Any]) -> str:
+    """Test -ELBO of each way to train, and how much more it is than the first's."""
+    rows, first = [], next(iter(result["summary"]))
+    costs = {way: {r["seed"]: r["elbo"] for r in result["raw"] if r["way"] == way} for way in result["summary"]}
+    for way, found in result["summary"].items():
+        apart = [costs[way][seed] - costs[first][seed] for seed in costs[first]]
+        rows.append((way, f"{found['mean']:.2f} ± {found['deviation']:.2f}", f"{sum(apart) / len(apart):+.2f}"))
+    return grid(("", "test -ELBO, nats, mean and deviation", "beside the first, same seeds"), rows)
 
 
 def sweep(result: dict[str, Any]) -> str:
