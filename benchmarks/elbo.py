@@ -12,10 +12,10 @@ from typing import Any
 from benchmarks.common import contest, ours, peers_python, spread, write
 
 TARGET = 102.5
-OUR_EPOCHS = (6, 7, 8, 9)
+OUR_EPOCHS = (7, 8, 9)
 PEERS = tuple((rate, batch) for rate in ("1e-3", "3e-3") for batch in ("128", "512"))
 """Learning rates and batches of pythae, its defaults first."""
-PEER_EPOCHS = 60
+PEER_EPOCHS = 45
 
 
 def main(runs: int = 3) -> None:

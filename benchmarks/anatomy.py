@@ -1,0 +1,66 @@
+"""Where the time of a training step goes: shares by kind of work, of the 784-400-20 MLP, eager and compiled.
+
+LATENTMAP_DATA=folder python -m benchmarks.anatomy
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from typing import Any
+
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.common import write
+from latentmap import VAE, likelihoods
+
+BATCHES = (128, 1024)
+STEPS = 200
+KINDS = {
+    "matrix products": ("aten::mm", "aten::addmm"),
+    "fused kernels of the compiler": ("## Call CompiledFxGraph",),
+    "optimizer": ("aten::_fused_adamw_", "Optimizer", "aten::_foreach"),
+    "gradient guard": ("aten::linalg_vector_norm", "aten::_foreach_norm"),
+    "batches, gathered and scaled": ("aten::index_select", "aten::randperm"),
+}
+REST, BETWEEN = "other operations of torch", "Python, and waiting"
+
+
+def main() -> None:
+    """Profile the last epochs of short fits, and write the shares."""
+    warnings.simplefilter("ignore")  # of short fits
+    sys.path.insert(0, "benchmarks")
+    from cases import CASES
+
+    case, found = CASES["MLP 784-400-20"], []
+    for batch in BATCHES:
+        for compiled in (False, True):
+            rows = case.rows()[: 20 * batch]
+            given: dict[str, Any] = {"likelihood": likelihoods.Bernoulli(), "scaling": "range", "neighbors": None}
+            given |= {"batch_size": batch, "compile": compiled, "early_stopping": False, "random_state": 0}
+            vae = VAE(case.latent, encoder=case.network, decoder=case.network, max_epochs=2, warm_start=True, **given)
+            vae.fit(rows)  # compiles
+            vae.set_params(max_epochs=STEPS // 20)
+            start = time.perf_counter()
+            vae.fit(rows)
+            plain = vae.history_[-1]["seconds"]
+            with profile(activities=[ProfilerActivity.CPU]) as profiled:
+                vae.fit(rows)
+            print(batch, compiled, time.perf_counter() - start, flush=True)
+            found.append({"batch": batch, "compiled": compiled, "ms_a_step": 1e3 * plain / STEPS})
+            found[-1]["shares"] = shares(profiled.key_averages(), vae.history_[-1]["seconds"])
+    write("anatomy", {"case": "MLP 784-400-20", "steps": STEPS, "raw": found})
+
+
+def shares(events: Any, seconds: float) -> dict[str, float]:
+    """Share of the wall clock by kind of work; what torch does on its own threads is not counted twice."""
+    spent = dict.fromkeys([*KINDS, REST], 0.0)
+    for event in events:
+        kind = next((kind for kind, starts in KINDS.items() if event.key.startswith(starts)), REST)
+        spent[kind] += event.self_cpu_time_total / 1e6 / seconds
+    return spent | {BETWEEN: max(0.0, 1 - sum(spent.values()))}
+
+
+if __name__ == "__main__":
+    main()
