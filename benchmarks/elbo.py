@@ -53,11 +53,13 @@ def summary(raw: list[dict[str, Any]]) -> dict[str, Any]:
         for how in ("eager", "compiled")
         for epochs in OUR_EPOCHS
     }
-    against = {"default": f"{PEERS[0][0]}, {PEERS[0][1]}", "best": best}
+    default = f"{PEERS[0][0]}, {PEERS[0][1]}"
+    against = {"default": default} if best in (default, None) else {"default": default, "best setting": best}
     return {
         "ours": {how: spread(found) for how, found in mine.items() if None not in found},
         "pythae": {name: spread(found) for name, found in reached.items()},
         "best": best,
+        "short of it": {name: f"{PEER_EPOCHS} epochs" for name in peers if name not in reached},
         "ratios": {
             f"{how} to its {which}": spread([p / m for p, m in zip(reached[name], found, strict=True)])
             for how, found in mine.items()

@@ -15,21 +15,13 @@ DOCS = HERE.parent / "docs"
 
 def main() -> None:
     """Rewrite what lies between the marks of each table, and leave the words around it alone."""
-    tables = {"elbo": elbo, "throughput": throughput, "floors": floors, "recipes": recipes, "overhead": overhead}
-    tables |= {
-        "imputation": imputation,
-        "larger": larger,
-        "synthetic": synthetic,
-        "formats": formats,
-        "sweep": sweep,
-        "precision": precision,
-    }
-    pages = {"imputation": "missing", "larger": "data", "synthetic": "tables", "formats": "data", "sweep": "choices"}
-    for name, table in tables.items():
-        path = RESULTS / f"{'throughput' if name == 'floors' else name}.json"
-        page = DOCS / f"{pages.get(name, 'benchmarks')}.md"
+    here = (elbo, throughput, floors, anatomy, precision, recipes, overhead)
+    elsewhere = {imputation: "missing", larger: "data", synthetic: "tables", formats: "data", sweep: "choices"}
+    for table in (*here, *elsewhere):
+        path = RESULTS / f"{'throughput' if table is floors else table.__name__}.json"
+        page = DOCS / f"{elsewhere.get(table, 'benchmarks')}.md"
         if path.exists():
-            page.write_text(between(page.read_text(), name, table(json.loads(path.read_text()))))
+            page.write_text(between(page.read_text(), table.__name__, table(json.loads(path.read_text()))))
 
 
 def between(text: str, name: str, table: str) -> str:
@@ -51,6 +43,9 @@ def elbo(result: dict[str, Any]) -> str:
     below, peers = f"below {result['target']}", summary["pythae"]
     rows += [(f"latentmap, {how}, {below}", ranged(found, 1), "") for how, found in summary["ours"].items()]
     rows += [(f"pythae, rate and batch {name}, {below}", ranged(found, 1), "") for name, found in peers.items()]
+    rows += [
+        (f"pythae, rate and batch {name}", f"not in {epochs}", "") for name, epochs in summary["short of it"].items()
+    ]
     rows += [(f"**times as fast, {name}**", f"**{ranged(v, 1)}**", "") for name, v in summary["ratios"].items()]
     return grid(("", "seconds of training", "test -ELBO, nats"), rows)
 
@@ -170,6 +165,20 @@ def formats(result: dict[str, Any]) -> str:
         seconds, share = (median([run[key] for run in runs]) for key in ("seconds", "share_of_fit"))
         rows.append((f"`{name}`", f"{seconds:.2f}", f"{share:.1%}", same))
     return grid(("format", "seconds to read", "share of a fit", "the same numbers"), rows)
+
+
+def anatomy(result: dict[str, Any]) -> str:
+    """Milliseconds of a step, and the share of each kind of work."""
+    kinds = list(result["raw"][0]["shares"])
+    rows = [
+        (
+            f"batch {run['batch']}, {'compiled' if run['compiled'] else 'eager'}",
+            f"{run['ms_a_step']:.1f}",
+            *(f"{run['shares'][kind]:.0%}" for kind in kinds),
+        )
+        for run in result["raw"]
+    ]
+    return grid(("", "ms a step", *kinds), rows)
 
 
 def precision(result: dict[str, Any]) -> str:

@@ -76,7 +76,7 @@ def test_covariates_are_numbers_of_a_column_or_given(folder, tmp_path, capsys):
     must(capsys, "transform", folder / "age", "-o", tmp_path / "z.npy")
     assert np.load(tmp_path / "z.npy").shape == (120, 2)
     must(capsys, "report", folder / "age", "--given", "2.5")
-    assert (folder / "age" / "report.html").exists()
+    assert "trees.csv, given 2.5" in (folder / "age" / "report.html").read_text()
 
 
 def test_empty_labels_are_inferred(folder, tmp_path, capsys):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.recipes import read_recipe
-from latentmap.cli.runs import Origin, RunRows, check_run, conditions, one_condition, save_run, shown_rows
+from latentmap.cli.runs import Origin, RunRows, check_run, save_run, shown_rows
 from latentmap.cli.settings import read_seconds
 from latentmap.cli.terminal import UsageError, counted, emit, note, on_terminal, say, say_pairs
 from latentmap.cli.words import describe_source, size_in_words

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from latentmap.cli.conditions import condition_in, one_condition
 from latentmap.cli.outputs import check_output
-from latentmap.cli.runs import Origin, condition_in, is_run, one_condition, rows_for, shown_rows
+from latentmap.cli.runs import Origin, is_run, rows_for, shown_rows
 from latentmap.cli.settings import read_columns
 from latentmap.cli.terminal import UsageError, counted, emit, say, say_pairs
 from latentmap.cli.words import (

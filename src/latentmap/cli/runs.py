@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentmap.cli.conditions import conditions
 from latentmap.cli.outputs import check_writable
-from latentmap.cli.terminal import UsageError, counted, note
+from latentmap.cli.terminal import UsageError, note
 from latentmap.cli.words import shape_in_words
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class RunRows:
 
     def with_labels(self, *, whole: bool = False) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
         """All rows in order, or as a whole, beside them their labels where the model is conditioned on such."""
-        labels = self.source.labels if self.estimator.condition_ is not None and self.estimator._at is None else None
+        labels = self.source.labels if self.estimator.condition_ is not None and self.estimator.given_ is None else None
         start = 0
         for block in iter([self.all()]) if whole else self.blocks():
             yield block, None if labels is None else conditions(labels[start : start + len(block)])
@@ -179,8 +180,7 @@ def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) ->
         raise UsageError(f"{run} does not say which data it was fitted to: give DATA after it")
     source = _open(place, labels, origin, estimator.table_)
     in_memory = fits(source, read_memory(estimator.memory))
-    unsettled = estimator.condition_ is not None and estimator._at is None and not estimator.model_.sizes.some_labels
-    if unsettled and source.labels is None:
+    if estimator.needs_y_ and source.labels is None:
         raise UsageError(
             f"{run} is conditioned on {estimator.condition}, and {source.name} has none: "
             "name their column with --labels, or give one for all rows with --given"
@@ -198,54 +198,6 @@ def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) ->
         found = f"{source.name} has rows of {shape_in_words(event)}"
         raise DataError(f"{found}, expected {shape_in_words(fitted)}, as those that {run} was fitted to")
     return RunRows(source, estimator, None, in_memory)
-
-
-def conditions(labels: np.ndarray[Any, Any]) -> list[Any]:
-    """Give labels as a model is conditioned on them; an empty cell is one that is missing."""
-    return [None if label in ("missing", "") else label for label in labels.tolist()]
-
-
-def condition_in(estimator: Any, text: str | None) -> Any:
-    """Give the model for what ``--given`` says: a label, or covariates separated by commas.
-
-    Raises
-    ------
-    UsageError
-        If the model is not conditional, or the text is none of its labels, or not as many numbers.
-    """
-    if text is None:
-        return estimator
-    if estimator.condition_ is None:
-        raise UsageError("--given is for conditional models, and this is not one; leave it out")
-    if estimator.condition == "labels":
-        known = {str(label): label for label in estimator.classes_.tolist()}
-        if text not in known:
-            listed = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
-            raise UsageError(f"--given {text}: expected one of the labels of the fit, {listed}")
-        return estimator.given(known[text])
-    try:
-        values = [float(value) for value in text.split(",")]
-    except ValueError as error:
-        raise UsageError(f"--given {text}: expected numbers separated by commas") from error
-    if len(values) != estimator.condition_.width:
-        raise UsageError(f"--given {text}: expected {counted(estimator.condition_.width, 'number')}")
-    return estimator.given([values])
-
-
-def one_condition(estimator: Any, X: Any, y: Any) -> tuple[Any, Any, Any, str]:
-    """Give model, rows and labels that a report can show: those of the commonest label where the model takes labels.
-
-    With what is to be said of it.
-    """
-    import numpy as np
-
-    if estimator.condition_ is None or estimator._at is not None:
-        of = "" if estimator._at is None else f", given {estimator._at}"
-        known = estimator._at is not None and estimator.condition == "labels" and y is not None
-        return estimator, X[y == estimator._at] if known else X, None if known else y, of
-    counts = {label: int((y == label).sum()) for label in estimator.classes_.tolist()}
-    most = max(counts, key=lambda label: counts[label])
-    return estimator.given(most), X[np.asarray(y == most)], None, f", given {most}"
 
 
 def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:

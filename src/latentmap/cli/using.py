@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from latentmap.cli.conditions import condition_in
 from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, write_array
-from latentmap.cli.runs import BLOCK_VALUES, Origin, condition_in, rows_for
+from latentmap.cli.runs import BLOCK_VALUES, Origin, rows_for
 from latentmap.cli.terminal import UsageError, counted, emit, note, say
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ def _load(run: Path, given: str | None) -> Any:
 def _settled(run: Path, given: str | None) -> Any:
     """Load a model that is to decode; a conditional one has to be told for what."""
     estimator = _load(run, given)
-    if estimator.condition_ is not None and given is None and not estimator.model_.sizes.some_labels:
+    if estimator.needs_y_:
         what = "one of its labels" if estimator.condition == "labels" else "its covariates"
         raise UsageError(f"{run} is conditioned on {estimator.condition}: give {what} with --given")
     return estimator

@@ -113,8 +113,8 @@ class Column:
             value, known = values[strange[0]], ", ".join(map(str, self.categories[:8]))
             more = ", ..." if len(self.categories) > 8 else ""
             raise DataError(
-                f"{name}: row {start + strange[0] + 1}, column {self.name!r}: {value!r} is not among the categories of the "
-                f"fit ({known}{more}); fit with Columns(unseen='missing') to take such cells as missing"
+                f"{name}: row {start + strange[0] + 1}, column {self.name!r}: {value!r} is not among the categories "
+                f"of the fit ({known}{more}); fit with Columns(unseen='missing') to take such cells as missing"
             )
         codes[strange] = np.nan
         return codes

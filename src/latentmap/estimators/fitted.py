@@ -64,7 +64,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """What the numbers of a table of mixed columns stand for."""
     plain_: bool = False
     """Whether rows of such a table are given as numbers, not as a data frame."""
-    _at: Any = None
+    given_: Any = None
     """What all rows are conditioned on where no y is given."""
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
@@ -228,7 +228,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise PartError("given(y) is for conditional models; fit with condition='labels' or 'covariates'")
         self.condition_.read(y, 1)  # refuses what the fit has not seen
         model = copy.copy(self)
-        model._at = y
+        model.given_ = y
         return model
 
     def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> Any:
@@ -363,6 +363,11 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return estimator
 
     @property
+    def needs_y_(self) -> bool:
+        """Whether rows have to come with what the model is conditioned on."""
+        return self.condition_ is not None and self.given_ is None and not self.model_.sizes.some_labels
+
+    @property
     def takes_missing_(self) -> bool:
         """Whether rows may have missing cells, as some of those of the fit had."""
         return isinstance(self.model_.parts.likelihood, Incomplete)
@@ -410,7 +415,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _given(self, y: Any, rows: NDArray[Any]) -> FloatArray | None:
         """Give what rows are conditioned on as numbers (n, C); None for a model without condition."""
-        return None if self.condition_ is None else self.condition_.read(self._at if y is None else y, len(rows))
+        return None if self.condition_ is None else self.condition_.read(self.given_ if y is None else y, len(rows))
 
     def _require_labels(self, given: FloatArray | None, message: str) -> None:
         """Refuse missing labels where they cannot be inferred."""

@@ -112,47 +112,28 @@ class FittingModel(FittedModel):
         if given is not None:
             parts = {"condition": given[train], "held_out_condition": given[held_out]}
             beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
-        if isinstance(k, Edges):
-            graph, held_out_graph = k.among(train, train), k.among(held_out, train)
-            beside |= {"graph": graph.to(self.device_), "held_out_graph": held_out_graph.to(self.device_)}
-        elif k:
 
-            def points() -> tuple[Tensor, Tensor]:
-                scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
-                near, queries = map(self._seen, scaled)
-                return near, queries
+        def points() -> tuple[Tensor, Tensor]:
+            scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
+            near, queries = map(self._seen, scaled)
+            return near, queries
 
-            beside |= self._graphs(k, points)
-        self._draw_together(beside, classes, train, held_out)
+        beside |= self._graphs(k, train, held_out, points, classes)
         if k:
             self._start_map(as_tensor(some_of(rows)))
         return Trainer(self.model_, objective, scale, data, held, settings, **beside)
 
-    def _graphs(self, k: int, points: Callable[[], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Find neighbours of training and held-out rows among the first, or take those of an earlier fit to them."""
-        key = f"{self.data_fingerprint_} {self.seed_} {k} {self.metric}"
-        if self._found is None or self._found[0] != key:
-            near, queries = points()
-            graph = neighbor_graph(near, k, self.metric)
-            held_out_graph = neighbor_graph(near, k, self.metric, queries=queries)
-            self._found = key, {"graph": graph.int().cpu(), "held_out_graph": held_out_graph.int().cpu()}
-        return {name: graph.long().to(self.device_) for name, graph in self._found[1].items()}
-
     def _fit_source(self, source: Source, y: Any, memory: int, going_on: bool) -> None:
         """Fit to rows that are not all made dense: a sparse matrix in memory, or what does not fit there."""
-        name, n, stays = source.name, len(source), source.stays_sparse
-        if self.condition is not None and not stays:
+        if self.condition is not None and not source.stays_sparse:
             raise PartError("a conditional model is fitted to rows in memory: leave condition=None, or raise memory=")
-        self.table_ = source.table
         fraction = self.validation_fraction if self.early_stopping else 0.0
         stream = Stream(source, held_out=fraction, seed=self.seed_, memory=memory)
         found = stream.survey
         source.__dict__ |= {"schema": found.schema, "moments": found.moments}  # measured in one pass
         event = found.schema.event_shape
         if not going_on or event != self.event_shape_:
-            self.n_features_in_ = found.schema.n_features
-            if source.table is not None:
-                self.feature_names_in_ = np.array(source.table.names, dtype=object)
+            self._take_columns(source, found.schema.n_features)
             self._build(source, found.some, y)
         require_finite(source, missing=self.takes_missing_)
         self.data_fingerprint_ = content_hash(source, source.schema)
@@ -161,63 +142,99 @@ class FittingModel(FittedModel):
         def prepare(block: Tensor) -> Tensor:
             return block if as_bytes else self.scaling_(block).float()
 
-        held = prepare(as_tensor(found.held_out).to(self.device_))
-        k: int | Edges = 0
-        beside: dict[str, Any] = {}
-        given = None if self.condition_ is None else self.condition_.read(y, n)
+        given = None if self.condition_ is None else self.condition_.read(y, len(source))
         feed: Feed
-        if stays:
-            train = np.delete(np.arange(n), stream.held_out)
-            k = self._neighbors(len(train), n)
-            some = found.some[~np.isin(np.arange(0, n, found.every), stream.held_out)]
-            graph: Tensor | None = None
-            if isinstance(k, Edges):
-                graph = k.among(train, train).to(self.device_)
-                beside["held_out_graph"] = k.among(stream.held_out, train).to(self.device_)
-            elif k:
-
-                def points() -> tuple[Tensor, Tensor]:
-                    every = self._points(source, some)
-                    train_places, held_places = map(torch.from_numpy, (train, stream.held_out))
-                    return every[train_places.to(self.device_)], every[held_places.to(self.device_)]
-
-                beside |= self._graphs(k, points)
-                graph = beside.pop("graph")
-            graphs = {"graph": graph, "held_out_graph": beside.get("held_out_graph")} if k else {}
-            self._draw_together(graphs, self._classes(y, n), train, stream.held_out)
-            if k:
-                graph, beside["held_out_graph"] = graphs["graph"], graphs["held_out_graph"]
-                self._start_map(as_tensor(some_of(some)))
-            condition = None if given is None else as_tensor(given[train]).to(self.device_)
-            if given is not None:
-                beside["held_out_condition"] = as_tensor(given[stream.held_out]).to(self.device_)
-            feed = Resident(Gathered(source, train, prepare, self.device_), graph, condition)
+        beside: dict[str, Any] = {}
+        if source.stays_sparse:
+            feed, beside = self._gathered(source, stream, prepare, given, self._classes(y, len(source)))
             self.choices_["memory"] = "a sparse matrix, made dense batch by batch"
         else:
-            self._require_no_neighbors(f"{name} has {n:,} rows, more than memory= allows to keep")
+            self._require_no_neighbors(f"{source.name} has {len(source):,} rows, more than memory= allows to keep")
             feed = Streamed(stream, prepare, self.device_)
             self.choices_["memory"] = (
                 f"{memory / 1e6:,.0f} MB: rows are read in blocks of {stream.block:,} "
                 f"({reason('as allowed', self.memory is not None, 'a quarter of what is free')})"
             )
-        objective = NeighborEmbedding(self._objective()) if k else self._objective()
-        settings = self._settings(stream.rows, objective, self.max_epochs, neighbors=k != 0)
+        near = "held_out_graph" in beside
+        objective = NeighborEmbedding(self._objective()) if near else self._objective()
+        settings = self._settings(stream.rows, objective, self.max_epochs, neighbors=near)
+        held = prepare(as_tensor(found.held_out).to(self.device_))
         scale = self.scaling_ if as_bytes else nn.Identity()
         self.history_ = []
         trainer = Trainer(self.model_, objective, scale, feed, held, settings, **beside)
         self._run(trainer, source, found.some, None if given is None else given[:: found.every])
 
-    def _draw_together(
-        self, graphs: dict[str, Any], classes: NDArray[np.int64] | None, train: Rows, held_out: Rows
-    ) -> None:
-        """Put rows of the same class in the place of some neighbours, where the map is supervised."""
-        if classes is None:
-            return
-        if "graph" not in graphs:
+    def _take_columns(self, source: Source, features: int) -> None:
+        """Remember the columns of a source that a fit begins with."""
+        self.table_, self.n_features_in_ = source.table, features
+        if source.table is not None:
+            self.feature_names_in_ = np.array(source.table.names, dtype=object)
+
+    def _gathered(
+        self,
+        source: Source,
+        stream: Stream,
+        prepare: Callable[[Tensor], Tensor],
+        given: FloatArray | None,
+        classes: NDArray[np.int64] | None,
+    ) -> tuple[Feed, dict[str, Any]]:
+        """Give training rows that are made dense batch by batch, and what a trainer needs of the held-out ones."""
+        n, held_out, found = len(source), stream.held_out, stream.survey
+        train = np.delete(np.arange(n), held_out)
+        some = found.some[~np.isin(np.arange(0, n, found.every), held_out)]
+
+        def points() -> tuple[Tensor, Tensor]:
+            every = self._points(source, some)
+            train_places, held_places = (torch.from_numpy(rows).to(self.device_) for rows in (train, held_out))
+            return every[train_places], every[held_places]
+
+        k = self._neighbors(len(train), n)
+        beside = self._graphs(k, train, held_out, points, classes)
+        if k:
+            self._start_map(as_tensor(some_of(some)))
+        condition = None
+        if given is not None:
+            condition = as_tensor(given[train]).to(self.device_)
+            beside["held_out_condition"] = as_tensor(given[held_out]).to(self.device_)
+        rows = Gathered(source, train, prepare, self.device_)
+        return Resident(rows, beside.pop("graph", None), condition), beside
+
+    def _graphs(
+        self,
+        k: int | Edges,
+        train: Rows,
+        held_out: Rows,
+        points: Callable[[], tuple[Tensor, Tensor]],
+        classes: NDArray[np.int64] | None,
+    ) -> dict[str, Any]:
+        """Give the neighbours of training and held-out rows among the first, for a map that keeps such.
+
+        They are those of a given graph, or found among ``points``, or of an earlier fit to the same rows; rows of the
+        same class take the place of some where the map is supervised.
+        """
+        if classes is not None and not k:
             raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
-        for name, rows in (("graph", train), ("held_out_graph", held_out)):
+        if not k:
+            return {}
+        if isinstance(k, Edges):
+            graphs = {"graph": k.among(train, train), "held_out_graph": k.among(held_out, train)}
+        else:
+            graphs = self._nearest(k, points)
+        if classes is not None:
             share = float(self.supervised)
-            graphs[name] = with_classes(graphs[name], classes[rows], classes[train], share, self.seed_)
+            for name, rows in (("graph", train), ("held_out_graph", held_out)):
+                graphs[name] = with_classes(graphs[name], classes[rows], classes[train], share, self.seed_)
+        return {name: graph.to(self.device_) for name, graph in graphs.items()}
+
+    def _nearest(self, k: int, points: Callable[[], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """Find neighbours of training and held-out rows among the first, or take those of an earlier fit to them."""
+        key = f"{self.data_fingerprint_} {self.seed_} {k} {self.metric}"
+        if self._found is None or self._found[0] != key:
+            near, queries = points()
+            graph = neighbor_graph(near, k, self.metric)
+            held_out_graph = neighbor_graph(near, k, self.metric, queries=queries)
+            self._found = key, {"graph": graph.int().cpu(), "held_out_graph": held_out_graph.int().cpu()}
+        return {name: graph.long() for name, graph in self._found[1].items()}
 
     def _start_map(self, rows: Tensor) -> None:
         """Let a map start at principal components, but for one that goes on."""
