@@ -65,11 +65,12 @@ def settings(estimator: Any) -> dict[str, str]:
 
 
 def capitalised(sentence: str) -> str:
-    """Return a message as a sentence: a capital first, a full stop last."""
+    """Return a message as a sentence: a capital first, but for the name of a parameter, and a full stop last."""
     text = sentence.strip()
     if not text:
         return ""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    spelled = "_" in text.split()[0] or "=" in text.split()[0]
+    return (text if spelled else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 @dataclass(frozen=True)
