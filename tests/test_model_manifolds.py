@@ -183,6 +183,8 @@ def test_codes_and_ways_of_a_fit_lie_on_the_space(posterior):
 def test_the_recipe_of_the_sphere_learns_and_without_its_warm_up_it_collapses():
     rates = []
     for warmup in (0.3, 0.0):
-        vae = VAE(3, **recipes.sphere(warmup), max_epochs=100, random_state=0).fit(load_digits().data)
+        vae = VAE(3, **recipes.sphere(warmup), learning_rate=7e-3, max_epochs=100, random_state=0).fit(
+            load_digits().data
+        )
         rates.append(vae.history_[-1]["val_rate"])
     assert rates[0] > 5 and rates[1] < 1

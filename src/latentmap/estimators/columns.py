@@ -43,7 +43,7 @@ class Columns(Part):
     --------
     >>> import pandas as pd
     >>> from latentmap import VAE, Columns
-    >>> sizes = pd.DataFrame({"size": ["S", "M", "L", "M"] * 9, "price": [4.0, 5.5, 7.0, 5.0] * 9})
+    >>> sizes = pd.DataFrame({"size": ["S", "M", "L", "M"] * 30, "price": [4.0, 5.5, 7.0, 5.0] * 30})
     >>> columns = Columns({"size": {"kind": "ordinal", "categories": ("S", "M", "L")}})
     >>> vae = VAE(1, columns=columns, neighbors=None, random_state=0).fit(sizes)
     >>> vae.sample(2, random_state=0).columns.tolist()
