@@ -76,6 +76,16 @@ def test_a_model_is_fitted_block_by_block_and_takes_frames(path, trees, on_disk)
     assert np.allclose(vae.scaling_.scale.numpy(), whole.scaling_.scale.numpy())
 
 
+def test_a_path_is_read_with_the_columns_of_the_fit_wherever_rows_are_taken(path, trees):
+    vae = VAE(2, neighbors=None, **QUICK).fit(trees)
+    codes = vae.transform(trees)
+    assert np.array_equal(vae.transform(path), codes)
+    assert np.array_equal(vae.transform(open_source(path, columns=vae.table_)), codes)
+    assert vae.partial_fit(path).n_iter_ == 2
+    with pytest.raises(DataError, match="opened without the columns of the fit"):
+        vae.transform(open_source(path))
+
+
 def test_what_is_asked_of_columns_holds_there_too(path, on_disk):
     asked = Columns({"species": {"kind": "ordinal", "categories": ("ash", "elm", "oak")}, "height": "drop"})
     vae = VAE(2, columns=asked, memory="1MB", neighbors=None, **QUICK).fit(path)

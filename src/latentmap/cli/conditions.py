@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.terminal import UsageError, counted
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 def conditions(labels: np.ndarray[Any, Any]) -> list[Any]:
     """Give labels as a model is conditioned on them; an empty cell is one that is missing."""
     return [None if label in ("missing", "") else label for label in labels.tolist()]
+
+
+def load_for(run: Path, given: str | None) -> Any:
+    """Load the model of a run, as one of numbers, which is what files hold, for what ``--given`` says."""
+    from latentmap import load
+    from latentmap.estimators.columns import numbers
+
+    return condition_in(numbers(load(run))[0], given)
 
 
 def condition_in(estimator: Any, text: str | None) -> Any:

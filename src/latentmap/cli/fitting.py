@@ -117,11 +117,12 @@ def fit(
     else:
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
     y: Any = None
-    asking = [name for name in ("condition", "supervised") if getattr(estimator, name, None)]
-    if asking:
+    conditional = estimator.condition is not None
+    if conditional or getattr(estimator, "supervised", False):
         if source.labels is None:
-            raise UsageError(f"{asking[0]} needs labels: name their column with --labels")
-        y = conditions(source.labels) if asking[0] == "condition" else source.labels
+            what = "condition" if conditional else "supervised"
+            raise UsageError(f"{what} needs labels: name their column with --labels")
+        y = conditions(source.labels) if conditional else source.labels
     X: Any = source.read(slice(None)) if in_memory and source.table is None else source
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DiagnosisWarning)
@@ -132,7 +133,7 @@ def fit(
             note(warning.message)
     estimator, _ = numbers(estimator)
     X, y = shown_rows(RunRows(source, estimator, None, in_memory))
-    facts = headline_facts(estimator, X, conditions(y) if asking[:1] == ["condition"] else None)
+    facts = headline_facts(estimator, X, conditions(y) if conditional else None)
     _say_fit(estimator, facts)
     save_run(estimator, Origin.of(data, source, skip_bad=skip_bad), output)
     say(f"saved the run in {output}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from latentmap.cli.conditions import condition_in, one_condition
+from latentmap.cli.conditions import load_for, one_condition
 from latentmap.cli.outputs import check_output
 from latentmap.cli.runs import Origin, is_run, rows_for, shown_rows
 from latentmap.cli.settings import read_columns
@@ -97,11 +97,9 @@ def report(
         Print one JSON object on standard output.
     """
     check_output(run / "report.html", [".html"])
-    from latentmap import load
-    from latentmap.estimators.columns import numbers
     from latentmap.report import write_report
 
-    estimator = condition_in(numbers(load(run))[0], given)
+    estimator = load_for(run, given)
     rows = rows_for(run, estimator, data, labels)
     if estimator.condition == "covariates" and given is None:
         raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")

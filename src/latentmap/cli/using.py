@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from latentmap.cli.conditions import condition_in
+from latentmap.cli.conditions import load_for
 from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, write_array
 from latentmap.cli.runs import BLOCK_VALUES, Origin, rows_for
 from latentmap.cli.terminal import UsageError, counted, emit, note, say
@@ -54,7 +54,7 @@ def transform(
         Print one JSON object on standard output.
     """
     check_output(output, ARRAYS)
-    estimator = _load(run, given)
+    estimator = load_for(run, given)
     rows = rows_for(run, estimator, data, labels)
     if details:
         if estimator.condition_ is not None:
@@ -183,7 +183,7 @@ def score(
         check_output(output, ARRAYS)
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}")
-    estimator = _load(run, given)
+    estimator = load_for(run, given)
     rows = rows_for(run, estimator, data, labels)
     scores = np.concatenate([estimator.score_samples(block, samples, y=y) for block, y in rows.with_labels()])
     bound = "elbo" if samples == 1 else f"iwae_{samples}"
@@ -243,7 +243,7 @@ def impute(
     for name, value in (("--draws", draws), ("--samples", samples)):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
-    estimator = _load(run, given)
+    estimator = load_for(run, given)
     rows = rows_for(run, estimator, data, labels)
     cells = 0
 
@@ -274,17 +274,9 @@ def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Pa
     )
 
 
-def _load(run: Path, given: str | None) -> Any:
-    from latentmap import load
-    from latentmap.estimators.columns import numbers
-
-    estimator = numbers(load(run))[0]  # files hold numbers; tables of mixed columns are written from them
-    return condition_in(estimator, given)
-
-
 def _settled(run: Path, given: str | None) -> Any:
     """Load a model that is to decode; a conditional one has to be told for what."""
-    estimator = _load(run, given)
+    estimator = load_for(run, given)
     if estimator.needs_y_:
         what = "one of its labels" if estimator.condition == "labels" else "its covariates"
         raise UsageError(f"{run} is conditioned on {estimator.condition}: give {what} with --given")

@@ -184,8 +184,8 @@ class Table:
         """Say what was left out, if anything."""
         return "; ".join(f"column {name!r} left out: {why}" for name, why in self.dropped.items()) or None
 
-    def check_names(self, names: Iterable[str], name: str = "X") -> None:
-        """Refuse a table that lacks one of these columns, or has others."""
+    def check_names(self, names: Sequence[str], name: str = "X") -> None:
+        """Refuse data whose columns, of these names, lack one of the table or are others."""
         given = set(names)
         for column in self.columns:
             if column.name not in given:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from latentmap.data.columns import Table
 from latentmap.data.frames import frame_of
-from latentmap.data.sources import Source, open_source, require_finite
+from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
@@ -399,10 +399,8 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _rows(self, X: Any, y: Any) -> tuple[NDArray[Any], FloatArray | None]:
         """Give checked rows, and what they are conditioned on; a file that does not fit in memory stays where it is."""
         check_is_fitted(self)
-        if isinstance(X, str | os.PathLike):
-            X = open_source(X, columns=self.table_)
-        large = isinstance(X := opened(X), Source) and not fits(X, read_memory(self.memory))
-        if large and X.table is self.table_:
+        X = opened(X, self.table_)
+        if isinstance(X, Source) and X.table is self.table_ and not fits(X, read_memory(self.memory)):
             lazy: Any = LazyRows(X, self.n_features_in_, missing=self.takes_missing_)
             return lazy, self._given(y, lazy)
         rows, _ = read_rows(self, X, reset=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
 from torch import nn
 
+from latentmap.data.columns import Table
 from latentmap.data.formats.annotated import is_annotated
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.items import is_items
@@ -86,9 +87,12 @@ def check_settings(estimator: Any) -> None:
             raise PartError(f"{name} must be None or {wanted}, got {value!r}")
 
 
-def opened(X: Any, columns: Columns | None = None) -> Any:
-    """Open a path, the name of a data set, a memory-mapped array and what is no array as a source; leave all else."""
-    asked = columns.asked if columns else None
+def opened(X: Any, columns: Columns | Table | None = None) -> Any:
+    """Open a path, the name of a data set, a memory-mapped array and what is no array as a source; leave all else.
+
+    ``columns`` are what is asked of those of a table, or what a fit has learned of them.
+    """
+    asked = columns if columns is None or isinstance(columns, Table) else columns.asked
     if isinstance(X, str | os.PathLike):
         return open_source(X, columns=asked)
     if is_sparse(X) or is_annotated(X):
@@ -104,7 +108,7 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
     ``reset`` is for `fit`: it takes the number and names of the features from X; otherwise they must agree. A table of
     mixed columns becomes numbers, as ``table_`` says.
     """
-    X = _read_table(estimator, opened(X, estimator.columns if reset else None), reset=reset)
+    X = _read_table(estimator, opened(X, estimator.columns if reset else estimator.table_), reset=reset)
     if estimator.table_ is not None:
         cells = check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False, ensure_min_samples=1 + reset)
         if cells.shape[1] != estimator.n_features_in_:
@@ -126,16 +130,14 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
 
 
 def _read_table(estimator: Any, X: Any, *, reset: bool) -> Any:
-    """Read a path or source; turn a table of mixed columns into numbers, and in a fit learn what they stand for."""
+    """Read a source; turn a table of mixed columns into numbers, and in a fit learn what they stand for."""
     known = (estimator.columns.asked if estimator.columns else None) if reset else estimator.table_
     if reset:
         estimator.table_ = None
-    if not reset and known is None and not isinstance(X, str | os.PathLike | Source):
+    if not reset and known is None and not isinstance(X, Source):
         return X
     frame = nw.from_native(X, pass_through=True)
-    if isinstance(X, str | os.PathLike):
-        X = open_source(X, columns=known)
-    elif isinstance(frame, nw.DataFrame | nw.LazyFrame):
+    if isinstance(frame, nw.DataFrame | nw.LazyFrame):
         dtypes = frame.collect_schema().dtypes()
         if known is None and all(dtype.is_numeric() or dtype == nw.Boolean for dtype in dtypes):
             return X
