@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
+from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.passes import as_tensor, filled, map_rows
 from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
 from latentmap.exceptions import DataError, NoDensityError, PartError
@@ -34,15 +34,7 @@ from latentmap.objectives.evidence import SAMPLES, evidence_bound
 from latentmap.training.device import seeded
 
 
-def _infers_labels(estimator: Any) -> bool:
-    """Whether the model infers labels; raises what explains that it does not."""
-    check_is_fitted(estimator)
-    if not estimator.model_.sizes.some_labels:
-        raise AttributeError("only VAE(condition='labels') predicts, fitted with some labels missing")
-    return True
-
-
-class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of a fitted estimator.
 
     Results have the precision of what was given: double for double, else single; computations follow it. All but
@@ -335,21 +327,6 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         total, cells = self._map(rows, errors, given=given).sum(0, dtype=np.float64)
         return -float(total / cells)
-
-    @available_if(_infers_labels)  # type: ignore[untyped-decorator]
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Give the most likely class of each row, for a model that was fitted with some labels missing."""
-        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
-        return found
-
-    @available_if(_infers_labels)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any) -> FloatArray:
-        """Give q(c|x) of each class in ``classes_``, shape (n, C), for a model fitted with some labels missing."""
-
-        def classify(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            return model.classify(scaling(x)).exp()
-
-        return self._map(self._rows(X, None)[0], classify)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a folder: weights, configuration, history, model card; see `latentmap.load`."""

@@ -1,0 +1,58 @@
+"""Labels that a model infers for rows without, as a classifier of scikit-learn's gives them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from latentmap.estimators.validation import FloatArray
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.scaling import Affine
+
+
+def _infers_labels(estimator: Any) -> bool:
+    """Whether the model infers labels; raises what explains that it does not."""
+    check_is_fitted(estimator)
+    if not estimator.model_.sizes.some_labels:
+        raise AttributeError("only VAE(condition='labels') predicts, fitted with some labels missing")
+    return True
+
+
+class InfersLabels:
+    """`predict` and `predict_proba`, for models that were fitted with some labels missing."""
+
+    if TYPE_CHECKING:
+        classes_: NDArray[Any]
+
+    @abstractmethod
+    def _rows(self, X: Any, y: Any) -> tuple[NDArray[Any], FloatArray | None]: ...
+
+    @abstractmethod
+    def _map(
+        self,
+        values: NDArray[Any],
+        function: Callable[[GenerativeAutoencoder, Affine, Tensor], Tensor],
+        samples: int = 1,
+        given: FloatArray | None = None,
+    ) -> FloatArray: ...
+
+    @available_if(_infers_labels)  # type: ignore[untyped-decorator]
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Give the most likely class of each row, for a model that was fitted with some labels missing."""
+        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return found
+
+    @available_if(_infers_labels)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Give q(c|x) of each class in ``classes_``, shape (n, C), for a model fitted with some labels missing."""
+
+        def classify(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            return model.classify(scaling(x)).exp()
+
+        return self._map(self._rows(X, None)[0], classify)
