@@ -100,10 +100,12 @@ def contrast(codes: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
     >>> round(contrast(torch.cat([apart, apart])).item(), 2), round(contrast(torch.zeros(6, 1)).item(), 2)
     (0.0, 1.61)
     """
-    one, other = codes.chunk(2)  # (B, D) each
-    apart: Tensor = torch.log1p((one - other).square().sum(1))
-    sums: Tensor = _KernelSums.apply(codes)  # type: ignore[no-untyped-call]
-    return apart.mean() + sums.log().mean()
+    with torch.autocast(codes.device.type, enabled=False):  # differences of near codes need all digits
+        codes = codes.float()
+        one, other = codes.chunk(2)  # (B, D) each
+        apart: Tensor = torch.log1p((one - other).square().sum(1))
+        sums: Tensor = _KernelSums.apply(codes)  # type: ignore[no-untyped-call]
+        return apart.mean() + sums.log().mean()
 
 
 class _KernelSums(torch.autograd.Function):
