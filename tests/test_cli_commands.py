@@ -166,7 +166,7 @@ def test_info_says_what_data_hold_and_what_fit_would_choose(capsys, tmp_path, fo
     assert said["choices"]["scaling"] == "range" and said["choices"]["likelihood"].startswith("Gaussian")
     must(capsys, "fit", "digits", "-o", tmp_path / "run", "--no-report", *QUICK)
     chosen = latentmap.load(tmp_path / "run").choices_
-    assert chosen["encoder"].startswith(said["choices"]["network"]) and chosen["scaling"].startswith("range")
+    assert chosen["encoder"].startswith(said["choices"]["encoder"]) and chosen["scaling"].startswith("range")
     text = must(capsys, "info", folder / "trees.csv", "--labels", "kind").err
     assert "4 columns (height, girth, age, crown)" in text and "kind (2 classes)" in text and "standard" in text
 

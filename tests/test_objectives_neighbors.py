@@ -5,45 +5,94 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
+from scipy.stats import pearsonr
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from latentmap.data import graph
 from latentmap.data.graph import neighbor_graph
 from latentmap.exceptions import DataError, PartError
-from latentmap.objectives.neighbors import NeighborEmbedding, contrast
+from latentmap.objectives.neighbors import NeighborEmbedding, contrast, correlation
 
 
-def plain(codes):
+def plain(codes, rows):
     """The contrast as its equation reads."""
     kernel = 1 / (1 + torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist") ** 2)
-    n = len(codes)
-    partner = (torch.arange(n) + n // 2) % n
+    pairs = [kernel[j % rows, j] for j in range(rows, len(codes))]
     others = kernel.sum(1) - kernel.diagonal()
-    return -(kernel[torch.arange(n), partner] / others).log().mean()
+    return -torch.stack(pairs).log().mean() + others.log().mean()
 
 
+@pytest.mark.parametrize("rows", [4, 6])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
-def test_the_contrast_and_its_gradient_are_those_of_the_equation(scale):
+def test_the_contrast_and_its_gradient_are_those_of_the_equation(scale, rows):
     noise = torch.Generator().manual_seed(0)
     codes = (scale * torch.randn(12, 3, generator=noise, dtype=torch.float64)).requires_grad_()
-    assert contrast(codes).item() == pytest.approx(plain(codes.detach()).item(), rel=1e-9)
-    assert torch.autograd.gradcheck(contrast, codes, eps=1e-6 * scale, atol=1e-6)
+    expected = plain(codes.detach(), rows).item()
+    assert contrast(codes, rows).item() == pytest.approx(expected, rel=1e-9)
+    assert torch.autograd.gradcheck(lambda z: contrast(z, rows), codes, eps=1e-6 * scale, atol=1e-6)
     single = codes.detach().float()
-    assert contrast(single).item() == pytest.approx(plain(codes.detach()).item(), rel=1e-4)
+    assert contrast(single, rows).item() == pytest.approx(expected, rel=1e-4)
     moved = codes.detach().clone()
     moved[0] += scale
-    assert contrast(moved).item() != pytest.approx(plain(codes.detach()).item(), rel=1e-9), "control"
+    assert contrast(moved, rows).item() != pytest.approx(expected, rel=1e-9), "control"
+
+
+def test_the_contrast_is_as_exact_where_networks_run_in_half_precision():
+    codes = 20 * torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
+    codes.requires_grad_()
+    alone = torch.autograd.grad(contrast(codes, 10), codes)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        beside = torch.autograd.grad(contrast(codes, 10), codes)[0]
+    assert torch.equal(alone, beside) and alone.abs().sum() > 0
+
+
+def test_the_correlation_of_distances_is_that_of_scipy():
+    noise = torch.Generator().manual_seed(0)
+    x, z = (torch.randn(9, p, generator=noise, dtype=torch.float64) for p in (5, 2))
+    expected = pearsonr(pdist(x.numpy()), pdist(z.numpy())).statistic
+    assert correlation(x, z).item() == pytest.approx(expected, rel=1e-9)
+    assert torch.autograd.gradcheck(lambda z: correlation(x, z), z.clone().requires_grad_())
+    assert correlation(x, 3 * x + 1).item() == pytest.approx(1.0), "no unit and no shift counts"
+    assert correlation(x, z.flip(0)).item() != pytest.approx(expected, abs=1e-3), "control"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert correlation(x.float(), z.float()).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_equal_codes_have_no_correlation_and_a_finite_gradient():
+    z = torch.zeros(6, 2, requires_grad=True)
+    value = correlation(torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), z)
+    value.backward()
+    assert abs(value.item()) < 1e-6 and torch.isfinite(z.grad).all()
+
+
+def test_the_global_term_keeps_distances(digits):
+    from latentmap import VAE
+
+    rows = digits.reshape(len(digits), -1)[:600]
+
+    def kept(weight):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(NeighborEmbedding, "__init__", _with_global_weight(weight))
+            z = VAE(2, neighbors=10, init="random", max_epochs=40, random_state=0).fit(rows).transform(rows)
+        return pearsonr(pdist(rows), pdist(z)).statistic
+
+    assert kept(0.5) > kept(0.0) + 0.05
+
+
+def _with_global_weight(weight, init=NeighborEmbedding.__init__):
+    return lambda self, *args, **given: init(self, *args, **given | {"global_weight": weight})
 
 
 def test_far_clusters_are_as_exact_in_single_precision():
     at = torch.randn(40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 100 + 1e4
     codes = torch.cat([at, at + 0.3])
-    assert contrast(codes.float()).item() == pytest.approx(plain(codes).item(), abs=2e-3)
+    assert contrast(codes.float(), 40).item() == pytest.approx(plain(codes, 40).item(), abs=2e-3)
 
 
 def test_equal_codes_tell_nothing():
-    assert contrast(torch.zeros(32, 2)).item() == pytest.approx(math.log(31), rel=1e-5)
+    assert contrast(torch.zeros(32, 2), 16).item() == pytest.approx(math.log(31), rel=1e-5)
 
 
 @pytest.mark.parametrize("n", [300, 320, 33])
@@ -69,8 +118,9 @@ def test_too_few_rows_are_refused():
         neighbor_graph(torch.randn(15, 3), 15)
     with pytest.raises(DataError, match="metric must be"):
         neighbor_graph(torch.randn(15, 3), 2, "manhattan")
-    with pytest.raises(PartError, match="weight"):
-        NeighborEmbedding(weight=-1.0)
+    for wrong in ({"weight": -1.0}, {"global_weight": -1.0}, {"global_weight": math.nan}):
+        with pytest.raises(PartError, match="weight"):
+            NeighborEmbedding(**wrong)
 
 
 def test_neighbours_make_a_better_map_and_keep_the_model(digits):

@@ -241,13 +241,16 @@ def _choices(source: Source, rows: int, columns: Path | None, in_memory: bool) -
         likelihood, units = choices.choose_columns(source.table, given)
         scaling, described = units.kind, "one a column"
     batch = choices.choose_batch_size(rows, neighbors=in_memory)
+    neighbors = choices.choose_neighbors(rows, 2) if in_memory else 0
+    encoder, decoder = choices.choose_networks(likelihood.seen(Sizes(schema.event_shape, 2)), neighbors=neighbors > 0)
     return {
         "scaling": scaling,
         "likelihood": described,
-        "network": str(choices.choose_network(likelihood.seen(Sizes(schema.event_shape, 2)))),
-        "neighbors": choices.choose_neighbors(rows, 2) if in_memory else 0,
+        "encoder": str(encoder),
+        "decoder": str(decoder),
+        "neighbors": neighbors,
         "batch_size": batch,
-        "max_epochs": choices.choose_epochs(rows, batch),
+        "max_epochs": choices.choose_epochs(rows, batch, neighbors=in_memory),
         "learning_rate": float(f"{choices.choose_learning_rate(batch):.3g}"),
     }
 

@@ -121,7 +121,7 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         else:
             rows, event = read_rows(self, X, reset=True)
             if not going_on or event != self.event_shape_:
-                self._build(self._source(rows, event), some_of(rows), y)
+                self._build(self._source(rows, event), some_of(rows), y, neighbors=self._wants_neighbors(len(rows)))
             self._train(rows, self._given(y, rows), self._classes(y, len(rows)))
         diagnosis.warn(self.findings_)
         return self
@@ -191,10 +191,10 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         self.choices_["prior"] = f"{prior} (fitted to the codes of {len(rows)} rows)"
         return self
 
-    def _build(self, source: Source, some: NDArray[Any], y: Any) -> None:
+    def _build(self, source: Source, some: NDArray[Any], y: Any, *, neighbors: bool = False) -> None:
         """Decide on everything that is left open, and make the model with its initial weights.
 
-        ``some`` are rows that stand for all, flat.
+        ``some`` are rows that stand for all, flat; ``neighbors`` says whether the model is to keep them near.
         """
         event = source.schema.event_shape
         self.data_schema_ = source.schema
@@ -217,8 +217,8 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         likelihood, scaling = self._units_and_likelihood(source)
         self.scaling_ = Affine(scaling.shift, scaling.scale, scaling.stretched).to(self.device_)
         likelihood.check_data(self.data_schema_, *self._scaled_range())
-        network = choices.choose_network(likelihood.seen(sizes))
-        parts = self._parts(given_or(self.encoder, network), given_or(self.decoder, network), likelihood)
+        encoder, decoder = choices.choose_networks(likelihood.seen(sizes), neighbors=neighbors)
+        parts = self._parts(given_or(self.encoder, encoder), given_or(self.decoder, decoder), likelihood)
         with seeded(self.seed_):
             self.model_ = compose(_copied(parts), sizes).to(self.device_)
         scaled = self.scaling_(as_tensor(some).to(self.device_))

@@ -28,8 +28,8 @@ from latentmap.model.likelihoods import (
 from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 
-STEPS = 2000
-"""Steps that a fit takes by default, between 10 and `EPOCHS` epochs."""
+STEPS, MAP_STEPS = 2000, 1000
+"""Steps that a fit takes by default, between 10 and `EPOCHS` epochs; of a map, whose batches are thrice as large."""
 EPOCHS = 125
 """Epochs at the most."""
 RATE, FEW = 1e-2, 32
@@ -154,17 +154,25 @@ def _counts(schema: Schema) -> bool:
     return schema.kind == "count" and schema.dtype != "uint8" and schema.highest != 255
 
 
-def choose_network(sizes: Sizes) -> Network:
-    """Give `Conv` for images of 32 x 32 or more or in colour, else an `MLP` as wide as the data ask for.
+def choose_networks(sizes: Sizes, *, neighbors: bool = False) -> tuple[Network, Network]:
+    """Give encoder and decoder: `Conv` for images of 32 x 32 or more or in colour, else MLPs as wide as the data ask.
 
-    >>> choose_network(Sizes((8, 8), 2)), choose_network(Sizes((32, 32, 3), 2))
-    (MLP(hidden=(256, 256, 256), activation='silu'), Conv(channels=(32, 64, 128), width=256, activation='silu'))
+    To unroll a surface into two or three numbers takes depth rather than width, and so does rolling it up again; maps
+    that keep neighbours have it, as they begin where a deep network learns (`start_at_components`).
+
+    >>> encoder, decoder = choose_networks(Sizes((8, 8), 2), neighbors=True)
+    >>> encoder.hidden, decoder.hidden, choose_networks(Sizes((8, 8), 2))[0].hidden
+    ((192, 192, 192, 192, 192, 192), (128, 128, 128, 128, 128, 128), (256, 256, 256))
+    >>> choose_networks(Sizes((32, 32, 3), 2))[0]
+    Conv(channels=(32, 64, 128), width=256, activation='silu')
     """
     if len(sizes.event) == 3 or (len(sizes.event) == 2 and min(sizes.event) >= 32):
-        return Conv()
-    widest = 256 if sizes.latent <= 3 else 384  # few numbers ask for less of a decoder
-    width = min(widest, max(64, 2 ** math.ceil(math.log2(4 * sizes.features))))
-    return MLP((width, width, width))
+        return Conv(), Conv()
+    width = max(64, 2 ** math.ceil(math.log2(4 * sizes.features)))
+    if neighbors:
+        return MLP((min(192, width),) * 6), MLP((min(128, width),) * 6)
+    both = MLP((min(256 if sizes.latent <= 3 else 384, width),) * 3)  # few numbers ask for less of a decoder
+    return both, both
 
 
 def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
@@ -176,13 +184,13 @@ def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
     return int(min(512 if neighbors else 256, max(FEW, 2 ** round(math.log2(max(rows, 1) / 16)))))
 
 
-def choose_epochs(rows: int, batch_size: int) -> int:
-    """Give as many epochs as make about 2000 steps, from 10 to 125.
+def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False) -> int:
+    """Give as many epochs as make about 2000 steps, 1000 where each row brings neighbours, from 10 to 125.
 
     >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
     [125, 125, 10, 10]
     """
-    return min(EPOCHS, max(10, math.ceil(STEPS / max(1, rows // batch_size))))
+    return min(EPOCHS, max(10, math.ceil((MAP_STEPS if neighbors else STEPS) / max(1, rows // batch_size))))
 
 
 def choose_learning_rate(batch_size: int, pace: float = 1.0) -> float:

@@ -72,7 +72,7 @@ class FittingModel(FittedModel):
     """The neighbours that were found for the rows of the fit, and for which rows and settings they are."""
 
     @abstractmethod
-    def _build(self, source: Source, some: NDArray[Any], y: Any) -> None:
+    def _build(self, source: Source, some: NDArray[Any], y: Any, *, neighbors: bool = False) -> None:
         """Decide on everything that is left open, and make the model with its initial weights."""
 
     @abstractmethod
@@ -102,7 +102,7 @@ class FittingModel(FittedModel):
     ) -> Trainer:
         kept, rows = rows[held_out], rows[train] if len(held_out) else rows
         k = 0 if constant_rate else self._neighbors(len(rows), len(train) + len(held_out))
-        objective = NeighborEmbedding(self._objective()) if k else self._objective()
+        objective = self._map_objective() if k else self._objective()
         settings = self._settings(len(rows), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
         data, held = (as_tensor(part).to(self.device_) for part in (rows, kept))
         if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
@@ -134,7 +134,8 @@ class FittingModel(FittedModel):
         event = found.schema.event_shape
         if not going_on or event != self.event_shape_:
             self._take_columns(source, found.schema.n_features)
-            self._build(source, found.some, y)
+            wanted = source.stays_sparse and self._wants_neighbors(len(source))
+            self._build(source, found.some, y, neighbors=wanted)
         require_finite(source, missing=self.takes_missing_)
         self.data_fingerprint_ = content_hash(source, source.schema)
         as_bytes = found.some.dtype == np.uint8
@@ -156,7 +157,7 @@ class FittingModel(FittedModel):
                 f"({reason('as allowed', self.memory is not None, 'a quarter of what is free')})"
             )
         near = "held_out_graph" in beside
-        objective = NeighborEmbedding(self._objective()) if near else self._objective()
+        objective = self._map_objective() if near else self._objective()
         settings = self._settings(stream.rows, objective, self.max_epochs, neighbors=near)
         held = prepare(as_tensor(found.held_out).to(self.device_))
         scale = self.scaling_ if as_bytes else nn.Identity()
@@ -252,6 +253,9 @@ class FittingModel(FittedModel):
         rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
         return torch.cat([(seen(block) - centre) @ axes for _, block in rows.pieces(POINTS // rows.shape[1] + 1)])
 
+    def _map_objective(self) -> Objective:
+        return NeighborEmbedding(self._objective(), metric=self.metric)
+
     def _classes(self, y: Any, rows: int) -> NDArray[np.int64] | None:
         """Give the class of each row, -1 where it is missing, for a map that is supervised."""
         return None
@@ -270,7 +274,7 @@ class FittingModel(FittedModel):
     ) -> Settings:
         """Decide how to train on so many rows."""
         batch_size = given_or(self.batch_size, choices.choose_batch_size(rows, neighbors=neighbors))
-        epochs = given_or(max_epochs, choices.choose_epochs(rows, batch_size))
+        epochs = given_or(max_epochs, choices.choose_epochs(rows, batch_size, neighbors=neighbors))
         if max_epochs is None and self.time_budget is not None:
             epochs = 10**6  # the budget alone ends the fit
         rate = given_or(self.learning_rate, choices.choose_learning_rate(batch_size, objective.pace))
@@ -297,6 +301,10 @@ class FittingModel(FittedModel):
             "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
         }
         return settings
+
+    def _wants_neighbors(self, rows: int) -> bool:
+        """Whether a fit to so many rows is to keep neighbours near."""
+        return False
 
     def _neighbors(self, rows: int, total: int) -> int | Edges:
         """Say how many neighbours of each row the map is to keep near it, 0 for none; or which, of all rows given."""
@@ -356,8 +364,7 @@ class FittingModel(FittedModel):
     def _seen(self, x: Tensor) -> Tensor:
         """Give rows as the encoder sees them, between which distances make sense."""
         with torch.no_grad():
-            seen: Tensor = self.model_.parts.likelihood.for_encoder(self.model_.likelihood_state, x)
-            return seen
+            return self.model_.seen(x)
 
 
 def some_of(rows: NDArray[Any] | None) -> Any:

@@ -196,6 +196,11 @@ class VAE(GenerativeEstimator):
         posterior = self.variational_family or Gaussian()
         return Parts(encoder, decoder, posterior, self.prior or PLAIN[posterior.manifold], likelihood)
 
+    def _wants_neighbors(self, rows: int) -> bool:
+        if isinstance(self.neighbors, str):
+            return not self.condition and choices.choose_neighbors(rows, int(self.n_components)) > 0
+        return self.neighbors is not None
+
     def _neighbors(self, rows: int, total: int) -> int | Edges:
         asked: Any = self.neighbors
         chosen = 0

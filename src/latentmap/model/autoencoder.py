@@ -95,9 +95,11 @@ class GenerativeAutoencoder(nn.Module):
         """log q(c|x) of each class."""
         if self.classifier is None:
             raise PartError("a model infers classes where some rows have none; fit with condition='labels' and such y")
-        return at_least_single(
-            self.classifier(self.parts.likelihood.for_encoder(self.likelihood_state, x))
-        ).log_softmax(-1)
+        return at_least_single(self.classifier(self.seen(x))).log_softmax(-1)
+
+    def seen(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
+        """Rows as the encoder sees them, between which distances make sense."""
+        return self.parts.likelihood.for_encoder(self.likelihood_state, x)
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """q(z|x), over (B, D)."""
@@ -165,7 +167,7 @@ class GenerativeAutoencoder(nn.Module):
         yield from self.likelihood_state.parameters()
 
     def _encoded(self, x: Tensor) -> Tensor:
-        x = self.parts.likelihood.for_encoder(self.likelihood_state, x)
+        x = self.seen(x)
         if self.shift is not None and self.condition is not None:
             x = x + at_least_single(self.shift(self.condition))
         return at_least_single(self.encoder(x))

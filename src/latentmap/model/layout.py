@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from latentmap.data.graph import principal_axes
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.ladder import Ladder
+from latentmap.model.networks import MLP
 from latentmap.model.posteriors import Deterministic, Gaussian
 
 SPREAD = 0.02
@@ -25,7 +26,8 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
 
     with the features H before that layer, as they are drawn, and the components Y as columns; the sign of each makes
     the largest of its loadings positive. So maps of refits start alike, with what is far apart far apart (Kobak and
-    Linderman 2021, of t-SNE and UMAP). Gives whether it could: codes have to be flat and the last layer linear.
+    Linderman 2021, of t-SNE and UMAP). Layers of an `MLP` are brought to unit variance beforehand, or the signal would
+    have faded before the last. Gives whether it could: codes have to be flat and the last layer linear.
 
     >>> from latentmap.model import likelihoods, networks, posteriors, priors
     >>> from latentmap.model.autoencoder import Parts
@@ -40,19 +42,16 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     flat = isinstance(model.parts.posterior, Gaussian | Deterministic) and not isinstance(model, Ladder)
     if not flat or not layers or layers[-1].out_features != model.parts.posterior.heads(model.sizes.latent):
         return False
-    last, taken = layers[-1], []
-    handle = last.register_forward_pre_hook(lambda layer, given: taken.append(given[0]))
-    mode = model.training
-    model.eval().encode(x)  # no dropout: nothing is drawn here, and nothing remembered
-    model.train(mode)
-    handle.remove()
-    seen = model.parts.likelihood.for_encoder(model.likelihood_state, x)
+    if isinstance(model.parts.encoder, MLP):  # a user's own module may be trained already
+        _to_unit_variance(layers[:-1], model, x)
+    last = layers[-1]
+    features = _seen_by(last, model, x).reshape(len(x), -1)
+    seen = model.seen(x)
     centre, axes = principal_axes(seen, model.sizes.latent)
     axes = axes[:, : model.sizes.latent]
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
     goal = (seen - centre) @ axes
     goal = SPREAD * goal / goal[:, :1].std(0).clamp_min(1e-12)
-    features = taken[0].reshape(len(x), -1)
     mean = features.mean(0)
     h = (features - mean).double()
     gram = h.T @ h
@@ -62,3 +61,21 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     if last.bias is not None:
         last.bias[: len(weight)] = -weight @ mean
     return True
+
+
+def _to_unit_variance(layers: list[nn.Linear], model: GenerativeAutoencoder, x: Tensor) -> None:
+    """Scale each layer in turn until what it gives for the rows has variance one (Mishkin and Matas 2016)."""
+    for layer in layers:
+        given = layer(_seen_by(layer, model, x))
+        layer.weight.div_(given.std(0).square().mean().sqrt().clamp_min(1e-6))
+
+
+def _seen_by(layer: nn.Module, model: GenerativeAutoencoder, x: Tensor) -> Tensor:
+    """Give what reaches a layer of the encoder."""
+    taken: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda layer, given: taken.append(given[0]))
+    mode = model.training
+    model.eval().encode(x)  # no dropout: nothing is drawn here, and nothing remembered
+    model.train(mode)
+    handle.remove()
+    return taken[0]

@@ -89,8 +89,8 @@ class Trace:
     """p(x|z), over (K, B, P)."""
     aux: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
     """Further costs of a row that a part brings along, such as a commitment cost."""
-    neighbors: Float[Tensor, "B P"] | None = None
-    """For each row one that lies near it in the data, where the fit draws such."""
+    neighbors: Float[Tensor, "N P"] | None = None
+    """Rows that lie near those of the batch in the data, where the fit draws such: lots of B, in their order."""
 
     @property
     def has_density(self) -> bool:
@@ -145,6 +145,10 @@ class Model(Protocol):
 
     def given(self, condition: Float[Tensor, "B C"] | None) -> Self:
         """Give this model with the condition of the rows of a batch at hand."""
+        ...
+
+    def seen(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
+        """Rows as the encoder sees them, between which distances make sense."""
         ...
 
     def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:

@@ -11,7 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import cosine_similarity, normalize
 
+from latentmap.data.graph import Metric
+from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, Sizes, positive
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import INFERENCE, MONITOR, Objective
@@ -19,22 +22,30 @@ from latentmap.objectives.evidence import ELBO
 
 START = 3.0
 """Scale at which the kernel starts, a wide one: it narrows as rows have found their place, to some tens in the end."""
+PAIRED = 256
+"""Rows of a batch between which distances are compared, at the most."""
+TINY = 1e-12
+"""Squared distance that counts as none."""
 
 
 @dataclass(frozen=True)
 class NeighborEmbedding(Objective):
     r"""An objective with a contrastive neighbour term over the codes, added to the loss of the encoder's player.
 
-    Each row of a batch comes with a row that lies near it in the data. Among these 2B rows, the code of row i's partner
-    i' has to be told from all others by its distance, under a Cauchy kernel (InfoNCE-t-SNE, Damrich et al. 2023):
+    Each of the B rows of a batch comes with n rows that lie near it in the data. Among these M = (1 + n) B rows, the
+    ends of each such pair have to be told from all others by their distance, under a Cauchy kernel (InfoNCE-t-SNE,
+    Damrich et al. 2023); and distances on the map are to go with those in the data, whose correlation is r (the global
+    term of Parametric UMAP, Sainburg et al. 2021):
 
-    .. math:: \mathcal{L} = \text{base} + w P \cdot \frac1{2B} \sum_{i=1}^{2B} -\log
-              \frac{\kappa(\mu_i, \mu_{i'})}{\sum_{j \ne i} \kappa(\mu_i, \mu_j)},
+    .. math:: \mathcal{L} = \text{base} + P \left( w \cdot \left[
+              \frac1{n B} \sum_{(i, j)} -\log \kappa(\mu_i, \mu_j)
+              + \frac1M \sum_{i=1}^M \log \sum_{j \ne i} \kappa(\mu_i, \mu_j) \right] + g\,(1 - r) \right),
               \qquad \kappa(a, b) = \frac{1}{1 + s^2 \|a - b\|^2}
 
-    With all rows as the batch this is t-SNE's objective with uniform affinities over a k-nearest-neighbour graph; with
-    fewer negatives it moves along the spectrum that ends at UMAP's (Boehm et al. 2022). The prior fixes the size of the
-    codes, so the scale s between the two is learned with the model. The codes are posterior means: the map itself.
+    With all rows as the batch the first is t-SNE's objective with uniform affinities over a k-nearest-neighbour graph;
+    with fewer negatives it moves along the spectrum that ends at UMAP's (Boehm et al. 2022). The prior fixes the size
+    of the codes, so the scale s between the two is learned with the model. The codes are posterior means: the map
+    itself.
 
     >>> NeighborEmbedding(weight=0.0)
     Traceback (most recent call last):
@@ -44,9 +55,15 @@ class NeighborEmbedding(Objective):
     base: Objective = ELBO()
     weight: float = 0.5
     """w, nats for each of a row's P features, since the distortion that it stands beside grows with them."""
+    global_weight: float = 0.05
+    """g, nats for each feature: what keeps the islands of a map in their places; 0 leaves those to the start."""
+    metric: Metric = "euclidean"
+    """Distance between rows of data, as the rows see them that were found to lie near."""
 
     def __post_init__(self) -> None:
         positive("weight", self.weight)
+        if not 0 <= self.global_weight < math.inf:
+            raise PartError(f"global_weight must be a finite number >= 0, got {self.global_weight!r}")
 
     @property
     def needs_batch(self) -> bool:
@@ -86,26 +103,54 @@ class NeighborEmbedding(Objective):
         """Losses of the base, and the neighbour term where the trace brings neighbours."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
         if trace.neighbors is not None:
-            codes = torch.cat([trace.levels[0].q.mean, model.encode(trace.neighbors).mean])  # (2B, D)
-            term = self.weight * trace.x.shape[1] * contrast(codes * own.log_scale.exp())
+            rows = trace.levels[0].q.mean  # (B, D)
+            codes = torch.cat([rows, model.encode(trace.neighbors).mean])  # (M, D)
+            term = self.weight * contrast(codes * own.log_scale.exp(), len(rows))
+            if self.global_weight:
+                term = term + self.global_weight * (1 - self._agreement(model.seen(trace.x), rows))
+            term = trace.x.shape[1] * term
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
                 losses[name] = losses[name] + term
         return losses
 
+    def _agreement(self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+        x = x.detach()[:PAIRED]
+        return correlation(normalize(x, dim=1) if self.metric == "cosine" else x, codes[:PAIRED])
 
-def contrast(codes: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
-    """Nats that it takes to find each row's neighbour in the batch: row i of the first half goes with i of the second.
+
+def contrast(codes: Float[Tensor, "M D"], rows: int) -> Float[Tensor, ""]:
+    """Nats that it takes to find neighbours in a batch: row i of the first ``rows`` goes with row i of each later lot.
 
     >>> apart = 100.0 * torch.arange(3.0)[:, None]
-    >>> round(contrast(torch.cat([apart, apart])).item(), 2), round(contrast(torch.zeros(6, 1)).item(), 2)
+    >>> round(contrast(torch.cat([apart, apart]), 3).item(), 2), round(contrast(torch.zeros(6, 1), 3).item(), 2)
     (0.0, 1.61)
     """
     with torch.autocast(codes.device.type, enabled=False):  # differences of near codes need all digits
-        codes = codes.float()
-        one, other = codes.chunk(2)  # (B, D) each
-        apart: Tensor = torch.log1p((one - other).square().sum(1))
+        lots = codes.unflatten(0, (-1, rows))  # (1 + n, B, D)
+        apart: Tensor = torch.log1p((lots[1:] - lots[0]).square().sum(-1))
         sums: Tensor = _KernelSums.apply(codes)  # type: ignore[no-untyped-call]
         return apart.mean() + sums.log().mean()
+
+
+def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """Pearson's correlation between the distances of rows and those of their codes; 0 where either are all equal.
+
+    >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
+    >>> round(correlation(x, x[:, :1]).item(), 3), correlation(x, torch.ones(3, 1)).item()
+    (1.0, 0.0)
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        one, other = map(_distances, (x, z))
+        agreement: Tensor = cosine_similarity(one, other, dim=0)
+        return agreement
+
+
+def _distances(x: Tensor) -> Tensor:
+    """Distances of all pairs, less their mean; a gradient of zero between equal rows."""
+    i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
+    squares = x.square().sum(1)
+    apart = (squares[i] + squares[j] - 2 * (x @ x.T)[i, j]).clamp_min(TINY).sqrt()
+    return apart - apart.mean()
 
 
 class _KernelSums(torch.autograd.Function):
@@ -129,7 +174,9 @@ class _KernelSums(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         a, kernel = ctx.saved_tensors
         g = gradient[:, None]  # (M, 1)
-        sums = kernel.square() @ torch.cat([g * a, g, a, torch.ones_like(g)], 1)  # (M, 2 D + 2)
+        columns = torch.cat([g * a, g, a, torch.ones_like(g)], 1)  # (M, 2 D + 2)
+        with torch.autocast(a.device.type, enabled=False):
+            sums = (columns.T @ (kernel * kernel)).T  # kernels are symmetric; this way round takes half the time
         ga, g1, a1, ones = sums.split([a.shape[1], 1] * 2, 1)
         moved: Tensor = 2 * (ga - g1 * a + g * (a1 - ones * a))
         return moved

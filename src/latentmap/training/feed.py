@@ -15,9 +15,15 @@ from latentmap.data.formats.base import Source
 from latentmap.data.sampling import epoch_order
 from latentmap.data.streaming import Stream
 
+NEAR = 2
+"""Neighbours that are drawn for each row of a batch: a map needs fewer steps, and each row is encoded once for two."""
+
 
 class Batch(NamedTuple):
-    """What a step sees: rows (B, P), for each of them a neighbour or None, and what they are conditioned on or None."""
+    """What a step sees: rows (B, P), rows near them or None, and what they are conditioned on or None.
+
+    Near rows come in lots of B, (NEAR B, P): row i of each lies near row i of the batch.
+    """
 
     rows: Tensor
     near: Tensor | None
@@ -47,7 +53,7 @@ class Feed(ABC):
         """Yield ``len(self) // size`` batches of so many rows."""
 
     def near(self, graph: Tensor | None, index: Tensor, rows: Tensor) -> Tensor | None:
-        """Draw for each row one of its neighbours among the training rows, where a graph names them."""
+        """Draw for each row `NEAR` of its neighbours among the training rows, where a graph names them."""
         return None
 
 
@@ -103,12 +109,12 @@ class Resident(Feed):
             yield Batch(rows, self.near(self.graph, index, rows), condition)
 
     def near(self, graph: Tensor | None, index: Tensor, rows: Tensor) -> Tensor | None:
-        """Draw for each row one of its neighbours among the data; the row itself where it has none, -1, there."""
+        """Draw for each row `NEAR` of its neighbours among the data; the row itself where it has none, -1, there."""
         if graph is None:
             return None
-        choice = torch.randint(graph.shape[1], index.shape, device=index.device)
-        near = graph[index, choice]
-        return torch.where(near[:, None] >= 0, self._take(near.clamp_min(0)), rows)
+        choice = torch.randint(graph.shape[1], (NEAR, len(index)), device=index.device)
+        near = graph[index, choice].flatten()  # (NEAR B,)
+        return torch.where(near[:, None] >= 0, self._take(near.clamp_min(0)), rows.repeat(NEAR, 1))
 
     def _take(self, index: Tensor) -> Tensor:
         if isinstance(self.data, Gathered):
