@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.common import write
+from benchmarks.common import HERE, write
 from latentmap import VAE, likelihoods
 
 BATCHES = (128, 1024)
@@ -21,6 +21,7 @@ KINDS = {
     "matrix products": ("aten::mm", "aten::addmm"),
     "fused kernels of the compiler": ("## Call CompiledFxGraph",),
     "optimizer": ("aten::_fused_adamw_", "Optimizer", "aten::_foreach"),
+    "casts and copies": ("aten::copy_", "aten::_to_copy"),
     "gradient guard": ("aten::linalg_vector_norm", "aten::_foreach_norm"),
     "batches, gathered and scaled": ("aten::index_select", "aten::randperm"),
 }
@@ -30,7 +31,7 @@ REST, BETWEEN = "other operations of torch", "Python, and waiting"
 def main() -> None:
     """Profile the last epochs of short fits, and write the shares."""
     warnings.simplefilter("ignore")  # of short fits
-    sys.path.insert(0, "benchmarks")
+    sys.path.insert(0, str(HERE))
     from cases import CASES
 
     case, found = CASES["MLP 784-400-20"], []

@@ -23,6 +23,8 @@ class Case:
     latent: int
     batches: tuple[int, ...]
     epochs: int
+    embedded: int = 20_000
+    """Rows to embed and to sample, at the most."""
 
     @property
     def sizes(self) -> Sizes:
@@ -41,13 +43,24 @@ class Case:
         return self.network.encoder(self.sizes, 2 * self.latent), self.network.decoder(self.sizes, 1)
 
     @property
+    def layers(self) -> list[list[int]]:
+        """Weights of each layer of encoder and decoder; empty where there are convolutions."""
+        if not isinstance(self.network, networks.MLP):
+            return []
+        return [[p.numel() for p in module.parameters() if p.ndim == 2] for module in self.modules()]
+
+    @property
     def operations(self) -> float:
         """Matrix products of one training step, in operations a row, for networks without convolutions.
 
         Two for each weight forward, and four backward, but for the first layer, whose input needs no gradient.
         """
-        weights = [p.numel() for module in self.modules() for p in module.parameters() if p.ndim == 2]
-        return 6.0 * sum(weights) - 2.0 * weights[0]
+        return 6.0 * sum(map(sum, self.layers)) - 2.0 * self.layers[0][0]
+
+    @property
+    def embedding(self) -> float:
+        """Matrix products of embedding a row."""
+        return 2.0 * sum(self.layers[0])
 
 
 CASES = {

@@ -15,8 +15,11 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-PEERS = HERE.parent / ".venv-peers"
-PEER_PACKAGES = ("torch==2.13.0", "pythae==0.1.2", "jaxtyping", "ctgan", "pyod")
+ENVIRONMENTS = {
+    "peers": ("torch==2.13.0", "pythae==0.1.2", "jaxtyping==0.3.11", "ctgan==0.12.1", "pyod==3.6.7"),
+    "scvi": ("torch==2.13.0", "scvi-tools==1.4.2", "jaxtyping==0.3.11"),
+}
+"""What peers need, by environment: those that get along share one."""
 
 
 def machine() -> dict[str, Any]:
@@ -36,12 +39,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def peers_python() -> Path:
-    """Make the environment of the peers, apart from ours, where it is not there yet; give its Python."""
-    python = PEERS / "bin" / "python"
+def peers_python(name: str = "peers") -> Path:
+    """Make this environment of peers, apart from ours, where it is not there yet; give its Python."""
+    folder = HERE.parent / f".venv-{name}"
+    python = folder / "bin" / "python"
     if not python.exists():
-        venv.create(PEERS, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEER_PACKAGES], check=True)
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *ENVIRONMENTS[name]], check=True)
     return python
 
 
@@ -61,6 +65,16 @@ def ours(module: str, *arguments: str) -> dict[str, Any]:
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median and range of several runs."""
     return {"median": statistics.median(values), "low": min(values), "high": max(values), "runs": len(values)}
+
+
+def kept(name: str) -> list[dict[str, Any]]:
+    """Runs that were measured before; those of another machine say which."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    other = {} if found["machine"] == machine() else {"machine": found["machine"]}
+    return [other | run for run in found["raw"]]
 
 
 def write(name: str, result: dict[str, Any]) -> Path:

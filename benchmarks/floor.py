@@ -1,4 +1,7 @@
-"""What this machine can do at the most: matrix products at the shapes of a step, and memory bandwidth."""
+"""What this machine can do at the most: matrix products at the shapes of a step, and memory bandwidth.
+
+python -m benchmarks.floor prints it; `benchmarks.throughput` measures it again beside the rows a second that it limits.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+ROUNDS, CALLS = 20, 5
 
 
 def floors() -> dict[str, float]:
@@ -25,9 +30,14 @@ def floors() -> dict[str, float]:
 
 def _seconds(function: Callable[[], Tensor]) -> float:
     times = []
-    for _ in range(20):
+    for _ in range(ROUNDS):
         start = time.perf_counter()
-        for _ in range(5):
+        for _ in range(CALLS):
             function()
-        times.append((time.perf_counter() - start) / 5)
+        times.append((time.perf_counter() - start) / CALLS)
     return statistics.median(times)
+
+
+if __name__ == "__main__":
+    for limit, value in floors().items():
+        print(f"{limit}: {value / 1e9:,.0f} x 10^9")

@@ -1,10 +1,11 @@
 """Fit to a file within an amount of memory for some seconds; print rate and peak memory as JSON."""
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
+
+from measure import peak_mb
 
 
 def main(path: str, memory: str, seconds: float) -> None:
@@ -21,7 +22,7 @@ def main(path: str, memory: str, seconds: float) -> None:
                 "val_loss": last["val_loss"],
                 "fit_seconds": vae.fit_seconds_,
                 "all_seconds": time.perf_counter() - start,
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_mb": peak_mb(),
                 "memory": vae.choices_.get("memory"),
             }
         )

@@ -20,6 +20,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "float32": {"precision": "float32", "compile": False},
     "float32, compiled": {"precision": "float32", "compile": True},
     "bfloat16": {"precision": "bfloat16", "compile": False},
+    "bfloat16, compiled": {"precision": "bfloat16", "compile": True},
 }
 
 

@@ -1,36 +1,56 @@
 """What the defaults of training rest on: learning rate, batch and epochs around them, on data of every kind.
 
-LATENTMAP_DATA=folder python -m benchmarks.sweep [SEEDS]
+LATENTMAP_DATA=folder python -m benchmarks.sweep [--seeds 2] [--data iris,wine]
+
+Each fit is written to benchmarks/results/sweep.json as it ends: a run that was interrupted goes on where it stopped,
+and more seeds or data add to what is there. Remove the file to start again.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
-from benchmarks.common import write
+from benchmarks.common import kept, write
 from latentmap import VAE
 from latentmap.data.datasets import load_dataset
 from latentmap.estimators import choices
 
 COMPONENTS = 8
+Rows = np.ndarray[Any, Any]
 
 
-def data() -> dict[str, np.ndarray[Any, Any]]:
-    """Small and large tables, grey images as rows, colour images of 32 x 32 x 3."""
-    tables = {name: getattr(datasets, f"load_{name}")().data for name in ("iris", "wine", "diabetes", "breast_cancer")}
-    tables = {name: (rows - rows.mean(0)) / rows.std(0) for name, rows in tables.items()}
-    digits = datasets.load_digits().images
-    wide = np.kron(digits[:600], np.ones((4, 4)))[..., None] / 16 * np.linspace(1.0, 0.4, 3)
-    mnist = load_dataset("mnist")[0][:12_000].reshape(12_000, -1)
-    return tables | {"digits": digits, "digits 32x32x3": (255 * wide).astype(np.uint8), "mnist, 12,000": mnist}
+def main() -> None:
+    """Fit what is not there yet, and write test -ELBO (nats a feature) and seconds of every setting."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=2, help="fits of each setting on each data set")
+    parser.add_argument("--data", default=",".join(DATA), help="data sets, separated by commas")
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")  # of short fits, and of those that diverge
+    raw = kept("sweep")
+    done = {(run["data"], run["seed"], run["setting"]) for run in raw}
+    for name in asked.data.split(","):
+        rows = DATA[name]()
+        for seed in range(asked.seeds):
+            train, test = train_test_split(rows, test_size=0.25, random_state=seed)
+            for setting, given in settings(len(train)).items():
+                if (name, seed, setting) in done:
+                    continue
+                start = time.perf_counter()
+                vae = VAE(COMPONENTS, random_state=seed, **given).fit(train)
+                seconds = time.perf_counter() - start
+                cost = -vae.score(test) / np.prod(rows.shape[1:])
+                raw.append({"data": name, "seed": seed, "setting": setting, "elbo": cost, "seconds": seconds})
+                print(json.dumps(raw[-1]), flush=True)
+                write("sweep", {"components": COMPONENTS, "raw": sorted(raw, key=order)})
 
 
 def settings(rows: int) -> dict[str, dict[str, Any]]:
@@ -43,22 +63,45 @@ def settings(rows: int) -> dict[str, dict[str, Any]]:
     return found | {f"epochs x {factor:g}": {"max_epochs": round(factor * epochs)} for factor in (0.5, 2.0)}
 
 
-def main(seeds: int = 2) -> None:
-    """Fit, and write test -ELBO (nats a feature) and seconds of every setting."""
-    warnings.simplefilter("ignore")  # of short fits, and of those that diverge
-    raw = []
-    for name, rows in data().items():
-        for seed in range(seeds):
-            train, test = train_test_split(rows, test_size=0.25, random_state=seed)
-            for setting, given in settings(len(train)).items():
-                start = time.perf_counter()
-                vae = VAE(COMPONENTS, random_state=seed, **given).fit(train)
-                seconds = time.perf_counter() - start
-                cost = -vae.score(test) / np.prod(rows.shape[1:])
-                raw.append({"data": name, "seed": seed, "setting": setting, "elbo": cost, "seconds": seconds})
-                print(json.dumps(raw[-1]), flush=True)
-                write("sweep", {"components": COMPONENTS, "raw": raw})
+def order(run: dict[str, Any]) -> tuple[int, int]:
+    """Data sets as they stand below, then seeds; settings stay in the order of the runs."""
+    return list(DATA).index(run["data"]), run["seed"]
 
+
+def table(name: str) -> Callable[[], Rows]:
+    """A table of scikit-learn, each column by its mean and standard deviation."""
+
+    def load() -> Rows:
+        rows = getattr(datasets, f"load_{name}")().data
+        standard: Rows = (rows - rows.mean(0)) / rows.std(0)
+        return standard
+
+    return load
+
+
+def digits() -> Rows:
+    """Grey images of 8 x 8."""
+    images: Rows = datasets.load_digits().images
+    return images
+
+
+def coloured() -> Rows:
+    """Colour images of 32 x 32 x 3."""
+    wide = np.kron(digits()[:600], np.ones((4, 4)))[..., None] / 16 * np.linspace(1.0, 0.4, 3)
+    return (255 * wide).astype(np.uint8)
+
+
+def mnist() -> Rows:
+    """12,000 grey images of 28 x 28, as rows."""
+    return load_dataset("mnist")[0][:12_000].reshape(12_000, -1)
+
+
+TABLES = ("iris", "wine", "diabetes", "breast_cancer")
+DATA = {name: table(name) for name in TABLES} | {
+    "digits": digits,
+    "digits 32x32x3": coloured,
+    "mnist": mnist,
+}
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

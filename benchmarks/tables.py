@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from statistics import median
+from collections.abc import Callable, Iterable
+from statistics import mean, median
 from typing import Any
 
 from benchmarks.common import HERE, RESULTS
@@ -15,13 +15,18 @@ DOCS = HERE.parent / "docs"
 
 def main() -> None:
     """Rewrite what lies between the marks of each table, and leave the words around it alone."""
-    here = (elbo, throughput, floors, anatomy, precision, recipes, overhead)
-    elsewhere = {imputation: "missing", larger: "data", synthetic: "tables", formats: "data", sweep: "choices"}
-    for table in (*here, *elsewhere):
-        path = RESULTS / f"{'throughput' if table is floors else table.__name__}.json"
-        page = DOCS / f"{elsewhere.get(table, 'benchmarks')}.md"
+    for page in sorted(set(PAGES.values())):
+        path = DOCS / f"{page}.md"
+        path.write_text(rewritten(path.read_text(), page))
+
+
+def rewritten(text: str, page: str) -> str:
+    """Give a page with the tables of what was measured."""
+    for table in (table for table in TABLES if PAGES[table] == page):
+        path = RESULTS / f"{'throughput' if table in OF_THROUGHPUT else table.__name__}.json"
         if path.exists():
-            page.write_text(between(page.read_text(), table.__name__, table(json.loads(path.read_text()))))
+            text = between(text, table.__name__, table(json.loads(path.read_text())))
+    return text
 
 
 def between(text: str, name: str, table: str) -> str:
@@ -76,23 +81,100 @@ def larger(result: dict[str, Any]) -> str:
     return grid(heads, rows)
 
 
+NAMES = {
+    "eager": "eager",
+    "compiled": "compiled",
+    "loop": "plain loop",
+    "pythae": "pythae",
+    "pyod": "pyod",
+    "scvi": "scvi-tools",
+}
+"""Contestants of throughput, in the words of its tables."""
+LIMITED = ("eager", "compiled", "loop", "pythae")
+"""Those that have the very same layers."""
+
+
 def throughput(result: dict[str, Any]) -> str:
-    """Rows a second of each contestant, ratios, and the share of the floor."""
+    """Rows a second of each contestant, and ratios."""
     rows = []
     for case in result["cases"]:
         rate = {who: found["median"] for who, found in case["rates"].items()}
-        floor = result["floors"].get(f"float32 products, batch {case['batch']}, operations a second")
-        share = f"{case['operations'] * rate['compiled'] / floor:.0%}" if case["operations"] and floor else ""
         rows.append((
             case["case"],
             case["batch"],
-            *(f"{rate[who]:,.0f}" if who in rate else "" for who in ("eager", "compiled", "loop", "pythae", "pyod")),
+            *(f"{rate[who]:,.0f}" if who in rate else "" for who in NAMES),
             *(f"{rate[who] / rate[peer]:.1f}" for peer in ("pythae", "loop") for who in ("eager", "compiled")),
-            share,
         ))  # fmt: skip
     ratios = ("eager / pythae", "compiled / pythae", "eager / loop", "compiled / loop")
-    head = ("network", "batch", "eager", "compiled", "plain loop", "pythae", "pyod", *ratios, "compiled, of the floor")
-    return grid(head, rows)
+    return grid(("network", "batch", *NAMES.values(), *ratios), rows)
+
+
+def limits(result: dict[str, Any]) -> str:
+    """Shares of the machine's matrix products, in the precision and at the batch of each contestant."""
+    rows, floors = [], result["floors"]
+    for case in result["cases"]:
+        if not case["operations"]:
+            continue
+        cells = []
+        for who in LIMITED:
+            precision = case["raw"][who][0].get("precision", "float32")
+            floor = floors[f"{precision} products, batch {case['batch']}, operations a second"]
+            cells.append(f"{case['operations'] * case['rates'][who]['median'] / floor:.0%} ({precision})")
+        rows.append((case["case"], case["batch"], *cells))
+    return grid(("network", "batch", *(NAMES[who] for who in LIMITED)), rows)
+
+
+def costs(result: dict[str, Any]) -> str:
+    """Peak memory, and CPU seconds for a million rows."""
+    rows = [
+        (case["case"], case["batch"], *(_cost(case["raw"].get(who, [])) for who in NAMES)) for case in result["cases"]
+    ]
+    return grid(("network", "batch", *NAMES.values()), rows)
+
+
+def _cost(runs: list[dict[str, Any]]) -> str:
+    memory, spent = (_median(runs, key) for key in ("peak_mb", "cpu_seconds"))
+    return "" if memory is None or spent is None else f"{memory:,.0f} MB, {spent:.0f} s"
+
+
+def embedding(result: dict[str, Any]) -> str:
+    """Rows a second embedded and sampled, beside pythae's, and the share of the limit of embedding."""
+    rows, floors, first = [], result["floors"], dict[str, Any]()
+    for case in result["cases"]:
+        first.setdefault(case["case"], case)
+    whose = ("eager", "loop", "pythae", "scvi")
+    for name, case in first.items():
+        embedded, sampled = (
+            {who: _median(case["raw"].get(who, []), f"{what}_per_second") for who in whose}
+            for what in ("embedded", "sampled")
+        )
+        share = ""
+        if case.get("embedding") and embedded["eager"]:
+            precision = case["raw"]["eager"][0]["embedded_in"]
+            products = floors[f"{precision} products, batch 1024, operations a second"] / case["embedding"]
+            memory = floors["copying, bytes a second"] / 784
+            bound = "products" if products < memory else "memory"
+            share = f"{embedded['eager'] / min(products, memory):.0%} ({precision}, {bound})"
+        cells = (*map(_rate, embedded.values()), _times(embedded), share)
+        rows.append((name, *cells, *(_rate(sampled[who]) for who in whose if who != "scvi"), _times(sampled)))
+    names = ("ours", "plain loop", "pythae")
+    head = [f"embedded, {name}" for name in (*names, "scvi-tools", "ours / pythae", "ours, of the limit")]
+    head += [f"sampled, {name}" for name in (*names, "ours / pythae")]
+    return grid(("network", *head), rows)
+
+
+def _median(runs: list[dict[str, Any]], key: str) -> float | None:
+    found = [run[key] for run in runs if key in run]
+    return median(found) if found else None
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _times(rates: dict[str, float | None]) -> str:
+    mine, theirs = rates["eager"], rates["pythae"]
+    return f"{mine / theirs:.1f}" if mine and theirs else ""
 
 
 def floors(result: dict[str, Any]) -> str:
@@ -196,13 +278,17 @@ def sweep(result: dict[str, Any]) -> str:
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in result["raw"]:
         found.setdefault(run["data"], {}).setdefault(run["setting"], []).append(run)
-    settings, rows = list(next(iter(found.values()))), []
+    base, *settings = next(iter(found.values()))
+    rows = []
     for name, runs in found.items():
-        cost, seconds = ({s: median([r[key] for r in same]) for s, same in runs.items()} for key in ("elbo", "seconds"))
-        base = settings[0]
-        cells = [f"{cost[s] - cost[base]:+.3f}, {seconds[s] / seconds[base]:.1f}×" for s in settings[1:]]
-        rows.append((name, f"{cost[base]:.3f}, {seconds[base]:.1f} s", *cells))
-    return grid(("data", *settings), rows)
+        cost, seconds = ({s: mean(r[key] for r in same) for s, same in runs.items()} for key in ("elbo", "seconds"))
+        cells = [
+            f"{cost[s] - cost[base]:+.3f}, {seconds[s] / seconds[base]:.1f}×" if s in cost else "" for s in settings
+        ]
+        machine = runs[base][0].get("machine", result["machine"])
+        precision = "bfloat16" if machine["bfloat16"] else "float32"
+        rows.append((name, len(runs[base]), precision, f"{cost[base]:.3f}, {seconds[base]:.1f} s", *cells))
+    return grid(("data", "seeds", "products in", base, *settings), rows)
 
 
 def ranged(value: dict[str, float], digits: int) -> str:
@@ -217,6 +303,19 @@ def grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
+
+TABLES: tuple[Callable[[dict[str, Any]], str], ...] = (
+    *(elbo, throughput, limits, costs, embedding, floors, anatomy, precision, recipes, overhead),
+    *(imputation, larger, synthetic, formats, sweep),
+)
+OF_THROUGHPUT = (throughput, limits, costs, embedding, floors)
+PAGES = dict.fromkeys(TABLES, "benchmarks") | {
+    imputation: "missing",
+    larger: "data",
+    synthetic: "tables",
+    formats: "data",
+    sweep: "choices",
+}
 
 if __name__ == "__main__":
     main()

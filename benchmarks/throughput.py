@@ -1,4 +1,4 @@
-"""Rows a second of training: ours, a plain PyTorch loop, pythae and pyod, of the same sizes, alternating.
+"""Rows a second of training, embedding and sampling: ours, a plain loop, pythae, pyod and scvi-tools.
 
 LATENTMAP_DATA=folder python -m benchmarks.throughput [RUNS]
 """
@@ -8,33 +8,42 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from benchmarks.common import contest, ours, peers_python, spread, write
+from benchmarks.common import HERE, contest, peers_python, spread, write
 from benchmarks.floor import floors
 
-CONTESTANTS = ("eager", "compiled", "loop", "pythae", "pyod")
-"""Ours twice; pyod has no convolutions."""
+CONTESTANTS = {
+    "eager": (None, "throughput_ours", "eager"),
+    "compiled": (None, "throughput_ours", "compiled"),
+    "loop": (None, "throughput_loop"),
+    "pythae": ("peers", "throughput_pythae"),
+    "pyod": ("peers", "throughput_pyod"),
+    "scvi": ("scvi", "throughput_scvi"),
+}
+"""Environment, where it is not ours, and module of each; they take turns."""
+NO_CONVOLUTIONS = ("pyod", "scvi")
 
 
 def main(runs: int = 5) -> None:
     """Run every case, write benchmarks/results/throughput.json after each with the floor of this machine."""
-    sys.path.insert(0, "benchmarks")
+    sys.path.insert(0, str(HERE))
     from cases import CASES
 
-    python, results, limits = peers_python(), [], floors()
+    pythons = {name: peers_python(name) if name else sys.executable for name, *_ in CONTESTANTS.values()}
+    results, limits = [], floors()
     for name, case in CASES.items():
         for batch in case.batches:
-            conv = name.startswith("conv")
-            raw: dict[str, list[dict[str, Any]]] = {who: [] for who in CONTESTANTS if who != "pyod" or not conv}
+            able = [who for who in CONTESTANTS if case.layers or who not in NO_CONVOLUTIONS]
+            raw: dict[str, list[dict[str, Any]]] = {who: [] for who in able}
             for _ in range(runs):
-                raw["eager"].append(ours("throughput_ours", name, str(batch), "eager"))
-                raw["compiled"].append(ours("throughput_ours", name, str(batch), "compiled"))
-                raw["loop"].append(ours("throughput_loop", name, str(batch)))
-                for peer in ("pythae", "pyod"):
-                    if peer in raw:
-                        raw[peer].append(contest(python, f"throughput_{peer}", name, str(batch)))
+                for who, found in raw.items():
+                    environment, module, *more = CONTESTANTS[who]
+                    found.append(contest(pythons[environment], module, name, str(batch), *more))
             rates = {who: spread([r["rows_per_second"] for r in found]) for who, found in raw.items()}
-            operations = None if conv else case.operations
-            results.append({"case": name, "batch": batch, "operations": operations, "rates": rates, "raw": raw})
+            operations = {
+                "operations": case.operations if case.layers else None,
+                "embedding": case.embedding if case.layers else None,
+            }
+            results.append({"case": name, "batch": batch, **operations, "rates": rates, "raw": raw})
             print(name, batch, {who: round(rate["median"]) for who, rate in rates.items()}, flush=True)
             write("throughput", {"floors": limits, "cases": results})
 

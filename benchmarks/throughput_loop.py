@@ -1,13 +1,11 @@
 """The loop that a user would write, with a DataLoader: python benchmarks/throughput_loop.py CASE BATCH."""
 
 import json
-import resource
-import statistics
 import sys
-import time
 
 import torch
 from cases import CASES
+from measure import Epochs, peak_mb, rows_per_second
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -17,9 +15,10 @@ encoder, decoder = case.modules()
 rows = torch.from_numpy(case.rows()).float() / 255
 loader = DataLoader(TensorDataset(rows), batch_size=batch, shuffle=True, drop_last=True)
 optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
-seconds = []
+epochs = Epochs()
+epochs()
 for _ in range(case.epochs):
-    start, total = time.perf_counter(), 0.0
+    total = 0.0
     for (x,) in loader:
         mu, log_var = encoder(x).chunk(2, -1)
         logits = decoder(mu + (0.5 * log_var).exp() * torch.randn_like(mu))[..., 0]
@@ -29,10 +28,25 @@ for _ in range(case.epochs):
         (distortion + rate).backward()
         optimizer.step()
         total += (distortion + rate).item()
-    seconds.append(time.perf_counter() - start)
-usage = resource.getrusage(resource.RUSAGE_SELF)
+    epochs()
+peak = peak_mb()
+some = rows[: case.embedded]
+
+
+@torch.no_grad()
+def embed():
+    return torch.cat([encoder(x).chunk(2, -1)[0] for (x,) in DataLoader(TensorDataset(some), batch_size=1024)])
+
+
+@torch.no_grad()
+def sample():
+    return torch.cat([decoder(z)[..., 0].sigmoid() for z in torch.randn(len(some), case.latent).split(1024)])
+
+
 print(json.dumps({
-    "rows_per_second": len(rows) / statistics.median(seconds),
-    "peak_mb": usage.ru_maxrss / 1024,
-    "cpu_seconds": usage.ru_utime + usage.ru_stime,
+    **epochs.rates(len(rows)),
+    "precision": "float32",
+    "peak_mb": peak,
+    "embedded_per_second": rows_per_second(len(some), embed),
+    "sampled_per_second": rows_per_second(len(some), sample),
 }))  # fmt: skip

@@ -1,17 +1,19 @@
-"""Rows a second of our training: python benchmarks/throughput_ours.py CASE BATCH COMPILE."""
+"""Rows a second of our training, embedding and sampling: python benchmarks/throughput_ours.py CASE BATCH COMPILE."""
 
 import json
-import resource
-import statistics
 import sys
 import warnings
 
 from cases import CASES
+from measure import Epochs, peak_mb, rows_per_second
+from torch import nn
 
 from latentmap import VAE, likelihoods
+from latentmap.training.device import resolve_precision
 
 warnings.simplefilter("ignore")  # a short fit is diagnosed as one
 case, batch, compiled = CASES[sys.argv[1]], int(sys.argv[2]), sys.argv[3] == "compiled"
+epochs = Epochs()
 vae = VAE(
     case.latent,
     encoder=case.network,
@@ -23,16 +25,24 @@ vae = VAE(
     max_epochs=case.epochs + 1,
     batch_size=batch,
     compile=compiled,
+    callbacks=[epochs],
     random_state=0,
 )
 rows = case.rows().reshape(-1, *case.event)
 vae.fit(rows)
-ends = [entry["seconds"] for entry in vae.history_]
-seconds = statistics.median([b - a for a, b in zip(ends, ends[1:])])
-usage = resource.getrusage(resource.RUSAGE_SELF)
+peak = peak_mb()
+some = rows[: case.embedded]
+types = []
+layer = next(module for module in vae.model_.modules() if isinstance(module, nn.Linear))
+handle = layer.register_forward_hook(lambda module, given, found: types.append(str(found.dtype)))
+vae.transform(some[:1])
+handle.remove()
 print(json.dumps({
-    "rows_per_second": len(rows) / seconds,
-    "first_epoch": ends[0],
-    "peak_mb": usage.ru_maxrss / 1024,
-    "cpu_seconds": usage.ru_utime + usage.ru_stime,
+    **epochs.rates(len(rows)),
+    "first_epoch": vae.history_[0]["seconds"],
+    "precision": str(resolve_precision(vae.precision, vae.device_)).removeprefix("torch."),
+    "peak_mb": peak,
+    "embedded_per_second": rows_per_second(len(some), lambda: vae.transform(some)),
+    "embedded_in": types[0].removeprefix("torch."),
+    "sampled_per_second": rows_per_second(len(some), lambda: vae.sample(len(some), random_state=0)),
 }))  # fmt: skip

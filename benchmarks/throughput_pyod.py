@@ -5,16 +5,16 @@ A fit ends with a score of every row; two fits of different lengths tell what an
 
 import json
 import sys
-import time
 
 from cases import CASES
+from measure import Epochs, peak_mb
 from pyod.models.vae import VAE
 
 case, batch = CASES[sys.argv[1]], int(sys.argv[2])
 rows = case.rows().astype("float32") / 255
 
 
-def seconds(epochs, rows):
+def fit(epochs, rows):
     hidden = list(case.network.hidden)
     vae = VAE(
         preprocessing=False,
@@ -26,11 +26,21 @@ def seconds(epochs, rows):
         dropout_rate=0.0,
         verbose=0,
     )
-    start = time.perf_counter()
     vae.fit(rows)
-    return time.perf_counter() - start
 
 
-seconds(1, rows[: 2 * batch])  # the first of a process takes longer
-one, more = seconds(1, rows), seconds(1 + case.epochs, rows)
-print(json.dumps({"rows_per_second": len(rows) * case.epochs / (more - one)}))
+fit(1, rows[: 2 * batch])  # the first of a process takes longer
+fits = Epochs()
+fits()
+fit(1, rows)
+fits()
+fit(1 + case.epochs, rows)
+fits()
+(start, cpu_start), (middle, cpu_middle), (end, cpu_end) = fits.marks
+seen = len(rows) * case.epochs
+print(json.dumps({
+    "rows_per_second": seen / ((end - middle) - (middle - start)),
+    "cpu_seconds": 1e6 * ((cpu_end - cpu_middle) - (cpu_middle - cpu_start)) / seen,
+    "precision": "float32",
+    "peak_mb": peak_mb(),
+}))  # fmt: skip

@@ -1,19 +1,18 @@
-"""Rows a second of pythae's trainer, and of its embedding: python benchmarks/throughput_pythae.py CASE BATCH."""
+"""Rows a second of pythae's trainer, embedding and sampler: python benchmarks/throughput_pythae.py CASE BATCH."""
 
 import json
 import logging
-import resource
-import statistics
 import sys
 import tempfile
-import time
 
 import torch
 from cases import CASES
+from measure import Epochs, peak_mb, rows_per_second
 from pythae.data.datasets import BaseDataset
 from pythae.models import VAE, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
+from pythae.samplers import NormalSampler
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from pythae.trainers.training_callbacks import TrainingCallback
 
@@ -43,17 +42,14 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.body(z)[..., 0].sigmoid())
 
 
-class Epochs(TrainingCallback):
-    """Seconds of each epoch."""
-
-    def __init__(self):
-        self.seconds = []
+class Marks(TrainingCallback):
+    """Begin and end of each epoch."""
 
     def on_epoch_begin(self, training_config, **kwargs):
-        self.start = time.perf_counter()
+        epochs()
 
     def on_epoch_end(self, training_config, **kwargs):
-        self.seconds.append(time.perf_counter() - self.start)
+        epochs()
 
 
 config = VAEConfig(input_dim=(rows.shape[1],), latent_dim=case.latent, reconstruction_loss="bce")
@@ -70,12 +66,28 @@ BaseTrainer(
     model=model,
     train_dataset=BaseDataset(rows, torch.zeros(len(rows))),
     training_config=settings,
-    callbacks=[epochs],
+    callbacks=[Marks()],
 ).train()
-usage = resource.getrusage(resource.RUSAGE_SELF)
+peak = peak_mb()
+model.eval()
+some, sampler = rows[: case.embedded], NormalSampler(model)
+
+
+@torch.no_grad()
+def embed():
+    return torch.cat([model.embed(x) for x in some.split(1024)])
+
+
+@torch.no_grad()
+def sample():
+    return sampler.sample(len(some))
+
+
 print()
 print(json.dumps({
-    "rows_per_second": len(rows) / statistics.median(epochs.seconds),
-    "peak_mb": usage.ru_maxrss / 1024,
-    "cpu_seconds": usage.ru_utime + usage.ru_stime,
+    **epochs.rates(len(rows), step=2),
+    "precision": "float32",
+    "peak_mb": peak,
+    "embedded_per_second": rows_per_second(len(some), embed),
+    "sampled_per_second": rows_per_second(len(some), sample),
 }))  # fmt: skip
