@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -169,6 +170,7 @@ def free_bytes(device: torch.device) -> float:
     """Bytes that are free on a GPU; no other device is apart from memory, where the rows lie already."""
     if device.type != "cuda":
         return float("inf")
+    gc.collect()  # trainers of earlier fits hold on to themselves
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + unused
 

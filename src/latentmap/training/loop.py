@@ -96,6 +96,7 @@ class Trainer:
         self.guards = {name: GradientGuard(self.device) for name in self.players}
         self.batch = min(settings.batch_size, len(self.feed))
         self.steps_per_epoch = len(self.feed) // self.batch
+        # compiled kernels are recorded like any others, so the compiler's own graphs, one a pass, are not needed
         self.losses = torch.compile(self._losses, dynamic=False) if settings.compile else self._losses
         # what a step reads and adds to lies in the same tensors all along, so that it can be recorded; see `Captured`
         on_gpu = self.device.type == "cuda"  # elsewhere, optimizers read the rate on the host
