@@ -74,3 +74,7 @@ class InterruptedWarning(DiagnosisWarning):
 
 class CompileWarning(DiagnosisWarning):
     """The compiler failed; training went on without it."""
+
+
+class CaptureWarning(DiagnosisWarning):
+    """The steps of a fit cannot be recorded as a CUDA graph; training went on without."""

@@ -17,7 +17,7 @@ from latentmap.data.graph import COMPONENTS, Edges, Metric, neighbor_graph, prin
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.schema import Schema, content_hash
 from latentmap.data.sources import Source, require_finite
-from latentmap.data.streaming import LazyRows, Stream
+from latentmap.data.streaming import MOST_HELD_OUT, LazyRows, Stream
 from latentmap.estimators import choices, diagnosis
 from latentmap.estimators.choices import given_or, reason
 from latentmap.estimators.conditions import Kind
@@ -33,7 +33,7 @@ from latentmap.objectives.base import Objective
 from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.training.density import fit_density
 from latentmap.training.device import Precision, resolve_precision
-from latentmap.training.feed import Feed, Gathered, Resident, Streamed
+from latentmap.training.feed import Feed, Gathered, Resident, Streamed, fits_device, free_bytes
 from latentmap.training.loop import Callback, Settings, Trainer
 from latentmap.training.progress import ProgressBar
 
@@ -82,7 +82,8 @@ class FittingModel(FittedModel):
     def _train(self, rows: NDArray[Any], given: FloatArray | None, classes: NDArray[np.int64] | None) -> None:
         self._require_readable(rows)
         fraction = self.validation_fraction if self.early_stopping else 0.0
-        train, held_out = split_rows(len(rows), fraction, self.seed_)
+        most = None if self._fits_device(rows) else MOST_HELD_OUT
+        train, held_out = split_rows(len(rows), fraction, self.seed_, most)
         source = self._source(rows, self.event_shape_)
         self.data_fingerprint_ = content_hash(source, source.schema)
         trainer = self._trainer(rows, train, held_out, given, self.max_epochs, classes)
@@ -100,15 +101,18 @@ class FittingModel(FittedModel):
         *,
         constant_rate: bool = False,
     ) -> Trainer:
-        kept, rows = rows[held_out], rows[train] if len(held_out) else rows
-        k = 0 if constant_rate else self._neighbors(len(rows), len(train) + len(held_out))
+        k = 0 if constant_rate else self._neighbors(len(train), len(rows))
         objective = self._map_objective() if k else self._objective()
-        settings = self._settings(len(rows), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
-        data, held = (as_tensor(part).to(self.device_) for part in (rows, kept))
-        if rows.dtype != np.uint8:  # bytes stay bytes and are scaled batch by batch
-            data, held = self.scaling_(data).float(), self.scaling_(held).float()
+        settings = self._settings(len(train), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
         scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
-        beside: dict[str, Any] = {}
+        held = self._placed(rows[held_out])
+        if not self._fits_device(rows):
+            source = self._source(rows, self.event_shape_)
+            feed, beside = self._gathered(source, train, held_out, rows[some_of(train)], k, given, classes)
+            self.choices_["memory"] = "rows stay in memory, brought to the device batch by batch"
+            return Trainer(self.model_, objective, scale, feed, held, settings, **beside)
+        data = self._placed(rows[train] if len(held_out) else rows)
+        beside = {}
         if given is not None:
             parts = {"condition": given[train], "held_out_condition": given[held_out]}
             beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
@@ -120,8 +124,22 @@ class FittingModel(FittedModel):
 
         beside |= self._graphs(k, train, held_out, points, classes)
         if k:
-            self._start_map(as_tensor(some_of(rows)))
+            self._start_map(as_tensor(rows[some_of(train)]))
         return Trainer(self.model_, objective, scale, data, held, settings, **beside)
+
+    def _fits_device(self, rows: NDArray[Any]) -> bool:
+        """Whether all rows can be kept on the device, bytes as bytes and others in single precision."""
+        return fits_device(rows.size * (1 if rows.dtype == np.uint8 else 4), free_bytes(self.device_))
+
+    def _placed(self, rows: NDArray[Any]) -> Tensor:
+        """Bring rows to the device in the model's units, piece by piece; bytes stay bytes until they are in a batch."""
+        if rows.dtype == np.uint8:
+            return as_tensor(rows).to(self.device_)
+        placed = torch.empty(rows.shape, device=self.device_)
+        size = POINTS // rows.shape[1] + 1
+        for there, piece in zip(placed.split(size), as_tensor(rows).split(size), strict=True):
+            there.copy_(self.scaling_(piece.to(self.device_)))
+        return placed
 
     def _fit_source(self, source: Source, y: Any, memory: int, going_on: bool) -> None:
         """Fit to rows that are not all made dense: a sparse matrix in memory, or what does not fit there."""
@@ -138,20 +156,19 @@ class FittingModel(FittedModel):
             self._build(source, found.some, y, neighbors=wanted)
         require_finite(source, missing=self.takes_missing_)
         self.data_fingerprint_ = content_hash(source, source.schema)
-        as_bytes = found.some.dtype == np.uint8
-
-        def prepare(block: Tensor) -> Tensor:
-            return block if as_bytes else self.scaling_(block).float()
-
         given = None if self.condition_ is None else self.condition_.read(y, len(source))
         feed: Feed
         beside: dict[str, Any] = {}
         if source.stays_sparse:
-            feed, beside = self._gathered(source, stream, prepare, given, self._classes(y, len(source)))
+            n, classes = len(source), self._classes(y, len(source))
+            train = np.delete(np.arange(n), stream.held_out)
+            some = found.some[~np.isin(np.arange(0, n, found.every), stream.held_out)]
+            k = self._neighbors(len(train), n)
+            feed, beside = self._gathered(source, train, stream.held_out, some_of(some), k, given, classes)
             self.choices_["memory"] = "a sparse matrix, made dense batch by batch"
         else:
             self._require_no_neighbors(f"{source.name} has {len(source):,} rows, more than memory= allows to keep")
-            feed = Streamed(stream, prepare, self.device_)
+            feed = Streamed(stream, self._prepare(found.some.dtype), self.device_)
             self.choices_["memory"] = (
                 f"{memory / 1e6:,.0f} MB: rows are read in blocks of {stream.block:,} "
                 f"({reason('as allowed', self.memory is not None, 'a quarter of what is free')})"
@@ -159,8 +176,8 @@ class FittingModel(FittedModel):
         near = "held_out_graph" in beside
         objective = self._map_objective() if near else self._objective()
         settings = self._settings(stream.rows, objective, self.max_epochs, neighbors=near)
-        held = prepare(as_tensor(found.held_out).to(self.device_))
-        scale = self.scaling_ if as_bytes else nn.Identity()
+        held = self._prepare(found.some.dtype)(as_tensor(found.held_out).to(self.device_))
+        scale = self.scaling_ if found.some.dtype == np.uint8 else nn.Identity()
         self.history_ = []
         trainer = Trainer(self.model_, objective, scale, feed, held, settings, **beside)
         self._run(trainer, source, found.some, None if given is None else given[:: found.every])
@@ -171,33 +188,35 @@ class FittingModel(FittedModel):
         if source.table is not None:
             self.feature_names_in_ = np.array(source.table.names, dtype=object)
 
+    def _prepare(self, dtype: np.dtype[Any]) -> Callable[[Tensor], Tensor]:
+        """Say what is done to rows when they have come to the device: bytes stay bytes until they are in a batch."""
+        return (lambda block: block) if dtype == np.uint8 else lambda block: self.scaling_(block).float()
+
     def _gathered(
         self,
         source: Source,
-        stream: Stream,
-        prepare: Callable[[Tensor], Tensor],
+        train: Rows,
+        held_out: Rows,
+        some: NDArray[Any],
+        k: int | Edges,
         given: FloatArray | None,
         classes: NDArray[np.int64] | None,
     ) -> tuple[Feed, dict[str, Any]]:
-        """Give training rows that are made dense batch by batch, and what a trainer needs of the held-out ones."""
-        n, held_out, found = len(source), stream.held_out, stream.survey
-        train = np.delete(np.arange(n), held_out)
-        some = found.some[~np.isin(np.arange(0, n, found.every), held_out)]
+        """Give training rows that come batch by batch, like ``some``, and what a trainer needs of the held-out ones."""
 
         def points() -> tuple[Tensor, Tensor]:
             every = self._points(source, some)
             train_places, held_places = (torch.from_numpy(rows).to(self.device_) for rows in (train, held_out))
             return every[train_places], every[held_places]
 
-        k = self._neighbors(len(train), n)
         beside = self._graphs(k, train, held_out, points, classes)
         if k:
-            self._start_map(as_tensor(some_of(some)))
+            self._start_map(as_tensor(some))
         condition = None
         if given is not None:
             condition = as_tensor(given[train]).to(self.device_)
             beside["held_out_condition"] = as_tensor(given[held_out]).to(self.device_)
-        rows = Gathered(source, train, prepare, self.device_)
+        rows = Gathered(source, train, self._prepare(some.dtype), self.device_)
         return Resident(rows, beside.pop("graph", None), condition), beside
 
     def _graphs(
@@ -249,7 +268,7 @@ class FittingModel(FittedModel):
             rows = self._seen(self.scaling_(as_tensor(block).to(self.device_)).float())
             return nn.functional.normalize(rows, dim=1) if self.metric == "cosine" else rows
 
-        centre, axes = principal_axes(seen(some_of(some)), COMPONENTS)
+        centre, axes = principal_axes(seen(some), COMPONENTS)
         rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
         return torch.cat([(seen(block) - centre) @ axes for _, block in rows.pieces(POINTS // rows.shape[1] + 1)])
 
@@ -290,6 +309,7 @@ class FittingModel(FittedModel):
             time_budget=self.time_budget,
             dtype=resolve_precision(self.precision, self.device_),
             compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
+            capture=bool(self.compile) and not constant_rate,
             constant_rate=constant_rate,
             callbacks=tuple(self.callbacks or ()),
         )
@@ -300,6 +320,8 @@ class FittingModel(FittedModel):
             "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
             "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
         }
+        if settings.capture and self.device_.type == "cuda":
+            self.choices_["steps"] = "recorded as a CUDA graph (compile=False takes them one by one)"
         return settings
 
     def _wants_neighbors(self, rows: int) -> bool:

@@ -132,7 +132,7 @@ class MMD(Penalty):
         squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[..., None, :]  # (K, B, B)
         with torch.autocast(a.device.type, enabled=False):  # half precision would cancel near codes
             distance = (squares - 2 * a @ b.mT).clamp(min=0) / (2 * a.shape[-1])
-        scales = distance.new_tensor(self.scales)[:, None, None, None]  # (S, 1, 1, 1)
+        scales = torch.stack([distance.new_full((1, 1, 1), scale) for scale in self.scales])  # (S, 1, 1, 1)
         values = scales / (scales + distance) if self.kernel == "imq" else (-distance / scales).exp()
         return values.mean(0)
 
@@ -140,7 +140,9 @@ class MMD(Penalty):
 def prior_draws(level: Level) -> Float[Tensor, "B D"]:
     """Draw a code from the prior for each row of a batch; the prior is a fixed target and gets no gradient."""
     p = level.p
-    return p.sample(torch.Size() if p.batch_shape else torch.Size((level.z.shape[1],)))
+    shape = torch.Size() if p.batch_shape else torch.Size((level.z.shape[1],))
+    with torch.no_grad():  # a normal distribution's `sample` asks the device whether its scales are positive
+        return p.rsample(shape) if p.has_rsample else p.sample(shape)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ class GradientGuard:
     """Shortens exploding gradients and skips those that are not finite, without asking the device for a number.
 
     A fused optimizer takes both wishes as tensors (``grad_scale``, ``found_inf``), as it does from a gradient scaler.
+    What it remembers stays in the same tensors, so that a step can be recorded.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -31,5 +32,5 @@ class GradientGuard:
         vars(optimizer).update(wishes)
         kept = torch.minimum(norm, limit)
         usual = torch.where(self.usual > 0, torch.lerp(self.usual, kept, 0.02), kept)
-        self.usual = torch.where(finite, usual, self.usual)
-        self.skipped = self.skipped + (~finite)
+        self.usual.copy_(torch.where(finite, usual, self.usual))
+        self.skipped.add_(~finite)

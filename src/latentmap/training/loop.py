@@ -17,6 +17,7 @@ from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWar
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective, monitored
+from latentmap.training.capture import Captured, Graphs
 from latentmap.training.device import autocast, seeded, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.guard import GradientGuard
@@ -48,6 +49,8 @@ class Settings:
     time_budget: float | None = None
     dtype: torch.dtype = torch.float32
     compile: bool = False
+    capture: bool = False
+    """Record the step as a CUDA graph and replay it, where the device is a GPU."""
     constant_rate: bool = False
     """Keep the learning rate: for data that arrive in pieces, whose end nobody knows."""
     callbacks: tuple[Callback, ...] = field(default=())
@@ -93,7 +96,14 @@ class Trainer:
         self.guards = {name: GradientGuard(self.device) for name in self.players}
         self.batch = min(settings.batch_size, len(self.feed))
         self.steps_per_epoch = len(self.feed) // self.batch
+        # compiled kernels are recorded like any others, so the compiler's own graphs, one a pass, are not needed
         self.losses = torch.compile(self._losses, dynamic=False) if settings.compile else self._losses
+        # what a step reads and adds to lies in the same tensors all along, so that it can be recorded; see `Captured`
+        on_gpu = self.device.type == "cuda"  # elsewhere, optimizers read the rate on the host
+        self.rate = torch.zeros((), device=self.device) if on_gpu else torch.zeros((), dtype=torch.float64)
+        self.progress = torch.zeros((), device=self.device)
+        self.sums = torch.zeros(3, device=self.device)
+        self.move = Captured(self._move, Graphs(self.device)) if settings.capture and on_gpu else self._move
         self.history: list[Row] = []
         self.epoch = 0
         self.step = 0
@@ -159,27 +169,31 @@ class Trainer:
         return sum(int(guard.skipped.item()) for guard in self.guards.values())
 
     def _run_epoch(self, clock: Clock) -> None:
-        sums = torch.zeros(3, device=self.device)
+        self.sums.zero_()
         skipped, since = self._skips(), 0
         self.model.train()
         for batch in self.feed.epoch(self.settings.seed, self.epoch, self.batch):
             progress = clock.progress(self.step)
             if progress >= 1.0:
                 break
-            sums += self._take_step(batch, progress)
+            self._take_step(batch, progress)
             self.step += 1
             since += 1
         self.epoch += 1
         if since and (self.step // EVALUATION_STEPS > (self.step - since) // EVALUATION_STEPS or self._finished(clock)):
-            self._evaluate(clock, (sums / since).tolist(), float(self._skips() - skipped) / since)
+            self._evaluate(clock, (self.sums / since).tolist(), float(self._skips() - skipped) / since)
 
-    def _take_step(self, batch: Batch, progress: float) -> Tensor:
-        """Move every player once; the only place where parameters change. Returns loss, distortion and rate."""
+    def _take_step(self, batch: Batch, progress: float) -> None:
+        """Move every player once; the only place where parameters change."""
         rate = self.settings.learning_rate * self.rate_scale
-        rate *= 1.0 if self.settings.constant_rate else learning_rate_factor(progress)
-        losses, metrics = self._forward(
-            batch.rows, torch.tensor(progress, device=self.device), batch.near, batch.condition
-        )
+        self.rate.fill_(rate * (1.0 if self.settings.constant_rate else learning_rate_factor(progress)))
+        self.progress.fill_(progress)
+        self.move(batch)
+
+    def _move(self, batch: Batch) -> None:
+        """Take the step, without asking the device for anything; loss, distortion and rate go to the sums."""
+        losses, metrics = self._forward(batch.rows, self.progress, batch.near, batch.condition)
+        self.sums += metrics
         last = len(self.players) - 1
         gradients = {
             name: torch.autograd.grad(losses[name], parameters, retain_graph=i < last, allow_unused=True)
@@ -188,12 +202,11 @@ class Trainer:
         for name, parameters in self.players.items():
             optimizer = self.optimizers[name]
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = self.rate
             for parameter, gradient in zip(parameters, gradients[name], strict=True):
                 parameter.grad = gradient
             self.guards[name].apply(optimizer, [g for g in gradients[name] if g is not None])
             optimizer.step()
-        return metrics
 
     def _skips(self) -> Tensor:
         return torch.stack([guard.skipped for guard in self.guards.values()]).sum()
@@ -281,9 +294,11 @@ class Trainer:
         self._restore()
         self.rate_scale *= 0.5
         self.restores += 1
-        self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
-        for guard in self.guards.values():
-            guard.usual = torch.zeros_like(guard.usual)
+        for optimizer, guard in zip(self.optimizers.values(), self.guards.values(), strict=True):
+            guard.usual.zero_()
+            for state in optimizer.state.values():
+                for value in state.values():
+                    value.zero_()
         message = (
             f"training was not finite around step {self.step}: the last good weights were restored and the learning "
             f"rate halved; lower learning_rate (now {self.settings.learning_rate:g}) or check the scaling of the data"
@@ -305,7 +320,8 @@ class Trainer:
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
         betas = (0.5 if self.objective.adversarial else 0.9, 0.98)  # games circle under momentum (Gidel et al. 2019)
-        return AdamW(parameters, self.settings.learning_rate, betas=betas, weight_decay=0.0, fused=True)
+        given: dict[str, Any] = {"betas": betas, "weight_decay": 0.0, "fused": True}
+        return AdamW(parameters, self.settings.learning_rate, capturable=self.device.type == "cuda", **given)
 
 
 def summary(losses: Mapping[str, Tensor], trace: Trace) -> Tensor:
