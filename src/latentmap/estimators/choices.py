@@ -211,12 +211,20 @@ def choose_neighbors(rows: int, components: int) -> int:
     return min(15, rows // 4) if components in (2, 3) else 0
 
 
+def operations(model: nn.Module, batch_size: int) -> float:
+    """Count the operations of a training step, about 6 for each parameter and row.
+
+    >>> operations(nn.Linear(10, 10, bias=False), batch_size=32)
+    19200.0
+    """
+    return 6.0 * sum(p.numel() for p in model.parameters()) * batch_size
+
+
 def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: float | None = None) -> bool:
-    """Compile when the fit is long enough to pay for it: 6 operations a parameter, row and step."""
+    """Compile when the fit is long enough to pay for it."""
     if time_budget is not None and time_budget < COMPILE_SECONDS:
         return False
-    parameters = sum(p.numel() for p in model.parameters())
-    return 6.0 * parameters * batch_size * steps > COMPILE_FLOPS
+    return operations(model, batch_size) * steps > COMPILE_FLOPS
 
 
 def given_or(value: Any, otherwise: Any) -> Any:

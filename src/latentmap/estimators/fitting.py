@@ -298,6 +298,7 @@ class FittingModel(FittedModel):
             epochs = 10**6  # the budget alone ends the fit
         rate = given_or(self.learning_rate, choices.choose_learning_rate(batch_size, objective.pace))
         steps = epochs * max(1, rows // batch_size)
+        work = choices.operations(self.model_, batch_size)
         pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
         evaluations = max(1, steps // max(20, steps // epochs))
         settings = Settings(
@@ -307,7 +308,7 @@ class FittingModel(FittedModel):
             seed=self.seed_ + self.n_iter_,  # a fit that goes on sees other noise, in another order
             patience=max(10, evaluations // 4) if self.early_stopping else None,
             time_budget=self.time_budget,
-            dtype=resolve_precision(self.precision, self.device_),
+            dtype=resolve_precision(self.precision, self.device_, work),
             compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
             capture=bool(self.compile) and not constant_rate,
             constant_rate=constant_rate,
@@ -317,7 +318,11 @@ class FittingModel(FittedModel):
             "batch_size": reason(batch_size, self.batch_size is not None, f"{rows} rows"),
             "max_epochs": reason(epochs, self.max_epochs is not None, f"{rows} rows"),
             "learning_rate": reason(f"{rate:.3g}", self.learning_rate is not None, f"batches of {batch_size}"),
-            "precision": f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
+            "precision": reason(
+                f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
+                self.precision != "auto",
+                f"{work:.0e} operations a step",
+            ),
             "compile": reason(settings.compile, self.compile != "auto", f"{steps} steps"),
         }
         if settings.capture and self.device_.type == "cuda":

@@ -5,13 +5,15 @@ Validation is off throughout: it would synchronise the device at every step. Dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, register_kl
+from torch.nn import functional as F
 
 from latentmap.exceptions import NoDensityError
 
@@ -25,12 +27,12 @@ def independent(base: Distribution) -> Independent[Distribution]:
     >>> independent(Normal(torch.zeros(5, 3), 1.0)).log_prob(torch.zeros(5, 3)).shape
     torch.Size([5])
     """
-    return Independent(base, 1, validate_args=False)
+    return Rows(base, 1, validate_args=False)
 
 
-def normal(loc: Float[Tensor, "*S D"], scale: Tensor) -> Independent[Distribution]:
-    """Diagonal Gaussian N(loc, diag(scale^2)) over the last axis; the scale broadcasts."""
-    return independent(Normal(loc, scale, validate_args=False))
+def normal(loc: Float[Tensor, "*S D"], scale: Tensor, log_scale: Tensor | None = None) -> Independent[Distribution]:
+    """Diagonal Gaussian N(loc, diag(scale^2)) over the last axis; the scale broadcasts, its logarithm may be given."""
+    return independent(DiagonalNormal(loc, scale, log_scale))
 
 
 def soft_bound(x: Tensor, bound: float) -> Tensor:
@@ -53,6 +55,69 @@ def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P
         own: Tensor = base.average(weight)
         return own
     return torch.einsum("kb,kbp->bp", weight, p.mean)
+
+
+class Rows(Independent[Distribution]):
+    """`Independent`, but that a base which can sum over the features of a row in fewer passes is asked to."""
+
+    def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
+        """Sum over features."""
+        summed = getattr(self.base_dist, "log_prob_of_rows", super().log_prob)
+        log_p: Tensor = summed(value)
+        return log_p
+
+    @property
+    def stddev(self) -> Float[Tensor, "*S P"]:
+        """That of the base, which need not square it and take the root again."""
+        return self.base_dist.stddev
+
+
+class DiagonalNormal(Normal):
+    """Normal that keeps its scale as short as it is given, and the logarithm of it where that is known.
+
+    >>> p = independent(DiagonalNormal(torch.zeros(5, 3), torch.tensor([2.0])))
+    >>> p.log_prob(torch.zeros(5, 3)).shape, p.base_dist.scale.shape
+    (torch.Size([5]), torch.Size([5, 3]))
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> None:
+        super().__init__(loc, scale, validate_args=False)
+        self.short = scale
+        self._log_scale = log_scale
+
+    @property
+    def log_scale(self) -> Tensor:
+        """Logarithm of the scale, as short."""
+        return self.short.log() if self._log_scale is None else self._log_scale
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """As of any normal."""
+        return torch.addcmul(self._peak, (value - self.loc).square(), self._slope)
+
+    def log_prob_of_rows(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
+        """Sum over features; of squares, where one scale holds for all of them."""
+        if self.short.numel() > 1:
+            return self.log_prob(value).sum(-1)
+        loc, value = torch.broadcast_tensors(self.loc, value)
+        error = F.mse_loss(loc, value, reduction="none").sum(-1)
+        return torch.addcmul(loc.shape[-1] * self._peak.squeeze(), error, self._slope.squeeze())
+
+    @property
+    def _peak(self) -> Tensor:
+        return -self.log_scale - 0.5 * math.log(2 * math.pi)
+
+    @property
+    def _slope(self) -> Tensor:
+        return -0.5 / self.short.square()
+
+
+class StandardNormal(DiagonalNormal):
+    """N(0, 1) of each feature, given as zeros and ones."""
+
+
+@register_kl(DiagonalNormal, StandardNormal)  # type: ignore[untyped-decorator]
+def _kl_to_standard_normal(q: DiagonalNormal, p: StandardNormal) -> Tensor:
+    return 0.5 * (q.loc.square() + q.scale.square() - 1) - q.log_scale
 
 
 class Delta(Distribution):

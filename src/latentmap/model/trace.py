@@ -5,6 +5,7 @@ Shapes: K samples, B rows, D latent components, P features. Densities are in nat
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -105,12 +106,12 @@ class Trace:
     @once
     def log_w(self) -> Float[Tensor, "K B"]:
         """log p(x, z) - log q(z|x), the log importance weight: its mean over draws is the ELBO."""
-        return self.log_px + torch.stack([level.log_p - level.log_q for level in self.levels]).sum(0)
+        return sum((level.log_p - level.log_q for level in self.levels), start=self.log_px)
 
     @once
     def rate(self) -> Float[Tensor, " B"]:
         """Nats that the code of a row costs: the sum over levels of KL(q(z|x) || p(z))."""
-        return torch.stack([level.rate for level in self.levels]).sum(0)
+        return functools.reduce(torch.add, [level.rate for level in self.levels])
 
     @once
     def distortion(self) -> Float[Tensor, " B"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -29,16 +30,25 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """Choose the type of matrix products; "auto" is bfloat16 where the processor has it natively.
+SMALL_PRODUCTS = 2e8
+"""Operations of a training step below which a CPU spends more on casting to bfloat16 than it gains."""
+
+
+def resolve_precision(precision: Precision, device: torch.device, operations: float = math.inf) -> torch.dtype:
+    """Choose the type of matrix products; "auto" is bfloat16 where the processor has it natively and steps are large.
+
+    ``operations`` are those of a training step.
 
     >>> resolve_precision("float32", torch.device("cpu"))
+    torch.float32
+    >>> resolve_precision("auto", torch.device("cpu"), operations=1e6)
     torch.float32
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise ValueError(f"precision must be 'auto', 'float32' or 'bfloat16', got {precision!r}")
     if precision == "auto":
-        precision = "bfloat16" if _native_bfloat16(device) else "float32"
+        small = device.type == "cpu" and operations < SMALL_PRODUCTS
+        precision = "bfloat16" if _native_bfloat16(device) and not small else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 

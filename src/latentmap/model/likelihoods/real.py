@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch import distributions as td
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import independent, soft_bound
+from latentmap.model.distributions import DiagonalNormal, independent, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, positive
 
@@ -55,7 +55,7 @@ class LocationScale(Likelihood, ABC):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> td.Distribution:
         """The family around the decoder's output."""
-        return self.family(own, raw[..., 0], self._scale(own))
+        return self.family(own, raw.squeeze(-1), self._scale(own))
 
     def observe(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> td.Distribution:
         """Give p(x|z) the likeliest scale for this batch, and note it for evaluation."""
@@ -100,20 +100,7 @@ class Gaussian(LocationScale):
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """N(loc, scale^2)."""
-        return _Normal(loc, scale)
-
-
-class _Normal(td.Normal):
-    """Normal that keeps the scale as short as it is given, where torch would take the log of one for each value."""
-
-    def __init__(self, loc: Tensor, scale: Tensor) -> None:
-        super().__init__(loc, scale, validate_args=False)
-        self.short = scale
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """As of any normal."""
-        peak = -self.short.log() - 0.5 * math.log(2 * math.pi)
-        return torch.addcmul(peak, (value - self.loc).square(), -0.5 / self.short.square())
+        return DiagonalNormal(loc, scale)
 
 
 @dataclass(frozen=True)

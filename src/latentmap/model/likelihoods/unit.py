@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, distributions
+from torch.nn.functional import softplus
 
 from latentmap.model.distributions import soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned
+
+EXACT = 40.0
+"""Logits above which log(1 + e^l) is l in double precision too."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,6 @@ class Bernoulli(Likelihood):
     For grey values between 0 and 1 this is the cross-entropy that the literature reports on MNIST; it is a
     log-probability only for bits, and `ContinuousBernoulli` is the density for values in between.
 
-    >>> import torch
     >>> p = Bernoulli().distribution(Learned(), torch.zeros(3, 1))
     >>> p.log_prob(torch.ones(3)).exp()
     tensor([0.5000, 0.5000, 0.5000])
@@ -31,7 +35,16 @@ class Bernoulli(Likelihood):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Bernoulli with these logits."""
-        return distributions.Bernoulli(logits=raw[..., 0], validate_args=False)
+        return Bits(logits=raw.squeeze(-1), validate_args=False)
+
+
+class Bits(distributions.Bernoulli):
+    """Bernoulli whose log-mass of a row takes few passes over it."""
+
+    def log_prob_of_rows(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
+        r"""Sum over features, of :math:`x l - \log(1 + e^l)` with logits l."""
+        costs = torch.addcmul(softplus(self.logits, threshold=EXACT), value, self.logits, value=-1)
+        return -costs.sum(-1)
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,6 @@ class ContinuousBernoulli(Likelihood):
     .. math:: p(x|z) = C(\lambda)\, \lambda^x (1 - \lambda)^{1 - x}, \qquad
               C(\lambda) = \frac{2 \tanh^{-1}(1 - 2\lambda)}{1 - 2\lambda}
 
-    >>> import torch
     >>> p = ContinuousBernoulli().distribution(Learned(), torch.tensor([[2.0]]))
     >>> round(p.mean.item(), 3), round(torch.sigmoid(torch.tensor(2.0)).item(), 3)
     (0.656, 0.881)
@@ -51,4 +63,4 @@ class ContinuousBernoulli(Likelihood):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Continuous Bernoulli with these logits, kept where its normaliser is exact in single precision."""
-        return distributions.ContinuousBernoulli(logits=soft_bound(raw[..., 0], 15.0), validate_args=False)
+        return distributions.ContinuousBernoulli(logits=soft_bound(raw.squeeze(-1), 15.0), validate_args=False)

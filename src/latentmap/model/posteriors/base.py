@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
@@ -86,7 +87,6 @@ class Gaussian(Posterior):
 
     The log-scale is bounded softly (b = 7), so that no input overflows the exponential.
 
-    >>> import torch
     >>> q = Gaussian().distribution(Learned(), torch.tensor([[0.5, 0.0]]))
     >>> q.mean, q.stddev
     (tensor([[0.5000]]), tensor([[1.]]))
@@ -99,9 +99,10 @@ class Gaussian(Posterior):
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Independent[Distribution]:
         """N(mu, sigma^2) from the two halves of the encoder's output."""
         loc, s = raw.chunk(2, -1)  # (B, D) each
-        return normal(loc, soft_bound(s, LOG_SCALE_BOUND).exp())
+        log_scale = soft_bound(s, LOG_SCALE_BOUND)
+        return normal(loc, log_scale.exp(), log_scale)
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
         """z = mu(x) + sigma(x) * noise."""
         q = self.distribution(own, raw)
-        return q.mean + q.stddev * noise((k, *q.mean.shape), q.mean), q, {}
+        return torch.addcmul(q.mean, q.stddev, noise((k, *q.mean.shape), q.mean)), q, {}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import LOG_SCALE_BOUND, normal, soft_bound
+from latentmap.model.distributions import LOG_SCALE_BOUND, StandardNormal, independent, normal, soft_bound
 from latentmap.model.part import Learned, Part, Sizes
 from latentmap.model.posteriors import Posterior
 
@@ -69,7 +69,7 @@ class Normal(Prior):
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
         """N(0, I)."""
-        return normal(own.loc, own.scale)
+        return independent(StandardNormal(own.loc, own.scale))
 
 
 @dataclass(frozen=True)
@@ -140,4 +140,5 @@ class Conditional(Prior):
         if condition is None:
             return self.distribution(own, encode)
         with torch.autocast(condition.device.type, enabled=False):
-            return normal(condition @ own.loc, soft_bound(condition @ own.log_scale, LOG_SCALE_BOUND).exp())
+            log_scale = soft_bound(condition @ own.log_scale, LOG_SCALE_BOUND)
+            return normal(condition @ own.loc, log_scale.exp(), log_scale)
