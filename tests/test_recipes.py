@@ -29,6 +29,14 @@ def fitted(request):
         return request.param, VAE(4, **parts, **SETTINGS).fit(DIGITS)
 
 
+@pytest.mark.parametrize("name", [name for name in recipes.every() if name != "conditional"])
+def test_it_learns_where_networks_run_in_half_precision(name):
+    parts = {"encoder": SMALL, "decoder": SMALL} | recipes.every()[name]()
+    vae = VAE(4, **parts, **SETTINGS | {"max_epochs": 2, "precision": "bfloat16"}).fit(DIGITS)
+    assert "bfloat16" in vae.choices_["precision"]
+    assert all(np.isfinite(row["loss"]) for row in vae.history_)
+
+
 def test_it_learns(fitted):
     _, vae = fitted
     assert np.isfinite([row["val_loss"] for row in vae.history_]).all()

@@ -121,7 +121,8 @@ class Quantized(Quantizer):
         for stage in range(self.stages):
             index = torch.cdist(rest, own.book[stage]).argmin(-1)  # (G, B)
             if learn:
-                self._learn(own, stage, rest, index)
+                with torch.autocast(rest.device.type, enabled=False):  # running means need all digits
+                    self._learn(own, stage, rest, index)
             rest = rest - own.book[stage].gather(1, index[..., None].expand_as(rest))
             chosen.append(index.T)
         return torch.cat(chosen, 1)

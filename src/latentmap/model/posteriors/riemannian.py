@@ -67,11 +67,13 @@ class RiemannianHamiltonian(Hamiltonian):
         return z, half + step / 2 * (force(z, None) + force(z, half))
 
     def _speed(self, own: Learned, z: Tensor, r: Tensor) -> Tensor:
-        return torch.einsum("...de,...e->...d", self._inverse(own, z), r)
+        with torch.autocast(z.device.type, enabled=False):
+            return torch.einsum("...de,...e->...d", self._inverse(own, z), r)
 
     def _inverse(self, own: Learned, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D D"]:
         d = z.shape[-1]
         lower = own.factors.tril()
         away = (z[..., None, :] - own.centres).square().sum(-1) / (self.temperature**2 * d)  # (*S, M)
-        found = torch.einsum("...m,mde->...de", (-away).exp(), lower @ lower.mT)
+        with torch.autocast(z.device.type, enabled=False):  # in half precision it need not be positive definite
+            found = torch.einsum("...m,mde->...de", (-away).exp(), lower @ lower.mT)
         return found + self.floor * torch.eye(d, dtype=z.dtype, device=z.device)
