@@ -1,7 +1,7 @@
 """The tables of docs/comparison.md and README.md, from what `latentmap compare` found.
 
 latentmap compare digits --seed 0 -o DIGITS; latentmap compare mnist --seed 0 -o MNIST
-python -m benchmarks.comparison DIGITS MNIST
+python -m benchmarks.comparison DIGITS [MNIST]
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from benchmarks.tables import between, grid
 ROOT = HERE.parent
 
 
-def main(digits: str, mnist: str) -> None:
-    """Rewrite the tables, and the picture of the README."""
+def main(digits: str, mnist: str | None = None) -> None:
+    """Rewrite the tables of what was compared, and the picture of the README."""
     page = ROOT / "docs" / "comparison.md"
     text = page.read_text()
     for name, folder in (("digits", digits), ("mnist", mnist)):
+        if folder is None:
+            continue
         found = json.loads((Path(folder) / "comparison.json").read_text())
         text = between(text, f"{name} methods", methods(found))
         text = between(text, f"{name} verdicts", verdicts(found))
