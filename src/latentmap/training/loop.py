@@ -17,7 +17,7 @@ from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWar
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective, monitored
-from latentmap.training.device import autocast, seeded, threads_for
+from latentmap.training.device import autocast, compiled, seeded, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.guard import GradientGuard
 from latentmap.training.schedule import Clock, learning_rate_factor
@@ -93,7 +93,7 @@ class Trainer:
         self.guards = {name: GradientGuard(self.device) for name in self.players}
         self.batch = min(settings.batch_size, len(self.feed))
         self.steps_per_epoch = len(self.feed) // self.batch
-        self.losses = torch.compile(self._losses, dynamic=False) if settings.compile else self._losses
+        self.losses = compiled(self._losses) if settings.compile else self._losses
         self.history: list[Row] = []
         self.epoch = 0
         self.step = 0
