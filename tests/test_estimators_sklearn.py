@@ -3,7 +3,12 @@
 import copy
 import inspect
 import io
+import json
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -78,6 +83,19 @@ def test_in_a_pipeline(rows):
     decoder = make_pipeline(StandardScaler(), VAE(2, **QUICK)).fit(rows)
     assert decoder.inverse_transform(decoder.transform(rows[:3])).shape == (3, 64)
     assert decoder.score(rows) == decoder[-1].score(decoder[0].transform(rows))
+
+
+@pytest.mark.skipif(joblib.cpu_count() < 2, reason="there is one core to share")
+def test_fits_side_by_side_share_the_cores():
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent / "src")])
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-W", "ignore", here / "workers.py"]  # of short fits
+    process = subprocess.run(command, capture_output=True, text=True, env=env | {"PYTHONPATH": path})
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)
+    assert sum(threads for fit in found["together"] for threads in fit) <= found["cores"]
+    assert sum(threads for fit in found["control"] for threads in fit) > found["cores"]
 
 
 def through_joblib(model):

@@ -132,7 +132,7 @@ def test_a_batch_of_another_shape_takes_the_plain_step():
 # ---- what cannot be recorded
 
 
-class Asking(ELBO):
+class _Asking(ELBO):
     """Asks the device for a number in each step."""
 
     def losses(self, own, model, trace, progress):
@@ -149,7 +149,7 @@ class Refusing(Tape):
 
 @pytest.mark.parametrize(
     ("given", "reason"),
-    [({"objective": Asking()}, "they wait in _local_scalar_dense"), ({"recorder": Refusing()}, "out of memory")],
+    [({"objective": _Asking()}, "they wait in _local_scalar_dense"), ({"recorder": Refusing()}, "out of memory")],
     ids=["a step that waits", "a recorder that fails"],
 )
 def test_what_cannot_be_recorded_is_trained_all_the_same(given, reason):

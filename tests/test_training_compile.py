@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from graphs import EVERY
+from latentmap.training.device import compiled
 from parts import QUANTIZERS, name
 
 HERE = Path(__file__).parent
@@ -32,3 +35,39 @@ def test_a_step_is_one_graph(part, faults):
 
 def test_a_break_is_seen(faults):
     assert "graph break" in faults["control"].lower()
+
+
+def chain(layers, broken):
+    """Give a function that shares its code with those of other layers, as the steps of two fits do."""
+
+    def through(x):
+        if broken:
+            torch._dynamo.graph_break()
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return lambda x: through(x) + torch.randn(len(x), 1)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("broken", [False, True], ids=["whole", "broken"])
+def test_a_fit_does_not_meet_the_graphs_of_another(broken):
+    torch.manual_seed(0)
+    x, layers = torch.randn(4, 3), [nn.Linear(3, 3), nn.Tanh()]
+    plain = [chain(layers[:depth], broken) for depth in (1, 2)]
+
+    @torch.no_grad()
+    def agree(functions):
+        worst = 0.0
+        for function, expected in zip(functions, plain, strict=True):
+            torch.manual_seed(1)
+            given = function(x)
+            torch.manual_seed(1)  # the noise is the same too
+            worst = max(worst, (given - expected(x)).abs().max().item())
+        return worst < 1e-5
+
+    assert agree([compiled(function) for function in plain])
+    unguarded = {"fallback_random": True, "guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+    assert not agree([torch.compile(function, options=unguarded) for function in plain])
+    torch._dynamo.reset()

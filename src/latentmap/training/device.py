@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -83,6 +86,27 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def compiled(of_this_fit: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function for one fit, through which all that hangs from it stays as it is at the first call.
+
+    So that is not checked again at every step, which takes longer than much of a small step's arithmetic; and as graphs
+    are kept with code, the function gets code of its own, where those of other fits are not met. Noise is that of the
+    uncompiled function.
+    """
+
+    def step(*arguments: P.args, **keywords: P.kwargs) -> R:
+        return of_this_fit(*arguments, **keywords)
+
+    step.__code__ = step.__code__.replace()
+    options: dict[str, Any] = {"fallback_random": True, "guard_filter_fn": _may_change}
+    own: Callable[P, R] = torch.compile(step, dynamic=False, options=options)
+    return own
+
+
+def _may_change(guards: Sequence[Any]) -> list[bool]:
+    return [not (guard.is_global or "of_this_fit" in guard.name) for guard in guards]
 
 
 SMALL_STEP = 5e8

@@ -18,7 +18,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective, monitored
 from latentmap.training.capture import Captured, Graphs
-from latentmap.training.device import autocast, seeded, threads_for
+from latentmap.training.device import autocast, compiled, seeded, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.guard import GradientGuard
 from latentmap.training.schedule import Clock, learning_rate_factor
@@ -97,7 +97,7 @@ class Trainer:
         self.batch = min(settings.batch_size, len(self.feed))
         self.steps_per_epoch = len(self.feed) // self.batch
         # compiled kernels are recorded like any others, so the compiler's own graphs, one a pass, are not needed
-        self.losses = torch.compile(self._losses, dynamic=False) if settings.compile else self._losses
+        self.losses = compiled(self._losses) if settings.compile else self._losses
         # what a step reads and adds to lies in the same tensors all along, so that it can be recorded; see `Captured`
         on_gpu = self.device.type == "cuda"  # elsewhere, optimizers read the rate on the host
         self.rate = torch.zeros((), device=self.device) if on_gpu else torch.zeros((), dtype=torch.float64)
