@@ -27,6 +27,7 @@ from latentmap.model.likelihoods import (
 )
 from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
+from latentmap.training.device import operations
 
 STEPS, MAP_STEPS = 2000, 1000
 """Steps that a fit takes by default, between 10 and `EPOCHS` epochs; of a map, whose batches are thrice as large."""
@@ -209,15 +210,6 @@ def choose_neighbors(rows: int, components: int) -> int:
     (15, 5, 0)
     """
     return min(15, rows // 4) if components in (2, 3) else 0
-
-
-def operations(model: nn.Module, batch_size: int) -> float:
-    """Count the operations of a training step, about 6 for each parameter and row.
-
-    >>> operations(nn.Linear(10, 10, bias=False), batch_size=32)
-    19200.0
-    """
-    return 6.0 * sum(p.numel() for p in model.parameters()) * batch_size
 
 
 def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: float | None = None) -> bool:

@@ -32,7 +32,7 @@ from latentmap.model.trace import Level
 from latentmap.objectives.base import Objective
 from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.training.density import fit_density
-from latentmap.training.device import Precision, resolve_precision
+from latentmap.training.device import Precision, operations, resolve_precision
 from latentmap.training.feed import Feed, Gathered, Resident, Streamed, fits_device, free_bytes
 from latentmap.training.loop import Callback, Settings, Trainer
 from latentmap.training.progress import ProgressBar
@@ -298,7 +298,7 @@ class FittingModel(FittedModel):
             epochs = 10**6  # the budget alone ends the fit
         rate = given_or(self.learning_rate, choices.choose_learning_rate(batch_size, objective.pace))
         steps = epochs * max(1, rows // batch_size)
-        work = choices.operations(self.model_, batch_size)
+        work = operations(self.model_, batch_size)
         pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
         evaluations = max(1, steps // max(20, steps // epochs))
         settings = Settings(

@@ -42,10 +42,16 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     flat = isinstance(model.parts.posterior, Gaussian | Deterministic) and not isinstance(model, Ladder)
     if not flat or not layers or layers[-1].out_features != model.parts.posterior.heads(model.sizes.latent):
         return False
+    last, taken = layers[-1], []
+    handles = [last.register_forward_pre_hook(lambda layer, given: taken.append(given[0]))]
     if isinstance(model.parts.encoder, MLP):  # a user's own module may be trained already
-        _to_unit_variance(layers[:-1], model, x)
-    last = layers[-1]
-    features = _seen_by(last, model, x).reshape(len(x), -1)
+        handles += [layer.register_forward_hook(_to_unit_variance) for layer in layers[:-1]]
+    mode = model.training
+    model.eval().encode(x)  # no dropout: nothing is drawn here, and nothing remembered
+    model.train(mode)
+    for handle in handles:
+        handle.remove()
+    features = taken[0].reshape(len(x), -1)
     seen = model.seen(x)
     centre, axes = principal_axes(seen, model.sizes.latent)
     axes = axes[:, : model.sizes.latent]
@@ -63,19 +69,8 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     return True
 
 
-def _to_unit_variance(layers: list[nn.Linear], model: GenerativeAutoencoder, x: Tensor) -> None:
-    """Scale each layer in turn until what it gives for the rows has variance one (Mishkin and Matas 2016)."""
-    for layer in layers:
-        given = layer(_seen_by(layer, model, x))
-        layer.weight.div_(given.std(0).square().mean().sqrt().clamp_min(1e-6))
-
-
-def _seen_by(layer: nn.Module, model: GenerativeAutoencoder, x: Tensor) -> Tensor:
-    """Give what reaches a layer of the encoder."""
-    taken: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda layer, given: taken.append(given[0]))
-    mode = model.training
-    model.eval().encode(x)  # no dropout: nothing is drawn here, and nothing remembered
-    model.train(mode)
-    handle.remove()
-    return taken[0]
+def _to_unit_variance(layer: nn.Linear, given: tuple[Tensor], out: Tensor) -> Tensor:
+    """Scale a layer until what it gives has variance one, and go on from there (Mishkin and Matas 2016)."""
+    layer.weight.div_(out.std(0).square().mean().sqrt().clamp_min(1e-6))
+    scaled: Tensor = layer.forward(given[0])
+    return scaled

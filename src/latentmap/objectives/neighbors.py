@@ -140,14 +140,14 @@ def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"]) -> Float[Tenso
     (1.0, 0.0)
     """
     with torch.autocast(x.device.type, enabled=False):
-        one, other = map(_distances, (x, z))
+        pairs = torch.triu_indices(len(x), len(x), 1, device=x.device)
+        one, other = _distances(x, *pairs), _distances(z, *pairs)
         agreement: Tensor = cosine_similarity(one, other, dim=0)
         return agreement
 
 
-def _distances(x: Tensor) -> Tensor:
-    """Distances of all pairs, less their mean; a gradient of zero between equal rows."""
-    i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
+def _distances(x: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """Distances of rows i and j, less their mean; a gradient of zero between equal rows."""
     squares = x.square().sum(1)
     apart = (squares[i] + squares[j] - 2 * (x @ x.T)[i, j]).clamp_min(TINY).sqrt()
     return apart - apart.mean()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.training.device import seeded, threads_for
+from latentmap.training.device import operations, seeded, threads_for
 from latentmap.training.schedule import learning_rate_factor
 
 STEPS, BATCH, RATE = 3000, 256, 3e-3
@@ -26,7 +26,7 @@ def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed
     """
     prior, own = model.parts.prior, model.prior_state
     parameters = [*own.parameters()]
-    with seeded(seed, codes.device), threads_for(6.0 * BATCH * sum(p.numel() for p in parameters)):
+    with seeded(seed, codes.device), threads_for(operations(own, BATCH)):
         with torch.no_grad():
             if prior.prepare(own, codes, seed):
                 return

@@ -18,7 +18,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective, monitored
 from latentmap.training.capture import Captured, Graphs
-from latentmap.training.device import autocast, compiled, seeded, threads_for
+from latentmap.training.device import autocast, compiled, operations, seeded, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.guard import GradientGuard
 from latentmap.training.schedule import Clock, learning_rate_factor
@@ -119,7 +119,7 @@ class Trainer:
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, then restore the best weights; returns the history."""
         clock = Clock(max(1, self.settings.max_epochs * self.steps_per_epoch), self.settings.time_budget)
-        work = 6.0 * sum(p.numel() for p in self.learned.parameters()) * self.batch
+        work = operations(self.learned, self.batch)
         with seeded(self.settings.seed, self.device), threads_for(work):
             try:
                 while not self._finished(clock):
