@@ -81,7 +81,7 @@ def test_a_step_gives_each_player_only_its_own_gradient(objective):
     expected = [g for player, parameters in twin.players.items() for g in gradients(losses[player], parameters)]
     leaking = gradients(sum(losses[p] for p in twin.players), [p for ps in twin.players.values() for p in ps])
     torch.manual_seed(1)
-    trainer._take_step(Batch(DATA, None, None), 1.0)
+    trainer._take_step(Batch(DATA), 1.0)
     got = [p.grad for parameters in trainer.players.values() for p in parameters]
     assert same(got, expected)
     if len(trainer.players) > 1:  # one backward pass of all losses together, as others do it, is a leak
@@ -230,7 +230,7 @@ def test_critics_start_from_the_seed_and_leave_the_generator_alone():
 def test_the_best_weights_come_back_with_their_critic():
     trainer = trainer_of(ELBO(penalties=(FactorCritic(network=CRITIC),)))
     before = {name: value.clone() for name, value in trainer.objective_state.state_dict().items()}
-    trainer._take_step(Batch(DATA, None, None), 0.5)
+    trainer._take_step(Batch(DATA), 0.5)
     assert not torch.equal(*(next(iter(d.values())) for d in (before, trainer.objective_state.state_dict())))
     trainer._restore()
     assert all(torch.equal(value, before[name]) for name, value in trainer.objective_state.state_dict().items())

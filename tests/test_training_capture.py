@@ -125,7 +125,7 @@ def test_a_batch_of_another_shape_takes_the_plain_step():
         fit.model.train()
         torch.manual_seed(3)
         for rows in (DATA[:5], DATA[:12], DATA[:7]):
-            fit._take_step(Batch(rows, None, None), 0.5)
+            fit._take_step(Batch(rows), 0.5)
     assert_same(replayed, plain)
 
 

@@ -29,8 +29,19 @@ WIDTH = 64
 """Neighbours that are kept of each row of a graph that is given, at the most."""
 
 
+def comparable(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N P"]:
+    """Give rows whose Euclidean distances are in the order of this metric: of equal length where directions count.
+
+    >>> comparable(torch.tensor([[3.0, 4.0]]), "cosine")
+    tensor([[0.6000, 0.8000]])
+    """
+    if metric not in ("euclidean", "cosine"):
+        raise DataError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
+    return torch.nn.functional.normalize(x, dim=1) if metric == "cosine" else x
+
+
 def neighbor_graph(
-    x: Float[Tensor, "N P"], k: int, metric: Metric = "euclidean", *, queries: Float[Tensor, "M P"] | None = None
+    x: Float[Tensor, "N P"], k: int, *, queries: Float[Tensor, "M P"] | None = None
 ) -> Int[Tensor, "M k"]:
     """Give the k nearest other rows of each row, or of each query, nearest first.
 
@@ -48,13 +59,8 @@ def neighbor_graph(
     >>> neighbor_graph(torch.tensor([[0.0], [1.0], [10.0], [12.0]]), k=1).tolist()
     [[1], [0], [3], [2]]
     """
-    if metric not in ("euclidean", "cosine"):
-        raise DataError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
     if len(x) <= k:
         raise DataError(f"expected more than {k} rows for {k} neighbours each, got {len(x)}; lower neighbors")
-    if metric == "cosine":
-        x = torch.nn.functional.normalize(x, dim=1)
-        queries = None if queries is None else torch.nn.functional.normalize(queries, dim=1)
     centre, axes = principal_axes(x, COMPONENTS)
     points = (x - centre) @ axes
     asked = points if queries is None else (queries - centre) @ axes

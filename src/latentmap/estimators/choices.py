@@ -29,10 +29,10 @@ from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 from latentmap.training.device import operations
 
-STEPS, MAP_STEPS = 2000, 1000
-"""Steps that a fit takes by default, between 10 and `EPOCHS` epochs; of a map, whose batches are thrice as large."""
-EPOCHS = 125
-"""Epochs at the most."""
+STEPS, MAP_STEPS = 2000, 800
+"""Steps that a fit takes by default, within these numbers of epochs; of a map, whose batches are thrice as large."""
+EPOCHS, FEWEST, MAP_FEWEST = 125, 10, 8
+"""Epochs at the most, at the least, and at the least of a map."""
 RATE, FEW = 1e-2, 32
 """The learning rate, and rows in the smallest batch that carries it."""
 
@@ -186,12 +186,13 @@ def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
 
 
 def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False) -> int:
-    """Give as many epochs as make about 2000 steps, 1000 where each row brings neighbours, from 10 to 125.
+    """Give as many epochs as make about 2000 steps, 800 where each row brings neighbours, from 10, or 8, to 125.
 
     >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
     [125, 125, 10, 10]
     """
-    return min(EPOCHS, max(10, math.ceil((MAP_STEPS if neighbors else STEPS) / max(1, rows // batch_size))))
+    steps, fewest = (MAP_STEPS, MAP_FEWEST) if neighbors else (STEPS, FEWEST)
+    return min(EPOCHS, max(fewest, math.ceil(steps / max(1, rows // batch_size))))
 
 
 def choose_learning_rate(batch_size: int, pace: float = 1.0) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.graph import COMPONENTS, Edges, Metric, neighbor_graph, principal_axes, with_classes
+from latentmap.data.graph import COMPONENTS, Edges, Metric, comparable, neighbor_graph, principal_axes, with_classes
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.schema import Schema, content_hash
 from latentmap.data.sources import Source, require_finite
@@ -119,8 +119,9 @@ class FittingModel(FittedModel):
 
         def points() -> tuple[Tensor, Tensor]:
             scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
-            near, queries = map(self._seen, scaled)
-            return near, queries
+            near, queries = map(self._comparable, scaled)
+            centre, axes = principal_axes(some_of(near), COMPONENTS)
+            return (near - centre) @ axes, (queries - centre) @ axes
 
         beside |= self._graphs(k, train, held_out, points, classes)
         if k:
@@ -251,8 +252,7 @@ class FittingModel(FittedModel):
         key = f"{self.data_fingerprint_} {self.seed_} {k} {self.metric}"
         if self._found is None or self._found[0] != key:
             near, queries = points()
-            graph = neighbor_graph(near, k, self.metric)
-            held_out_graph = neighbor_graph(near, k, self.metric, queries=queries)
+            graph, held_out_graph = neighbor_graph(near, k), neighbor_graph(near, k, queries=queries)
             self._found = key, {"graph": graph.int().cpu(), "held_out_graph": held_out_graph.int().cpu()}
         return {name: graph.long() for name, graph in self._found[1].items()}
 
@@ -265,8 +265,7 @@ class FittingModel(FittedModel):
         """Give all rows as the encoder sees them, in the leading principal components of some of them."""
 
         def seen(block: NDArray[Any]) -> Tensor:
-            rows = self._seen(self.scaling_(as_tensor(block).to(self.device_)).float())
-            return nn.functional.normalize(rows, dim=1) if self.metric == "cosine" else rows
+            return self._comparable(self.scaling_(as_tensor(block).to(self.device_)).float())
 
         centre, axes = principal_axes(seen(some), COMPONENTS)
         rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
@@ -388,12 +387,12 @@ class FittingModel(FittedModel):
             return None
         return rates
 
-    def _seen(self, x: Tensor) -> Tensor:
-        """Give rows as the encoder sees them, between which distances make sense."""
+    def _comparable(self, x: Tensor) -> Tensor:
+        """Give rows as the encoder sees them, such that their Euclidean distances tell what is near."""
         with torch.no_grad():
-            return self.model_.seen(x)
+            return comparable(self.model_.seen(x), self.metric)
 
 
-def some_of(rows: NDArray[Any] | None) -> Any:
+def some_of(rows: Any) -> Any:
     """Take at most about `STATISTICS_ROWS` rows, evenly spaced."""
     return None if rows is None else rows[:: max(1, len(rows) // STATISTICS_ROWS)]

@@ -130,15 +130,18 @@ class GenerativeAutoencoder(nn.Module):
         prior: Distribution = self.parts.prior.given(self.prior_state, self.condition, free.encode)
         return prior
 
-    def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
-        """Encode rows, draw k codes for each, decode them."""
+    def trace(self, x: Float[Tensor, "M P"], k: int = 1, noise: Noise = fresh, batch: int | None = None) -> Trace:
+        """Encode rows, draw k codes for each, decode them; those beyond a ``batch`` of the first are only encoded."""
         model = self._completed(x)
+        raw = model._encoded(x)
+        near = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
+        x, raw = x[:batch], raw[:batch]
         p = model.prior()
         z, q, aux = self.parts.posterior.draw(
-            self.posterior_state, model._encoded(x), k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
+            self.posterior_state, raw, k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
         )
         px = self.parts.likelihood.observe(self.likelihood_state, x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux)
+        return Trace(x, (Level(z, q, p),), px, aux, near)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Indices of the code of each row, where codes are quantised."""

@@ -76,14 +76,16 @@ class Ladder(GenerativeAutoencoder):
         px = super().decode(self._descend(self._gaussian(top).mean, raws)[0])
         return self.parts.likelihood.observe(self.likelihood_state, x, px)
 
-    def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
-        """Encode rows, draw k codes for each from the top down, decode them."""
-        top, *raws = self._rise(x)
+    def trace(self, x: Float[Tensor, "M P"], k: int = 1, noise: Noise = fresh, batch: int | None = None) -> Trace:
+        """Encode rows, draw k codes for each from the top down, decode them; of those beyond a ``batch`` the top."""
+        risen = self._rise(x)
+        near = None if batch is None else self._gaussian(risen[0][batch:]).mean
+        x, (top, *raws) = x[:batch], [raw[:batch] for raw in risen]
         q = self._gaussian(top)
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
         codes, levels = self._descend(z, raws, noise)
         px = self.parts.likelihood.observe(self.likelihood_state, x, super().decode(codes))
-        return Trace(x, (Level(z, q, self.prior()), *(Level(*level) for level in levels)), px)
+        return Trace(x, (Level(z, q, self.prior()), *(Level(*level) for level in levels)), px, near=near)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the path up."""

@@ -40,7 +40,7 @@ class Affine(nn.Module):
             x = torch.where(self.stretched, x.clamp_min(LEAST).log1p(), x)
         if x.dtype == torch.float64:
             return (x - self.shift) / self.scale
-        return (x.float() - self.shift.float()) * self.scale.reciprocal().float()
+        return (x.float() - self.shift.float()).mul_(self.scale.reciprocal().float())  # one pass less through memory
 
     def inverse(self, x: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
         """Model units to data units, in double precision."""

@@ -90,8 +90,8 @@ class Trace:
     """p(x|z), over (K, B, P)."""
     aux: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
     """Further costs of a row that a part brings along, such as a commitment cost."""
-    neighbors: Float[Tensor, "N P"] | None = None
-    """Rows that lie near those of the batch in the data, where the fit draws such: lots of B, in their order."""
+    near: Float[Tensor, "N D"] | None = None
+    """Codes of rows that lie near those of the batch in the data, where a fit draws such: lots of B, in their order."""
 
     @property
     def has_density(self) -> bool:
@@ -160,8 +160,8 @@ class Model(Protocol):
         """All parameters."""
         ...
 
-    def trace(self, x: Float[Tensor, "B P"], k: int = 1, noise: Noise = fresh) -> Trace:
-        """Encode rows, draw k codes for each, decode them."""
+    def trace(self, x: Float[Tensor, "M P"], k: int = 1, noise: Noise = fresh, batch: int | None = None) -> Trace:
+        """Encode rows, draw k codes for each, decode them; those beyond a ``batch`` of the first are only encoded."""
         ...
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import cosine_similarity
 
-from latentmap.data.graph import Metric
+from latentmap.data.graph import Metric, comparable
 from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, Sizes, positive
 from latentmap.model.trace import Model, Trace
@@ -22,10 +22,12 @@ from latentmap.objectives.evidence import ELBO
 
 START = 3.0
 """Scale at which the kernel starts, a wide one: it narrows as rows have found their place, to some tens in the end."""
-PAIRED = 256
+PAIRED = 128
 """Rows of a batch between which distances are compared, at the most."""
 TINY = 1e-12
 """Squared distance that counts as none."""
+CACHED, GPU_VALUES = 2**19, 2**26
+"""Kernels that are made at a time, at the most: on a CPU so many as its cache holds, else as there is room for."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,9 @@ class NeighborEmbedding(Objective):
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Losses of the base, and the neighbour term where the trace brings neighbours."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
-        if trace.neighbors is not None:
+        if trace.near is not None:
             rows = trace.levels[0].q.mean  # (B, D)
-            codes = torch.cat([rows, model.encode(trace.neighbors).mean])  # (M, D)
+            codes = torch.cat([rows, trace.near])  # (M, D)
             term = self.weight * contrast(codes * own.log_scale.exp(), len(rows))
             if self.global_weight:
                 term = term + self.global_weight * (1 - self._agreement(model.seen(trace.x), rows))
@@ -114,8 +116,7 @@ class NeighborEmbedding(Objective):
         return losses
 
     def _agreement(self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        x = x.detach()[:PAIRED]
-        return correlation(normalize(x, dim=1) if self.metric == "cosine" else x, codes[:PAIRED])
+        return correlation(comparable(x.detach()[:PAIRED], self.metric), codes[:PAIRED])
 
 
 def contrast(codes: Float[Tensor, "M D"], rows: int) -> Float[Tensor, ""]:
@@ -136,47 +137,53 @@ def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"]) -> Float[Tenso
     """Pearson's correlation between the distances of rows and those of their codes; 0 where either are all equal.
 
     >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
-    >>> round(correlation(x, x[:, :1]).item(), 3), correlation(x, torch.ones(3, 1)).item()
+    >>> round(correlation(x, x[:, :1]).item(), 3), round(correlation(x, torch.ones(3, 1)).item(), 3)
     (1.0, 0.0)
     """
     with torch.autocast(x.device.type, enabled=False):
-        pairs = torch.triu_indices(len(x), len(x), 1, device=x.device)
-        one, other = _distances(x, *pairs), _distances(z, *pairs)
-        agreement: Tensor = cosine_similarity(one, other, dim=0)
+        agreement: Tensor = cosine_similarity(_distances(x), _distances(z), dim=0)
         return agreement
 
 
-def _distances(x: Tensor, i: Tensor, j: Tensor) -> Tensor:
-    """Distances of rows i and j, less their mean; a gradient of zero between equal rows."""
-    squares = x.square().sum(1)
-    apart = (squares[i] + squares[j] - 2 * (x @ x.T)[i, j]).clamp_min(TINY).sqrt()
-    return apart - apart.mean()
+def _distances(x: Tensor) -> Tensor:
+    """Distances of all pairs of rows, less their mean, (B B,), zero for a row and itself; flat between equal rows."""
+    squares, others = x.square().sum(1), len(x) - 1
+    apart = (squares[:, None] + squares - 2 * (x @ x.T)).clamp_min(TINY).fill_diagonal_(TINY).sqrt()
+    return (apart - apart.sum() / max(1, len(x) * others)).fill_diagonal_(0.0).flatten()
 
 
 class _KernelSums(torch.autograd.Function):
     r"""Kernels of each row to all others, :math:`S_i = \sum_{j \ne i} 1 / (1 + |a_i - a_j|^2)`, and their gradient.
 
-    The M x M kernels are made in place, and their squares reduced by one product: through autograd's graph the same
-    takes six times as long, for memory alone.
+    The M x M kernels are made in blocks that stay in the cache, once for the sums and once for the gradient, and their
+    squares reduced by products: through autograd's graph the same takes many times as long, for memory alone.
     """
 
     @staticmethod
     def forward(ctx: Any, codes: Tensor) -> Tensor:
         a = codes - codes.mean(0)
-        squares, ones = a.square().sum(1, keepdim=True), torch.ones_like(a[:, :1])
-        kernel = torch.cat([-2 * a, squares + 1, ones], 1) @ torch.cat([a, ones, squares], 1).T  # 1 + |a_i - a_j|^2
-        kernel.clamp_(min=1.0).fill_diagonal_(torch.inf).reciprocal_()
-        ctx.save_for_backward(a, kernel)
-        return kernel.sum(1)
+        ctx.save_for_backward(a)
+        return torch.cat([kernel.sum(1) for kernel in _kernels(a)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        a, kernel = ctx.saved_tensors
+        (a,) = ctx.saved_tensors
         g = gradient[:, None]  # (M, 1)
-        columns = torch.cat([g * a, g, a, torch.ones_like(g)], 1)  # (M, 2 D + 2)
+        columns = torch.cat([g * a, g, a, torch.ones_like(g)], 1).T.contiguous()  # (2 D + 2, M)
         with torch.autocast(a.device.type, enabled=False):
-            sums = (columns.T @ (kernel * kernel)).T  # kernels are symmetric; this way round takes half the time
+            sums = torch.cat([columns @ kernel.square_().T for kernel in _kernels(a)], 1).T
         ga, g1, a1, ones = sums.split([a.shape[1], 1] * 2, 1)
         moved: Tensor = 2 * (ga - g1 * a + g * (a1 - ones * a))
         return moved
+
+
+def _kernels(a: Float[Tensor, "M D"]) -> Iterator[Float[Tensor, "b M"]]:
+    """Yield kernels to all rows, some rows at a time; none of a row to itself."""
+    squares, ones = a.square().sum(1, keepdim=True), torch.ones_like(a[:, :1])
+    left, right = torch.cat([-2 * a, squares + 1, ones], 1), torch.cat([a, ones, squares], 1).T.contiguous()
+    rows = max(1, (CACHED if a.device.type == "cpu" else GPU_VALUES) // len(a))
+    for start in range(0, len(a), rows):
+        kernel = left[start : start + rows] @ right  # 1 + |a_i - a_j|^2
+        kernel.diagonal(start).fill_(torch.inf)
+        yield kernel.clamp_(min=1.0).reciprocal_()

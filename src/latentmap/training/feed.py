@@ -24,14 +24,14 @@ DEVICE_SHARE = 0.5
 
 
 class Batch(NamedTuple):
-    """What a step sees: rows (B, P), rows near them or None, and what they are conditioned on or None.
+    """What a step sees: rows (M, P), and what they are conditioned on, (B, C), or None.
 
-    Near rows come in lots of B, (NEAR B, P): row i of each lies near row i of the batch.
+    Rows come in lots of B, as many as the feed's ``lots``: row i of each later one lies near row i of the first. Where
+    there is a condition, there is one lot.
     """
 
     rows: Tensor
-    near: Tensor | None
-    condition: Tensor | None
+    condition: Tensor | None = None
 
 
 class Feed(ABC):
@@ -43,11 +43,14 @@ class Feed(ABC):
         Where batches lie.
     first
         Two rows, to try a model with.
+    lots
+        Lots of rows in a batch: one, and `NEAR` more that lie near them, where a graph says which do.
     """
 
     device: torch.device
     first: Tensor
     condition: Tensor | None = None
+    lots: int = 1
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -56,9 +59,9 @@ class Feed(ABC):
     def epoch(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
         """Yield ``len(self) // size`` batches of so many rows, each good until the next one is taken."""
 
-    def near(self, graph: Tensor | None, index: Tensor, rows: Tensor) -> Tensor | None:
-        """Draw for each row `NEAR` of its neighbours among the training rows, where a graph names them."""
-        return None
+    def beside(self, graph: Tensor | None, batch: Batch) -> Batch:
+        """Draw for each row of a batch `NEAR` of its neighbours (B, k) among the training rows, where there are any."""
+        return batch
 
 
 class Gathered:
@@ -107,7 +110,8 @@ class Resident(Feed):
 
     def __init__(self, data: Tensor | Gathered, graph: Tensor | None = None, condition: Tensor | None = None) -> None:
         self.data = data
-        self.graph = graph
+        self.graph = None if graph is None else _whole(graph)
+        self.lots = 1 if graph is None else 1 + NEAR
         self.condition = condition
         self.device = data.device
         self.first = data[:2]
@@ -120,24 +124,40 @@ class Resident(Feed):
         order = torch.from_numpy(epoch_order(len(self.data), seed, epoch))[: len(self.data) // size * size]
         indices = order.to(self.device).split(size)
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
-            condition = None if self.condition is None else self.condition[index]
+            batch = Batch(rows, None if self.condition is None else self.condition[index])
             # neighbours wait for their turn, so that random numbers are drawn in the order of the steps
-            yield Batch(rows, self.near(self.graph, index, rows), condition)
+            yield batch if self.graph is None else self._with(batch, _drawn(self.graph[index]))
 
-    def near(self, graph: Tensor | None, index: Tensor, rows: Tensor) -> Tensor | None:
+    def beside(self, graph: Tensor | None, batch: Batch) -> Batch:
         """Draw for each row `NEAR` of its neighbours among the data; the row itself where it has none, -1, there."""
         if graph is None:
-            return None
-        choice = torch.randint(graph.shape[1], (NEAR, len(index)), device=index.device)
-        near = graph[index, choice].flatten()  # (NEAR B,)
-        (found,) = self._rows([near.clamp_min(0)])
-        return torch.where(near[:, None] >= 0, found, rows.repeat(NEAR, 1))
+            return batch
+        near, own = _drawn(graph), torch.arange(len(graph), device=graph.device)
+        wide = self._with(batch, near.clamp_min(0))
+        places = torch.where(near < 0, own.repeat(NEAR), len(own) + torch.arange(len(near), device=near.device))
+        return wide._replace(rows=wide.rows[torch.cat([own, places])])
+
+    def _with(self, batch: Batch, near: Tensor) -> Batch:
+        """Add lots of rows by their numbers."""
+        (rows,) = self._rows([near])
+        return batch._replace(rows=torch.cat([batch.rows, rows]))
 
     def _rows(self, indices: Sequence[Tensor], in_memory: Sequence[Tensor] | None = None) -> Iterator[Tensor]:
         """Yield the rows of each of these indices, of which there may be a copy in memory."""
         if isinstance(self.data, Gathered):
             return map(self.data.__getitem__, indices) if in_memory is None else self.data.batches(in_memory)
         return (self.data.index_select(0, index) for index in indices)  # many times as fast as data[index]
+
+
+def _whole(graph: Tensor) -> Tensor:
+    """Let a row without neighbours, -1, be its own."""
+    return torch.where(graph < 0, torch.arange(len(graph), device=graph.device)[:, None], graph)
+
+
+def _drawn(graph: Tensor) -> Tensor:
+    """Draw `NEAR` of the neighbours (B, k) of each row, (NEAR B,), in lots."""
+    choice = torch.randint(graph.shape[1], (len(graph), NEAR), device=graph.device)
+    return graph.gather(1, choice).T.flatten()
 
 
 class Streamed(Feed):
@@ -158,7 +178,7 @@ class Streamed(Feed):
         for block in self.stream.epoch(seed, epoch):
             rows = torch.cat([left, self.prepare(sent(torch.from_numpy(block), self.device))])
             for start in range(0, len(rows) - size + 1, size):
-                yield Batch(rows[start : start + size], None, None)
+                yield Batch(rows[start : start + size])
             left = rows[len(rows) - len(rows) % size :].clone()
 
 

@@ -192,7 +192,7 @@ class Trainer:
 
     def _move(self, batch: Batch) -> None:
         """Take the step, without asking the device for anything; loss, distortion and rate go to the sums."""
-        losses, metrics = self._forward(batch.rows, self.progress, batch.near, batch.condition)
+        losses, metrics = self._forward(batch.rows, self.progress, batch.condition)
         self.sums += metrics
         last = len(self.players) - 1
         gradients = {
@@ -211,10 +211,8 @@ class Trainer:
     def _skips(self) -> Tensor:
         return torch.stack([guard.skipped for guard in self.guards.values()]).sum()
 
-    def _forward(
-        self, rows: Tensor, progress: Tensor, near: Tensor | None, condition: Tensor | None
-    ) -> tuple[Mapping[str, Tensor], Tensor]:
-        batch = (rows, progress, near, condition)
+    def _forward(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> tuple[Mapping[str, Tensor], Tensor]:
+        batch = (rows, progress, condition)
         try:
             with self._kept_graph():
                 return self.losses(*batch)
@@ -232,13 +230,12 @@ class Trainer:
         return patch
 
     def _losses(
-        self, rows: Tensor, progress: Tensor, near: Tensor | None = None, condition: Tensor | None = None
+        self, rows: Tensor, progress: Tensor, condition: Tensor | None = None
     ) -> tuple[Mapping[str, Tensor], Tensor]:
         model = self.model if condition is None else self.model.given(condition)
+        batch = None if self.feed.lots == 1 else len(rows) // self.feed.lots
         with autocast(rows.device, self.settings.dtype):
-            trace = model.trace(self.scaling(rows), self.objective.samples)
-            if near is not None:
-                trace = replace(trace, neighbors=self.scaling(near))
+            trace = model.trace(self.scaling(rows), self.objective.samples, batch=batch)
             losses = self.objective.losses(self.objective_state, model, trace, progress)
         return losses, summary(losses, trace).detach()
 
@@ -277,9 +274,10 @@ class Trainer:
             rows = min(EVALUATION_ROWS, max(1, EVALUATION_VALUES // a_row))
             # a contrast is measured against the batch, so held-out batches must be as large as those of training
             for index in everything.split(rows if self.held_out_graph is None else self.batch):
-                near = self.feed.near(self.held_out_graph, index, self.held_out[index])
                 condition = None if self.held_out_condition is None else self.held_out_condition[index]
-                total += self._losses(self.held_out[index], end, near, condition)[1] * len(index)
+                graph = None if self.held_out_graph is None else self.held_out_graph[index]
+                batch = self.feed.beside(graph, Batch(self.held_out[index], condition))
+                total += self._losses(batch.rows, end, batch.condition)[1] * len(index)
         values: list[float] = (total / len(self.held_out)).tolist()
         return values
 
