@@ -17,7 +17,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import average
 from latentmap.model.scaling import Affine
 
-CHUNK = 2**22
+CHUNK = 2**20
 """Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
 
 

@@ -44,7 +44,7 @@ class Affine(nn.Module):
 
     def inverse(self, x: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
         """Model units to data units, in double precision."""
-        x = x.double() * self.scale + self.shift
+        x = x.to(torch.float64, copy=True).mul_(self.scale).add_(self.shift)  # in place, a copy of their own
         return x if self.stretched is None else torch.where(self.stretched, x.expm1(), x)
 
     def log_jacobian(self, x: Float[Tensor, "B P"], but: Bool[Tensor, " P"] | None = None) -> Float[Tensor, " B"]:
