@@ -3,8 +3,8 @@
 LATENTMAP_DATA=folder python -m benchmarks.run [NAME ...]
 
 Without names all of BENCHMARKS. One that fails is told at the end, and holds nothing up. Left out, each to be run by
-its own name: maps and recipes, which take hours; sweep, of what the defaults rest on, which has no peers and takes an
-hour; larger, which makes 13 GB of data; comparison, which makes tables of what `latentmap compare` wrote.
+its own name: maps, an hour; recipes, which takes hours; sweep, of what the defaults rest on, which has no peers and
+takes an hour; larger, which makes 13 GB of data; comparison, which makes tables of what `latentmap compare` wrote.
 """
 
 from __future__ import annotations
