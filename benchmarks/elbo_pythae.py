@@ -48,7 +48,7 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.layers(z))
 
 
-class Enough(Exception):  # noqa: N818
+class Enough(Exception):
     """The target is reached, or the time is spent."""
 
 

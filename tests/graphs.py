@@ -19,7 +19,7 @@ from parts import OBJECTIVES, QUANTIZERS, name
 EVERY = [*OBJECTIVES, NeighborEmbedding()]
 
 
-def trainer(objective, posterior=posteriors.Gaussian()):  # noqa: B008
+def trainer(objective, posterior=posteriors.Gaussian()):
     """Make a fit of a small model that has not begun."""
     torch.manual_seed(0)
     network = networks.MLP((16,))

@@ -32,9 +32,9 @@ FITS = {
 
 
 def trainer_of(
-    objective=ELBO(),  # noqa: B008
-    posterior=posteriors.Gaussian(),  # noqa: B008
-    likelihood=likelihoods.Gaussian(),  # noqa: B008
+    objective=ELBO(),
+    posterior=posteriors.Gaussian(),
+    likelihood=likelihoods.Gaussian(),
     graph=None,
     condition=None,
     of=Trainer,

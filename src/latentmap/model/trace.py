@@ -23,7 +23,7 @@ from latentmap.model.noise import Noise, fresh
 T = TypeVar("T")
 
 
-class once(Generic[T]):  # noqa: N801
+class once(Generic[T]):
     """A property that is computed on first use, as `functools.cached_property`; without its lock, it compiles."""
 
     def __init__(self, function: Callable[[Any], T]) -> None:

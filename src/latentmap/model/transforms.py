@@ -106,7 +106,7 @@ FlowKind = Literal["iaf", "maf", "nsf", "planar"]
 def autoregressive(kind: FlowKind, features: int, context: int, transforms: int, width: int) -> nn.Module:
     """Make the transforms of an autoregressive flow, zuko's; "nsf" are splines, the others are affine."""
     try:
-        from zuko.flows import MAF, NSF  # noqa: PLC0415
+        from zuko.flows import MAF, NSF
     except ImportError as error:
         raise PartError('flows need zuko: pip install "latentmap[flows]"') from error
     make = NSF if kind == "nsf" else MAF

@@ -40,7 +40,7 @@ class TwoStage(Prior):
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """A model of codes, made of the same parts as one of rows; and the moments of the codes."""
-        from latentmap.model.autoencoder import GenerativeAutoencoder, Parts  # noqa: PLC0415  # they have priors
+        from latentmap.model.autoencoder import GenerativeAutoencoder, Parts  # they have priors
 
         network, d = MLP((self.width, self.width)), sizes.latent
         parts = Parts(network, network, Gaussian(), Normal(), GaussianLikelihood())
