@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,9 +62,9 @@ def neighbor_graph(
     """
     if len(x) <= k:
         raise DataError(f"expected more than {k} rows for {k} neighbours each, got {len(x)}; lower neighbors")
-    centre, axes = principal_axes(x, COMPONENTS)
-    points = (x - centre) @ axes
-    asked = points if queries is None else (queries - centre) @ axes
+    project = projection(x)
+    points = project(x)
+    asked = points if queries is None else project(queries)
     if is_approximate(len(points), x.device.type):
         return _descend(points, k, None if queries is None else asked)
     squares = points.square().sum(1)
@@ -203,6 +204,12 @@ def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] |
         itself = near == np.arange(len(near))[:, None]
         found = np.take_along_axis(near, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, :k]
     return torch.from_numpy(found.astype(np.int64)).to(points.device)
+
+
+def projection(rows: Float[Tensor, "N P"]) -> Callable[[Tensor], Tensor]:
+    """Give the map from rows to the leading principal components of these, in which neighbours are sought."""
+    centre, axes = principal_axes(rows, COMPONENTS)
+    return lambda x: (x - centre) @ axes
 
 
 def principal_axes(x: Float[Tensor, "N P"], n: int) -> tuple[Float[Tensor, " P"], Float[Tensor, "P C"]]:

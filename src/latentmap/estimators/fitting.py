@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.graph import COMPONENTS, Edges, Metric, comparable, neighbor_graph, principal_axes, with_classes
+from latentmap.data.graph import Edges, Metric, comparable, neighbor_graph, projection, with_classes
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.schema import Schema, content_hash
 from latentmap.data.sources import Source, require_finite
@@ -120,8 +120,8 @@ class FittingModel(FittedModel):
         def points() -> tuple[Tensor, Tensor]:
             scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
             near, queries = map(self._comparable, scaled)
-            centre, axes = principal_axes(some_of(near), COMPONENTS)
-            return (near - centre) @ axes, (queries - centre) @ axes
+            project = projection(some_of(near))
+            return project(near), project(queries)
 
         beside |= self._graphs(k, train, held_out, points, classes)
         if k:
@@ -267,9 +267,9 @@ class FittingModel(FittedModel):
         def seen(block: NDArray[Any]) -> Tensor:
             return self._comparable(self.scaling_(as_tensor(block).to(self.device_)).float())
 
-        centre, axes = principal_axes(seen(some), COMPONENTS)
+        project = projection(seen(some))
         rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
-        return torch.cat([(seen(block) - centre) @ axes for _, block in rows.pieces(POINTS // rows.shape[1] + 1)])
+        return torch.cat([project(seen(block)) for _, block in rows.pieces(POINTS // rows.shape[1] + 1)])
 
     def _map_objective(self) -> Objective:
         return NeighborEmbedding(self._objective(), metric=self.metric)

@@ -59,8 +59,8 @@ class Feed(ABC):
     def epoch(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
         """Yield ``len(self) // size`` batches of so many rows, each good until the next one is taken."""
 
-    def beside(self, graph: Tensor | None, batch: Batch) -> Batch:
-        """Draw for each row of a batch `NEAR` of its neighbours (B, k) among the training rows, where there are any."""
+    def beside(self, graph: Tensor, batch: Batch) -> Batch:
+        """Add to a batch `NEAR` of the neighbours (B, k) of each row, drawn among the training rows at hand."""
         return batch
 
 
@@ -128,10 +128,8 @@ class Resident(Feed):
             # neighbours wait for their turn, so that random numbers are drawn in the order of the steps
             yield batch if self.graph is None else self._with(batch, _drawn(self.graph[index]))
 
-    def beside(self, graph: Tensor | None, batch: Batch) -> Batch:
+    def beside(self, graph: Tensor, batch: Batch) -> Batch:
         """Draw for each row `NEAR` of its neighbours among the data; the row itself where it has none, -1, there."""
-        if graph is None:
-            return batch
         near, own = _drawn(graph), torch.arange(len(graph), device=graph.device)
         wide = self._with(batch, near.clamp_min(0))
         places = torch.where(near < 0, own.repeat(NEAR), len(own) + torch.arange(len(near), device=near.device))

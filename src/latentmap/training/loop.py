@@ -275,8 +275,9 @@ class Trainer:
             # a contrast is measured against the batch, so held-out batches must be as large as those of training
             for index in everything.split(rows if self.held_out_graph is None else self.batch):
                 condition = None if self.held_out_condition is None else self.held_out_condition[index]
-                graph = None if self.held_out_graph is None else self.held_out_graph[index]
-                batch = self.feed.beside(graph, Batch(self.held_out[index], condition))
+                batch = Batch(self.held_out[index], condition)
+                if self.held_out_graph is not None:
+                    batch = self.feed.beside(self.held_out_graph[index], batch)
                 total += self._losses(batch.rows, end, batch.condition)[1] * len(index)
         values: list[float] = (total / len(self.held_out)).tolist()
         return values
