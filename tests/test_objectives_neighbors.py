@@ -78,7 +78,7 @@ def test_the_global_term_keeps_distances(digits):
             z = VAE(2, neighbors=10, init="random", max_epochs=40, random_state=0).fit(rows).transform(rows)
         return pearsonr(pdist(rows), pdist(z)).statistic
 
-    assert kept(2.0) > kept(0.0) + 0.1
+    assert kept(5.0) > kept(0.0) + 0.1
 
 
 def _with_global_weight(weight, init=NeighborEmbedding.__init__):
