@@ -20,6 +20,10 @@ ENVIRONMENTS = {
     "scvi": ("torch==2.13.0", "scvi-tools==1.4.2", "jaxtyping==0.3.11"),
 }
 """What peers need, by environment: those that get along share one."""
+OF_SPEED = ("throughput", "elbo", "overhead", "anatomy")
+"""Benchmarks whose results hang on the processor; those of each precision of its matrix products are kept apart."""
+PRECISIONS = ("bfloat16", "float32")
+"""What processors multiply matrices in: bfloat16, where they have it natively."""
 
 
 def machine() -> dict[str, Any]:
@@ -69,7 +73,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 def kept(name: str) -> list[dict[str, Any]]:
     """Runs that were measured before; those of another machine say which."""
-    path = RESULTS / f"{name}.json"
+    path = place(name)
     if not path.exists():
         return []
     found = json.loads(path.read_text())
@@ -77,9 +81,16 @@ def kept(name: str) -> list[dict[str, Any]]:
     return [other | run for run in found["raw"]]
 
 
+def place(name: str, precision: str | None = None) -> Path:
+    """Where a result lies: those of speed by the precision of this machine's products, or the one that is given."""
+    if name not in OF_SPEED:
+        return RESULTS / f"{name}.json"
+    return RESULTS / (precision or PRECISIONS[0 if machine()["bfloat16"] else 1]) / f"{name}.json"
+
+
 def write(name: str, result: dict[str, Any]) -> Path:
     """Write a raw result with the machine it belongs to."""
-    path = RESULTS / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
+    path = place(name)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n")
     return path

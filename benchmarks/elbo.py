@@ -21,7 +21,7 @@ PEER_SECONDS = 300
 
 
 def main(runs: int = 5, *, resume: bool = False) -> None:
-    """Run, print the medians, write benchmarks/results/elbo.json after each run."""
+    """Run, print the medians, write elbo.json after each run."""
     python = peers_python()
     raw = [run for run in kept("elbo") if "machine" not in run] if resume else []
     for seed in range(len(raw), runs):
@@ -32,7 +32,7 @@ def main(runs: int = 5, *, resume: bool = False) -> None:
             peers.append(contest(python, "elbo_pythae", str(seed), rate, batch, str(TARGET), str(limit)))
             limit = min(limit, reached(peers[-1]) or limit)
         raw.append({"ours": fits, "pythae": peers})
-        result = {"target": TARGET, "summary": summary(raw), "raw": raw}
+        result = {"runs": len(raw), "target": TARGET, "summary": summary(raw), "raw": raw}
         print(f"run {seed}: {result['summary']}", write("elbo", result), flush=True)
 
 

@@ -19,7 +19,7 @@ from benchmarks.common import ours, spread, write
 
 
 def main(runs: int = 5) -> None:
-    """Run, print, write benchmarks/results/overhead.json."""
+    """Run, print, write overhead.json."""
     command = str(Path(sys.executable).with_name("latentmap"))
     starts = {
         "latentmap --help": [command, "--help"],
@@ -36,7 +36,8 @@ def main(runs: int = 5) -> None:
         for name, value in ours("overhead_ours").items():
             raw.setdefault(name, []).append(value)
     result = {name: spread(values) for name, values in raw.items()}
-    print({name: round(value["median"], 4) for name, value in result.items()}, write("overhead", {"summary": result}))
+    path = write("overhead", {"runs": runs, "summary": result})
+    print({name: round(value["median"], 4) for name, value in result.items()}, path)
 
 
 def _first_epoch(command: str) -> dict[str, float]:

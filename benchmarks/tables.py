@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.common import HERE, RESULTS
+from benchmarks.common import HERE, OF_SPEED, PRECISIONS, place
 from latentmap.recipes import every
 
 DOCS = HERE.parent / "docs"
@@ -23,10 +23,22 @@ def main() -> None:
 def rewritten(text: str, page: str) -> str:
     """Give a page with the tables of what was measured."""
     for table in (table for table in TABLES if PAGES[table] == page):
-        path = RESULTS / f"{'throughput' if table in OF_THROUGHPUT else table.__name__}.json"
-        if path.exists():
-            text = between(text, table.__name__, table(json.loads(path.read_text())))
+        name = "throughput" if table in OF_THROUGHPUT else table.__name__
+        paths = [place(name, precision) for precision in PRECISIONS] if name in OF_SPEED else [place(name)]
+        results = [json.loads(path.read_text()) for path in paths if path.exists()]
+        titles = [f"{title(result)}\n\n" if name in OF_SPEED else "" for result in results]
+        grids = [heading + table(result) for heading, result in zip(titles, results, strict=True)]
+        if grids:
+            text = between(text, table.__name__, "\n\n".join(grids))
     return text
+
+
+def title(result: dict[str, Any]) -> str:
+    """The machine of a result, the precision of its matrix products, and how many runs there are."""
+    machine = result["machine"]
+    precision = PRECISIONS[0 if machine["bfloat16"] else 1]
+    runs = f", {result['runs']} runs" if "runs" in result else ""
+    return f"{machine['processor']}, {machine['cores']} cores, matrix products in {precision}{runs}:"
 
 
 def between(text: str, name: str, table: str) -> str:
@@ -184,7 +196,8 @@ def floors(result: dict[str, Any]) -> str:
 
 def overhead(result: dict[str, Any]) -> str:
     """Seconds, or rows a second."""
-    return grid(("", "median (range)"), [(name, ranged(value, 3)) for name, value in result["summary"].items()])
+    rows = [(name, ranged(value, 3 if value["median"] > 0.01 else 4)) for name, value in result["summary"].items()]
+    return grid(("", "median (range)"), rows)
 
 
 def recipes(result: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ NO_CONVOLUTIONS = ("pyod", "scvi")
 
 
 def main(runs: int = 5) -> None:
-    """Run every case, write benchmarks/results/throughput.json after each with the floor of this machine."""
+    """Run every case, write throughput.json after each with the floor of this machine."""
     sys.path.insert(0, str(HERE))
     from cases import CASES
 
@@ -45,7 +45,7 @@ def main(runs: int = 5) -> None:
             }
             results.append({"case": name, "batch": batch, **operations, "rates": rates, "raw": raw})
             print(name, batch, {who: round(rate["median"]) for who, rate in rates.items()}, flush=True)
-            write("throughput", {"floors": limits, "cases": results})
+            write("throughput", {"runs": runs, "floors": limits, "cases": results})
 
 
 if __name__ == "__main__":

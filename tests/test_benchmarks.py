@@ -43,6 +43,24 @@ def test_runs_of_another_machine_say_which(tmp_path, monkeypatch):
     assert common.kept("mine") == [{"seed": 0, "machine": {"cores": 1000}}]
 
 
+def test_results_of_speed_are_kept_apart_by_the_precision_of_the_processor(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    monkeypatch.setattr(common, "machine", lambda: {"processor": "one", "cores": 2, "bfloat16": native})
+    for native in (True, False):
+        common.write("overhead", {"runs": 2 + native, "summary": {}})
+        assert common.kept("elbo") == []
+        common.write("elbo", {"raw": [{"seed": native}]})
+        assert common.kept("elbo") == [{"seed": native}]
+    found = [json.loads(common.place("overhead", precision).read_text()) for precision in common.PRECISIONS]
+    assert [tables.title(result) for result in found] == [
+        "one, 2 cores, matrix products in bfloat16, 3 runs:",
+        "one, 2 cores, matrix products in float32, 2 runs:",
+    ]
+    text = "<!-- overhead -->\n<!-- end of overhead -->"
+    monkeypatch.setattr(tables, "TABLES", (tables.overhead,))
+    assert tables.rewritten(text, "benchmarks").count("|  | median (range) |") == 2
+
+
 def test_the_best_setting_of_a_peer_is_that_of_each_run():
     def fit(seconds, cost):
         return {"curve": [{"seconds": 1.0, "elbo": 200.0}, {"seconds": seconds, "elbo": cost}]}
