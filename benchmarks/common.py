@@ -20,7 +20,7 @@ ENVIRONMENTS = {
     "scvi": ("torch==2.13.0", "scvi-tools==1.4.2", "jaxtyping==0.3.11"),
 }
 """What peers need, by environment: those that get along share one."""
-OF_SPEED = ("throughput", "elbo", "overhead", "anatomy")
+OF_SPEED = ("throughput", "elbo", "overhead", "anatomy", "together")
 """Benchmarks whose results hang on the processor; those of each precision of its matrix products are kept apart."""
 PRECISIONS = ("bfloat16", "float32")
 """What processors multiply matrices in: bfloat16, where they have it natively."""

@@ -200,6 +200,14 @@ def overhead(result: dict[str, Any]) -> str:
     return grid(("", "median (range)"), rows)
 
 
+def together(result: dict[str, Any]) -> str:
+    """Seconds of a fit alone, and of each of several at once."""
+    rows = [
+        (name, ranged(found["alone"], 1), ranged(found["together"], 1)) for name, found in result["summary"].items()
+    ]
+    return grid(("", "a fit alone, s", f"each of {result['fits']} at once, s"), rows)
+
+
 def recipes(result: dict[str, Any]) -> str:
     """What every recipe reaches, pythae's below ours of the same name."""
     head = (
@@ -318,7 +326,7 @@ def grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 TABLES: tuple[Callable[[dict[str, Any]], str], ...] = (
-    *(elbo, throughput, limits, costs, embedding, floors, anatomy, precision, recipes, overhead),
+    *(elbo, throughput, limits, costs, embedding, floors, anatomy, precision, recipes, overhead, together),
     *(imputation, larger, synthetic, formats, sweep),
 )
 OF_THROUGHPUT = (throughput, limits, costs, embedding, floors)

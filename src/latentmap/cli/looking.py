@@ -224,9 +224,12 @@ def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
 
 def _choices(source: Source, rows: int, columns: Path | None, in_memory: bool) -> dict[str, Any]:
     """Give what a fit of two components would choose."""
+    from latentmap.data.sampling import count_held_out
     from latentmap.data.sources import require_finite
+    from latentmap.data.streaming import MOST_HELD_OUT
     from latentmap.estimators import choices
     from latentmap.estimators.columns import Columns
+    from latentmap.estimators.vae import VAE
     from latentmap.model.part import Sizes
 
     require_finite(source, missing=True)
@@ -240,9 +243,10 @@ def _choices(source: Source, rows: int, columns: Path | None, in_memory: bool) -
         given = Columns.read(columns).likelihoods if columns else {}
         likelihood, units = choices.choose_columns(source.table, given)
         scaling, described = units.kind, "one a column"
-    batch = choices.choose_batch_size(rows, neighbors=in_memory)
-    neighbors = choices.choose_neighbors(rows, 2) if in_memory else 0
+    trained = rows - count_held_out(rows, VAE().validation_fraction, None if in_memory else MOST_HELD_OUT)
+    neighbors = choices.choose_neighbors(trained, 2) if in_memory else 0
     encoder, decoder = choices.choose_networks(likelihood.seen(Sizes(schema.event_shape, 2)), neighbors=neighbors > 0)
+    batch = choices.choose_batch_size(trained, neighbors=neighbors > 0)
     return {
         "scaling": scaling,
         "likelihood": described,
@@ -250,7 +254,7 @@ def _choices(source: Source, rows: int, columns: Path | None, in_memory: bool) -
         "decoder": str(decoder),
         "neighbors": neighbors,
         "batch_size": batch,
-        "max_epochs": choices.choose_epochs(rows, batch, neighbors=in_memory),
+        "max_epochs": choices.choose_epochs(trained, batch, neighbors=neighbors > 0),
         "learning_rate": float(f"{choices.choose_learning_rate(batch):.3g}"),
     }
 

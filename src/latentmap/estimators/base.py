@@ -140,7 +140,9 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         self._require_readable(rows)
         given = self._given(y, rows)
         everything = np.arange(len(rows))
-        trainer = self._trainer(rows, everything, everything[:0], given, max_epochs=1, constant_rate=True)
+        resident = self._fits_device(rows)
+        none = everything[:0]
+        trainer = self._trainer(rows, everything, none, given, max_epochs=1, resident=resident, constant_rate=True)
         source = self._source(rows, event)
         self.data_fingerprint_ = content_hash(source, source.schema)
         trainer.go_on(self.__dict__.get("_carried", {}))

@@ -82,11 +82,12 @@ class FittingModel(FittedModel):
     def _train(self, rows: NDArray[Any], given: FloatArray | None, classes: NDArray[np.int64] | None) -> None:
         self._require_readable(rows)
         fraction = self.validation_fraction if self.early_stopping else 0.0
-        most = None if self._fits_device(rows) else MOST_HELD_OUT
+        resident = self._fits_device(rows)
+        most = None if resident else MOST_HELD_OUT
         train, held_out = split_rows(len(rows), fraction, self.seed_, most)
         source = self._source(rows, self.event_shape_)
         self.data_fingerprint_ = content_hash(source, source.schema)
-        trainer = self._trainer(rows, train, held_out, given, self.max_epochs, classes)
+        trainer = self._trainer(rows, train, held_out, given, self.max_epochs, classes, resident=resident)
         self.history_ = []
         self._run(trainer, source, some_of(rows), some_of(given))
 
@@ -99,6 +100,7 @@ class FittingModel(FittedModel):
         max_epochs: int | None,
         classes: NDArray[np.int64] | None = None,
         *,
+        resident: bool,
         constant_rate: bool = False,
     ) -> Trainer:
         k = 0 if constant_rate else self._neighbors(len(train), len(rows))
@@ -106,7 +108,7 @@ class FittingModel(FittedModel):
         settings = self._settings(len(train), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
         scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
         held = self._placed(rows[held_out])
-        if not self._fits_device(rows):
+        if not resident:
             source = self._source(rows, self.event_shape_)
             feed, beside = self._gathered(source, train, held_out, rows[some_of(train)], k, given, classes)
             self.choices_["memory"] = "rows stay in memory, brought to the device batch by batch"

@@ -1,0 +1,38 @@
+"""Seconds of fits of the 784-400-20 VAE to 10,000 MNIST rows: python benchmarks/together_fit.py [joblib WORKERS]."""
+
+import json
+import sys
+import warnings
+
+from joblib import Parallel, delayed
+from mnist import images
+
+from latentmap import VAE, likelihoods, networks
+
+
+def seconds():
+    """Fit in batches of 128, 5 epochs."""
+    warnings.simplefilter("ignore")  # of short fits
+    network = networks.MLP((400,))
+    vae = VAE(
+        20,
+        encoder=network,
+        decoder=network,
+        likelihood=likelihoods.Bernoulli(),
+        scaling="range",
+        batch_size=128,
+        max_epochs=5,
+        early_stopping=False,
+        compile=False,
+        random_state=0,
+    )
+    return vae.fit(images("train")[:10_000]).fit_seconds_
+
+
+if len(sys.argv) > 1:
+    workers = int(sys.argv[2])
+    with Parallel(workers) as parallel:
+        parallel(delayed(abs)(1) for _ in range(workers))  # workers that have started
+        print(json.dumps(parallel(delayed(seconds)() for _ in range(workers))))
+else:
+    print(json.dumps([seconds()]))
