@@ -3,21 +3,20 @@
 LATENTMAP_DATA=folder python -m benchmarks.maps [--seeds 3] [--data digits,wine] [--growth 5000,20000]
 
 Each fit is a process of its own, and is written to benchmarks/results/maps.json as it ends: a run that was interrupted
-goes on where it stopped. Remove the file to start again. Methods alternate, so that what the machine does beside them
-falls on all. The tables of docs/maps.md are rewritten at the end; --table rewrites them alone.
+goes on where it stopped, and one on another machine starts again. Methods alternate, so that what the machine does
+beside them falls on all. The tables of docs/maps.md are rewritten at the end; --table rewrites them alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from benchmarks.common import HERE, RESULTS, ours, spread, write
+from benchmarks.common import HERE, kept, ours, spread, write
 from benchmarks.tables import between, grid
 
 METHODS = {
@@ -47,14 +46,15 @@ def main() -> None:
     )
     parser.add_argument("--table", action="store_true", help="only rewrite the tables")
     asked = parser.parse_args()
-    fits = read()
+    fits = kept("maps")
     if not asked.table:
+        fits = [fit for fit in fits if "machine" not in fit]
         methods = asked.methods.split(",")
         growth = [int(rows) for rows in asked.growth.split(",") if rows]
         for key in jobs(asked.data.split(",") if asked.data else [], methods, growth, asked.seeds):
             if not any(fit["key"] == list(key) for fit in fits):
                 fits.append(run(key))
-                write("maps", {"threads": torch.get_num_threads(), "fits": fits})
+                write("maps", {"threads": torch.get_num_threads(), "raw": fits})
     rewrite(fits)
 
 
@@ -76,12 +76,6 @@ def run(key: tuple[str, int, str, int]) -> Fit:
     shown = {name: fit[name] for name in ("failed", "fit_seconds", "accuracy", "mse", "peak_mb") if name in fit}
     print(*key, shown, flush=True)
     return fit
-
-
-def read() -> list[Fit]:
-    """What was measured before."""
-    path = RESULTS / "maps.json"
-    return json.loads(path.read_text())["fits"] if path.exists() else []
 
 
 def rewrite(fits: list[Fit]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks import mnist
-from benchmarks.common import HERE, RESULTS, contest, ours, peers_python, write
+from benchmarks.common import HERE, contest, kept, ours, peers_python, write
 from latentmap.evaluation.generation import classifier_features, frechet_distance
 from latentmap.evaluation.latent import active_components
 from latentmap.recipes import every
@@ -33,8 +33,7 @@ Measure = Callable[[Any], dict[str, float]]
 
 def main(epochs: int = 6, seeds: int = 1, *names: str) -> None:
     """Run what is missing from benchmarks/results/recipes.json, and write it after each contestant."""
-    path, python, measure = RESULTS / "recipes.json", peers_python(), measures()
-    raw: list[dict[str, Any]] = json.loads(path.read_text())["raw"] if path.exists() else []
+    raw, python, measure = kept("recipes"), peers_python(), measures()
     done = {(r["name"], r["who"], r["seed"], r["epochs"]) for r in raw}
     for seed in range(seeds):
         for name in names or every():

@@ -24,7 +24,7 @@ from sklearn import datasets
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.model_selection import train_test_split
 
-from benchmarks.common import RESULTS, contest, peers_python, write
+from benchmarks.common import contest, kept, peers_python, write
 from latentmap import VAE, Columns, exceptions
 
 EMBEDDED = {
@@ -123,8 +123,7 @@ def score(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> float:
 def main(seeds: int = 3, tables: str = "wine,breast_cancer,diabetes,iris,mixed") -> None:
     """Draw tables with every generator, and write scores and seconds; what was measured before is kept."""
     warnings.simplefilter("ignore", exceptions.DiagnosisWarning)
-    path = RESULTS / "synthetic.json"
-    raw = json.loads(path.read_text())["raw"] if path.exists() else []
+    raw = kept("synthetic")
     done = {(run["table"], run["seed"], run["method"]) for run in raw}
     for name in tables.split(","):
         whole = table(name)
