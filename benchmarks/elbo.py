@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.common import contest, kept, ours, peers_python, spread, write
 
 TARGET = 102.5
-OUR_EPOCHS = (7, 8, 9)
+OUR_EPOCHS = (4, 5, 6)
 PEERS = tuple((rate, batch) for rate in ("1e-3", "3e-3") for batch in ("128", "512"))
 """Learning rates and batches of pythae, its defaults first."""
 PEER_SECONDS = 300

@@ -313,12 +313,14 @@ class FittingModel(FittedModel):
             compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
             capture=bool(self.compile) and not constant_rate,
             constant_rate=constant_rate,
+            most=None if neighbors or constant_rate or objective.adversarial else choices.choose_most(epochs),
             callbacks=tuple(self.callbacks or ()),
         )
+        shared = "" if settings.most is None else ", layers by their inputs"
         self.choices_ |= {
             "batch_size": reason(batch_size, self.batch_size is not None, f"{rows} rows"),
             "max_epochs": reason(epochs, self.max_epochs is not None, f"{rows} rows"),
-            "learning_rate": reason(f"{rate:.3g}", self.learning_rate is not None, f"batches of {batch_size}"),
+            "learning_rate": reason(f"{rate:.3g}", self.learning_rate is not None, f"batches of {batch_size}{shared}"),
             "precision": reason(
                 f"{str(settings.dtype).removeprefix('torch.')} on {self.device_}",
                 self.precision != "auto",

@@ -85,7 +85,7 @@ class VAE(GenerativeEstimator):
     scaling
         "auto", "none", "range" (one scale for all features) or "standard" (one for each).
     max_epochs, batch_size, learning_rate
-        None chooses by the number of rows.
+        None chooses by the number of rows. The rate is that of a layer of 256 inputs; docs/choices.md has the others'.
     early_stopping, validation_fraction
         Whether to hold rows out, stop when their objective no longer falls, and restore the best weights; how many.
     time_budget

@@ -21,7 +21,7 @@ from latentmap.training.capture import Captured, Graphs
 from latentmap.training.device import autocast, compiled, operations, seeded, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.guard import GradientGuard
-from latentmap.training.schedule import Clock, learning_rate_factor
+from latentmap.training.schedule import Clock, learning_rate_factor, rate_shares
 
 Row = dict[str, float | None]
 """One line of a history: epoch, step, seconds, loss, distortion, rate, val_loss, val_distortion, val_rate, ..."""
@@ -53,6 +53,8 @@ class Settings:
     """Record the step as a CUDA graph and replay it, where the device is a GPU."""
     constant_rate: bool = False
     """Keep the learning rate: for data that arrive in pieces, whose end nobody knows."""
+    most: float | None = None
+    """How many times the learning rate a layer's parameters have at the most, see `rate_shares`; None: all have one."""
     callbacks: tuple[Callback, ...] = field(default=())
 
 
@@ -202,7 +204,7 @@ class Trainer:
         for name, parameters in self.players.items():
             optimizer = self.optimizers[name]
             for group in optimizer.param_groups:
-                group["lr"] = self.rate
+                group["lr"] = self.rate * group["share"]
             for parameter, gradient in zip(parameters, gradients[name], strict=True):
                 parameter.grad = gradient
             self.guards[name].apply(optimizer, [g for g in gradients[name] if g is not None])
@@ -318,9 +320,16 @@ class Trainer:
             self.objective.check_model(model, model.trace(self.scaling(self.feed.first), self.objective.samples))
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
+        shares, groups = dict[Tensor, float](), dict[float, list[nn.Parameter]]()
+        if self.settings.most is not None:
+            shares = rate_shares(self.model.encoder, self.settings.most)
+            shares |= rate_shares(self.model.decoder, self.settings.most)
+        for parameter in parameters:
+            groups.setdefault(shares.get(parameter, 1.0), []).append(parameter)
         betas = (0.5 if self.objective.adversarial else 0.9, 0.98)  # games circle under momentum (Gidel et al. 2019)
         given: dict[str, Any] = {"betas": betas, "weight_decay": 0.0, "fused": True}
-        return AdamW(parameters, self.settings.learning_rate, capturable=self.device.type == "cuda", **given)
+        shared = [{"params": group, "share": share} for share, group in groups.items()]
+        return AdamW(shared, self.settings.learning_rate, capturable=self.device.type == "cuda", **given)
 
 
 def summary(losses: Mapping[str, Tensor], trace: Trace) -> Tensor:

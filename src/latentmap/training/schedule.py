@@ -1,11 +1,17 @@
-"""How far a fit has come, and the learning rate that goes with it."""
+"""How far a fit has come, the learning rate that goes with it, and how layers share it."""
 
 from __future__ import annotations
 
+import math
 import time
+
+from torch import Tensor, nn
 
 WARMUP = 0.1
 """Fraction of the fit over which the learning rate rises."""
+
+INPUTS = 256
+"""Inputs of a layer whose weights have the learning rate itself."""
 
 
 class Clock:
@@ -39,3 +45,23 @@ def learning_rate_factor(progress: float) -> float:
     [0.02, 0.5, 1.0, 0.5, 0.0]
     """
     return max(0.02, progress / WARMUP) if progress < WARMUP else (1 - progress) / (1 - WARMUP)
+
+
+def rate_shares(network: nn.Module, most: float) -> dict[Tensor, float]:
+    r"""Give the share of the learning rate of each layer's parameters, one for those that are not of a layer.
+
+    Adam moves every weight by about the learning rate \eta, and all those of a unit with n inputs at once, so that the
+    unit moves with n (Yang et al. 2022). Weights have \eta sqrt(256 / n), but at the ``most`` so many times \eta, and
+    biases the most.
+
+    >>> layers = nn.Sequential(nn.Linear(1024, 64), nn.Linear(64, 4, bias=False))
+    >>> list(rate_shares(layers, most=3.0).values())
+    [0.5, 3.0, 2.0]
+    """
+    shares = dict[Tensor, float]()
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            shares[layer.weight] = min(most, math.sqrt(INPUTS / layer.weight[0].numel()))
+            if layer.bias is not None:
+                shares[layer.bias] = most
+    return shares
