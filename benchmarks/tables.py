@@ -37,7 +37,7 @@ def title(result: dict[str, Any]) -> str:
     """The machine of a result, the precision of its matrix products, and how many runs there are."""
     machine = result["machine"]
     precision = PRECISIONS[0 if machine["bfloat16"] else 1]
-    runs = f", {result['runs']} runs" if "runs" in result else ""
+    runs = f", {result['runs']} run{'s' * (result['runs'] > 1)}" if "runs" in result else ""
     return f"{machine['processor']}, {machine['cores']} cores, matrix products in {precision}{runs}:"
 
 

@@ -126,7 +126,7 @@ def test_a_crumpled_decoder_fails_against_a_plain_one(digits, space):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plain, crumpled = (
-            VAE(2, decoder=nn.Sequential(*layers), neighbors=None, max_epochs=12, random_state=0).fit(X[:1200])
+            VAE(2, decoder=nn.Sequential(*layers), neighbors=None, max_epochs=30, random_state=0).fit(X[:1200])
             for layers in ([nn.Linear(2, 6), nn.Linear(6, 64)], [Crumple(), nn.Linear(6, 64)])
         )
     found = {claim.measure.name: claim for claim in measured((crumpled, plain), digits, space)}
