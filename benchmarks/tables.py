@@ -313,9 +313,10 @@ def sweep(result: dict[str, Any]) -> str:
 
 
 def ranged(value: dict[str, float], digits: int) -> str:
-    """Median, and the range over the runs."""
+    """Median, and the range over the runs where there are some."""
     digits = 0 if value["median"] > 1000 else digits
-    return f"{value['median']:,.{digits}f} ({value['low']:,.{digits}f} to {value['high']:,.{digits}f})"
+    middle = f"{value['median']:,.{digits}f}"
+    return middle if value["runs"] == 1 else f"{middle} ({value['low']:,.{digits}f} to {value['high']:,.{digits}f})"
 
 
 def grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
