@@ -12,7 +12,7 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import HERE, write
-from latentmap import VAE, likelihoods
+from benchmarks.vae import vae_of
 
 BATCHES = (128, 1024)
 EPOCHS = 11
@@ -38,12 +38,10 @@ def main() -> None:
     for batch in BATCHES:
         for compiled in (False, True):
             rows = case.rows()[: 20 * batch]
-            given: dict[str, Any] = {"likelihood": likelihoods.Bernoulli(), "scaling": "range", "neighbors": None}
-            given |= {"batch_size": batch, "compile": compiled, "early_stopping": False, "random_state": 0}
-            given |= {"encoder": case.network, "decoder": case.network, "max_epochs": EPOCHS}
+            given: dict[str, Any] = {"batch_size": batch, "compile": compiled, "max_epochs": EPOCHS, "random_state": 0}
             plain, watched = Watch(), Watch(profile(activities=[ProfilerActivity.CPU]))
             for watch in (plain, watched):
-                VAE(case.latent, callbacks=[watch], **given).fit(rows)
+                vae_of(case, callbacks=[watch], **given).fit(rows)
             print(batch, compiled, plain.seconds, watched.seconds, flush=True)
             found.append({"batch": batch, "compiled": compiled, "ms_a_step": 1e3 * plain.seconds / STEPS})
             found[-1]["shares"] = shares(watched.profiler.key_averages(), watched.seconds)

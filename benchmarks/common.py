@@ -31,16 +31,22 @@ def machine() -> dict[str, Any]:
     import torch
 
     import latentmap
+    from latentmap.training.device import resolve_precision
 
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return {
         "processor": capabilities.get("cpu_name", platform.processor()),
         "cores": os.cpu_count(),
-        "bfloat16": bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")),
+        "bfloat16": resolve_precision("auto", torch.device("cpu")) == torch.bfloat16,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "latentmap": latentmap.__version__,
     }
+
+
+def precision_of(machine: dict[str, Any]) -> str:
+    """What this machine multiplies matrices in: one of PRECISIONS."""
+    return "bfloat16" if machine["bfloat16"] else "float32"
 
 
 def peers_python(name: str = "peers") -> Path:
@@ -85,7 +91,7 @@ def place(name: str, precision: str | None = None) -> Path:
     """Where a result lies: those of speed by the precision of this machine's products, or the one that is given."""
     if name not in OF_SPEED:
         return RESULTS / f"{name}.json"
-    return RESULTS / (precision or PRECISIONS[0 if machine()["bfloat16"] else 1]) / f"{name}.json"
+    return RESULTS / (precision or precision_of(machine())) / f"{name}.json"
 
 
 def write(name: str, result: dict[str, Any]) -> Path:

@@ -7,23 +7,16 @@ import json
 import sys
 import warnings
 
+from cases import CASES
 from mnist import images
+from vae import vae_of
 
-from latentmap import VAE, exceptions, likelihoods, networks
+from latentmap import exceptions
 
 warnings.simplefilter("ignore", exceptions.DiagnosisWarning)
 epochs, seed, how = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-network = networks.MLP((400,))
-vae = VAE(
-    20,
-    encoder=network,
-    decoder=network,
-    likelihood=likelihoods.Bernoulli(),
-    max_epochs=epochs,
-    early_stopping=False,
-    compile=how == "compiled",
-    random_state=seed,
-)
+case = CASES["MLP 784-400-20"]
+vae = vae_of(case, max_epochs=epochs, compile=how == "compiled", random_state=seed)
 vae.fit(images("train"))
 found = {"seconds": vae.fit_seconds_, "elbo": -vae.score(images("t10k"))}
 print(json.dumps({"epochs": epochs, "seed": seed, "compile": how, **found}))

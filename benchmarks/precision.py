@@ -11,8 +11,9 @@ import warnings
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks.cases import CASES
 from benchmarks.common import write
-from latentmap import VAE, likelihoods, networks
+from benchmarks.vae import vae_of
 from latentmap.data.datasets import load_dataset
 
 ROWS, EPOCHS = 20_000, 5
@@ -28,20 +29,10 @@ def main(seeds: int = 5) -> None:
     """Fit MNIST's first rows each way with each seed, and write the test -ELBO of each."""
     warnings.simplefilter("ignore")  # of short fits
     train, test = (load_dataset("mnist", split)[0].reshape(-1, 784) for split in ("train", "test"))
-    network, raw = networks.MLP((400,)), []
+    raw = []
     for seed in range(seeds):
         for way, given in WAYS.items():
-            vae = VAE(
-                20,
-                encoder=network,
-                decoder=network,
-                likelihood=likelihoods.Bernoulli(),
-                scaling="range",
-                max_epochs=EPOCHS,
-                early_stopping=False,
-                random_state=seed,
-                **given,
-            ).fit(train[:ROWS])
+            vae = vae_of(CASES["MLP 784-400-20"], max_epochs=EPOCHS, random_state=seed, **given).fit(train[:ROWS])
             vae.set_params(precision="float32")
             raw.append({"way": way, "seed": seed, "elbo": -vae.score(test), "seconds": vae.fit_seconds_})
             print(json.dumps(raw[-1]), flush=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.common import HERE, OF_SPEED, PRECISIONS, place
+from benchmarks.common import HERE, OF_SPEED, PRECISIONS, place, precision_of
 from latentmap.recipes import every
 
 DOCS = HERE.parent / "docs"
@@ -36,9 +36,8 @@ def rewritten(text: str, page: str) -> str:
 def title(result: dict[str, Any]) -> str:
     """The machine of a result, the precision of its matrix products, and how many runs there are."""
     machine = result["machine"]
-    precision = PRECISIONS[0 if machine["bfloat16"] else 1]
     runs = f", {result['runs']} run{'s' * (result['runs'] > 1)}" if "runs" in result else ""
-    return f"{machine['processor']}, {machine['cores']} cores, matrix products in {precision}{runs}:"
+    return f"{machine['processor']}, {machine['cores']} cores, matrix products in {precision_of(machine)}{runs}:"
 
 
 def between(text: str, name: str, table: str) -> str:
@@ -307,8 +306,7 @@ def sweep(result: dict[str, Any]) -> str:
             f"{cost[s] - cost[base]:+.3f}, {seconds[s] / seconds[base]:.1f}×" if s in cost else "" for s in settings
         ]
         machine = runs[base][0].get("machine", result["machine"])
-        precision = "bfloat16" if machine["bfloat16"] else "float32"
-        rows.append((name, len(runs[base]), precision, f"{cost[base]:.3f}, {seconds[base]:.1f} s", *cells))
+        rows.append((name, len(runs[base]), precision_of(machine), f"{cost[base]:.3f}, {seconds[base]:.1f} s", *cells))
     return grid(("data", "seeds", "products in", base, *settings), rows)
 
 

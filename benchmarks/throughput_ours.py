@@ -7,21 +7,15 @@ import warnings
 from cases import CASES
 from measure import Epochs, peak_mb, rows_per_second
 from torch import nn
+from vae import vae_of
 
-from latentmap import VAE, likelihoods
 from latentmap.training.device import resolve_precision
 
 warnings.simplefilter("ignore")  # a short fit is diagnosed as one
 case, batch, compiled = CASES[sys.argv[1]], int(sys.argv[2]), sys.argv[3] == "compiled"
 epochs = Epochs()
-vae = VAE(
-    case.latent,
-    encoder=case.network,
-    decoder=case.network,
-    likelihood=likelihoods.Bernoulli(),
-    neighbors=None,
-    scaling="range",
-    early_stopping=False,
+vae = vae_of(
+    case,
     max_epochs=case.epochs + 1,
     batch_size=batch,
     compile=compiled,

@@ -4,28 +4,16 @@ import json
 import sys
 import warnings
 
+from cases import CASES
 from joblib import Parallel, delayed
 from mnist import images
-
-from latentmap import VAE, likelihoods, networks
+from vae import vae_of
 
 
 def seconds():
     """Fit in batches of 128, 5 epochs."""
     warnings.simplefilter("ignore")  # of short fits
-    network = networks.MLP((400,))
-    vae = VAE(
-        20,
-        encoder=network,
-        decoder=network,
-        likelihood=likelihoods.Bernoulli(),
-        scaling="range",
-        batch_size=128,
-        max_epochs=5,
-        early_stopping=False,
-        compile=False,
-        random_state=0,
-    )
+    vae = vae_of(CASES["MLP 784-400-20"], batch_size=128, max_epochs=5, compile=False, random_state=0)
     return vae.fit(images("train")[:10_000]).fit_seconds_
 
 
