@@ -301,6 +301,7 @@ class FittingModel(FittedModel):
         steps = epochs * max(1, rows // batch_size)
         work = operations(self.model_, batch_size)
         pays = choices.choose_compile(self.model_, batch_size, steps, self.time_budget)
+        alike = neighbors or constant_rate or objective.adversarial  # all layers have the same rate
         evaluations = max(1, steps // max(20, steps // epochs))
         settings = Settings(
             max_epochs=epochs,
@@ -313,10 +314,10 @@ class FittingModel(FittedModel):
             compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
             capture=bool(self.compile) and not constant_rate,
             constant_rate=constant_rate,
-            most=None if neighbors or constant_rate or objective.adversarial else choices.choose_most(epochs),
+            largest_share=None if alike else choices.choose_largest_share(epochs),
             callbacks=tuple(self.callbacks or ()),
         )
-        shared = "" if settings.most is None else ", layers by their inputs"
+        shared = "" if alike else ", layers by their inputs"
         self.choices_ |= {
             "batch_size": reason(batch_size, self.batch_size is not None, f"{rows} rows"),
             "max_epochs": reason(epochs, self.max_epochs is not None, f"{rows} rows"),

@@ -53,7 +53,7 @@ class Settings:
     """Record the step as a CUDA graph and replay it, where the device is a GPU."""
     constant_rate: bool = False
     """Keep the learning rate: for data that arrive in pieces, whose end nobody knows."""
-    most: float | None = None
+    largest_share: float | None = None
     """How many times the learning rate a layer's parameters have at the most, see `rate_shares`; None: all have one."""
     callbacks: tuple[Callback, ...] = field(default=())
 
@@ -320,10 +320,9 @@ class Trainer:
             self.objective.check_model(model, model.trace(self.scaling(self.feed.first), self.objective.samples))
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
-        shares, groups = dict[Tensor, float](), dict[float, list[nn.Parameter]]()
-        if self.settings.most is not None:
-            shares = rate_shares(self.model.encoder, self.settings.most)
-            shares |= rate_shares(self.model.decoder, self.settings.most)
+        networks = nn.ModuleList([self.model.encoder, self.model.decoder])
+        largest, groups = self.settings.largest_share, dict[float, list[nn.Parameter]]()
+        shares = {} if largest is None else rate_shares(networks, largest)
         for parameter in parameters:
             groups.setdefault(shares.get(parameter, 1.0), []).append(parameter)
         betas = (0.5 if self.objective.adversarial else 0.9, 0.98)  # games circle under momentum (Gidel et al. 2019)

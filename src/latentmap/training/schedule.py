@@ -47,21 +47,20 @@ def learning_rate_factor(progress: float) -> float:
     return max(0.02, progress / WARMUP) if progress < WARMUP else (1 - progress) / (1 - WARMUP)
 
 
-def rate_shares(network: nn.Module, most: float) -> dict[Tensor, float]:
+def rate_shares(network: nn.Module, largest: float) -> dict[Tensor, float]:
     r"""Give the share of the learning rate of each layer's parameters, one for those that are not of a layer.
 
     Adam moves every weight by about the learning rate \eta, and all those of a unit with n inputs at once, so that the
-    unit moves with n (Yang et al. 2022). Weights have \eta sqrt(256 / n), but at the ``most`` so many times \eta, and
-    biases the most.
+    unit moves with n (Yang et al. 2022). Weights have \eta sqrt(256 / n), but ``largest`` times \eta at the most, as
+    biases have.
 
     >>> layers = nn.Sequential(nn.Linear(1024, 64), nn.Linear(64, 4, bias=False))
-    >>> list(rate_shares(layers, most=3.0).values())
+    >>> list(rate_shares(layers, largest=3.0).values())
     [0.5, 3.0, 2.0]
     """
     shares = dict[Tensor, float]()
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            shares[layer.weight] = min(most, math.sqrt(INPUTS / layer.weight[0].numel()))
-            if layer.bias is not None:
-                shares[layer.bias] = most
+            for part in layer.parameters(recurse=False):
+                shares[part] = largest if part.ndim == 1 else min(largest, math.sqrt(INPUTS / part[0].numel()))
     return shares
