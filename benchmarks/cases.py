@@ -23,20 +23,18 @@ class Case:
     latent: int
     batches: tuple[int, ...]
     epochs: int
-    embedded: int = 20_000
-    """Rows to embed and to sample, at the most."""
 
     @property
     def sizes(self) -> Sizes:
         return Sizes(self.event, self.latent)
 
     def rows(self) -> np.ndarray:
-        """Bytes (n, P): MNIST, or colour images of noise, which take as long as any."""
+        """Bytes (n, P): 24,000 images of MNIST, or 2,000 colour images of noise, which take as long as any."""
         if self.event == (784,):
             from mnist import images
 
-            return images("train")
-        return np.random.default_rng(0).integers(0, 256, (4000, int(np.prod(self.event))), dtype=np.uint8)
+            return images("train")[:24_000]
+        return np.random.default_rng(0).integers(0, 256, (2000, int(np.prod(self.event))), dtype=np.uint8)
 
     def modules(self):
         """Encoder (B, P) -> (B, 2 D) and decoder (B, D) -> (B, P, 1)."""

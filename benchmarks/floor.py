@@ -1,6 +1,6 @@
 """What this machine can do at the most: matrix products at the shapes of a step, and memory bandwidth.
 
-python -m benchmarks.floor prints it; `benchmarks.throughput` measures it again beside the rows a second that it limits.
+python -m benchmarks.floor prints it; `benchmarks.throughput` measures it in each run, in turn with those it limits.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from latentmap.training.device import resolve_precision
+
 ROUNDS, CALLS = 20, 5
 
 
 def floors() -> dict[str, float]:
-    """Operations a second of matrix products in each precision, and bytes a second of copying, medians of 20."""
+    """Operations a second of matrix products, in what fits train in here, and bytes a second of copying."""
     found = {}
+    types = sorted({torch.float32, resolve_precision("auto", torch.device("cpu"))}, key=str, reverse=True)
     for batch in (128, 512, 1024):
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in types:
             x, w = torch.randn(batch, 784).to(dtype), torch.randn(784, 400).to(dtype)
             name = f"{str(dtype).removeprefix('torch.')} products, batch {batch}, operations a second"
             found[name] = 2 * batch * 784 * 400 / _seconds(lambda x=x, w=w: x @ w)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.common import HERE, OF_SPEED, PRECISIONS, place, precision_of
+from benchmarks.common import HERE, OF_SPEED, PRECISIONS, place, precision_of, spread
 from latentmap.recipes import every
 
 DOCS = HERE.parent / "docs"
@@ -106,18 +106,23 @@ LIMITED = ("eager", "compiled", "loop", "pythae")
 
 
 def throughput(result: dict[str, Any]) -> str:
-    """Rows a second of each contestant, and ratios."""
+    """Rows a second of each contestant."""
+    rows = [
+        (case["case"], case["batch"], *(ranged(case["rates"][who], 0) if who in case["rates"] else "" for who in NAMES))
+        for case in result["cases"]
+    ]
+    return grid(("network", "batch", *NAMES.values()), rows)
+
+
+def ratios(result: dict[str, Any]) -> str:
+    """How many times the rate of a peer, run by run."""
+    pairs = [(who, peer) for peer in ("pythae", "loop") for who in ("eager", "compiled")]
     rows = []
     for case in result["cases"]:
-        rate = {who: found["median"] for who, found in case["rates"].items()}
-        rows.append((
-            case["case"],
-            case["batch"],
-            *(f"{rate[who]:,.0f}" if who in rate else "" for who in NAMES),
-            *(f"{rate[who] / rate[peer]:.1f}" for peer in ("pythae", "loop") for who in ("eager", "compiled")),
-        ))  # fmt: skip
-    ratios = ("eager / pythae", "compiled / pythae", "eager / loop", "compiled / loop")
-    return grid(("network", "batch", *NAMES.values(), *ratios), rows)
+        rates = {who: [run["rows_per_second"] for run in case["raw"][who]] for who in LIMITED}
+        times = [spread([a / b for a, b in zip(rates[who], rates[peer], strict=True)]) for who, peer in pairs]
+        rows.append((case["case"], case["batch"], *(ranged(value, 1) for value in times)))
+    return grid(("network", "batch", *(f"{NAMES[who]} / {NAMES[peer]}" for who, peer in pairs)), rows)
 
 
 def limits(result: dict[str, Any]) -> str:
@@ -129,7 +134,7 @@ def limits(result: dict[str, Any]) -> str:
         cells = []
         for who in LIMITED:
             precision = case["raw"][who][0].get("precision", "float32")
-            floor = floors[f"{precision} products, batch {case['batch']}, operations a second"]
+            floor = floors[f"{precision} products, batch {case['batch']}, operations a second"]["median"]
             cells.append(f"{case['operations'] * case['rates'][who]['median'] / floor:.0%} ({precision})")
         rows.append((case["case"], case["batch"], *cells))
     return grid(("network", "batch", *(NAMES[who] for who in LIMITED)), rows)
@@ -162,8 +167,9 @@ def embedding(result: dict[str, Any]) -> str:
         share = ""
         if case.get("embedding") and embedded["eager"]:
             precision = case["raw"]["eager"][0]["embedded_in"]
-            products = floors[f"{precision} products, batch 1024, operations a second"] / case["embedding"]
-            memory = floors["copying, bytes a second"] / 784
+            limit = {name: found["median"] for name, found in floors.items()}
+            products = limit[f"{precision} products, batch 1024, operations a second"] / case["embedding"]
+            memory = limit["copying, bytes a second"] / 784
             bound = "products" if products < memory else "memory"
             share = f"{embedded['eager'] / min(products, memory):.0%} ({precision}, {bound})"
         cells = (*map(_rate, embedded.values()), _times(embedded), share)
@@ -190,7 +196,11 @@ def _times(rates: dict[str, float | None]) -> str:
 
 def floors(result: dict[str, Any]) -> str:
     """The limits of the machine."""
-    return grid(("limit", "in 10^9"), [(name, f"{value / 1e9:,.0f}") for name, value in result["floors"].items()])
+    rows = []
+    for name, found in result["floors"].items():
+        billions = {key: value / 1e9 for key, value in found.items() if key != "runs"}
+        rows.append((name, ranged({**billions, "runs": found["runs"]}, 0)))
+    return grid(("limit", "in 10^9"), rows)
 
 
 def overhead(result: dict[str, Any]) -> str:
@@ -325,10 +335,10 @@ def grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 TABLES: tuple[Callable[[dict[str, Any]], str], ...] = (
-    *(elbo, throughput, limits, costs, embedding, floors, anatomy, precision, recipes, overhead, together),
+    *(elbo, throughput, ratios, limits, costs, embedding, floors, anatomy, precision, recipes, overhead, together),
     *(imputation, larger, synthetic, formats, sweep),
 )
-OF_THROUGHPUT = (throughput, limits, costs, embedding, floors)
+OF_THROUGHPUT = (throughput, ratios, limits, costs, embedding, floors)
 PAGES = dict.fromkeys(TABLES, "benchmarks") | {
     imputation: "missing",
     larger: "data",

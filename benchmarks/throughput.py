@@ -24,17 +24,18 @@ NO_CONVOLUTIONS = ("pyod", "scvi")
 
 
 def main(runs: int = 5) -> None:
-    """Run every case, write throughput.json after each with the floor of this machine."""
+    """Run every case, write throughput.json after each with the floor of this machine, which takes its turn as well."""
     sys.path.insert(0, str(HERE))
     from cases import CASES
 
     pythons = {name: peers_python(name) if name else sys.executable for name, *_ in CONTESTANTS.values()}
-    results, limits = [], floors()
+    results, limits = [], []
     for name, case in CASES.items():
         for batch in case.batches:
             able = [who for who in CONTESTANTS if case.layers or who not in NO_CONVOLUTIONS]
             raw: dict[str, list[dict[str, Any]]] = {who: [] for who in able}
             for _ in range(runs):
+                limits.append(floors())
                 for who, found in raw.items():
                     environment, module, *more = CONTESTANTS[who]
                     found.append(contest(pythons[environment], module, name, str(batch), *more))
@@ -45,7 +46,8 @@ def main(runs: int = 5) -> None:
             }
             results.append({"case": name, "batch": batch, **operations, "rates": rates, "raw": raw})
             print(name, batch, {who: round(rate["median"]) for who, rate in rates.items()}, flush=True)
-            write("throughput", {"runs": runs, "floors": limits, "cases": results})
+            limit = {name: spread([found[name] for found in limits]) for name in limits[0]}
+            write("throughput", {"runs": runs, "floors": limit, "cases": results})
 
 
 if __name__ == "__main__":

@@ -30,23 +30,22 @@ for _ in range(case.epochs):
         total += (distortion + rate).item()
     epochs()
 peak = peak_mb()
-some = rows[: case.embedded]
 
 
 @torch.no_grad()
 def embed():
-    return torch.cat([encoder(x).chunk(2, -1)[0] for (x,) in DataLoader(TensorDataset(some), batch_size=1024)])
+    return torch.cat([encoder(x).chunk(2, -1)[0] for (x,) in DataLoader(TensorDataset(rows), batch_size=1024)])
 
 
 @torch.no_grad()
 def sample():
-    return torch.cat([decoder(z)[..., 0].sigmoid() for z in torch.randn(len(some), case.latent).split(1024)])
+    return torch.cat([decoder(z)[..., 0].sigmoid() for z in torch.randn(len(rows), case.latent).split(1024)])
 
 
 print(json.dumps({
     **epochs.rates(len(rows)),
     "precision": "float32",
     "peak_mb": peak,
-    "embedded_per_second": rows_per_second(len(some), embed),
-    "sampled_per_second": rows_per_second(len(some), sample),
+    "embedded_per_second": rows_per_second(len(rows), embed),
+    "sampled_per_second": rows_per_second(len(rows), sample),
 }))  # fmt: skip

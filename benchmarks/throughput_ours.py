@@ -25,18 +25,17 @@ vae = vae_of(
 rows = case.rows().reshape(-1, *case.event)
 vae.fit(rows)
 peak = peak_mb()
-some = rows[: case.embedded]
 types = []
 layer = next(module for module in vae.model_.modules() if isinstance(module, nn.Linear))
 handle = layer.register_forward_hook(lambda module, given, found: types.append(str(found.dtype)))
-vae.transform(some[:1])
+vae.transform(rows[:1])
 handle.remove()
 print(json.dumps({
     **epochs.rates(len(rows)),
     "first_epoch": vae.history_[0]["seconds"],
     "precision": str(resolve_precision(vae.precision, vae.device_)).removeprefix("torch."),
     "peak_mb": peak,
-    "embedded_per_second": rows_per_second(len(some), lambda: vae.transform(some)),
+    "embedded_per_second": rows_per_second(len(rows), lambda: vae.transform(rows)),
     "embedded_in": types[0].removeprefix("torch."),
-    "sampled_per_second": rows_per_second(len(some), lambda: vae.sample(len(some), random_state=0)),
+    "sampled_per_second": rows_per_second(len(rows), lambda: vae.sample(len(rows), random_state=0)),
 }))  # fmt: skip

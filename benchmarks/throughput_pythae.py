@@ -70,17 +70,17 @@ BaseTrainer(
 ).train()
 peak = peak_mb()
 model.eval()
-some, sampler = rows[: case.embedded], NormalSampler(model)
+sampler = NormalSampler(model)
 
 
 @torch.no_grad()
 def embed():
-    return torch.cat([model.embed(x) for x in some.split(1024)])
+    return torch.cat([model.embed(x) for x in rows.split(1024)])
 
 
 @torch.no_grad()
 def sample():
-    return sampler.sample(len(some))
+    return sampler.sample(len(rows))
 
 
 print()
@@ -88,6 +88,6 @@ print(json.dumps({
     **epochs.rates(len(rows), step=2),
     "precision": "float32",
     "peak_mb": peak,
-    "embedded_per_second": rows_per_second(len(some), embed),
-    "sampled_per_second": rows_per_second(len(some), sample),
+    "embedded_per_second": rows_per_second(len(rows), embed),
+    "sampled_per_second": rows_per_second(len(rows), sample),
 }))  # fmt: skip

@@ -55,13 +55,12 @@ model.train(
     logger=False,
 )
 peak = peak_mb()
-some = rows[: case.embedded].copy()
 print()
 print(json.dumps({
     **epochs.rates(rows.n_obs, step=2),
     "precision": "float32",
     "peak_mb": peak,
     "embedded_per_second": rows_per_second(
-        some.n_obs, lambda: model.get_latent_representation(some, batch_size=1024)
+        rows.n_obs, lambda: model.get_latent_representation(rows, batch_size=1024)
     ),
 }))  # fmt: skip
