@@ -138,6 +138,7 @@ def test_regularised_decoders_are_smoother():
         trace = vae.model_.trace(vae.scaling_(torch.from_numpy(DIGITS)).float())
         return DecoderGradient().cost(Learned(), vae.model_, trace).item()
 
+    punished = slope(CodeNorm(0.01), DecoderGradient(1.0))  # first: its fit lets pass what torch says of its own code
     plain = slope(CodeNorm(0.01))
-    assert slope(CodeNorm(0.01), DecoderGradient(1.0)) < 0.5 * plain
+    assert punished < 0.5 * plain
     assert slope(CodeNorm(0.01), decoder=SMOOTH) < 0.5 * plain
