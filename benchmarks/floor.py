@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latentmap.training.device import resolve_precision
+from benchmarks.common import machine, precision_of
 
 ROUNDS, CALLS = 20, 5
 
@@ -20,11 +20,12 @@ ROUNDS, CALLS = 20, 5
 def floors() -> dict[str, float]:
     """Operations a second of matrix products, in what fits train in here, and bytes a second of copying."""
     found = {}
-    types = sorted({torch.float32, resolve_precision("auto", torch.device("cpu"))}, key=str, reverse=True)
+    precisions = dict.fromkeys(("float32", precision_of(machine())))
     for batch in (128, 512, 1024):
-        for dtype in types:
+        for precision in precisions:
+            dtype = getattr(torch, precision)
             x, w = torch.randn(batch, 784).to(dtype), torch.randn(784, 400).to(dtype)
-            name = f"{str(dtype).removeprefix('torch.')} products, batch {batch}, operations a second"
+            name = f"{precision} products, batch {batch}, operations a second"
             found[name] = 2 * batch * 784 * 400 / _seconds(lambda x=x, w=w: x @ w)
     big, other = torch.ones(2**26), torch.empty(2**26)
     found["copying, bytes a second"] = 2 * 4 * 2**26 / _seconds(lambda: other.copy_(big))

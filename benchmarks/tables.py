@@ -127,14 +127,14 @@ def ratios(result: dict[str, Any]) -> str:
 
 def limits(result: dict[str, Any]) -> str:
     """Shares of the machine's matrix products, in the precision and at the batch of each contestant."""
-    rows, floors = [], result["floors"]
+    rows, floors = [], _floors(result)
     for case in result["cases"]:
         if not case["operations"]:
             continue
         cells = []
         for who in LIMITED:
             precision = case["raw"][who][0].get("precision", "float32")
-            floor = floors[f"{precision} products, batch {case['batch']}, operations a second"]["median"]
+            floor = floors[f"{precision} products, batch {case['batch']}, operations a second"]
             cells.append(f"{case['operations'] * case['rates'][who]['median'] / floor:.0%} ({precision})")
         rows.append((case["case"], case["batch"], *cells))
     return grid(("network", "batch", *(NAMES[who] for who in LIMITED)), rows)
@@ -155,7 +155,7 @@ def _cost(runs: list[dict[str, Any]]) -> str:
 
 def embedding(result: dict[str, Any]) -> str:
     """Rows a second embedded and sampled, beside pythae's, and the share of the limit of embedding."""
-    rows, floors, first = [], result["floors"], dict[str, Any]()
+    rows, floors, first = [], _floors(result), dict[str, Any]()
     for case in result["cases"]:
         first.setdefault(case["case"], case)
     whose = ("eager", "loop", "pythae", "scvi")
@@ -167,9 +167,8 @@ def embedding(result: dict[str, Any]) -> str:
         share = ""
         if case.get("embedding") and embedded["eager"]:
             precision = case["raw"]["eager"][0]["embedded_in"]
-            limit = {name: found["median"] for name, found in floors.items()}
-            products = limit[f"{precision} products, batch 1024, operations a second"] / case["embedding"]
-            memory = limit["copying, bytes a second"] / 784
+            products = floors[f"{precision} products, batch 1024, operations a second"] / case["embedding"]
+            memory = floors["copying, bytes a second"] / 784
             bound = "products" if products < memory else "memory"
             share = f"{embedded['eager'] / min(products, memory):.0%} ({precision}, {bound})"
         cells = (*map(_rate, embedded.values()), _times(embedded), share)
@@ -196,11 +195,15 @@ def _times(rates: dict[str, float | None]) -> str:
 
 def floors(result: dict[str, Any]) -> str:
     """The limits of the machine."""
-    rows = []
-    for name, found in result["floors"].items():
-        billions = {key: value / 1e9 for key, value in found.items() if key != "runs"}
-        rows.append((name, ranged({**billions, "runs": found["runs"]}, 0)))
-    return grid(("limit", "in 10^9"), rows)
+    billions = {
+        name: found | {key: found[key] / 1e9 for key in ("median", "low", "high")}
+        for name, found in result["floors"].items()
+    }
+    return grid(("limit", "in 10^9"), [(name, ranged(value, 0)) for name, value in billions.items()])
+
+
+def _floors(result: dict[str, Any]) -> dict[str, float]:
+    return {name: found["median"] for name, found in result["floors"].items()}
 
 
 def overhead(result: dict[str, Any]) -> str:
