@@ -11,6 +11,7 @@ import torch
 
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.noise import Recorded, Replayed, generator_for
 from latentmap.model.part import Sizes
 from latentmap.objectives import ELBO, NeighborEmbedding
 from latentmap.training.loop import Settings, Trainer
@@ -32,20 +33,24 @@ def trainer(objective, posterior=posteriors.Gaussian()):
 def fault(losses, *arguments, model=None):
     """Compile without a compiler behind it, compare with the plain losses, and say what went wrong, if anything."""
     try:
-        torch.manual_seed(1)
         before = copy.deepcopy(model.state_dict()) if model else {}
-        expected = losses(*arguments)[0]
+        recorded = Recorded(generator_for(1))
+        expected = losses(*arguments, recorded)[0]
         if model:  # a step moves codebooks
             model.load_state_dict(before)
-        torch.manual_seed(1)
-        given = torch.compile(losses, fullgraph=True, backend="eager")(*arguments)[0]
+        draws = recorded.again(generator_for(1))
+
+        def replayed(*arguments):
+            return losses(*arguments[:-1], Replayed(arguments[-1]))
+
+        given = torch.compile(replayed, fullgraph=True, backend="eager")(*arguments, draws)[0]
         torch.testing.assert_close(dict(given), dict(expected), rtol=1e-4, atol=1e-4)
     except Exception as error:  # whatever it is, it is the answer
         return str(error)
     return None
 
 
-def broken(rows, progress, near):
+def broken(rows, progress, near, noise):
     """Leave the graph for Python in the middle: the control."""
     torch._dynamo.graph_break()
     return {"model": rows.sum()}, rows
@@ -60,7 +65,7 @@ if __name__ == "__main__":
         torch._dynamo.reset()
     for posterior in QUANTIZERS:
         fit = trainer(ELBO(beta=0.0), posterior)
-        answers[name(posterior)] = fault(fit._losses, fit.feed.data[:16], torch.tensor(0.5), model=fit.model)
+        answers[name(posterior)] = fault(fit._losses, fit.feed.data[:16], torch.tensor(0.5), None, model=fit.model)
         torch._dynamo.reset()
     answers["control"] = fault(broken, torch.ones(3), torch.tensor(0.5), None)
     json.dump(answers, sys.stdout)

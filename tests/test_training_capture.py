@@ -123,7 +123,6 @@ def test_a_batch_of_another_shape_takes_the_plain_step():
     for fit in (plain, replayed):
         fit.run()
         fit.model.train()
-        torch.manual_seed(3)
         for rows in (DATA[:5], DATA[:12], DATA[:7]):
             fit._take_step(Batch(rows), 0.5)
     assert_same(replayed, plain)

@@ -36,9 +36,9 @@ def feeds(kind):
 
 def batches(feed, seed=0, size=7):
     """What a step sees of an epoch, with random numbers drawn between batches, as a step does."""
-    torch.manual_seed(1)
-    for batch in feed.epoch(seed, 2, size):
-        torch.rand(3)
+    generator = torch.Generator().manual_seed(1)
+    for batch in feed.epoch(seed, 2, size, generator):
+        torch.rand(3, generator=generator)
         yield [part.clone() for part in batch]
 
 

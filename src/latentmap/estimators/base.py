@@ -29,14 +29,16 @@ from latentmap.estimators.passes import as_tensor
 from latentmap.estimators.validation import check_settings, opened, read_rows, read_seed
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.distributions import draw
 from latentmap.model.ladder import compose
 from latentmap.model.likelihoods import Incomplete, Likelihood
 from latentmap.model.networks import Network
+from latentmap.model.noise import Generated, drawing_from, generator_for
 from latentmap.model.part import Sizes
 from latentmap.model.priors import Autoregressive, Prior
 from latentmap.model.scaling import Affine
 from latentmap.training.density import fit_density
-from latentmap.training.device import Precision, resolve_device, seeded
+from latentmap.training.device import Precision, resolve_device
 from latentmap.training.loop import Callback
 
 
@@ -181,13 +183,13 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         seed = read_seed(random_state)
 
         def codes_of(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            return model.indices(scaling(x)) if discrete else model.encode(scaling(x)).sample()
+            return model.indices(scaling(x)) if discrete else draw(model.encode(scaling(x)), (), noise)
 
-        with seeded(seed, self.device_):
+        with drawing_from(generator_for(seed)):
             model = self.model_.with_prior(prior).to(self.device_)
-            discrete = isinstance(prior, Autoregressive)
-            codes = as_tensor(self._map(rows, codes_of, given=given)).to(self.device_)
-            fit_density(model, codes if discrete else codes.float(), seed)
+        noise, discrete = Generated(generator_for(seed, self.device_)), isinstance(prior, Autoregressive)
+        codes = as_tensor(self._map(rows, codes_of, given=given)).to(self.device_)
+        fit_density(model, codes if discrete else codes.float(), seed)
         self.model_ = model
         self.kl_per_component_ = self._rates(rows, given) if self._has_density else None
         self.choices_["prior"] = f"{prior} (fitted to the codes of {len(rows)} rows)"
@@ -221,8 +223,7 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         likelihood.check_data(self.data_schema_, *self._scaled_range())
         encoder, decoder = choices.choose_networks(likelihood.seen(sizes), neighbors=neighbors)
         parts = self._parts(given_or(self.encoder, encoder), given_or(self.decoder, decoder), likelihood)
-        with seeded(self.seed_):
-            self.model_ = compose(_copied(parts), sizes).to(self.device_)
+        self.model_ = compose(_copied(parts), sizes, generator_for(self.seed_)).to(self.device_)
         scaled = self.scaling_(as_tensor(some).to(self.device_))
         likelihood.start(self.model_.likelihood_state, scaled)
         parts.prior.start(self.model_.prior_state, self._complete(scaled))

@@ -27,11 +27,11 @@ from latentmap.estimators.passes import as_tensor, filled, map_rows
 from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
 from latentmap.exceptions import DataError, NoDensityError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.distributions import draw
 from latentmap.model.likelihoods import Incomplete
-from latentmap.model.noise import RowNoise
+from latentmap.model.noise import Generated, RowNoise, generator_for
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import SAMPLES, evidence_bound
-from latentmap.training.device import seeded
 
 
 class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -158,13 +158,13 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         some = missing.any(1)
         found = np.repeat(rows[None], n_draws or 1, 0)
         if some.any():
-            with seeded(read_seed(random_state), self.device_):
-                means = self._map(
-                    rows[some],
-                    functools.partial(filled, n_draws=n_draws, k=n_samples if self._has_score else 0),
-                    samples=n_samples,
-                    given=None if given is None else given[some],
-                )
+            k, noise = n_samples if self._has_score else 0, self._noise(random_state)
+            means = self._map(
+                rows[some],
+                functools.partial(filled, n_draws=n_draws, k=k, noise=noise),
+                samples=n_samples,
+                given=None if given is None else given[some],
+            )
             found[:, some] = np.where(missing[some], means.swapaxes(0, 1), found[:, some])
         if self.table_ is not None and not isinstance(X, np.ndarray):
             frames = [self._as_frame(draw, X) for draw in found]
@@ -193,22 +193,27 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         check_is_fitted(self)
         check_count("n_samples", n_samples)
-        with seeded(read_seed(random_state), self.device_):
-            given = self._given(y, np.empty(n_samples))
-            if given is not None and self.model_.sizes.some_labels:  # a class that is not asked for is drawn too
-                drawn = torch.eye(given.shape[1])[torch.randint(given.shape[1], (n_samples,))].numpy()
-                given = np.where(given.any(1, keepdims=True), given, drawn)
-            with torch.no_grad():
-                p = self.model_.given(None if given is None else as_tensor(given).to(self.device_)).prior()
-                codes = p.sample(torch.Size(() if p.batch_shape else (n_samples,)))
+        source = self._noise(random_state)
+        given = self._given(y, np.empty(n_samples))
+        if given is not None and self.model_.sizes.some_labels:  # a class that is not asked for is drawn too
+            classes = given.shape[1]
+            every = torch.randint(classes, (n_samples,), device=self.device_, generator=source.generator)
+            given = np.where(given.any(1, keepdims=True), given, np.eye(classes, dtype=np.float32)[every.cpu()])
+        with torch.no_grad():
+            p = self.model_.given(None if given is None else as_tensor(given).to(self.device_)).prior()
+            codes = draw(p, () if p.batch_shape else (n_samples,), source)
 
-            def draw(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
-                px = model.generate(z)
-                x = scaling.inverse(px.sample() if noise else px.mean)
-                return x.to(z.dtype) if z.is_floating_point() else x.float()  # indices of codes
+        def decoded(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
+            px = model.generate(z, source)
+            x = scaling.inverse(draw(px, (), source) if noise else px.mean)
+            return x.to(z.dtype) if z.is_floating_point() else x.float()  # indices of codes
 
-            rows = self._map(codes.cpu().numpy(), draw, given=given).reshape(n_samples, *self.event_shape_)
+        rows = self._map(codes.cpu().numpy(), decoded, given=given).reshape(n_samples, *self.event_shape_)
         return self._as_frame(rows)
+
+    def _noise(self, random_state: Any) -> Generated:
+        """Make a source of random numbers on the model's device."""
+        return Generated(generator_for(read_seed(random_state), self.device_))
 
     def given(self, y: Any) -> Self:
         """Give a conditional model with one label, or one row of covariates, settled for all rows: p(x|y) for that y.

@@ -14,7 +14,8 @@ from torch import Tensor
 from latentmap.data.streaming import LazyRows
 from latentmap.estimators.validation import FloatArray
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.model.distributions import average
+from latentmap.model.distributions import average, draw
+from latentmap.model.noise import Generated
 from latentmap.model.scaling import Affine
 
 CHUNK = 2**20
@@ -53,19 +54,21 @@ def map_rows(
     return result
 
 
-def filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: int | None, k: int) -> Tensor:
+def filled(
+    model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: int | None, k: int, noise: Generated
+) -> Tensor:
     """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data."""
     x = scaling(x)
     if not k:
         return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None]
-    trace = model.trace(x, k)
+    trace = model.trace(x, k, noise)
     weight = trace.log_w.softmax(0)  # (K, B)
     if n_draws is None:
         cells = average(trace.px, weight)[:, None]
     else:
-        chosen = torch.multinomial(weight.T, n_draws, replacement=True)  # (B, n_draws)
+        chosen = torch.multinomial(weight.T, n_draws, replacement=True, generator=noise.generator)  # (B, n_draws)
         each = torch.arange(len(x), device=x.device)
-        cells = torch.stack([trace.px.sample()[k, each] for k in chosen.T], 1)
+        cells = torch.stack([draw(trace.px, (), noise)[k, each] for k in chosen.T], 1)
     return scaling.inverse(cells).to(x.dtype)
 
 

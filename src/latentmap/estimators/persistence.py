@@ -35,6 +35,7 @@ from latentmap.estimators.diagnosis import Finding
 from latentmap.exceptions import DataError, ModelError
 from latentmap.model.autoencoder import Parts
 from latentmap.model.ladder import compose
+from latentmap.model.noise import generator_for
 from latentmap.model.part import Part, Sizes
 from latentmap.model.scaling import Affine
 from latentmap.training.device import resolve_device
@@ -258,7 +259,7 @@ def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[s
         estimator.classes_, some = estimator.condition_.classes, bool(estimator.condition_.some)
     width, below = estimator.condition_.width if estimator.condition_ else 0, tuple(fitted.get("below", ()))
     sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width, some_labels=some, below=below)
-    estimator.model_ = compose(parts, sizes).to(estimator.device_).eval()
+    estimator.model_ = compose(parts, sizes, generator_for(0)).to(estimator.device_).eval()
     if fitted.get("table"):
         estimator.table_ = Table.from_json(fitted["table"])
     stretched = np.zeros(fitted["scales"], bool) if fitted.get("stretched") else None

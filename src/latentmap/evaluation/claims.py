@@ -28,7 +28,8 @@ import torch
 from latentmap.evaluation import generation, latent
 from latentmap.evaluation.methods import Units
 from latentmap.evaluation.rows import or_none, sample_rows
-from latentmap.training.device import seeded
+from latentmap.model.distributions import draw
+from latentmap.model.noise import Generated, generator_for
 
 Verdict = Literal["holds", "even", "fails", "cannot"]
 
@@ -251,8 +252,9 @@ def latent_vectors(estimator: Any, X: np.ndarray, random_state: int = 0) -> np.n
 
 def sample_codes(estimator: Any, n: int, random_state: int) -> np.ndarray:
     """Draw codes from the distribution that `sample` of a fitted estimator decodes, (n, d)."""
-    with seeded(random_state, estimator.device_), torch.no_grad():
-        return np.asarray(estimator.model_.prior().sample(torch.Size((n,))).cpu(), dtype=np.float64)
+    noise = Generated(generator_for(random_state, estimator.device_))
+    with torch.no_grad():
+        return np.asarray(draw(estimator.model_.prior(), (n,), noise).cpu(), dtype=np.float64)
 
 
 def _some(X: np.ndarray, max_rows: int, random_state: int) -> np.ndarray:

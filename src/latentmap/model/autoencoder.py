@@ -44,7 +44,8 @@ class Parts:
 class GenerativeAutoencoder(nn.Module):
     r"""One layer of latent variables: q(z|x), p(z), p(x|z).
 
-    Rows are flat and scaled, (B, P). The initial weights are drawn from torch's generator; seed it for repeatable ones.
+    Rows are flat and scaled, (B, P). The initial weights are drawn as torch's modules draw theirs, from its
+    process-wide generator; within `latentmap.model.noise.drawing_from`, from the generator that is given there.
 
     With a condition c of C numbers a row (``Sizes.condition``) it is q(z|x, c), p(z|c), p(x|z, c) (Kingma et al. 2014;
     Sohn et al. 2015): `given` lends c to a model for one batch, and everything is then conditional on it. Any network
@@ -111,7 +112,7 @@ class GenerativeAutoencoder(nn.Module):
         px = self.parts.likelihood.distribution(self.likelihood_state, raw)
         return px if px.event_shape else independent(px)
 
-    def generate(self, z: Shaped[Tensor, "*S L"]) -> Distribution:
+    def generate(self, z: Shaped[Tensor, "*S L"], noise: Noise = fresh) -> Distribution:
         """p(x|z), over (*S, P), for what was drawn from the prior: codes, L = D, or the indices of quantised ones."""
         return self.decode(z if z.is_floating_point() else self._quantizer().embed(self.posterior_state, z))
 
@@ -141,7 +142,7 @@ class GenerativeAutoencoder(nn.Module):
             self.posterior_state, raw, k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
         )
         px = self.parts.likelihood.observe(self.likelihood_state, x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, near)
+        return Trace(x, (Level(z, q, p),), px, aux, noise, near)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Indices of the code of each row, where codes are quantised."""

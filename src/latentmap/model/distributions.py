@@ -5,17 +5,20 @@ Validation is off throughout: it would synchronise the device at every step. Dat
 
 from __future__ import annotations
 
+import contextlib
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal, register_kl
+from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal, register_kl
 from torch.nn import functional as F
 
-from latentmap.exceptions import NoDensityError
+from latentmap.exceptions import NoDensityError, PartError
+from latentmap.model.noise import Generated, Noise, drawing_from
 
 LOG_SCALE_BOUND = 7.0
 """Of a scale that a network gives, as `soft_bound` bounds its logarithm."""
@@ -44,6 +47,48 @@ def soft_bound(x: Tensor, bound: float) -> Tensor:
     return bound * torch.tanh(x / bound)
 
 
+def draw(p: Distribution, shape: Sequence[int], noise: Noise) -> Tensor:
+    """Draw from a distribution by noise that is passed, without gradient; torch's own samplers take none.
+
+    What priors are made of is drawn from any noise, so that a compiled step can draw from its prior. Other
+    distributions need noise from a generator.
+
+    >>> from latentmap.model.noise import generator_for
+    >>> draw(Normal(torch.zeros(3), 1.0), (2,), Generated(generator_for(0))).shape
+    torch.Size([2, 3])
+    """
+    shape = torch.Size(shape)
+    with torch.no_grad():
+        if hasattr(p, "draw"):
+            own: Tensor = p.draw(shape, noise)
+            return own
+        if isinstance(p, Independent):
+            return draw(p.base_dist, shape, noise)
+        if isinstance(p, Normal):
+            return p.loc + p.scale * noise((*shape, *p.batch_shape), p.loc)
+        if isinstance(p, MultivariateNormal):
+            white = noise((*shape, *p.batch_shape, *p.event_shape), p.loc)
+            return p.loc + (p._unbroadcasted_scale_tril @ white[..., None])[..., 0]
+        if isinstance(p, MixtureSameFamily):
+            return _draw_mixture(p, shape, noise)
+        if not isinstance(noise, Generated):
+            raise PartError(f"a {type(p).__name__} is drawn by a generator, not from noise that was drawn beforehand")
+        with drawing_from(noise.generator) if noise.generator is not None else contextlib.nullcontext():
+            drawn: Tensor = p.sample(shape)
+            return drawn
+
+
+def _draw_mixture(p: MixtureSameFamily, shape: torch.Size, noise: Noise) -> Tensor:
+    """Draw a component by inversion of its distribution function, then from all components, and take that one."""
+    upper = p.mixture_distribution.probs.cumsum(-1)  # (*batch, C)
+    uniform = noise.uniform((*shape, *p.batch_shape), upper)[..., None]
+    chosen = (uniform > upper[..., :-1]).sum(-1)[..., None]  # (*shape, *batch, 1)
+    each = draw(p.component_distribution, shape, noise)  # (*shape, *batch, C, *event)
+    axis, events = len(shape) + len(p.batch_shape), len(p.event_shape)
+    index = chosen.reshape(*chosen.shape, *(1 for _ in range(events))).expand(*chosen.shape, *p.event_shape)
+    return each.gather(axis, index).squeeze(axis)
+
+
 def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
     """Average what is expected of K draws a row by their weights.
 
@@ -55,6 +100,19 @@ def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P
         own: Tensor = base.average(weight)
         return own
     return torch.einsum("kb,kbp->bp", weight, p.mean)
+
+
+class Within(Distribution):
+    """Put before a distribution of torch's, which gives finite numbers outside its support too: no mass is there."""
+
+    @abstractmethod
+    def inside(self, value: Float[Tensor, "*K P"]) -> Bool[Tensor, "*K P"]:
+        """Say which values the support holds; 0 is one of them."""
+
+    def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L P"]:
+        """As of the other, and -inf outside the support."""
+        inside = self.inside(value)
+        return torch.where(inside, super().log_prob(torch.where(inside, value, 0.0)), -math.inf)
 
 
 class Rows(Independent[Distribution]):

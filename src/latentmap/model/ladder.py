@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts, at_least_single
 from latentmap.model.distributions import normal
-from latentmap.model.noise import Noise, fresh
+from latentmap.model.noise import Noise, drawing_from, fresh
 from latentmap.model.part import Learned, Sizes
 from latentmap.model.posteriors import Gaussian
 from latentmap.model.trace import Level, Trace
@@ -66,9 +66,9 @@ class Ladder(GenerativeAutoencoder):
         """p(x|z), over (*S, P), with the levels below the top where the top expects them."""
         return super().decode(self._descend(z)[0])
 
-    def generate(self, z: Float[Tensor, "*S D"]) -> Distribution:
+    def generate(self, z: Float[Tensor, "*S D"], noise: Noise = fresh) -> Distribution:
         """p(x|z), over (*S, P), with the levels below the top drawn."""
-        return super().decode(self._descend(z, noise=fresh)[0])
+        return super().decode(self._descend(z, noise=noise)[0])
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """p(x|z), over (B, P), with every level where the row puts it."""
@@ -85,7 +85,7 @@ class Ladder(GenerativeAutoencoder):
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
         codes, levels = self._descend(z, raws, noise)
         px = self.parts.likelihood.observe(self.likelihood_state, x, super().decode(codes))
-        return Trace(x, (Level(z, q, self.prior()), *(Level(*level) for level in levels)), px, near=near)
+        return Trace(x, (Level(z, q, self.prior()), *(Level(*level) for level in levels)), px, noise=noise, near=near)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the path up."""
@@ -157,6 +157,10 @@ def _falling(above: int, out: int) -> nn.Module:
     return nn.Sequential(nn.Linear(above, WIDTH), nn.SiLU(), nn.Linear(WIDTH, out))
 
 
-def compose(parts: Parts, sizes: Sizes) -> GenerativeAutoencoder:
-    """Make the model of these parts: with one level of codes, or the ladder that ``sizes.below`` asks for."""
-    return (Ladder if sizes.below else GenerativeAutoencoder)(parts, sizes)
+def compose(parts: Parts, sizes: Sizes, generator: torch.Generator) -> GenerativeAutoencoder:
+    """Make the model of these parts: with one level of codes, or the ladder that ``sizes.below`` asks for.
+
+    Initial weights are drawn from the generator.
+    """
+    with drawing_from(generator):
+        return (Ladder if sizes.below else GenerativeAutoencoder)(parts, sizes)

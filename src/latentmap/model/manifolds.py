@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, register_kl
 
 from latentmap.model.distributions import normal
+from latentmap.model.noise import Noise
 from latentmap.model.transforms import Pushforward
 
 RIM = 1 - 1e-6
@@ -132,6 +134,10 @@ class UniformOnSphere(Distribution):
         draws = torch.randn(*sample_shape, len(self.like), dtype=self.like.dtype, device=self.like.device)
         return torch.nn.functional.normalize(draws, dim=-1)
 
+    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """Draw from noise that is passed."""
+        return torch.nn.functional.normalize(noise((*shape, len(self.like)), self.like), dim=-1)
+
     def log_prob(self, value: Float[Tensor, "*S D"]) -> Float[Tensor, "*S"]:
         """Minus the logarithm of the sphere's area."""
         return value.new_full(value.shape[:-1], -self.log_area)
@@ -184,6 +190,10 @@ class PowerSpherical(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw from torch's generator."""
         return self.push(torch.randn(*sample_shape, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device))
+
+    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """Draw from noise that is passed."""
+        return self.push(noise((*shape, *self.loc.shape), self.loc))
 
     def log_prob(self, value: Float[Tensor, "*K D"]) -> Float[Tensor, "*L"]:
         """With respect to area."""

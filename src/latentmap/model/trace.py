@@ -90,6 +90,8 @@ class Trace:
     """p(x|z), over (K, B, P)."""
     aux: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
     """Further costs of a row that a part brings along, such as a commitment cost."""
+    noise: Noise = fresh
+    """What the draws came from, for whatever else has to be drawn."""
     near: Float[Tensor, "N D"] | None = None
     """Codes of rows that lie near those of the batch in the data, where a fit draws such: lots of B, in their order."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentmap.exceptions import NoDensityError, PartError
+from latentmap.model.distributions import draw
+from latentmap.model.noise import Noise
 
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 """u -> f(u), log |det df/du|."""
@@ -48,6 +50,10 @@ class Pushforward(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw from torch's generator."""
         return self.push(self.base.rsample(sample_shape))
+
+    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """Draw from noise that is passed."""
+        return self.push(draw(self.base, shape, noise))
 
     def log_prob(self, value: Float[Tensor, "*S D"]) -> Tensor:
         """Recall the density of the last draw; invert for other points."""

@@ -77,7 +77,7 @@ class PriorCritic(CodeCritic):
 
     def others(self, trace: Trace) -> Float[Tensor, "N D"]:
         """As many draws from the prior as there are rows."""
-        return prior_draws(trace.levels[0])
+        return prior_draws(trace.levels[0], trace.noise)
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
         """What it takes to pass for draws of the prior (the form that does not saturate)."""
@@ -102,8 +102,9 @@ class FactorCritic(CodeCritic):
 
     def others(self, trace: Trace) -> Float[Tensor, "N D"]:
         """Codes of the batch, each component in an order of its own."""
-        z = trace.levels[0].z.flatten(0, 1)  # (K B, D)
-        return z.gather(0, torch.rand_like(z).argsort(0))
+        z = trace.levels[0].z  # (K, B, D)
+        order = trace.noise.uniform(z.shape, z).flatten(0, 1).argsort(0)
+        return z.flatten(0, 1).gather(0, order)
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
         """The critic's estimate of the total correlation."""
@@ -174,7 +175,7 @@ class VAEGAN(Objective):
         (level,) = trace.levels
         extra = extra_cost(trace)
         rate = self.beta * trace.rate.mean() if self.beta else torch.zeros_like(extra)
-        invented = model.decode(prior_draws(level)).mean  # (B, P)
+        invented = model.decode(prior_draws(level, trace.noise)).mean  # (B, P)
         features = [at_least_single(own.features(rows)) for rows in (trace.x, trace.px.mean[0], invented)]
         content = 0.5 * (features[0] - features[1]).square().sum(-1).mean()
         real, *fakes = (at_least_single(own.score(f)) for f in features)  # (B, 1) each

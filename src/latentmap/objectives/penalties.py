@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
+import threading
 import warnings
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +18,8 @@ from torch.autograd import forward_ad
 from torch.distributions import Distribution
 
 from latentmap.exceptions import PartError
+from latentmap.model.distributions import draw
+from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.trace import Level, Model, Trace
 from latentmap.objectives.base import Penalty, only_level, require_factors
@@ -123,7 +129,7 @@ class MMD(Penalty):
         b = z.shape[1]
         if b == 1:
             return z.new_zeros(())
-        y = torch.stack([prior_draws(level) for _ in z])  # (K, B, D)
+        y = torch.stack([prior_draws(level, trace.noise) for _ in z])  # (K, B, D)
         apart = ~torch.eye(b, dtype=torch.bool, device=z.device)
         within = (self._kernel(z, z) + self._kernel(y, y)) * apart
         return (within.sum((1, 2)) / (b * (b - 1)) - 2 * self._kernel(z, y).mean((1, 2))).mean()
@@ -137,12 +143,9 @@ class MMD(Penalty):
         return values.mean(0)
 
 
-def prior_draws(level: Level) -> Float[Tensor, "B D"]:
+def prior_draws(level: Level, noise: Noise) -> Float[Tensor, "B D"]:
     """Draw a code from the prior for each row of a batch; the prior is a fixed target and gets no gradient."""
-    p = level.p
-    shape = torch.Size() if p.batch_shape else torch.Size((level.z.shape[1],))
-    with torch.no_grad():  # a normal distribution's `sample` asks the device whether its scales are positive
-        return p.rsample(shape) if p.has_rsample else p.sample(shape)
+    return draw(level.p, (1,) if level.p.batch_shape else (1, level.z.shape[1]), noise)[0]
 
 
 @dataclass(frozen=True)
@@ -201,11 +204,8 @@ class DecoderGradient(Penalty):
         """Refuse models with several layers of codes, and decoders that cannot be differentiated forwards."""
         only_level("objectives.DecoderGradient", trace)
         try:
-            with (
-                warnings.catch_warnings()
-            ):  # torch scripts its forward derivatives on their first use, and deprecates it
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self.cost(Learned(), model, trace)
+            _scripted()
+            self.cost(Learned(), model, trace)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise PartError(
@@ -220,9 +220,32 @@ class DecoderGradient(Penalty):
         if exact := d <= self.projections:
             v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None, None].repeat(1, *z.shape[:2], 1)
         else:
-            v = torch.empty(self.projections, *z.shape, dtype=z.dtype, device=z.device).bernoulli_() * 2 - 1
-        with forward_ad.dual_level():
+            v = torch.where(trace.noise.uniform((self.projections, *z.shape), z) < 0.5, 1.0, -1.0).to(z.dtype)
+        with _forward_derivatives():
             decoded = model.decode(forward_ad.make_dual(z.repeat(len(v), 1, 1, 1), v)).mean  # (S, K, B, P)
             slope: Tensor = forward_ad.unpack_dual(decoded).tangent
         squares = slope.square().sum(-1)
         return (squares.sum(0) if exact else squares.mean(0)).mean()
+
+
+_TURN = threading.RLock()
+
+
+def _forward_derivatives() -> AbstractContextManager[object]:
+    """Enter torch's forward derivatives, of which a process has one at a time: other threads wait for their turn."""
+    level = forward_ad.dual_level()
+    if torch.compiler.is_compiling():  # a compiled step has none left
+        return level
+    stack = contextlib.ExitStack()
+    stack.enter_context(_TURN)
+    stack.enter_context(level)
+    return stack
+
+
+@functools.cache
+def _scripted() -> None:
+    """Let torch script its forward derivatives, which it does on their first use, with a warning of its own."""
+    with _TURN, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with forward_ad.dual_level():
+            forward_ad.unpack_dual(forward_ad.make_dual(torch.ones(1), torch.ones(1)).tanh())

@@ -57,7 +57,7 @@ class SemiSupervised(Objective):
         assert known is not None
         rows, classes = known.shape
         each = torch.eye(classes, dtype=known.dtype, device=known.device).repeat_interleave(rows, 0)  # (C B, C)
-        traced = model.given(each).trace(trace.x.repeat(classes, 1), trace.levels[0].z.shape[0])
+        traced = model.given(each).trace(trace.x.repeat(classes, 1), trace.levels[0].z.shape[0], trace.noise)
         cost = (traced.distortion + traced.rate).unflatten(0, (classes, rows)).T + math.log(classes)  # (B, C)
         log_q = model.classify(trace.x)
         labelled = known.sum(1)  # (B,) 1 or 0

@@ -87,8 +87,9 @@ class Captured:
 class Graphs:
     """Records steps as CUDA graphs, by a stream of its own, as torch's notes on them ask for."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.stream = torch.cuda.Stream(device)
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self.stream = torch.cuda.Stream(generator.device)
 
     def rehearse(self, step: Play) -> str | None:
         """Take a step on the stream, and say where it waits for the device, which no graph can."""
@@ -100,8 +101,9 @@ class Graphs:
         return f"they wait for the device at {found[0]}" if found else None
 
     def record(self, step: Play) -> Play:
-        """Record a step; random numbers in it go on from torch's generator, as they do outside of it."""
-        generator, graph = torch.cuda.default_generators[self.stream.device_index], torch.cuda.CUDAGraph()
+        """Record a step; random numbers in it go on from the fit's generator, as they do outside of it."""
+        generator, graph = self.generator, torch.cuda.CUDAGraph()
+        graph.register_generator_state(generator)
         before = generator.clone_state()
         try:
             # the outer stream comes back even where the capture fails, and other threads may use the device meanwhile

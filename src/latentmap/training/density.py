@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.training.device import operations, seeded, threads_for
+from latentmap.model.noise import drawing_from, generator_for
+from latentmap.training.device import operations, threads_for
 from latentmap.training.schedule import learning_rate_factor
 
 STEPS, BATCH, RATE = 3000, 256, 3e-3
@@ -26,7 +27,7 @@ def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed
     """
     prior, own = model.parts.prior, model.prior_state
     parameters = [*own.parameters()]
-    with seeded(seed, codes.device), threads_for(operations(own, BATCH)):
+    with drawing_from(generator_for(seed, codes.device)), threads_for(operations(own, BATCH)):
         with torch.no_grad():
             if prior.prepare(own, codes, seed):
                 return

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,23 +73,6 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype)
 
 
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed torch's generators inside the context, and leave them as they were outside of it.
-
-    >>> with seeded(0):
-    ...     a = torch.rand(1)
-    >>> with seeded(0):
-    ...     b = torch.rand(1)
-    >>> bool(a == b)
-    True
-    """
-    devices = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
 def compiled(of_this_fit: Callable[P, R]) -> Callable[P, R]:
     """Compile a function for one fit, through which all that hangs from it stays as it is at the first call.
 
@@ -124,7 +109,9 @@ def operations(model: torch.nn.Module, batch_size: int) -> float:
 
 @contextlib.contextmanager
 def threads_for(operations: float) -> Iterator[None]:
-    """Run small steps in one thread, and leave torch's number of threads as it was.
+    """Run small steps in one thread; the number of threads of other Python threads stays as it is.
+
+    OpenMP keeps a number of threads for each thread that calls it, so no lock and no process-wide setting is needed.
 
     >>> before = torch.get_num_threads()
     >>> with threads_for(1e6):
@@ -133,9 +120,14 @@ def threads_for(operations: float) -> Iterator[None]:
     >>> torch.get_num_threads() == before
     True
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if operations < SMALL_STEP else before)
-    try:
+    if operations >= SMALL_STEP or torch.get_num_threads() == 1:  # which also lets torch set up this thread
         yield
-    finally:
-        torch.set_num_threads(before)
+        return
+    with _openmp().limit(limits=1):
+        yield
+
+
+@functools.cache
+def _openmp() -> ThreadpoolController:
+    """Find the OpenMP libraries of this process."""
+    return ThreadpoolController().select(user_api="openmp")

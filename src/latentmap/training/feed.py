@@ -56,10 +56,10 @@ class Feed(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def epoch(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
+    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yield ``len(self) // size`` batches of so many rows, each good until the next one is taken."""
 
-    def beside(self, graph: Tensor, batch: Batch) -> Batch:
+    def beside(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
         """Add to a batch `NEAR` of the neighbours (B, k) of each row, drawn among the training rows at hand."""
         return batch
 
@@ -119,18 +119,18 @@ class Resident(Feed):
     def __len__(self) -> int:
         return len(self.data)
 
-    def epoch(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
+    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Slice a shuffled order."""
         order = torch.from_numpy(epoch_order(len(self.data), seed, epoch))[: len(self.data) // size * size]
         indices = order.to(self.device).split(size)
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
             batch = Batch(rows, None if self.condition is None else self.condition[index])
             # neighbours wait for their turn, so that random numbers are drawn in the order of the steps
-            yield batch if self.graph is None else self._with(batch, _drawn(self.graph[index]))
+            yield batch if self.graph is None else self._with(batch, _drawn(self.graph[index], generator))
 
-    def beside(self, graph: Tensor, batch: Batch) -> Batch:
+    def beside(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw for each row `NEAR` of its neighbours among the data; the row itself where it has none, -1, there."""
-        near, own = _drawn(graph), torch.arange(len(graph), device=graph.device)
+        near, own = _drawn(graph, generator), torch.arange(len(graph), device=graph.device)
         wide = self._with(batch, near.clamp_min(0))
         places = torch.where(near < 0, own.repeat(NEAR), len(own) + torch.arange(len(near), device=near.device))
         return wide._replace(rows=wide.rows[torch.cat([own, places])])
@@ -152,9 +152,9 @@ def _whole(graph: Tensor) -> Tensor:
     return torch.where(graph < 0, torch.arange(len(graph), device=graph.device)[:, None], graph)
 
 
-def _drawn(graph: Tensor) -> Tensor:
+def _drawn(graph: Tensor, generator: torch.Generator) -> Tensor:
     """Draw `NEAR` of the neighbours (B, k) of each row, (NEAR B,), in lots."""
-    choice = torch.randint(graph.shape[1], (len(graph), NEAR), device=graph.device)
+    choice = torch.randint(graph.shape[1], (len(graph), NEAR), device=graph.device, generator=generator)
     return graph.gather(1, choice).T.flatten()
 
 
@@ -170,7 +170,7 @@ class Streamed(Feed):
     def __len__(self) -> int:
         return self.stream.rows
 
-    def epoch(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
+    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Slice shuffled blocks; what is left of one begins the next batch."""
         left = self.first[:0]
         for block in self.stream.epoch(seed, epoch):

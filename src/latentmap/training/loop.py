@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWarning
+from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWarning, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.networks import Network
+from latentmap.model.noise import Generated, Noise, Recorded, Replayed, drawing_from, generator_for
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective, monitored
 from latentmap.training.capture import Captured, Graphs
-from latentmap.training.device import autocast, compiled, operations, seeded, threads_for
+from latentmap.training.device import autocast, compiled, operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.guard import GradientGuard
 from latentmap.training.schedule import Clock, learning_rate_factor, rate_shares
@@ -85,7 +87,7 @@ class Trainer:
         self.objective = objective
         self.feed = data if isinstance(data, Feed) else Resident(data, graph, condition)
         self.device = self.feed.device
-        with seeded(settings.seed, self.device):
+        with drawing_from(generator_for(settings.seed)):
             self.objective_state = objective.build(replace(model.sizes, rows=len(self.feed))).to(self.device)
         self.learned = nn.ModuleDict({"model": model, "objective": self.objective_state})
         self.scaling = scaling
@@ -98,14 +100,16 @@ class Trainer:
         self.guards = {name: GradientGuard(self.device) for name in self.players}
         self.batch = min(settings.batch_size, len(self.feed))
         self.steps_per_epoch = len(self.feed) // self.batch
+        self.generator = generator_for(settings.seed, self.device)
         # compiled kernels are recorded like any others, so the compiler's own graphs, one a pass, are not needed
-        self.losses = compiled(self._losses) if settings.compile else self._losses
+        self.compiled = compiled(self._replayed) if settings.compile and not self._draws_by_itself() else None
+        self.draws: Recorded | None = None
         # what a step reads and adds to lies in the same tensors all along, so that it can be recorded; see `Captured`
         on_gpu = self.device.type == "cuda"  # elsewhere, optimizers read the rate on the host
         self.rate = torch.zeros((), device=self.device) if on_gpu else torch.zeros((), dtype=torch.float64)
         self.progress = torch.zeros((), device=self.device)
         self.sums = torch.zeros(3, device=self.device)
-        self.move = Captured(self._move, Graphs(self.device)) if settings.capture and on_gpu else self._move
+        self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else self._move
         self.history: list[Row] = []
         self.epoch = 0
         self.step = 0
@@ -122,7 +126,7 @@ class Trainer:
         """Train to the end of the schedule or of patience, then restore the best weights; returns the history."""
         clock = Clock(max(1, self.settings.max_epochs * self.steps_per_epoch), self.settings.time_budget)
         work = operations(self.learned, self.batch)
-        with seeded(self.settings.seed, self.device), threads_for(work):
+        with threads_for(work):
             try:
                 while not self._finished(clock):
                     self._run_epoch(clock)
@@ -150,7 +154,7 @@ class Trainer:
                 for name in ("epoch", "step", "rate_scale", "evaluations_since_best", "restores")
             },
             "history": self.history,
-            "generator": torch.get_rng_state(),
+            "generator": self.generator.get_state(),
         }
 
     def carry(self) -> dict[str, Any]:
@@ -174,7 +178,7 @@ class Trainer:
         self.sums.zero_()
         skipped, since = self._skips(), 0
         self.model.train()
-        for batch in self.feed.epoch(self.settings.seed, self.epoch, self.batch):
+        for batch in self.feed.epoch(self.settings.seed, self.epoch, self.batch, self.generator):
             progress = clock.progress(self.step)
             if progress >= 1.0:
                 break
@@ -214,15 +218,45 @@ class Trainer:
         return torch.stack([guard.skipped for guard in self.guards.values()]).sum()
 
     def _forward(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> tuple[Mapping[str, Tensor], Tensor]:
-        batch = (rows, progress, condition)
-        try:
-            with self._kept_graph():
-                return self.losses(*batch)
-        except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler, for instance
-            reason = str(error).splitlines()[0]
-            warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
-            self.losses = self._losses
-            return self._losses(*batch)
+        noise: Noise = Generated(self.generator)
+        if self.compiled is not None:
+            try:
+                draws = self._drawn(rows, progress, condition)
+                noise = Replayed(draws)  # for a step that turns out not to compile
+                with self._kept_graph():
+                    return self.compiled(rows, progress, condition, draws)
+            except (torch._dynamo.exc.BackendCompilerFailed, PartError) as error:  # no C++ compiler, for instance
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
+                self.compiled = None
+        with self._own_draws(self.generator):
+            return self._losses(rows, progress, condition, noise)
+
+    def _drawn(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> list[Tensor]:
+        """Draw what a compiled step will ask for, in the order of the plain step, which is tried once to know it."""
+        if self.draws is None:
+            buffers = [(buffer, buffer.clone()) for buffer in self.learned.buffers()]
+            recorded = Recorded(generator_for(0, self.device))
+            with torch.no_grad():
+                self._losses(rows, progress, condition, recorded)
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            self.draws = recorded
+        return self.draws.again(self.generator)
+
+    def _replayed(
+        self, rows: Tensor, progress: Tensor, condition: Tensor | None, draws: list[Tensor]
+    ) -> tuple[Mapping[str, Tensor], Tensor]:
+        return self._losses(rows, progress, condition, Replayed(draws))
+
+    def _own_draws(self, generator: torch.Generator) -> AbstractContextManager[object]:
+        """Let modules of a user's own draw from a generator, for dropout; our networks draw nothing."""
+        own = [self.model.parts.encoder, self.model.parts.decoder]
+        return contextlib.nullcontext() if all(isinstance(n, Network) for n in own) else drawing_from(generator)
+
+    def _draws_by_itself(self) -> bool:
+        """Whether a network drops units at random, which a compiled step could not draw from the fit's generator."""
+        return any(isinstance(m, nn.modules.dropout._DropoutNd | nn.RReLU) for m in self.model.modules())
 
     def _kept_graph(self) -> AbstractContextManager[object]:
         """Keep a compiled graph whole for as many backward passes as there are players."""
@@ -232,12 +266,12 @@ class Trainer:
         return patch
 
     def _losses(
-        self, rows: Tensor, progress: Tensor, condition: Tensor | None = None
+        self, rows: Tensor, progress: Tensor, condition: Tensor | None, noise: Noise
     ) -> tuple[Mapping[str, Tensor], Tensor]:
         model = self.model if condition is None else self.model.given(condition)
         batch = None if self.feed.lots == 1 else len(rows) // self.feed.lots
         with autocast(rows.device, self.settings.dtype):
-            trace = model.trace(self.scaling(rows), self.objective.samples, batch=batch)
+            trace = model.trace(self.scaling(rows), self.objective.samples, noise, batch)
             losses = self.objective.losses(self.objective_state, model, trace, progress)
         return losses, summary(losses, trace).detach()
 
@@ -269,7 +303,8 @@ class Trainer:
             return None
         self.model.eval()
         total = torch.zeros(3, device=self.device)
-        with seeded(self.settings.seed, self.device):
+        generator = generator_for(self.settings.seed, self.device)
+        with self._own_draws(generator):
             end = torch.ones((), device=self.device)
             everything = torch.arange(len(self.held_out), device=self.device)
             a_row = self.model.outputs * self.objective.samples
@@ -279,8 +314,8 @@ class Trainer:
                 condition = None if self.held_out_condition is None else self.held_out_condition[index]
                 batch = Batch(self.held_out[index], condition)
                 if self.held_out_graph is not None:
-                    batch = self.feed.beside(self.held_out_graph[index], batch)
-                total += self._losses(batch.rows, end, batch.condition)[1] * len(index)
+                    batch = self.feed.beside(self.held_out_graph[index], batch, generator)
+                total += self._losses(batch.rows, end, batch.condition, Generated(generator))[1] * len(index)
         values: list[float] = (total / len(self.held_out)).tolist()
         return values
 
@@ -315,9 +350,11 @@ class Trainer:
     def _check(self) -> None:
         """Let the objective refuse the model by what it gives for two rows, before the first step."""
         self.model.eval()
-        with seeded(self.settings.seed, self.device):
+        generator = generator_for(self.settings.seed, self.device)
+        with self._own_draws(generator):
             model = self.model.given(None if self.feed.condition is None else self.feed.condition[:2])
-            self.objective.check_model(model, model.trace(self.scaling(self.feed.first), self.objective.samples))
+            trace = model.trace(self.scaling(self.feed.first), self.objective.samples, Generated(generator))
+            self.objective.check_model(model, trace)
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
         networks = nn.ModuleList([self.model.encoder, self.model.decoder])

@@ -98,7 +98,7 @@ class Quantized(Quantizer):
 
     def indices(self, own: Learned, raw: Float[Tensor, "B H"]) -> Int[Tensor, "B L"]:
         """The nearest vectors, stage by stage."""
-        return self._search(own, raw, learn=False)
+        return self._search(own, raw)
 
     def embed(self, own: Learned, indices: Int[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
         """Sum of the stages' vectors."""
@@ -110,31 +110,32 @@ class Quantized(Quantizer):
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
         """Give the point, k times, with its commitment cost; in training, move the codebooks."""
         if own.training and torch.is_grad_enabled():
-            self._search(own, raw, learn=True)
+            self._search(own, raw, noise)
         z, q, _ = super().draw(own, raw, k, noise, log_joint)
         return z, q, {"commitment": self.commitment * (raw - z[0].detach()).square().sum(-1)}
 
     @torch.no_grad()
-    def _search(self, own: Learned, raw: Tensor, *, learn: bool) -> Tensor:
+    def _search(self, own: Learned, raw: Tensor, noise: Noise | None = None) -> Tensor:
+        """Find the nearest vectors, and with noise move the codebooks."""
         rest = raw.unflatten(-1, (self.pieces, -1)).transpose(0, 1).to(own.book)  # (G, B, d)
         chosen = []
         for stage in range(self.stages):
             index = torch.cdist(rest, own.book[stage]).argmin(-1)  # (G, B)
-            if learn:
+            if noise is not None:
                 with torch.autocast(rest.device.type, enabled=False):  # running means need all digits
-                    self._learn(own, stage, rest, index)
+                    self._learn(own, stage, rest, index, noise)
             rest = rest - own.book[stage].gather(1, index[..., None].expand_as(rest))
             chosen.append(index.T)
         return torch.cat(chosen, 1)
 
-    def _learn(self, own: Learned, stage: int, h: Tensor, index: Tensor) -> None:
+    def _learn(self, own: Learned, stage: int, h: Tensor, index: Tensor, noise: Noise) -> None:
         """Move each vector to the running mean of what chose it, and dead ones to rows of the batch."""
         book, usage = own.book[stage], own.usage[stage]  # (G, N, d), (G, N)
         ours = torch.nn.functional.one_hot(index, self.codes).to(book) / h.shape[1]  # (G, B, N)
         counts = usage.lerp(ours.sum(1), 1 - self.decay)
         sums = (usage[..., None] * book).lerp(ours.transpose(1, 2) @ h, 1 - self.decay)
         dead = counts < DEAD / self.codes
-        fresh = h[:, torch.randint(h.shape[1], (self.codes,), device=h.device)]
+        fresh = h[:, (noise.uniform((self.codes,), h) * h.shape[1]).long().clamp_max(h.shape[1] - 1)]
         moved = torch.where(dead[..., None], fresh, sums / counts.clamp_min(1e-12)[..., None])
         sound = h.isfinite().all()
         own.book[stage] = torch.where(sound, moved, book)
