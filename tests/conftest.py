@@ -1,11 +1,14 @@
 """What every test stands on: one thread a worker, no windows, checked shapes, and small models fitted once."""
 
 import os
+import re
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -57,3 +60,54 @@ def autoencoder(rows):
     from latentmap import Autoencoder
 
     return fit(Autoencoder(3, max_epochs=12, random_state=0), rows)
+
+
+# ---- docs/correctness.md: what is compared with an independent computation, and the largest difference
+
+TABLE = re.compile(r"(<!-- differences -->\n).*?(<!-- end of differences -->)", re.S)
+DIFFERENCES = pytest.StashKey[list]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--correctness", metavar="PAGE", help="run the tests that use agree alone, and write their table")
+
+
+def pytest_configure(config):
+    config.stash[DIFFERENCES] = []
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--correctness"):
+        others = [item for item in items if "agree" not in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if item not in set(others)]
+        config.hook.pytest_deselected(items=others)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    page = session.config.getoption("--correctness")
+    if page and exitstatus == 0:
+        rows = [
+            f"| {quantity} | {by} | {largest:.0e} | `{test}` |"
+            for quantity, by, largest, test in session.config.stash[DIFFERENCES]
+        ]
+        table = "\n".join(
+            ["| quantity | computed independently by | largest difference | test |", "| --- | --- | --- | --- |", *rows]
+        )
+        text = Path(page).read_text(encoding="utf-8")
+        Path(page).write_text(TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text), encoding="utf-8")
+
+
+@pytest.fixture
+def agree(request):
+    """Assert that a quantity agrees with an independent computation, and note by how much for docs/correctness.md."""
+
+    def compare(quantity, by, found, expected, tolerance):
+        found, expected = (np.asarray(v, dtype=np.float64) for v in (found, expected))
+        assert found.shape == expected.shape and np.isfinite(expected).any()
+        with np.errstate(invalid="ignore"):
+            apart = np.where(found == expected, 0.0, np.abs(found - expected))
+        test = f"{request.node.path.name}::{request.node.originalname}"
+        request.config.stash[DIFFERENCES].append((quantity, by, apart.max(), test))
+        assert apart.max() <= tolerance, f"{quantity}: {apart.max():g} from {by}, more than {tolerance:g}"
+
+    return compare
