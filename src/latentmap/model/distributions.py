@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal, register_kl
 from torch.nn import functional as F
@@ -100,19 +99,6 @@ def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P
         own: Tensor = base.average(weight)
         return own
     return torch.einsum("kb,kbp->bp", weight, p.mean)
-
-
-class Within(Distribution):
-    """Put before a distribution of torch's, which gives finite numbers outside its support too: no mass is there."""
-
-    @abstractmethod
-    def inside(self, value: Float[Tensor, "*K P"]) -> Bool[Tensor, "*K P"]:
-        """Say which values the support holds; 0 is one of them."""
-
-    def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L P"]:
-        """As of the other, and -inf outside the support."""
-        inside = self.inside(value)
-        return torch.where(inside, super().log_prob(torch.where(inside, value, 0.0)), -math.inf)
 
 
 class Rows(Independent[Distribution]):
