@@ -80,7 +80,7 @@ class Counts(Likelihood, ABC):
 
     def _depth(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
         """Logarithm of the total of each row over the mean of them, of what is there."""
-        depth: Tensor = x.nansum(-1, keepdim=True).clamp_min(1.0).log() - own.log_library
+        depth: Tensor = x.nansum(-1, keepdim=True).clamp(1.0, MOST).log() - own.log_library
         return depth
 
     def _log_mean(self, own: Learned, raw: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
