@@ -125,7 +125,12 @@ def test_bounds_of_rows_outside_are_minus_infinity(case):
     x[1, 1] = case.outside[0]
     model.eval()
     trace = model.trace(x, 5)
-    for found in (trace.bound(), trace.bound(5), -trace.distortion, *(evidence_bound(model, x, k, fresh) for k in (1, 5))):
+    for found in (
+        trace.bound(),
+        trace.bound(5),
+        -trace.distortion,
+        *(evidence_bound(model, x, k, fresh) for k in (1, 5)),
+    ):
         assert found[0].isfinite() and found[1] == -math.inf
     assert model.encode(x).mean.isfinite().all() and model.reconstruct(x).mean.isfinite().all()
 

@@ -124,13 +124,13 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
                   \mathbb{E}[x_{\mathrm{mis}} | z_k], \qquad
                   w_k \propto \frac{p(x_{\mathrm{obs}}|z_k)\, p(z_k)}{q(z_k|x_{\mathrm{obs}})}, \quad z_k \sim q
 
-        by self-normalised importance sampling, in the units of the data, or draws from p(x_mis | x_obs) by resampling with these weights, for
-        multiple imputation (Rubin 1987; Mattei and Frellsen 2019). For a category it is the likeliest one; frames hold
-        means rounded as those of `inverse_transform` are. Of a column on a logarithmic scale it is the mean too, which
-        large values draw above the median; where each code gives an infinite one (`likelihoods.StudentT`, or a wide
-        `likelihoods.Laplace`), the mean over codes of the median. A row with a cell outside the support of its
-        likelihood, which no code explains, is filled with all codes weighing the same. A model without density fills
-        with what it reconstructs, and cannot draw.
+        by self-normalised importance sampling, in the units of the data, or draws from p(x_mis | x_obs) by resampling
+        with these weights, for multiple imputation (Rubin 1987; Mattei and Frellsen 2019). A category is filled with
+        the likeliest one, and frames hold means rounded as by `inverse_transform`. A column on a logarithmic scale is
+        filled with its mean too, not its median; where codes give an infinite mean (`likelihoods.StudentT`, or a wide
+        `likelihoods.Laplace`), with the mean over codes of their medians. A row with a cell that its likelihood
+        excludes, which no code explains, is filled with all codes weighing the same. A model without density fills with
+        what it reconstructs, and cannot draw.
 
         Parameters
         ----------
@@ -184,9 +184,9 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False, y: Any = None) -> Any:
         """Draw codes from the prior and decode them.
 
-        Gives the mean of p(x|z) for each code, as pictures want it and as `inverse_transform` does, or with ``noise`` a draw from it, which is what the
-        model says that data look like. An autoencoder draws its codes from a Gaussian fitted to those of the data;
-        `fit_prior` fits a better density.
+        Gives the mean of p(x|z) for each code, as pictures want it, and whatever else `inverse_transform` gives in its
+        place; or with ``noise`` a draw from p(x|z), which is what the model says that data look like. An autoencoder
+        draws its codes from a Gaussian fitted to those of the data; `fit_prior` fits a better density.
 
         Parameters
         ----------

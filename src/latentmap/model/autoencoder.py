@@ -22,7 +22,6 @@ from latentmap.model.posteriors import Posterior, Quantizer
 from latentmap.model.priors import Prior
 from latentmap.model.trace import Level, Trace
 
-
 FAR = 1e12
 """Where the encoder sees values that lie further out, in the model's units, so that codes of any row are finite."""
 

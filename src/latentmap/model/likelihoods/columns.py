@@ -28,9 +28,10 @@ class Columns(Likelihood):
 
     .. math:: \log p(x|z) = \sum_j \log p_j(x_j | z)
 
-    with densities and masses side by side; a value that its column excludes gives -inf. `VAE` takes it by itself for data frames and files with columns of text,
-    categories or dates. The encoder sees numbers standardised, counts on a logarithmic scale, and categories as one
-    component each, which its first layer embeds; a missing category is a row of zeros.
+    with densities and masses side by side; a value that its column excludes gives -inf. `VAE` takes it by itself for
+    data frames and files with columns of text, categories or dates. The encoder sees numbers standardised, counts on a
+    logarithmic scale, and categories as one component each, which its first layer embeds; a missing category is a row
+    of zeros.
 
     What stands for a column where one value is asked for is its mean, or its likeliest category.
 

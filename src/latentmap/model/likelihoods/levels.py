@@ -37,8 +37,8 @@ class Levels(Likelihood, ABC):
     """Base of likelihoods over L equally spaced levels.
 
     In data units the levels are the whole numbers from 0 to L - 1, or, for data within [0, 1] that are not all whole,
-    the fractions k / (L - 1), to the nearest of which a value is rounded. The model sees fractions. No mass is beyond the
-    ends, nor between whole numbers.
+    the fractions k / (L - 1), to the nearest of which a value is rounded. The model sees fractions. There is no mass
+    beyond the ends, nor between whole numbers.
     """
 
     levels: int = 256
@@ -198,7 +198,7 @@ class LogisticLevels(LevelsDistribution):
 
     @property
     def variance(self) -> Float[Tensor, "*S"]:
-        """Sum over levels j of P(level >= j) above the mean, of P(level < j) below, times how the square rises there."""
+        """Mean square of the distance: how it grows from level to level, times the probability to be beyond."""
         loc, scale, mean = self.loc * self.top, self.scale * self.top, self.mean * self.top
         whole = mean.floor()
         square = torch.zeros_like(mean)  # of the distance from there
