@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,33 +19,38 @@ class LikelihoodCase:
     part: likelihoods.Likelihood
     grid: Tensor
     """Values over which the mass or density of one feature has to sum or integrate to one."""
+    outside: Tensor
+    """Values that it excludes."""
 
 
 REALS = torch.linspace(-40, 40, 40_001, dtype=torch.float64)
 UNIT = torch.linspace(0, 1, 20_001, dtype=torch.float64)
 BYTES = torch.linspace(0, 1, 256, dtype=torch.float64)
 COUNTS = torch.arange(1000, dtype=torch.float64)
+INFINITE = torch.tensor([math.inf, -math.inf], dtype=torch.float64)
+BEYOND = torch.tensor([-1e30, -5.0, -0.002, 1.002, 2.0, 50.0, 1e30, math.inf, -math.inf], dtype=torch.float64)
+NOT_COUNTS = torch.tensor([-1e30, -5.0, -1.0, -0.5, 0.5, 2.5, 1e35, math.inf, -math.inf], dtype=torch.float64)
 
 LIKELIHOODS = [
-    LikelihoodCase(likelihoods.Bernoulli(), torch.tensor([0.0, 1.0], dtype=torch.float64)),
-    LikelihoodCase(likelihoods.ContinuousBernoulli(), UNIT),
-    LikelihoodCase(likelihoods.Gaussian(), REALS),
-    LikelihoodCase(likelihoods.Gaussian(scale="feature"), REALS),
-    LikelihoodCase(likelihoods.Gaussian(scale=0.3), REALS),
-    LikelihoodCase(likelihoods.Gaussian(scale="optimal"), REALS),
-    LikelihoodCase(likelihoods.Laplace(), REALS),
-    LikelihoodCase(likelihoods.Laplace(scale="optimal"), REALS),
-    LikelihoodCase(likelihoods.StudentT(scale="feature"), REALS),
-    LikelihoodCase(likelihoods.StudentT(scale=0.5, degrees=4.0), REALS),
-    LikelihoodCase(likelihoods.DiscretizedLogistic(), BYTES),
-    LikelihoodCase(likelihoods.DiscretizedLogistic(levels=2), BYTES[[0, -1]]),
-    LikelihoodCase(likelihoods.LogisticMixture(components=3), BYTES),
-    LikelihoodCase(likelihoods.Categorical(levels=16), BYTES[::17]),
-    LikelihoodCase(likelihoods.Poisson(), COUNTS),
-    LikelihoodCase(likelihoods.NegativeBinomial(), COUNTS),
-    LikelihoodCase(likelihoods.NegativeBinomial(dispersion=0.3), COUNTS),
-    LikelihoodCase(likelihoods.ZeroInflated(likelihoods.Poisson()), COUNTS),
-    LikelihoodCase(likelihoods.ZeroInflated(likelihoods.NegativeBinomial(dispersion="shared")), COUNTS),
+    LikelihoodCase(likelihoods.Bernoulli(), torch.tensor([0.0, 1.0], dtype=torch.float64), BEYOND),
+    LikelihoodCase(likelihoods.ContinuousBernoulli(), UNIT, BEYOND),
+    LikelihoodCase(likelihoods.Gaussian(), REALS, INFINITE),
+    LikelihoodCase(likelihoods.Gaussian(scale="feature"), REALS, INFINITE),
+    LikelihoodCase(likelihoods.Gaussian(scale=0.3), REALS, INFINITE),
+    LikelihoodCase(likelihoods.Gaussian(scale="optimal"), REALS, INFINITE),
+    LikelihoodCase(likelihoods.Laplace(), REALS, INFINITE),
+    LikelihoodCase(likelihoods.Laplace(scale="optimal"), REALS, INFINITE),
+    LikelihoodCase(likelihoods.StudentT(scale="feature"), REALS, INFINITE),
+    LikelihoodCase(likelihoods.StudentT(scale=0.5, degrees=4.0), REALS, INFINITE),
+    LikelihoodCase(likelihoods.DiscretizedLogistic(), BYTES, BEYOND),
+    LikelihoodCase(likelihoods.DiscretizedLogistic(levels=2), BYTES[[0, -1]], BEYOND),
+    LikelihoodCase(likelihoods.LogisticMixture(components=3), BYTES, BEYOND),
+    LikelihoodCase(likelihoods.Categorical(levels=16), BYTES[::17], BEYOND),
+    LikelihoodCase(likelihoods.Poisson(), COUNTS, NOT_COUNTS),
+    LikelihoodCase(likelihoods.NegativeBinomial(), COUNTS, NOT_COUNTS),
+    LikelihoodCase(likelihoods.NegativeBinomial(dispersion=0.3), COUNTS, NOT_COUNTS),
+    LikelihoodCase(likelihoods.ZeroInflated(likelihoods.Poisson()), COUNTS, NOT_COUNTS),
+    LikelihoodCase(likelihoods.ZeroInflated(likelihoods.NegativeBinomial(dispersion="shared")), COUNTS, NOT_COUNTS),
 ]
 
 POSTERIORS: list[posteriors.Posterior] = [

@@ -11,7 +11,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from latentmap.exceptions import ModelError, NoDensityError, PartError
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
-from latentmap.model.distributions import normal
+from latentmap.model.distributions import independent, normal
 from latentmap.model.noise import RowNoise, fresh
 from latentmap.model.part import Learned, Part, Sizes
 from latentmap.model.trace import Level, Trace
@@ -41,10 +41,116 @@ def test_likelihoods_integrate_to_one(case):
 
 
 def test_control_cross_entropy_of_grey_values_is_no_density():
-    grey = LikelihoodCase(likelihoods.Bernoulli(), LIKELIHOODS[1].grid)
+    grey = LikelihoodCase(likelihoods.Bernoulli(), LIKELIHOODS[1].grid, LIKELIHOODS[1].outside)
     own = grey.part.build(SIZES)
     p = grey.part.distribution(own, torch.full((7, 1), 1.5, dtype=torch.float64)).log_prob(grey.grid[:, None]).exp()
     assert torch.trapezoid(p, grey.grid, dim=0) != pytest.approx(1, abs=0.1)
+
+
+def given_a_code(part, dtype=torch.float64):
+    """p(x|z) of two features, on the parameters of a decoder that say something of both."""
+    sizes, heads = part.told(Sizes((2,), 1))
+    raw = torch.linspace(-1, 1, sizes.features * heads, dtype=dtype).view(1, sizes.features, heads)
+    p = part.distribution(part.build(Sizes((2,), 1)).to(dtype), raw)
+    return p if p.event_shape else independent(p)
+
+
+def places(part):
+    """The likelihood alone, in a table beside another column, and with cells that may be missing."""
+    both = likelihoods.Columns((part, likelihoods.Gaussian("feature")))
+    return part, both, likelihoods.Incomplete(part), likelihoods.Incomplete(both)
+
+
+def mass_outside(part, outside, beside, dtype=torch.float64):
+    """log p(x|z) of rows whose first value lies outside, in every place of the likelihood, (places, rows)."""
+    rows = torch.stack([outside, beside.expand(len(outside))], 1).to(dtype)
+    return torch.stack([given_a_code(place, dtype).log_prob(rows) for place in places(part)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("case", LIKELIHOODS, ids=name)
+@torch.no_grad()
+def test_there_is_no_mass_or_density_outside_the_support(case, dtype):
+    inside = case.grid[len(case.grid) // 2]
+    assert (mass_outside(case.part, case.outside, inside, dtype) == -math.inf).all()
+    assert mass_outside(case.part, inside[None], inside, dtype).isfinite().all()
+    each = case.part.distribution(case.part.build(Sizes((3,), 1)).to(dtype), torch.zeros(3, case.part.heads).to(dtype))
+    x = torch.tensor([inside, case.outside[0], inside], dtype=dtype)
+    assert (each.log_prob(x) == -math.inf).tolist() == [False, True, False]  # of each feature by itself
+
+
+class Unchecked(likelihoods.Bernoulli):
+    """The control: torch's distribution as it is, with numbers for values that it does not hold."""
+
+    def distribution(self, own, raw):
+        return torch.distributions.Bernoulli(logits=raw.squeeze(-1), validate_args=False)
+
+    of_columns = distribution
+
+
+@torch.no_grad()
+def test_control_a_support_that_is_not_checked_has_mass_outside():
+    found = mass_outside(Unchecked(), LIKELIHOODS[0].outside[:5], torch.tensor(1.0))
+    assert found.isfinite().all() and (found > 0).any()
+
+
+@pytest.mark.parametrize("case", LIKELIHOODS, ids=name)
+@torch.no_grad()
+def test_cells_that_are_missing_count_for_nothing_and_others_are_excluded_all_the_same(case):
+    gone = torch.tensor(math.nan)
+    for place in places(case.part)[2:]:
+        p, inside = given_a_code(place), case.grid[len(case.grid) // 2]
+        assert p.log_prob(torch.stack([gone, inside])[None]).isfinite().all()
+        assert p.log_prob(torch.stack([gone, gone])[None]) == 0
+        assert p.log_prob(torch.stack([case.outside[0], gone])[None]) == -math.inf
+
+
+def test_bits_of_a_table_are_bits_and_grey_values_of_an_array_cost_their_cross_entropy():
+    raw, x = torch.tensor([[[0.7]]]), torch.tensor([[0.25]])
+    alone = likelihoods.Bernoulli().distribution(Learned(), raw[0]).log_prob(x)
+    chance = torch.sigmoid(torch.tensor(0.7))
+    torch.testing.assert_close(alone[0, 0], 0.25 * chance.log() + 0.75 * (1 - chance).log())
+    table = likelihoods.Columns((likelihoods.Bernoulli(),))
+    bits = table.distribution(table.build(Sizes((1,), 1)), raw)
+    assert bits.log_prob(x) == -math.inf
+    torch.testing.assert_close(bits.log_prob(torch.ones(1, 1))[0, 0], chance.log())
+
+
+@pytest.mark.parametrize("case", LIKELIHOODS, ids=name)
+@torch.no_grad()
+def test_bounds_of_rows_outside_are_minus_infinity(case):
+    model = GenerativeAutoencoder(Parts(MLP, MLP, posteriors.Gaussian(), priors.Normal(), case.part), Sizes((3,), 2))
+    inside = case.grid[len(case.grid) // 2].float()
+    x = inside.expand(2, 3).clone()
+    x[1, 1] = case.outside[0]
+    model.eval()
+    trace = model.trace(x, 5)
+    for found in (
+        trace.bound(),
+        trace.bound(5),
+        -trace.distortion,
+        *(evidence_bound(model, x, k, fresh) for k in (1, 5)),
+    ):
+        assert found[0].isfinite() and found[1] == -math.inf
+    assert model.encode(x).mean.isfinite().all() and model.reconstruct(x).mean.isfinite().all()
+
+
+@pytest.mark.parametrize("case", LIKELIHOODS, ids=name)
+@torch.no_grad()
+def test_variances_are_those_of_masses_and_densities(case):
+    raw = torch.linspace(-1, 1, 5 * case.part.heads, dtype=torch.float64).view(5, case.part.heads)
+    p = case.part.distribution(case.part.build(Sizes((5,), 2)).double(), raw)
+    x = case.grid[:, None]
+    mass = p.log_prob(x).exp() * (1.0 if case.part.discrete else float(case.grid[1] - case.grid[0]))
+    mean = (mass * x).sum(0)
+    assert p.variance.numpy() == pytest.approx((mass * (x - mean) ** 2).sum(0).numpy(), rel=2e-2, abs=1e-5)
+    if not isinstance(case.part, likelihoods.Categorical):  # of whose categories a table knows no distances
+        table = likelihoods.Columns((case.part,) * 5)
+        for place in (table, likelihoods.Incomplete(table)):
+            own = place.build(Sizes((5,), 2)).double()
+            assert torch.allclose(place.distribution(own, raw.view(1, -1, 1)).variance[0], p.variance)
+    square = (mass * x**2).sum(0).numpy()
+    assert p.variance.numpy() != pytest.approx(square, rel=2e-2, abs=1e-5)  # the control: not around the mean
 
 
 @pytest.mark.parametrize("case", LIKELIHOODS, ids=name)

@@ -159,6 +159,8 @@ def score(
 ) -> None:
     """Score rows: a lower bound on the log-density of each, nats, in the units of the data.
 
+    A row with a value that the model excludes, such as 50 in a column of 0 and 1, scores -inf.
+
     Parameters
     ----------
     run
@@ -175,7 +177,7 @@ def score(
         For a conditional model, what all rows are conditioned on: a label, or numbers separated by commas; without,
         each row's own label.
     as_json
-        Print one JSON object on standard output.
+        Print one JSON object on standard output; null stands for -inf.
     """
     import numpy as np
 
@@ -190,14 +192,19 @@ def score(
     if output is not None:
         write_array(output, scores, [bound])
         say(f"wrote {counted(len(scores), 'score')} to {output}")
-    mean, lowest = float(scores.mean()), int(np.argmin(scores))
-    error = float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else None
+    lowest, inside = int(np.argmin(scores)), scores[scores > -np.inf]
+    outside = len(scores) - len(inside)
+    if outside:
+        least = f"the others {inside.mean():.2f}" if len(inside) else "as all are"
+        note(f"{counted(outside, 'row')} of {len(scores):,} hold values that the model excludes, -inf; {least}")
+    mean = float(scores.mean())
+    error = float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 and not outside else None
     spread = "" if error is None else f" +- {error:.2f}"
     say(f"{rows.source.name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
-    if as_json:
-        found = {"bound": bound, "mean": mean, "standard_error": error, "rows": len(scores)}
-        least = {"lowest": float(scores[lowest]), "lowest_row": lowest + 1}
-        emit(found | least | {"output": None if output is None else str(output)})
+    if as_json:  # which knows no infinity
+        found = {"bound": bound, "mean": None if outside else mean, "standard_error": error, "rows": len(scores)}
+        found |= {"lowest": None if outside else float(scores[lowest]), "lowest_row": lowest + 1}
+        emit(found | {"rows_outside": outside, "output": None if output is None else str(output)})
 
 
 def impute(

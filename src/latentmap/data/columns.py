@@ -135,6 +135,7 @@ class Column:
             limits = np.iinfo(self.type.lower())
             whole = np.rint(np.clip(values, max(-EXACT, limits.min), min(EXACT, limits.max)))
             return whole.astype(self.type.lower())
+        values = np.rint(values) if self.kind in ("binary", "count") else values
         return values.astype(np.float32 if self.type == "Float32" else np.float64)
 
 

@@ -37,6 +37,8 @@ class Scaling:
         ``columns`` (as suits each column of a table).
     stretched
         Which features are first put on a logarithmic scale, log(1 + x), if any are; shape (features,).
+    whole
+        Which features hold whole numbers and nothing else; one answer for all, or one for each.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Scaling:
     scale: float | NDArray[np.float64]
     kind: ScalingKind | Literal["columns"]
     stretched: NDArray[np.bool_] | None = field(default=None, repr=False)
+    whole: bool | NDArray[np.bool_] = field(default=False, repr=False)
 
     def log_jacobian(self, n_features: int) -> float:
         """Return log|dx'/dx| = sum over features of log(1 / scale), nats a row.

@@ -219,7 +219,7 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         below = tuple(self.ladder or ())
         sizes = Sizes(event, int(self.n_components), condition=width, some_labels=unlabelled, below=below)
         likelihood, scaling = self._units_and_likelihood(source)
-        self.scaling_ = Affine(scaling.shift, scaling.scale, scaling.stretched).to(self.device_)
+        self.scaling_ = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole).to(self.device_)
         likelihood.check_data(self.data_schema_, *self._scaled_range())
         encoder, decoder = choices.choose_networks(likelihood.seen(sizes), neighbors=neighbors)
         parts = self._parts(given_or(self.encoder, encoder), given_or(self.decoder, decoder), likelihood)

@@ -110,7 +110,7 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Colum
     PartError
         If a likelihood that was given cannot explain the values of its column.
     """
-    parts, shifts, scales = [], [], []
+    parts, shifts, scales, stretched, whole = [], [], [], [], []
     for column in table.columns:
         part = given.get(column.name) or _of_kind(column)
         schema = Schema(2, (1,), "float64", None, column.lowest, column.highest, column.integral, column.missing)
@@ -122,16 +122,18 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Colum
         else:
             shift, scale = column.mean, column.deviation if column.deviation > SMALLEST else 1.0
         ends = np.array([column.lowest, column.highest])
-        ends = (np.log1p(ends) if column.scaling == "log1p" else ends) - shift
+        stretch = needed is None and column.scaling == "log1p"
+        ends = (np.log1p(ends) if stretch else ends) - shift
         try:
-            part.check_data(schema, *map(float, ends / scale))
+            part.check_column(schema, *map(float, ends / scale))
         except PartError as error:
             raise PartError(f"column {column.name!r}: {error}") from error
         parts.append(part)
         shifts.append(shift)
         scales.append(scale)
-    stretched = np.array([column.scaling == "log1p" for column in table.columns])
-    scaling = Scaling(np.array(shifts), np.array(scales), "columns", stretched if stretched.any() else None)
+        stretched.append(stretch)
+        whole.append(needed is not None and needed.whole)
+    scaling = Scaling(np.array(shifts), np.array(scales), "columns", np.array(stretched), np.array(whole))
     return Columns(tuple(parts)), scaling
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -85,7 +86,10 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def inverse_transform(self, Z: Any, y: Any = None) -> Any:
         """Decode codes (n, n_components): the mean of p(x|z), in the units and shape of the data.
 
-        A model of a table of mixed columns gives a data frame with its columns, types and categories.
+        A model of a table of mixed columns gives a data frame with its columns, types and categories: a mean, rounded
+        where a column is binary or holds counts or whole numbers; the likeliest category, of an ordinal column that
+        nearest to the mean place; and of a column on a logarithmic scale the median, exp of the mean of log(1 + x)
+        less 1. An array in the place of frames keeps means as they are, and the places of categories.
 
         Codes off a curved space (`posteriors.Sphere`, `posteriors.Poincare`) are decoded at its nearest point.
         """
@@ -94,7 +98,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self._as_frame(self._decode(codes, self._given(y, codes)))
 
     def reconstruct(self, X: Any, y: Any = None) -> Any:
-        """Encode and decode: what the model keeps of each row."""
+        """Encode and decode: what the model keeps of each row, decoded as by `inverse_transform`."""
         return self._as_frame(self._reconstruct(*self._rows(X, y)), X)
 
     def seen(self, X: Any) -> FloatArray:
@@ -120,9 +124,13 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
                   \mathbb{E}[x_{\mathrm{mis}} | z_k], \qquad
                   w_k \propto \frac{p(x_{\mathrm{obs}}|z_k)\, p(z_k)}{q(z_k|x_{\mathrm{obs}})}, \quad z_k \sim q
 
-        by self-normalised importance sampling, or draws from p(x_mis | x_obs) by resampling with these weights, for
-        multiple imputation (Rubin 1987; Mattei and Frellsen 2019). A model without density fills with what it
-        reconstructs, and cannot draw.
+        by self-normalised importance sampling, in the units of the data, or draws from p(x_mis | x_obs) by resampling
+        with these weights, for multiple imputation (Rubin 1987; Mattei and Frellsen 2019). A category is filled with
+        the likeliest one, and frames hold means rounded as by `inverse_transform`. A column on a logarithmic scale is
+        filled with its mean too, not its median; where codes give an infinite mean (`likelihoods.StudentT`, or a wide
+        `likelihoods.Laplace`), with the mean over codes of their medians. A row with a cell that its likelihood
+        excludes, which no code explains, is filled with all codes weighing the same. A model without density fills with
+        what it reconstructs, and cannot draw.
 
         Parameters
         ----------
@@ -176,9 +184,9 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def sample(self, n_samples: int = 1, random_state: Any = None, *, noise: bool = False, y: Any = None) -> Any:
         """Draw codes from the prior and decode them.
 
-        Gives the mean of p(x|z) for each code, as pictures want it, or with ``noise`` a draw from it, which is what the
-        model says that data look like. An autoencoder draws its codes from a Gaussian fitted to those of the data;
-        `fit_prior` fits a better density.
+        Gives the mean of p(x|z) for each code, as pictures want it, and whatever else `inverse_transform` gives in its
+        place; or with ``noise`` a draw from p(x|z), which is what the model says that data look like. An autoencoder
+        draws its codes from a Gaussian fitted to those of the data; `fit_prior` fits a better density.
 
         Parameters
         ----------
@@ -253,6 +261,10 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         .. math:: \mathcal{L}_k(x) = \mathbb{E} \log \frac1k \sum_{i=1}^k \frac{p(x|z_i)\, p(z_i)}{q(z_i|x)}
                   \le \log p(x)
 
+        A row with a value that the likelihood excludes scores -inf: anything but 0 and 1 for a binary column, values
+        outside [0, 1] for one of that range, counts that are negative or not whole, what lies beyond or between levels
+        and categories, or at -1 and below in a column on a logarithmic scale. Cells that are missing count for nothing.
+
         The noise is a function of a row's values, so scores are repeatable and do not depend on batching. The density
         of a conditional model is that of x given y, and where it infers labels that of x for rows without, from the
         bounds for every class: :math:`\log \frac1C \sum_c \exp \mathcal{L}_k(x | c)`.
@@ -266,9 +278,10 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         check_count("n_samples", n_samples)
         self._require_score()
 
-        def bound(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            x = scaling(x)
-            return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + self._units(scaling, x)
+        def bound(model: GenerativeAutoencoder, scaling: Affine, rows: Tensor) -> Tensor:
+            x = scaling(rows)
+            found = evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + self._units(scaling, x)
+            return found.masked_fill(scaling.excluded(rows), -math.inf)
 
         def bounds(given: FloatArray | None) -> FloatArray:
             return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
@@ -292,11 +305,12 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self._require_score()
         self._require_labels(given, "log weights need a label for every row; use score_samples, or predict them first")
 
-        def weights(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            x = scaling(x)
+        def weights(model: GenerativeAutoencoder, scaling: Affine, rows: Tensor) -> Tensor:
+            x = scaling(rows)
             noise = RowNoise(x, self.seed_)
             parts = [model.trace(x, min(SAMPLES, n_samples - i), noise).log_w for i in range(0, n_samples, SAMPLES)]
-            return torch.cat(parts).T + self._units(scaling, x)[:, None]
+            found = torch.cat(parts).T + self._units(scaling, x)[:, None]
+            return found.masked_fill(scaling.excluded(rows)[:, None], -math.inf)
 
         return self._map(rows, weights, samples=min(n_samples, SAMPLES), given=given)
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributions import Distribution
 
 from latentmap.data.streaming import LazyRows
 from latentmap.estimators.validation import FloatArray
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.model.distributions import average, draw
+from latentmap.model.distributions import average, draw, exponential_mean
 from latentmap.model.noise import Generated
 from latentmap.model.scaling import Affine
 
@@ -62,14 +64,32 @@ def filled(
     if not k:
         return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None]
     trace = model.trace(x, k, noise)
-    weight = trace.log_w.softmax(0)  # (K, B)
+    weight = normalised(trace.log_w)  # (K, B)
     if n_draws is None:
-        cells = average(trace.px, weight)[:, None]
-    else:
-        chosen = torch.multinomial(weight.T, n_draws, replacement=True, generator=noise.generator)  # (B, n_draws)
-        each = torch.arange(len(x), device=x.device)
-        cells = torch.stack([draw(trace.px, (), noise)[k, each] for k in chosen.T], 1)
+        return expected(trace.px, weight, scaling).to(x.dtype)[:, None]
+    chosen = torch.multinomial(weight.T, n_draws, replacement=True, generator=noise.generator)  # (B, n_draws)
+    each = torch.arange(len(x), device=x.device)
+    cells = torch.stack([draw(trace.px, (), noise)[k, each] for k in chosen.T], 1)
     return scaling.inverse(cells).to(x.dtype)
+
+
+def normalised(log_w: Float[Tensor, "K B"]) -> Float[Tensor, "K B"]:
+    """Make weights that sum to one; equal ones for a row outside the support, which no code explains."""
+    weight = log_w.softmax(0)
+    return torch.where(weight.isnan(), 1 / len(weight), weight)
+
+
+def expected(px: Distribution, weight: Float[Tensor, "K B"], scaling: Affine) -> Float[Tensor, "B P"]:
+    """Mean over draws of every cell, or its likeliest category, in the units of the data.
+
+    Where the mean of a feature on a logarithmic scale is infinite, its median given each code is averaged.
+    """
+    cells = scaling.inverse(average(px, weight))
+    if scaling.stretched is None:
+        return cells
+    each = scaling.inverse(exponential_mean(px, scaling.scale.to(weight.dtype)))  # (K, B, P)
+    each = torch.where(each.isfinite(), each, scaling.inverse(px.mean))
+    return torch.where(scaling.stretched, torch.einsum("kb,kbp->bp", weight.double(), each), cells)
 
 
 def pieces(values: NDArray[Any] | LazyRows, size: int) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -180,6 +180,7 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
         "parts": estimator.model_.parts.to_json(),
         "scales": len(estimator.scaling_.scale),
         "stretched": estimator.scaling_.stretched is not None,
+        "whole": None if estimator.scaling_.whole is None else len(estimator.scaling_.whole),
         "table": None if estimator.table_ is None else estimator.table_.to_json(),
         "findings_": [finding.to_json() for finding in estimator.findings_],
         "feature_names_in_": None if names is None else names.tolist(),
@@ -262,8 +263,9 @@ def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[s
     estimator.model_ = compose(parts, sizes, generator_for(0)).to(estimator.device_).eval()
     if fitted.get("table"):
         estimator.table_ = Table.from_json(fitted["table"])
-    stretched = np.zeros(fitted["scales"], bool) if fitted.get("stretched") else None
-    scaling = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"]), stretched)
+    stretched = np.ones(fitted["scales"], bool) if fitted.get("stretched") else None
+    whole = np.ones(fitted["whole"], bool) if fitted.get("whole") else None
+    scaling = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"]), stretched, whole)
     estimator.scaling_ = scaling.to(estimator.device_)
 
 

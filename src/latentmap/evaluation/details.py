@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentmap.data.sampling import split_rows
 from latentmap.estimators.columns import numbers
-from latentmap.estimators.validation import read_codes
+from latentmap.estimators.validation import as_given, read_codes
 from latentmap.evaluation.claims import latent_vectors
 from latentmap.evaluation.methods import Units
 from latentmap.evaluation.neighborhood import neighbor_ranks, row_trust
@@ -122,9 +122,11 @@ def map_details(
         raise DataError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate}")
     estimator, X = numbers(estimator, X)
     reference = numbers(estimator, reference)[1]
+    drawn, drawn_reference = X, reference
     if estimator.takes_missing_:  # distances need whole rows, and the bound on a whole row compares with others
+        drawn, drawn_reference = _drawn(estimator, X), None if reference is None else _drawn(estimator, reference)
         X, reference = estimator.impute(X), None if reference is None else estimator.impute(reference)
-    known = X if reference is None else reference
+    known, drawn_known = (X, drawn) if reference is None else (reference, drawn_reference)
     itself = reference is None and len(X) <= REFERENCE_ROWS
     train, held_out = _split(estimator, len(known))
     some = sample_rows(len(known), REFERENCE_ROWS, random_state)
@@ -135,7 +137,7 @@ def map_details(
     ranks = neighbor_ranks(units(look(X)), mean, n_neighbors, near)
     draws = latent_vectors(estimator, take(known, train), random_state)
     measures = [(evidence(estimator, rows), log_density(draws, Z)) for rows, Z in (
-        (X, mean), (take(known, held_out), estimator.transform(take(known, held_out))),
+        (drawn, mean), (take(drawn_known, held_out), estimator.transform(take(known, held_out))),
     )]  # fmt: skip
     (found, density), calibration = measures
     unusual, rate = _unusual((found, density), calibration, false_alarm_rate)
@@ -149,6 +151,11 @@ def map_details(
         unusual=unusual,
         false_alarm_rate=rate,
     )
+
+
+def _drawn(estimator: Any, X: Any) -> Any:
+    """Fill missing cells by a draw, which their likelihoods can score as they score the others; means need not be."""
+    return as_given(X, estimator.impute(X, 1)[0]) if estimator._has_score else estimator.impute(X)
 
 
 def evidence(estimator: Any, X: Any) -> Float[np.ndarray, " n"]:

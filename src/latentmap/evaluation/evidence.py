@@ -35,9 +35,10 @@ class Evidence:
     Attributes
     ----------
     mean : float
-        The bound, IWAE-k.
+        The bound, IWAE-k; -inf if a row holds a value that its likelihood excludes.
     error : float
-        Standard error of the mean over the rows: how much other rows of the same kind would change it.
+        Standard error of the mean over the rows: how much other rows of the same kind would change it; NaN where that
+        is -inf.
     sampling_error : float
         Standard error that the k draws leave (delta method): how much other draws would change it.
     effective_draws : float
@@ -59,7 +60,7 @@ def importance_bound(log_weights: Any) -> Evidence:
     Parameters
     ----------
     log_weights : array of shape (k, n)
-        log p(x, z) - log q(z|x) for k draws of each of n rows.
+        log p(x, z) - log q(z|x) for k draws of each of n rows; -inf for a row that has no mass.
 
     Examples
     --------
@@ -67,16 +68,18 @@ def importance_bound(log_weights: Any) -> Evidence:
     >>> found.mean, found.sampling_error, round(found.effective_draws)
     (-3.0, 0.0, 50)
     """
-    log_w = as_vectors(log_weights, "log_weights")
+    given = np.asarray(log_weights, np.float64)
+    log_w = np.where(given == -np.inf, given, as_vectors(np.where(given == -np.inf, 0.0, given), "log_weights"))
     k, n = log_w.shape
     top = log_w.max(0)
-    w = np.exp(log_w - top)  # (k, n)
+    w = np.exp(log_w - np.where(top > -np.inf, top, 0.0))  # (k, n)
+    w[:, top == -np.inf] = 1.0  # all draws agree that the row has no mass
     mean = w.mean(0)
     bound = top + np.log(mean)
     errors = w.std(0, ddof=1) / (np.sqrt(k) * mean) if k > 1 else np.full(n, np.nan)
     return Evidence(
         mean=float(bound.mean()),
-        error=float(bound.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
+        error=float(bound.std(ddof=1) / np.sqrt(n)) if n > 1 and np.isfinite(bound).all() else float("nan"),
         sampling_error=float(np.sqrt(np.square(errors).sum()) / n),
         effective_draws=float((np.square(w.sum(0)) / np.square(w).sum(0)).mean()),
     )

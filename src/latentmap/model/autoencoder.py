@@ -22,6 +22,9 @@ from latentmap.model.posteriors import Posterior, Quantizer
 from latentmap.model.priors import Prior
 from latentmap.model.trace import Level, Trace
 
+FAR = 1e12
+"""Where the encoder sees values that lie further out, in the model's units, so that codes of any row are finite."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -100,7 +103,8 @@ class GenerativeAutoencoder(nn.Module):
 
     def seen(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
         """Rows as the encoder sees them, between which distances make sense."""
-        return self.parts.likelihood.for_encoder(self.likelihood_state, x)
+        seen = self.parts.likelihood.for_encoder(self.likelihood_state, x)
+        return seen if self.training else seen.clamp(-FAR, FAR)  # rows of a fit are not that far out
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """q(z|x), over (B, D)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -101,6 +102,30 @@ def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P
     return torch.einsum("kb,kbp->bp", weight, p.mean)
 
 
+def exponential_mean(p: Distribution, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
+    r"""Give the x whose exponential is expected, :math:`\log \mathbb{E}[e^{a x}] / a`; the mean where that is infinite.
+
+    >>> exponential_mean(DiagonalNormal(torch.zeros(1), torch.ones(1)), torch.tensor([2.0])).exp()
+    tensor([2.7183])
+    """
+    base = p.base_dist if isinstance(p, Independent) else p
+    found: Tensor = base.exponential_mean(rate) if hasattr(base, "exponential_mean") else base.mean
+    return found
+
+
+class Within(Distribution):
+    """Put before a distribution of torch's, which gives finite numbers outside its support too: no mass is there."""
+
+    @abstractmethod
+    def inside(self, value: Tensor) -> Tensor:
+        """Say which values the support holds; 0 is one of them."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """As of the other, and -inf outside the support."""
+        inside = self.inside(value)
+        return torch.where(inside, super().log_prob(torch.where(inside, value, 0.0)), -math.inf)
+
+
 class Rows(Independent[Distribution]):
     """`Independent`, but that a base which can sum over the features of a row in fewer passes is asked to."""
 
@@ -145,6 +170,10 @@ class DiagonalNormal(Normal):
         loc, value = torch.broadcast_tensors(self.loc, value)
         error = F.mse_loss(loc, value, reduction="none").sum(-1)
         return torch.addcmul(loc.shape[-1] * self._peak.squeeze(), error, self._slope.squeeze())
+
+    def exponential_mean(self, rate: Tensor) -> Tensor:
+        """The mean of a log-normal, on the logarithmic scale."""
+        return self.loc + rate * self.scale.square() / 2
 
     @property
     def _peak(self) -> Tensor:

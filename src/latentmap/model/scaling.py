@@ -8,15 +8,16 @@ from jaxtyping import Bool, Float, Shaped
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-LEAST = -0.999999
-"""What values are raised to before log(1 + x), which has none at -1."""
+ROUNDING = 1e-3, 1e-6
+"""How far whole numbers may be from such after a change of units and back: absolutely, and for their size."""
 
 
 class Affine(nn.Module):
     r"""Shift and scale, x' = (x - shift) / scale: one number each for all features, or one for every feature.
 
     Features that are ``stretched`` are first put on a logarithmic scale, :math:`\log(1 + x)`. Double precision stays
-    double, so that large offsets lose no digits; anything else becomes single.
+    double, so that large offsets lose no digits; anything else becomes single. Rows are `excluded` for values at or
+    below -1 there, and between whole numbers for features that are ``whole``; the encoder sees them all the same.
 
     >>> Affine(0.0, 255.0)(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
     tensor([[0.0000, 0.2000, 1.0000]])
@@ -25,19 +26,27 @@ class Affine(nn.Module):
     shift: Tensor
     scale: Tensor
     stretched: Tensor | None
+    whole: Tensor | None
 
-    def __init__(self, shift: ArrayLike, scale: ArrayLike, stretched: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        shift: ArrayLike,
+        scale: ArrayLike,
+        stretched: ArrayLike | None = None,
+        whole: ArrayLike | None = None,
+    ) -> None:
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(np.atleast_1d(np.asarray(shift, dtype=np.float64))))
         self.register_buffer("scale", torch.as_tensor(np.atleast_1d(np.asarray(scale, dtype=np.float64))))
-        mask = None if stretched is None else torch.as_tensor(np.asarray(stretched, dtype=bool))
-        self.register_buffer("stretched", mask)
+        for name, given in (("stretched", stretched), ("whole", whole)):
+            mask = np.atleast_1d(np.asarray(given, dtype=bool)) if given is not None else None
+            self.register_buffer(name, torch.as_tensor(mask) if mask is not None and mask.any() else None)
 
     def forward(self, x: Shaped[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Data units to model units, in single precision."""
         if self.stretched is not None:
             x = x if x.is_floating_point() else x.float()
-            x = torch.where(self.stretched, x.clamp_min(LEAST).log1p(), x)
+            x = torch.where(self.stretched, x.clamp_min(torch.finfo(x.dtype).eps / 2 - 1).log1p(), x)
         if x.dtype == torch.float64:
             return (x - self.shift) / self.scale
         return (x.float() - self.shift.float()).mul_(self.scale.reciprocal().float())  # one pass less through memory
@@ -46,6 +55,16 @@ class Affine(nn.Module):
         """Model units to data units, in double precision."""
         x = x.to(torch.float64, copy=True).mul_(self.scale).add_(self.shift)  # in place, a copy of their own
         return x if self.stretched is None else torch.where(self.stretched, x.expm1(), x)
+
+    def excluded(self, x: Shaped[Tensor, "B P"]) -> Bool[Tensor, " B"]:
+        """Say which rows, in data units, hold a value that has no place in the model's: no density or mass is there."""
+        found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        if self.stretched is not None:
+            found = found | (self.stretched & (x <= -1)).any(-1)
+        if self.whole is not None and x.is_floating_point():
+            off = (x - x.round()).abs() > ROUNDING[0] + ROUNDING[1] * x.abs()
+            found = found | (self.whole & off).any(-1)
+        return found
 
     def log_jacobian(self, x: Float[Tensor, "B P"], but: Bool[Tensor, " P"] | None = None) -> Float[Tensor, " B"]:
         """Log-determinant of the change of units, nats: what a log-density in data units gains.

@@ -35,7 +35,14 @@ class Likelihood(Part, ABC):
 
     @abstractmethod
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distribution:
-        """p(x|z): one distribution for each of the P features, independent given the code, or one over all of them."""
+        """p(x|z): one distribution for each of the P features, independent given the code, or one over all of them.
+
+        Its ``log_prob`` is -inf outside its support.
+        """
+
+    def of_columns(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distribution:
+        """p(x|z) of columns of a table, which hold what their likelihood is one of and nothing else."""
+        return self.distribution(own, raw)
 
     def scaling(self, schema: Schema) -> Scaling | None:
         """Give the units that such data must have, or None where any will do."""
@@ -88,3 +95,7 @@ class Likelihood(Part, ABC):
                 f"likelihood {type(self).__name__} takes values from {lowest:g} to {highest:g}, "
                 f"got {low:g} to {high:g} after scaling; use likelihoods.Gaussian() or scaling='range'"
             )
+
+    def check_column(self, schema: Schema, low: float, high: float) -> None:
+        """Refuse a column of a table, as `check_data` does all of the data."""
+        self.check_data(schema, low, high)

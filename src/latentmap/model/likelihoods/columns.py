@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import independent
+from latentmap.model.distributions import exponential_mean, independent
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.levels import Categorical, CategoricalLevels
 from latentmap.model.part import Learned, Sizes
@@ -28,9 +28,10 @@ class Columns(Likelihood):
 
     .. math:: \log p(x|z) = \sum_j \log p_j(x_j | z)
 
-    with densities and masses side by side. `VAE` takes it by itself for data frames and files with columns of text,
-    categories or dates. The encoder sees numbers standardised, counts on a logarithmic scale, and categories as one
-    component each, which its first layer embeds; a missing category is a row of zeros.
+    with densities and masses side by side; a value that its column excludes gives -inf. `VAE` takes it by itself for
+    data frames and files with columns of text, categories or dates. The encoder sees numbers standardised, counts on a
+    logarithmic scale, and categories as one component each, which its first layer embeds; a missing category is a row
+    of zeros.
 
     What stands for a column where one value is asked for is its mean, or its likeliest category.
 
@@ -48,6 +49,10 @@ class Columns(Likelihood):
         for part in self.columns:
             if isinstance(part, Columns) or not part.has_density:
                 raise PartError(f"{part} cannot be the likelihood of one column; use likelihoods.Gaussian('feature')")
+            if getattr(part, "library", False):
+                raise PartError(
+                    f"{part} takes the total of a row as given, and a column has none but itself; use library=False"
+                )
 
     @property
     def heads(self) -> int:
@@ -84,7 +89,7 @@ class Columns(Likelihood):
         for (part, at), learned in zip(self.groups, own.groups, strict=True):
             width = len(at) * part.heads
             piece = raw[..., start : start + width, 0].unflatten(-1, (len(at), part.heads))
-            groups.append((at, part.distribution(learned, piece)))
+            groups.append((at, part.of_columns(learned, piece)))
             start += width
         return ColumnsDistribution(groups)
 
@@ -183,6 +188,10 @@ class ColumnsDistribution(Distribution):
             else:
                 found.append(torch.einsum("kb,kbp->bp", weight, p.mean))
         return self._together(found)
+
+    def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
+        """Of every column."""
+        return self._together([exponential_mean(p, rate[at]) for at, p in self.groups])
 
     def _together(self, pieces: list[Tensor]) -> Tensor:
         return torch.cat(pieces, -1)[..., self.places]

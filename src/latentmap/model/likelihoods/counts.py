@@ -22,12 +22,14 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import independent, soft_bound
+from latentmap.model.distributions import Within, independent, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, positive
 
 LOG_MEAN_BOUND = 15.0
 LOG_DISPERSION_BOUND = 6.0
+MOST = 1e30
+"""Counts beyond have no mass: their logarithms overflow single precision."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,20 @@ class Counts(Likelihood, ABC):
 
     def _depth(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
         """Logarithm of the total of each row over the mean of them, of what is there."""
-        depth: Tensor = x.nansum(-1, keepdim=True).clamp_min(1.0).log() - own.log_library
+        depth: Tensor = x.nansum(-1, keepdim=True).clamp(1.0, MOST).log() - own.log_library
         return depth
 
     def _log_mean(self, own: Learned, raw: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
         """Log of the mean of each feature; of a row with the mean total, where totals are given."""
         log_mean: Tensor = own.log_mean + soft_bound(raw, LOG_MEAN_BOUND)
         return own.log_library + log_mean.log_softmax(-1) if self.library else log_mean
+
+    def check(self, sizes: Sizes) -> None:
+        """Refuse to give the total of a single feature, which says all of it."""
+        if self.library and sizes.features < 2:
+            raise PartError(
+                f"{self} takes the total of a row as given, and a row of one feature is its total; use library=False"
+            )
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
         """Refuse what is negative or not whole."""
@@ -118,11 +127,11 @@ class Poisson(Counts):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Poisson with this log-mean."""
-        return distributions.Poisson(self._log_mean(own, raw[..., 0]).exp(), validate_args=False)
+        return PoissonCounts(self._log_mean(own, raw[..., 0]).exp(), validate_args=False)
 
     def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
         """Poisson with a larger mean."""
-        return distributions.Poisson(px.mean * factor.exp(), validate_args=False)
+        return PoissonCounts(px.mean * factor.exp(), validate_args=False)
 
 
 @dataclass(frozen=True)
@@ -164,12 +173,12 @@ class NegativeBinomial(Counts):
         if isinstance(self.dispersion, str):
             log_alpha = soft_bound(log_alpha, LOG_DISPERSION_BOUND)
         log_odds = self._log_mean(own, raw[..., 0]) + log_alpha
-        return distributions.NegativeBinomial((-log_alpha).exp(), logits=log_odds, validate_args=False)
+        return NegativeBinomialCounts((-log_alpha).exp(), logits=log_odds, validate_args=False)
 
     def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
         """Negative binomial with a larger mean, and the same dispersion."""
         assert isinstance(px, distributions.NegativeBinomial)
-        return distributions.NegativeBinomial(px.total_count, logits=px.logits + factor, validate_args=False)
+        return NegativeBinomialCounts(px.total_count, logits=px.logits + factor, validate_args=False)
 
 
 @dataclass(frozen=True)
@@ -214,6 +223,22 @@ class ZeroInflated(Counts):
         """Larger counts behind the same gate."""
         assert isinstance(px, ZeroInflatedCounts)
         return ZeroInflatedCounts(px.gate, self.counts.times(px.counts, factor))
+
+
+class WholeNumbers(Within):
+    """A distribution of whole numbers from 0 on."""
+
+    def inside(self, value: Tensor) -> Tensor:
+        """Whole numbers >= 0."""
+        return (value >= 0) & (value <= MOST) & (value.floor() == value)
+
+
+class PoissonCounts(WholeNumbers, distributions.Poisson):
+    """Poisson of counts alone."""
+
+
+class NegativeBinomialCounts(WholeNumbers, distributions.NegativeBinomial):
+    """Negative binomial of counts alone."""
 
 
 class ZeroInflatedCounts(distributions.Distribution):

@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import average, independent
+from latentmap.model.distributions import average, exponential_mean, independent
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.real import Gaussian
 from latentmap.model.part import Learned, Sizes
@@ -57,6 +57,10 @@ class Incomplete(Likelihood):
     def heads(self) -> int:
         """As many as the other asks for."""
         return self.likelihood.heads
+
+    def check(self, sizes: Sizes) -> None:
+        """As the other."""
+        self.likelihood.check(sizes)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """What the other learns, and what the encoder sees in the place of missing cells."""
@@ -138,13 +142,17 @@ class ObservedCells(Distribution):
         """Average over draws, as of whole rows."""
         return average(self.base, weight)
 
+    def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
+        """Of every cell, there or not."""
+        return exponential_mean(self.base, rate)
+
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw every cell."""
         drawn: Tensor = self.base.sample(torch.Size(sample_shape))
         return drawn
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over the cells that are there."""
+        """Sum over the cells that are there; -inf where one of them lies outside its support."""
         missing = value.isnan()
         log_p: Tensor = self.base.log_prob(value.masked_fill(missing, 0.0))
         return log_p.masked_fill(missing, 0.0).sum(-1)

@@ -26,6 +26,8 @@ START = -2.0
 """Log of the scale of a logistic that a fit starts from, where the levels span 0 to 1."""
 SHARPEST = 0.125
 """The smallest scale of a logistic, in levels: one level then holds at most 96 % of the mass."""
+ROUNDING = 1e-3
+"""How far beyond the ends, in levels, the change of units may carry them."""
 REACH = 10
 """Scales from its location beyond which a logistic function is taken to be 0 or 1."""
 
@@ -35,7 +37,8 @@ class Levels(Likelihood, ABC):
     """Base of likelihoods over L equally spaced levels.
 
     In data units the levels are the whole numbers from 0 to L - 1, or, for data within [0, 1] that are not all whole,
-    the fractions k / (L - 1), to the nearest of which a value is rounded. The model sees fractions.
+    the fractions k / (L - 1), to the nearest of which a value is rounded. The model sees fractions. There is no mass
+    beyond the ends, nor between whole numbers.
     """
 
     levels: int = 256
@@ -47,8 +50,10 @@ class Levels(Likelihood, ABC):
         whole("levels", self.levels, least=2)
 
     def scaling(self, schema: Schema) -> Scaling | None:
-        """Divide whole numbers by L - 1; leave fractions as they are."""
-        return Scaling(0.0, self.levels - 1.0, "range") if schema.integral else Scaling(0.0, 1.0, "none")
+        """Divide whole numbers by L - 1, and take no others; leave fractions as they are."""
+        if schema.integral:
+            return Scaling(0.0, self.levels - 1.0, "range", whole=True)
+        return Scaling(0.0, 1.0, "none")
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
         """Refuse whole numbers beyond the levels, and fractions beyond [0, 1]."""
@@ -152,9 +157,9 @@ class LevelsDistribution(Distribution, ABC):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log of the mass of the level of each value."""
-        level = (value * self.top).round()
-        inside = level.clamp(0, self.top)
-        return torch.where(level == inside, self._log_mass(inside), -math.inf)
+        level = value * self.top
+        inside = (level >= -ROUNDING) & (level <= self.top + ROUNDING)
+        return torch.where(inside, self._log_mass(torch.where(inside, level, 0.0).round()), -math.inf)
 
     @abstractmethod
     def _log_mass(self, level: Tensor) -> Tensor:
@@ -191,6 +196,19 @@ class LogisticLevels(LevelsDistribution):
             sharp = sharp + torch.sigmoid((loc - j + 0.5) / scale) * ((j >= 1) & (j <= top))
         return (self.log_weights.exp() * torch.where(scale < 1, sharp, wide)).sum(-1) / top
 
+    @property
+    def variance(self) -> Float[Tensor, "*S"]:
+        """Mean square of the distance: how it grows from level to level, times the probability to be beyond."""
+        loc, scale, mean = self.loc * self.top, self.scale * self.top, self.mean * self.top
+        whole = mean.floor()
+        square = torch.zeros_like(mean)  # of the distance from there
+        for j in range(1, self.top + 1):
+            away = j - whole
+            side = torch.where(away > 0, 1.0, -1.0)
+            beyond = (self.log_weights.exp() * torch.sigmoid(side[..., None] * (loc - j + 0.5) / scale)).sum(-1)
+            square = square + (2 * away - 1).abs() * beyond
+        return (square - (mean - whole).square()).clamp_min(0) / self.top**2
+
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw a component, a value from it, and round it to its level."""
         shape = torch.Size((*sample_shape, *self.batch_shape))
@@ -220,9 +238,18 @@ class CategoricalLevels(LevelsDistribution):
     @property
     def mean(self) -> Float[Tensor, "*S"]:
         """Mean level."""
-        values = torch.linspace(0, 1, self.top + 1, device=self.log_masses.device, dtype=self.log_masses.dtype)
-        mean: Tensor = (self.log_masses.exp() * values).sum(-1)
+        mean: Tensor = (self.log_masses.exp() * self._values).sum(-1)
         return mean
+
+    @property
+    def variance(self) -> Float[Tensor, "*S"]:
+        """Variance of the level."""
+        square: Tensor = (self._values - self.mean[..., None]).square()
+        return (self.log_masses.exp() * square).sum(-1)
+
+    @property
+    def _values(self) -> Float[Tensor, " L"]:
+        return torch.linspace(0, 1, self.top + 1, device=self.log_masses.device, dtype=self.log_masses.dtype)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw levels."""

@@ -120,7 +120,16 @@ class Laplace(LocationScale):
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """Laplace(loc, scale)."""
-        return td.Laplace(loc, scale, validate_args=False)
+        return LaplaceDensity(loc, scale, validate_args=False)
+
+
+class LaplaceDensity(td.Laplace):
+    """Laplace density whose exponential may have a mean."""
+
+    def exponential_mean(self, rate: Tensor) -> Tensor:
+        """The mean of a log-Laplace, on the logarithmic scale, where it is finite."""
+        spread = (rate * self.scale).square()
+        return torch.where(spread < 1, self.loc - torch.log1p(-spread.clamp_max(1)) / rate, self.loc)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,10 +11,14 @@ from jaxtyping import Float
 from torch import Tensor, distributions
 from torch.nn.functional import softplus
 
-from latentmap.model.distributions import soft_bound
+from latentmap.data.schema import Schema
+from latentmap.exceptions import PartError
+from latentmap.model.distributions import Within, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned
 
+ROUNDING = 1e-6
+"""How far beyond 0 and 1 the change of units may carry the ends of the data in single precision."""
 EXACT = 40.0
 """Logits above which log(1 + e^l) is l in double precision too."""
 
@@ -23,7 +28,8 @@ class Bernoulli(Likelihood):
     r"""Probability of a bit, from logits: :math:`\log p(x|z) = x \log \pi + (1 - x) \log(1 - \pi)`.
 
     For grey values between 0 and 1 this is the cross-entropy that the literature reports on MNIST; it is a
-    log-probability only for bits, and `ContinuousBernoulli` is the density for values in between.
+    log-probability only for bits, and `ContinuousBernoulli` is the density for values in between. Outside [0, 1] it is
+    -inf; so it is for all but 0 and 1 where it is the likelihood of a column of a table.
 
     >>> p = Bernoulli().distribution(Learned(), torch.zeros(3, 1))
     >>> p.log_prob(torch.ones(3)).exp()
@@ -35,16 +41,41 @@ class Bernoulli(Likelihood):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Bernoulli with these logits."""
+        return Greys(logits=raw.squeeze(-1), validate_args=False)
+
+    def of_columns(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
+        """Of bits alone."""
         return Bits(logits=raw.squeeze(-1), validate_args=False)
 
+    def check_column(self, schema: Schema, low: float, high: float) -> None:
+        """Refuse grey values too."""
+        self.check_data(schema, low, high)
+        if not schema.integral:
+            raise PartError(
+                f"likelihood Bernoulli takes 0 and 1 in a table, got values in between ({schema.lowest:g} to "
+                f"{schema.highest:g}); use likelihoods.ContinuousBernoulli()"
+            )
 
-class Bits(distributions.Bernoulli):
-    """Bernoulli whose log-mass of a row takes few passes over it."""
+
+class Bits(Within, distributions.Bernoulli):
+    """Bernoulli of 0 and 1."""
+
+    def inside(self, value: Tensor) -> Tensor:
+        """0 and 1."""
+        return (value == 0) | (value == 1)
+
+
+class Greys(Within, distributions.Bernoulli):
+    """Cross-entropy of values from 0 to 1, which takes few passes over a row."""
+
+    def inside(self, value: Tensor) -> Tensor:
+        """From 0 to 1."""
+        return _unit(value, value)
 
     def log_prob_of_rows(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
         r"""Sum over features, of :math:`x l - \log(1 + e^l)` with logits l."""
         costs = torch.addcmul(softplus(self.logits, threshold=EXACT), value, self.logits, value=-1)
-        return -costs.sum(-1)
+        return torch.where(_unit(value.amin(-1), value.amax(-1)), -costs.sum(-1), -math.inf)
 
 
 @dataclass(frozen=True)
@@ -63,4 +94,16 @@ class ContinuousBernoulli(Likelihood):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Continuous Bernoulli with these logits, kept where its normaliser is exact in single precision."""
-        return distributions.ContinuousBernoulli(logits=soft_bound(raw.squeeze(-1), 15.0), validate_args=False)
+        return UnitDensity(logits=soft_bound(raw.squeeze(-1), 15.0), validate_args=False)
+
+
+class UnitDensity(Within, distributions.ContinuousBernoulli):
+    """Continuous Bernoulli on [0, 1]."""
+
+    def inside(self, value: Tensor) -> Tensor:
+        """From 0 to 1."""
+        return _unit(value, value)
+
+
+def _unit(low: Tensor, high: Tensor) -> Tensor:
+    return (low >= -ROUNDING) & (high <= 1 + ROUNDING)

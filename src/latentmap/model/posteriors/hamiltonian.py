@@ -18,6 +18,8 @@ from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.posteriors.base import Draw, Gaussian, LogJoint, Posterior
 from latentmap.model.transforms import Pushforward
 
+STEEPEST = 1e12
+"""Slope that a row far from all others may have; steps keep volume whatever the slope is."""
 Force = Callable[[Tensor, Tensor | None], Tensor]
 """z, r -> slope in z of log p(x, z) for no r, else of the log-density of the momenta r at z."""
 
@@ -88,7 +90,7 @@ class Hamiltonian(Posterior):
                 z = z.view_as(z) if training and z.requires_grad else z.detach().requires_grad_()  # apart from r's past
                 log_p = log_joint(z) if r is None else self.momenta(own, z).log_prob(r)
                 (slope,) = torch.autograd.grad(log_p.sum(), z, create_graph=training)
-            return slope
+            return slope if training else slope.nan_to_num().clamp(-STEEPEST, STEEPEST)
 
         z, eta = (noise((k, *start.mean.shape), start.mean) for _ in range(2))
         z = start.mean + start.stddev * z
