@@ -249,8 +249,14 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
                   \le \log p(x)
 
         The noise is a function of a row's values, so scores are repeatable and do not depend on batching. The density
-        of a conditional model is that of x given y, and where it infers labels that of x for rows without, from the
-        bounds for every class: :math:`\log \frac1C \sum_c \exp \mathcal{L}_k(x | c)`.
+        of a conditional model is that of x given y, and where it infers labels that of x for rows without, from weights
+        of k draws for each of the C classes:
+
+        .. math:: \mathcal{L}_k(x) = \mathbb{E} \log \frac{1}{C k} \sum_{c=1}^C \sum_{i=1}^k w_{ci}
+                  \le \log \frac1C \sum_c p(x|c), \qquad
+                  w_{ci} = \frac{p(x|z_{ci}, c)\, p(z_{ci}|c)}{q(z_{ci}|x, c)}
+
+        The rate of these is that of the draws: with its closed form inside of the exponential it would be no bound.
 
         Raises
         ------
@@ -261,16 +267,18 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         check_count("n_samples", n_samples)
         self._require_score()
 
-        def bound(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            x = scaling(x)
-            return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + self._units(scaling, x)
+        def bounds(given: FloatArray | None, *, weighted: bool = False) -> FloatArray:
+            def bound(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+                x = scaling(x)
+                noise = RowNoise(x, self.seed_)
+                return evidence_bound(model, x, n_samples, noise, weighted=weighted) + self._units(scaling, x)
 
-        def bounds(given: FloatArray | None) -> FloatArray:
             return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
 
         found = bounds(given)
         if given is not None and self.model_.sizes.some_labels and not (labelled := given.any(1)).all():
-            each = np.stack([bounds(np.broadcast_to(c, given.shape)) for c in np.eye(given.shape[1], dtype=np.float32)])
+            classes = np.eye(given.shape[1], dtype=np.float32)
+            each = np.stack([bounds(np.broadcast_to(c, given.shape), weighted=True) for c in classes])
             found = np.where(labelled, found, (logsumexp(each, 0) - np.log(len(each))).astype(found.dtype))
         return found
 
