@@ -170,7 +170,10 @@ def test_densities_and_rate_in_the_ball_are_those_of_the_point_drawn_at_any_dist
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("distance", [0.0, 1e-6, 1.0, 14.5, 40.0, 300.0])
 def test_gradients_in_the_ball_are_finite_at_any_distance_and_right(distance, dtype):
-    posterior, p = posteriors.Poincare(), manifolds.WrappedNormal(torch.zeros(2, dtype=dtype), torch.ones(2, dtype=dtype))
+    posterior, p = (
+        posteriors.Poincare(),
+        manifolds.WrappedNormal(torch.zeros(2, dtype=dtype), torch.ones(2, dtype=dtype)),
+    )
     noise = torch.tensor([[[0.7, -0.2]], [[-1.3, 0.4]], [[1.6, 1.2]]]).to(dtype)
 
     def found(raw):

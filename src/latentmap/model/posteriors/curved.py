@@ -71,8 +71,8 @@ class Poincare(Posterior):
     .. math:: z = \exp_{\mu(x)}(v), \quad v \sim \mathcal{N}(0, \mathrm{diag}\,\sigma^2(x)), \qquad |z| < 1
 
     with curvature -1. Its prior is `priors.WrappedNormal`. Densities are with respect to hyperbolic volume, and of the
-    point that is drawn at any distance from the middle; the decoder, and who asks for a code, see its coordinates, which
-    stay 1e-6 inside of the rim, 14.5 from the middle.
+    point that is drawn, at any distance from the middle; the decoder, and who asks for a code, see its coordinates,
+    which stay 1e-6 inside of the rim, 14.5 from the middle.
 
     >>> import torch
     >>> Poincare().distribution(Learned(), torch.tensor([[2.0, 0.0, 0.0, 0.0]])).mean  # 2 from the middle: tanh(2 / 2)
