@@ -23,10 +23,10 @@ P, D, C, S = 4, 2, 3, 0.7
 
 
 def mixture(wrong=0.0, classes=C):
-    """Linear Gaussian models of one covariance, whose posteriors q(z|x, c) and q(c|x) are exact; rows, x -> log p(x|c)."""
+    """Linear Gaussian models of one covariance, whose posteriors q(z|x, c) and q(c|x) are exact; rows; log p(x|c)."""
     torch.manual_seed(0)
     w = torch.linalg.qr(torch.randn(P, D))[0] * torch.tensor([2.0, 0.5])  # W'W is diagonal, and so is the posterior
-    v = torch.randn(P, classes) + w[:, :1] * torch.linspace(-1, 1, classes) * (classes == 2)  # two classes lie apart in codes
+    v = torch.randn(P, classes) + w[:, :1] * torch.linspace(-1, 1, classes) * (classes == 2)  # two lie apart
     parts = Parts(LINEAR, LINEAR, posteriors.Gaussian(), priors.Normal(), likelihoods.Gaussian(scale=S))
     model = GenerativeAutoencoder(parts, Sizes(event=(P,), latent=D, condition=classes, some_labels=True))
     variance = 1 / ((w.T @ w).diagonal() / S**2 + 1)
