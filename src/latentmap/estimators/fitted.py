@@ -29,6 +29,7 @@ from latentmap.exceptions import DataError, NoDensityError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.noise import RowNoise
+from latentmap.model.priors import Prior
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import SAMPLES, evidence_bound
 from latentmap.training.device import seeded
@@ -356,6 +357,26 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def takes_missing_(self) -> bool:
         """Whether rows may have missing cells, as some of those of the fit had."""
         return isinstance(self.model_.parts.likelihood, Incomplete)
+
+    @property
+    def prior_(self) -> Prior:
+        """The prior that codes are drawn from: that of the last `fit_prior`, or else of the fit."""
+        return self.model_.parts.prior
+
+    @property
+    def manifold_(self) -> str:
+        """The space of codes: "flat", "sphere" or "ball"."""
+        return self.model_.parts.posterior.manifold
+
+    @property
+    def has_rate_(self) -> bool:
+        """Whether codes have a density, so that they cost nats; those of an autoencoder are points."""
+        return self._has_density
+
+    @property
+    def has_score_(self) -> bool:
+        """Whether rows have a density, so that `score_samples` answers."""
+        return self._has_score
 
     @property
     def _has_density(self) -> bool:
