@@ -125,7 +125,7 @@ def test_draws_of_a_wrapped_normal_know_their_density_and_spread():
 
 
 def exactly(to, v, scale):
-    """log q of a wrapped normal's draw, log p of it under the standard one, its distance, in 60 digits on the hyperboloid."""
+    """log q of a wrapped normal's draw, the standard one's log p of it, its distance: 60 digits, on the hyperboloid."""
     with mpmath.workdps(60):
         to, v, scale = ([mpmath.mpf(float(x)) for x in vector] for vector in (to, v, scale))
         a, s = (mpmath.sqrt(sum(x * x for x in vector)) for vector in (to, v))
@@ -170,10 +170,8 @@ def test_densities_and_rate_in_the_ball_are_those_of_the_point_drawn_at_any_dist
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("distance", [0.0, 1e-6, 1.0, 14.5, 40.0, 300.0])
 def test_gradients_in_the_ball_are_finite_at_any_distance_and_right(distance, dtype):
-    posterior, p = (
-        posteriors.Poincare(),
-        manifolds.WrappedNormal(torch.zeros(2, dtype=dtype), torch.ones(2, dtype=dtype)),
-    )
+    posterior, zero = posteriors.Poincare(), torch.zeros(2, dtype=dtype)
+    p = manifolds.WrappedNormal(zero, zero + 1)
     noise = torch.tensor([[[0.7, -0.2]], [[-1.3, 0.4]], [[1.6, 1.2]]]).to(dtype)
 
     def found(raw):
