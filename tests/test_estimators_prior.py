@@ -8,6 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 from latentmap import VAE, Autoencoder, load, networks, posteriors, priors, recipes
 from latentmap.exceptions import NoDensityError, PartError
+from latentmap.model.part import Sizes
 from latentmap.training.density import fit_density
 from test_model_laws import model_of
 
@@ -96,6 +97,22 @@ def test_the_bound_of_a_second_stage_is_one():
     exact = -0.5 * 3 * (1 + np.log(2 * np.pi * 4))
     assert exact - 0.4 < found < exact + 0.1
     assert torch.equal(model.prior().log_prob(codes[:5]), model.prior().log_prob(codes)[:5])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_exponential_of_a_second_stages_density_is_unbiased(training):
+    """So that a weight in which it stands for p(z) keeps its expectation; that of the ELBO is not."""
+    torch.manual_seed(0)
+    own = priors.TwoStage(8).build(Sizes((4,), 1))
+    with torch.no_grad():
+        for p in own.model.parameters():
+            p.mul_(3.0 if p.ndim == 2 else 1.0)  # a posterior that is not exact
+        z = torch.linspace(-30, 30, 40_001)[:, None]
+        found = priors.TwoStage(8).distribution(own.train(training), None).log_prob(z).exp()
+        trace = own.model.trace(z)
+    total, error = found.sum() * 60 / 40_000, found.std() * 60 / 200
+    assert abs(total - 1) < 4.5 * error < 0.4
+    assert (-(trace.distortion + trace.rate)).exp().sum() * 60 / 40_000 < 0.5
 
 
 def test_scores_of_a_vae_use_the_fitted_prior(vae):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentmap import VAE, Autoencoder, load_dataset, networks
+from latentmap import VAE, Autoencoder, load_dataset, networks, posteriors
 from latentmap.evaluation.details import log_density, magnification, map_details
 from latentmap.exceptions import DataError
 
@@ -40,6 +40,16 @@ def test_magnification_is_what_differences_give(vae):
     scale = float(vae.scaling_.scale.double().mean())  # one for all pixels, or one each
     J = np.stack(rows, 2) / (scale if vae.scaling_.scale.numel() == 1 else vae.scaling_.scale.numpy()[:, None])
     assert magnification(vae, Z) == pytest.approx(np.sqrt(np.linalg.det(np.swapaxes(J, 1, 2) @ J)), rel=1e-4)
+
+
+def test_magnification_of_a_sphere_is_that_of_its_own_moves(digits):
+    settings = {"encoder": networks.MLP((8,)), "decoder": networks.MLP((8,)), "max_epochs": 1, "random_state": 0}
+    model = VAE(2, variational_family=posteriors.Sphere(), neighbors=None, **settings).fit(digits[:200])
+    angle, step = np.array([0.3, 2.0]), 1e-4
+    circle = lambda t: np.column_stack([np.cos(t), np.sin(t)])  # noqa: E731
+    rows = model.inverse_transform(circle(angle + step)) - model.inverse_transform(circle(angle - step))
+    speed = np.linalg.norm(rows.reshape(2, -1) / model.scaling_.scale.numpy(), axis=1) / (2 * step)
+    assert magnification(model, circle(angle)) == pytest.approx(speed, rel=1e-4)
 
 
 def test_density_is_that_of_the_draws_in_any_dimension():

@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from latentmap import VAE, recipes
 from latentmap.exceptions import PartError
 from latentmap.model import manifolds, networks, posteriors, priors
 from latentmap.model.part import Sizes
+from latentmap.model.trace import Level
 
 MU = torch.nn.functional.normalize(torch.tensor([[1.0, -2.0, 0.5]]).double(), dim=-1)
 
@@ -98,10 +100,16 @@ def ball_grid(n=700, reach=9.0):
     return at.reshape(-1, 1, 2), (torch.sinh(r) * (reach / n) * (2 * math.pi / n)).reshape(-1, 1)
 
 
+def tangent(at):
+    """What leads from the middle of the ball to a point, (1, D)."""
+    at = torch.tensor([at]).double()
+    return manifolds.ball_log(torch.zeros_like(at), at)
+
+
 @pytest.mark.parametrize("loc", [[0.0, 0.0], [0.6, -0.3]])
 def test_a_wrapped_normal_integrates_to_one(loc):
     grid, area = ball_grid()
-    q = manifolds.WrappedNormal(torch.tensor([loc]).double(), torch.tensor([[0.4, 0.8]]).double())
+    q = manifolds.WrappedNormal(tangent(loc), torch.tensor([[0.4, 0.8]]).double())
     assert (q.log_prob(grid).exp() * area).sum() == pytest.approx(1, abs=2e-3)
     v, _ = q.inverse(grid)
     assert abs((q.base.log_prob(v).exp() * area).sum() - 1) > 0.1  # without what wrapping does to volume
@@ -109,11 +117,89 @@ def test_a_wrapped_normal_integrates_to_one(loc):
 
 def test_draws_of_a_wrapped_normal_know_their_density_and_spread():
     torch.manual_seed(0)
-    q = manifolds.WrappedNormal(torch.tensor([[0.6, -0.3]]).double(), torch.tensor([[0.02, 0.05]]).double())
+    q = manifolds.WrappedNormal(tangent([0.6, -0.3]), torch.tensor([[0.02, 0.05]]).double())
     z = q.rsample((5000,))
     assert q.log_prob(z).numpy() == pytest.approx(q.log_prob(z.clone()).numpy(), abs=1e-6)
     assert (z.std(0) / q.stddev).numpy() == pytest.approx(1, rel=0.05)
     assert (z.mean(0) - q.mean).abs().max() < 1e-3
+
+
+def exactly(to, v, scale):
+    """log q of a wrapped normal's draw, the standard one's log p of it, its distance: 60 digits, on the hyperboloid."""
+    with mpmath.workdps(60):
+        to, v, scale = ([mpmath.mpf(float(x)) for x in vector] for vector in (to, v, scale))
+        a, s = (mpmath.sqrt(sum(x * x for x in vector)) for vector in (to, v))
+        cosine = sum(x * y for x, y in zip(to, v, strict=True)) / (a * s)
+        b = mpmath.acosh(mpmath.cosh(a) * mpmath.cosh(s) + mpmath.sinh(a) * mpmath.sinh(s) * cosine)
+
+        def wrapped(squares, scales, r):
+            d = len(scales)
+            flat = -squares / 2 - sum(mpmath.log(x) for x in scales) - d * mpmath.log(2 * mpmath.pi) / 2
+            return flat - (d - 1) * mpmath.log(mpmath.sinh(r) / r)
+
+        log_q = wrapped(sum((x / y) ** 2 for x, y in zip(v, scale, strict=True)), scale, s)
+        return float(log_q), float(wrapped(b * b, [mpmath.mpf(1)] * len(to), b)), float(b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("distance", [0.1, 1.0, 5.0, 10.0, 14.0, 16.0, 25.0, 40.0])
+@pytest.mark.parametrize("latent", [2, 5])
+def test_densities_and_rate_in_the_ball_are_those_of_the_point_drawn_at_any_distance(distance, latent, dtype):
+    generator = torch.Generator().manual_seed(int(distance) + latent)
+    noise = torch.randn(6, 3, latent, generator=generator).to(dtype)
+    raw = torch.randn(3, 2 * latent, generator=generator).to(dtype)
+    raw[:, latent:] *= 0.3
+    raw[:, :latent] *= distance / raw[:, :latent].norm(dim=1, keepdim=True)
+    noise[0] = -raw[:, :latent] / 2  # towards the middle
+    posterior, sizes = posteriors.Poincare(), Sizes((4,), latent)
+    z, q, _ = posterior.draw(posterior.build(sizes), raw, 6, lambda shape, like: noise, None)
+    prior = priors.WrappedNormal()
+    level = Level(z, q, prior.distribution(prior.build(sizes).to(dtype), None))
+    v = q.base.stddev * noise
+    exact = np.array([[exactly(raw[b, :latent], v[k, b], q.base.stddev[b]) for b in range(3)] for k in range(6)])
+    close = {"rel": 2e-6 if dtype == torch.float32 else 1e-9, "abs": 2e-5 if dtype == torch.float32 else 1e-9}
+    assert level.log_q.numpy() == pytest.approx(exact[..., 0], **close)
+    assert level.log_p.numpy() == pytest.approx(exact[..., 1], **close)
+    assert level.rate.numpy() == pytest.approx((exact[..., 0] - exact[..., 1]).mean(0), **close)
+    assert z.norm(dim=-1).numpy() == pytest.approx(np.minimum(np.tanh(exact[..., 2] / 2), manifolds.RIM), abs=1e-6)
+    assert z.norm(dim=-1).max() < 1 and z.dtype == q.mean.dtype == level.log_p.dtype == dtype
+    far = level.p.log_prob(z.clone()) - level.log_p  # the density where the coordinates end
+    assert (far.abs().max() > 10) == (distance > 20) or 10 <= distance <= 16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("distance", [0.0, 1e-6, 1.0, 14.5, 40.0, 300.0])
+def test_gradients_in_the_ball_are_finite_at_any_distance_and_right(distance, dtype):
+    posterior, zero = posteriors.Poincare(), torch.zeros(2, dtype=dtype)
+    p = manifolds.WrappedNormal(zero, zero + 1)
+    noise = torch.tensor([[[0.7, -0.2]], [[-1.3, 0.4]], [[1.6, 1.2]]]).to(dtype)
+
+    def found(raw):
+        z, q, _ = posterior.draw(None, raw, 3, lambda shape, like: noise, None)
+        level = Level(z, q, p)
+        return level.log_q.sum(), level.log_p.sum(), z.sum(), q.mean.sum()
+
+    raw = torch.tensor([[0.6 * distance, -0.8 * distance, 0.2, -0.4]]).to(dtype).requires_grad_()
+    for value in found(raw):
+        (slope,) = torch.autograd.grad(value, raw, retain_graph=True, allow_unused=True)
+        assert slope.isfinite().all()
+    if dtype == torch.float64 and distance < 100:
+        assert torch.autograd.gradcheck(lambda at: found(at)[1:3], raw, eps=1e-5, atol=1e-4)
+
+
+def test_a_prior_of_posteriors_knows_its_own_draws_in_the_ball():
+    """One pseudo-input whose posterior is the row's: the weight of a draw is then exactly 1."""
+    posterior = posteriors.Poincare()
+    for distance, off in ((1.0, 1e-5), (10.0, 1e-5), (20.0, 1e-5), (28.0, 1e-2)):
+        raw = torch.tensor([[0.6 * distance, -0.8 * distance, 0.2, -0.4]])
+        noise = torch.randn(20, 1, 2, generator=torch.Generator().manual_seed(0))
+        z, q, _ = posterior.draw(None, raw, 20, lambda shape, like, e=noise: e, None)
+        alike = torch.distributions.MixtureSameFamily(
+            torch.distributions.Categorical(torch.ones(1)), posterior.distribution(None, raw), validate_args=False
+        )
+        level = Level(z, q, alike)
+        assert level.log_p.numpy() == pytest.approx(level.log_q.numpy(), abs=off)
+        assert distance < 12 or (alike.log_prob(z.clone()) - level.log_q).abs().max() > 0.01
 
 
 def test_distances_and_ways_on_the_ball():

@@ -14,6 +14,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.distributions import normal
 from latentmap.model.noise import RowNoise, fresh
 from latentmap.model.part import Sizes
+from latentmap.model.posteriors import riemannian
 from latentmap.objectives import ELBO, TotalCorrelation
 
 MLP = networks.MLP((16,))
@@ -189,9 +190,10 @@ def test_hamiltonian_weights_are_unbiased_and_the_bound_is_tighter_than_the_gaus
     assert log_w.mean(0).lt(evidence).all()
 
 
-def test_steps_on_a_curved_space_keep_volume(monkeypatch):
-    part, own, raw, log_joint, _ = linear_gaussian(CURVED)
-    start = part.distribution(own, raw[:1])
+def log_volumes(part, length):
+    """Size of log |det| of one step of this length, by autograd, at five places around the codes of a row."""
+    part, own, raw, log_joint, _ = linear_gaussian(part)
+    start, generator = part.distribution(own, raw[:1]), torch.Generator().manual_seed(0)
 
     def force(z, r):
         log_p = (lambda v: log_joint(v)[:, :1]) if r is None else (lambda v: part.momenta(own, v).log_prob(r))
@@ -199,15 +201,55 @@ def test_steps_on_a_curved_space_keep_volume(monkeypatch):
         return torch.autograd.grad(log_p(z).sum(), z, create_graph=True)[0]
 
     def rolled(both):
-        z, r = part.roll(own, *both.view(2, 1, 1, 2), 0.3 * start.stddev, force)
+        z, r = part.roll(own, *both.view(2, 1, 1, 2), length * start.stddev, force)
         return torch.cat([z.flatten(), r.flatten()])
 
-    def volume():
-        return torch.autograd.functional.jacobian(rolled, torch.tensor([0.3, -0.2, 1.0, 0.5]).double()).det().item()
+    places = torch.randn(5, 4, generator=generator).double() + torch.cat([start.mean[0], torch.zeros(2)])
+    return [torch.autograd.functional.jacobian(rolled, at).det().abs().log().abs().item() for at in places]
 
-    assert volume() == pytest.approx(1, abs=1e-6)
-    monkeypatch.setattr("latentmap.model.posteriors.riemannian.FIXED_POINT", 0)  # explicit steps
-    assert abs(volume() - 1) > 1e-3
+
+@pytest.mark.parametrize(("length", "most"), [(0.1, 2e-8), (0.3, 4e-4), (0.5, 0.1)])
+def test_steps_on_a_curved_space_keep_volume_as_far_as_is_said(monkeypatch, length, most):
+    found = max(log_volumes(CURVED, length))
+    assert found < most
+    monkeypatch.setattr(riemannian, "FIXED_POINT", 0)  # explicit steps
+    assert max(log_volumes(CURVED, length)) > max(most, 1e-3)
+
+
+def test_long_steps_on_a_curved_space_do_not_keep_volume_unless_solved(monkeypatch):
+    assert max(log_volumes(CURVED, 1.0)) > 0.1
+    assert max(log_volumes(CURVED, 0.5)) > 1e-4
+    monkeypatch.setattr(riemannian, "FIXED_POINT", 30)
+    assert max(log_volumes(CURVED, 0.5)) < 1e-7
+
+
+@pytest.mark.parametrize("length", [0.1, 0.5, 2.0])
+def test_plain_steps_keep_volume_at_any_length(length):
+    assert max(log_volumes(posteriors.Hamiltonian(), length)) < 1e-9
+
+
+def test_tempering_as_a_whole_keeps_the_volume_of_noise(monkeypatch):
+    """Momenta start wider by beta_0^(-1/2), and shrink by as much on the way."""
+    part, own, raw, log_joint, _ = linear_gaussian(posteriors.Hamiltonian(**LEAPFROG))
+    start, momenta = part.distribution(own, raw[:1]), posteriors.Hamiltonian.momenta
+
+    def moved(both):
+        last = []
+
+        def watched(self, own, z):
+            p = momenta(self, own, z)
+            density = p.log_prob
+            p.log_prob = lambda r: last.append(r) or density(r)
+            return p
+
+        monkeypatch.setattr(posteriors.Hamiltonian, "momenta", watched)
+        noise = iter(both.view(2, 1, 1, 2))
+        z, _, _ = part.draw(own, raw[:1], 1, lambda shape, like: next(noise), lambda z: log_joint(z)[:, :1])
+        return torch.cat([z.flatten(), last[-1].flatten()])
+
+    jacobian = torch.autograd.functional.jacobian(moved, torch.tensor([0.3, -0.2, 1.0, 0.5]).double())
+    assert jacobian.det().abs().log().item() == pytest.approx(start.stddev.log().sum().item(), abs=1e-9)
+    assert abs(own.tempering.sigmoid().log().item()) > 0.1  # what would be missing otherwise
 
 
 @pytest.mark.parametrize("posterior", HAMILTONIANS, ids=repr)

@@ -22,13 +22,13 @@ LINEAR = networks.MLP(())
 P, D, C, S = 4, 2, 3, 0.7
 
 
-def mixture(wrong=0.0):
-    """C linear Gaussian models of one covariance, whose posteriors q(z|x, c) and q(c|x) are exact; rows, log p(x|c)."""
+def mixture(wrong=0.0, classes=C):
+    """Linear Gaussian models of one covariance, whose posteriors q(z|x, c) and q(c|x) are exact; rows; log p(x|c)."""
     torch.manual_seed(0)
     w = torch.linalg.qr(torch.randn(P, D))[0] * torch.tensor([2.0, 0.5])  # W'W is diagonal, and so is the posterior
-    v = torch.randn(P, C)
+    v = torch.randn(P, classes) + w[:, :1] * torch.linspace(-1, 1, classes) * (classes == 2)  # two lie apart
     parts = Parts(LINEAR, LINEAR, posteriors.Gaussian(), priors.Normal(), likelihoods.Gaussian(scale=S))
-    model = GenerativeAutoencoder(parts, Sizes(event=(P,), latent=D, condition=C, some_labels=True))
+    model = GenerativeAutoencoder(parts, Sizes(event=(P,), latent=D, condition=classes, some_labels=True))
     variance = 1 / ((w.T @ w).diagonal() / S**2 + 1)
     covariance = w @ w.T + S**2 * torch.eye(P)
     with torch.no_grad():
@@ -40,9 +40,9 @@ def mixture(wrong=0.0):
         model.shift.weight.copy_(-v)
         model.decoder[0][0].weight.copy_(torch.cat([w, v], 1))
         classifier.weight.copy_(torch.linalg.solve(covariance, v).T)
-        classifier.bias.copy_(-0.5 * (v * torch.linalg.solve(covariance, v)).sum(0) + wrong * torch.arange(C))
+        classifier.bias.copy_(-0.5 * (v * torch.linalg.solve(covariance, v)).sum(0) + wrong * torch.arange(classes))
     x = torch.randn(6, P)
-    return model, x, MultivariateNormal(v.T[:, None], covariance).log_prob(x)
+    return model, x, MultivariateNormal(v.T[:, None], covariance).log_prob
 
 
 def cost(model, x, known, weight=1.0):
@@ -54,15 +54,16 @@ def cost(model, x, known, weight=1.0):
 
 
 def test_with_exact_posteriors_rows_without_class_cost_minus_their_evidence():
-    model, x, log_p = mixture()
-    evidence = (log_p.logsumexp(0) - math.log(C)).mean()
+    model, x, density = mixture()
+    evidence = (density(x).logsumexp(0) - math.log(C)).mean()
     assert abs(cost(model, x, torch.zeros(6, C)) + evidence) < 0.05
     control, _, _ = mixture(wrong=1.0)
     assert cost(control, x, torch.zeros(6, C)) + evidence > 0.1
 
 
 def test_rows_with_a_class_cost_their_joint_evidence_and_the_classifiers_surprise():
-    model, x, log_p = mixture()
+    model, x, density = mixture()
+    log_p = density(x)
     y = torch.arange(6) % C
     joint = log_p.gather(0, y[None]).mean() - math.log(C)
     surprise = -(log_p - log_p.logsumexp(0)).gather(0, y[None]).mean()
@@ -126,6 +127,55 @@ def test_a_row_without_label_scores_by_all_classes(some):
     np.testing.assert_allclose(partly, [expected[0], each[1, 1]], rtol=1e-5)
     with pytest.raises(DataError, match="a label for every row"):
         vae.log_weights(X[:2], 5)
+
+
+def linear_estimator(wide=0.0):
+    """A fitted estimator of two classes with the weights of `mixture`, rows in double, and log p(x) of each.
+
+    Its posteriors q(z|x, c) are exact, or ``wide`` nats too wide in the logarithm of each scale.
+    """
+    model, x, density = mixture(classes=2)
+    x[:2] = model.decoder[0][0].weight.detach()[:, D:].mean(1) + 0.1 * x[:2]  # halfway between the classes
+    each = density(x)
+    with torch.no_grad():
+        model.encoder[0].bias[D:] += wide
+    settings = {"variational_family": posteriors.Gaussian(), "likelihood": likelihoods.Gaussian(scale=S)}
+    vae = VAE(D, condition="labels", encoder=LINEAR, decoder=LINEAR, scaling="none", max_epochs=1, **settings)
+    vae.fit(x.numpy(), [0, 1, None, 0, 1, None]).model_.load_state_dict(model.state_dict())
+    return vae, x.double().numpy(), (each.double().logsumexp(0) - math.log(2)).numpy()
+
+
+def test_with_exact_posteriors_a_row_without_label_scores_its_density_from_any_number_of_draws():
+    vae, x, log_p = linear_estimator()
+    for n_samples in (1, 2, 70):
+        np.testing.assert_allclose(vae.score_samples(x, n_samples), log_p, atol=1e-5)
+    labelled = np.stack([vae.score_samples(x, 1, y=[c] * 6) for c in (0, 1)])  # the rate in closed form
+    assert np.abs(logsumexp(labelled, 0) - math.log(2) - log_p).max() > 0.1
+
+
+@pytest.mark.parametrize("wide", [0.0, 0.5, -0.5])
+def test_the_score_of_rows_without_label_is_a_lower_bound_in_expectation(wide):
+    vae, x, log_p = linear_estimator(wide)
+    n = 8000
+    rows = (x[:2, None] + 1e-5 * np.random.default_rng(0).normal(size=(2, n, P))).reshape(-1, P)  # noise of their own
+    elbo = np.stack([vae.score_samples(rows, y=[c] * len(rows)) for c in (0, 1)])
+    log_q = np.log(vae.predict_proba(rows)).T
+    inferred = (np.exp(log_q) * (elbo - log_q)).sum(0) - math.log(2)  # what the objective raises
+    control = logsumexp(elbo, 0) - math.log(2)  # exponentials of single ELBOs
+
+    def above(values, reference):
+        """How far the mean lies above the reference, and four standard errors of it."""
+        apart = (values - reference).reshape(2, n)
+        return apart.mean(1), 4 * apart.std(1) / math.sqrt(n) + 1e-4
+
+    truth, before = np.repeat(log_p[:2], n), inferred
+    for k in (1, 2, 8):
+        found = vae.score_samples(rows, k)
+        (over, error), (gain, noise) = above(found, truth), above(found, before)
+        assert (over <= error).all() and (gain >= -noise).all()  # a bound, the tighter the more draws
+        before = found
+    over, error = above(control, truth)
+    assert wide or (over > error).all()
 
 
 def test_it_comes_back_from_a_folder(some, tmp_path):

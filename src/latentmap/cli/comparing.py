@@ -129,7 +129,7 @@ def _write(found: Comparison, source: Source, folder: Path) -> None:
     X = source.read(slice(0, None, max(1, len(source) // SHOWN_ROWS)))
     names = source.schema.names
     for name, estimator in found.estimators.items():
-        decoded = plot.decoded_grid if estimator.n_components == 2 else plot.traversals
+        decoded = plot.decoded_grid if len(estimator.active_components_) == 2 else plot.traversals
         decoded(estimator, X, feature_names=names).save(folder / f"{name}-decoded.png")
         plot.samples(estimator, X=X, feature_names=names).save(folder / f"{name}-samples.png")
     say(f"wrote comparison.json and {1 + 2 * len(found.estimators)} pictures to {folder}")

@@ -118,7 +118,7 @@ def fit(
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
     y: Any = None
     conditional = estimator.condition is not None
-    if conditional or getattr(estimator, "supervised", False):
+    if conditional or estimator.supervised:
         if source.labels is None:
             what = "condition" if conditional else "supervised"
             raise UsageError(f"{what} needs labels: name their column with --labels")

@@ -31,6 +31,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import draw
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.noise import Generated, RowNoise, generator_for
+from latentmap.model.priors import Prior
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import SAMPLES, evidence_bound
 
@@ -266,8 +267,14 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         and categories, or at -1 and below in a column on a logarithmic scale. Cells that are missing count for nothing.
 
         The noise is a function of a row's values, so scores are repeatable and do not depend on batching. The density
-        of a conditional model is that of x given y, and where it infers labels that of x for rows without, from the
-        bounds for every class: :math:`\log \frac1C \sum_c \exp \mathcal{L}_k(x | c)`.
+        of a conditional model is that of x given y, and where it infers labels that of x for rows without, from weights
+        of k draws for each of the C classes:
+
+        .. math:: \mathcal{L}_k(x) = \mathbb{E} \log \frac{1}{C k} \sum_{c=1}^C \sum_{i=1}^k w_{ci}
+                  \le \log \frac1C \sum_c p(x|c), \qquad
+                  w_{ci} = \frac{p(x|z_{ci}, c)\, p(z_{ci}|c)}{q(z_{ci}|x, c)}
+
+        The rate of these is that of the draws: with its closed form inside of the exponential it would be no bound.
 
         Raises
         ------
@@ -278,17 +285,19 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         check_count("n_samples", n_samples)
         self._require_score()
 
-        def bound(model: GenerativeAutoencoder, scaling: Affine, rows: Tensor) -> Tensor:
-            x = scaling(rows)
-            found = evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + self._units(scaling, x)
-            return found.masked_fill(scaling.excluded(rows), -math.inf)
+        def bounds(given: FloatArray | None, *, weighted: bool = False) -> FloatArray:
+            def bound(model: GenerativeAutoencoder, scaling: Affine, rows: Tensor) -> Tensor:
+                x = scaling(rows)
+                noise = RowNoise(x, self.seed_)
+                found = evidence_bound(model, x, n_samples, noise, weighted=weighted) + self._units(scaling, x)
+                return found.masked_fill(scaling.excluded(rows), -math.inf)
 
-        def bounds(given: FloatArray | None) -> FloatArray:
             return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
 
         found = bounds(given)
         if given is not None and self.model_.sizes.some_labels and not (labelled := given.any(1)).all():
-            each = np.stack([bounds(np.broadcast_to(c, given.shape)) for c in np.eye(given.shape[1], dtype=np.float32)])
+            classes = np.eye(given.shape[1], dtype=np.float32)
+            each = np.stack([bounds(np.broadcast_to(c, given.shape), weighted=True) for c in classes])
             found = np.where(labelled, found, (logsumexp(each, 0) - np.log(len(each))).astype(found.dtype))
         return found
 
@@ -367,6 +376,26 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def takes_missing_(self) -> bool:
         """Whether rows may have missing cells, as some of those of the fit had."""
         return isinstance(self.model_.parts.likelihood, Incomplete)
+
+    @property
+    def prior_(self) -> Prior:
+        """The prior that codes are drawn from: that of the last `fit_prior`, or else of the fit."""
+        return self.model_.parts.prior
+
+    @property
+    def manifold_(self) -> str:
+        """The space of codes: "flat", "sphere" or "ball"."""
+        return self.model_.parts.posterior.manifold
+
+    @property
+    def has_rate_(self) -> bool:
+        """Whether codes have a density, so that they cost nats; those of an autoencoder are points."""
+        return self._has_density
+
+    @property
+    def has_score_(self) -> bool:
+        """Whether rows have a density, so that `score_samples` answers."""
+        return self._has_score
 
     @property
     def _has_density(self) -> bool:

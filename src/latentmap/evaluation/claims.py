@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from latentmap.estimators.passes import as_tensor
 from latentmap.evaluation import generation, latent
 from latentmap.evaluation.methods import Units
 from latentmap.evaluation.rows import or_none, sample_rows
@@ -244,17 +245,22 @@ def latent_vectors(estimator: Any, X: np.ndarray, random_state: int = 0) -> np.n
 
     .. math:: z = \mu(x) + \sigma(x) \epsilon, \quad \epsilon \sim N(0, I)
 
-    An autoencoder's sigma is 0, so its latent vectors are its codes.
+    An autoencoder's sigma is 0, so its latent vectors are its codes. On a curved space it is the point nearest to that.
     """
     mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(X))
-    return mean + deviation * np.random.default_rng(random_state).normal(size=mean.shape)
+    z = mean + deviation * np.random.default_rng(random_state).normal(size=mean.shape)
+    return np.asarray(estimator.model_.parts.posterior.onto(torch.from_numpy(z)))
 
 
 def sample_codes(estimator: Any, n: int, random_state: int) -> np.ndarray:
     """Draw codes from the distribution that `sample` of a fitted estimator decodes, (n, d)."""
     noise = Generated(generator_for(random_state, estimator.device_))
+    given = estimator._given(None, np.empty(n))
+    model = estimator.model_.given(None if given is None else as_tensor(given).to(estimator.device_))
     with torch.no_grad():
-        return np.asarray(draw(estimator.model_.prior(), (n,), noise).cpu(), dtype=np.float64)
+        p = model.prior()
+        drawn = draw(p, () if p.batch_shape else (n,), noise)
+        return np.asarray(model.codes(drawn).cpu(), dtype=np.float64)
 
 
 def _some(X: np.ndarray, max_rows: int, random_state: int) -> np.ndarray:

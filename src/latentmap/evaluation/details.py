@@ -160,7 +160,7 @@ def _drawn(estimator: Any, X: Any) -> Any:
 
 def evidence(estimator: Any, X: Any) -> Float[np.ndarray, " n"]:
     """ELBO of each row, nats; minus the mean squared error of its reconstruction for a model without density."""
-    if hasattr(estimator, "score_samples"):
+    if estimator.has_score_:
         return np.asarray(estimator.score_samples(X), dtype=np.float64)
     errors = as_vectors(X) - as_vectors(estimator.reconstruct(X))
     return np.asarray(-np.square(errors).mean(1))
@@ -204,7 +204,8 @@ def magnification(estimator: Any, Z: Any) -> Float[np.ndarray, " n"]:
 
     .. math:: \sqrt{\det J^\top J}, \quad J = \partial\, \mathbb{E}[x|z] / \partial z
 
-    with rows in the units of the model: distances on the map mean little where this is uneven.
+    with rows in the units of the model: distances on the map mean little where this is uneven. On a sphere it is the
+    area of the sphere that is stretched: moves off it do not count.
 
     Parameters
     ----------
@@ -220,16 +221,20 @@ def magnification(estimator: Any, Z: Any) -> Float[np.ndarray, " n"]:
     >>> magnification(vae, [[0.0, 0.0]]).shape
     (1,)
     """
+    onto = estimator.model_.parts.posterior.onto
 
     def stretch(model: Any, scaling: Any, z: Tensor) -> Tensor:
         columns = []
         for axis in torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
             _, column = torch.autograd.functional.jvp(
-                lambda at: model.decode(at).mean.flatten(1), z, axis.expand_as(z).clone()
+                lambda at: model.decode(onto(at)).mean.flatten(1), z, axis.expand_as(z).clone()
             )
             columns.append(column)
         J = torch.stack(columns, 2)  # (B, P, D)
-        volume: Tensor = torch.linalg.det(J.mT @ J).clamp_min(0).sqrt()
+        squared = J.mT @ J
+        if estimator.manifold_ == "sphere":  # nothing changes across it, which is no fold
+            squared = squared + z[:, :, None] * z[:, None]
+        volume: Tensor = torch.linalg.det(squared).clamp_min(0).sqrt()
         return volume
 
     codes = read_codes(estimator, np.asarray(Z, dtype=np.float64))

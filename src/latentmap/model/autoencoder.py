@@ -118,7 +118,11 @@ class GenerativeAutoencoder(nn.Module):
 
     def generate(self, z: Shaped[Tensor, "*S L"], noise: Noise = fresh) -> Distribution:
         """p(x|z), over (*S, P), for what was drawn from the prior: codes, L = D, or the indices of quantised ones."""
-        return self.decode(z if z.is_floating_point() else self._quantizer().embed(self.posterior_state, z))
+        return self.decode(self.codes(z))
+
+    def codes(self, z: Shaped[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
+        """Give what was drawn from the prior as codes: those that indices stand for, where they are quantised."""
+        return z if z.is_floating_point() else self._quantizer().embed(self.posterior_state, z)
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """p(x|z), over (B, P), at the mean of q(z|x)."""

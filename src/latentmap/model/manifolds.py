@@ -16,7 +16,7 @@ from latentmap.model.noise import Noise
 from latentmap.model.transforms import Pushforward
 
 RIM = 1 - 1e-6
-"""Codes in the ball stay this far inside of its rim, which single precision cannot tell from the rim itself."""
+"""Coordinates in the ball stay this far inside of its rim, which single precision cannot tell from the rim itself."""
 
 
 def sphere_geodesic(a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
@@ -32,17 +32,53 @@ def sphere_geodesic(a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Ten
     return z
 
 
-def mobius_add(x: Float[Tensor, "*#S D"], y: Float[Tensor, "*#S D"]) -> Float[Tensor, "*K D"]:
-    """Add on the ball: y, moved by the isometry that takes 0 to x (Ungar 2008)."""
-    xy, xx, yy = ((a * b).sum(-1, keepdim=True) for a, b in ((x, y), (x, x), (y, y)))
-    z: Tensor = ((1 + 2 * xy + yy) * x + (1 - xx) * y) / (1 + 2 * xy + xx * yy)
-    return within(z)
-
-
 def within(z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
     """Bring points outside of the ball to its rim."""
     inside: Tensor = z * (RIM / z.norm(dim=-1, keepdim=True).clamp_min(RIM))
     return inside
+
+
+def polar(z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S E"]:
+    """Give direction and distance from the middle, D + 1 numbers in double precision, of coordinates in the ball.
+
+    They tell points apart at any distance, where coordinates in single precision end about 14 from the middle.
+
+    >>> polar(torch.tensor([0.0, 0.5]))
+    tensor([0.0000, 1.0000, 1.0986], dtype=torch.float64)
+    """
+    r = z.double().norm(dim=-1, keepdim=True)
+    return torch.cat([z / r.clamp_min(1e-15), 2 * r.clamp(max=RIM).atanh()], -1)
+
+
+def in_ball(place: Float[Tensor, "*S E"]) -> Float[Tensor, "*S D"]:
+    """Give the coordinates in the ball of a direction and distance, in double precision, no nearer to its rim than RIM.
+
+    >>> in_ball(polar(torch.tensor([0.3, 0.4])))
+    tensor([0.3000, 0.4000], dtype=torch.float64)
+    """
+    z: Tensor = place[..., :-1] * (place[..., -1:] / 2).tanh().clamp(max=RIM)
+    return z
+
+
+def polar_exp(to: Float[Tensor, "*#S D"], v: Float[Tensor, "*#S D"]) -> Float[Tensor, "*K E"]:
+    r"""Follow the geodesic of the hyperbolic space from :math:`\exp_0(to)` along v; gives direction and distance.
+
+    On the hyperboloid, with a = |to| and s = |v|, the point b in the direction f from the middle is
+
+    .. math:: \sinh b\; f = \frac{to}{a} \big(\sinh a \cosh s + (\cosh a - 1) \sinh s \cos\phi\big)
+              + \frac{v}{s} \sinh s, \qquad \cos\phi = \frac{to^\top v}{a s}
+
+    which is computed over :math:`e^{a + s}`, so that nothing overflows, and without differences of large numbers.
+    """
+    to, v = to.double(), v.double()
+    a, s = (x.norm(dim=-1, keepdim=True).clamp_min(1e-15) for x in (to, v))
+    beyond = 0.5 * (to / a + v / s).square().sum(-1, keepdim=True)  # 1 + cos phi
+    rise, turn = -torch.expm1(-a), -torch.expm1(-2 * s) / 2  # (cosh a - 1 and sinh s are made of these)
+    along = rise * ((-a).exp() + (-2 * s).exp()) / 2 + rise**2 * turn * beyond / 2
+    spot = to / a * along + v / s * turn * (-a).exp()  # sinh(b) f exp(-a - s)
+    size = spot.norm(dim=-1, keepdim=True).clamp_min(1e-300)
+    b = a + s + (size + (size**2 + (-2 * (a + s)).exp()).sqrt()).log()
+    return torch.cat([spot / size, b], -1)
 
 
 def ball_exp(x: Float[Tensor, "*#S D"], v: Float[Tensor, "*#S D"]) -> Float[Tensor, "*K D"]:
@@ -52,19 +88,15 @@ def ball_exp(x: Float[Tensor, "*#S D"], v: Float[Tensor, "*#S D"]) -> Float[Tens
 
     The length of v is measured at x, as v is there when carried from 0 (Nickel and Kiela 2017; Ganea et al. 2018).
 
-    >>> ball_log(torch.tensor([0.3, 0.0]), ball_exp(torch.tensor([0.3, 0.0]), torch.tensor([0.0, 2.0])))
-    tensor([0.0000, 2.0000])
+    >>> ball_log(torch.tensor([0.3, 0.0]), ball_exp(torch.tensor([0.3, 0.0]), torch.tensor([0.0, 2.0])))[1]
+    tensor(2.0000)
     """
-    length = v.norm(dim=-1, keepdim=True).clamp_min(1e-15)
-    return mobius_add(x, (length / 2).tanh() * v / length)
+    return in_ball(polar_exp(_tangent(polar(x)), v)).to(v)
 
 
 def ball_log(x: Float[Tensor, "*#S D"], z: Float[Tensor, "*#S D"]) -> Float[Tensor, "*K D"]:
     """Give the v that `ball_exp` takes from x to z; its length is the distance between the two."""
-    w = mobius_add(-x, z)
-    length = w.norm(dim=-1, keepdim=True).clamp_min(1e-15)
-    v: Tensor = 2 * length.clamp(max=RIM).atanh() * w / length
-    return v
+    return _tangent(polar_exp(-_tangent(polar(x)), _tangent(polar(z)))).to(z)
 
 
 def ball_log_det(v: Float[Tensor, "*S D"]) -> Float[Tensor, "*S"]:
@@ -74,40 +106,61 @@ def ball_log_det(v: Float[Tensor, "*S D"]) -> Float[Tensor, "*S"]:
     return log_det
 
 
+def _tangent(place: Float[Tensor, "*S E"]) -> Float[Tensor, "*S D"]:
+    """Tangent vector at 0 that leads to a place."""
+    return place[..., :-1] * place[..., -1:]
+
+
 class WrappedNormal(Pushforward):
-    r"""A Gaussian of the tangent space at 0, carried to the point loc of the Poincare ball and wrapped around there.
+    r"""A Gaussian of the tangent space at 0, carried to the point :math:`\mu = \exp_0(to)` of the Poincare ball.
 
     .. math:: z = \exp_\mu(v), \quad v \sim \mathcal{N}(0, \mathrm{diag}\,\sigma^2), \qquad
               \log q(z) = \log \mathcal{N}(v) - (D - 1) \log \frac{\sinh |v|}{|v|}
 
-    with respect to hyperbolic volume (Nagano et al. 2019; Mathieu et al. 2019).
+    with respect to hyperbolic volume (Nagano et al. 2019; Mathieu et al. 2019). Points are coordinates in the ball, or
+    direction and distance (`polar`): those of the last draw are exact at any distance, so that its density and the one
+    that another distribution gives it are of the same point, also where its coordinates end at the rim.
 
     >>> WrappedNormal(torch.tensor([[0.5, 0.0]]), torch.ones(1, 2)).sample((3,)).shape
     torch.Size([3, 1, 2])
     """
 
-    def __init__(self, loc: Float[Tensor, "*S D"], scale: Float[Tensor, "*S D"]) -> None:
-        self.loc = loc
+    def __init__(self, to: Float[Tensor, "*S D"], scale: Float[Tensor, "*S D"]) -> None:
+        self.to = to
+        self.drawn = to
+        super().__init__(normal(torch.zeros_like(to), scale), self._forward, self._inverse)
 
-        def forward(v: Tensor) -> tuple[Tensor, Tensor]:
-            return ball_exp(loc, v), ball_log_det(v)
+    def push(self, u: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
+        """Draw: wrap u, and remember the density and where it is."""
+        with torch.autocast(u.device.type, enabled=False):
+            self.drawn = polar_exp(self.to, u)
+            self.last = in_ball(self.drawn).to(u), self.base.log_prob(u) - ball_log_det(u)
+        return self.last[0]
 
-        def inverse(z: Tensor) -> tuple[Tensor, Tensor]:
-            v = ball_log(loc, z)
-            return v, -ball_log_det(v)
-
-        super().__init__(normal(torch.zeros_like(loc), scale), forward, inverse)
+    def place(self, z: Float[Tensor, "*S D"]) -> Tensor:
+        """Direction and distance of the last draw; of other points the coordinates."""
+        return self.drawn if self.last is not None and z is self.last[0] else z
 
     @property
     def mean(self) -> Float[Tensor, "*S D"]:
         """The point that the draws lie around."""
-        return self.loc
+        r = self.to.norm(dim=-1, keepdim=True).clamp_min(1e-15)
+        z: Tensor = self.to * ((r / 2).tanh().clamp(max=RIM) / r)
+        return z
 
     @property
     def stddev(self) -> Float[Tensor, "*S D"]:
         """Scale in the coordinates of the ball, which shrink towards its rim: to first order in sigma."""
-        scale: Tensor = self.base.stddev * (1 - self.loc.square().sum(-1, keepdim=True)) / 2
+        scale: Tensor = self.base.stddev / (1 + self.to.norm(dim=-1, keepdim=True).cosh())
         return scale
+
+    def _forward(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        return in_ball(polar_exp(self.to, v)).to(v), ball_log_det(v)
+
+    def _inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        at = z if z.shape[-1] > self.to.shape[-1] else polar(z)
+        v = _tangent(polar_exp(-self.to, _tangent(at))).to(self.to)
+        return v, -ball_log_det(v)
 
 
 class UniformOnSphere(Distribution):

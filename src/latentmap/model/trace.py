@@ -19,6 +19,7 @@ from torch.distributions import Distribution, Independent, kl_divergence
 from latentmap.exceptions import PartError
 from latentmap.model.distributions import Delta, Distortion
 from latentmap.model.noise import Noise, fresh
+from latentmap.model.transforms import Pushforward
 
 T = TypeVar("T")
 
@@ -50,8 +51,8 @@ class Level:
 
     @once
     def log_p(self) -> Float[Tensor, "K B"]:
-        """log p(z)."""
-        return self.p.log_prob(self.z)
+        """log p(z), of the point that q drew."""
+        return self.p.log_prob(self.q.place(self.z) if isinstance(self.q, Pushforward) else self.z)
 
     @once
     def rate(self) -> Float[Tensor, " B"]:

@@ -61,9 +61,14 @@ class Pushforward(Distribution):
             return self.last[1]
         if self.inverse is None:
             raise NoDensityError("this posterior knows the density of its own draws alone; use posteriors.Gaussian()")
+        shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)  # a density for each of the batch
         with torch.autocast(value.device.type, enabled=False):
-            u, log_det = self.inverse(value + torch.zeros_like(self.base.mean))  # a density for each of the batch
+            u, log_det = self.inverse(value.expand(*shape, -1))
         return self.base.log_prob(u) + log_det
+
+    def place(self, z: Float[Tensor, "*S D"]) -> Tensor:
+        """Give all that is known of where the last draw is; that may be more than its coordinates hold."""
+        return z
 
     @property
     def mean(self) -> Float[Tensor, "*S D"]:

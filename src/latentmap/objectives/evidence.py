@@ -21,12 +21,16 @@ SAMPLES = 64
 """Draws that `evidence_bound` holds at a time."""
 
 
-def evidence_bound(model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise) -> Float[Tensor, " B"]:
+def evidence_bound(
+    model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise, *, weighted: bool = False
+) -> Float[Tensor, " B"]:
     r"""Lower bound on log p(x) from k draws, nats a row: the ELBO for one draw, IWAE-k for more, in log space.
 
-    The ELBO takes the rate in closed form where there is one. Rows are in the model's units.
+    The ELBO takes the rate in closed form where there is one. Its exponential is then no unbiased estimate of p(x), and
+    a logarithm of a mean of such may lie above log p(x); ``weighted`` gives the logarithm of the mean weight for one
+    draw too, whose exponential is unbiased. Rows are in the model's units.
     """
-    if k == 1:
+    if k == 1 and not weighted:
         trace = model.trace(x, 1, noise)
         return -(trace.distortion + trace.rate)
     log_w = [model.trace(x, min(SAMPLES, k - done), noise).log_w for done in range(0, k, SAMPLES)]

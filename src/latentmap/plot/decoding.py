@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from latentmap.estimators.columns import numbers
 from latentmap.evaluation.claims import latent_vectors
 from latentmap.evaluation.rows import take
-from latentmap.plot.latent import carried, quantiles
+from latentmap.plot.latent import along, carried, has_standard_prior, prior_in_words, quantiles
 from latentmap.plot.rows import RowStyle, dense, spread
 from latentmap.plot.style import BLUE, MUTED, ORANGE, Display, number, one_axes, panels, plain, styled
 
@@ -102,7 +102,7 @@ def samples(
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     n = n or (24 if style.kind == "strip" else 60)
     drawn = _shaped(estimator.sample(n, random_state=random_state), style)
-    source = "the prior" if hasattr(estimator, "prior") else "a Gaussian fitted to the codes"
+    source = prior_in_words(estimator)
     caption = f"{n} rows that the model invents: codes drawn at random from {source}, then decoded."
     if style.kind == "picture":
         figure, ax = _draw(ax, style, style.tiles(drawn, min(n, round(np.sqrt(1.7 * n)))))
@@ -189,15 +189,16 @@ def traversals(
 ) -> Display:
     """Decode codes along one component at a time, the others held at their median: one line a component.
 
-    Components are ordered by what they carry: nats of rate where there is a prior, otherwise variance of the codes.
-    Steps go from the 2 % to the 98 % quantile of the standard normal prior or, where a model has none, of the codes.
+    Components are ordered by what they carry: nats of rate where it is known of each, otherwise variance of the codes.
+    Steps go from the 2 % to the 98 % quantile of the model's prior, that of the last `fit_prior` if there was one. On
+    the sphere they follow the great circle that ends at the component's axis.
 
     Parameters
     ----------
     estimator
         A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
     X
-        Rows; needed by a model without a standard normal prior. They also set the range of values.
+        Rows; they set the range of values.
     n_components
         How many components at most.
     n_steps
@@ -209,28 +210,23 @@ def traversals(
     -------
     Display
         ``data_`` holds the decoded rows, (components, steps, ...).
-
-    Raises
-    ------
-    DataError
-        If the model needs ``X`` and has none.
     """
     estimator, X = numbers(estimator, X)
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     levels = np.linspace(0.02, 0.98, n_steps or (11 if style.kind == "picture" else 5))
-    values, by = quantiles(estimator, X, levels)
+    values = quantiles(estimator, levels)
     amounts, unit = carried(estimator)
     chosen = np.argsort(-amounts, kind="stable")[:n_components]
-    middle, _ = quantiles(estimator, X, np.array([0.5]))
-    codes = np.tile(middle[:, 0], (len(chosen), len(levels), 1))
-    for line, component in enumerate(chosen):
-        codes[line, :, component] = values[component]
+    middle = quantiles(estimator, np.array([0.5]))[:, 0]
+    codes = np.stack([along(estimator, middle, component, values[component]) for component in chosen])
     decoded = estimator.inverse_transform(codes.reshape(-1, len(middle)).astype(np.float32))
     rows = _shaped(decoded, style).reshape(*codes.shape[:2], *style.shape)
     names = [f"$z_{{{i + 1}}}$   {number(amounts[i])}{' nats' if unit == 'nats' else ''}" for i in chosen]
-    steps = [number(round(v, 1)) for v in values[0]] if by == "prior" else [f"{level:.0%}" for level in levels]
+    standard = has_standard_prior(estimator)
+    steps = [number(round(v, 1)) for v in values[0]] if standard else [f"{level:.0%}" for level in levels]
     figure, ax = _draw(ax, style, rows, names, steps)
-    caption = f"One component at a time moves from the low to the high end of the {by}, the others stay in the middle"
+    by = prior_in_words(estimator)
+    caption = f"One component at a time moves from the low to the high end of {by}, the others stay in the middle"
     caption += _reading(style, ", from low above to high below")
     return Display(
         figure, ax, rows, f"{caption} Each line is named with its component's {'rate' if unit == 'nats' else unit}."

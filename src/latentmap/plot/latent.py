@@ -6,13 +6,26 @@ from typing import Any
 
 import numpy as np
 
+from latentmap.evaluation.claims import sample_codes
 from latentmap.exceptions import DataError
-from latentmap.model.priors import Normal
+from latentmap.model.priors import FittedNormal, Normal
+
+DRAWS = 4000
+"""Of a prior without quantiles in closed form."""
 
 
 def has_standard_prior(estimator: Any) -> bool:
     """Tell whether the codes of a model are expected to be standard normal."""
-    return hasattr(estimator, "prior") and (estimator.prior is None or isinstance(estimator.prior, Normal))
+    return isinstance(estimator.prior_, Normal)
+
+
+def prior_in_words(estimator: Any) -> str:
+    """Name what `sample` draws codes from: the model's prior as it is now."""
+    if has_standard_prior(estimator):
+        return "the prior"
+    if isinstance(estimator.prior_, FittedNormal):
+        return "a Gaussian fitted to the codes"
+    return f"the prior {estimator.prior_}" + (", fitted to the codes" if "prior" in estimator.choices_ else "")
 
 
 def codes_of(estimator: Any, X: Any) -> np.ndarray:
@@ -22,13 +35,30 @@ def codes_of(estimator: Any, X: Any) -> np.ndarray:
     return np.asarray(estimator.transform(X), dtype=float)
 
 
-def quantiles(estimator: Any, X: Any, levels: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return latent values at ``levels`` in (0, 1), (d, levels), and whether the prior's or the codes' they are."""
+def quantiles(estimator: Any, levels: np.ndarray) -> np.ndarray:
+    """Return the values of each component at ``levels`` in (0, 1) under the model's prior, (d, levels)."""
     from scipy.stats import norm
 
     if has_standard_prior(estimator):
-        return np.tile(norm.ppf(levels), (len(estimator.active_components_), 1)), "prior"
-    return np.quantile(codes_of(estimator, X), levels, axis=0).T, "codes"
+        return np.tile(norm.ppf(levels), (len(estimator.active_components_), 1))
+    return np.asarray(np.quantile(sample_codes(estimator, DRAWS, 0), levels, axis=0).T)
+
+
+def along(estimator: Any, middle: np.ndarray, component: int, values: np.ndarray) -> np.ndarray:
+    """Return codes (n, d) that move in one component, the others at the middle (d,).
+
+    On a sphere these keep the middle's proportions, and the lengths that are left over: the way is a circle.
+    """
+    if estimator.manifold_ != "sphere":
+        others = np.tile(middle, (len(values), 1))
+    else:
+        direction = np.where(np.arange(len(middle)) == component, 0.0, middle)
+        if np.linalg.norm(direction) < 0.05:  # of the middle of all directions nothing is left
+            direction = (np.arange(len(middle)) != component).astype(float)
+        values = np.clip(values, -1, 1)
+        others = np.sqrt(1 - values[:, None] ** 2) * direction / np.linalg.norm(direction)
+    others[:, component] = values
+    return others
 
 
 def carried(estimator: Any) -> tuple[np.ndarray, str]:

@@ -15,7 +15,7 @@ from latentmap.data.columns import Column, Table
 from latentmap.estimators.columns import numbers
 from latentmap.exceptions import DataError
 from latentmap.plot.labels import Labels, read_labels
-from latentmap.plot.latent import codes_of, has_standard_prior, quantiles
+from latentmap.plot.latent import codes_of, has_standard_prior, prior_in_words, quantiles
 from latentmap.plot.points import draw_points
 from latentmap.plot.rows import RowStyle
 from latentmap.plot.style import FAINT, MUTED, Display, number, one_axes, panels, plain, styled
@@ -28,7 +28,8 @@ def map(estimator: Any, X: Any, y: Any = None, *, ax: Axes | None = None) -> Dis
     """Draw the latent codes of the rows of ``X`` on a plane, coloured by label.
 
     Two components are drawn as they are; of more, the first two principal axes of the codes; one is drawn along x.
-    Circles mark one and two standard deviations of a standard normal prior.
+    Circles mark one and two standard deviations of a standard normal prior, or the sphere or the rim of the ball that
+    codes lie on or in.
 
     Parameters
     ----------
@@ -67,15 +68,18 @@ def map(estimator: Any, X: Any, y: Any = None, *, ax: Axes | None = None) -> Dis
     note = draw_points(ax, points, labels)
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
-    circles = codes.shape[1] == 2 and has_standard_prior(estimator)
+    radii = {"flat": (1, 2) if has_standard_prior(estimator) else ()}.get(estimator.manifold_, (1,))
     if one:
         ax.set_yticks([])
     else:
         ax.set_aspect("equal")
-    if circles:
-        for radius in (1, 2):
+    if codes.shape[1] == 2 and radii:
+        for radius in radii:
             ax.add_patch(Circle((0, 0), radius, fill=False, edgecolor="#8794a1", linewidth=0.7, linestyle=(0, (4, 3))))
-        note += " The circles are one and two standard deviations of the prior."
+        note += {
+            "sphere": " Codes lie on the circle.",
+            "ball": " The circle is the rim of the ball, infinitely far from its middle.",
+        }.get(estimator.manifold_, " The circles are one and two standard deviations of the prior.")
     return Display(figure, ax, points, _map_caption(codes.shape[1], labels) + note)
 
 
@@ -93,7 +97,7 @@ def decoded_grid(
 
     .. math:: x_{ij} = d(q_1(u_i), q_2(u_j)), \quad u \text{ evenly spaced in } (0, 1)
 
-    with :math:`q` the quantiles of the codes of ``X`` or, without ``X``, of the standard normal prior. Images are laid
+    with :math:`q` the quantiles of the codes of ``X`` or, without ``X``, of the model's prior. Images are laid
     out as one picture; of vectors, each feature becomes a plane of its own.
 
     Parameters
@@ -101,8 +105,7 @@ def decoded_grid(
     estimator
         A fitted model with two components.
     X
-        Rows, as given to ``fit``; only a model with a standard normal prior can do without. They also set the range
-        of values.
+        Rows, as given to ``fit``; they set the range of values, too.
     n
         Places along each axis.
     image_shape
@@ -120,7 +123,7 @@ def decoded_grid(
     Raises
     ------
     DataError
-        If the model has another number of components, or needs ``X`` and has none.
+        If the model has another number of components.
     """
     size = len(estimator.active_components_)
     if size != 2:
@@ -128,9 +131,9 @@ def decoded_grid(
     estimator, X = numbers(estimator, X)
     levels = np.linspace(0.02, 0.98, n)
     if X is None:
-        axes, by = quantiles(estimator, X, levels)
+        axes, by = quantiles(estimator, levels), prior_in_words(estimator)
     else:
-        axes, by = np.quantile(codes_of(estimator, X), levels, axis=0).T, "codes"
+        axes, by = np.quantile(codes_of(estimator, X), levels, axis=0).T, "the codes"
     grid = np.stack(np.meshgrid(*axes), axis=-1).astype(np.float32)
     decoded = np.asarray(estimator.inverse_transform(grid.reshape(-1, 2)), dtype=float)
     style = RowStyle.of(estimator, X, image_shape, feature_names)
@@ -142,7 +145,7 @@ def decoded_grid(
     else:
         figure, drawn, left_out = _feature_planes(ax, style, rows, estimator.table_)
         caption += f", one plane a feature, its high values light{left_out}"
-    caption += f". The places are even quantiles of the {by}, so that each stands for about as many rows."
+    caption += f". The places are even quantiles of {by}, so that each stands for about as many rows."
     return Display(figure, drawn, rows, caption)
 
 

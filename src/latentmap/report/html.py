@@ -116,7 +116,7 @@ def write_report(
         claims=[] if comparison is None else claim_tables(comparison),
         choices=estimator.choices_,
         settings=settings(estimator),
-        has_prior=estimator.kl_per_component_ is not None,
+        has_rate=estimator.has_rate_,
     )
     target = folder / "report.html"
     write_text(target, page)

@@ -33,7 +33,7 @@ class Hamiltonian(Posterior):
               r \leftarrow \sqrt{\beta_{t-1} / \beta_t}\, \big(r + \tfrac{\epsilon}{2} \sigma \nabla_z \log p(x, z)\big)
 
     Momenta start as :math:`r_0 = \eta / \sqrt{\beta_0}`, :math:`\eta \sim \mathcal{N}(0, I)`, and
-    :math:`\beta_t^{-1/2}` falls quadratically to :math:`\beta_T = 1`. Steps keep volume, tempering scales it by
+    :math:`\beta_t^{-1/2}` falls quadratically to :math:`\beta_T = 1`. Steps keep volume exactly, tempering scales it by
     :math:`\beta_0^{D/2}`, and the scale of r_0 undoes that. The bound is that on z and r together:
 
     .. math:: \log q = \log q_0(z_0|x) + \log \mathcal{N}(\eta) - \log \mathcal{N}(r_T)

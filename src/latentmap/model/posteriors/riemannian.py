@@ -24,10 +24,15 @@ class RiemannianHamiltonian(Hamiltonian):
     .. math:: r \sim \mathcal{N}(0, G(z)), \qquad G^{-1}(z) = \lambda I +
               \sum_m L_m L_m^\top \exp\left(-\frac{|z - c_m|^2}{T^2 D}\right)
 
-    Steps are those of the generalised leapfrog (Girolami and Calderhead 2011), which keeps volume. The centres c and
-    factors L are parameters here, ``centres`` of them; the paper's are those of all rows, from a network. Lengths are
-    in units of the Gaussian's sigma(x); ``temperature`` is T and ``floor`` lambda. Steps have to be short against T:
-    their implicit halves are found in a few rounds. Where they are not, the bound falls, and so learned steps shorten.
+    Steps are those of the generalised leapfrog (Girolami and Calderhead 2011). The centres c and factors L are
+    parameters here, ``centres`` of them; the paper's are those of all rows, from a network. Lengths are in units of the
+    Gaussian's sigma(x); ``temperature`` is T and ``floor`` lambda.
+
+    A step keeps volume where its implicit halves are solved. They are found by 6 rounds of a fixed point, and their
+    determinant is not counted, so the bound holds as far as these converge, which takes steps that are short against T.
+    On a linear model of two components with T = 2, the logarithm of a step's determinant is 1e-8 nats at the most for
+    steps of 0.1, as they start, 2e-4 for 0.3 and 0.05 for 0.5; for 1 it may be nats, and scores are no bounds. Learned
+    steps are in ``model_.posterior_state.log_step``. Steps of `Hamiltonian` keep volume at any length.
 
     >>> RiemannianHamiltonian(centres=0)
     Traceback (most recent call last):
