@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from latentmap.estimators.diagnosis import best_row
-from latentmap.training.loop import Row
+from latentmap.training.metrics import Row
 
 _LIMITS = """\
 - The model knows the rows it was fitted on, and nothing else: rows of another kind are encoded all the same.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latentmap import exceptions
 from latentmap.data.schema import Schema
 from latentmap.model.likelihoods import Bernoulli, Likelihood
-from latentmap.training.loop import Row
+from latentmap.training.metrics import Row
 
 ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
