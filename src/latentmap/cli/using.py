@@ -193,7 +193,8 @@ def score(
     mean, lowest = float(scores.mean()), int(np.argmin(scores))
     error = float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else None
     spread = "" if error is None else f" +- {error:.2f}"
-    say(f"{rows.source.name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
+    name = bound.upper().replace("_", "-")
+    say(f"{rows.source.name}: {name} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
     if as_json:
         found = {"bound": bound, "mean": mean, "standard_error": error, "rows": len(scores)}
         least = {"lowest": float(scores[lowest]), "lowest_row": lowest + 1}

@@ -22,6 +22,7 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
+from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.passes import as_tensor, filled, map_rows
 from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
@@ -51,6 +52,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         seed_: int
         condition_: Condition | None
         classes_: NDArray[Any]
+        history_: list[dict[str, float | None]]
 
     table_: Table | None = None
     """What the numbers of a table of mixed columns stand for."""
@@ -58,6 +60,8 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     """Whether rows of such a table are given as numbers, not as a data frame."""
     given_: Any = None
     """What all rows are conditioned on where no y is given."""
+    history_units_: Units = "data"
+    """Units of the history; those of the model in runs of earlier versions where they cannot be told apart."""
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then give the code of each row."""
@@ -343,6 +347,11 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def needs_y_(self) -> bool:
         """Whether rows have to come with what the model is conditioned on."""
         return self.condition_ is not None and self.given_ is None and not self.model_.sizes.some_labels
+
+    @property
+    def evaluation_(self) -> Evaluation | None:
+        """What the weights that the fit kept reach on held-out rows: loss, its parts, and the ELBO, nats a row."""
+        return evaluation(self.history_, bound=self._has_score, units=self.history_units_)
 
     @property
     def takes_missing_(self) -> bool:

@@ -26,11 +26,15 @@ BESIDE = ("epoch", "step", "seconds", "rows_per_second", "progress")
 
 
 class Metrics:
-    """The loss that a fit watches and its parts: sums of them by step, and the entries of a history.
+    r"""The loss that a fit watches and its parts: sums of them by step, and the entries of a history.
 
-    A density of rows in the model's units is not one of the data as they came: distortion and loss are entered as
-    those of the data's own units, :math:`-\\log p(x|z) = -\\log p(x'|z) - \\log |dx'/dx|`. Where that differs from row to
-    row (missing cells, logarithmic columns), it is measured along with the rest, over the very same rows.
+    A density of rows x' in the model's units is none of the rows x that came: distortion and loss are entered as those
+    of the data's own units,
+
+    .. math:: -\log p(x|z) = -\log p(x'|z) - \log |dx' / dx|.
+
+    Where that differs from row to row (missing cells, logarithmic columns), it is measured along with the rest, over
+    the very same rows.
     """
 
     def __init__(self, losses: Mapping[str, Tensor], players: Collection[str], gain: Gain = 0.0) -> None:
@@ -69,7 +73,7 @@ class Metrics:
         self.unnamed = self.unnamed or abs(rest) > ROUNDING * size
         if self.unnamed:
             row[prefix + PENALTY] = rest
-        return row | {prefix + name: row[prefix + name] - gained for name in (LOSS, DISTORTION)}
+        return row | {prefix + LOSS: values[0] - gained, prefix + DISTORTION: values[1] - gained}
 
 
 def parts_of(row: Mapping[str, float | None], prefix: str = "") -> dict[str, float]:
