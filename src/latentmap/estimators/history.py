@@ -39,8 +39,11 @@ class Evaluation:
         return -math.fsum(self.parts.get(name, 0.0) for name in BOUND) if self.bound else None
 
     def __str__(self) -> str:
-        terms = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.parts.items()]
-        return f"loss {self.loss:.3f} = " + " + ".join(terms).replace("+ -", "- ")
+        terms = [
+            f"{'-' if value < 0 else '+'} {name.replace('_', ' ')} {abs(value):.3f}"
+            for name, value in self.parts.items()
+        ]
+        return f"loss {self.loss:.3f} = " + " ".join(terms).removeprefix("+ ")
 
     def to_json(self) -> dict[str, Any]:
         """Describe as plain JSON."""
