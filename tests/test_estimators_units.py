@@ -165,7 +165,9 @@ def test_an_evaluation_reads_as_a_sum():
 
 def test_a_prior_that_is_fitted_afterwards_is_in_the_headline():
     vae = fit(CELLS, neighbors=None)
+    assert vae.evaluation_.elbo is not None
     vae.fit_prior(CELLS, priors.Mixture(3), random_state=0)
+    assert vae.evaluation_.elbo is None, "the rate of the history is that of the prior before"
     (fact,) = [fact for fact in headline_facts(vae, CELLS) if fact.label == "ELBO"]
     assert fact.value == f"−{abs(vae.score(CELLS)):.3g} nats" and "shown here" in fact.note
 
@@ -221,7 +223,7 @@ def of_old(gained, vae, path):
     (path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = json.loads((path / "config.json").read_text())
     config["fitted"]["loss_"] += gained
-    for name in ("history_units", "has_score"):
+    for name in ("history_units", "history_bounds"):
         del config["fitted"][name]
     (path / "config.json").write_text(json.dumps(config))
     return path

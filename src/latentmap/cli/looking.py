@@ -151,7 +151,7 @@ def _of_run(run: Path) -> dict[str, Any]:
         fitted = config["fitted"]
         lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
         history, units = [json.loads(line) for line in lines], fitted.get("history_units", "model")
-        kept = evaluation(history, bound=fitted.get("has_score", False), units=units)
+        kept = evaluation(history, bound=fitted.get("history_bounds", False), units=units)
         return {
             "run": str(run),
             "class": config["class"],

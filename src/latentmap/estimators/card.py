@@ -47,15 +47,13 @@ def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
 
 def _metrics(fitted: dict[str, Any], history: Sequence[Row]) -> list[str]:
     """Say what the weights that were kept reach."""
-    found = evaluation(history, bound=fitted["has_score"], units=fitted["history_units"])
+    found = evaluation(history, bound=fitted["history_bounds"], units=fitted["history_units"])
     if found is None:
         return []
     units = "the data's own units" if found.units == "data" else "the units that the model sees, not the data's"
     lines = [f"- of {found.rows}, nats a row in {units}"]
     if found.elbo is not None:
         lines.append(f"- ELBO: {found.elbo:.3f}")
-    if "prior" in fitted["choices_"]:
-        lines.append("- these are from before the prior was fitted to the codes")
     return [*lines, f"- {found}"]
 
 

@@ -53,6 +53,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         condition_: Condition | None
         classes_: NDArray[Any]
         history_: list[dict[str, float | None]]
+        choices_: dict[str, str]
 
     table_: Table | None = None
     """What the numbers of a table of mixed columns stand for."""
@@ -351,7 +352,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     @property
     def evaluation_(self) -> Evaluation | None:
         """What the weights that the fit kept reach on held-out rows: loss, its parts, and the ELBO, nats a row."""
-        return evaluation(self.history_, bound=self._has_score, units=self.history_units_)
+        return evaluation(self.history_, bound=self._history_bounds, units=self.history_units_)
 
     @property
     def takes_missing_(self) -> bool:
@@ -361,6 +362,12 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     @property
     def _has_density(self) -> bool:
         return self.model_.parts.posterior.has_density
+
+    @property
+    def _history_bounds(self) -> bool:
+        """Whether distortion and rate of the history bound the log-density: not if the prior was fitted afterwards."""
+        later = self.model_.parts.prior.ex_post or "prior" in self.choices_
+        return self._has_score and not later
 
     @property
     def _has_score(self) -> bool:

@@ -186,7 +186,7 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
         "feature_names_in_": None if names is None else names.tolist(),
         "data_schema_": estimator.data_schema_.to_json(),
         "history_units": estimator.history_units_,
-        "has_score": estimator._has_score,
+        "history_bounds": estimator._history_bounds,
     }
     return {
         "format": FORMAT,
