@@ -134,4 +134,4 @@ def test_a_progress_bar_shows_held_out_losses_and_what_is_left():
     with ProgressBar() as bar:
         assert bar.facts == "starting"
         bar(row | {"progress": 0.25, "seconds": 60.0, "rows_per_second": 12345.6})
-        assert bar.facts == "loss 30.50  rate 10.25  distortion 20.25  12,346 rows/s  3:00 left"
+        assert bar.facts == "loss 30.50  distortion 20.25  rate 10.25  12,346 rows/s  3:00 left"

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from command import ask, must
 from latentmap import VAE, load, networks, recipes
 from latentmap.exceptions import NoDensityError, PartError
+from latentmap.training.metrics import parts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 
@@ -41,6 +42,17 @@ def test_it_learns(fitted):
     _, vae = fitted
     assert np.isfinite([row["val_loss"] for row in vae.history_]).all()
     assert vae.history_[-1]["val_distortion"] < vae.history_[0]["val_distortion"]
+
+
+def test_the_parts_of_the_loss_add_up(fitted):
+    name, vae = fitted
+    for row in vae.history_:
+        for prefix in ("", "val_"):
+            parts = parts_of(row, prefix)
+            assert "penalty" not in parts, name
+            assert sum(parts.values()) == pytest.approx(row[f"{prefix}loss"], abs=1e-5 * sum(map(abs, parts.values())))
+    found = vae.evaluation_
+    assert abs(sum(found.parts.values()) - found.parts["distortion"] - found.loss) > 1e-3 * abs(found.loss), "control"
 
 
 def test_transform_is_deterministic_and_independent_of_batching(fitted):

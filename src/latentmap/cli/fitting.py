@@ -149,6 +149,7 @@ def fit(
                 "choices": estimator.choices_,
                 "facts": {fact.label: {"value": fact.value, "note": fact.note} for fact in facts},
                 "findings": [finding.to_json() for finding in estimator.findings_],
+                "evaluation": None if (found := estimator.evaluation_) is None else found.to_json(),
                 "last": estimator.history_[-1] if estimator.history_ else None,
                 "epochs": estimator.n_iter_,
                 "seconds": estimator.fit_seconds_,

@@ -31,7 +31,6 @@ Json = Annotated[bool, Parameter(name="--json")]
 GLANCE = 2**28
 """Bytes of rows that are all looked at; of more, some are."""
 MOST_NAMES = 12
-METRICS = ("loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate")
 
 
 def info(
@@ -129,8 +128,11 @@ def _info_run(run: Path, as_json: bool) -> None:
     say_pairs({key: _part(value) for key, value in found["parameters"].items() if value is not None})
     say("choices")
     say_pairs({key.replace("_", " "): text for key, text in found["choices"].items()})
-    say("last evaluation, nats a row")
-    say_pairs({key.replace("_", " "): f"{found['last'][key]:.5g}" for key in METRICS if found["last"].get(key)})
+    if (kept := found["evaluation"]) is not None:
+        units = "in the data's own units" if kept["units"] == "data" else "in the units that the model sees"
+        say(f"evaluation of {kept['rows']}, nats a row {units}")
+        numbers = {"ELBO": kept["elbo"], "loss": kept["loss"], **kept["parts"]}
+        say_pairs({key.replace("_", " "): f"{value:.5g}" for key, value in numbers.items() if value is not None})
     say("findings")
     for finding in found["findings"]:
         say(f"  {'!' if finding['warning'] else '-'} {finding['message']}")
@@ -140,13 +142,16 @@ def _info_run(run: Path, as_json: bool) -> None:
 
 def _of_run(run: Path) -> dict[str, Any]:
     """Collect what the files of a run say, without making its model."""
+    from latentmap.estimators.history import evaluation
     from latentmap.estimators.persistence import read_config
     from latentmap.exceptions import ModelError
 
     config, origin = read_config(run), Origin.read(run)
     try:
         fitted = config["fitted"]
-        history = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        history, units = [json.loads(line) for line in lines], fitted.get("history_units", "model")
+        kept = evaluation(history, bound=fitted.get("history_bounds", False), units=units)
         return {
             "run": str(run),
             "class": config["class"],
@@ -158,7 +163,8 @@ def _of_run(run: Path) -> dict[str, Any]:
             "parameters": config["params"],
             "parts": fitted["parts"],
             "choices": fitted["choices_"],
-            "last": json.loads(history[-1]) if history else {},
+            "evaluation": None if kept is None else kept.to_json(),
+            "last": history[-1] if history else {},
             "findings": fitted["findings_"],
             "epochs": fitted["n_iter_"],
             "seconds": fitted["fit_seconds_"],

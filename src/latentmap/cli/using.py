@@ -200,7 +200,8 @@ def score(
     mean = float(scores.mean())
     error = float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 and not outside else None
     spread = "" if error is None else f" +- {error:.2f}"
-    say(f"{rows.source.name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
+    name = bound.upper().replace("_", "-")
+    say(f"{rows.source.name}: {name} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
     if as_json:  # which knows no infinity
         found = {"bound": bound, "mean": None if outside else mean, "standard_error": error, "rows": len(scores)}
         found |= {"lowest": None if outside else float(scores[lowest]), "lowest_row": lowest + 1}

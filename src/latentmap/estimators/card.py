@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from latentmap.estimators.diagnosis import best_row
-from latentmap.training.loop import Row
+from latentmap.estimators.history import evaluation
+from latentmap.training.metrics import Row
 
 _LIMITS = """\
 - The model knows the rows it was fitted on, and nothing else: rows of another kind are encoded all the same.
@@ -21,7 +21,6 @@ def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
     name = config["class"]
     shape = " x ".join(map(str, schema["event_shape"]))
     given = {key: value for key, value in config["params"].items() if value is not None}
-    best = best_row(history) or {}
     sections = {
         "Data": [
             f"- {schema['n_rows']} rows of shape {shape}, {schema['dtype']}, kind {schema['kind']}",
@@ -31,12 +30,10 @@ def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
         "Model": [f"- {part}: {_text(value)}" for part, value in fitted["parts"].items()],
         "Choices": [f"- {choice}: {text}" for choice, text in fitted["choices_"].items()],
         "Parameters": [f"- {key} = {_text(value)}" for key, value in given.items()] + [f"- seed: {fitted['seed_']}"],
-        "Metrics (nats a row)": [
-            f"- {key}: {value:.3f}"
-            for key, value in best.items()
-            if value is not None and key not in ("epoch", "step", "progress", "seconds", "rows_per_second")
-        ]
-        + [f"- fitted in {fitted['fit_seconds_']:.1f} s, {fitted['n_iter_']} epochs"],
+        "Metrics": [
+            *_metrics(fitted, history),
+            f"- fitted in {fitted['fit_seconds_']:.1f} s, {fitted['n_iter_']} epochs",
+        ],
         "Diagnosis": [f"- {_sentence(finding)}" for finding in fitted["findings_"]],
         "Versions": [
             f"- {key} {value}" for key, value in {"latentmap": config["version"], **config["versions"]}.items()
@@ -46,6 +43,18 @@ def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
     }
     title = f"# {name} with {fitted['latent']} components"
     return "\n\n".join([title, *(f"## {head}\n\n" + "\n".join(lines) for head, lines in sections.items())]) + "\n"
+
+
+def _metrics(fitted: dict[str, Any], history: Sequence[Row]) -> list[str]:
+    """Say what the weights that were kept reach."""
+    found = evaluation(history, bound=fitted["history_bounds"], units=fitted["history_units"])
+    if found is None:
+        return []
+    units = "the data's own units" if found.units == "data" else "the units that the model sees, not the data's"
+    lines = [f"- of {found.rows}, nats a row in {units}"]
+    if found.elbo is not None:
+        lines.append(f"- ELBO: {found.elbo:.3f}")
+    return [*lines, f"- {found}"]
 
 
 def _text(value: Any) -> str:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from latentmap import exceptions
 from latentmap.data.schema import Schema
+from latentmap.estimators.history import best_row, evaluation
 from latentmap.model.likelihoods import Bernoulli, Likelihood
-from latentmap.training.loop import Row
+from latentmap.training.metrics import Row
 
 ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
@@ -50,6 +51,8 @@ class Facts:
     schema: Schema
     constant_features: int
     skipped: int
+    shift: float = 0.0
+    """Nats by which held-out rows gain more than training rows from the change to the data's units."""
 
 
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
@@ -71,15 +74,17 @@ def _components(facts: Facts) -> Finding:
     return Finding("components", f"{active} of {total} components are active{rate}", float(active))
 
 
+def distortion(history: Sequence[Row]) -> Finding | None:
+    """Say what rows cost given their codes."""
+    found = evaluation(history, bound=False)
+    if found is None:
+        return None
+    value = found.parts["distortion"]
+    return Finding("distortion", f"{found.rows} cost {value:.1f} nats each to describe, given their codes", value)
+
+
 def _error(facts: Facts) -> Finding | None:
-    last = best_row(facts.history)
-    if last is None:
-        return None
-    value = last["val_distortion"] if last["val_distortion"] is not None else last["distortion"]
-    where = "held-out rows" if last["val_distortion"] is not None else "training rows"
-    if value is None or not np.isfinite(value):
-        return None
-    return Finding("distortion", f"{where} cost {value:.1f} nats each to describe, given their codes", value)
+    return distortion(facts.history)
 
 
 def _collapse(facts: Facts) -> Finding | None:
@@ -123,7 +128,8 @@ def _overfit(facts: Facts) -> Finding | None:
     first = facts.history[0] if facts.history else None
     if best is None or first is None or best["val_loss"] is None or best["loss"] is None or first["val_loss"] is None:
         return None
-    gap, fall = best["val_loss"] - best["loss"], first["val_loss"] - best["val_loss"]
+    # rows with other cells have other units, which is no fault of the fit
+    gap, fall = best["val_loss"] - best["loss"] + facts.shift, first["val_loss"] - best["val_loss"]
     if not (np.isfinite(gap) and np.isfinite(fall)) or fall <= 0 or gap < 0.5 * fall:
         return None
     return Finding(
@@ -167,17 +173,3 @@ def _skipped(facts: Facts) -> Finding | None:
         return None
     message = f"{facts.skipped} steps were skipped because their gradient was not finite"
     return Finding("skipped", message, float(facts.skipped), "lower learning_rate", "NumericsWarning")
-
-
-def best_row(history: Sequence[Row]) -> Row | None:
-    """Give the evaluation whose weights a fit keeps: the best on held-out rows, or the last where there are none."""
-    if not history:
-        return None
-    if history[-1]["val_loss"] is None:
-        return history[-1]
-
-    def criterion(row: Row) -> float:
-        loss = row["val_loss"]
-        return loss if loss is not None and np.isfinite(loss) else float("inf")
-
-    return min(history, key=criterion)

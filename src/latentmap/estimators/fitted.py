@@ -23,6 +23,7 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
+from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.passes import as_tensor, filled, map_rows
 from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
@@ -53,6 +54,8 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         seed_: int
         condition_: Condition | None
         classes_: NDArray[Any]
+        history_: list[dict[str, float | None]]
+        choices_: dict[str, str]
 
     table_: Table | None = None
     """What the numbers of a table of mixed columns stand for."""
@@ -60,6 +63,8 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     """Whether rows of such a table are given as numbers, not as a data frame."""
     given_: Any = None
     """What all rows are conditioned on where no y is given."""
+    history_units_: Units = "data"
+    """Units of the history; those of the model in runs of earlier versions where they cannot be told apart."""
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then give the code of each row."""
@@ -373,6 +378,11 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self.condition_ is not None and self.given_ is None and not self.model_.sizes.some_labels
 
     @property
+    def evaluation_(self) -> Evaluation | None:
+        """What the weights that the fit kept reach on held-out rows: loss, its parts, and the ELBO, nats a row."""
+        return evaluation(self.history_, bound=self._history_bounds, units=self.history_units_)
+
+    @property
     def takes_missing_(self) -> bool:
         """Whether rows may have missing cells, as some of those of the fit had."""
         return isinstance(self.model_.parts.likelihood, Incomplete)
@@ -400,6 +410,12 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     @property
     def _has_density(self) -> bool:
         return self.model_.parts.posterior.has_density
+
+    @property
+    def _history_bounds(self) -> bool:
+        """Whether distortion and rate of the history bound the log-density: not if the prior was fitted afterwards."""
+        later = self.model_.parts.prior.ex_post or "prior" in self.choices_
+        return self._has_score and not later
 
     @property
     def _has_score(self) -> bool:

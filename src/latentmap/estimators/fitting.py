@@ -22,7 +22,9 @@ from latentmap.estimators import choices, diagnosis
 from latentmap.estimators.choices import given_or, reason
 from latentmap.estimators.conditions import Kind
 from latentmap.estimators.fitted import FittedModel
+from latentmap.estimators.history import best_row
 from latentmap.estimators.passes import as_tensor
+from latentmap.estimators.units import gain_of
 from latentmap.estimators.validation import FloatArray
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
@@ -35,6 +37,7 @@ from latentmap.training.density import fit_density
 from latentmap.training.device import Precision, operations, resolve_precision
 from latentmap.training.feed import Feed, Gathered, Resident, Streamed, fits_device, free_bytes
 from latentmap.training.loop import Callback, Settings, Trainer
+from latentmap.training.metrics import HELD_OUT
 from latentmap.training.progress import ProgressBar
 
 STATISTICS_ROWS = 20_000
@@ -107,12 +110,12 @@ class FittingModel(FittedModel):
         objective = self._map_objective() if k else self._objective()
         settings = self._settings(len(train), objective, max_epochs, neighbors=k != 0, constant_rate=constant_rate)
         scale = self.scaling_ if rows.dtype == np.uint8 else nn.Identity()
-        held = self._placed(rows[held_out])
+        held, gain = self._placed(rows[held_out]), gain_of(self.model_, self.scaling_)
         if not resident:
             source = self._source(rows, self.event_shape_)
             feed, beside = self._gathered(source, train, held_out, rows[some_of(train)], k, given, classes)
             self.choices_["memory"] = "rows stay in memory, brought to the device batch by batch"
-            return Trainer(self.model_, objective, scale, feed, held, settings, **beside)
+            return Trainer(self.model_, objective, scale, feed, held, settings, gain=gain, **beside)
         data = self._placed(rows[train] if len(held_out) else rows)
         beside = {}
         if given is not None:
@@ -128,7 +131,7 @@ class FittingModel(FittedModel):
         beside |= self._graphs(k, train, held_out, points, classes)
         if k:
             self._start_map(as_tensor(rows[some_of(train)]))
-        return Trainer(self.model_, objective, scale, data, held, settings, **beside)
+        return Trainer(self.model_, objective, scale, data, held, settings, gain=gain, **beside)
 
     def _fits_device(self, rows: NDArray[Any]) -> bool:
         """Whether all rows can be kept on the device, bytes as bytes and others in single precision."""
@@ -181,8 +184,8 @@ class FittingModel(FittedModel):
         settings = self._settings(stream.rows, objective, self.max_epochs, neighbors=near)
         held = self._prepare(found.some.dtype)(as_tensor(found.held_out).to(self.device_))
         scale = self.scaling_ if found.some.dtype == np.uint8 else nn.Identity()
-        self.history_ = []
-        trainer = Trainer(self.model_, objective, scale, feed, held, settings, **beside)
+        self.history_, gain = [], gain_of(self.model_, self.scaling_)
+        trainer = Trainer(self.model_, objective, scale, feed, held, settings, gain=gain, **beside)
         self._run(trainer, source, found.some, None if given is None else given[:: found.every])
 
     def _take_columns(self, source: Source, features: int) -> None:
@@ -347,13 +350,14 @@ class FittingModel(FittedModel):
             if self.verbose:
                 trainer.callbacks.append(stack.enter_context(ProgressBar()))
             history = trainer.run()
-        self.history_ = [*self.history_, *history]
+        earlier = self.history_ if self.history_units_ == "data" else []
+        self.history_, self.history_units_ = [*earlier, *history], "data"
         self.n_iter_ += trainer.epoch
         self.fit_seconds_ += trainer.seconds
         self.interrupted_ = trainer.interrupted
-        self._summarise(source, some, given, trainer.skipped)
+        self._summarise(some, given, trainer)
 
-    def _summarise(self, source: Source, some: NDArray[Any], given: FloatArray | None, skipped: int) -> None:
+    def _summarise(self, some: NDArray[Any], given: FloatArray | None, trainer: Trainer) -> None:
         means = torch.from_numpy(self._encode(some, given)[0])
         if self.model_.parts.prior.ex_post:
             fit_density(self.model_, means.to(self.device_), self.seed_)
@@ -362,7 +366,7 @@ class FittingModel(FittedModel):
         self.kl_per_component_ = self._rates(some, given) if self._has_density else None
         unit = 1.0 if self._has_density else float(self.code_variance_.mean())  # codes of an autoencoder have any scale
         self.active_components_ = np.asarray(self.code_variance_ > diagnosis.ACTIVE * unit)
-        self.loss_ = best["loss"] if (best := diagnosis.best_row(self.history_)) else None
+        self.loss_ = best["loss"] if (best := best_row(self.history_)) else None
         self.findings_ = diagnosis.diagnose(
             diagnosis.Facts(
                 history=self.history_,
@@ -371,7 +375,8 @@ class FittingModel(FittedModel):
                 likelihood=self.model_.parts.likelihood,
                 schema=self.data_schema_,
                 constant_features=int((np.fmin.reduce(some) == np.fmax.reduce(some)).sum()),
-                skipped=skipped,
+                skipped=trainer.skipped,
+                shift=trainer.metrics.gained[HELD_OUT] - trainer.metrics.gained[""],
             )
         )
 

@@ -32,6 +32,7 @@ from latentmap.data.schema import Schema
 from latentmap.estimators.card import model_card
 from latentmap.estimators.conditions import Labels, condition_from_json
 from latentmap.estimators.diagnosis import Finding
+from latentmap.estimators.units import read_units
 from latentmap.exceptions import DataError, ModelError
 from latentmap.model.autoencoder import Parts
 from latentmap.model.ladder import compose
@@ -136,6 +137,7 @@ def load(
         _restore(estimator, config["fitted"], own)
         _modules(estimator).load_state_dict(safetensors.torch.load(weights))
         estimator.history_ = [json.loads(line) for line in lines]
+        read_units(estimator, config["fitted"].get("history_units", "model"))
         if (folder / NEIGHBORS).exists():
             found = safetensors.torch.load(_read(folder / NEIGHBORS))
             estimator._found = bytes(found.pop("key").tolist()).decode(), found
@@ -185,6 +187,8 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
         "findings_": [finding.to_json() for finding in estimator.findings_],
         "feature_names_in_": None if names is None else names.tolist(),
         "data_schema_": estimator.data_schema_.to_json(),
+        "history_units": estimator.history_units_,
+        "history_bounds": estimator._history_bounds,
     }
     return {
         "format": FORMAT,

@@ -107,8 +107,21 @@ class VAE(GenerativeEstimator):
     Attributes
     ----------
     history_ : list of dict
-        One row for each evaluation: epoch, step, seconds, loss, distortion, rate, and the same of the held-out rows
-        with ``val_`` in front; nats a row of data.
+        One row for each evaluation: epoch, step, seconds, the loss and its parts by name, and the same of the held-out
+        rows with ``val_`` in front; nats a row in the data's own units. The parts add up to the loss,
+
+        .. math:: \text{loss} = \text{distortion} + \text{rate} + \text{further parts}, \qquad
+                  -\mathrm{ELBO} = \text{distortion} + \text{rate},
+
+        whatever the objective: ``rate_weighting`` is what beta, a warm-up, a capacity or free bits make the rate cost
+        beside itself, ``importance_weighting`` what a bound of several draws takes off; ``neighbors`` and
+        ``global_correlation`` are the terms of a map; each penalty has the name of its class (``mmd``), as have the
+        costs of quantised codes (``commitment``); ``class_rate``, ``class_prior`` and ``classification`` belong to rows
+        of classes that may be missing. What critics add is no part of it, since their yardstick moves, and neither is
+        the loss of a critic; what an objective of your own adds without a name is ``penalty``.
+    evaluation_ : Evaluation
+        That row of the history whose weights were kept: ``loss``, ``parts`` and ``elbo``, which is what `score` gives
+        for the held-out rows, up to the noise of its draws.
     kl_per_component_, active_components_ : ndarray of shape (n_components,)
         Nats that each component carries, and whether its mean varies over the rows (variance above 0.01).
     findings_ : tuple of Finding

@@ -66,6 +66,11 @@ class Affine(nn.Module):
             found = found | (self.whole & off).any(-1)
         return found
 
+    def varies(self, missing: bool, but: Bool[Tensor, " P"]) -> bool:
+        """Whether rows differ in `log_jacobian`, as they do with ``missing`` cells or on a logarithmic scale."""
+        scaled = (self.scale != 1) | (False if self.stretched is None else self.stretched)
+        return bool((scaled & ~but).any()) and (missing or self.stretched is not None)
+
     def log_jacobian(self, x: Float[Tensor, "B P"], but: Bool[Tensor, " P"] | None = None) -> Float[Tensor, " B"]:
         """Log-determinant of the change of units, nats: what a log-density in data units gains.
 

@@ -18,13 +18,17 @@ from latentmap.model.networks import MLP, Network
 from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import (
+    DISTORTION,
     GENERATIVE,
     INFERENCE,
     MONITOR,
+    RATE,
+    RATE_WEIGHTING,
     Critic,
     Objective,
     extra_cost,
     only_level,
+    own_parts,
     require_density,
 )
 from latentmap.objectives.penalties import prior_draws
@@ -173,8 +177,10 @@ class VAEGAN(Objective):
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Loss of each player, and the cost in the data's own space to watch."""
         (level,) = trace.levels
-        extra = extra_cost(trace)
-        rate = self.beta * trace.rate.mean() if self.beta else torch.zeros_like(extra)
+        parts, extra = own_parts(trace), extra_cost(trace)
+        rate = self.beta * parts[RATE] if self.beta else torch.zeros_like(extra)
+        if self.beta != 1 and RATE in parts:
+            parts[RATE_WEIGHTING] = rate - parts[RATE]
         invented = model.decode(prior_draws(level, trace.noise)).mean  # (B, P)
         features = [at_least_single(own.features(rows)) for rows in (trace.x, trace.px.mean[0], invented)]
         content = 0.5 * (features[0] - features[1]).square().sum(-1).mean()
@@ -184,5 +190,5 @@ class VAEGAN(Objective):
             INFERENCE: rate + content + extra,
             GENERATIVE: self.gamma * content + softplus(-fake).mean() + extra,
             CRITIC: softplus(-real).mean() + softplus(fake).mean(),
-            MONITOR: trace.distortion.mean() + rate + extra,
-        }
+            MONITOR: parts[DISTORTION] + rate + extra,
+        } | parts

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,6 +22,12 @@ INFERENCE, GENERATIVE = "inference", "generative"
 """The players of q(z|x) and of p(x, z), in objectives that split them."""
 MONITOR = "monitor"
 """What to watch, where the loss of the first player hangs on a critic, which is a yardstick that moves."""
+DISTORTION, RATE, RATE_WEIGHTING = "distortion", "rate", "rate_weighting"
+"""Parts of the loss that is watched: the cost of a row given its code, that of the code, and what weights add to it."""
+RESERVED = frozenset(
+    f"val_{name}" if held_out else name for name in ("loss", DISTORTION, RATE) for held_out in (False, True)
+) | {MODEL, INFERENCE, GENERATIVE, MONITOR, "critic", "epoch", "step", "seconds", "progress", "rows_per_second"}
+"""Names that no other part of a loss may have."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,12 @@ class Objective(Part, ABC):
 
     @abstractmethod
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Loss of each player, nats a row, and `MONITOR` where needed; ``progress`` runs from 0 to 1 over the fit."""
+        """Loss of each player, nats a row, and `MONITOR` where needed; ``progress`` runs from 0 to 1 over the fit.
+
+        What comes beside, under any other name, are the parts that add up to the loss that is watched, for the history
+        of the fit: `DISTORTION`, `RATE` and the rest by their names, the same ones in every step. An objective that
+        gives none has the distortion and rate of the trace, and ``penalty`` for what they leave of its loss.
+        """
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,13 @@ class Penalty(Part, ABC):
     """As `Objective.needs_batch`."""
 
     weight: float = 1.0
+
+    _part: ClassVar[str]
+    """Name of the part of a loss that this is: `TotalCorrelation` is total_correlation."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls._part = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__.strip("_")).lower()
 
     def __post_init__(self) -> None:
         positive("weight", self.weight, zero=True)
@@ -95,6 +114,29 @@ class Critic(Penalty, ABC):
 def monitored(losses: Mapping[str, Tensor]) -> Tensor:
     """Give the loss to watch: `MONITOR` where there is one, else that of the first player."""
     return losses[MONITOR] if MONITOR in losses else next(iter(losses.values()))
+
+
+def unused(name: str, names: Container[str]) -> str:
+    """Give a part of a loss its name, or the name and a number where that is taken.
+
+    >>> unused("mmd", {"distortion", "mmd"}), unused("rate", {})
+    ('mmd_2', 'rate_2')
+    """
+    found, number = name, 1
+    while found in names or found in RESERVED:
+        number += 1
+        found = f"{name}_{number}"
+    return found
+
+
+def own_parts(trace: Trace) -> dict[str, Tensor]:
+    """Give distortion, rate, if any, and the costs that parts bring along (`Trace.aux`), means over the batch."""
+    found = {DISTORTION: trace.distortion.mean()}
+    if trace.has_density:
+        found[RATE] = trace.rate.mean()
+    for name, cost in trace.aux.items():
+        found[unused(name, found)] = cost.mean()
+    return found
 
 
 def extra_cost(trace: Trace) -> Float[Tensor, ""]:

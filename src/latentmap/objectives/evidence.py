@@ -15,7 +15,20 @@ from latentmap.exceptions import PartError
 from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import MODEL, MONITOR, Critic, Objective, Penalty, extra_cost, require_density
+from latentmap.objectives.base import (
+    DISTORTION,
+    MODEL,
+    MONITOR,
+    RATE,
+    RATE_WEIGHTING,
+    Critic,
+    Objective,
+    Penalty,
+    extra_cost,
+    own_parts,
+    require_density,
+    unused,
+)
 
 SAMPLES = 64
 """Draws that `evidence_bound` holds at a time."""
@@ -115,9 +128,15 @@ class ELBO(Objective):
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Mean cost over the batch, the loss of each critic, and the cost without the critics' part to watch."""
-        cost = trace.distortion.mean() + extra_cost(trace)
+        parts = own_parts(trace)
+        cost = parts[DISTORTION] + extra_cost(trace)
         if self.beta:
-            cost = cost + self._rate(trace, progress)
+            weighted = self._rate(trace, progress)
+            cost = cost + weighted
+            if not self._is_bound:
+                parts[RATE_WEIGHTING] = weighted - parts[RATE]
+        elif RATE in parts:
+            parts[RATE_WEIGHTING] = -parts[RATE]
         critique = torch.zeros_like(cost)
         critics = {}
         for name, penalty, state in self._states(own):
@@ -125,8 +144,14 @@ class ELBO(Objective):
                 critique = critique + penalty.weight * penalty.cost(state, model, trace)
                 critics[name] = penalty.opposition(state, model, trace)
             else:
-                cost = cost + penalty.weight * penalty.cost(state, model, trace)
-        return {MODEL: cost + critique, **critics, MONITOR: cost} if critics else {MODEL: cost}
+                parts[unused(penalty._part, parts)] = part = penalty.weight * penalty.cost(state, model, trace)
+                cost = cost + part
+        return ({MODEL: cost + critique, **critics, MONITOR: cost} if critics else {MODEL: cost}) | parts
+
+    @property
+    def _is_bound(self) -> bool:
+        """Whether distortion and rate cost what they are."""
+        return self.beta == 1 and not (self.warmup or self.free_bits) and self.capacity is None
 
     def _states(self, own: Learned) -> Iterator[tuple[str, Penalty, Learned]]:
         for i, penalty in enumerate(self.penalties):

@@ -13,11 +13,14 @@ from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, whole
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import (
+    DISTORTION,
     GENERATIVE,
     INFERENCE,
     MODEL,
+    RATE,
     Objective,
     extra_cost,
+    own_parts,
     require_density,
     require_factors,
 )
@@ -44,6 +47,12 @@ class _Weighted(Objective):
         require_density(f"objectives.{type(self).__name__}", trace)
 
 
+def _parts(trace: Trace, bound: Tensor) -> dict[str, Tensor]:
+    """Give the parts of a loss that is minus this bound: those of the ELBO, and what weighting the draws takes off."""
+    parts = own_parts(trace)
+    return parts | {"importance_weighting": -bound - parts[DISTORTION] - parts[RATE]}
+
+
 @dataclass(frozen=True)
 class IWAE(_Weighted):
     r"""Importance-weighted bound of k draws, in log space (IWAE; Burda et al. 2016).
@@ -68,8 +77,8 @@ class IWAE(_Weighted):
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Minus the mean bound over the batch, for one player."""
-        bound = (1 - self.mix) * trace.bound(self.groups) + self.mix * trace.log_w.mean(0)  # (B,)
-        return {MODEL: extra_cost(trace) - bound.mean()}
+        bound = ((1 - self.mix) * trace.bound(self.groups) + self.mix * trace.log_w.mean(0)).mean()
+        return {MODEL: extra_cost(trace) - bound} | _parts(trace, bound)
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,9 @@ class PIWAE(_TwoBounds):
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Minus the mean of each bound over the batch, one for each player."""
-        extra = extra_cost(trace)
-        return {GENERATIVE: extra - trace.bound().mean(), INFERENCE: extra - trace.bound(self.groups).mean()}
+        extra, bound = extra_cost(trace), trace.bound().mean()
+        losses = {GENERATIVE: extra - bound, INFERENCE: extra - trace.bound(self.groups).mean()}
+        return losses | _parts(trace, bound)
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,6 @@ class DReG(_TwoBounds):
         score = level.q.log_prob(level.z.detach())  # its gradient is the one that the path derivative leaves out
         log_w = (trace.log_w + score - score.detach()).unflatten(0, (self.groups, self.k))  # (M, K/M, B)
         squared = log_w.detach().softmax(1) ** 2
-        extra = extra_cost(trace)
-        bound = trace.bound(self.groups)
-        return {GENERATIVE: extra - bound.mean(), INFERENCE: extra - (squared * log_w).sum(1).mean()}
+        extra, bound = extra_cost(trace), trace.bound(self.groups).mean()
+        losses = {GENERATIVE: extra - bound, INFERENCE: extra - (squared * log_w).sum(1).mean()}
+        return losses | _parts(trace, bound)

@@ -17,7 +17,7 @@ from latentmap.data.graph import Metric, comparable
 from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, Sizes, positive
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import INFERENCE, MONITOR, Objective
+from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
 from latentmap.objectives.evidence import ELBO
 
 START = 3.0
@@ -104,15 +104,19 @@ class NeighborEmbedding(Objective):
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Losses of the base, and the neighbour term where the trace brings neighbours."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
+        near = apart = trace.x.new_zeros(())
         if trace.near is not None:
             rows = trace.levels[0].q.mean  # (B, D)
             codes = torch.cat([rows, trace.near])  # (M, D)
-            term = self.weight * contrast(codes * own.log_scale.exp(), len(rows))
+            near = term = self.weight * contrast(codes * own.log_scale.exp(), len(rows))
             if self.global_weight:
-                term = term + self.global_weight * (1 - self._agreement(model.seen(trace.x), rows))
-            term = trace.x.shape[1] * term
+                apart = self.global_weight * (1 - self._agreement(model.seen(trace.x), rows))
+                term = term + apart
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
-                losses[name] = losses[name] + term
+                losses[name] = losses[name] + trace.x.shape[1] * term
+        parts = {"neighbors": near} | ({"global_correlation": apart} if self.global_weight else {})
+        for name, part in parts.items():
+            losses[unused(name, losses)] = trace.x.shape[1] * part
         return losses
 
     def _agreement(self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, positive
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import MODEL, Objective, require_density
+from latentmap.objectives.base import DISTORTION, MODEL, RATE, Objective, require_density
 
 
 @dataclass(frozen=True)
@@ -63,4 +63,16 @@ class SemiSupervised(Objective):
         labelled = known.sum(1)  # (B,) 1 or 0
         inferred = (log_q.exp() * (cost + log_q)).sum(1)
         taught = -(known * log_q).sum() / labelled.sum().clamp(min=1.0)
-        return {MODEL: ((known * cost).sum(1) + (1 - labelled) * inferred).mean() + self.weight * taught}
+        classification = self.weight * taught
+        loss = ((known * cost).sum(1) + (1 - labelled) * inferred).mean() + classification
+        shares = known + (1 - labelled)[:, None] * log_q.exp()  # (B, C)
+        means = [((shares.T.flatten() * part).sum() / rows) for part in (traced.distortion, traced.rate)]
+        gained = (log_q.exp() * (log_q + math.log(classes))).sum(1)  # KL(q(c|x) || 1/C)
+        return {
+            MODEL: loss,
+            DISTORTION: means[0],
+            RATE: means[1],
+            "class_rate": ((1 - labelled) * gained).mean(),
+            "class_prior": labelled.mean() * math.log(classes),
+            "classification": classification,
+        }

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from latentmap.estimators.history import BOUND
 from latentmap.plot.latent import carried
 from latentmap.plot.style import BLUE, FAINT, MUTED, ORANGE, Display, number, one_axes, panels, styled
+from latentmap.training.metrics import HELD_OUT, parts_of
 
 
 @styled
@@ -18,7 +20,8 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
 
     .. math:: -\mathrm{ELBO} = D + R, \quad D = -\mathbb{E}_q \log p(x|z), \quad R = KL(q(z|x) \| p(z))
 
-    in nats a row, :math:`D` the distortion and :math:`R` the rate. A model without a rate has one panel.
+    in nats a row and the data's own units, :math:`D` the distortion and :math:`R` the rate. A model without a rate has
+    one panel.
 
     Parameters
     ----------
@@ -35,6 +38,7 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
     table = np.array([_entry(entry) for entry in estimator.history_]).reshape(-1, 7)
     parts = [("−ELBO", 1), ("distortion", 2), ("rate", 3)] if np.nan_to_num(table[:, 3]).any() else [("distortion", 2)]
     figure, axes = panels(ax, len(parts), (2.7 * len(parts) if len(parts) > 1 else 4.6, 2.7))
+    own = estimator.history_units_ == "data"
     for panel, (name, column) in zip(axes, parts, strict=True):
         curves = [("training", MUTED, table[:, column]), ("held out", ORANGE, table[:, column + 3])]
         curves = [curve for curve in curves if np.isfinite(curve[2]).any()]
@@ -42,12 +46,17 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
             panel.plot(
                 table[:, 0], values, color=colour, label=label, marker="o" if len(table) == 1 else None, markersize=4
             )
-        panel.set_title(f"{name}, nats a row")
+        panel.set_title(f"{name}, nats a row" + ("" if own else ", scaled"))
         panel.set_xlabel("epoch")
         panel.grid(axis="y", color=FAINT, linewidth=0.6)
         _focus(panel, np.concatenate([values for _, _, values in curves]))
     axes[0].legend(loc="upper right", labelcolor=MUTED)
     caption = "The course of the fit. " + ("−ELBO is distortion plus rate. " if len(parts) > 1 else "")
+    more = dict.fromkeys(name for row in estimator.history_ for name in parts_of(row) if name not in BOUND)
+    if more:
+        caption += f"The loss adds {' and '.join(name.replace('_', ' ') for name in more)}. "
+    if not own:
+        caption += "Nats are those of the units that the model sees, not the data's: an earlier version fitted it. "
     if np.isfinite(table[:, 4]).any():
         caption += "Held-out rows take no part in training: a gap that grows between the two curves is overfitting."
     else:
@@ -94,10 +103,13 @@ def rates(estimator: Any, *, ax: Axes | None = None) -> Display:
 
 
 def _entry(entry: Mapping[str, Any]) -> list[float]:
-    """Return epoch, then -ELBO, distortion and rate in training and held out; the loss may hold further terms."""
-    values = [entry.get(key) for key in ("epoch", "distortion", "rate", "val_distortion", "val_rate")]
-    epoch, distortion, rate, held_distortion, held_rate = (float("nan") if v is None else float(v) for v in values)
-    return [epoch, distortion + rate, distortion, rate, held_distortion + held_rate, held_distortion, held_rate]
+    """Return epoch, then -ELBO, distortion and rate in training and held out; the loss may hold further parts."""
+    found = [float(entry["epoch"])]
+    for prefix in ("", HELD_OUT):
+        distortion, rate, *more = (entry.get(prefix + name, 0.0) for name in BOUND)
+        distortion, rate = (float("nan") if value is None else float(value) for value in (distortion, rate))
+        found += [distortion + rate + sum(value or 0.0 for value in more), distortion, rate]
+    return found
 
 
 def _focus(ax: Axes, values: np.ndarray) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from latentmap.data.columns import Table
 from latentmap.estimators.columns import numbers
-from latentmap.estimators.diagnosis import best_row
 from latentmap.evaluation.evidence import bits_per_dimension
 from latentmap.evaluation.rows import take
 from latentmap.plot.rows import dense, spread
@@ -39,18 +38,7 @@ def headline_facts(estimator: Any, X: Any, y: Any = None) -> list[Fact]:
         Fact("Data", f"{X.shape[0]:,} rows", _row_in_words(event)),
         Fact("Components", str(len(active)), "all active" if active.all() else f"{active.sum()} active"),
     ]
-    best = best_row(estimator.history_)
-    if best is not None:
-        held_out = best["val_loss"] is not None
-        distortion, rate = (best["val_" * held_out + key] or 0.0 for key in ("distortion", "rate"))
-        where = "a row, on held-out rows" if held_out else "a row, on training rows"
-        if rate:
-            note = f"{where}; {number(rate)} of them are rate"
-            if len(event) > 1 and estimator.model_.parts.likelihood.discrete:
-                note += f"; {number(bits_per_dimension(distortion + rate, int(np.prod(event))))} bits/dim"
-            facts.append(Fact("−ELBO", f"{number(distortion + rate)} nats", note))
-        else:
-            facts.append(Fact("Distortion", f"{number(distortion)} nats", where))
+    facts += _cost(estimator, X, y)
     facts.append(_reconstruction(estimator, X, y))
     epochs = f"{estimator.n_iter_:,} epoch{'s' if estimator.n_iter_ != 1 else ''}"
     facts.append(Fact("Fit", f"{number(estimator.fit_seconds_, 2)} s", f"{epochs} on {estimator.device_}"))
@@ -98,6 +86,30 @@ def claim_tables(comparison: Any) -> list[ClaimTable]:
         if rows:
             tables.append(ClaimTable(title, f"{held} of {said} measures as claimed", rows))
     return tables
+
+
+def _cost(estimator: Any, X: Any, y: Any) -> list[Fact]:
+    """Say how likely rows are, by what the fit found of rows that it held out; or what they cost, without a density."""
+    found = estimator.evaluation_
+    if estimator._has_score and not (found and found.bound and found.units == "data"):
+        some = spread(X.shape[0], MOST_ROWS)  # what the fit found is of another prior, in other units, or not finite
+        elbo = estimator.score(take(X, some), None if y is None else [y[i] for i in some])
+        return [Fact("ELBO", f"{number(elbo)} nats", "a row, on rows shown here" + _bits(estimator, elbo))]
+    if found is None or found.units != "data":
+        return []
+    distortion, rate, where = found.parts["distortion"], found.parts.get("rate", 0.0), f"a row, on {found.rows}"
+    note = f"{where}; distortion {number(distortion)}, rate {number(rate)}"
+    if found.elbo is not None:
+        return [Fact("ELBO", f"{number(found.elbo)} nats", note + _bits(estimator, found.elbo))]
+    return [Fact("Distortion", f"{number(distortion)} nats", where + (f"; rate {number(rate)}" if rate else ""))]
+
+
+def _bits(estimator: Any, elbo: float) -> str:
+    """Say how many bits a value costs, of images whose values have a mass."""
+    event = tuple(estimator.event_shape_)
+    if len(event) < 2 or not estimator.model_.parts.likelihood.discrete:
+        return ""
+    return f"; {number(bits_per_dimension(-elbo, int(np.prod(event))))} bits/dim"
 
 
 def _reconstruction(estimator: Any, X: Any, y: Any = None) -> Fact:

@@ -17,16 +17,13 @@ from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWar
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.networks import Network
 from latentmap.model.noise import Generated, Noise, Recorded, Replayed, drawing_from, generator_for
-from latentmap.model.trace import Trace
-from latentmap.objectives.base import Objective, monitored
+from latentmap.objectives.base import Objective
 from latentmap.training.capture import Captured, Graphs
 from latentmap.training.device import autocast, compiled, operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.guard import GradientGuard
+from latentmap.training.metrics import HELD_OUT, Gain, Metrics, Row
 from latentmap.training.schedule import Clock, learning_rate_factor, rate_shares
-
-Row = dict[str, float | None]
-"""One line of a history: epoch, step, seconds, loss, distortion, rate, val_loss, val_distortion, val_rate, ..."""
 
 Callback = Callable[[Row], object]
 
@@ -67,7 +64,7 @@ class Trainer:
     stays uint8); each batch is brought to the model's units by ``scaling``. ``graph`` (N, k) names the neighbours of
     each row among the data, and ``held_out_graph`` those of the held-out rows; a step draws one for each row of its
     batch. ``condition`` and ``held_out_condition`` (N, C) are what the rows are conditioned on, for a model that takes
-    it.
+    it. ``gain`` is what the log-density of a row in the model's units gains in the data's own, for the history.
     """
 
     def __init__(
@@ -82,6 +79,7 @@ class Trainer:
         held_out_graph: Tensor | None = None,
         condition: Tensor | None = None,
         held_out_condition: Tensor | None = None,
+        gain: Gain = 0.0,
     ) -> None:
         self.model = model
         self.objective = objective
@@ -108,7 +106,8 @@ class Trainer:
         on_gpu = self.device.type == "cuda"  # elsewhere, optimizers read the rate on the host
         self.rate = torch.zeros((), device=self.device) if on_gpu else torch.zeros((), dtype=torch.float64)
         self.progress = torch.zeros((), device=self.device)
-        self.sums = torch.zeros(3, device=self.device)
+        self.metrics = Metrics(self._check(), self.players, gain)
+        self.sums = torch.zeros(len(self.metrics), device=self.device)
         self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else self._move
         self.history: list[Row] = []
         self.epoch = 0
@@ -120,7 +119,6 @@ class Trainer:
         self.interrupted = False
         self.seconds = 0.0
         self.callbacks = list(settings.callbacks)
-        self._check()
 
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, then restore the best weights; returns the history."""
@@ -197,7 +195,7 @@ class Trainer:
         self.move(batch)
 
     def _move(self, batch: Batch) -> None:
-        """Take the step, without asking the device for anything; loss, distortion and rate go to the sums."""
+        """Take the step, without asking the device for anything; the loss and its parts go to the sums."""
         losses, metrics = self._forward(batch.rows, self.progress, batch.condition)
         self.sums += metrics
         last = len(self.players) - 1
@@ -273,15 +271,13 @@ class Trainer:
         with autocast(rows.device, self.settings.dtype):
             trace = model.trace(self.scaling(rows), self.objective.samples, noise, batch)
             losses = self.objective.losses(self.objective_state, model, trace, progress)
-        return losses, summary(losses, trace).detach()
+        return {name: losses[name] for name in self.players}, self.metrics.of(losses, trace).detach()
 
     def _evaluate(self, clock: Clock, training: Sequence[float], skipped: float) -> None:
         """Measure on held-out rows, keep the best weights, tell the callbacks."""
         held_out = self._held_out_losses()
-        names = ("loss", "distortion", "rate")
         row: Row = {"epoch": self.epoch, "step": self.step, "seconds": clock.seconds}
-        row |= dict(zip(names, training, strict=True))
-        row |= {f"val_{name}": value for name, value in zip(names, held_out or (None, None, None), strict=True)}
+        row |= self.metrics.entries(training) | self.metrics.entries(held_out, HELD_OUT)
         row["rows_per_second"] = self.step * self.batch / clock.seconds
         row["progress"] = clock.progress(self.step)
         self.history.append(row)
@@ -298,11 +294,11 @@ class Trainer:
 
     @torch.no_grad()
     def _held_out_losses(self) -> list[float] | None:
-        """Loss, distortion and rate of the held-out rows at the end of the schedule, always with the same noise."""
+        """Loss and its parts of the held-out rows at the end of the schedule, always with the same noise."""
         if self.held_out is None:
             return None
         self.model.eval()
-        total = torch.zeros(3, device=self.device)
+        total = torch.zeros_like(self.sums)
         generator = generator_for(self.settings.seed, self.device)
         with self._own_draws(generator):
             end = torch.ones((), device=self.device)
@@ -347,14 +343,15 @@ class Trainer:
     def _restore(self) -> None:
         self.learned.load_state_dict(self.best[1])
 
-    def _check(self) -> None:
-        """Let the objective refuse the model by what it gives for two rows, before the first step."""
+    def _check(self) -> Mapping[str, Tensor]:
+        """Let the objective refuse the model by what it gives for two rows, before the first step; gives its losses."""
         self.model.eval()
         generator = generator_for(self.settings.seed, self.device)
         with self._own_draws(generator):
             model = self.model.given(None if self.feed.condition is None else self.feed.condition[:2])
             trace = model.trace(self.scaling(self.feed.first), self.objective.samples, Generated(generator))
             self.objective.check_model(model, trace)
+            return self.objective.losses(self.objective_state, model, trace, torch.ones((), device=self.device))
 
     def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
         networks = nn.ModuleList([self.model.encoder, self.model.decoder])
@@ -366,10 +363,3 @@ class Trainer:
         given: dict[str, Any] = {"betas": betas, "weight_decay": 0.0, "fused": True}
         shared = [{"params": group, "share": share} for share, group in groups.items()]
         return AdamW(shared, self.settings.learning_rate, capturable=self.device.type == "cuda", **given)
-
-
-def summary(losses: Mapping[str, Tensor], trace: Trace) -> Tensor:
-    """Monitored loss, distortion and rate, means over the batch; a model without density has rate 0."""
-    distortion = trace.distortion.mean()
-    rate = trace.rate.mean() if trace.has_density else torch.zeros_like(distortion)
-    return torch.stack([monitored(losses).float(), distortion, rate])

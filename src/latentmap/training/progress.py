@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from latentmap.training.loop import Row
+from latentmap.training.metrics import HELD_OUT, Row, parts_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 class ProgressBar:
-    """Bar with loss, rate, distortion, rows per second and remaining time; a callback and a context manager.
+    """Bar with the loss and its parts, rows per second and remaining time; a callback and a context manager.
 
-    Losses are nats a row of data, those of the held-out rows where there are any.
+    They are nats a row in the data's own units, those of the held-out rows where there are any.
 
     >>> import io
     >>> from rich.console import Console
@@ -21,7 +21,7 @@ class ProgressBar:
     >>> with ProgressBar(Console(file=io.StringIO(), width=100)) as bar:
     ...     bar(row | {"rows_per_second": 5000.0})
     ...     bar.facts
-    'loss 3.00  rate 1.00  distortion 2.00  5,000 rows/s  1:01 left'
+    'loss 3.00  distortion 2.00  rate 1.00  5,000 rows/s  1:01 left'
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -48,8 +48,9 @@ class ProgressBar:
     def __call__(self, row: Row) -> None:
         """Show a new row of the history."""
         known = {name: value for name, value in row.items() if value is not None}
-        prefix = "val_" if "val_loss" in known else ""
-        losses = [f"{name} {known[prefix + name]:.2f}" for name in ("loss", "rate", "distortion")]
+        prefix = HELD_OUT if "val_loss" in known else ""
+        parts = {"loss": known[prefix + "loss"]} | parts_of(row, prefix)
+        losses = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in parts.items()]
         minutes, seconds = divmod(round(known["seconds"] * (1 / known["progress"] - 1)), 60)
         speed = f"{known['rows_per_second']:,.0f} rows/s"
         self.facts = "  ".join([*losses, speed, f"{minutes}:{seconds:02} left"])
