@@ -31,7 +31,7 @@ def test_descent_finds_nearly_what_all_distances_find(digits, monkeypatch, queri
     train, asked = (x[:1500], x[1500:]) if queries else (x, None)
     exact = neighbor_graph(train, 10, queries=asked)
     monkeypatch.setattr(graphs, "EXACT_ROWS", {"cpu": 100})
-    monkeypatch.setattr(graphs, "_least", None)  # what needs all distances fails
+    monkeypatch.setattr(graphs, "nearest", None)  # what needs all distances fails
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = neighbor_graph(train, 10, queries=asked)
