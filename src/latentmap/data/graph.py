@@ -212,18 +212,19 @@ def projection(
     >>> projection(rows)(rows).shape, projection(rows, 3)(rows).shape, projection(rows, total=9000)(rows).shape
     (torch.Size([20, 300]), torch.Size([20, 3]), torch.Size([20, 20]))
     """
-    varying = int((rows != rows[:1]).any(0).sum())
-    few = components == "auto" and (total or len(rows)) ** 2 * varying <= FEW
-    most = varying if few or components is None else COLUMNS if components == "auto" else components
-    if varying <= most:
-        return lambda x: x
-    for n in (min(FEWEST, most), most) if components == "auto" else (most,):
+    columns, auto = int((rows != rows[:1]).any(0).sum()), components == "auto"  # those that vary
+    asked = [FEWEST, COLUMNS] if components == "auto" else [columns if components is None else components]
+    if auto and (columns <= COLUMNS or max(total or len(rows), COLUMNS) ** 2 * columns <= FEW):
+        asked = [columns]
+    for n in asked:
+        if n >= columns:
+            return lambda x: x
         centre, axes = principal_axes(rows, n)
         held = ((rows - centre) @ axes).square().sum(0).cumsum(0)
         short = held < SHARE * (rows - centre).square().sum()
         if not short.all():
             break
-    if components == "auto":
+    if auto:
         axes = axes[:, : max(FEWEST, 1 + int(short.sum()))]
     return lambda x: (x - centre.to(x.dtype)) @ axes.to(x.dtype)
 

@@ -18,20 +18,19 @@ ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
 """Relative rounding of products in single precision, by `torch.get_float32_matmul_precision`."""
 
 
-def nearest(
-    points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | None = None
-) -> Int[Tensor, "M k"]:
+def nearest(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | None = None) -> Int[Tensor, "M k"]:
     r"""Give the k nearest other points of each point, or of each that is asked about, nearest first.
 
-    Products of matrices, :math:`|y|^2 - 2 x^\top y`, give a few candidates of each row in single precision, and their
-    differences in double precision give the order. Rounding moves the products by no more than
+    By products of matrices, :math:`|y|^2 - 2 x^\top y`, in single precision, whose rounding moves a squared distance by
+    no more than
 
     .. math:: E(x) = u\,(4 \sqrt C + 8)\,|x|^2
 
-    with the relative rounding u, since a row y with :math:`|y| > 2|x|` is as far off as it is long. Where the k-th
-    distance that was found is not below that of the last candidate by E, nor E a small share of it, a row that was
-    passed over may be nearer: such rows are sought again in double precision, and what is still in doubt by the
-    differences to all rows. Distances are taken from the median of each column, since far rows do not move it.
+    with the relative rounding u, since a row y with :math:`|y| > 2|x|` is as far off as it is long. Distances are taken
+    from the median of each column, which far rows do not move. Where E is no small share of the k-th distance, a few
+    more candidates are put in order by differences in double precision; where the k-th is then not below the last of
+    them by E, a row that was passed over may be nearer, and the row is sought again by products in double precision.
+    What is in doubt even then is found by the differences to all rows.
 
     >>> nearest(torch.tensor([[0.0], [1.0], [10.0], [12.0]]) + 1e6, k=1).tolist()
     [[1], [0], [3], [2]]
@@ -77,14 +76,19 @@ def _by_products(
         torch.addmm(squares, exact.to(dtype), near.T, alpha=-2, out=held[:, :n])  # up to the row's own square
         if itself:
             held.scatter_(1, some[:, None], torch.inf)
-        values, candidates = _least(held, last)
+        values, found[some] = _least(held, k)
+        length = exact.square().sum(1)
+        error = rounding * (4 * exact.shape[1] ** 0.5 + 8) * length + torch.finfo(dtype).tiny * exact.shape[1]
+        close = (error > TOLERANCE * (values[:, -1] + length)).nonzero()[:, 0]
+        if not len(close):
+            continue
+        some, exact, length, error = some[close], exact[close], length[close], error[close]
+        values, candidates = _least(held[close], last)
         apart = (points[candidates] - exact[:, None]).square().sum(2)  # (b, last)
         apart, order = apart.topk(k, largest=False)
         found[some] = candidates.gather(1, order)
         if last < n - itself:
-            length = exact.square().sum(1)
-            error = rounding * (4 * exact.shape[1] ** 0.5 + 8) * length + torch.finfo(dtype).tiny * exact.shape[1]
-            kth, reached = apart[:, -1], values[:, -1].double() + length
+            kth, reached = apart[:, -1], values[:, -1] + length
             sure = (error <= (reached - kth).clamp_min(0) + TOLERANCE * kth) | (kth == 0)
             in_doubt.append(some[~sure])
     return torch.cat(in_doubt)
