@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.datasets import load_digits
-from sklearn.neighbors import kneighbors_graph
+from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 
 from latentmap import VAE, exceptions
 from latentmap.data import graph as graphs
@@ -31,7 +31,7 @@ def test_descent_finds_nearly_what_all_distances_find(digits, monkeypatch, queri
     train, asked = (x[:1500], x[1500:]) if queries else (x, None)
     exact = neighbor_graph(train, 10, queries=asked)
     monkeypatch.setattr(graphs, "EXACT_ROWS", {"cpu": 100})
-    monkeypatch.setattr(graphs, "_least", None)  # what needs all distances fails
+    monkeypatch.setattr(graphs, "nearest", None)  # what needs all distances fails
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = neighbor_graph(train, 10, queries=asked)
@@ -39,6 +39,14 @@ def test_descent_finds_nearly_what_all_distances_find(digits, monkeypatch, queri
     assert found.shape == exact.shape and shared > 0.95
     if not queries:
         assert not (found == torch.arange(len(x))[:, None]).any()
+
+
+def test_descent_keeps_neighbours_of_groups_far_apart(monkeypatch):
+    monkeypatch.setattr(graphs, "EXACT_ROWS", {"cpu": 100})
+    rows = np.random.default_rng(0).normal(size=(400, 5)) + 1e4 * (np.arange(400) % 2)[:, None] + 1e8
+    found = neighbor_graph(torch.from_numpy(rows), 15).numpy()
+    exact = NearestNeighbors(n_neighbors=15, algorithm="kd_tree").fit(rows).kneighbors(return_distance=False)
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(found, exact, strict=True)]) > 0.95
 
 
 def test_without_the_package_all_distances_are_taken(monkeypatch):

@@ -10,7 +10,7 @@ from scipy.stats import pearsonr
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from latentmap.data import graph
+from latentmap.data import nearest as search
 from latentmap.data.graph import comparable, neighbor_graph
 from latentmap.exceptions import DataError, PartError
 from latentmap.objectives.neighbors import NeighborEmbedding, contrast, correlation
@@ -98,7 +98,7 @@ def test_equal_codes_tell_nothing():
 @pytest.mark.parametrize("n", [300, 320, 33])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_the_graph_agrees_with_scikit_learn(metric, n, monkeypatch):
-    monkeypatch.setitem(graph.BLOCK, "cpu", 7 * n)  # several blocks, the last one smaller
+    monkeypatch.setitem(search.BLOCK, "cpu", 7 * n)  # several blocks, the last one smaller
     x = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))
     expected = NearestNeighbors(n_neighbors=6, metric=metric).fit(x).kneighbors(return_distance=False)
     got = neighbor_graph(comparable(x, metric), 6).numpy()

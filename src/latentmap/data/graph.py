@@ -14,31 +14,45 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from latentmap.data.nearest import nearest
 from latentmap.exceptions import DataError
 
 Metric = Literal["euclidean", "cosine"]
 
-COMPONENTS = 50
-"""Principal components in which distances are taken, at the most: they hold what matters, and cost less."""
-BLOCK = {"cpu": 2**22, "cuda": 2**27}
-"""Distances held at a time: on a processor, what stays in its cache."""
-GROUP = 32
-"""Distances of which only the least is looked at first."""
+Components = int | Literal["auto"] | None
+"""Principal components in which neighbours are sought: so many, as the columns ask for, or None for all columns."""
+
+COLUMNS = 200
+"""Columns up to which all are searched, and the most principal components that are chosen beyond."""
+FEW = 1e10
+"""Square of the rows times columns up to which all columns are searched, too: seconds that no fit notices."""
+FEWEST, SHARE = 50, 0.8
+"""Principal components that are chosen at the least, and the share of the variance that they have to hold."""
+EXACT_COLUMNS = 256
+"""Columns up to which principal axes are those of the covariance, and found by iteration beyond."""
 EXACT_ROWS = {"cpu": 200_000, "cuda": 4_000_000}
 """Rows up to which all distances are taken: some minutes' work."""
 WIDTH = 64
 """Neighbours that are kept of each row of a graph that is given, at the most."""
 
 
-def comparable(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N P"]:
+def comparable(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N Q"]:
     """Give rows whose Euclidean distances are in the order of this metric: of equal length where directions count.
 
-    >>> comparable(torch.tensor([[3.0, 4.0]]), "cosine")
-    tensor([[0.6000, 0.8000]])
+    Rows of zeros have no direction: by a column of their own they are alike, and at right angles to all others.
+
+    >>> comparable(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), "cosine")
+    tensor([[0.6000, 0.8000, 0.0000],
+            [0.0000, 0.0000, 1.0000]])
     """
     if metric not in ("euclidean", "cosine"):
         raise DataError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
-    return torch.nn.functional.normalize(x, dim=1) if metric == "cosine" else x
+    if metric == "euclidean":
+        return x
+    largest = x.abs().amax(1, keepdim=True)  # lengths of its multiples neither overflow nor vanish
+    none = largest == 0
+    unit = torch.nn.functional.normalize(x / torch.where(none, 1.0, largest), dim=1)
+    return torch.cat([unit, none.to(x.dtype)], 1)
 
 
 def neighbor_graph(
@@ -46,9 +60,9 @@ def neighbor_graph(
 ) -> Int[Tensor, "M k"]:
     """Give the k nearest other rows of each row, or of each query, nearest first.
 
-    Exact in the leading principal components, by blocked matrix products on the device of the rows: 2 N^2 x 50
-    operations. Beyond `EXACT_ROWS` by nearest-neighbour descent (Dong et al. 2011; pynndescent), where that is
-    installed. Among equal rows, any k count as the nearest.
+    Exact, however far groups of rows lie apart (see `nearest`), on the device of the rows: 2 N^2 P operations. Beyond
+    `EXACT_ROWS` by nearest-neighbour descent (Dong et al. 2011; pynndescent), where that is installed. Among equal
+    rows, any k count as the nearest.
 
     Raises
     ------
@@ -62,33 +76,7 @@ def neighbor_graph(
     """
     if len(x) <= k:
         raise DataError(f"expected more than {k} rows for {k} neighbours each, got {len(x)}; lower neighbors")
-    project = projection(x)
-    points = project(x)
-    asked = points if queries is None else project(queries)
-    if is_approximate(len(points), x.device.type):
-        return _descend(points, k, None if queries is None else asked)
-    squares = points.square().sum(1)
-    n, size = len(points), max(1, BLOCK.get(x.device.type, 2**24) // len(points))
-    distances = x.new_full((min(size, len(asked)), -(-n // GROUP) * GROUP), torch.inf)  # (b, N), N up to whole groups
-    found = [torch.empty(0, k, dtype=torch.long, device=x.device)]
-    for start in range(0, len(asked), size):
-        block = asked[start : start + size]
-        held = distances[: len(block)]
-        torch.addmm(squares, block, points.T, alpha=-2, out=held[:, :n])  # up to the row's own square
-        if queries is None:
-            held.diagonal(start).fill_(torch.inf)
-        found.append(_least(held, k))
-    return torch.cat(found)
-
-
-def _least(values: Float[Tensor, "B N"], k: int) -> Int[Tensor, "B k"]:
-    """Find the k least of each row, least first: the groups with the least minima hold them."""
-    groups = values.unflatten(1, (-1, GROUP))
-    best = groups.amin(2).topk(min(k, groups.shape[1]), largest=False).indices  # (b, k)
-    candidates = groups.gather(1, best[:, :, None].expand(-1, -1, GROUP)).flatten(1)  # (b, k GROUP)
-    which = candidates.topk(k, largest=False).indices
-    found: Tensor = best.gather(1, which // GROUP) * GROUP + which % GROUP
-    return found
+    return (_descend if is_approximate(len(x), x.device.type) else nearest)(x, k, queries)
 
 
 def is_approximate(rows: int, device: str) -> bool:
@@ -193,12 +181,17 @@ def with_classes(
 
 
 def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | None) -> Int[Tensor, "M k"]:
-    """Neighbours by nearest-neighbour descent; a row's own place among them is left out."""
+    """Neighbours by nearest-neighbour descent, which takes differences; a row's own place among them is left out."""
     from pynndescent import NNDescent
 
-    index = NNDescent(points.cpu().numpy(), n_neighbors=max(k + 1, 15), random_state=0)
+    centre, unit = points.median(0).values, float((points.amax(0) - points.amin(0)).max()) or 1.0
+
+    def single(x: Tensor) -> NDArray[np.float32]:
+        return ((x - centre) / unit).float().cpu().numpy()
+
+    index = NNDescent(single(points), n_neighbors=max(k + 1, 15), random_state=0)
     if asked is not None:
-        found = index.query(asked.cpu().numpy(), k)[0]
+        found = index.query(single(asked), k)[0]
     else:
         near = index.neighbor_graph[0]
         itself = near == np.arange(len(near))[:, None]
@@ -206,21 +199,54 @@ def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] |
     return torch.from_numpy(found.astype(np.int64)).to(points.device)
 
 
-def projection(rows: Float[Tensor, "N P"]) -> Callable[[Tensor], Tensor]:
-    """Give the map from rows to the leading principal components of these, in which neighbours are sought."""
-    centre, axes = principal_axes(rows, COMPONENTS)
-    return lambda x: (x - centre) @ axes
+def projection(
+    rows: Float[Tensor, "N P"], components: Components = "auto", total: int | None = None
+) -> Callable[[Tensor], Tensor]:
+    """Give the map from rows to what neighbours are sought in: all columns, or leading principal components of rows.
+
+    ``auto`` takes all columns where no more than `COLUMNS` vary, or where the ``total`` of rows is small (`FEW`); else
+    the fewest principal components, from `FEWEST` to `COLUMNS`, that hold four fifths of the variance. Axes at right
+    angles leave distances as they are.
+
+    >>> rows = torch.randn(20, 300, generator=torch.Generator().manual_seed(0))
+    >>> projection(rows)(rows).shape, projection(rows, 3)(rows).shape, projection(rows, total=9000)(rows).shape
+    (torch.Size([20, 300]), torch.Size([20, 3]), torch.Size([20, 20]))
+    """
+    columns, auto = int((rows != rows[:1]).any(0).sum()), components == "auto"  # those that vary
+    asked = [FEWEST, COLUMNS] if components == "auto" else [columns if components is None else components]
+    if auto and (columns <= COLUMNS or max(total or len(rows), COLUMNS) ** 2 * columns <= FEW):
+        asked = [columns]
+    for n in asked:
+        if n >= columns:
+            return lambda x: x
+        centre, axes = principal_axes(rows, n)
+        held = ((rows - centre) @ axes).square().sum(0).cumsum(0)
+        short = held < SHARE * (rows - centre).square().sum()
+        if not short.all():
+            break
+    if auto:
+        axes = axes[:, : max(FEWEST, 1 + int(short.sum()))]
+    return lambda x: (x - centre.to(x.dtype)) @ axes.to(x.dtype)
 
 
 def principal_axes(x: Float[Tensor, "N P"], n: int) -> tuple[Float[Tensor, " P"], Float[Tensor, "P C"]]:
     """Give the mean of rows and their n leading principal axes, or all axes where there are no more.
 
-    By subspace iteration (Halko, Martinsson and Tropp 2011), which does not slow down with the square of the columns.
+    Of few columns those of the covariance; of many by subspace iteration (Halko, Martinsson and Tropp 2011), which
+    does not slow down with the square of the columns, from a start that is always the same.
     """
     centre = x.mean(0)
-    if x.shape[1] <= n:
-        return centre, torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
-        torch.manual_seed(0)
-        _, _, axes = torch.svd_lowrank(x - centre, q=min(n + 10, *x.shape), niter=4)
-    return centre, axes[:, :n]
+    columns = x.shape[1]
+    if columns <= n:
+        return centre, torch.eye(columns, dtype=x.dtype, device=x.device)
+    rest = x - centre
+    rest = (rest / rest.abs().max().clamp_min(torch.finfo(x.dtype).tiny)).float()  # squares neither overflow nor vanish
+    if columns <= EXACT_COLUMNS:
+        axes = torch.linalg.eigh((rest.T @ rest).double()).eigenvectors.flip(1)
+    else:
+        start = np.random.default_rng(0).normal(size=(columns, min(n + 10, *x.shape)))
+        axes = torch.from_numpy(start).to(rest)
+        for _ in range(5):
+            axes = torch.linalg.qr(rest.T @ (rest @ axes)).Q
+        axes = axes @ torch.linalg.svd(rest @ axes, full_matrices=False).Vh.T
+    return centre, axes[:, :n].to(x.dtype)

@@ -218,7 +218,7 @@ def _flat(block: NDArray[Any]) -> NDArray[Any]:
     """Rows as vectors, of a type that models take: bytes, and single or double precision."""
     if block.dtype not in (np.uint8, np.float32, np.float64):
         block = block.astype(np.float32 if block.dtype == np.float16 else np.float64)
-    return np.ascontiguousarray(block.reshape(len(block), -1))
+    return np.ascontiguousarray(block.reshape(len(block), int(np.prod(block.shape[1:]))))
 
 
 def _free_memory() -> int:

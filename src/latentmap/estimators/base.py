@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from latentmap.data.columns import ColumnKind, Table
-from latentmap.data.graph import Metric
+from latentmap.data.graph import Components, Metric
 from latentmap.data.scaling import Scaling, ScalingKind
 from latentmap.data.schema import Schema, content_hash
 from latentmap.data.sources import Source, require_finite, require_values
@@ -49,9 +49,10 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
     ladder: Sequence[int] | None = None
     """What the model is conditioned on, and its further levels of codes, where a subclass lets one choose."""
     metric: Metric = "euclidean"
+    neighbor_components: Components = "auto"
     supervised: float = 0.0
     init: Literal["pca", "random"] = "pca"
-    """In which rows are near, what draws a map together, and where it starts, where a subclass lets one choose."""
+    """By what rows are near, what draws a map together, and where it starts, where a subclass lets one choose."""
     _carried: dict[str, Any]
     """What `partial_fit` hands on from piece to piece, beside the model."""
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.graph import Edges, Metric, comparable, neighbor_graph, projection, with_classes
+from latentmap.data.graph import Components, Edges, Metric, neighbor_graph, projection, with_classes
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.schema import Schema, content_hash
 from latentmap.data.sources import Source, require_finite
@@ -32,7 +32,7 @@ from latentmap.model.layout import start_at_components
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Level
 from latentmap.objectives.base import Objective
-from latentmap.objectives.neighbors import NeighborEmbedding
+from latentmap.objectives.neighbors import NeighborEmbedding, compared
 from latentmap.training.density import fit_density
 from latentmap.training.device import Precision, operations, resolve_precision
 from latentmap.training.feed import Feed, Gathered, Resident, Streamed, fits_device, free_bytes
@@ -64,6 +64,7 @@ class FittingModel(FittedModel):
         supervised: float
         init: str
         metric: Metric
+        neighbor_components: Components
         data_schema_: Schema
         choices_: dict[str, str]
         history_: list[dict[str, float | None]]
@@ -123,10 +124,7 @@ class FittingModel(FittedModel):
             beside = {name: as_tensor(part).to(self.device_) for name, part in parts.items()}
 
         def points() -> tuple[Tensor, Tensor]:
-            scaled = (part.float() if part.is_floating_point() else self.scaling_(part) for part in (data, held))
-            near, queries = map(self._comparable, scaled)
-            project = projection(some_of(near))
-            return project(near), project(queries)
+            return self._points(self._source(rows, self.event_shape_), rows[some_of(train)], train, held_out)
 
         beside |= self._graphs(k, train, held_out, points, classes)
         if k:
@@ -211,9 +209,7 @@ class FittingModel(FittedModel):
         """Give training rows that come batch by batch, like ``some``, and what a trainer needs of the held-out ones."""
 
         def points() -> tuple[Tensor, Tensor]:
-            every = self._points(source, some)
-            train_places, held_places = (torch.from_numpy(rows).to(self.device_) for rows in (train, held_out))
-            return every[train_places], every[held_places]
+            return self._points(source, some, train, held_out)
 
         beside = self._graphs(k, train, held_out, points, classes)
         if k:
@@ -254,7 +250,7 @@ class FittingModel(FittedModel):
 
     def _nearest(self, k: int, points: Callable[[], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """Find neighbours of training and held-out rows among the first, or take those of an earlier fit to them."""
-        key = f"{self.data_fingerprint_} {self.seed_} {k} {self.metric}"
+        key = f"{self.data_fingerprint_} {self.seed_} {k} {self.metric} {self.neighbor_components}"
         if self._found is None or self._found[0] != key:
             near, queries = points()
             graph, held_out_graph = neighbor_graph(near, k), neighbor_graph(near, k, queries=queries)
@@ -266,18 +262,37 @@ class FittingModel(FittedModel):
         if self.n_iter_ == 0 and self.init == "pca":
             start_at_components(self.model_, self.scaling_(rows.to(self.device_)).float())
 
-    def _points(self, source: Source, some: NDArray[Any]) -> Tensor:
-        """Give all rows as the encoder sees them, in the leading principal components of some of them."""
+    def _points(self, source: Source, some: NDArray[Any], train: Rows, held_out: Rows) -> tuple[Tensor, Tensor]:
+        """Give training and held-out rows such that their Euclidean distances tell what is near.
 
-        def seen(block: NDArray[Any]) -> Tensor:
-            return self._comparable(self.scaling_(as_tensor(block).to(self.device_)).float())
-
-        project = projection(seen(some))
+        They are made in double precision from the rows as they came, in the principal components of some of them.
+        """
+        shown = self._compared(some)
+        project = projection(shown, self.neighbor_components, len(source))
         rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
-        return torch.cat([project(seen(block)) for _, block in rows.pieces(POINTS // rows.shape[1] + 1)])
+        pieces = rows.pieces(POINTS // rows.shape[1] + 1)
+        every = torch.cat([project(self._compared(block)) for _, block in pieces])
+        searched = "all columns" if every.shape[1] == shown.shape[1] else f"{every.shape[1]} principal components"
+        asked = self.neighbor_components != "auto"
+        self.choices_["neighbor_components"] = reason(
+            searched, asked, f"{len(source)} rows of {self.n_features_in_} columns"
+        )
+        near, queries = (every[torch.from_numpy(places).to(self.device_)] for places in (train, held_out))
+        return near, queries
 
     def _map_objective(self) -> Objective:
-        return NeighborEmbedding(self._objective(), metric=self.metric)
+        return NeighborEmbedding(self._objective(), metric=self.metric, units=self._compared_units())
+
+    def _compared_units(self) -> Affine | None:
+        """Give the units to undo where rows are compared as they came; a table of mixed columns has no such numbers."""
+        return self.scaling_ if self.table_ is None else None
+
+    def _compared(self, block: NDArray[Any]) -> Tensor:
+        """Give rows such that their Euclidean distances tell what is near, in double precision but for bytes."""
+        x = as_tensor(block).to(self.device_)
+        with torch.no_grad():
+            scaled = self.scaling_(x.double() if x.is_floating_point() else x)
+            return compared(self.model_, scaled, self.metric, self._compared_units())
 
     def _classes(self, y: Any, rows: int) -> NDArray[np.int64] | None:
         """Give the class of each row, -1 where it is missing, for a map that is supervised."""
@@ -396,11 +411,6 @@ class FittingModel(FittedModel):
         except PartError:
             return None
         return rates
-
-    def _comparable(self, x: Tensor) -> Tensor:
-        """Give rows as the encoder sees them, such that their Euclidean distances tell what is near."""
-        with torch.no_grad():
-            return comparable(self.model_.seen(x), self.metric)
 
 
 def some_of(rows: Any) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from latentmap.data.graph import Edges, Metric, is_approximate
+from latentmap.data.graph import Components, Edges, Metric, is_approximate
 from latentmap.data.scaling import ScalingKind
 from latentmap.estimators import choices
 from latentmap.estimators.base import GenerativeEstimator
@@ -60,7 +60,13 @@ class VAE(GenerativeEstimator):
         for less than 60 rows, and none otherwise. Or the neighbours themselves: indices (n, k) of the rows given to
         `fit`, or a sparse matrix (n, n) whose entries are edges. The graph may be in pieces.
     metric
-        "euclidean" or "cosine": the distance by which rows are neighbours, in the model's units.
+        By what rows are neighbours: "euclidean" by their distance in the model's units, as the encoder sees them;
+        "cosine" by the angle between the rows as they are given, whatever the scaling. Of a table of mixed columns,
+        which has no such angle, it is that between rows as the encoder sees them.
+    neighbor_components
+        Leading principal components of the rows in which neighbours are sought, or None for all columns. "auto" takes
+        all columns where there are no more than 200, or few rows (rows x rows x columns up to 1e10); else the fewest
+        components, 50 to 200, that hold four fifths of the variance.
     supervised
         Share of the neighbours, from 0 to 1, that are any rows of the same class instead, by the labels that `fit`
         takes as ``y``: classes draw together on the map. Rows whose label is missing (None, NaN, or -1 among labels
@@ -152,6 +158,7 @@ class VAE(GenerativeEstimator):
         objective: Objective | None = None,
         neighbors: int | Literal["auto"] | np.ndarray | sparse.sparray | sparse.spmatrix | None = "auto",
         metric: Metric = "euclidean",
+        neighbor_components: int | Literal["auto"] | None = "auto",
         supervised: float = 0.0,
         init: Literal["pca", "random"] = "pca",
         condition: Kind | None = None,
@@ -200,6 +207,7 @@ class VAE(GenerativeEstimator):
         self.objective = objective
         self.neighbors = neighbors
         self.metric = metric
+        self.neighbor_components: Components = neighbor_components
         self.supervised = supervised
         self.init = init
         self.condition = condition

@@ -64,6 +64,8 @@ def check_settings(estimator: Any) -> None:
         raise PartError(f"supervised must lie between 0 and 1, got {estimator.supervised!r}")
     if estimator.init not in ("pca", "random"):
         raise PartError(f"init must be 'pca' or 'random', got {estimator.init!r}")
+    if estimator.neighbor_components not in ("auto", None):
+        check_count("neighbor_components", estimator.neighbor_components)
     if estimator.compile not in ("auto", True, False):
         raise PartError(f"compile must be 'auto', True or False, got {estimator.compile!r}")
     callbacks = estimator.callbacks

@@ -192,6 +192,8 @@ def log_density(draws: Any, Z: Any, n_neighbors: int = 10) -> Float[np.ndarray, 
     from sklearn.neighbors import NearestNeighbors
 
     draws, Z = as_vectors(draws, "draws"), as_vectors(Z, "Z")
+    centre = np.median(draws, axis=0)  # an offset would cancel in products
+    draws, Z = draws - centre, Z - centre
     n, d = draws.shape
     k = min(n_neighbors, n)
     radius = NearestNeighbors(n_neighbors=k).fit(draws).kneighbors(Z)[0][:, -1]

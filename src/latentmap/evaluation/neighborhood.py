@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from latentmap.evaluation.rows import as_vectors, paired, sample_rows
+from latentmap.evaluation.rows import as_vectors, centred, paired, sample_rows, squared_distances
 from latentmap.exceptions import DataError
 
 BLOCK = 2**24
@@ -50,6 +50,7 @@ def neighbor_accuracy(Z: Any, y: Any, Z_new: Any, y_new: Any, n_neighbors: int =
 
     Z, Z_new = as_vectors(Z, "Z"), as_vectors(Z_new, "Z_new")
     _check_neighbors(n_neighbors, len(Z))
+    Z_new, Z = centred(Z_new, Z)
     vote = KNeighborsClassifier(n_neighbors).fit(Z, np.asarray(y))
     return float(vote.score(Z_new, np.asarray(y_new)))
 
@@ -125,9 +126,9 @@ def neighbor_ranks(
     others = paired(*reference) if reference else (X, Z)
     _check_neighbors(n_neighbors, len(others[0]) - (reference is None))
     ranks = np.empty((len(X), n_neighbors), dtype=np.int64)
+    sides = [centred(a, b) for a, b in zip((X, Z), others, strict=True)]
     for start in range(0, len(X), size := max(1, BLOCK // len(others[0]))):
-        rows = slice(start, start + size)
-        in_data, on_map = (_squared_distances(a[rows], b) for a, b in zip((X, Z), others, strict=True))
+        in_data, on_map = (squared_distances(a[start : start + size], b) for a, b in sides)
         if reference is None:
             for distances in (in_data, on_map):
                 np.fill_diagonal(distances[:, start:], np.inf)
@@ -297,19 +298,18 @@ def silhouette(Z: Any, y: Any, *, max_rows: int = 5000, random_state: int = 0) -
     n_groups = len(np.unique(labels))
     if not 1 < n_groups < len(labels):
         raise DataError(f"a silhouette needs 2 to {len(labels) - 1} groups among {len(labels)} rows, got {n_groups}")
-    return float(silhouette_score(Z[keep], labels))
+    (Z,) = centred(Z[keep])
+    return float(silhouette_score(Z, labels))
 
 
 def _neighbors(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
-    from sklearn.neighbors import NearestNeighbors
-
-    found: np.ndarray = NearestNeighbors(n_neighbors=n_neighbors).fit(rows).kneighbors(return_distance=False)
+    (rows,) = centred(rows)
+    found = np.empty((len(rows), n_neighbors), dtype=np.int64)
+    for start in range(0, len(rows), size := max(1, BLOCK // len(rows))):
+        distances = squared_distances(rows[start : start + size], rows)
+        np.fill_diagonal(distances[:, start:], np.inf)
+        found[start : start + size] = _nearest(distances, n_neighbors)
     return found
-
-
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squares = [np.square(rows).sum(axis=1) for rows in (a, b)]
-    return np.asarray(squares[0][:, None] + squares[1] - 2 * a @ b.T)
 
 
 def _nearest(distances: np.ndarray, k: int) -> np.ndarray:

@@ -66,6 +66,45 @@ def paired(X: Any, Z: Any) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, 
     return X, Z
 
 
+RELIABLE = 1e-8
+"""Share of the squares of two rows below which their squared distance is taken by differences."""
+
+
+def centred(*sets: Float[np.ndarray, "_ d"]) -> list[Float[np.ndarray, "_ d"]]:
+    """Sets of rows around the median of the last one, within one of it: distances keep their ratios, to the last bit.
+
+    >>> centred(1e9 + np.array([[0.0], [1.0], [2.0]]))[0].tolist()
+    [[-0.5], [0.0], [0.5]]
+    """
+
+    def within_one(rows: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        _, power = np.frexp(max(np.abs(some).max() for some in rows))
+        return tuple(np.ldexp(some, -power) for some in rows)
+
+    sets = within_one(sets)  # where nothing overflows
+    centre = np.median(sets[-1], axis=0)
+    return list(within_one(tuple(rows - centre for rows in sets)))
+
+
+def squared_distances(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
+    r"""Squared distances of all pairs, to seven digits however near two rows lie; zero between equal ones.
+
+    By a product of matrices, :math:`|a|^2 + |b|^2 - 2 a^\top b`, and by differences where that cancels: rows should be
+    `centred`, which leaves few such pairs.
+
+    >>> squared_distances(np.array([[1e9], [1e9 + 1]]), np.array([[1e9]])).tolist()
+    [[0.0], [1.0]]
+    """
+    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)
+    found = squares - 2 * a @ b.T
+    squares *= RELIABLE
+    near, other = np.nonzero(found <= squares)
+    for start in range(0, len(near), size := max(1, 2**22 // a.shape[1])):
+        i, j = near[start : start + size], other[start : start + size]
+        found[i, j] = np.square(a[i] - b[j]).sum(axis=1)
+    return np.asarray(found)
+
+
 def or_none(measure: Callable[[], float]) -> float | None:
     """Take a measure, or give None where it does not apply: no labels, too few rows, a map collapsed to a point.
 

@@ -106,6 +106,10 @@ class GenerativeAutoencoder(nn.Module):
         seen = self.parts.likelihood.for_encoder(self.likelihood_state, x)
         return seen if self.training else seen.clamp(-FAR, FAR)  # rows of a fit are not that far out
 
+    def complete(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Rows with something in the place of missing cells, for what needs whole ones."""
+        return self.parts.likelihood.complete(self.likelihood_state, x)
+
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """q(z|x), over (B, D)."""
         return self.parts.posterior.distribution(self.posterior_state, self._completed(x)._encoded(x))

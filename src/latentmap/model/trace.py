@@ -155,6 +155,10 @@ class Model(Protocol):
         """Rows as the encoder sees them, between which distances make sense."""
         ...
 
+    def complete(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Rows with something in the place of missing cells, for what needs whole ones."""
+        ...
+
     def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
         """log q(c|x) of each class, of a model that infers classes; others raise `PartError`."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.functional import cosine_similarity
 from latentmap.data.graph import Metric, comparable
 from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, Sizes, positive
+from latentmap.model.scaling import Affine
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
 from latentmap.objectives.evidence import ELBO
@@ -60,7 +61,9 @@ class NeighborEmbedding(Objective):
     global_weight: float = 0.05
     """g, nats for each feature: what keeps the islands of a map in their places; 0 leaves those to the start."""
     metric: Metric = "euclidean"
-    """Distance between rows of data, as the rows see them that were found to lie near."""
+    """By what rows of data are near, see `compared`."""
+    units: Affine | None = field(default=None, repr=False, compare=False)
+    """The change of units that rows have gone through, which is undone for angles; None takes rows as they are."""
 
     def __post_init__(self) -> None:
         positive("weight", self.weight)
@@ -110,7 +113,7 @@ class NeighborEmbedding(Objective):
             codes = torch.cat([rows, trace.near])  # (M, D)
             near = term = self.weight * contrast(codes * own.log_scale.exp(), len(rows))
             if self.global_weight:
-                apart = self.global_weight * (1 - self._agreement(model.seen(trace.x), rows))
+                apart = self.global_weight * (1 - self._agreement(model, trace.x, rows))
                 term = term + apart
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
                 losses[name] = losses[name] + trace.x.shape[1] * term
@@ -119,8 +122,25 @@ class NeighborEmbedding(Objective):
             losses[unused(name, losses)] = trace.x.shape[1] * part
         return losses
 
-    def _agreement(self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        return correlation(comparable(x.detach()[:PAIRED], self.metric), codes[:PAIRED])
+    def _agreement(self, model: Model, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+        with torch.no_grad():
+            rows = compared(model, x[:PAIRED], self.metric, self.units)
+            rows = (rows - rows.mean(0)).to(x.dtype)  # angles may differ by less than single precision holds
+        return correlation(rows, codes[:PAIRED])
+
+
+def compared(
+    model: Model, x: Float[Tensor, "B P"], metric: Metric, units: Affine | None = None
+) -> Float[Tensor, "B Q"]:
+    """Give scaled rows such that their Euclidean distances are in the order of a metric: what near means on a map.
+
+    ``euclidean`` is the distance in the model's units, of rows as the encoder sees them. ``cosine`` is the angle
+    between rows as they came, which no shift and no scale may turn, so ``units`` undoes those; without, as in tables of
+    mixed columns, that between rows as the encoder sees them. Missing cells are filled as for the encoder.
+    """
+    if metric == "cosine" and units is not None:
+        return comparable(units.inverse(model.complete(x)), metric)
+    return comparable(model.seen(x), metric)
 
 
 def contrast(codes: Float[Tensor, "M D"], rows: int) -> Float[Tensor, ""]:
@@ -151,6 +171,7 @@ def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"]) -> Float[Tenso
 
 def _distances(x: Tensor) -> Tensor:
     """Distances of all pairs of rows, less their mean, (B B,), zero for a row and itself; flat between equal rows."""
+    x = x - x.mean(0)  # an offset would cancel in the products
     squares, pairs = x.square().sum(1), len(x) * (len(x) - 1)
     apart = (squares[:, None] + squares - 2 * (x @ x.T)).clamp_min(TINY).sqrt()
     apart = (apart - apart[0, -1].detach()).fill_diagonal_(0.0)  # so that equal distances leave exactly zero

@@ -135,6 +135,8 @@ class MMD(Penalty):
         return (within.sum((1, 2)) / (b * (b - 1)) - 2 * self._kernel(z, y).mean((1, 2))).mean()
 
     def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
+        centre = a.mean(-2, keepdim=True)  # an offset would cancel in the products
+        a, b = a - centre, b - centre
         squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[..., None, :]  # (K, B, B)
         with torch.autocast(a.device.type, enabled=False):  # half precision would cancel near codes
             distance = (squares - 2 * a @ b.mT).clamp(min=0) / (2 * a.shape[-1])

@@ -120,7 +120,8 @@ class Quantized(Quantizer):
         rest = raw.unflatten(-1, (self.pieces, -1)).transpose(0, 1).to(own.book)  # (G, B, d)
         chosen = []
         for stage in range(self.stages):
-            index = torch.cdist(rest, own.book[stage]).argmin(-1)  # (G, B)
+            centre = own.book[stage].mean(1, keepdim=True)  # an offset would cancel in the products of cdist
+            index = torch.cdist(rest - centre, own.book[stage] - centre).argmin(-1)  # (G, B)
             if noise is not None:
                 with torch.autocast(rest.device.type, enabled=False):  # running means need all digits
                     self._learn(own, stage, rest, index, noise)
