@@ -48,7 +48,7 @@ class ArraySource(Source):
         if not array.size:
             raise DataError(f"{name} has 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
         self.name = name
-        self.names = None if names is None else unique_names(names, name)
+        self.names = None if names is None else unique_names(names, name, array.shape[1])
         self.labels = given_labels(labels, len(array), name)
         self.label_name = label_name if self.labels is not None else None
         self._array = array

@@ -52,7 +52,7 @@ class ChunkedSource(Source):
         self.dtype = dtype
         self.chunk = max(1, int(chunk))
         self.name = name
-        self.names = None if names is None else unique_names(list(names), name)
+        self.names = None if names is None else unique_names(list(names), name, self.shape[1])
         self.labels = given_labels(labels, len(self), name)
         self.label_name = label_name if self.labels is not None else None
 

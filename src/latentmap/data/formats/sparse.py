@@ -54,7 +54,7 @@ class SparseSource(Source):
         rows.sum_duplicates()
         self.rows = rows.astype(_dtype(rows.data, name), copy=False)
         self.name = name
-        self.names = None if names is None else unique_names(list(names), name)
+        self.names = None if names is None else unique_names(list(names), name, matrix.shape[1])
         self.labels = given_labels(labels, self.rows.shape[0], name)
         self.label_name = label_name if self.labels is not None else None
 
