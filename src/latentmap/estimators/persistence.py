@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +34,9 @@ from latentmap.data.schema import Schema
 from latentmap.estimators.card import model_card
 from latentmap.estimators.conditions import Labels, condition_from_json
 from latentmap.estimators.diagnosis import Finding
-from latentmap.estimators.weights import Shapes, empty_scaling, read_weights, require_shapes
+from latentmap.estimators.weights import model_for, read_weights, scaling_for
 from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.model.autoencoder import Parts
-from latentmap.model.ladder import compose
 from latentmap.model.part import Part, Sizes
 from latentmap.training.device import resolve_device
 
@@ -135,13 +135,13 @@ def load(
         parameters = {key: _read_parameter(key, value, own) for key, value in config["params"].items()}
         estimator.set_params(**parameters)
         tensors = read_weights(weights)
-        _restore(estimator, config["fitted"], own, {name: tuple(t.shape) for name, t in tensors.items()})
+        _restore(estimator, config["fitted"], own, tensors)
         _modules(estimator).load_state_dict(tensors)
         estimator.history_ = [_evaluation(line) for line in lines]
         if (folder / NEIGHBORS).exists():
             estimator._found = _neighbors(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
     except LatentmapError as error:
-        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {error}") from error
+        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {one_line(error, 800)}") from error
     except Exception as error:  # damage can raise anything
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {reason}") from error
@@ -239,7 +239,10 @@ def _finite(value: Any) -> Any:
 
 
 def _restore(
-    estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[str, nn.Module | None], shapes: Shapes
+    estimator: GenerativeEstimator,
+    fitted: dict[str, Any],
+    own: dict[str, nn.Module | None],
+    weights: Mapping[str, Tensor],
 ) -> None:
     for name in _PLAIN:
         setattr(estimator, name, fitted[name])
@@ -263,12 +266,11 @@ def _restore(
         estimator.classes_, some = estimator.condition_.classes, bool(estimator.condition_.some)
     width, below = estimator.condition_.width if estimator.condition_ else 0, tuple(fitted.get("below", ()))
     sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width, some_labels=some, below=below)
-    scales, stretched = fitted["scales"], bool(fitted.get("stretched"))
-    require_shapes(parts, sizes, scales, stretched, shapes)
-    estimator.model_ = compose(parts, sizes).to(estimator.device_).eval()
+    estimator.model_ = model_for(weights, parts, sizes).to(estimator.device_).eval()
     if fitted.get("table"):
         estimator.table_ = Table.from_json(fitted["table"])
-    estimator.scaling_ = empty_scaling(scales, stretched).to(estimator.device_)
+    scaling = scaling_for(weights, fitted["scales"], bool(fitted.get("stretched")))
+    estimator.scaling_ = scaling.to(estimator.device_)
 
 
 def _modules(estimator: GenerativeEstimator) -> nn.ModuleDict:

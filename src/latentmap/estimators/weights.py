@@ -1,28 +1,32 @@
-"""Weights from a file: whether they are numbers, and those of the model that is to be made, before it is."""
+"""Weights from a file: whether they are numbers, and a model to read them into that is not larger than they are."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from latentmap.exceptions import ModelError
-from latentmap.model.autoencoder import Parts
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.ladder import compose
 from latentmap.model.part import Sizes
 from latentmap.model.scaling import Affine
 
-CALLS = 100
-"""Calls of torch that a model may take to be made, for each tensor that it has, at the most."""
-
-Shapes = Mapping[str, tuple[int, ...]]
+CALLS = 1000
+"""Calls of torch that make a model, for each of its tensors, at the most."""
+VALUES = 8
+"""Values that are made for each that a model keeps, at the most; """
+SPARE = 2**22
+"""and beyond that."""
+MAKERS = frozenset(
+    getattr(torch, name)
+    for name in "empty zeros ones full rand randn randint randperm arange linspace logspace eye tril_indices".split()
+)
 
 
 def read_weights(content: bytes) -> dict[str, Tensor]:
@@ -41,22 +45,20 @@ def read_weights(content: bytes) -> dict[str, Tensor]:
     return weights
 
 
-def require_shapes(parts: Parts, sizes: Sizes, scales: int, stretched: bool, found: Shapes) -> None:
-    """Refuse weights that are not those of a model, which is made without memory for that.
+def model_for(weights: Mapping[str, Tensor], parts: Parts, sizes: Sizes) -> GenerativeAutoencoder:
+    """Make the model that weights belong to, with others.
 
-    A configuration can ask for a model of any size, so this comes before the model is made.
+    A configuration can ask for a model of any size; one that is far larger than the weights is not made.
 
     Raises
     ------
     ModelError
         If weights lack, are left over or have another shape; says which.
     """
-    if any(isinstance(module, nn.Module) for module in (parts.encoder, parts.decoder)):
-        parts = replace(parts, encoder=_weightless(parts.encoder), decoder=_weightless(parts.decoder))
-    with torch.device("meta"), _Bounded(CALLS * (len(found) + 1)):
+    with _Bounded(weights):
         model = compose(parts, sizes)
     expected = {f"model.{name}": tuple(values.shape) for name, values in model.state_dict().items()}
-    expected |= {f"scaling.{name}": (scales,) for name in ("shift", "scale", *["stretched"] * stretched)}
+    found = {name: tuple(values.shape) for name, values in weights.items() if name.startswith("model.")}
     for name, shape in expected.items():
         if name not in found:
             raise ModelError(f"its config.json asks for weights {name}, which model.safetensors lacks")
@@ -67,19 +69,23 @@ def require_shapes(parts: Parts, sizes: Sizes, scales: int, stretched: bool, fou
             )
     if others := sorted(found.keys() - expected.keys()):
         raise ModelError(f"its model.safetensors holds weights that config.json does not ask for: {others[0]}")
+    return model
 
 
-def empty_scaling(scales: int, stretched: bool) -> Affine:
-    """Make a change of units to read weights into."""
+def scaling_for(weights: Mapping[str, Tensor], scales: int, stretched: bool) -> Affine:
+    """Make the change of units that weights belong to."""
+    if not isinstance(scales, int) or (scales,) != (found := tuple(weights["scaling.scale"].shape)):
+        raise ModelError(f"its config.json asks for {scales!r} scales, and model.safetensors holds {found}")
     return Affine(np.zeros(scales), np.ones(scales), np.zeros(scales, bool) if stretched else None)
 
 
 class _Bounded(TorchFunctionMode):
-    """Ends what calls torch too often: a model of many more tensors than its file holds."""
+    """Ends what makes far more tensors or values than there are weights, before memory is taken for them."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.left = most
+        self.calls = CALLS * (len(weights) + 1)
+        self.values = SPARE + VALUES * sum(values.numel() for values in weights.values())
 
     def __torch_function__(
         self,
@@ -88,13 +94,11 @@ class _Bounded(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call a function of torch."""
-        self.left -= 1
-        if self.left < 0:
-            raise ModelError("its config.json asks for a model of more tensors than model.safetensors holds")
-        return function(*args, **(kwargs or {}))
-
-
-def _weightless(network: Any) -> Any:
-    """Copy a module without its weights."""
-    return copy.deepcopy(network).to("meta") if isinstance(network, nn.Module) else network
+        """Call a function of torch, once it is known how much it makes."""
+        given = dict(kwargs or {})
+        self.calls -= 1
+        if function in MAKERS:
+            self.values -= function(*args, **given | {"device": "meta"}).numel()
+        if self.calls < 0 or self.values < 0:
+            raise ModelError("its config.json asks for a model far larger than the weights in model.safetensors")
+        return function(*args, **given)

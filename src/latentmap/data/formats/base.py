@@ -137,7 +137,7 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
         raise DataError(f"{path}: not a readable {f'{what} ' * bool(what)}file ({one_line(error)}); {advice}") from error
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, most: int = 150) -> str:
     """Say what an error says in one line that is not too long; with its name where that is no more than a word.
 
     >>> one_line(KeyError("rows")), one_line(ValueError("no such row"))
@@ -145,7 +145,7 @@ def one_line(error: BaseException) -> str:
     """
     words = str(error).split()
     text = " ".join(words if len(words) > 1 else [f"{type(error).__name__}:", *words])
-    return text if len(text) <= 150 else text[:147] + "..."
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def given_labels(labels: ArrayLike | None, n_rows: int, name: str) -> NDArray[Any] | None:
