@@ -57,7 +57,7 @@ def filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: in
     """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data."""
     x = scaling(x)
     if not k:
-        return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None]
+        return scaling.restored(model.reconstruct(x).mean, x.dtype)[:, None]
     trace = model.trace(x, k)
     weight = trace.log_w.softmax(0)  # (K, B)
     if n_draws is None:
@@ -66,7 +66,7 @@ def filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: in
         chosen = torch.multinomial(weight.T, n_draws, replacement=True)  # (B, n_draws)
         each = torch.arange(len(x), device=x.device)
         cells = torch.stack([trace.px.sample()[k, each] for k in chosen.T], 1)
-    return scaling.inverse(cells).to(x.dtype)
+    return scaling.restored(cells, x.dtype)
 
 
 def pieces(values: NDArray[Any] | LazyRows, size: int) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -269,8 +269,7 @@ def _restore(
     estimator.model_ = model_for(weights, parts, sizes).to(estimator.device_).eval()
     if fitted.get("table"):
         estimator.table_ = Table.from_json(fitted["table"])
-    scaling = scaling_for(weights, fitted["scales"], bool(fitted.get("stretched")))
-    estimator.scaling_ = scaling.to(estimator.device_)
+    estimator.scaling_ = scaling_for(weights, sizes.features).to(estimator.device_)
 
 
 def _modules(estimator: GenerativeEstimator) -> nn.ModuleDict:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -72,11 +71,18 @@ def model_for(weights: Mapping[str, Tensor], parts: Parts, sizes: Sizes) -> Gene
     return model
 
 
-def scaling_for(weights: Mapping[str, Tensor], scales: int, stretched: bool) -> Affine:
-    """Make the change of units that weights belong to."""
-    if not isinstance(scales, int) or (scales,) != (found := tuple(weights["scaling.scale"].shape)):
-        raise ModelError(f"its config.json asks for {scales!r} scales, and model.safetensors holds {found}")
-    return Affine(np.zeros(scales), np.ones(scales), np.zeros(scales, bool) if stretched else None)
+def scaling_for(weights: Mapping[str, Tensor], features: int) -> Affine:
+    """Make the change of units that weights hold: of all features at once, or of each."""
+    prefix = "scaling."
+    own = {name.removeprefix(prefix): values for name, values in weights.items() if name.startswith(prefix)}
+    for name, values in own.items():
+        if tuple(values.shape) not in ((1,), (features,)):
+            raise ModelError(
+                f"its scaling.{name} has shape {tuple(values.shape)}, expected ({features},), one a feature"
+            )
+    if not (own["scale"] > 0).all():
+        raise ModelError("its scaling.scale is not positive; fit and save the model again")
+    return Affine(**{name: values.numpy() for name, values in own.items()})
 
 
 class _Bounded(TorchFunctionMode):

@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float, Shaped
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+TINY, HUGE, DROWNING = 1e-30, 1e30, 2.0**11
+"""Scales and offsets with which single precision neither vanishes nor overflows; and offsets, in scales, up to which it
+tells more than a thousandth of a scale."""
 LEAST = -0.999999
 """What values are raised to before log(1 + x), which has none at -1."""
 
@@ -40,7 +43,20 @@ class Affine(nn.Module):
             x = torch.where(self.stretched, x.clamp_min(LEAST).log1p(), x)
         if x.dtype == torch.float64:
             return (x - self.shift) / self.scale
+        if x.is_floating_point() and not self.fits_single:
+            return ((x.double() - self.shift) / self.scale).float()
         return (x.float() - self.shift.float()).mul_(self.scale.reciprocal().float())  # one pass less through memory
+
+    @property
+    def fits_single(self) -> bool:
+        """Whether single precision holds what is scaled: no range near its ends, and no offset that drowns a range."""
+        scale, shift = self.scale, self.shift.abs()
+        return bool(((scale > TINY) & (scale < HUGE) & (shift < HUGE) & (shift < DROWNING * scale)).all())
+
+    def restored(self, x: Float[Tensor, "*S P"], like: torch.dtype) -> Float[Tensor, "*S P"]:
+        """Model units to data units, in the precision of ``like``, or in double where single does not hold them."""
+        x = self.inverse(x)
+        return x.to(like) if like.is_floating_point and self.fits_single else x
 
     def inverse(self, x: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
         """Model units to data units, in double precision."""

@@ -129,8 +129,7 @@ def _matrix_source(matrix: Any, beside: dict[str, Any]) -> Source:
     dtype = np.dtype(np.float32 if backed.dtype.kind in "biu" or backed.dtype.itemsize < 8 else np.float64)
 
     def fetch(start: int, stop: int) -> NDArray[Any]:
-        dense: NDArray[Any] = backed[start:stop].toarray().astype(dtype, copy=False)
-        return dense
+        return SparseSource(backed[start:stop], name=str(beside["name"])).read(slice(None)).astype(dtype, copy=False)
 
     source = ChunkedSource(fetch, backed.shape, dtype, CHUNK, **beside)
     source.tallies = True

@@ -134,7 +134,9 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
         if isinstance(error, UnicodeDecodeError) and not what:
             byte = f"byte {error.object[error.start]:#04x}"
             raise DataError(f"{path}: not UTF-8 text ({byte} cannot be read); save the file as UTF-8") from error
-        raise DataError(f"{path}: not a readable {f'{what} ' * bool(what)}file ({one_line(error)}); {advice}") from error
+        raise DataError(
+            f"{path}: not a readable {f'{what} ' * bool(what)}file ({one_line(error)}); {advice}"
+        ) from error
 
 
 def one_line(error: BaseException, most: int = 150) -> str:

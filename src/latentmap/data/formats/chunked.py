@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.formats.arrays import ArraySource, native
+from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import Labels, Source, given_labels, unique_names
 from latentmap.data.schema import Rows, require_numeric
+from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
 LAZY = 2**28

@@ -46,4 +46,6 @@ def read_idx(path: Path) -> NDArray[Any]:
             f"{path}: {what}: expected {expected} bytes for shape {shape}, got {len(raw)}; download it again"
         )
     with reading(path, "IDX"):  # which may have more axes than numpy
-        return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))  # a copy, writable
+        return (
+            np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+        )  # a copy, writable

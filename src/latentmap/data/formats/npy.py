@@ -9,9 +9,10 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from latentmap.data.formats.arrays import ArraySource, native
+from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import Labels, reading
 from latentmap.data.schema import Rows
+from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
 
