@@ -40,7 +40,7 @@ BAD_ROWS = {
     "too large": (with_value(1e300), "beyond 1e+150"),
     "a column of lists": (frame(d=[["blue"]] * 40), "column 'd' holds Object, not numbers, text or dates: drop it"),
     "a column of two types": (frame(d=["x", 1] * 20), "column 'd' mixes types: row 2 holds 1, the rows above 'x'"),
-    "text": (np.array([["a", "b"], ["c", "d"]]), "could not convert string to float"),
+    "text": (np.array([["a", "b"], ["c", "d"]]), "X has dtype str32: expected numbers"),
     "complex": (X + 1j, "Complex data not supported"),
     "no rows": (X[:0], "0 sample(s)"),
     "no pictures": (np.zeros((0, 8, 8)), "0 sample(s)"),

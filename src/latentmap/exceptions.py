@@ -14,6 +14,10 @@ class DataError(LatentmapError, ValueError):
     """The data cannot be used: names the file, column or row where it is known."""
 
 
+class CellError(DataError, TypeError):
+    """A cell holds what is no number at all; a ``TypeError`` as well, which scikit-learn's contract asks for."""
+
+
 class ModelError(LatentmapError, ValueError):
     """A saved run cannot be read, or does not fit the class that loads it."""
 

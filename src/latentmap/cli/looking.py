@@ -164,12 +164,12 @@ def _of_run(run: Path) -> dict[str, Any]:
             "parts": fitted["parts"],
             "choices": fitted["choices_"],
             "evaluation": None if kept is None else kept.to_json(),
-            "last": history[-1] if history else {},
+            "last": dict(json.loads(history[-1])) if history else {},
             "findings": fitted["findings_"],
             "epochs": fitted["n_iter_"],
             "seconds": fitted["fit_seconds_"],
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"{run} is damaged ({type(error).__name__}: {error}); fit and save the model again") from error
 
 

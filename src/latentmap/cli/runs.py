@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -51,15 +50,20 @@ class Origin:
     @classmethod
     def read(cls, run: Path) -> Origin | None:
         """Read what `write` left in a run folder; None in a run that was saved in Python."""
+        from latentmap.data.files import read_json
         from latentmap.exceptions import ModelError
 
         path = run / ORIGIN
         if not path.exists():
             return None
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            found = cls(**read_json(path))
+            named = found.columns is None or all(isinstance(name, str) for name in found.columns)
+            if not (isinstance(found.data, str) and isinstance(found.labels, str | None) and named):
+                raise ValueError("expected names")
         except (OSError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}); remove it, and give the data by name") from error
+        return found
 
     def write(self, run: Path) -> None:
         """Leave it in a run folder."""
@@ -70,8 +74,10 @@ class Origin:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, of this version or another."""
+    from latentmap.data.files import read_json
+
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and {"format", "class"} <= config.keys()

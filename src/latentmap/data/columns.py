@@ -23,6 +23,8 @@ SPREAD = 0.8
 """Variance of counts in means, at the least: Poisson's is 1, up to chance."""
 WIDE = 10.0
 """The largest value from which on a column of amounts may be put on a logarithmic scale."""
+LARGEST, SMALLEST = 1e150, 1e-150
+"""Beyond these magnitudes squares overflow double precision, or vanish in it."""
 DAY = 86_400_000_000
 """Microseconds."""
 SETTINGS = ("kind", "scaling", "categories", "likelihood")
@@ -102,7 +104,9 @@ class Column:
         """
         if not self.categories:
             if not cells.numeric:
-                text = cells.present[0] if len(cells.present) else ""
+                if not len(cells.present):
+                    return np.full(len(cells.values), np.nan)
+                text = cells.present[0]
                 raise DataError(f"{name}: column {self.name!r} holds text ({text!r}), expected numbers as in the fit")
             return np.asarray(cells.values, np.float64)
         places = {category: float(i) for i, category in enumerate(self.categories)}
@@ -339,7 +343,14 @@ def learn_column(cells: Cells, asked: Mapping[str, Any] | None = None, name: str
     values = cells.present[np.isfinite(cells.present)]
     if not len(values):
         return found
-    lowest, highest, mean, deviation = (float(f(values)) for f in (np.min, np.max, np.mean, np.std))
+    lowest, highest = float(values.min()), float(values.max())
+    if max(-lowest, highest) > LARGEST:
+        raise DataError(f"{where} holds {max(-lowest, highest):.3g}: beyond {LARGEST:g} squares overflow; rescale it")
+    mean, deviation = float(values.mean()), float(values.std())
+    if lowest < highest and deviation <= SMALLEST:
+        raise DataError(
+            f"{where} varies by {highest - lowest:.3g}: below {SMALLEST:g} squares vanish; rescale or drop it"
+        )
     integral = bool((np.trunc(values) == values).all())
     if kind == "count" and (lowest < 0 or not integral):
         raise DataError(f"{where} is to hold counts, whole numbers >= 0, but holds {lowest:g} to {highest:g}; use real")

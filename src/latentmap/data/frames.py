@@ -3,19 +3,100 @@
 from __future__ import annotations
 
 import importlib
+import numbers
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import narwhals as nw
 import numpy as np
+from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from latentmap.data.columns import DAY, Cells, Column, Table
-from latentmap.data.schema import require_exact
+from latentmap.data.formats.base import unique_names
+from latentmap.data.schema import BEYOND, EXACT, place
+from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BACKENDS = ("pandas", "polars", "pyarrow")
+
+
+def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
+    """Take a data frame of any library for one; None for what is none.
+
+    Raises
+    ------
+    DataError
+        If two columns have one name, or some names are text and others are not.
+    """
+    try:
+        frame = nw.from_native(data, pass_through=True)
+        if isinstance(frame, nw.LazyFrame):
+            frame = frame.collect()
+        if not isinstance(frame, nw.DataFrame):
+            return None
+        names = list(frame.columns)
+    except DuplicateError as error:
+        raise DataError(f"{name}: column names must be unique: {' '.join(str(error).split())}") from error
+    unique_names([str(known) for known in names], name)
+    kinds = sorted({type(known).__name__ for known in names})
+    if len(kinds) > 1 and "str" in kinds:
+        raise DataError(
+            f"{name} has columns whose names are of types {' and '.join(kinds)}: expected text in all of them or in "
+            f"none; {name}.columns = {name}.columns.astype(str) makes them so"
+        )
+    return frame
+
+
+def columns_of(frame: nw.DataFrame[Any]) -> dict[str, nw.Series[Any]]:
+    """Give the columns of a frame by name; taken by their place, since a name can be a number."""
+    return {str(column.name): _settled(column) for column in frame.iter_columns()}
+
+
+def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X") -> NDArray[Any] | None:
+    """Give columns that hold nothing but numbers as an array, NaN where a cell is missing; None if others do not.
+
+    Raises
+    ------
+    DataError
+        If whole numbers are beyond 2^53, which double precision would round.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = as_frame(pd.DataFrame({0: [True, None], 1: [2, 3]}))
+    >>> numbers_of(columns_of(frame), 2).tolist()
+    [[1.0, 2.0], [nan, 3.0]]
+    """
+    found = []
+    for known, column in columns.items():
+        if (values := _plain(column, known, name)) is None:
+            return None
+        found.append(values)
+    return np.stack(found, axis=1) if found else np.empty((rows, 0))
+
+
+def numeric_rows(data: Any, name: str = "X", like: str = ",") -> NDArray[Any]:
+    """Give an array, a tensor, nested lists or a frame of numbers as an array of any shape; see `plain_array`.
+
+    Raises
+    ------
+    DataError
+        If it is none of numbers; of a frame it says which column, and what numbers it should be ``like``.
+    """
+    if (frame := as_frame(data, name)) is None:
+        return plain_array(data, name)
+    columns = columns_of(frame)
+    if (array := numbers_of(columns, len(frame), name)) is not None:
+        return array
+    others = {known: column.dtype for known, column in columns.items() if _plain(column, known, name) is None}
+    raise DataError(
+        f"{name}: expected numeric columns{like} got {', '.join(map(repr, list(others)[:5]))} of type "
+        f"{next(iter(others.values()))}; drop them, or encode them as numbers"
+    )
 
 
 def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
@@ -67,7 +148,10 @@ def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
 
         series = {c.name: _pandas_series(pd, c, cells[c.name]) for c in table.columns}
         frame = pd.DataFrame(series)
-        return frame.set_axis(like.index) if isinstance(like, pd.DataFrame) else frame
+        if not isinstance(like, pd.DataFrame):
+            return frame
+        own = {str(known): known for known in like.columns}
+        return frame.set_axis(like.index).set_axis([own.get(c.name, c.name) for c in table.columns], axis=1)
     plain = {name: values.tolist() if values.dtype.kind == "O" else values for name, values in cells.items()}
     made = nw.from_dict(plain, backend=backend)
     return made.with_columns(*(nw.col(c.name).cast(_dtype(c)) for c in table.columns)).to_native()
@@ -79,46 +163,150 @@ def backend_of(frame: nw.DataFrame[Any]) -> str | None:
     return name if name in BACKENDS else None
 
 
+def _settled(series: nw.Series[Any]) -> nw.Series[Any]:
+    """Give a column of pandas in a type that is known: sparse ones dense, numbers in the machine's own layout."""
+    if series.dtype != nw.Unknown or not series.implementation.is_pandas():
+        return series
+    column = series.to_native()
+    if str(column.dtype).startswith("Sparse"):
+        column = column.sparse.to_dense()
+    elif isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        column = column.astype(native(np.empty(0, column.dtype)).dtype)
+    return nw.from_native(column, series_only=True)
+
+
+def _is_empty(series: nw.Series[Any]) -> bool:
+    """Whether a column holds nothing, and its type does not say what it could."""
+    return (
+        not str(series.dtype).startswith(("Categorical", "Enum"))
+        and series.null_count() == len(series)
+        and (series.dtype in (nw.Unknown, nw.Object) or _native(series) == "object")
+    )
+
+
+def _native(series: nw.Series[Any]) -> str:
+    return str(series.to_native().dtype) if series.implementation.is_pandas() else ""
+
+
+def _plain(series: nw.Series[Any], known: str, name: str) -> NDArray[Any] | None:
+    """Give a column that holds nothing but numbers; None for another."""
+    dtype = series.dtype
+    if _is_empty(series):
+        return np.full(len(series), np.nan)
+    if dtype == nw.Object:
+        cells = _of_objects(series, known, name)
+        return cells.values if cells is not None and cells.numeric and not cells.type.startswith("Date") else None
+    if not (dtype.is_numeric() or dtype == nw.Boolean):
+        return None
+    _require_exact(series, known, name)
+    whole = dtype.is_integer() or dtype == nw.Boolean
+    if dtype.is_decimal() or (whole and (series.null_count() or "128" in str(dtype))):
+        series = series.cast(nw.Float64)
+    return series.to_numpy()
+
+
+def _require_exact(series: nw.Series[Any], known: str, name: str) -> None:
+    """Refuse whole numbers and decimals beyond 2^53."""
+    if not (series.dtype.is_integer() or series.dtype.is_decimal()):
+        return
+    ends = [end for end in (series.min(), series.max()) if end is not None and end == end]
+    if ends and max(map(abs, ends)) > EXACT:
+        row = next(i for i, value in enumerate(series.to_list()) if not is_missing(value) and abs(value) > EXACT)
+        raise DataError(f"{name}: {series.to_list()[row]} at {place([row, 0], names=[known])} {BEYOND}")
+
+
 def _cells(series: nw.Series[Any], name: str) -> Cells:
-    dtype, known = series.dtype, str(series.name)
-    native = str(series.to_native().dtype) if series.implementation.is_pandas() else ""
-    if dtype.is_numeric() or dtype == nw.Boolean:
-        if dtype.is_integer():
-            require_exact(series.drop_nulls().to_numpy()[:, None], name, [known])
-        return Cells(known, _numbers(series), str(dtype), native)
+    series = _settled(series)
+    dtype, known, own = series.dtype, str(series.name), _native(series)
+    if dtype != nw.Object and (numbers := _plain(series, known, name)) is not None:
+        type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
+        return Cells(known, np.asarray(numbers, np.float64), type_, own)
     if dtype in (nw.Date, nw.Datetime):
         micros = series.cast(nw.Datetime("us", getattr(dtype, "time_zone", None)))
-        days = _numbers(micros.dt.timestamp("us")) / DAY
-        return Cells(known, days, str(dtype), native)
-    values = np.empty(len(series), dtype=object)
-    values[:] = [None if v is None or v != v else v for v in series.to_list()]
+        days = np.asarray(micros.dt.timestamp("us").cast(nw.Float64).to_numpy(), np.float64) / DAY
+        return Cells(known, days, str(dtype), own)
     if dtype in (nw.Categorical, nw.Enum):
-        if series.implementation.is_pandas():  # whose order narwhals does not keep
-            own = series.to_native().cat
-            categories, ordered = tuple(own.categories.tolist()), bool(own.ordered)
+        if series.implementation.is_pandas() and own == "category":  # whose order narwhals does not keep
+            kept = series.to_native().cat
+            categories, ordered = [_category(one) for one in kept.categories.tolist()], bool(kept.ordered)
         else:
-            known_ones = dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique())
-            categories, ordered = tuple(known_ones), False
-        return Cells(known, values, type(dtype).__name__, native, categories, ordered)
-    if dtype in (nw.String, nw.Object) and all(v is None or isinstance(v, str | bool | int | float) for v in values):
-        kinds = {type(v) for v in values} - {type(None)}
-        if len(kinds) > 1 and str in kinds:
-            first = next(i for i, v in enumerate(values) if v is not None and type(v) is not type(_first(values)))
-            raise DataError(
-                f"{name}: column {known!r} mixes types: row {first + 1} holds {values[first]!r}, "
-                f"the rows above {_first(values)!r}; make all of it text, or all of it numbers"
-            )
-        return Cells(known, values, "String", native)
+            categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
+            ordered = False
+        values = _objects([None if is_missing(v) else _category(v) for v in series.to_list()])
+        return Cells(known, values, type(dtype).__name__, own, tuple(categories), ordered)
+    if dtype == nw.String:
+        return Cells(known, _objects([None if is_missing(v) else v for v in series.to_list()]), "String", own)
+    if dtype == nw.Object and (found := _of_objects(series, known, name)) is not None:
+        return found
+    kind = own if dtype == nw.Unknown and own else dtype
     advice = f"drop it, or use it as labels with labels={known!r} (--labels {known})"
-    raise DataError(f"{name}: column {known!r} holds {dtype}, not numbers, text or dates: {advice}")
+    raise DataError(f"{name}: column {known!r} holds {kind}, not numbers, text or dates: {advice}")
 
 
-def _first(values: NDArray[Any]) -> Any:
-    return next(v for v in values if v is not None)
+def _of_objects(series: nw.Series[Any], known: str, name: str) -> Cells | None:
+    """Find out what Python's objects in a column are: numbers, dates or text; None for something else."""
+    values = [None if is_missing(value) else value for value in series.to_list()]
+    there = [(i, value) for i, value in enumerate(values) if value is not None]
+    sorts = {sort: i for i, value in reversed(there) if (sort := _sort(value)) != "truth"}
+    if len(sorts) > 1 and "other" not in sorts:
+        first, then = sorted(sorts.values())[:2]
+        raise DataError(
+            f"{name}: column {known!r} mixes types: row {then + 1} holds {values[then]!r}, the rows above "
+            f"{values[first]!r}; make all of it text, or all of it numbers"
+        )
+
+    def where(row: int) -> str:
+        return place([row, 0], names=[known])
+
+    own, sort = _native(series), next(iter(sorts), "truth")
+    match sort:
+        case "truth":
+            return Cells(known, as_numbers(values, name, where), "Boolean", own)
+        case "number":
+            whole = all(isinstance(value, numbers.Integral) for _, value in there)
+            return Cells(known, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
+        case "text":
+            return Cells(known, _objects(values), "String", own)
+        case "date" | "time" | "time with zone":
+            days = np.array([np.nan if value is None else _days(value) for value in values])
+            zone = "UTC" if sort == "time with zone" else None
+            return Cells(
+                known, days, "Date" if sort == "date" else f"Datetime(time_unit='us', time_zone={zone!r})", own
+            )
+    return None
 
 
-def _numbers(series: nw.Series[Any]) -> NDArray[np.float64]:
-    return np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
+def _sort(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "truth"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, datetime | np.datetime64):
+        return "time with zone" if getattr(value, "tzinfo", None) is not None else "time"
+    if isinstance(value, date):
+        return "date"
+    return "number" if is_number(value) else "other"
+
+
+def _days(value: Any) -> float:
+    """Days since 1970 of a date or time."""
+    if isinstance(value, np.datetime64):
+        return float(value.astype("datetime64[us]").astype(np.int64) / DAY)
+    if not isinstance(value, datetime):
+        return float(value.toordinal() - EPOCH.toordinal())
+    value = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    return float((value - EPOCH) / timedelta(days=1))
+
+
+def _category(value: Any) -> Any:
+    """Keep categories that are text or numbers; take others, intervals for instance, by what they are written as."""
+    return value if isinstance(value, str | bool | int | float) else str(value)
+
+
+def _objects(values: list[Any]) -> NDArray[Any]:
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
 
 
 def _there(backend: str) -> bool:
@@ -134,6 +322,8 @@ def _pandas_series(pd: Any, column: Column, cells: NDArray[Any]) -> Any:
         return pd.Series(pd.Categorical(cells, categories=list(column.categories), ordered=column.ordered))
     if zone := re.search(r"datetime64\[\w+, (.+)\]", column.native):
         return pd.Series(cells).dt.tz_localize("UTC").dt.tz_convert(zone[1]).astype(column.native)
+    if column.native == "object" and column.type == "Date":
+        cells = cells.astype(object)
     series = pd.Series(cells)
     return series.astype(column.native) if column.native else series
 

@@ -8,14 +8,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.columns import LARGEST, SMALLEST
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sources import Source, require_finite, require_values
 from latentmap.exceptions import DataError
 
 ScalingKind = Literal["none", "range", "standard"]
 
-LARGEST, SMALLEST = 1e150, 1e-150
-"""Beyond these magnitudes squares overflow double precision, or vanish in it."""
+NARROWEST = 0.01
+"""The range of values in [0, 1], or as a share of the largest, from which on 0 is theirs to count from."""
 
 DIMMEST = 16
 """Bytes that never exceed this are not 8-bit pixels: the embedded digits have 16 grey levels."""
@@ -78,9 +79,10 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     =======================================================  ========  ================================================
     the data                                                 kind      what becomes 0 and 1
     =======================================================  ========  ================================================
-    every value lies in [0, 1]                               none      0 and 1
+    every value lies in [0, 1], not all within 0.01          none      0 and 1
     bytes (uint8) with a value above 16                      range     0 and 255
-    other bytes, and images (two or more axes)               range     0, or the lowest if negative, and the highest
+    other bytes, and images (two or more axes)               range     0, or the lowest if negative or within 1% of
+                                                                       the highest, and the highest
     vectors of one unit: 16 columns or more that vary, the   range     the lowest and the highest
     upper quartile of their ranges at most twice the median
     any other                                                standard  a column's mean, and its mean plus one deviation
@@ -119,23 +121,33 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
         raise DataError(
             f"{source.name} holds values up to {max(-low, high):.3g}: beyond {LARGEST:g} squares overflow; rescale"
         )
-    if kind == "none" or (kind == "auto" and schema.within(0.0, 1.0)):
+    if kind == "none" or (kind == "auto" and schema.within(0.0, 1.0) and (high - low > NARROWEST or high == low)):
         return Scaling(0.0, 1.0, "none")
     bytes_ = schema.dtype == "uint8"
     if kind != "standard" and (bytes_ or len(schema.event_shape) > 1):
-        return _range(min(low, 0.0), 255.0 if bytes_ and high > DIMMEST else high)
+        least = min(low, 0.0) if bytes_ or high == low or high - low > NARROWEST * high else low
+        return _range(least, 255.0 if bytes_ and high > DIMMEST else high, source.name)
     if kind == "range":
-        return _range(low, high)
+        return _range(low, high, source.name)
     columns = source.moments
     if kind == "auto" and _share_one_unit(columns.highest - columns.lowest):
-        return _range(low, high)
+        return _range(low, high, source.name)
     deviation = columns.deviation
-    varies = (columns.highest > columns.lowest) & (deviation > SMALLEST)
+    varies = columns.highest > columns.lowest
+    if (faint := np.flatnonzero(varies & (deviation <= SMALLEST))).size:
+        column = repr(schema.names[faint[0]]) if schema.names else str(faint[0])
+        raise DataError(_vanishes(f"{source.name}: column {column}", (columns.highest - columns.lowest)[faint[0]]))
     return Scaling(np.where(varies, columns.mean, columns.lowest), np.where(varies, deviation, 1.0), "standard")
 
 
-def _range(low: float, high: float) -> Scaling:
-    return Scaling(low, high - low if high - low > SMALLEST else 1.0, "range")
+def _range(low: float, high: float, name: str) -> Scaling:
+    if 0 < high - low <= SMALLEST:
+        raise DataError(_vanishes(name, high - low))
+    return Scaling(low, high - low if high > low else 1.0, "range")
+
+
+def _vanishes(what: str, spread: float) -> str:
+    return f"{what} varies by {spread:.3g}: below {SMALLEST:g} squares vanish in double precision; rescale or drop it"
 
 
 def _share_one_unit(ranges: NDArray[np.float64]) -> bool:

@@ -26,6 +26,10 @@ EXACT = 2**53
 """The largest magnitude up to which double precision holds every integer."""
 
 
+BEYOND = "is beyond 2^53 and would lose digits as a float; drop it if it is an id"
+"""What is wrong with others."""
+
+
 @runtime_checkable
 class Readable(Protocol):
     """Rows that can be read by block: all that a pass over the data needs."""
@@ -241,9 +245,7 @@ def require_exact(block: NDArray[Any], name: str, names: Sequence[str] | None = 
     if beyond.any():
         first = np.argwhere(beyond)[0]
         value, at = block[tuple(first)], place(first, start, names)
-        raise DataError(
-            f"{name}: {value} at {at} is beyond 2^53 and would lose digits as a float; drop it if it is an id"
-        )
+        raise DataError(f"{name}: {value} at {at} {BEYOND}")
 
 
 def place(index: Sequence[int] | NDArray[np.intp], start: int = 0, names: Sequence[str] | None = None) -> str:

@@ -89,7 +89,7 @@ def open_source(
         return dataset_source(data, labels=labels)
     if isinstance(data, str | os.PathLike):
         path = Path(data).expanduser()
-        with reading(path):
+        with reading(path, path.suffix or "data"):
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
             if skip_bad and path.is_dir() and image_files(path):

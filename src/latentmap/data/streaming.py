@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latentmap.data.formats.base import Source
 from latentmap.data.moments import Moments
 from latentmap.data.sampling import split_rows
-from latentmap.data.schema import Schema, measure_block, merged, place
+from latentmap.data.schema import Schema, measure_block, merged, place, require_exact
 from latentmap.exceptions import DataError
 
 SHARE = 4
@@ -180,14 +180,16 @@ class LazyRows:
     def pieces(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (first row, rows) in order, so many rows at the most."""
         for start, block in self.source.blocks():
-            rows = self._checked(_flat(block), start)
+            rows = self._checked(block, start)
             for i in range(0, len(rows), size):
                 yield start + i, rows[i : i + size]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
-        return self._checked(_flat(self.source.read(rows)), rows.start)
+        return self._checked(self.source.read(rows), rows.start)
 
     def _checked(self, block: NDArray[Any], start: int) -> NDArray[Any]:
+        require_exact(block, self.source.name, self.source.names, start)
+        block = _flat(block)
         bad = np.isinf(block) if self.missing else ~np.isfinite(block)
         if bad.any():
             row, column = np.argwhere(bad)[0]

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from latentmap.data.columns import Column, Table
-from latentmap.data.scaling import SMALLEST, Scaling, ScalingKind, choose_scaling
+from latentmap.data.columns import SMALLEST, Column, Table
+from latentmap.data.scaling import Scaling, ScalingKind, choose_scaling
 from latentmap.data.schema import Schema
 from latentmap.data.sources import Source
 from latentmap.exceptions import PartError

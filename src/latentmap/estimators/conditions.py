@@ -11,10 +11,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 
+from latentmap.data.frames import numeric_rows
+from latentmap.data.values import is_missing
 from latentmap.exceptions import DataError, PartError
 
 Kind = Literal["labels", "covariates"]
 
+NEEDED = "a conditional model needs y, the {} that the rows are conditioned on; give y=..."
 UNLABELLED = -1
 """Among labels 0, 1, ... a missing one, as scikit-learn has it."""
 
@@ -137,7 +140,12 @@ def condition_from_json(kind: str, description: dict[str, Any]) -> Condition:
 
 def _labels(y: Any, rows: int, *, alone: bool = True) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """One label for each row, or where allowed a single one for all; and which of them are missing."""
-    labels = _array(y, "labels")
+    if y is None:
+        raise DataError(NEEDED.format("labels"))
+    if isinstance(y, np.ma.MaskedArray):
+        mask, y = np.ma.getmaskarray(y), np.array(y.data, dtype=object if np.ma.is_masked(y) else None)
+        y[mask] = None
+    labels = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     labels = np.atleast_1d(labels)
@@ -156,21 +164,13 @@ def _labels(y: Any, rows: int, *, alone: bool = True) -> tuple[NDArray[Any], NDA
     return labels, missing
 
 
-def is_missing(label: Any) -> bool:
-    """Whether a label is None, NaN, or pandas' NA.
-
-    >>> [is_missing(label) for label in (None, float("nan"), 0, "")]
-    [True, True, False, False]
-    """
-    return label is None or type(label).__name__ == "NAType" or bool(label != label)
-
-
 def _numbers(y: Any, rows: int, width: int | None = None) -> NDArray[np.float64]:
     """Covariates (n, C), or once the width is known one row of them for all."""
-    values = _array(y, "covariates")
+    if y is None:
+        raise DataError(NEEDED.format("covariates"))
     try:
-        values = values.astype(np.float64)
-    except (TypeError, ValueError) as error:
+        values = numeric_rows(np.asarray(y) if np.isscalar(y) else y, "y").astype(np.float64)
+    except DataError as error:
         raise DataError(
             f"expected covariates to be numbers, got {error}; use condition='labels' for classes"
         ) from error
@@ -183,9 +183,3 @@ def _numbers(y: Any, rows: int, width: int | None = None) -> NDArray[np.float64]
     if not np.isfinite(values).all():
         raise DataError("expected finite covariates, got NaN or infinity in y; fill or drop those rows")
     return values
-
-
-def _array(y: Any, what: str) -> NDArray[Any]:
-    if y is None:
-        raise DataError(f"a conditional model needs y, the {what} that the rows are conditioned on; give y=...")
-    return np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)

@@ -21,6 +21,7 @@ from latentmap.data.columns import Table
 from latentmap.data.frames import frame_of
 from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
+from latentmap.data.values import plain_array
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
 from latentmap.estimators.history import Evaluation, Units, evaluation
@@ -219,8 +220,8 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         def decoded(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
             px = model.generate(z, source)
-            x = scaling.inverse(draw(px, (), source) if noise else px.mean)
-            return x.to(z.dtype) if z.is_floating_point() else x.float()  # indices of codes
+            like = z.dtype if z.is_floating_point() else torch.float32  # indices of codes
+            return scaling.restored(draw(px, (), source) if noise else px.mean, like)
 
         rows = self._map(codes.cpu().numpy(), decoded, given=given).reshape(n_samples, *self.event_shape_)
         return self._as_frame(rows)
@@ -355,7 +356,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         rows, given = self._rows(X, y)
 
         def errors(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            found = (x - scaling.inverse(model.reconstruct(scaling(x)).mean).to(x.dtype)).square()
+            found = (x.double() - scaling.inverse(model.reconstruct(scaling(x)).mean)).square()
             return torch.stack([found.nansum(1), found.isfinite().sum(1)], 1)
 
         total, cells = self._map(rows, errors, given=given).sum(0, dtype=np.float64)
@@ -435,7 +436,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """Give one row as rows; a data frame stays one, since it names its features."""
         if hasattr(row, "columns"):
             return row
-        return np.asarray(row.detach().cpu() if hasattr(row, "detach") else row).reshape(1, *self.event_shape_)
+        return plain_array(row).reshape(1, *self.event_shape_)
 
     def _rows(self, X: Any, y: Any) -> tuple[NDArray[Any], FloatArray | None]:
         """Give checked rows, and what they are conditioned on; a file that does not fit in memory stays where it is."""
@@ -472,7 +473,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def _reconstruct(self, rows: NDArray[Any], given: FloatArray | None) -> FloatArray:
         def means(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             x = scaling(x)
-            return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)
+            return scaling.restored(model.reconstruct(x).mean, x.dtype)
 
         return self._map(rows, means, given=given).reshape(len(rows), *self.event_shape_)
 
@@ -480,7 +481,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self._require_labels(given, "decoding needs a label for every code; give y=...")
 
         def rows(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
-            return scaling.inverse(model.decode(model.parts.posterior.onto(z)).mean).to(z.dtype)
+            return scaling.restored(model.decode(model.parts.posterior.onto(z)).mean, z.dtype)
 
         return self._map(codes, rows, given=given).reshape(len(codes), *self.event_shape_)
 

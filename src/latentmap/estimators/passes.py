@@ -62,15 +62,15 @@ def filled(
     """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data."""
     x = scaling(x)
     if not k:
-        return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None]
+        return scaling.restored(model.reconstruct(x).mean, x.dtype)[:, None]
     trace = model.trace(x, k, noise)
     weight = normalised(trace.log_w)  # (K, B)
     if n_draws is None:
-        return expected(trace.px, weight, scaling).to(x.dtype)[:, None]
+        return scaling.rounded(expected(trace.px, weight, scaling), x.dtype)[:, None]
     chosen = torch.multinomial(weight.T, n_draws, replacement=True, generator=noise.generator)  # (B, n_draws)
     each = torch.arange(len(x), device=x.device)
     cells = torch.stack([draw(trace.px, (), noise)[k, each] for k in chosen.T], 1)
-    return scaling.inverse(cells).to(x.dtype)
+    return scaling.restored(cells, x.dtype)
 
 
 def normalised(log_w: Float[Tensor, "K B"]) -> Float[Tensor, "K B"]:

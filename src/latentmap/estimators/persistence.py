@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,22 +24,21 @@ import numpy as np
 import safetensors.torch
 import sklearn
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import latentmap
 from latentmap.data.columns import Table
-from latentmap.data.files import atomic_path
+from latentmap.data.files import atomic_path, read_json
+from latentmap.data.formats.base import one_line
 from latentmap.data.schema import Schema
 from latentmap.estimators.card import model_card
 from latentmap.estimators.conditions import Labels, condition_from_json
 from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.units import read_units
-from latentmap.exceptions import DataError, ModelError
+from latentmap.estimators.weights import model_for, read_weights, scaling_for
+from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.model.autoencoder import Parts
-from latentmap.model.ladder import compose
-from latentmap.model.noise import generator_for
 from latentmap.model.part import Part, Sizes
-from latentmap.model.scaling import Affine
 from latentmap.training.device import resolve_device
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     _require_own(folder)
     tensors = {name: t.detach().cpu().contiguous() for name, t in _modules(estimator).state_dict().items()}
     weights = safetensors.torch.save(tensors)
-    config = _finite(describe(estimator)) | {"weights_sha256": hashlib.sha256(weights).hexdigest()}
+    graphs = None
+    if estimator._found is not None:
+        key, found = estimator._found
+        graphs = safetensors.torch.save(found | {"key": torch.tensor(list(key.encode()), dtype=torch.uint8)})
+    hashes = {"weights_sha256": weights} | ({"neighbors_sha256": graphs} if graphs is not None else {})
+    config = _finite(describe(estimator)) | {name: hashlib.sha256(file).hexdigest() for name, file in hashes.items()}
     history = [_finite(row) for row in estimator.history_]
     contents = (
         json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n",
@@ -83,10 +88,6 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in history),
         model_card(config, history).encode(),
     )
-    graphs = None
-    if estimator._found is not None:
-        key, found = estimator._found
-        graphs = safetensors.torch.save(found | {"key": torch.tensor(list(key.encode()), dtype=torch.uint8)})
     with contextlib.ExitStack() as stack:  # which ends in reverse order: the configuration takes its name last
         for name, content in zip(FILES, contents, strict=True):
             stack.enter_context(atomic_path(folder / name)).write_bytes(content)
@@ -134,29 +135,30 @@ def load(
         estimator: GenerativeEstimator = cls()
         parameters = {key: _read_parameter(key, value, own) for key, value in config["params"].items()}
         estimator.set_params(**parameters)
-        _restore(estimator, config["fitted"], own)
-        _modules(estimator).load_state_dict(safetensors.torch.load(weights))
-        estimator.history_ = [json.loads(line) for line in lines]
+        tensors = read_weights(weights)
+        _restore(estimator, config["fitted"], own, tensors)
+        _modules(estimator).load_state_dict(tensors)
+        estimator.history_ = [_evaluation(line) for line in lines]
         read_units(estimator, config["fitted"].get("history_units", "model"))
         if (folder / NEIGHBORS).exists():
-            found = safetensors.torch.load(_read(folder / NEIGHBORS))
-            estimator._found = bytes(found.pop("key").tolist()).decode(), found
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {type(error).__name__}: {reason}") from error
+            estimator._found = _neighbors(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
+    except LatentmapError as error:
+        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {one_line(error, 800)}") from error
+    except Exception as error:  # damage can raise anything
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {reason}") from error
     return estimator
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Read and check ``config.json`` of a run folder."""
     path = Path(folder) / "config.json"
-    text = _read(path)
     try:
-        config = json.loads(text)
+        config = read_json(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}") from error
+        raise ModelError(f"{path} is not valid JSON: {one_line(error)}") from error
     if not isinstance(config, dict) or "format" not in config:
         raise ModelError(f"{path} does not describe a run of latentmap")
     if not isinstance(config["format"], int):
@@ -241,7 +243,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[str, nn.Module | None]) -> None:
+def _restore(
+    estimator: GenerativeEstimator,
+    fitted: dict[str, Any],
+    own: dict[str, nn.Module | None],
+    weights: Mapping[str, Tensor],
+) -> None:
     for name in _PLAIN:
         setattr(estimator, name, fitted[name])
     for name, dtype in _ARRAYS.items():
@@ -264,13 +271,10 @@ def _restore(estimator: GenerativeEstimator, fitted: dict[str, Any], own: dict[s
         estimator.classes_, some = estimator.condition_.classes, bool(estimator.condition_.some)
     width, below = estimator.condition_.width if estimator.condition_ else 0, tuple(fitted.get("below", ()))
     sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width, some_labels=some, below=below)
-    estimator.model_ = compose(parts, sizes, generator_for(0)).to(estimator.device_).eval()
+    estimator.model_ = model_for(weights, parts, sizes).to(estimator.device_).eval()
     if fitted.get("table"):
         estimator.table_ = Table.from_json(fitted["table"])
-    stretched = np.ones(fitted["scales"], bool) if fitted.get("stretched") else None
-    whole = np.ones(fitted["whole"], bool) if fitted.get("whole") else None
-    scaling = Affine(np.zeros(fitted["scales"]), np.ones(fitted["scales"]), stretched, whole)
-    estimator.scaling_ = scaling.to(estimator.device_)
+    estimator.scaling_ = scaling_for(weights, sizes.features).to(estimator.device_)
 
 
 def _modules(estimator: GenerativeEstimator) -> nn.ModuleDict:
@@ -305,9 +309,28 @@ def _read_parameter(name: str, value: Any, own: dict[str, nn.Module | None]) -> 
     return Part.from_json(value) if isinstance(value, dict) and "part" in value else value
 
 
+def _evaluation(line: bytes) -> dict[str, float | None]:
+    """Read a line of the history: numbers by name."""
+    row = json.loads(line)
+    if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
+        raise ModelError(f"history.jsonl holds a line that is no object of numbers: {line[:60].decode()!r}")
+    return row
+
+
+def _neighbors(content: bytes, sha256: str | None) -> tuple[str, dict[str, Tensor]]:
+    """Read the neighbours that a map was fitted with, and for which rows they are."""
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{NEIGHBORS} does not belong to its config.json; remove it, and a fit finds them anew")
+    found = safetensors.torch.load(content)
+    return bytes(found.pop("key").tolist()).decode(), {name: found[name] for name in ("graph", "held_out_graph")}
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        reason = error.strerror or error
-        raise ModelError(f"cannot read {path}: {reason}; expected the folder of a saved run") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(f"cannot read {path}: {error.strerror or error}; expected the folder of a saved run")

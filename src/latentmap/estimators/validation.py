@@ -20,7 +20,9 @@ from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.items import is_items
 from latentmap.data.formats.memory import from_memory
 from latentmap.data.formats.sparse import is_sparse
+from latentmap.data.frames import as_frame, columns_of, numbers_of, numeric_rows
 from latentmap.data.sources import Source, open_source
+from latentmap.data.values import plain_array
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import condition_class
 from latentmap.exceptions import DataError, PartError
@@ -99,7 +101,7 @@ def opened(X: Any, columns: Columns | Table | None = None) -> Any:
         return open_source(X, columns=asked)
     if is_sparse(X) or is_annotated(X):
         return from_memory(X)
-    if is_items(X) and not isinstance(nw.from_native(X, pass_through=True), nw.DataFrame | nw.LazyFrame):
+    if is_items(X) and as_frame(X) is None:
         return from_memory(X, columns=asked)
     return ArraySource(X) if isinstance(X, np.memmap) and X.ndim > 1 and X.dtype.kind in "biuf" else X
 
@@ -110,65 +112,73 @@ def read_rows(estimator: Any, X: Any, *, reset: bool) -> tuple[NDArray[Any], tup
     ``reset`` is for `fit`: it takes the number and names of the features from X; otherwise they must agree. A table of
     mixed columns becomes numbers, as ``table_`` says.
     """
-    X = _read_table(estimator, opened(X, estimator.columns if reset else estimator.table_), reset=reset)
+    frame, X = _read(estimator, opened(X, estimator.columns if reset else estimator.table_), reset=reset)
     if estimator.table_ is not None:
         cells = check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False, ensure_min_samples=1 + reset)
         if cells.shape[1] != estimator.n_features_in_:
             raise DataError(f"expected rows of {estimator.n_features_in_} columns, as in fit, got {cells.shape[1]}")
         return cells, cells.shape[1:]
-    X = _as_array_or_frame(X)
     event: tuple[int, ...] | None = None
-    if isinstance(X, np.ndarray) and X.ndim > 2:
+    if X.ndim < 2:
+        raise DataError(
+            f"expected rows (n, features) or images (n, height, width[, channels]), got shape {X.shape}. "
+            "Reshape your data: X.reshape(1, -1) if it is one row, X.reshape(-1, 1) if it is one feature"
+        )
+    if X.ndim > 2:
         event = X.shape[1:]
         if len(event) > 3:
             raise DataError(f"expected rows that are vectors or images (n, height, width[, channels]), got {X.shape}")
         if not reset and event != estimator.event_shape_:
             raise DataError(f"expected rows of shape {estimator.event_shape_}, as in fit, got {event}")
         X = X.reshape(len(X), math.prod(event))
-    rows: NDArray[Any] = validate_data(
-        estimator, X, reset=reset, dtype=_dtypes(X), ensure_all_finite=False, ensure_min_samples=2 if reset else 1
-    )
+    checks: dict[str, Any] = {"dtype": DTYPES, "ensure_all_finite": False, "ensure_min_samples": 1 + reset}
+    if frame is None:
+        rows: NDArray[Any] = validate_data(estimator, X, reset=reset, **checks)
+    else:  # which names its features
+        validate_data(estimator, frame, reset=reset, skip_check_array=True)
+        rows = check_array(X, estimator=estimator, **checks)
     return rows, event or ((rows.shape[1],) if reset else estimator.event_shape_)
 
 
-def _read_table(estimator: Any, X: Any, *, reset: bool) -> Any:
-    """Read a source; turn a table of mixed columns into numbers, and in a fit learn what they stand for."""
+def _read(estimator: Any, X: Any, *, reset: bool) -> tuple[Any, NDArray[Any]]:
+    """Give numbers, and the frame that they come from if that names them; in a fit learn what a mixed table holds."""
     known = (estimator.columns.asked if estimator.columns else None) if reset else estimator.table_
     if reset:
         estimator.table_ = None
-    if not reset and known is None and not isinstance(X, Source):
-        return X
-    frame = nw.from_native(X, pass_through=True)
-    if isinstance(frame, nw.DataFrame | nw.LazyFrame):
-        dtypes = frame.collect_schema().dtypes()
-        if known is None and all(dtype.is_numeric() or dtype == nw.Boolean for dtype in dtypes):
-            return X
-        X = from_memory(X, columns=known)
+    frame = None if isinstance(X, Source) else as_frame(X)
+    if frame is not None:
+        if known is None and (array := numbers_of(columns_of(frame), len(frame))) is not None:
+            return frame.to_native(), array
+        if not reset and known is None:
+            numeric_rows(frame, like=", as in fit,")  # says which column is none of numbers
+        X = from_memory(frame, columns=known)
     if not isinstance(X, Source):
         if reset and known is not None:
             raise DataError("columns= says something of named columns, and X has none: give a data frame, or leave it")
-        return X
+        return None, plain_array(X)
     if reset and X.table is not None:
         estimator.table_ = X.table
         estimator.n_features_in_ = len(X.table.columns)
         estimator.feature_names_in_ = np.array(X.table.names, dtype=object)
     elif not reset and X.table != known and not (X.table is None and known is None):
         raise DataError(f"{X.name} was opened without the columns of the fit: give its path, or a data frame")
-    return X.read(slice(None))
+    return None, plain_array(X.read(slice(None)), X.name)
 
 
 def as_given(X: Any, values: NDArray[Any]) -> Any:
     """Give values as what X is: a data frame with its columns and index, or an array."""
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
-    if not isinstance(frame, nw.DataFrame):
+    if (frame := as_frame(X)) is None:
         return values
+    if frame.implementation.is_pandas():
+        native = frame.to_native()
+        return type(native)(values, index=native.index, columns=native.columns)
     made = (nw.new_series(name, values[:, i], backend=frame.implementation) for i, name in enumerate(frame.columns))
     return frame.with_columns(*made).to_native()
 
 
 def read_codes(estimator: Any, Z: Any) -> FloatArray:
     """Give codes as an array (N, D)."""
-    codes: FloatArray = check_array(_as_array_or_frame(Z), dtype=[np.float64, np.float32], input_name="Z")
+    codes: FloatArray = check_array(numeric_rows(Z, "Z"), dtype=[np.float64, np.float32], input_name="Z")
     components = estimator.model_.sizes.latent
     if codes.shape[1] != components:
         raise DataError(f"expected codes with {components} components, got {codes.shape[1]}")
@@ -204,38 +214,3 @@ def check_positive(name: str, value: Any) -> None:
     """Refuse a setting that is not a positive number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < float("inf"):
         raise PartError(f"{name} must be a finite number > 0, got {value!r}")
-
-
-def _dtypes(X: Any) -> list[type]:
-    """Types that rows may keep; scikit-learn sees those of arrays and pandas frames, not those of other frames."""
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
-    if isinstance(frame, nw.DataFrame):
-        for kind, dtype in ((nw.Float32, np.float32), (nw.UInt8, np.uint8)):
-            if all(frame[c].dtype == kind and not frame[c].null_count() for c in frame.columns):
-                return [dtype]
-    return DTYPES
-
-
-def _as_array_or_frame(X: Any) -> Any:
-    """Take tensors to numpy; name the text columns of a data frame before scikit-learn stumbles over a cell."""
-    if hasattr(X, "detach"):
-        tensor = X.detach().cpu()
-        X = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
-    if isinstance(frame, nw.DataFrame):
-        text = [c for c in frame.columns if not (frame[c].dtype.is_numeric() or frame[c].dtype == nw.Boolean)]
-        if text:
-            raise DataError(
-                f"expected numeric columns, as in fit, got {', '.join(map(repr, text[:5]))} of type "
-                f"{frame[text[0]].dtype}; drop them, or encode them as numbers"
-            )
-    else:
-        X = np.asarray(X)
-        if X.ndim < 2:
-            raise DataError(
-                f"expected rows (n, features) or images (n, height, width[, channels]), got shape {X.shape}. "
-                "Reshape your data: X.reshape(1, -1) if it is one row, X.reshape(-1, 1) if it is one feature"
-            )
-        if X.dtype.kind == "c":
-            raise DataError(f"Complex data not supported: expected real numbers, got {X.dtype}")
-    return X

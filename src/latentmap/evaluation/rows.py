@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from latentmap.data.frames import numeric_rows
 from latentmap.exceptions import DataError
 
 
@@ -24,7 +25,7 @@ def as_vectors(X: Any, name: str = "X") -> Float[np.ndarray, "n d"]:
     >>> as_vectors(np.ones((5, 8, 8))).shape
     (5, 64)
     """
-    array = np.asarray(X, dtype=np.float64)
+    array = numeric_rows(X, name).astype(np.float64)
     if array.ndim == 0 or len(array) == 0:
         raise DataError(f"{name} needs at least one row, got an array of shape {array.shape}")
     if not np.isfinite(array).all():

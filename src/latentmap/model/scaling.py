@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 ROUNDING = 1e-3, 1e-6
 """How far whole numbers may be from such after a change of units and back: absolutely, and for their size."""
+TINY, HUGE, DROWNING = 1e-30, 1e30, 2.0**11
+"""Scales and offsets with which single precision neither vanishes nor overflows; and offsets, in scales, up to which it
+tells more than a thousandth of a scale."""
 
 
 class Affine(nn.Module):
@@ -49,7 +52,23 @@ class Affine(nn.Module):
             x = torch.where(self.stretched, x.clamp_min(torch.finfo(x.dtype).eps / 2 - 1).log1p(), x)
         if x.dtype == torch.float64:
             return (x - self.shift) / self.scale
+        if x.is_floating_point() and not self.fits_single:
+            return ((x.double() - self.shift) / self.scale).float()
         return (x.float() - self.shift.float()).mul_(self.scale.reciprocal().float())  # one pass less through memory
+
+    @property
+    def fits_single(self) -> bool:
+        """Whether single precision holds what is scaled: no range near its ends, and no offset that drowns a range."""
+        scale, shift = self.scale, self.shift.abs()
+        return bool(((scale > TINY) & (scale < HUGE) & (shift < HUGE) & (shift < DROWNING * scale)).all())
+
+    def restored(self, x: Float[Tensor, "*S P"], like: torch.dtype) -> Float[Tensor, "*S P"]:
+        """Model units to data units, in the precision of ``like``, or in double where single does not hold them."""
+        return self.rounded(self.inverse(x), like)
+
+    def rounded(self, x: Float[Tensor, "*S P"], like: torch.dtype) -> Float[Tensor, "*S P"]:
+        """Data units in the precision of ``like``, or as they are where single precision does not hold them."""
+        return x.to(like) if like.is_floating_point and self.fits_single else x
 
     def inverse(self, x: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
         """Model units to data units, in double precision."""

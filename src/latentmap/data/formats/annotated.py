@@ -100,18 +100,10 @@ def _described(source: Source, layers: Sequence[str], member: str | None) -> Sou
 
 @contextlib.contextmanager
 def undamaged(path: Path, what: str) -> Iterator[None]:
-    """Say which file cannot be read, and why, in one line."""
-    with reading(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of older files
-        try:
-            yield
-        except DataError:
-            raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            if isinstance(error, OSError) and error.errno:  # no permission, for instance
-                raise
-            reason = " ".join(str(error).split())[:150]
-            raise DataError(f"{path}: not a readable {what} file ({reason}); copy or download it again") from error
+    """Say which file cannot be read, and why, in one line; without what its reader says of older files."""
+    with reading(path, what), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def is_annotated(data: Any) -> bool:
@@ -137,8 +129,7 @@ def _matrix_source(matrix: Any, beside: dict[str, Any]) -> Source:
     dtype = np.dtype(np.float32 if backed.dtype.kind in "biu" or backed.dtype.itemsize < 8 else np.float64)
 
     def fetch(start: int, stop: int) -> NDArray[Any]:
-        dense: NDArray[Any] = backed[start:stop].toarray().astype(dtype, copy=False)
-        return dense
+        return SparseSource(backed[start:stop], name=str(beside["name"])).read(slice(None)).astype(dtype, copy=False)
 
     source = ChunkedSource(fetch, backed.shape, dtype, CHUNK, **beside)
     source.tallies = True

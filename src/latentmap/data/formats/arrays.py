@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from latentmap.data.columns import Asked, Cells, Table, table_for
 from latentmap.data.formats.base import Source, given_labels, unique_names
 from latentmap.data.schema import Rows, require_numeric
+from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
 
@@ -48,7 +49,7 @@ class ArraySource(Source):
         if not array.size:
             raise DataError(f"{name} has 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
         self.name = name
-        self.names = None if names is None else unique_names(names, name)
+        self.names = None if names is None else unique_names(names, name, array.shape[1])
         self.labels = given_labels(labels, len(array), name)
         self.label_name = label_name if self.labels is not None else None
         self._array = array
@@ -62,12 +63,6 @@ class ArraySource(Source):
         if isinstance(block, np.memmap):
             block = np.array(block)  # a copy, so that no page of the file is held
         return native(block)
-
-
-def native(block: NDArray[Any]) -> NDArray[Any]:
-    """Give values in the byte order of the machine, at most in double precision."""
-    wide = block.dtype.kind == "f" and block.itemsize > 8
-    return np.asarray(block, dtype=np.dtype(np.float64) if wide else block.dtype.newbyteorder("="))
 
 
 class TableSource(ArraySource):

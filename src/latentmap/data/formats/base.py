@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import difflib
 import functools
 import gzip
+import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
@@ -18,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.moments import Moments
 from latentmap.data.schema import BLOCK_VALUES, Rows, Schema, fingerprint, measure
-from latentmap.exceptions import DataError
+from latentmap.exceptions import DataError, LatentmapError
 
 if TYPE_CHECKING:
     from latentmap.data.columns import Table
@@ -105,17 +107,47 @@ class Source(ABC):
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file is read into one clear line that names it."""
+def reading(path: Path, what: str = "") -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read into one clear line that names it and ``what`` it should be.
+
+    A reader of damaged bytes can raise anything: what is not an error of ours already becomes one.
+
+    >>> with reading(Path("rows.npy"), ".npy"):
+    ...     raise OverflowError("Python int too large to convert to C long")
+    Traceback (most recent call last):
+    latentmap.exceptions.DataError: rows.npy: not a readable .npy file (Python int too large to convert to C long); ...
+    """
+    advice = "copy or download it again"
     try:
         yield
-    except UnicodeDecodeError as error:
-        what = f"byte {error.object[error.start]:#04x}"
-        raise DataError(f"{path}: not UTF-8 text ({what} cannot be read); save the file as UTF-8") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: truncated or damaged ({error}); copy or download it again") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except LatentmapError:
+        raise
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: truncated or damaged ({one_line(error)}); {advice}") from error
+    except MemoryError as error:
+        raise DataError(f"{path}: damaged, or larger than the memory that is free ({one_line(error)}); {advice}") from (
+            error
+        )
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:  # no permission, for instance
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        if isinstance(error, UnicodeDecodeError) and not what:
+            byte = f"byte {error.object[error.start]:#04x}"
+            raise DataError(f"{path}: not UTF-8 text ({byte} cannot be read); save the file as UTF-8") from error
+        raise DataError(
+            f"{path}: not a readable {f'{what} ' * bool(what)}file ({one_line(error)}); {advice}"
+        ) from error
+
+
+def one_line(error: BaseException, most: int = 150) -> str:
+    """Say what an error says in one line that is not too long; with its name where that is no more than a word.
+
+    >>> one_line(KeyError("rows")), one_line(ValueError("no such row"))
+    ("KeyError: 'rows'", 'no such row')
+    """
+    words = str(error).split()
+    text = " ".join(words if len(words) > 1 else [f"{type(error).__name__}:", *words])
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def given_labels(labels: ArrayLike | None, n_rows: int, name: str) -> NDArray[Any] | None:
@@ -144,11 +176,13 @@ def plain_labels(values: NDArray[Any]) -> NDArray[Any]:
     return np.array(["missing" if gone else str(value) for gone, value in zip(absent, values, strict=True)], dtype=str)
 
 
-def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
-    """Return the names of columns, each of which must occur once."""
-    for column in names:
-        if names.count(column) > 1:
-            raise DataError(f"{name}: {names.count(column)} columns are called {column!r}; give each its own name")
+def unique_names(names: Sequence[str], name: str, width: int | None = None) -> tuple[str, ...]:
+    """Return the names of columns, each of which must occur once; as many as there are columns, if that is known."""
+    for column, often in collections.Counter(names).items():
+        if often > 1:
+            raise DataError(f"{name}: {often} columns are called {column!r}; give each its own name")
+    if width is not None and len(names) != width:
+        raise DataError(f"{name} has {len(names)} names for {width} columns: expected a name for each; save it again")
     return tuple(names)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.formats.arrays import ArraySource, native
+from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import Labels, Source, given_labels, unique_names
 from latentmap.data.schema import Rows, require_numeric
+from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
 LAZY = 2**28
@@ -52,7 +53,7 @@ class ChunkedSource(Source):
         self.dtype = dtype
         self.chunk = max(1, int(chunk))
         self.name = name
-        self.names = None if names is None else unique_names(list(names), name)
+        self.names = None if names is None else unique_names(list(names), name, self.shape[1])
         self.labels = given_labels(labels, len(self), name)
         self.label_name = label_name if self.labels is not None else None
 

@@ -7,7 +7,7 @@ import gzip
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class _Table:
 
     def __init__(self, path: Path, lines: io.TextIOWrapper, labels: str | None, columns: Table | Asked | None) -> None:
         self.path = path
-        delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(lines)
+        delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(path, lines)
         self.records = _records(path, lines, delimiter)
         first = list(itertools.islice(self.records, 2))
         if not first:
@@ -174,10 +174,10 @@ class _Table:
             self._require_numbers(rows, block, start)
             values = np.fromiter(map(_number, flat), np.float64, len(flat))
         for i in np.flatnonzero(np.abs(values) >= EXACT).tolist():
-            if re.fullmatch(r"\s*[+-]?\d+\s*", flat[i]) and abs(int(flat[i])) > EXACT:
+            if re.fullmatch(r"\s*[+-]?\d+\s*", flat[i]) and (abs(values[i]) > EXACT or abs(int(flat[i])) > EXACT):
                 where = self._place(block, start, i // len(self.kept), i % len(self.kept))
                 raise DataError(
-                    f"{self.path}: {where}: {flat[i].strip()} is beyond 2^53 and would lose digits as a float; "
+                    f"{self.path}: {where}: {flat[i].strip()[:40]} is beyond 2^53 and would lose digits as a float; "
                     "drop it if it is an id"
                 )
         return values.reshape(len(rows), len(self.kept))
@@ -219,20 +219,36 @@ def _text(path: Path) -> io.TextIOWrapper:
 
 def _records(path: Path, lines: io.TextIOWrapper, delimiter: str) -> Iterator[Record]:
     """Yield each record that is not blank with the number of its line."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(_without_nul(path, lines), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if cells:
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: {error}; check the quotes") from error
+        raise _unreadable(path, reader.line_num, error) from error
 
 
-def _delimiter(lines: io.TextIOWrapper) -> str:
-    sample = [line for line in itertools.islice(lines, 20) if line.strip()][:2]
+def _unreadable(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(f"{path}: line {line}: {error}; check the quotes, of which one may be open")
+
+
+def _without_nul(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines of text; those of a damaged file, or of one that is no text, hold bytes of 0."""
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            raise DataError(f"{path}: line {number} holds a NUL byte (0x00), so it is no text; copy or save it again")
+        yield line
+
+
+def _delimiter(path: Path, lines: io.TextIOWrapper) -> str:
+    sample = [line for line in itertools.islice(_without_nul(path, lines), 20) if line.strip()][:2]
     lines.seek(0)
     for delimiter in DELIMITERS:
-        widths = {len(cells) for cells in csv.reader(sample, delimiter=delimiter)}
+        reader = csv.reader(sample, delimiter=delimiter)
+        try:
+            widths = {len(cells) for cells in reader}
+        except csv.Error as error:
+            raise _unreadable(path, reader.line_num, error) from error
         if len(widths) == 1 and widths != {1}:
             return delimiter
     return ","

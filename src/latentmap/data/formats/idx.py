@@ -31,7 +31,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     DataError
         If the file is missing, is no IDX file, or is shorter or longer than its header says.
     """
-    with reading(path):
+    with reading(path, "IDX"):
         raw = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES:
         raise DataError(
@@ -45,4 +45,7 @@ def read_idx(path: Path) -> NDArray[Any]:
         raise DataError(
             f"{path}: {what}: expected {expected} bytes for shape {shape}, got {len(raw)}; download it again"
         )
-    return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))  # a copy, writable
+    with reading(path, "IDX"):  # which may have more axes than numpy
+        return (
+            np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+        )  # a copy, writable

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels
+from latentmap.data.formats.base import Labels, one_line
 from latentmap.exceptions import DataError
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -86,29 +87,23 @@ def _is_bad(file: Path) -> bool:
 
 def _look(file: Path) -> tuple[str, tuple[int, int]]:
     """Give the mode of an image and its width and height, without its pixels."""
-    try:
-        with Image.open(file) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # the camera was held upright
-            return image.mode, image.size[::-1] if turned else image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _unreadable(file, error) from error
+    with _looking(file), Image.open(file) as image:
+        turned = image.getexif().get(0x0112, 1) >= 5  # the camera was held upright
+        return image.mode, image.size[::-1] if turned else image.size
 
 
 def _read(file: Path, mode: str, size: tuple[int, int]) -> NDArray[Any]:
-    try:
-        with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in ("I", "I;16", "F"):
-                image = _bytes(np.asarray(image))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert(mode)
-            if image.size != size:
-                image = image.resize(size, Image.Resampling.LANCZOS)
-            return np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _unreadable(file, error) from error
+    with _looking(file), Image.open(file) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode in ("I", "I;16", "F"):
+            image = _bytes(np.asarray(image))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert(mode)
+        if image.size != size:
+            image = image.resize(size, Image.Resampling.LANCZOS)
+        return np.asarray(image)
 
 
 def _bytes(values: NDArray[Any]) -> Image.Image:
@@ -117,6 +112,13 @@ def _bytes(values: NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.uint8(np.clip(255 * (values - low) / max(high - low, 1e-12), 0, 255)))
 
 
-def _unreadable(file: Path, error: Exception) -> DataError:
-    why = "it is no image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())[:150]
-    return DataError(f"{file} cannot be read as an image ({why}); take it out of the folder, or copy it again")
+@contextlib.contextmanager
+def _looking(file: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with an image into one line that names it."""
+    try:
+        yield
+    except Exception as error:
+        why = "it is no image" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        raise DataError(
+            f"{file} cannot be read as an image ({why}); take it out of the folder, or copy it again"
+        ) from error

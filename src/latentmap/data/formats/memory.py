@@ -6,17 +6,16 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
-from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from latentmap.data.columns import Asked, Table
 from latentmap.data.formats.annotated import annotated_source, is_annotated
 from latentmap.data.formats.arrays import ArraySource, TableSource
-from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, suggest, unique_names
+from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, suggest
 from latentmap.data.formats.items import arrow_table, is_hugging_face, is_items, read_items
 from latentmap.data.formats.sparse import SparseSource, is_sparse
-from latentmap.data.frames import backend_of, cells_of
-from latentmap.data.schema import require_exact
+from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, numbers_of
+from latentmap.data.values import plain_array
 from latentmap.exceptions import DataError
 
 
@@ -47,13 +46,7 @@ def from_memory(data: Any, labels: Labels = None, name: str = "X", columns: Tabl
     >>> source.schema.names, source.labels.tolist()
     (('height',), ['elm', 'oak'])
     """
-    try:
-        frame = nw.from_native(data, pass_through=True)
-    except DuplicateError as error:
-        raise DataError(f"{name}: column names must be unique: {' '.join(str(error).split())}") from error
-    if isinstance(frame, nw.LazyFrame):
-        frame = frame.collect()
-    if isinstance(frame, nw.DataFrame):
+    if (frame := as_frame(data, name)) is not None:
         return _from_frame(frame, labels, name, columns)
     if is_hugging_face(data) and (table := arrow_table(data, labels)) is not None:
         return _from_frame(nw.from_native(table, eager_only=True), labels, name, columns)
@@ -66,56 +59,22 @@ def from_memory(data: Any, labels: Labels = None, name: str = "X", columns: Tabl
     if is_items(data) and not hasattr(data, "detach"):
         rows, labels, label_name = read_items(data, labels, name)
         return ArraySource(rows, name=name, labels=labels, label_name=label_name)
-    return ArraySource(_as_array(data, name), name=name, labels=labels)
-
-
-def _as_array(data: Any, name: str) -> NDArray[Any]:
-    kind = f"{type(data).__module__}.{type(data).__qualname__}"
-    if isinstance(data, np.ma.MaskedArray):
-        raise DataError(f"{name} is a masked array: fill its missing values first, with .filled(value)")
-    if kind.startswith("torch.") and hasattr(data, "detach"):
-        tensor = data.detach().cpu()
-        return np.asarray(tensor.float() if "bfloat16" in str(tensor.dtype) else tensor)  # numpy has no bfloat16
-    if not hasattr(data, "__array__") and not isinstance(data, list | tuple):
-        raise DataError(
-            f"{name} is {kind}: expected an array, a tensor, a data frame, a path or the name of a data set"
-        )
-    try:
-        return np.asarray(data)
-    except ValueError as error:
-        raise DataError(f"{name}: rows must all have the same length ({error})") from error
+    return ArraySource(plain_array(data, name), name=name, labels=labels)
 
 
 def _from_frame(frame: nw.DataFrame[Any], labels: Labels, name: str, columns: Table | Asked | None) -> ArraySource:
-    series = {str(column.name): column for column in frame.iter_columns()}  # by position: a name can be a number
-    unique_names([str(known) for known in frame.columns], name)
+    series = columns_of(frame)
     if isinstance(labels, str):
         if labels not in series:
             raise DataError(f"{name} has no column {labels!r}: {suggest(labels, list(series))}")
-        values: NDArray[Any] | None = plain_labels(series.pop(labels).to_numpy())
+        values: NDArray[Any] | None = plain_labels(np.asarray(series.pop(labels).to_numpy()))
     else:
         values = given_labels(labels, len(frame), name)
     label_name = labels if isinstance(labels, str) else None
     if not len(frame):
         raise DataError(f"{name} has no rows: at least one is needed")
-    if columns is not None or not all(_plain(column) for column in series.values()):
+    array = numbers_of(series, len(frame), name) if columns is None else None
+    if array is None:
         cells = cells_of(series.values(), name)
         return TableSource(cells, columns, backend=backend_of(frame), name=name, labels=values, label_name=label_name)
-    numbers = [_numbers(column) for column in series.values()]
-    array = np.stack(numbers, axis=1) if numbers else np.empty((len(frame), 0))
-    if array.dtype.kind == "f":
-        for known, column in zip(series, numbers, strict=True):
-            require_exact(column[:, None], name, [known])
     return ArraySource(array, name=name, names=list(series), labels=values, label_name=label_name)
-
-
-def _plain(series: nw.Series[Any]) -> bool:
-    """Whether a column holds nothing but numbers."""
-    return series.dtype.is_numeric() or series.dtype == nw.Boolean
-
-
-def _numbers(series: nw.Series[Any]) -> NDArray[Any]:
-    whole = series.dtype.is_integer() or series.dtype == nw.Boolean
-    if series.dtype.is_decimal() or (whole and series.null_count()):
-        series = series.cast(nw.Float64)
-    return series.to_numpy()

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from latentmap.data.formats.arrays import ArraySource, native
+from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import Labels, reading
 from latentmap.data.schema import Rows
+from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
 
@@ -25,16 +26,16 @@ class NpySource(ArraySource):
     """
 
     def __init__(self, path: Path, labels: Labels = None) -> None:
-        with reading(path):
+        with reading(path, ".npy"):
             try:
                 array = open_memmap(path, mode="r")
             except ValueError as error:
-                if "object" in str(error):
+                if "Python objects" in str(error):
                     message = "holds pickled Python objects, which are never loaded; save numbers instead"
                 elif "mmap length" in str(error):
                     message = "truncated: shorter than its header says; copy or download it again"
                 else:
-                    message = f"not a readable .npy file ({error})"
+                    raise
                 raise DataError(f"{path}: {message}") from error
         super().__init__(array, name=str(path), labels=labels)
         self.path = path
@@ -47,7 +48,7 @@ class NpySource(ArraySource):
             return super().read(rows)
         start, stop, _ = rows.indices(len(self))
         shape = (max(0, stop - start), *array.shape[1:])
-        with reading(self.path):
+        with reading(self.path, ".npy"):
             offset = array.offset + start * array[:1].nbytes
             flat = np.fromfile(self.path, array.dtype, int(np.prod(shape)), offset=offset)
         return native(flat.reshape(shape))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +30,14 @@ class NpzSource(ArraySource):
     """
 
     def __init__(self, path: Path, labels: Labels = None, member: str | None = None) -> None:
-        with reading(path):
+        with reading(path, ".npz"):
             try:
                 with path.open("rb") as stream:
                     array, values, label_name = _choose(np.load(stream, allow_pickle=False), path, labels, member)
-            except (zipfile.BadZipFile, zlib.error) as error:
-                raise DataError(f"{path}: truncated or damaged ({error}); copy or download it again") from error
             except ValueError as error:
-                if isinstance(error, DataError):
+                if "allow_pickle" not in str(error):
                     raise
-                message = f"cannot be read ({error}); pickled objects are never loaded"
-                raise DataError(f"{path}: {message}") from error
+                raise DataError(f"{path}: cannot be read ({error}); pickled objects are never loaded") from error
         super().__init__(array, name=str(path), labels=values, label_name=label_name)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import Asked, Table, table_for
-from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, suggest, unique_names
-from latentmap.data.formats.tables import index_columns, pyarrow_module, table_source, undamaged
+from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, reading, suggest, unique_names
+from latentmap.data.formats.tables import index_columns, pyarrow_module, table_source
 from latentmap.data.frames import cells_of
 from latentmap.data.schema import BLOCK_VALUES, Rows, require_exact
 from latentmap.exceptions import DataError
@@ -47,7 +47,7 @@ def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | N
     files = parquet_files(path) if folder else [path]
     schemas, footers = [], {}
     for file in files:
-        with undamaged(file, "parquet"):
+        with reading(file, "parquet"):
             footers[file] = parquet.read_metadata(file)
             schemas.append(footers[file].schema.to_arrow_schema())
         if schemas[-1].names != schemas[0].names:
@@ -71,7 +71,7 @@ def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | N
     def whole(names: list[str] | None = None) -> Any:
         parts = []
         for file, fragment in zip(files, fragments, strict=True):
-            with undamaged(file, "parquet"):
+            with reading(file, "parquet"):
                 parts.append(fragment.to_table(schema=common, columns=names))
         return lib.concat_tables(parts)
 
@@ -184,7 +184,7 @@ class ParquetSource(Source):
         for file in dict.fromkeys(file for file, _ in groups):
             numbers = [number for other, number in groups if other == file]
             with (
-                undamaged(file, "parquet"),
+                reading(file, "parquet"),
                 parquet.ParquetFile(file, metadata=self.footers[file], buffer_size=BUFFER, pre_buffer=False) as opened,
             ):
                 most = max(1, BLOCK_VALUES // len(names)) if rows is None else rows

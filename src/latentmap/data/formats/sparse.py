@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.formats.base import Source, given_labels, unique_names
-from latentmap.data.schema import EXACT, Rows, require_numeric
+from latentmap.data.schema import BEYOND, EXACT, Rows, place, require_numeric
 from latentmap.exceptions import DataError
 
 EXACT_SINGLE = 2**24
@@ -50,11 +50,12 @@ class SparseSource(Source):
         require_numeric(matrix.dtype, name)
         if len(matrix.shape) != 2 or 0 in matrix.shape:
             raise DataError(f"expected rows and features in {name}, got a sparse matrix of shape {matrix.shape}")
+        _require_valid(matrix, name)
         rows = sparse.csr_array(matrix)
         rows.sum_duplicates()
-        self.rows = rows.astype(_dtype(rows.data, name), copy=False)
+        self.rows = rows.astype(_dtype(rows, name), copy=False)
         self.name = name
-        self.names = None if names is None else unique_names(list(names), name)
+        self.names = None if names is None else unique_names(list(names), name, matrix.shape[1])
         self.labels = given_labels(labels, self.rows.shape[0], name)
         self.label_name = label_name if self.labels is not None else None
 
@@ -81,11 +82,27 @@ def is_sparse(data: Any) -> bool:
     return type(data).__module__.startswith("scipy.sparse")
 
 
-def _dtype(values: NDArray[Any], name: str) -> np.dtype[Any]:
+def _require_valid(matrix: Any, name: str) -> None:
+    """Refuse a matrix whose places lie outside of it, which scipy reads all the same: what is in memory there."""
+    try:
+        if hasattr(matrix, "check_format"):
+            type(matrix)(matrix).check_format(full_check=True)  # of another that shares its values
+        elif hasattr(matrix, "coords"):
+            for at, length in zip(matrix.coords, matrix.shape, strict=True):
+                if at.size and not (0 <= at.min() and at.max() < length):
+                    raise ValueError(f"places must lie below {length}")
+    except ValueError as error:
+        raise DataError(f"{name} is no valid sparse matrix ({error}); make it anew") from error
+
+
+def _dtype(rows: Any, name: str) -> np.dtype[Any]:
     """Give the type that the rows are made dense in."""
+    values = rows.data
     if values.dtype.kind == "f":
         return np.dtype(np.float32 if values.itemsize < 8 else np.float64)
     largest = max(abs(int(values.max())), abs(int(values.min()))) if values.size else 0
     if largest > EXACT:
-        raise DataError(f"{name} holds {largest}, beyond 2^53, where not every whole number can be told from the next")
+        first = next(i for i, value in enumerate(values.tolist()) if abs(value) > EXACT)
+        at = int(np.searchsorted(rows.indptr, first, "right")) - 1, int(rows.indices[first])
+        raise DataError(f"{name}: {values[first]} at {place(at)} {BEYOND}")
     return np.dtype(np.float32 if largest <= EXACT_SINGLE else np.float64)

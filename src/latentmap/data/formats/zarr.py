@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from latentmap.data.files import read_json
 from latentmap.data.formats.annotated import group_source, undamaged
 from latentmap.data.formats.base import Labels, Source, plain_labels, suggest
 from latentmap.data.formats.chunked import stored
@@ -68,7 +68,7 @@ def _of_group(arrays: dict[str, Any], path: Path, labels: Labels, member: str | 
 def _refuse_pickles(path: Path) -> None:
     """Look for codecs that would run what a file says."""
     for file in (found for name in METADATA for found in path.rglob(name)):
-        for word in _words(json.loads(file.read_text(encoding="utf-8"))):
+        for word in _words(read_json(file)):
             if word == "pickle" or word.endswith(".pickle"):
                 raise DataError(f"{file.parent} holds pickled Python objects, which are never loaded; save numbers")
 

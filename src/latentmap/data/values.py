@@ -1,0 +1,180 @@
+"""Values in memory as plain arrays of numbers: NaN for what is missing, nothing rounded, and nothing taken for another.
+
+Every way into the package goes through here, so that an array, a tensor, a list or a column of objects with the same
+values is read alike, or refused in one line.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.schema import BEYOND, EXACT, place, require_exact, require_numeric
+from latentmap.exceptions import CellError, DataError
+
+PLAIN = frozenset({int, float, bool, str, type(None)})
+"""Types of what lists hold as a rule, with which numpy does what is right."""
+
+
+def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
+    """Give an array, a tensor or nested lists of any shape as an array of numbers in the machine's own layout.
+
+    Masked cells, None, ``pandas.NA`` and NaT among numbers are NaN. Single and double precision, integers and bytes
+    keep their type where nothing is missing.
+
+    Raises
+    ------
+    DataError
+        If it holds text, dates, complex numbers, fields, lists of several lengths, or whole numbers beyond 2^53, which
+        double precision would round; or is none of these at all.
+
+    Examples
+    --------
+    >>> plain_array(np.ma.array([[1, -9999]], mask=[[False, True]]))
+    array([[ 1., nan]])
+    >>> plain_array([[1.5, None]])
+    array([[1.5, nan]])
+    """
+    if isinstance(data, np.ma.MaskedArray):
+        return _unmasked(data, name)
+    if hasattr(data, "detach"):
+        return _of_tensor(data, name)
+    listed = isinstance(data, list | tuple)
+    if not listed and not hasattr(data, "__array__"):
+        kind = type(data).__name__
+        raise DataError(
+            f"{name} is {_article(kind)}: expected an array, a tensor, a data frame, a path or the name of a data set"
+        )
+    try:
+        array = np.asarray(_unwrapped(data, name) if listed else data)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{name}: rows must all have the same length ({' '.join(str(error).split())})") from error
+    except Exception as error:
+        raise DataError(f"{name} cannot be read as an array: {' '.join(str(error).split())[:150]}") from error
+    if array.dtype.kind == "O":
+        return _of_objects(array, name)
+    if array.dtype.names:
+        raise DataError(f"{name} has fields ({', '.join(array.dtype.names[:5])}): give it as pandas.DataFrame({name})")
+    if array.dtype.kind in "mM":
+        raise DataError(
+            f"{name} has dtype {array.dtype.name}: expected numbers; a data frame, as pandas.DataFrame({name}), has "
+            "its dates read as such"
+        )
+    require_numeric(array.dtype, name)
+    if array.dtype.kind in "iu" and array.itemsize == 8:
+        require_exact(array, name)
+    if listed and array.dtype.kind == "f" and (np.abs(array) >= EXACT).any():  # whole numbers among fractions
+        return _of_objects(np.asarray(data, dtype=object), name)
+    return native(array)
+
+
+def native(block: NDArray[Any]) -> NDArray[Any]:
+    """Give values in the byte order of the machine, at most in double precision."""
+    wide = block.dtype.kind == "f" and block.itemsize > 8
+    with np.errstate(over="ignore"):  # what is too large for it becomes infinite, and is refused as such
+        return np.asarray(block, dtype=np.dtype(np.float64) if wide else block.dtype.newbyteorder("="))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for none: None, NaN, NaT, pandas' NA, or what a mask hides.
+
+    >>> [is_missing(value) for value in (None, float("nan"), np.datetime64("NaT"), 0, "")]
+    [True, True, True, False, False]
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant"):
+        return True
+    different = value != value
+    return bool(different) if isinstance(different, bool | np.bool_) else False
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number or a truth value, of whatever type.
+
+    >>> [is_number(value) for value in (1, True, np.float32(0.5), Decimal("0.1"), 1j, "1")]
+    [True, True, True, True, False, False]
+    """
+    return isinstance(value, numbers.Real | Decimal | np.bool_)
+
+
+def as_numbers(values: Sequence[Any], name: str, where: Callable[[int], str]) -> NDArray[np.float64]:
+    """Give numbers of any types, and what is missing, in double precision; ``where`` says where one is.
+
+    >>> as_numbers([1, True, Decimal("0.5"), None], "X", str)
+    array([1. , 1. , 0.5, nan])
+    """
+    found = np.empty(len(values))
+    for i, value in enumerate(values):
+        if is_missing(value):
+            found[i] = np.nan
+            continue
+        if not is_number(value):
+            reason = _not_a_number(value)
+            raise CellError(f"{name} holds {_article(type(value).__name__)} at {where(i)}, not a number: {reason}")
+        if abs(value) > EXACT and not isinstance(value, float | np.floating):
+            raise DataError(f"{name}: {value} at {where(i)} {BEYOND}")
+        found[i] = value
+    return found
+
+
+def _of_objects(array: NDArray[Any], name: str) -> NDArray[np.float64]:
+    def where(i: int) -> str:
+        return place([int(at) for at in np.unravel_index(i, array.shape)]) if array.ndim else "index []"
+
+    return as_numbers(array.ravel().tolist(), name, where).reshape(array.shape)
+
+
+def _unmasked(data: Any, name: str) -> NDArray[Any]:
+    mask = np.ma.getmaskarray(data)
+    if data.dtype.kind not in "biufO" or not mask.any():
+        return plain_array(np.asarray(data.data), name)
+    rows = plain_array(np.asarray(data.filled(0)), name)  # what a mask hides is none of the data, whatever it is
+    rows = rows.astype(rows.dtype if rows.dtype.kind == "f" else np.float64)
+    rows[mask] = np.nan
+    return rows
+
+
+def _of_tensor(data: Any, name: str) -> NDArray[Any]:
+    if "strided" not in str(getattr(data, "layout", "strided")):
+        raise DataError(
+            f"{name} is a tensor of layout {data.layout}: give {name}.to_dense(), or a matrix of scipy.sparse"
+        )
+    try:
+        tensor = data.detach().cpu()
+        if tensor.is_floating_point() and str(tensor.dtype) not in ("torch.float16", "torch.float32", "torch.float64"):
+            tensor = tensor.float()  # numpy has no bfloat16
+        array = tensor.resolve_conj().resolve_neg().numpy()
+    except Exception as error:
+        raise DataError(f"{name} is a tensor that numpy cannot read: {' '.join(str(error).split())[:150]}") from error
+    return plain_array(array, name)
+
+
+def _unwrapped(item: Any, name: str) -> Any:
+    """Take what is within lists out of tensors, and of arrays with a mask."""
+    if isinstance(item, list | tuple):
+        return item if PLAIN.issuperset(map(type, item)) else [_unwrapped(value, name) for value in item]
+    if type(item).__name__ == "MaskedConstant":
+        return None
+    return plain_array(item, name) if hasattr(item, "detach") or isinstance(item, np.ma.MaskedArray) else item
+
+
+def _not_a_number(value: Any) -> str:
+    if isinstance(value, str | bytes):
+        return f"{value!r:.40}; text is for columns of a data frame"
+    if isinstance(value, complex | np.complexfloating):
+        return "Complex data not supported"
+    try:
+        float(value)
+    except Exception as error:
+        return " ".join(str(error).split())[:150]
+    return "dates and the like are for columns of a data frame"
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
