@@ -229,20 +229,42 @@ def smooth(n, side):
     return torch.from_numpy(images.reshape(n, -1)).float()
 
 
+def compared(a, b):
+    """Mean of luminance times contrast and of contrast alone, of two images, as they are defined."""
+
+    def window(image):
+        return ndimage.gaussian_filter(image, 1.5, truncate=5 / 1.5)[5:-5, 5:-5]
+
+    ma, mb = window(a), window(b)
+    va, vb, ab = window(a * a) - ma**2, window(b * b) - mb**2, window(a * b) - ma * mb
+    c1, c2 = 0.01**2, 0.03**2
+    contrast = (2 * ab + c2) / (va + vb + c2)
+    return ((2 * ma * mb + c1) / (ma**2 + mb**2 + c1) * contrast).mean(), contrast.mean()
+
+
 def test_structural_similarity_follows_its_definition():
     x, y = smooth(3, 16), smooth(3, 16)
     y = 0.7 * x + 0.3 * y
-    expected = []
-    for a, b in zip(x.double().numpy().reshape(3, 16, 16), y.double().numpy().reshape(3, 16, 16), strict=True):
-
-        def window(image):
-            return ndimage.gaussian_filter(image, 1.5, truncate=5 / 1.5)[5:-5, 5:-5]
-
-        ma, mb = window(a), window(b)
-        va, vb, ab = window(a * a) - ma**2, window(b * b) - mb**2, window(a * b) - ma * mb
-        c1, c2 = 0.01**2, 0.03**2
-        expected.append(((2 * ma * mb + c1) * (2 * ab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
+    pairs = zip(x.double().numpy().reshape(3, 16, 16), y.double().numpy().reshape(3, 16, 16), strict=True)
+    expected = [compared(a, b)[0] for a, b in pairs]
     assert Similarity((1, 16, 16))(x, y).numpy() == pytest.approx(np.array(expected), abs=1e-4)
+
+
+def test_structural_similarity_over_scales_follows_its_definition():
+    x, y = smooth(3, 48), smooth(3, 48)
+    y = 0.7 * x + 0.3 * y
+    weights = np.array([0.0488, 0.2856, 0.3001])  # of Wang et al. (2003), the finest scale first
+    expected = []
+    for a, b in zip(x.double().numpy().reshape(3, 48, 48), y.double().numpy().reshape(3, 48, 48), strict=True):
+        scales = []
+        for _ in weights:
+            scales.append(compared(a, b))
+            a, b = (image.reshape(len(image) // 2, 2, -1, 2).mean((1, 3)) for image in (a, b))
+        factors = np.array([scales[0][1], scales[1][1], scales[2][0]])  # luminance counts at the coarsest alone
+        expected.append(np.prod(factors ** (weights / weights.sum())))
+    found = Similarity((1, 48, 48))(x, y).numpy()
+    assert found == pytest.approx(np.array(expected), abs=1e-4)
+    assert found != pytest.approx(np.array([np.prod(factors ** (1 / 3)) for _ in expected]), abs=1e-3)  # the control
 
 
 @pytest.mark.parametrize(("side", "scales"), [(4, 1), (8, 1), (28, 2), (64, 3), (175, 4), (176, 5), (400, 5)])

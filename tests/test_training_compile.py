@@ -10,16 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from graphs import EVERY
+from graphs import CONTROLS, FITS
 from latentmap.training.device import compiled
-from parts import QUANTIZERS, name
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def faults():
-    """Why each objective's step is not one graph, or None."""
+    """Why each fit's step is not one graph, or None."""
     path = os.pathsep.join([str(HERE), str(HERE.parent / "src")])
     process = subprocess.run(
         [sys.executable, HERE / "graphs.py"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
@@ -28,13 +27,14 @@ def faults():
     return json.loads(process.stdout)
 
 
-@pytest.mark.parametrize("part", [*EVERY, *QUANTIZERS], ids=name)
-def test_a_step_is_one_graph(part, faults):
-    assert faults[name(part)] is None
+@pytest.mark.parametrize("fit", FITS)
+def test_a_step_is_one_graph(fit, faults):
+    assert faults[fit] is None
 
 
-def test_a_break_is_seen(faults):
-    assert "graph break" in faults["control"].lower()
+@pytest.mark.parametrize("fit", CONTROLS)
+def test_a_break_is_seen(fit, faults):
+    assert "graph_break()" in faults["controls"][fit]
 
 
 def chain(layers, broken):
