@@ -92,6 +92,25 @@ def test_student_t_is_normal_for_many_degrees_and_robust_for_few():
     assert pull(control, 100.0) > 10 * pull(control, 2.0)
 
 
+@pytest.mark.parametrize(
+    ("part", "family"),
+    [
+        (likelihoods.Gaussian(scale=0.3), stats.norm(0, 0.3)),
+        (likelihoods.Laplace(scale=0.3), stats.laplace(0, 0.3)),
+        (likelihoods.StudentT(scale=0.3, degrees=4.0), stats.t(4, 0, 0.3)),
+        (
+            likelihoods.StudentT(),
+            stats.t(1 + math.exp(6 * math.tanh(math.log(4) / 6)), 0, math.exp(6 * math.tanh(-1 / 6))),
+        ),
+    ],
+    ids=["normal", "Laplace", "Student's t", "learned"],
+)
+def test_densities_of_real_values_are_those_of_scipy(part, family):
+    x = torch.linspace(-3, 3, 50, dtype=torch.float64)[:, None]
+    found = distribution(part, torch.zeros(1, dtype=torch.float64)).log_prob(x).detach()
+    np.testing.assert_allclose(found, family.logpdf(x), rtol=1e-5, atol=1e-6)
+
+
 # ---- levels
 
 
