@@ -234,6 +234,33 @@ class TestLikelihood:
         assert blank.tolist() == [0.5, -1.0, 0.5, 0.5, 0.5]
         assert self.part.for_encoder(own, blank[None])[0, 1:4].tolist() == [0, 0, 0]
 
+    def test_a_column_is_stood_for_by_its_mean_or_its_likeliest_category(self):
+        torch.manual_seed(0)
+        own, raw = self.part.build(Sizes((5,), 2)), 2 * torch.randn(3, 4, 7, 1)
+        p, weight = self.part.distribution(own, raw), torch.rand(3, 4)
+        masses, (counts, bits) = raw[..., 2:5, 0].softmax(-1), (p.groups[2][1], p.groups[3][1])
+        scale = soft_bound(own.groups[0].log_scale, 6.0).exp().square()
+        means = [raw[..., 0, 0], masses.argmax(-1) / 2, raw[..., 1, 0], counts.mean[..., 0], bits.mean[..., 0]]
+        doubts = [scale[0].expand(3, 4), 1 - masses.amax(-1), scale[1].expand(3, 4)]
+        doubts += [counts.variance[..., 0], bits.variance[..., 0]]
+        torch.testing.assert_close(p.mean, torch.stack(means, -1))
+        torch.testing.assert_close(p.variance, torch.stack(doubts, -1))
+        expected = (weight[..., None] * p.mean).sum(0)
+        likeliest = (weight[..., None] * masses).sum(0).argmax(-1) / 2
+        assert (likeliest != expected[:, 1]).any()  # a category has no mean
+        expected[:, 1] = likeliest
+        torch.testing.assert_close(p.average(weight), expected)
+
+    def test_the_encoder_sees_numbers_standardised_and_categories_spread(self):
+        own = self.part.build(Sizes((5,), 2))
+        x = torch.tensor([[2.0, 0.0, 5.0, 0.0, 1.0], [4.0, 0.5, 5.0, 8.0, 0.0], [9.0, 1.0, 5.0, 3.0, 0.0]])
+        self.part.start(own, x)
+        seen = self.part.for_encoder(own, x)
+        numbers = torch.stack([x[:, 0], x[:, 3].asinh(), x[:, 4]], 1).numpy()
+        expected = (numbers - numbers.mean(0)) / numbers.std(0)
+        np.testing.assert_allclose(seen[:, [0, 5, 6]], expected, rtol=1e-5)
+        assert seen[:, 1:4].tolist() == np.eye(3).tolist() and seen[:, 4].tolist() == [0, 0, 0]  # which never varies
+
     def test_draws_follow_the_masses(self):
         torch.manual_seed(0)
         p = self.part.distribution(self.part.build(Sizes((5,), 2)), torch.zeros(1, 7, 1))
@@ -246,6 +273,8 @@ class TestLikelihood:
             self.part.build(Sizes((4,), 2))
         with pytest.raises(PartError, match="cannot be the likelihood of one column"):
             likelihoods.Columns((likelihoods.MSSSIM(),))
+        with pytest.raises(PartError, match="columns must be one likelihood for each column"):
+            likelihoods.Columns((likelihoods.Gaussian(), "Gaussian"))
         self.part.check_data(Schema(2, (5,), "float64", None, 0.0, 1.0, False), 0.0, 1.0)
 
 

@@ -14,9 +14,10 @@ from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.distributions import independent, normal
 from latentmap.model.noise import RowNoise, fresh
 from latentmap.model.part import Learned, Part, Sizes
+from latentmap.model.priors import PLAIN
 from latentmap.model.trace import Level, Trace
 from latentmap.objectives.evidence import evidence_bound
-from parts import LIKELIHOODS, NETWORKS, PAIRS, PARTS, LikelihoodCase, name
+from parts import LIKELIHOODS, NETWORKS, PAIRS, PARTS, POSTERIORS, QUANTIZERS, LikelihoodCase, name
 
 SIZES = Sizes(event=(6, 5), latent=3)
 MLP = networks.MLP((16,))
@@ -303,6 +304,26 @@ def test_unknown_parts_are_refused():
 def test_impossible_settings_are_refused(make):
     with pytest.raises(PartError, match="must be"):
         make()
+
+
+@pytest.mark.parametrize("posterior", [*POSTERIORS, *QUANTIZERS], ids=name)
+def test_distributions_are_over_rows_of_components_and_of_features(posterior):
+    model = model_of(posterior, PLAIN[posterior.manifold])
+    q, p, px = model.encode(torch.rand(4, 30)), model.prior(), model.decode(torch.rand(2, 4, 3))
+    assert (q.batch_shape, q.event_shape, q.mean.shape) == ((4,), (3,), (4, 3))
+    assert (p.batch_shape, p.event_shape) == ((), (3,))
+    assert (px.batch_shape, px.event_shape, px.mean.shape) == ((2, 4), (30,), (2, 4, 30))
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS, ids=name)
+def test_networks_may_compute_in_half_precision_and_densities_do_not(posterior):
+    model, x = model_of(posterior, PLAIN[posterior.manifold]), torch.rand(4, 30)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model.encoder(x).dtype == torch.bfloat16  # the control
+        trace = model.trace(x, k=2)
+        found = [model.encode(x).mean, model.decode(trace.levels[0].z).mean, trace.log_px, trace.distortion]
+        found += [trace.rate, trace.log_w] if trace.has_density else []
+    assert all(value.dtype == torch.float32 for value in found)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=name)

@@ -10,6 +10,7 @@ from scipy import ndimage, stats
 from latentmap.exceptions import NoDensityError, PartError
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.distributions import independent
 from latentmap.model.likelihoods.similarity import Similarity
 from latentmap.model.part import Learned, Sizes
 from latentmap.objectives import ELBO
@@ -89,6 +90,25 @@ def test_student_t_is_normal_for_many_degrees_and_robust_for_few():
     robust, control = likelihoods.StudentT(scale=1.0, degrees=4.0), likelihoods.Gaussian(scale=1.0)
     assert pull(robust, 100.0) < 0.2 * pull(robust, 2.0)
     assert pull(control, 100.0) > 10 * pull(control, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("part", "family"),
+    [
+        (likelihoods.Gaussian(scale=0.3), stats.norm(0, 0.3)),
+        (likelihoods.Laplace(scale=0.3), stats.laplace(0, 0.3)),
+        (likelihoods.StudentT(scale=0.3, degrees=4.0), stats.t(4, 0, 0.3)),
+        (
+            likelihoods.StudentT(),
+            stats.t(1 + math.exp(6 * math.tanh(math.log(4) / 6)), 0, math.exp(6 * math.tanh(-1 / 6))),
+        ),
+    ],
+    ids=["normal", "Laplace", "Student's t", "learned"],
+)
+def test_densities_of_real_values_are_those_of_scipy(part, family):
+    x = torch.linspace(-3, 3, 50, dtype=torch.float64)[:, None]
+    found = distribution(part, torch.zeros(1, dtype=torch.float64)).log_prob(x).detach()
+    np.testing.assert_allclose(found, family.logpdf(x), rtol=1e-5, atol=1e-6)
 
 
 # ---- levels
@@ -216,6 +236,31 @@ def test_the_encoder_sees_counts_on_a_logarithmic_scale_and_the_likelihood_the_c
     assert torch.equal(trace.x, x)
     model.encode(-torch.ones(1, 6))  # such as pseudo-inputs of a prior, which are free to go anywhere
     assert torch.isfinite(seen[-1]).all()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        likelihoods.Poisson(library=True),
+        likelihoods.NegativeBinomial(dispersion=0.5, library=True),
+        likelihoods.ZeroInflated(likelihoods.Poisson(library=True)),
+    ],
+    ids=repr,
+)
+def test_a_total_that_is_given_is_shared_out(part):
+    own, x = part.build(Sizes((3,), 2)), torch.tensor([[1.0, 2, 3], [4.0, 0, 14], [0.0, 0, 0]])
+    part.start(own, x)
+    raw = torch.randn(3, 3, part.heads, generator=torch.Generator().manual_seed(0))
+    totals, depth = x.sum(1).numpy(), np.array([6.0, 18.0, 1.0])  # a row of zeros counts as one
+    logits = np.log(x.mean(0).clamp_min(1 / 3).numpy()) + 15 * np.tanh(raw[..., 0].numpy() / 15)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    opened = torch.sigmoid(-raw[..., -1]).numpy() if part.heads == 2 else 1.0
+    px = part.distribution(own, raw)
+    np.testing.assert_allclose(px.mean, totals.mean() * shares * opened, rtol=1e-5)
+    observed = part.observe(own, x, independent(px))
+    np.testing.assert_allclose(observed.mean, depth[:, None] * shares * opened, rtol=1e-5)
+    seen = np.arcsinh(x.numpy() * totals.mean() / depth[:, None])
+    np.testing.assert_allclose(part.for_encoder(own, x), seen, rtol=1e-5)
 
 
 # ---- structural similarity

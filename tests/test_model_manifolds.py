@@ -202,6 +202,17 @@ def test_a_prior_of_posteriors_knows_its_own_draws_in_the_ball():
         assert distance < 12 or (alike.log_prob(z.clone()) - level.log_q).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("d", [2, 3, 5])
+def test_wrapping_changes_volume_by_the_determinant_of_its_jacobian(d):
+    rng = torch.Generator().manual_seed(d)
+    v, loc = (torch.randn(d, generator=rng).double() for _ in range(2))
+    loc = 0.5 * loc / loc.norm()
+    jacobian = torch.autograd.functional.jacobian(lambda v: manifolds.ball_exp(loc, v), v)
+    conformal = d * (2 / (1 - manifolds.ball_exp(loc, v).square().sum())).log()  # hyperbolic by Euclidean volume
+    expected = jacobian.det().abs().log() + conformal
+    assert manifolds.ball_log_det(v).item() == pytest.approx(expected.item(), abs=1e-9)
+
+
 def test_distances_and_ways_on_the_ball():
     a, b = torch.tensor([0.3, 0.1]).double(), torch.tensor([-0.5, 0.6]).double()
     known = math.acosh(1 + 2 * (a - b).square().sum() / ((1 - a.square().sum()) * (1 - b.square().sum())))
@@ -223,6 +234,21 @@ def test_ways_on_the_sphere_stay_on_it_and_take_equal_steps():
     assert angles.numpy() == pytest.approx(torch.acos((a * b).sum()).item() / 4)
     assert torch.allclose(way[0], a) and torch.allclose(way[-1], b)
     assert (a + 0.5 * (b - a)).norm() < 0.95  # the straight line leaves it
+
+
+def test_uniform_draws_lie_on_the_sphere_with_no_direction_of_their_own():
+    draws = manifolds.UniformOnSphere(torch.zeros(3)).sample((4000,))
+    assert draws.norm(dim=-1).numpy() == pytest.approx(1, abs=1e-5)
+    assert draws.T.cov(correction=0).numpy() == pytest.approx(np.eye(3) / 3, abs=0.05)  # 8 standard errors
+
+
+def test_ways_of_many_pairs_on_the_sphere_are_those_of_each():
+    a, b = torch.nn.functional.normalize(
+        torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0)).double(), dim=-1
+    )
+    angle, t = (a * b).sum(-1, keepdim=True).acos(), torch.linspace(0, 1, 6).double()[:, None]
+    expected = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+    assert torch.allclose(manifolds.sphere_geodesic(a, b, t), expected)
 
 
 @pytest.mark.parametrize("part", [posteriors.Sphere(), posteriors.Poincare()], ids=repr)
