@@ -21,7 +21,7 @@ from latentmap.data.frames import frame_of
 from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.estimators import persistence
-from latentmap.estimators.conditions import Condition
+from latentmap.estimators.conditions import Condition, Labels
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.passes import as_tensor, filled, map_rows
 from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
@@ -352,6 +352,11 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def needs_y_(self) -> bool:
         """Whether rows have to come with what the model is conditioned on."""
         return self.condition_ is not None and self.given_ is None and not self.model_.sizes.some_labels
+
+    @property
+    def has_labels_(self) -> bool:
+        """Whether what rows are conditioned on are labels."""
+        return isinstance(self.condition_, Labels)
 
     @property
     def takes_missing_(self) -> bool:
