@@ -32,15 +32,17 @@ def unrendered(monkeypatch):
     monkeypatch.setattr(Display, "png", lambda self, dpi=150: header)
 
 
-def fit(capsys, data, run, name):
+def fit(capsys, data, run, name, *more):
     """Fit a recipe for an epoch, as small as it goes."""
-    known = {"max_epochs": 1, "encoder": NETWORK} | ({} if name == "rae_sn" else {"decoder": NETWORK})
+    known = {"max_epochs": 1, "encoder": NETWORK}
+    if name not in ("rae_l2", "rae_sn"):  # which have a decoder of their own
+        known["decoder"] = NETWORK
     known |= {key: TINY[key] for key in inspect.signature(recipes.every()[name]).parameters if key in TINY}
     if name == "ladder":
         known["below"] = "(3,)"
     settings = [part for key, value in known.items() for part in ("--set", f"{key}={value}")]
     labels = ["--labels", "y"] if name == "conditional" else []
-    return ask(capsys, "fit", data, "-o", run, "--recipe", name, *settings, *labels)
+    return ask(capsys, "fit", data, "-o", run, "--recipe", name, *settings, *labels, *more)
 
 
 @pytest.mark.parametrize("name", recipes.every())
@@ -78,11 +80,10 @@ def test_every_recipe_has_its_report_and_answers_or_says_in_one_line_what_it_can
     assert load(run).has_rate_ == (name not in POINTS) and load(run).has_score_ == (name not in NO_SCORE)
 
 
-@pytest.mark.parametrize("name", ["wae", "fsq", "sphere", "poincare", "gmm"])
+@pytest.mark.parametrize("name", ["wae", "poincare"])
 def test_reports_of_unlike_models_are_drawn_again_from_their_runs(name, capsys, tmp_path, data):
     run = tmp_path / "run"
-    assert fit(capsys, data, run, name).code == 0
-    (run / "report.html").unlink()
+    assert fit(capsys, data, run, name, "--no-report").code == 0 and not (run / "report.html").exists()
     answer = ask(capsys, "report", run)
     assert answer.code == 0 and "Traceback" not in answer.err
     assert (run / "figures" / "map.png").read_bytes().startswith(b"\x89PNG") and (run / "report.html").exists()

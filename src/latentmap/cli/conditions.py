@@ -36,7 +36,7 @@ def condition_in(estimator: Any, text: str | None) -> Any:
         return estimator
     if estimator.condition_ is None:
         raise UsageError("--given is for conditional models, and this is not one; leave it out")
-    if estimator.condition == "labels":
+    if estimator.has_labels_:
         known = {str(label): label for label in estimator.classes_.tolist()}
         if text not in known:
             listed = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
@@ -66,7 +66,7 @@ def one_condition(estimator: Any, X: Any, y: Any) -> tuple[Any, Any, Any, str]:
     if estimator.given_ is None:
         counts = {label: int((y == label).sum()) for label in estimator.classes_.tolist()}
         estimator = estimator.given(max(counts, key=lambda label: counts[label]))
-    if estimator.condition != "labels":
+    if not estimator.has_labels_:
         return estimator, X, y, f", given {', '.join(f'{value:g}' for value in estimator.given_[0])}"
     said = f", given {estimator.given_}"
     if y is None:

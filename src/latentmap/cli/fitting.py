@@ -171,7 +171,7 @@ def _say_fit(estimator: Any, facts: list[Fact]) -> None:
 def _report(estimator: Any, X: Any, y: Any, source: Source, folder: Path) -> Path | None:
     from latentmap.report import write_report
 
-    if estimator.condition_ is not None and estimator.condition != "labels":
+    if estimator.condition_ is not None and not estimator.has_labels_:
         say("no report: pictures of a model with covariates are for given ones; latentmap report RUN --given 1.5,2")
         return None
     estimator, X, y, given = one_condition(estimator, X, y)

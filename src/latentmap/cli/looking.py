@@ -100,7 +100,7 @@ def report(
 
     estimator = load_for(run, given)
     rows = rows_for(run, estimator, data, labels)
-    if estimator.condition == "covariates" and given is None:
+    if estimator.condition_ is not None and not estimator.has_labels_ and given is None:
         raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")
     source, (estimator, X, y, of) = rows.source, one_condition(estimator, *shown_rows(rows))
     found = None

@@ -286,7 +286,7 @@ def _settled(run: Path, given: str | None) -> Any:
     """Load a model that is to decode; a conditional one has to be told for what."""
     estimator = load_for(run, given)
     if estimator.needs_y_:
-        what = "one of its labels" if estimator.condition == "labels" else "its covariates"
+        what = "one of its labels" if estimator.has_labels_ else "its covariates"
         raise UsageError(f"{run} is conditioned on {estimator.condition}: give {what} with --given")
     return estimator
 

@@ -23,7 +23,7 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.data.values import plain_array
 from latentmap.estimators import persistence
-from latentmap.estimators.conditions import Condition
+from latentmap.estimators.conditions import Condition, Labels
 from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.passes import as_tensor, filled, map_rows
@@ -382,6 +382,11 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def evaluation_(self) -> Evaluation | None:
         """What the weights that the fit kept reach on held-out rows: loss, its parts, and the ELBO, nats a row."""
         return evaluation(self.history_, bound=self._history_bounds, units=self.history_units_)
+
+    @property
+    def has_labels_(self) -> bool:
+        """Whether what rows are conditioned on are labels."""
+        return isinstance(self.condition_, Labels)
 
     @property
     def takes_missing_(self) -> bool:

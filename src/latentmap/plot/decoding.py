@@ -226,7 +226,8 @@ def traversals(
     steps = [number(round(v, 1)) for v in values[0]] if standard else [f"{level:.0%}" for level in levels]
     figure, ax = _draw(ax, style, rows, names, steps)
     by = prior_in_words(estimator)
-    caption = f"One component at a time moves from the low to the high end of {by}, the others stay in the middle"
+    stay = "keep their proportions" if estimator.manifold_ == "sphere" else "stay in the middle"
+    caption = f"One component at a time moves from the low to the high end of {by}, the others {stay}"
     caption += _reading(style, ", from low above to high below")
     return Display(
         figure, ax, rows, f"{caption} Each line is named with its component's {'rate' if unit == 'nats' else unit}."
