@@ -22,6 +22,7 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition
+from latentmap.estimators.diagnosis import warn_of_few
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.passes import as_tensor, filled, map_rows
 from latentmap.estimators.validation import FloatArray, as_given, check_count, opened, read_codes, read_rows, read_seed
@@ -30,7 +31,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.noise import RowNoise
 from latentmap.model.scaling import Affine
-from latentmap.objectives.evidence import SAMPLES, evidence_bound
+from latentmap.objectives.evidence import SAMPLES, bound_and_draws, log_weights
 from latentmap.training.device import seeded
 
 
@@ -158,14 +159,16 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         some = missing.any(1)
         found = np.repeat(rows[None], n_draws or 1, 0)
         if some.any():
-            with seeded(read_seed(random_state), self.device_):
-                means = self._map(
+            seed = read_seed(random_state)
+            with seeded(seed, self.device_):
+                cells = self._map(
                     rows[some],
-                    functools.partial(filled, n_draws=n_draws, k=n_samples if self._has_score else 0),
+                    functools.partial(filled, n_draws=n_draws, k=n_samples if self._has_score else 0, seed=seed),
                     samples=n_samples,
                     given=None if given is None else given[some],
                 )
-            found[:, some] = np.where(missing[some], means.swapaxes(0, 1), found[:, some])
+            found[:, some] = np.where(missing[some], cells[..., :-1].swapaxes(0, 1), found[:, some])
+            warn_of_few(cells[:, 0, -1], n_samples)
         if self.table_ is not None and not isinstance(X, np.ndarray):
             frames = [self._as_frame(draw, X) for draw in found]
             return frames[0] if n_draws is None else frames
@@ -263,10 +266,14 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         def bound(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             x = scaling(x)
-            return evidence_bound(model, x, n_samples, RowNoise(x, self.seed_)) + self._units(scaling, x)
+            found, draws = bound_and_draws(model, x, n_samples, RowNoise(x, self.seed_))
+            draws = torch.where(x.isnan().any(1), draws, torch.inf)
+            return torch.stack([found + self._units(scaling, x), draws], 1)
 
         def bounds(given: FloatArray | None) -> FloatArray:
-            return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
+            both = self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
+            warn_of_few(both[np.isfinite(both[:, 1]), 1], n_samples)
+            return both[:, 0]
 
         found = bounds(given)
         if given is not None and self.model_.sizes.some_labels and not (labelled := given.any(1)).all():
@@ -289,9 +296,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         def weights(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             x = scaling(x)
-            noise = RowNoise(x, self.seed_)
-            parts = [model.trace(x, min(SAMPLES, n_samples - i), noise).log_w for i in range(0, n_samples, SAMPLES)]
-            return torch.cat(parts).T + self._units(scaling, x)[:, None]
+            return log_weights(model, x, n_samples, RowNoise(x, self.seed_)).T + self._units(scaling, x)[:, None]
 
         return self._map(rows, weights, samples=min(n_samples, SAMPLES), given=given)
 

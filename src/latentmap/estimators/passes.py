@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,7 +16,9 @@ from latentmap.data.streaming import LazyRows
 from latentmap.estimators.validation import FloatArray
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import average
+from latentmap.model.noise import RowNoise, apart, fresh
 from latentmap.model.scaling import Affine
+from latentmap.objectives.evidence import effective_draws
 
 CHUNK = 2**20
 """Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
@@ -53,12 +56,19 @@ def map_rows(
     return result
 
 
-def filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: int | None, k: int) -> Tensor:
-    """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data."""
+def filled(
+    model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: int | None, k: int, seed: int
+) -> Float[Tensor, "B N P1"]:
+    """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data.
+
+    Beside the cells comes how many draws they rest on. Means have noise that is a function of the row; draws have fresh
+    noise, since rows that are alike must not get the same ones.
+    """
     x = scaling(x)
     if not k:
-        return scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None]
-    trace = model.trace(x, k)
+        return _beside(scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None], x.new_full((len(x),), torch.inf))
+    noise = RowNoise(x, seed) if n_draws is None else fresh
+    trace = model.trace(x, k, noise, defence=apart(noise) if k > 1 else None)
     weight = trace.log_w.softmax(0)  # (K, B)
     if n_draws is None:
         cells = average(trace.px, weight)[:, None]
@@ -66,7 +76,11 @@ def filled(model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: in
         chosen = torch.multinomial(weight.T, n_draws, replacement=True)  # (B, n_draws)
         each = torch.arange(len(x), device=x.device)
         cells = torch.stack([trace.px.sample()[k, each] for k in chosen.T], 1)
-    return scaling.inverse(cells).to(x.dtype)
+    return _beside(scaling.inverse(cells).to(x.dtype), effective_draws(trace.log_w))
+
+
+def _beside(cells: Float[Tensor, "B N P"], draws: Float[Tensor, " B"]) -> Float[Tensor, "B N P1"]:
+    return torch.cat([cells, draws.to(cells)[:, None, None].expand(-1, cells.shape[1], 1)], 2)
 
 
 def pieces(values: NDArray[Any] | LazyRows, size: int) -> Iterator[tuple[int, NDArray[Any]]]:

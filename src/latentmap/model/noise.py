@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,6 +16,10 @@ _MIX = (
     -0x40A7B892E31B1A47,
     -0x6B2FB644ECCEEE15,
 )  # splitmix64 (Steele et al. 2014), signed
+
+
+APART = 1 << 20
+"""Calls that lie between two streams of noise for the same rows."""
 
 
 def fresh(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -54,6 +59,21 @@ class RowNoise:
         uniform = ((bits >> 11 & (1 << 53) - 1).double() + 0.5) * 2.0**-53
         normal: Tensor = torch.special.ndtri(uniform)
         return normal.to(like.dtype)
+
+
+def apart(noise: Noise) -> Noise:
+    """Give noise that is independent of this one, and leaves what this one gives as it is.
+
+    >>> noise, x = RowNoise(torch.ones(1, 2), seed=0), torch.ones(1)
+    >>> other = apart(noise)((1, 1, 2), x)
+    >>> bool((noise((1, 1, 2), x) == RowNoise(torch.ones(1, 2), 0)((1, 1, 2), x)).all()), bool((other == noise((1, 1, 2), x)).any())
+    (True, False)
+    """
+    if not isinstance(noise, RowNoise):
+        return noise  # a generator that goes on
+    other = copy.copy(noise)
+    other.calls = noise.calls + APART
+    return other
 
 
 def _scramble(x: Tensor) -> Tensor:

@@ -63,6 +63,16 @@ class Objective(Part, ABC):
         """Loss of each player, nats a row, and `MONITOR` where needed; ``progress`` runs from 0 to 1 over the fit."""
 
 
+    def losses_of_copies(
+        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
+    ) -> Mapping[str, Tensor]:
+        """Loss of each player for copies of rows with some of their cells hidden, by their own trace.
+
+        That of rows with missing cells, without what concerns a batch of whole rows as such.
+        """
+        return self.losses(own, model, trace, progress)
+
+
 @dataclass(frozen=True)
 class Penalty(Part, ABC):
     """Base of what `ELBO` can add to its cost, times ``weight``; a new penalty is one class with one method."""

@@ -115,6 +115,12 @@ class NeighborEmbedding(Objective):
                 losses[name] = losses[name] + term
         return losses
 
+    def losses_of_copies(
+        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
+    ) -> Mapping[str, Tensor]:
+        """As the base."""
+        return self.base.losses_of_copies(own.base, model, trace, progress)
+
     def _agreement(self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
         return correlation(comparable(x.detach()[:PAIRED], self.metric), codes[:PAIRED])
 

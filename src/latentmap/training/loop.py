@@ -15,6 +15,7 @@ from torch.optim import AdamW
 
 from latentmap.exceptions import CompileWarning, InterruptedWarning, NumericsWarning
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.noise import fresh
 from latentmap.model.trace import Trace
 from latentmap.objectives.base import Objective, monitored
 from latentmap.training.capture import Captured, Graphs
@@ -237,9 +238,22 @@ class Trainer:
         model = self.model if condition is None else self.model.given(condition)
         batch = None if self.feed.lots == 1 else len(rows) // self.feed.lots
         with autocast(rows.device, self.settings.dtype):
-            trace = model.trace(self.scaling(rows), self.objective.samples, batch=batch)
+            x = self.scaling(rows)
+            trace = model.trace(x, self.objective.samples, batch=batch)
             losses = self.objective.losses(self.objective_state, model, trace, progress)
-        return losses, summary(losses, trace).detach()
+            metrics = summary(losses, trace).detach()
+            if model.training and (copies := model.parts.likelihood.copies(x[:batch], fresh)) is not None:
+                losses = self._beside(losses, model, copies, len(copies) / len(x[:batch]), progress)
+        return losses, metrics
+
+    def _beside(
+        self, losses: Mapping[str, Tensor], model: GenerativeAutoencoder, copies: Tensor, share: float, progress: Tensor
+    ) -> Mapping[str, Tensor]:
+        """Add the losses of copies of some rows with hidden cells, in the share that these are of the batch."""
+        model = model if model.condition is None else model.given(model.condition[: len(copies)])
+        trace = model.trace(copies, self.objective.samples)
+        beside = self.objective.losses_of_copies(self.objective_state, model, trace, progress)
+        return {name: loss + share * beside[name] if name in beside else loss for name, loss in losses.items()}
 
     def _evaluate(self, clock: Clock, training: Sequence[float], skipped: float) -> None:
         """Measure on held-out rows, keep the best weights, tell the callbacks."""
