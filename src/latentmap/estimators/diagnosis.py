@@ -19,7 +19,7 @@ ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
 
 FEW_DRAWS, FEW_ROWS = 10, 0.1
-"""Effective draws, and the share of the rows that have fewer, at which numbers that rest on them are not to be trusted."""
+"""Effective draws, and the share of rows with fewer from which on what rests on them is not to be trusted."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def filled(
     """
     x = scaling(x)
     if not k:
-        return _beside(scaling.inverse(model.reconstruct(x).mean).to(x.dtype)[:, None], x.new_full((len(x),), torch.inf))
+        means = scaling.inverse(model.reconstruct(x).mean).to(x.dtype)
+        return _beside(means[:, None], x.new_full((len(x),), torch.inf))
     noise = RowNoise(x, seed) if n_draws is None else fresh
     trace = model.trace(x, k, noise, defence=apart(noise) if k > 1 else None)
     weight = trace.log_w.softmax(0)  # (K, B)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentmap.evaluation.rows import as_vectors, sample_rows
@@ -78,8 +79,31 @@ def importance_bound(log_weights: Any) -> Evidence:
         mean=float(bound.mean()),
         error=float(bound.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
         sampling_error=float(np.sqrt(np.square(errors).sum()) / n),
-        effective_draws=float((np.square(w.sum(0)) / np.square(w).sum(0)).mean()),
+        effective_draws=float(effective_draws(log_w).mean()),
     )
+
+
+def effective_draws(log_weights: Any) -> NDArray[np.float64]:
+    r"""Effective sample size of each row's weighted draws, from 1 to k (Kong 1992).
+
+    .. math:: \frac{\left(\sum_{i=1}^k w_{ij}\right)^2}{\sum_{i=1}^k w_{ij}^2}
+
+    Where it is small, a row's score and what is filled into its missing cells hang on single draws: take a larger k.
+
+    Parameters
+    ----------
+    log_weights : array of shape (k, n)
+        As `importance_bound` takes them: ``estimator.log_weights(X, k).T``.
+
+    Examples
+    --------
+    >>> effective_draws([[0.0, 0.0], [0.0, -99.0]])
+    array([2., 1.])
+    """
+    log_w = as_vectors(log_weights, "log_weights")
+    w = np.exp(log_w - log_w.max(0))
+    found: NDArray[np.float64] = np.square(w.sum(0)) / np.square(w).sum(0)
+    return found
 
 
 def evidence(estimator: Any, X: Any, k: int = 100, *, y: Any = None) -> Evidence:

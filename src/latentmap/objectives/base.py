@@ -62,7 +62,6 @@ class Objective(Part, ABC):
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Loss of each player, nats a row, and `MONITOR` where needed; ``progress`` runs from 0 to 1 over the fit."""
 
-
     def losses_of_copies(
         self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
     ) -> Mapping[str, Tensor]:

@@ -154,7 +154,7 @@ class ELBO(Objective):
     def losses_of_copies(
         self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
     ) -> Mapping[str, Tensor]:
-        """Distortion and weighted rate alone: a row of which little is known needs few nats, whatever the others use."""
+        """Distortion and weighted rate alone: of which little is known, a row needs few nats, whatever others use."""
         cost = trace.distortion.mean() + extra_cost(trace)
         weight = self.beta * self._ramp(progress) if self.capacity is None else 1.0
         return {MODEL: cost + weight * trace.rate.mean() if self.beta else cost}
