@@ -119,10 +119,12 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         .. math:: \mathbb{E}[x_{\mathrm{mis}} | x_{\mathrm{obs}}] \approx \sum_{k=1}^K w_k\,
                   \mathbb{E}[x_{\mathrm{mis}} | z_k], \qquad
-                  w_k \propto \frac{p(x_{\mathrm{obs}}|z_k)\, p(z_k)}{q(z_k|x_{\mathrm{obs}})}, \quad z_k \sim q
+                  w_k \propto \frac{p(x_{\mathrm{obs}}|z_k)\, p(z_k)}{r(z_k)}, \quad z_k \sim r =
+                  \tfrac14\, p(z) + \tfrac34\, q(z|x_{\mathrm{obs}})
 
         by self-normalised importance sampling, or draws from p(x_mis | x_obs) by resampling with these weights, for
-        multiple imputation (Rubin 1987; Mattei and Frellsen 2019). A model without density fills with what it
+        multiple imputation (Rubin 1987; Mattei and Frellsen 2019). The share of the prior bounds the weights (Owen and
+        Zhou 2000); `FewDrawsWarning` says where they leave few draws. A model without density fills with what it
         reconstructs, and cannot draw.
 
         Parameters
@@ -251,7 +253,9 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         .. math:: \mathcal{L}_k(x) = \mathbb{E} \log \frac1k \sum_{i=1}^k \frac{p(x|z_i)\, p(z_i)}{q(z_i|x)}
                   \le \log p(x)
 
-        The noise is a function of a row's values, so scores are repeatable and do not depend on batching. The density
+        The noise is a function of a row's values, so scores are repeatable and do not depend on batching. With k of 2
+        or more, a quarter of the draws of rows with missing cells come from the prior, and the mixture of both stands
+        in the place of q; `FewDrawsWarning` says where the weights leave few draws to rest on. The density
         of a conditional model is that of x given y, and where it infers labels that of x for rows without, from the
         bounds for every class: :math:`\log \frac1C \sum_c \exp \mathcal{L}_k(x | c)`.
 
@@ -270,15 +274,19 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             draws = torch.where(x.isnan().any(1), draws, torch.inf)
             return torch.stack([found + self._units(scaling, x), draws], 1)
 
+        effective: list[FloatArray] = []
+
         def bounds(given: FloatArray | None) -> FloatArray:
-            both = self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
-            warn_of_few(both[np.isfinite(both[:, 1]), 1], n_samples)
-            return both[:, 0]
+            found, draws = self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given).T
+            effective.append(draws)
+            return np.ascontiguousarray(found)
 
         found = bounds(given)
         if given is not None and self.model_.sizes.some_labels and not (labelled := given.any(1)).all():
             each = np.stack([bounds(np.broadcast_to(c, given.shape)) for c in np.eye(given.shape[1], dtype=np.float32)])
             found = np.where(labelled, found, (logsumexp(each, 0) - np.log(len(each))).astype(found.dtype))
+        draws = np.min(effective, 0)
+        warn_of_few(draws[np.isfinite(draws)], n_samples)
         return found
 
     def log_weights(self, X: Any, n_samples: int = 1, *, y: Any = None) -> FloatArray:
@@ -286,7 +294,8 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         .. math:: \log w_i = \log p(x|z_i) + \log p(z_i) - \log q(z_i|x), \quad z_i \sim q(z|x)
 
-        What `score_samples` is made of, with the same noise: see `latentmap.evaluation.evidence` for bounds with error
+        What `score_samples` is made of, with the same noise, and its mixture in the place of q for rows with missing
+        cells: see `latentmap.evaluation.evidence` for bounds with error
         bars. Raises `NoDensityError` as it does.
         """
         rows, given = self._rows(X, y)
