@@ -1,5 +1,7 @@
 """Missing cells: what is there is scored alone, what is not is filled from it, and nothing else changes."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,15 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits, load_wine
+from torch import nn
 
 from command import must
 from latentmap import VAE, Autoencoder, load
 from latentmap.exceptions import DataError, NoDensityError, PartError
-from latentmap.model import likelihoods, networks, priors
-from latentmap.objectives import IWAE, VAEGAN
+from latentmap.model import likelihoods, networks, posteriors, priors
+from latentmap.model.noise import fresh
+from latentmap.model.part import Part, Sizes
+from latentmap.objectives import ELBO, IWAE, MMD, PIWAE, VAEGAN, PriorCritic
 
 MLP = networks.MLP((32,))
 QUICK = {"encoder": MLP, "decoder": MLP, "neighbors": None, "max_epochs": 4, "random_state": 0}
@@ -112,6 +117,13 @@ def test_frames_come_back_as_frames(fitted):
         {"ladder": (4,)},
         {"neighbors": 5},
         {"encoder": networks.Conv((4,), 8), "decoder": networks.Conv((4,), 8)},
+        {"variational_family": posteriors.Flow("iaf", width=8)},
+        {"variational_family": posteriors.Hamiltonian()},
+        {"variational_family": posteriors.Poincare(), "prior": priors.WrappedNormal()},
+        {"prior": priors.Mixture(3)},
+        {"objective": ELBO(capacity=5.0, penalties=(MMD(),))},
+        {"objective": PIWAE()},
+        {"objective": ELBO(penalties=(PriorCritic(),))},
     ],
     ids=repr,
 )
@@ -136,7 +148,8 @@ def test_an_autoencoder_fills_with_what_it_reconstructs():
 
 def test_complete_rows_are_as_they_were():
     X = load_wine().data
-    plain, ready = (VAE(2, **QUICK, likelihood=part).fit(X) for part in (None, likelihoods.Incomplete()))
+    unmasked = likelihoods.Incomplete(masked=0.0)
+    plain, ready = (VAE(2, **QUICK, likelihood=part).fit(X) for part in (None, unmasked))
     assert not plain.takes_missing_ and ready.takes_missing_
     assert plain.score_samples(X) == pytest.approx(ready.score_samples(X))
     assert np.array_equal(plain.impute(X), X)
@@ -146,7 +159,94 @@ def test_complete_rows_are_as_they_were():
         plain.transform(X)
 
 
+def test_copies_hide_any_share_of_the_cells_of_some_rows():
+    x = torch.randn(4000, 50)
+    torch.manual_seed(0)
+    copies = likelihoods.Incomplete(masked=0.5).copies(x, fresh)
+    gone = copies.isnan()
+    assert len(copies) == 2000 and torch.equal(copies[~gone], x[:2000][~gone]) and not x.isnan().any()
+    shares = gone.float().mean(1)
+    assert torch.quantile(shares, torch.tensor([0.1, 0.5, 0.9])).tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.03)
+    assert likelihoods.Incomplete(masked=0.0).copies(x, fresh) is None
+    assert likelihoods.Gaussian().copies(x, fresh) is None
+    holed = x[:1].masked_fill(torch.arange(50) < 25, torch.nan)
+    assert likelihoods.Incomplete().copies(holed, fresh)[0, :25].isnan().all()  # beside what is missing already
+
+
+@pytest.mark.parametrize("event", [(5,), (4, 3), (4, 3, 2)])
+def test_the_encoder_is_told_which_cells_are_missing(event):
+    """A value at the mean of its column is not the same as none."""
+    part, sizes = likelihoods.Incomplete(), Sizes(event, 2)
+    own, x = part.build(sizes), torch.zeros(1, sizes.features)
+    x[0, 1] = torch.nan
+    marked = part.mark(part.for_encoder(own, x), x)
+    assert marked.shape == (1, part.marked(sizes).features) and marked.sum() == 1 and not marked.isnan().any()
+    if len(event) > 1:
+        image = marked.view(*part.marked(sizes).event)  # the mark is a channel at the place of the cell
+        assert image[0, 1 if len(event) == 2 else 0].tolist().count(1.0) == 1
+    assert not torch.equal(marked, part.mark(part.for_encoder(own, torch.zeros_like(x)), torch.zeros_like(x)))
+
+
+def test_held_out_losses_and_history_are_those_of_whole_rows():
+    X = load_wine().data
+    vae = VAE(2, **QUICK, likelihood=likelihoods.Incomplete(), callbacks=[]).fit(X)
+    plain = VAE(2, **QUICK, likelihood=likelihoods.Incomplete(masked=0.0)).fit(X)
+    for ours, theirs in zip(vae.history_, plain.history_, strict=True):
+        for name in ("loss", "val_loss"):
+            assert ours[name] == pytest.approx(theirs[name], rel=0.25)  # copies have half the cells, and half the cost
+        assert ours["loss"] == pytest.approx(ours["distortion"] + ours["rate"], rel=1e-5)
+
+
+def test_runs_of_before_masks_were_given_load_as_they_were(tmp_path):
+    X, _ = holes(load_wine().data)
+    vae = VAE(2, **QUICK, likelihood=likelihoods.Incomplete(masked=0.0)).fit(X)
+    vae.save(tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    text = config.read_text()
+    old = re.sub(r',\s*"masked": 0\.0', "", text)
+    assert old != text and "masked" not in json.loads(old)["fitted"]["parts"]["likelihood"]
+    config.write_text(old)
+    again = load(tmp_path / "run")
+    assert again.model_.parts.likelihood.masked == 0.0 == again.likelihood.masked
+    assert np.array_equal(again.transform(X), vae.transform(X))
+    assert likelihoods.Incomplete().masked == Part.from_json(likelihoods.Incomplete().to_json()).masked > 0
+
+
+def test_an_encoder_of_ones_own_takes_rows_as_they_are():
+    X, _ = holes(load_digits().images[:100])
+    own = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh())
+    vae = VAE(2, **QUICK | {"encoder": own}).fit(X)
+    assert np.isfinite(vae.impute(X)).all() and np.isfinite(vae.score_samples(X, 5)).all()
+
+
+@pytest.mark.parametrize("some", [True, False])
+def test_conditional_models_train_on_copies_with_their_condition(some):
+    X, y = load_wine(return_X_y=True)
+    labels = np.where(np.arange(len(y)) % 3 == 0, -1, y) if some else y
+    labels = [None if label < 0 else f"k{label}" for label in labels]
+    vae = VAE(2, **QUICK, condition="labels", likelihood=likelihoods.Incomplete()).fit(X, labels)
+    holed, _ = holes(X)
+    assert np.isfinite(vae.impute(holed, y=[f"k{label}" for label in y])).all()
+    assert np.isfinite(vae.score_samples(holed, 4, y=labels)).all()
+
+
+def test_pieces_bytes_and_graphs(tmp_path):
+    digits = load_digits()
+    images = digits.images.astype(np.uint8)
+    part = likelihoods.Incomplete(likelihoods.Gaussian("feature"))
+    vae = VAE(2, **QUICK, likelihood=part).fit(images[:200])
+    holed, _ = holes(images[:50].astype(float))
+    assert np.isfinite(vae.impute(holed)).all()
+    vae.partial_fit(images[200:300])
+    assert np.isfinite(vae.score_samples(holed, 5)).all()
+    np.save(tmp_path / "rows.npy", np.tile(digits.data, (2, 1)))
+    streamed = VAE(2, **QUICK | {"max_epochs": 1}, likelihood=part, memory="1MB").fit(tmp_path / "rows.npy")
+    assert np.isfinite(streamed.impute(holes(digits.data[:20])[0])).all()
+
+
 def test_what_cannot_be_is_refused():
+    with pytest.raises(PartError, match="masked is a share of the rows of a batch, from 0 to 1, got 2"):
+        likelihoods.Incomplete(masked=2.0)
     X, _ = holes(load_wine().data)
     with pytest.raises(DataError, match="1 infinite value"):
         VAE(2, **QUICK).fit(np.where(np.arange(X.size).reshape(X.shape) == 7, np.inf, X))

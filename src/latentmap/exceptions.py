@@ -82,3 +82,7 @@ class CompileWarning(DiagnosisWarning):
 
 class CaptureWarning(DiagnosisWarning):
     """The steps of a fit cannot be recorded as a CUDA graph; training went on without."""
+
+
+class FewDrawsWarning(DiagnosisWarning):
+    """Scores or filled cells of rows with missing cells rest on few of their weighted draws."""

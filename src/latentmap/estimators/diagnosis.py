@@ -19,6 +19,9 @@ from latentmap.training.metrics import Row
 ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
 
+FEW_DRAWS, FEW_ROWS = 10, 0.1
+"""Effective draws, and the share of rows with fewer from which on what rests on them is not to be trusted."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -66,6 +69,19 @@ def warn(findings: Sequence[Finding]) -> None:
     for finding in findings:
         if finding.warning:
             warnings.warn(str(finding), getattr(exceptions, finding.warning), stacklevel=3)  # the caller of fit
+
+
+def warn_of_few(draws: NDArray[np.floating[Any]], k: int) -> None:
+    """Warn where rows with missing cells rest on few of their k weighted draws, as `effective_draws` counts them."""
+    least = min(FEW_DRAWS, k / FEW_DRAWS)
+    few = draws < least
+    if len(draws) and few.mean() > FEW_ROWS:
+        message = (
+            f"{few.sum():,} of {len(draws):,} rows with missing cells rest on fewer than {least:g} of their {k} draws "
+            f"(effective sample size, median of these rows {np.median(draws[few]):.1f}), so what is computed for them "
+            f"is uncertain; raise n_samples, to {10 * k} say"
+        )
+        warnings.warn(message, exceptions.FewDrawsWarning, stacklevel=3)
 
 
 def _components(facts: Facts) -> Finding:

@@ -24,6 +24,7 @@ from latentmap.data.streaming import LazyRows, fits, read_memory
 from latentmap.data.values import plain_array
 from latentmap.estimators import persistence
 from latentmap.estimators.conditions import Condition, Labels
+from latentmap.estimators.diagnosis import warn_of_few
 from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.passes import as_tensor, filled, map_rows
@@ -35,7 +36,7 @@ from latentmap.model.likelihoods import Incomplete
 from latentmap.model.noise import Generated, RowNoise, generator_for
 from latentmap.model.priors import Prior
 from latentmap.model.scaling import Affine
-from latentmap.objectives.evidence import SAMPLES, evidence_bound
+from latentmap.objectives.evidence import SAMPLES, bound_and_draws, log_weights
 
 
 class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -129,13 +130,15 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         .. math:: \mathbb{E}[x_{\mathrm{mis}} | x_{\mathrm{obs}}] \approx \sum_{k=1}^K w_k\,
                   \mathbb{E}[x_{\mathrm{mis}} | z_k], \qquad
-                  w_k \propto \frac{p(x_{\mathrm{obs}}|z_k)\, p(z_k)}{q(z_k|x_{\mathrm{obs}})}, \quad z_k \sim q
+                  w_k \propto \frac{p(x_{\mathrm{obs}}|z_k)\, p(z_k)}{r(z_k)}, \quad z_k \sim r =
+                  \tfrac14\, p(z) + \tfrac34\, q(z|x_{\mathrm{obs}})
 
         by self-normalised importance sampling, in the units of the data, or draws from p(x_mis | x_obs) by resampling
-        with these weights, for multiple imputation (Rubin 1987; Mattei and Frellsen 2019). A category is filled with
-        the likeliest one, and frames hold means rounded as by `inverse_transform`. A column on a logarithmic scale is
-        filled with its mean too, not its median; where codes give an infinite mean (`likelihoods.StudentT`, or a wide
-        `likelihoods.Laplace`), with the mean over codes of their medians. A row with a cell that its likelihood
+        with these weights, for multiple imputation (Rubin 1987; Mattei and Frellsen 2019). The share of the prior
+        bounds the weights (Owen and Zhou 2000); `FewDrawsWarning` says where they leave few draws. A category is filled
+        with the likeliest one, and frames hold means rounded as by `inverse_transform`. A column on a logarithmic scale
+        is filled with its mean too, not its median; where codes give an infinite mean (`likelihoods.StudentT`, or a
+        wide `likelihoods.Laplace`), with the mean over codes of their medians. A row with a cell that its likelihood
         excludes, which no code explains, is filled with all codes weighing the same. A model without density fills with
         what it reconstructs, and cannot draw.
 
@@ -173,14 +176,16 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         some = missing.any(1)
         found = np.repeat(rows[None], n_draws or 1, 0)
         if some.any():
-            k, noise = n_samples if self._has_score else 0, self._noise(random_state)
-            means = self._map(
+            seed, k = read_seed(random_state), n_samples if self._has_score else 0
+            noise = Generated(generator_for(seed, self.device_))
+            cells = self._map(
                 rows[some],
-                functools.partial(filled, n_draws=n_draws, k=k, noise=noise),
+                functools.partial(filled, n_draws=n_draws, k=k, noise=noise, seed=seed),
                 samples=n_samples,
                 given=None if given is None else given[some],
             )
-            found[:, some] = np.where(missing[some], means.swapaxes(0, 1), found[:, some])
+            found[:, some] = np.where(missing[some], cells[..., :-1].swapaxes(0, 1), found[:, some])
+            warn_of_few(cells[:, 0, -1], n_samples)
         if self.table_ is not None and not isinstance(X, np.ndarray):
             frames = [self._as_frame(draw, X) for draw in found]
             return frames[0] if n_draws is None else frames
@@ -272,7 +277,9 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         outside [0, 1] for one of that range, counts that are negative or not whole, what lies beyond or between levels
         and categories, or at -1 and below in a column on a logarithmic scale. Cells that are missing count for nothing.
 
-        The noise is a function of a row's values, so scores are repeatable and do not depend on batching. The density
+        The noise is a function of a row's values, so scores are repeatable and do not depend on batching. With k of 2
+        or more, a quarter of the draws of rows with missing cells come from the prior, and the mixture of both stands
+        in the place of q; `FewDrawsWarning` says where the weights leave few draws to rest on. The density
         of a conditional model is that of x given y, and where it infers labels that of x for rows without, from weights
         of k draws for each of the C classes:
 
@@ -291,20 +298,26 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         check_count("n_samples", n_samples)
         self._require_score()
 
+        effective: list[FloatArray] = []
+
         def bounds(given: FloatArray | None, *, weighted: bool = False) -> FloatArray:
             def bound(model: GenerativeAutoencoder, scaling: Affine, rows: Tensor) -> Tensor:
                 x = scaling(rows)
-                noise = RowNoise(x, self.seed_)
-                found = evidence_bound(model, x, n_samples, noise, weighted=weighted) + self._units(scaling, x)
-                return found.masked_fill(scaling.excluded(rows), -math.inf)
+                found, draws = bound_and_draws(model, x, n_samples, RowNoise(x, self.seed_), weighted=weighted)
+                found = (found + self._units(scaling, x)).masked_fill(scaling.excluded(rows), -math.inf)
+                return torch.stack([found, torch.where(x.isnan().any(1), draws, torch.inf)], 1)
 
-            return self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given)
+            found, draws = self._map(rows, bound, samples=min(n_samples, SAMPLES), given=given).T
+            effective.append(draws)
+            return np.ascontiguousarray(found)
 
         found = bounds(given)
         if given is not None and self.model_.sizes.some_labels and not (labelled := given.any(1)).all():
             classes = np.eye(given.shape[1], dtype=np.float32)
             each = np.stack([bounds(np.broadcast_to(c, given.shape), weighted=True) for c in classes])
             found = np.where(labelled, found, (logsumexp(each, 0) - np.log(len(each))).astype(found.dtype))
+        draws = np.min(effective, 0)
+        warn_of_few(draws[np.isfinite(draws)], n_samples)
         return found
 
     def log_weights(self, X: Any, n_samples: int = 1, *, y: Any = None) -> FloatArray:
@@ -312,7 +325,8 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         .. math:: \log w_i = \log p(x|z_i) + \log p(z_i) - \log q(z_i|x), \quad z_i \sim q(z|x)
 
-        What `score_samples` is made of, with the same noise: see `latentmap.evaluation.evidence` for bounds with error
+        What `score_samples` is made of, with the same noise, and its mixture in the place of q for rows with missing
+        cells: see `latentmap.evaluation.evidence` for bounds with error
         bars. Raises `NoDensityError` as it does.
         """
         rows, given = self._rows(X, y)
@@ -322,9 +336,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         def weights(model: GenerativeAutoencoder, scaling: Affine, rows: Tensor) -> Tensor:
             x = scaling(rows)
-            noise = RowNoise(x, self.seed_)
-            parts = [model.trace(x, min(SAMPLES, n_samples - i), noise).log_w for i in range(0, n_samples, SAMPLES)]
-            found = torch.cat(parts).T + self._units(scaling, x)[:, None]
+            found = log_weights(model, x, n_samples, RowNoise(x, self.seed_)).T + self._units(scaling, x)[:, None]
             return found.masked_fill(scaling.excluded(rows)[:, None], -math.inf)
 
         return self._map(rows, weights, samples=min(n_samples, SAMPLES), given=given)

@@ -17,8 +17,9 @@ from latentmap.data.streaming import LazyRows
 from latentmap.estimators.validation import FloatArray
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import average, draw, exponential_mean
-from latentmap.model.noise import Generated
+from latentmap.model.noise import Generated, RowNoise, apart
 from latentmap.model.scaling import Affine
+from latentmap.objectives.evidence import effective_draws
 
 CHUNK = 2**20
 """Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
@@ -57,20 +58,36 @@ def map_rows(
 
 
 def filled(
-    model: GenerativeAutoencoder, scaling: Affine, x: Tensor, n_draws: int | None, k: int, noise: Generated
-) -> Tensor:
-    """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data."""
+    model: GenerativeAutoencoder,
+    scaling: Affine,
+    x: Tensor,
+    n_draws: int | None,
+    k: int,
+    noise: Generated,
+    seed: int,
+) -> Float[Tensor, "B N P1"]:
+    """Means or draws of every cell given those that are there, (B, 1 or n_draws, P), in the units of the data.
+
+    Beside the cells comes how many draws they rest on. Means have noise that is a function of the row; draws have noise
+    that goes on, since rows that are alike must not get the same ones.
+    """
     x = scaling(x)
     if not k:
-        return scaling.restored(model.reconstruct(x).mean, x.dtype)[:, None]
-    trace = model.trace(x, k, noise)
-    weight = normalised(trace.log_w)  # (K, B)
+        means = scaling.restored(model.reconstruct(x).mean, x.dtype)
+        return _beside(means[:, None], x.new_full((len(x),), torch.inf))
+    codes = RowNoise(x, seed) if n_draws is None else noise
+    trace = model.trace(x, k, codes, defence=apart(codes) if k > 1 else None)
+    weight, effective = normalised(trace.log_w), effective_draws(trace.log_w)
     if n_draws is None:
-        return scaling.rounded(expected(trace.px, weight, scaling), x.dtype)[:, None]
+        return _beside(scaling.rounded(expected(trace.px, weight, scaling), x.dtype)[:, None], effective)
     chosen = torch.multinomial(weight.T, n_draws, replacement=True, generator=noise.generator)  # (B, n_draws)
     each = torch.arange(len(x), device=x.device)
     cells = torch.stack([draw(trace.px, (), noise)[k, each] for k in chosen.T], 1)
-    return scaling.restored(cells, x.dtype)
+    return _beside(scaling.restored(cells, x.dtype), effective)
+
+
+def _beside(cells: Float[Tensor, "B N P"], draws: Float[Tensor, " B"]) -> Float[Tensor, "B N P1"]:
+    return torch.cat([cells, draws.to(cells)[:, None, None].expand(-1, cells.shape[1], 1)], 2)
 
 
 def normalised(log_w: Float[Tensor, "K B"]) -> Float[Tensor, "K B"]:

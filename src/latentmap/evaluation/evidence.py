@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentmap.evaluation.rows import as_vectors, sample_rows
@@ -68,21 +69,48 @@ def importance_bound(log_weights: Any) -> Evidence:
     >>> found.mean, found.sampling_error, round(found.effective_draws)
     (-3.0, 0.0, 50)
     """
-    given = np.asarray(log_weights, np.float64)
-    log_w = np.where(given == -np.inf, given, as_vectors(np.where(given == -np.inf, 0.0, given), "log_weights"))
-    k, n = log_w.shape
-    top = log_w.max(0)
-    w = np.exp(log_w - np.where(top > -np.inf, top, 0.0))  # (k, n)
-    w[:, top == -np.inf] = 1.0  # all draws agree that the row has no mass
-    mean = w.mean(0)
+    top, w = _weights(log_weights)  # (n,), (k, n)
+    (k, n), mean = w.shape, w.mean(0)
     bound = top + np.log(mean)
     errors = w.std(0, ddof=1) / (np.sqrt(k) * mean) if k > 1 else np.full(n, np.nan)
     return Evidence(
         mean=float(bound.mean()),
         error=float(bound.std(ddof=1) / np.sqrt(n)) if n > 1 and np.isfinite(bound).all() else float("nan"),
         sampling_error=float(np.sqrt(np.square(errors).sum()) / n),
-        effective_draws=float((np.square(w.sum(0)) / np.square(w).sum(0)).mean()),
+        effective_draws=float(effective_draws(log_weights).mean()),
     )
+
+
+def effective_draws(log_weights: Any) -> NDArray[np.float64]:
+    r"""Effective sample size of each row's weighted draws, from 1 to k (Kong 1992).
+
+    .. math:: \frac{\left(\sum_{i=1}^k w_{ij}\right)^2}{\sum_{i=1}^k w_{ij}^2}
+
+    Where it is small, a row's score and what is filled into its missing cells hang on single draws: take a larger k.
+
+    Parameters
+    ----------
+    log_weights : array of shape (k, n)
+        As `importance_bound` takes them: ``estimator.log_weights(X, k).T``.
+
+    Examples
+    --------
+    >>> effective_draws([[0.0, 0.0], [0.0, -99.0]])
+    array([2., 1.])
+    """
+    _, w = _weights(log_weights)
+    found: NDArray[np.float64] = np.square(w.sum(0)) / np.square(w).sum(0)
+    return found
+
+
+def _weights(log_weights: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the largest log weight of each row, and all weights over it, (k, n); 1 for a row that has no mass."""
+    given = np.asarray(log_weights, np.float64)
+    log_w = np.where(given == -np.inf, given, as_vectors(np.where(given == -np.inf, 0.0, given), "log_weights"))
+    top: NDArray[np.float64] = log_w.max(0)
+    w = np.exp(log_w - np.where(top > -np.inf, top, 0.0))
+    w[:, top == -np.inf] = 1.0  # all draws agree
+    return top, w
 
 
 def evidence(estimator: Any, X: Any, k: int = 100, *, y: Any = None) -> Evidence:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentmap.exceptions import PartError
+from latentmap.model.defence import Defence, defensible
 from latentmap.model.distributions import independent
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network, adapt_decoder, adapt_encoder
@@ -72,7 +73,8 @@ class GenerativeAutoencoder(nn.Module):
         self.parts = parts
         self.sizes = sizes
         parts.prior.check_posterior(parts.posterior)
-        seen = parts.likelihood.seen(sizes)
+        self.marks = isinstance(parts.encoder, Network)  # a module of the user's own takes rows as they are
+        seen = parts.likelihood.marked(sizes) if self.marks else parts.likelihood.seen(sizes)
         self.encoder = _encoder(parts.encoder, seen, self._outputs())
         self.classifier = _encoder(copy.deepcopy(parts.encoder), seen, sizes.condition) if sizes.some_labels else None
         wide = replace(sizes, latent=sizes.latent + sum(sizes.below) + sizes.condition)
@@ -99,7 +101,7 @@ class GenerativeAutoencoder(nn.Module):
         """log q(c|x) of each class."""
         if self.classifier is None:
             raise PartError("a model infers classes where some rows have none; fit with condition='labels' and such y")
-        return at_least_single(self.classifier(self.seen(x))).log_softmax(-1)
+        return at_least_single(self.classifier(self._marked(x))).log_softmax(-1)
 
     def seen(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
         """Rows as the encoder sees them, between which distances make sense."""
@@ -143,8 +145,18 @@ class GenerativeAutoencoder(nn.Module):
         prior: Distribution = self.parts.prior.given(self.prior_state, self.condition, free.encode)
         return prior
 
-    def trace(self, x: Float[Tensor, "M P"], k: int = 1, noise: Noise = fresh, batch: int | None = None) -> Trace:
-        """Encode rows, draw k codes for each, decode them; those beyond a ``batch`` of the first are only encoded."""
+    def trace(
+        self,
+        x: Float[Tensor, "M P"],
+        k: int = 1,
+        noise: Noise = fresh,
+        batch: int | None = None,
+        defence: Noise | None = None,
+    ) -> Trace:
+        """Encode rows, draw k codes for each, decode them; those beyond a ``batch`` of the first are only encoded.
+
+        With noise for a `Defence`, some codes of rows with missing cells come from the prior, where that can be.
+        """
         model = self._completed(x)
         raw = model._encoded(x)
         near = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
@@ -153,8 +165,12 @@ class GenerativeAutoencoder(nn.Module):
         z, q, aux = self.parts.posterior.draw(
             self.posterior_state, raw, k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
         )
+        share = None
+        if defence is not None and defensible(q, p):
+            guard = Defence.of(x, k, defence)
+            z, share = guard.replace(z, q, p), guard.share
         px = self.parts.likelihood.observe(self.likelihood_state, x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, noise, near)
+        return Trace(x, (Level(z, q, p),), px, aux, noise, near, share)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Indices of the code of each row, where codes are quantised."""
@@ -183,10 +199,15 @@ class GenerativeAutoencoder(nn.Module):
         yield from self.likelihood_state.parameters()
 
     def _encoded(self, x: Tensor) -> Tensor:
-        x = self.seen(x)
+        x = self._marked(x)
         if self.shift is not None and self.condition is not None:
             x = x + at_least_single(self.shift(self.condition))
         return at_least_single(self.encoder(x))
+
+    def _marked(self, x: Tensor) -> Tensor:
+        """Rows as the encoder sees them, and which of their cells are missing."""
+        seen = self.seen(x)
+        return self.parts.likelihood.mark(seen, x) if self.marks else seen
 
     def _quantizer(self) -> Quantizer:
         if not isinstance(self.parts.posterior, Quantizer):

@@ -79,14 +79,20 @@ def draw(p: Distribution, shape: Sequence[int], noise: Noise) -> Tensor:
 
 
 def _draw_mixture(p: MixtureSameFamily, shape: torch.Size, noise: Noise) -> Tensor:
-    """Draw a component by inversion of its distribution function, then from all components, and take that one."""
-    upper = p.mixture_distribution.probs.cumsum(-1)  # (*batch, C)
+    """Draw a component by inversion of its distribution function, and then from it."""
+    upper, components = p.mixture_distribution.probs.cumsum(-1), p.component_distribution  # (*batch, C)
     uniform = noise.uniform((*shape, *p.batch_shape), upper)[..., None]
-    chosen = (uniform > upper[..., :-1]).sum(-1)[..., None]  # (*shape, *batch, 1)
-    each = draw(p.component_distribution, shape, noise)  # (*shape, *batch, C, *event)
-    axis, events = len(shape) + len(p.batch_shape), len(p.event_shape)
-    index = chosen.reshape(*chosen.shape, *(1 for _ in range(events))).expand(*chosen.shape, *p.event_shape)
-    return each.gather(axis, index).squeeze(axis)
+    chosen = (uniform > upper[..., :-1]).sum(-1)  # (*shape, *batch)
+    if not p.batch_shape and isinstance(components, MultivariateNormal):
+        scales = components._unbroadcasted_scale_tril.expand(*components.loc.shape, -1)
+        return draw(
+            MultivariateNormal(components.loc[chosen], scale_tril=scales[chosen], validate_args=False), (), noise
+        )
+    if not p.batch_shape and isinstance(components, Independent) and isinstance(components.base_dist, Normal):
+        return draw(normal(components.mean[chosen], components.stddev[chosen]), (), noise)
+    each = draw(components, shape, noise)  # (*shape, *batch, C, *event), of which one is taken
+    index = chosen[(..., *[None] * (1 + len(p.event_shape)))].expand(*chosen.shape, 1, *p.event_shape)
+    return each.gather(chosen.ndim, index).squeeze(chosen.ndim)
 
 
 def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:

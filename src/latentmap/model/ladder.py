@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts, at_least_single
+from latentmap.model.defence import Defence, defensible
 from latentmap.model.distributions import normal
 from latentmap.model.noise import Noise, drawing_from, fresh
 from latentmap.model.part import Learned, Sizes
@@ -76,16 +77,29 @@ class Ladder(GenerativeAutoencoder):
         px = super().decode(self._descend(self._gaussian(top).mean, raws)[0])
         return self.parts.likelihood.observe(self.likelihood_state, x, px)
 
-    def trace(self, x: Float[Tensor, "M P"], k: int = 1, noise: Noise = fresh, batch: int | None = None) -> Trace:
+    def trace(
+        self,
+        x: Float[Tensor, "M P"],
+        k: int = 1,
+        noise: Noise = fresh,
+        batch: int | None = None,
+        defence: Noise | None = None,
+    ) -> Trace:
         """Encode rows, draw k codes for each from the top down, decode them; of those beyond a ``batch`` the top."""
         risen = self._rise(x)
         near = None if batch is None else self._gaussian(risen[0][batch:]).mean
         x, (top, *raws) = x[:batch], [raw[:batch] for raw in risen]
         q = self._gaussian(top)
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
-        codes, levels = self._descend(z, raws, noise)
+        p, guard = self.prior(), None
+        if defence is not None and defensible(q, p):
+            guard = Defence.of(x, k, defence)
+            z = guard.replace(z, q, p)
+        codes, levels = self._descend(z, raws, noise, guard)
         px = self.parts.likelihood.observe(self.likelihood_state, x, super().decode(codes))
-        return Trace(x, (Level(z, q, self.prior()), *(Level(*level) for level in levels)), px, noise=noise, near=near)
+        below = (Level(*level) for level in levels)
+        share = None if guard is None else guard.share
+        return Trace(x, (Level(z, q, p), *below), px, noise=noise, near=near, from_prior=share)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the path up."""
@@ -109,7 +123,7 @@ class Ladder(GenerativeAutoencoder):
         return [at_least_single(head(h)) for head, h in zip(self.heads, reversed(features), strict=True)]
 
     def _descend(
-        self, z: Tensor, raws: list[Tensor] | None = None, noise: Noise | None = None
+        self, z: Tensor, raws: list[Tensor] | None = None, noise: Noise | None = None, guard: Defence | None = None
     ) -> tuple[Tensor, list[tuple[Tensor, Distribution, Distribution]]]:
         """From the top's codes (*S, D) to those of all levels side by side, with each level's z, q and p.
 
@@ -121,6 +135,8 @@ class Ladder(GenerativeAutoencoder):
             p = normal(mean, torch.ones_like(mean))
             q = p if raws is None else combine(self._gaussian(raws[i]), p)
             new = q.mean if noise is None else q.mean + q.stddev * noise(q.mean.shape, q.mean)
+            if guard is not None:
+                new = guard.replace(new, q, p)
             levels.append((new, q, p))
             z = torch.cat([z, new], -1)
         return z, levels

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Distribution, register_kl
 
@@ -136,6 +136,12 @@ class WrappedNormal(Pushforward):
             self.drawn = polar_exp(self.to, u)
             self.last = in_ball(self.drawn).to(u), self.base.log_prob(u) - ball_log_det(u)
         return self.last[0]
+
+    def replace(self, which: Bool[Tensor, "*S 1"], z: Float[Tensor, "*S D"], others: Tensor) -> None:
+        """Remember where each point is, of the last draw or another's."""
+        others = others if others.shape[-1] > z.shape[-1] else polar(others)
+        super().replace(which, z, others)
+        self.drawn = torch.where(which, others, self.drawn)
 
     def place(self, z: Float[Tensor, "*S D"]) -> Tensor:
         """Direction and distance of the last draw; of other points the coordinates."""

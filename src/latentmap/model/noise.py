@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,10 @@ _MIX = (
     -0x40A7B892E31B1A47,
     -0x6B2FB644ECCEEE15,
 )  # splitmix64 (Steele et al. 2014), signed
+
+
+APART = 1 << 20
+"""Calls that lie between two streams of noise for the same rows."""
 
 
 class Noise(Protocol):
@@ -141,6 +146,22 @@ class RowNoise:
         keys = self.keys.view(1, b, *(1 for _ in rest))
         bits = _scramble(keys + _scramble(counter + (self.calls << 40)))
         return ((bits >> 11 & (1 << 53) - 1).double() + 0.5) * 2.0**-53
+
+
+def apart(noise: Noise) -> Noise:
+    """Give noise that is independent of this one, and leaves what this one gives as it is.
+
+    >>> x = torch.ones(1, 2)
+    >>> noise = RowNoise(x, seed=0)
+    >>> other, own = apart(noise)((1, 1, 2), x), noise((1, 1, 2), x)
+    >>> bool((own == RowNoise(x, seed=0)((1, 1, 2), x)).all()), bool((own == other).any())
+    (True, False)
+    """
+    if not isinstance(noise, RowNoise):
+        return noise  # a generator that goes on
+    other = copy.copy(noise)
+    other.calls = noise.calls + APART
+    return other
 
 
 def _scramble(x: Tensor) -> Tensor:

@@ -70,6 +70,8 @@ class Part:
     """Base of every part."""
 
     _kinds: ClassVar[dict[str, type[Part]]] = {}
+    _earlier: ClassVar[Mapping[str, Any]] = {}
+    """What fields that parts of earlier versions lack stand for in them, where that is not the default."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -110,7 +112,7 @@ class Part:
         kind = Part._kinds.get(str(description.get("part")))
         if kind is None or not issubclass(kind, cls):
             raise ModelError(f"expected one of {sorted(Part._kinds)} as a part, got {description.get('part')!r}")
-        return kind(**fields)
+        return kind(**{**kind._earlier, **fields})
 
 
 def _encode(value: Any) -> Any:

@@ -95,6 +95,8 @@ class Trace:
     """What the draws came from, for whatever else has to be drawn."""
     near: Float[Tensor, "N D"] | None = None
     """Codes of rows that lie near those of the batch in the data, where a fit draws such: lots of B, in their order."""
+    from_prior: Float[Tensor, " B"] | None = None
+    """Share of the draws of each row that come from the prior, not from q (see `latentmap.model.defence`)."""
 
     @property
     def has_density(self) -> bool:
@@ -108,8 +110,17 @@ class Trace:
 
     @once
     def log_w(self) -> Float[Tensor, "K B"]:
-        """log p(x, z) - log q(z|x), the log importance weight: its mean over draws is the ELBO."""
-        return sum((level.log_p - level.log_q for level in self.levels), start=self.log_px)
+        """log p(x, z) - log q(z|x), the log importance weight: its mean over draws is the ELBO.
+
+        Where some draws come from the prior, their mixture stands in the place of q.
+        """
+        gains = [level.log_p - level.log_q for level in self.levels]
+        log_w: Tensor = sum(gains, start=self.log_px)
+        if self.from_prior is None:
+            return log_w
+        share = self.from_prior.to(log_w.dtype)
+        mixture = torch.logaddexp(share.log(), torch.log1p(-share) - functools.reduce(torch.add, gains))  # over p
+        return torch.where(share > 0, self.log_px - mixture, log_w)
 
     @once
     def rate(self) -> Float[Tensor, " B"]:
@@ -167,8 +178,18 @@ class Model(Protocol):
         """All parameters."""
         ...
 
-    def trace(self, x: Float[Tensor, "M P"], k: int = 1, noise: Noise = fresh, batch: int | None = None) -> Trace:
-        """Encode rows, draw k codes for each, decode them; those beyond a ``batch`` of the first are only encoded."""
+    def trace(
+        self,
+        x: Float[Tensor, "M P"],
+        k: int = 1,
+        noise: Noise = fresh,
+        batch: int | None = None,
+        defence: Noise | None = None,
+    ) -> Trace:
+        """Encode rows, draw k codes for each, decode them; those beyond a ``batch`` of the first are only encoded.
+
+        With noise for a `latentmap.model.defence.Defence`, some codes of rows with missing cells come from the prior.
+        """
         ...
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -65,6 +65,11 @@ class Pushforward(Distribution):
         with torch.autocast(value.device.type, enabled=False):
             u, log_det = self.inverse(value.expand(*shape, -1))
         return self.base.log_prob(u) + log_det
+
+    def replace(self, which: Bool[Tensor, "*S 1"], z: Float[Tensor, "*S D"], others: Tensor) -> None:
+        """Let z stand for the last draw, with points of another distribution in some places, wherever those are."""
+        assert self.last is not None
+        self.last = z, torch.where(which[..., 0], self.log_prob(others), self.last[1])
 
     def place(self, z: Float[Tensor, "*S D"]) -> Tensor:
         """Give all that is known of where the last draw is; that may be more than its coordinates hold."""

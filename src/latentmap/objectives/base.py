@@ -74,6 +74,15 @@ class Objective(Part, ABC):
         gives none has the distortion and rate of the trace, and ``penalty`` for what they leave of its loss.
         """
 
+    def losses_of_copies(
+        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
+    ) -> Mapping[str, Tensor]:
+        """Loss of each player for copies of rows with some of their cells hidden, by their own trace.
+
+        That of rows with missing cells, without what concerns a batch of whole rows as such.
+        """
+        return self.losses(own, model, trace, progress)
+
 
 @dataclass(frozen=True)
 class Penalty(Part, ABC):

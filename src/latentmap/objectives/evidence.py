@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentmap.exceptions import PartError
-from latentmap.model.noise import Noise
+from latentmap.model.noise import Noise, apart
 from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import (
@@ -34,6 +35,13 @@ SAMPLES = 64
 """Draws that `evidence_bound` holds at a time."""
 
 
+def log_weights(model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise) -> Float[Tensor, "K B"]:
+    """Log importance weights of k draws a row; with two or more, rows with missing cells draw from the prior too."""
+    defended = k > 1 and bool(x.isnan().any())
+    trace = functools.partial(model.trace, defence=apart(noise)) if defended else model.trace
+    return torch.cat([trace(x, min(SAMPLES, k - done), noise).log_w for done in range(0, k, SAMPLES)])
+
+
 def evidence_bound(
     model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise, *, weighted: bool = False
 ) -> Float[Tensor, " B"]:
@@ -43,11 +51,30 @@ def evidence_bound(
     a logarithm of a mean of such may lie above log p(x); ``weighted`` gives the logarithm of the mean weight for one
     draw too, whose exponential is unbiased. Rows are in the model's units.
     """
+    return bound_and_draws(model, x, k, noise, weighted=weighted)[0]
+
+
+def bound_and_draws(
+    model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise, *, weighted: bool = False
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """Give `evidence_bound`, and how many of the draws it rests on (`effective_draws`)."""
     if k == 1 and not weighted:
         trace = model.trace(x, 1, noise)
-        return -(trace.distortion + trace.rate)
-    log_w = [model.trace(x, min(SAMPLES, k - done), noise).log_w for done in range(0, k, SAMPLES)]
-    return torch.cat(log_w).logsumexp(0) - math.log(k)
+        bound = -(trace.distortion + trace.rate)
+        return bound, torch.ones_like(bound)
+    log_w = log_weights(model, x, k, noise)
+    return log_w.logsumexp(0) - math.log(k), effective_draws(log_w)
+
+
+def effective_draws(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
+    r"""Effective sample size of weighted draws (Kong 1992), from 1 to K.
+
+    .. math:: \frac{(\sum_k w_k)^2}{\sum_k w_k^2}
+
+    >>> effective_draws(torch.zeros(4, 1)), effective_draws(torch.tensor([[0.0], [-99.0]]))
+    (tensor([4.]), tensor([1.]))
+    """
+    return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
 
 
 @dataclass(frozen=True)
@@ -152,6 +179,14 @@ class ELBO(Objective):
     def _is_bound(self) -> bool:
         """Whether distortion and rate cost what they are."""
         return self.beta == 1 and not (self.warmup or self.free_bits) and self.capacity is None
+
+    def losses_of_copies(
+        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
+    ) -> Mapping[str, Tensor]:
+        """Distortion and weighted rate alone: of which little is known, a row needs few nats, whatever others use."""
+        cost = trace.distortion.mean() + extra_cost(trace)
+        weight = self.beta * self._ramp(progress) if self.capacity is None else 1.0
+        return {MODEL: cost + weight * trace.rate.mean() if self.beta else cost}
 
     def _states(self, own: Learned) -> Iterator[tuple[str, Penalty, Learned]]:
         for i, penalty in enumerate(self.penalties):

@@ -122,6 +122,12 @@ class NeighborEmbedding(Objective):
             losses[unused(name, losses)] = trace.x.shape[1] * part
         return losses
 
+    def losses_of_copies(
+        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
+    ) -> Mapping[str, Tensor]:
+        """As the base."""
+        return self.base.losses_of_copies(own.base, model, trace, progress)
+
     def _agreement(self, model: Model, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
         with torch.no_grad():
             rows = compared(model, x[:PAIRED], self.metric, self.units)

@@ -269,9 +269,29 @@ class Trainer:
         model = self.model if condition is None else self.model.given(condition)
         batch = None if self.feed.lots == 1 else len(rows) // self.feed.lots
         with autocast(rows.device, self.settings.dtype):
-            trace = model.trace(self.scaling(rows), self.objective.samples, noise, batch)
+            x = self.scaling(rows)
+            trace = model.trace(x, self.objective.samples, noise, batch)
             losses = self.objective.losses(self.objective_state, model, trace, progress)
-        return {name: losses[name] for name in self.players}, self.metrics.of(losses, trace).detach()
+            metrics = self.metrics.of(losses, trace).detach()
+            losses = {name: losses[name] for name in self.players}
+            if model.training and (copies := model.parts.likelihood.copies(x[:batch], noise)) is not None:
+                losses = self._beside(losses, model, copies, len(copies) / len(x[:batch]), progress, noise)
+        return losses, metrics
+
+    def _beside(
+        self,
+        losses: Mapping[str, Tensor],
+        model: GenerativeAutoencoder,
+        copies: Tensor,
+        share: float,
+        progress: Tensor,
+        noise: Noise,
+    ) -> Mapping[str, Tensor]:
+        """Add the losses of copies of some rows with hidden cells, in the share that these are of the batch."""
+        model = model if model.condition is None else model.given(model.condition[: len(copies)])
+        trace = model.trace(copies, self.objective.samples, noise)
+        beside = self.objective.losses_of_copies(self.objective_state, model, trace, progress)
+        return {name: loss + share * beside[name] if name in beside else loss for name, loss in losses.items()}
 
     def _evaluate(self, clock: Clock, training: Sequence[float], skipped: float) -> None:
         """Measure on held-out rows, keep the best weights, tell the callbacks."""

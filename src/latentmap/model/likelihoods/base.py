@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
+from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Part, Sizes
 
 
@@ -71,6 +72,18 @@ class Likelihood(Part, ABC):
     def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
         """Give rows as the encoder sees them, where the likelihood's own units would serve it badly."""
         return x
+
+    def marked(self, sizes: Sizes) -> Sizes:
+        """Give the sizes of rows as a network of the encoder reads them (see `mark`)."""
+        return self.seen(sizes)
+
+    def mark(self, seen: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
+        """Put beside rows as the encoder sees them which of their cells are there, where any may be missing."""
+        return seen
+
+    def copies(self, x: Float[Tensor, "B P"], noise: Noise) -> Float[Tensor, "N P"] | None:
+        """Give copies of the first rows with some cells hidden, to be trained on beside them; or None."""
+        return None
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
         """Look at training rows before the first step, so that the fit starts near them."""
