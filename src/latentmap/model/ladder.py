@@ -85,7 +85,9 @@ class Ladder(GenerativeAutoencoder):
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
         codes, levels = self._descend(z, raws, noise)
         px = self.parts.likelihood.observe(self.likelihood_state, x, super().decode(codes))
-        return Trace(x, (Level(z, q, self.prior()), *(Level(*level) for level in levels)), px, near=near)
+        return Trace(
+            x, (Level(z, q, self.prior()), *(Level(*level) for level in levels)), px, near=near, inside=self.training
+        )
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the path up."""

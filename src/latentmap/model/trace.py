@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import Delta, Distortion
+from latentmap.model.distributions import Delta, Distortion, log_prob_inside
 from latentmap.model.noise import Noise, fresh
 
 T = TypeVar("T")
@@ -92,6 +92,8 @@ class Trace:
     """Further costs of a row that a part brings along, such as a commitment cost."""
     near: Float[Tensor, "N D"] | None = None
     """Codes of rows that lie near those of the batch in the data, where a fit draws such: lots of B, in their order."""
+    inside: bool = False
+    """Whether the rows are known to lie in the support of p(x|z), as those of a fit, which are checked once."""
 
     @property
     def has_density(self) -> bool:
@@ -101,7 +103,7 @@ class Trace:
     @once
     def log_px(self) -> Float[Tensor, "K B"]:
         """log p(x|z)."""
-        return self.px.log_prob(self.x)
+        return log_prob_inside(self.px, self.x) if self.inside else self.px.log_prob(self.x)
 
     @once
     def log_w(self) -> Float[Tensor, "K B"]:

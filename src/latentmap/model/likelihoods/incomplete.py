@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.distributions import Distribution
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import average, exponential_mean, independent
+from latentmap.model.distributions import average, exponential_mean, independent, log_prob_inside
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.real import Gaussian
 from latentmap.model.part import Learned, Sizes
@@ -153,6 +154,12 @@ class ObservedCells(Distribution):
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
         """Sum over the cells that are there; -inf where one of them lies outside its support."""
+        return self._present(self.base.log_prob, value)
+
+    def log_prob_inside(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
+        """Sum over the cells that are there, all of them inside the support."""
+        return self._present(functools.partial(log_prob_inside, self.base), value)
+
+    def _present(self, log_prob: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
         missing = value.isnan()
-        log_p: Tensor = self.base.log_prob(value.masked_fill(missing, 0.0))
-        return log_p.masked_fill(missing, 0.0).sum(-1)
+        return log_prob(value.masked_fill(missing, 0.0)).masked_fill(missing, 0.0).sum(-1)
