@@ -125,6 +125,9 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
             rows, event = read_rows(self, X, reset=True)
             if not going_on or event != self.event_shape_:
                 self._build(self._source(rows, event), some_of(rows), y, neighbors=self._wants_neighbors(len(rows)))
+            elif self.table_ is None:
+                self._require_readable(rows)
+                self._require_inside(rows, self._given(y, rows))
             self._train(rows, self._given(y, rows), self._classes(y, len(rows)))
         diagnosis.warn(self.findings_)
         return self
@@ -142,6 +145,8 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
             self._build(self._source(rows, event), some_of(rows), y)
         self._require_readable(rows)
         given = self._given(y, rows)
+        if not first:
+            self._require_inside(rows, given)
         everything = np.arange(len(rows))
         resident = self._fits_device(rows)
         none = everything[:0]

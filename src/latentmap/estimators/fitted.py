@@ -470,6 +470,22 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """Refuse infinite values, and missing ones where the model has not learned to do without."""
         require_finite(rows, "X", missing=self.takes_missing_)
 
+    def _require_inside(self, rows: NDArray[Any], given: FloatArray | None) -> None:
+        """Refuse to go on with rows that the likelihood, chosen for others, excludes."""
+
+        def outside(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            scaled = scaling(x)
+            z = scaled.new_zeros(len(x), model.sizes.latent)
+            px = model.parts.likelihood.observe(model.likelihood_state, scaled, model.decode(z))
+            return (px.log_prob(scaled) == -math.inf) | scaling.excluded(x)
+
+        if self.model_.parts.likelihood.has_density and (found := self._map(rows, outside, given=given)).any():
+            first = int(np.flatnonzero(found)[0])
+            raise DataError(
+                f"X: row {first + 1} holds a value outside the support of the likelihood that the first fit chose, "
+                f"{self.model_.parts.likelihood}; drop it, or fit all rows anew"
+            )
+
     def _given(self, y: Any, rows: NDArray[Any]) -> FloatArray | None:
         """Give what rows are conditioned on as numbers (n, C); None for a model without condition."""
         return None if self.condition_ is None else self.condition_.read(self.given_ if y is None else y, len(rows))

@@ -170,7 +170,7 @@ class GenerativeAutoencoder(nn.Module):
             guard = Defence.of(x, k, defence)
             z, share = guard.replace(z, q, p), guard.share
         px = self.parts.likelihood.observe(self.likelihood_state, x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, noise, near, share)
+        return Trace(x, (Level(z, q, p),), px, aux, noise, near, share, inside=self.training)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Indices of the code of each row, where codes are quantised."""

@@ -119,6 +119,16 @@ def exponential_mean(p: Distribution, rate: Float[Tensor, " P"]) -> Float[Tensor
     return found
 
 
+def log_prob_inside(p: Distribution, value: Tensor) -> Tensor:
+    """Log-density or log-mass of values that are known to lie in the support, as those of a fit are: it is not asked.
+
+    >>> log_prob_inside(Normal(torch.zeros(1), 1.0), torch.zeros(1))
+    tensor([-0.9189])
+    """
+    unasked: Callable[[Tensor], Tensor] = getattr(p, "log_prob_inside", p.log_prob)
+    return unasked(value)
+
+
 class Within(Distribution):
     """Put before a distribution of torch's, which gives finite numbers outside its support too: no mass is there."""
 
@@ -131,15 +141,28 @@ class Within(Distribution):
         inside = self.inside(value)
         return torch.where(inside, super().log_prob(torch.where(inside, value, 0.0)), -math.inf)
 
+    def log_prob_inside(self, value: Tensor) -> Tensor:
+        """As of the other."""
+        return super().log_prob(value)
+
 
 class Rows(Independent[Distribution]):
     """`Independent`, but that a base which can sum over the features of a row in fewer passes is asked to."""
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
+        """Sum over features; -inf where one lies outside the support."""
+        if not hasattr(self.base_dist, "log_prob_of_rows"):
+            elementwise: Tensor = self.base_dist.log_prob(value)
+            return elementwise.sum(-1)
+        log_p = self.log_prob_inside(value)
+        return torch.where(self.base_dist.holds(value), log_p, -math.inf) if hasattr(self.base_dist, "holds") else log_p
+
+    def log_prob_inside(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
         """Sum over features."""
-        summed = getattr(self.base_dist, "log_prob_of_rows", super().log_prob)
-        log_p: Tensor = summed(value)
-        return log_p
+        if hasattr(self.base_dist, "log_prob_of_rows"):
+            log_p: Tensor = self.base_dist.log_prob_of_rows(value)
+            return log_p
+        return log_prob_inside(self.base_dist, value).sum(-1)
 
     @property
     def stddev(self) -> Float[Tensor, "*S P"]:

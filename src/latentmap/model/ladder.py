@@ -97,9 +97,9 @@ class Ladder(GenerativeAutoencoder):
             z = guard.replace(z, q, p)
         codes, levels = self._descend(z, raws, noise, guard)
         px = self.parts.likelihood.observe(self.likelihood_state, x, super().decode(codes))
-        below = (Level(*level) for level in levels)
+        traced = (Level(z, q, p), *(Level(*level) for level in levels))
         share = None if guard is None else guard.share
-        return Trace(x, (Level(z, q, p), *below), px, noise=noise, near=near, from_prior=share)
+        return Trace(x, traced, px, noise=noise, near=near, from_prior=share, inside=self.training)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the path up."""

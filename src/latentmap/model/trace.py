@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import Delta, Distortion
+from latentmap.model.distributions import Delta, Distortion, log_prob_inside
 from latentmap.model.noise import Noise, fresh
 from latentmap.model.transforms import Pushforward
 
@@ -97,6 +97,8 @@ class Trace:
     """Codes of rows that lie near those of the batch in the data, where a fit draws such: lots of B, in their order."""
     from_prior: Float[Tensor, " B"] | None = None
     """Share of the draws of each row that come from the prior, not from q (see `latentmap.model.defence`)."""
+    inside: bool = False
+    """Whether the rows are known to lie in the support of p(x|z), as those of a fit, which are checked once."""
 
     @property
     def has_density(self) -> bool:
@@ -106,7 +108,7 @@ class Trace:
     @once
     def log_px(self) -> Float[Tensor, "K B"]:
         """log p(x|z)."""
-        return self.px.log_prob(self.x)
+        return log_prob_inside(self.px, self.x) if self.inside else self.px.log_prob(self.x)
 
     @once
     def log_w(self) -> Float[Tensor, "K B"]:

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import exponential_mean, independent
+from latentmap.model.distributions import exponential_mean, independent, log_prob_inside
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.levels import Categorical, CategoricalLevels
 from latentmap.model.part import Learned, Sizes
@@ -173,6 +173,10 @@ class ColumnsDistribution(Distribution):
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L P"]:
         """Log-density or log-mass of each column."""
         return self._together([p.log_prob(value[..., at]) for at, p in self.groups])
+
+    def log_prob_inside(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L P"]:
+        """The same of values inside the support."""
+        return self._together([log_prob_inside(p, value[..., at]) for at, p in self.groups])
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw every column."""

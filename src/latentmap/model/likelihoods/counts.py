@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import Within, independent, soft_bound
+from latentmap.model.distributions import Within, independent, log_prob_inside, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, positive
 
@@ -264,10 +264,17 @@ class ZeroInflatedCounts(distributions.Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-mass of counts."""
-        drawn = F.logsigmoid(-self.gate) + self.counts.log_prob(value)
-        return torch.where(value == 0, torch.logaddexp(F.logsigmoid(self.gate), drawn), drawn)
+        return self._gated(value, self.counts.log_prob(value))
+
+    def log_prob_inside(self, value: Tensor) -> Tensor:
+        """Log-mass of what is known to be counts."""
+        return self._gated(value, log_prob_inside(self.counts, value))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw counts, and zero those whose gate is shut."""
         drawn = self.counts.sample(torch.Size(sample_shape))
         return drawn * (torch.rand_like(drawn) < torch.sigmoid(-self.gate))
+
+    def _gated(self, value: Tensor, log_p: Tensor) -> Tensor:
+        drawn = F.logsigmoid(-self.gate) + log_p
+        return torch.where(value == 0, torch.logaddexp(F.logsigmoid(self.gate), drawn), drawn)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from torch.distributions import Distribution
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import average, exponential_mean, independent
+from latentmap.model.distributions import average, exponential_mean, independent, log_prob_inside
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.real import Gaussian
 from latentmap.model.noise import Noise
@@ -191,6 +192,12 @@ class ObservedCells(Distribution):
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
         """Sum over the cells that are there; -inf where one of them lies outside its support."""
+        return self._present(self.base.log_prob, value)
+
+    def log_prob_inside(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
+        """Sum over the cells that are there, all of them inside the support."""
+        return self._present(functools.partial(log_prob_inside, self.base), value)
+
+    def _present(self, log_prob: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
         missing = value.isnan()
-        log_p: Tensor = self.base.log_prob(value.masked_fill(missing, 0.0))
-        return log_p.masked_fill(missing, 0.0).sum(-1)
+        return log_prob(value.masked_fill(missing, 0.0)).masked_fill(missing, 0.0).sum(-1)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, distributions
 from torch.nn.functional import softplus
 
@@ -72,10 +71,14 @@ class Greys(Within, distributions.Bernoulli):
         """From 0 to 1."""
         return _unit(value, value)
 
+    def holds(self, rows: Float[Tensor, "*K P"]) -> Bool[Tensor, "*K"]:
+        """By the ends of each row."""
+        return _unit(rows.amin(-1), rows.amax(-1))
+
     def log_prob_of_rows(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        r"""Sum over features, of :math:`x l - \log(1 + e^l)` with logits l."""
+        r"""Sum over features, of :math:`x l - \log(1 + e^l)` with logits l, for rows inside the support."""
         costs = torch.addcmul(softplus(self.logits, threshold=EXACT), value, self.logits, value=-1)
-        return torch.where(_unit(value.amin(-1), value.amax(-1)), -costs.sum(-1), -math.inf)
+        return -costs.sum(-1)
 
 
 @dataclass(frozen=True)
