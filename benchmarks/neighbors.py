@@ -1,6 +1,6 @@
 """In how many principal components a map's neighbours are sought: what it keeps of them, and what it takes.
 
-LATENTMAP_DATA=folder python -m benchmarks.neighbors [--rows 60000]
+LATENTMAP_DATA=folder python -m benchmarks.neighbors [--rows 20000]
 
 Recall is the share of the 15 nearest rows in all columns, of 500 rows, that are among the 15 found; seconds are those
 of the processor, on one thread, to project and search all rows. The table of docs/maps.md is rewritten at the end.
@@ -42,7 +42,7 @@ PAGE = HERE.parent / "docs" / "maps.md"
 def main() -> None:
     """Measure each data set with each number of components; write results and table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=60_000, help="rows of MNIST")
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of MNIST")
     torch.set_num_threads(1)
     raw = []
     for name, X in data(parser.parse_args().rows):

@@ -7,17 +7,20 @@ import torch
 from scipy import sparse
 from scipy.spatial.distance import cdist, pdist
 from scipy.stats import pearsonr
+from sklearn.base import clone
 from sklearn.manifold import trustworthiness
 from sklearn.metrics.pairwise import cosine_distances
 
-from latentmap import VAE, networks
+from latentmap import VAE, load, networks
+from latentmap.cli.settings import read_settings
 from latentmap.data import graph, nearest
 from latentmap.data.graph import neighbor_graph, principal_axes, projection
 from latentmap.data.sampling import split_rows
 from latentmap.estimators.fitting import FittingModel
 from latentmap.evaluation import neighborhood as nb
 from latentmap.evaluation.details import log_density
-from latentmap.evaluation.generation import overlap
+from latentmap.evaluation.generation import frechet_distance, overlap, pca_features
+from latentmap.evaluation.latent import gap_fraction, negentropy
 from latentmap.evaluation.rows import centred, squared_distances
 from latentmap.model.part import Sizes
 from latentmap.model.posteriors import Quantized
@@ -144,16 +147,20 @@ def test_components_are_as_many_as_asked_or_as_the_variance_asks():
     assert width(torch.cat([flat[:, :150], torch.ones(400, 900)], 1), "auto", many) == 1050  # 150 of them vary
 
 
-def test_the_map_searches_as_many_components_as_asked():
+def test_the_map_searches_as_many_components_as_asked(tmp_path):
     X = rng.normal(size=(300, 40)) * np.r_[np.ones(20), np.full(20, 0.9)]
     small = {"encoder": networks.MLP((8,)), "decoder": networks.MLP((8,)), "max_epochs": 1, "early_stopping": False}
 
     def found(components):
         vae = VAE(2, scaling="none", neighbor_components=components, random_state=0, **small).fit(X)
+        vae.save(tmp_path / "run")
+        assert load(tmp_path / "run").neighbor_components == clone(vae).neighbor_components == components
         return recall(vae._found[1]["graph"], X), vae.choices_["neighbor_components"]
 
     assert found("auto") == found(None)[:1] + ("all columns (chosen for 300 rows of 40 columns)",)
     assert found("auto")[0] == 1 and found(40) == found(None) and found(None)[1] == "all columns (given)"
+    asked = [read_settings(VAE, [f"neighbor-components={text}"]) for text in ("none", "auto", "10")]
+    assert [one["neighbor_components"] for one in asked] == [None, "auto", 10]
     few, text = found(10)
     assert few < 0.7 and text == "10 principal components (given)"
     with pytest.raises(ValueError, match="neighbor_components must be a whole number >= 1, got 0"):
@@ -208,6 +215,17 @@ def test_overlap_does_not_change_with_an_offset(offset):
     moved, expected = overlap(a + offset, b + offset), overlap(a, b)
     assert all(abs(getattr(moved, f) - getattr(expected, f)) < 0.004 for f in ("precision", "recall", "density"))
     assert moved.coverage == pytest.approx(expected.coverage, abs=0.004)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1.7e9])
+def test_measures_of_codes_and_features_do_not_change_with_an_offset(offset):
+    a, b, c = rng.normal(size=(3, 300, 20)) * np.linspace(1, 3, 20)
+    near = {"rel": 1e-4, "abs": 1e-3}
+    assert negentropy(a + offset) == pytest.approx(negentropy(a), **near)
+    assert gap_fraction(*(rows + offset for rows in (a, b, c))) == pytest.approx(gap_fraction(a, b, c), **near)
+    assert frechet_distance(a + offset, b + offset) == pytest.approx(frechet_distance(a, b), **near)
+    features = [pca_features(rows, n_components=2).features(rows) for rows in (a, a + offset)]
+    np.testing.assert_allclose(*map(np.abs, features), atol=1e-3)
 
 
 # ---- terms of the loss, in single precision

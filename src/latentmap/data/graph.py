@@ -24,7 +24,7 @@ Components = int | Literal["auto"] | None
 
 COLUMNS = 200
 """Columns up to which all are searched, and the most principal components that are chosen beyond."""
-FEW = 1e10
+FEW = 3e10
 """Square of the rows times columns up to which all columns are searched, too: seconds that no fit notices."""
 FEWEST, SHARE = 50, 0.8
 """Principal components that are chosen at the least, and the share of the variance that they have to hold."""
@@ -209,7 +209,7 @@ def projection(
     angles leave distances as they are.
 
     >>> rows = torch.randn(20, 300, generator=torch.Generator().manual_seed(0))
-    >>> projection(rows)(rows).shape, projection(rows, 3)(rows).shape, projection(rows, total=9000)(rows).shape
+    >>> projection(rows)(rows).shape, projection(rows, 3)(rows).shape, projection(rows, total=10**5)(rows).shape
     (torch.Size([20, 300]), torch.Size([20, 3]), torch.Size([20, 20]))
     """
     columns, auto = int((rows != rows[:1]).any(0).sum()), components == "auto"  # those that vary

@@ -124,9 +124,10 @@ def pca_features(X: Any, *, n_components: int = 50) -> FeatureSpace:
     from sklearn.decomposition import PCA
 
     rows = as_vectors(X)
-    pca = PCA(min(n_components, *rows.shape), random_state=0).fit(rows)
+    centre = rows.mean(axis=0)  # scikit-learn takes the mean off the products, where an offset cancels
+    pca = PCA(min(n_components, *rows.shape), random_state=0).fit(rows - centre)
     name = f"PCA-{pca.n_components_}, fitted on {_fingerprint(rows)}"
-    return FeatureSpace(name, features=lambda X: pca.transform(as_vectors(X)))
+    return FeatureSpace(name, features=lambda X: pca.transform(as_vectors(X) - centre))
 
 
 def frechet_distance(real: Any, generated: Any) -> float:
