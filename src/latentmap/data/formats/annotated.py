@@ -21,6 +21,7 @@ from latentmap.exceptions import DataError, MissingExtraError
 
 LARGEST = 2**30
 """Bytes of a sparse matrix, beyond which it stays in its file."""
+COLLECTION = b"GCOL\x01\0\0\0"
 CHUNK = 1024
 """Rows of a sparse matrix that are read together."""
 
@@ -42,6 +43,7 @@ def h5ad_source(path: Path, labels: Labels = None, member: str | None = None) ->
     import h5py
 
     with undamaged(path, ".h5ad"):
+        _require_sound(path)
         file = h5py.File(path)
         return group_source(file, path, labels, member)
 
@@ -104,6 +106,27 @@ def undamaged(path: Path, what: str) -> Iterator[None]:
     with reading(path, what), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _require_sound(path: Path) -> None:
+    """Refuse text whose lengths are damaged, on which the library of HDF5 goes round for ever.
+
+    It lies in collections: 16 bytes that begin with GCOL and end with how many bytes there are, then objects of 16
+    bytes, their index first and their length last, and what they hold up to a multiple of 8; one with index 0 is what
+    is free, with its own 16 bytes. Files of more than 1 GB are not looked at.
+    """
+    if not path.is_file() or path.stat().st_size > LARGEST:
+        return
+    content = path.read_bytes()
+    start = content.find(COLLECTION)
+    while start >= 0:
+        end, at = start + int.from_bytes(content[start + 8 : start + 16], "little"), start + 16
+        while at + 16 <= min(end, len(content)):
+            used, size = any(content[at : at + 2]), int.from_bytes(content[at + 8 : at + 16], "little")
+            if not used and size < 16:
+                raise DataError(f"{path}: damaged: its text at byte {at} has no length; copy or download it again")
+            at += 16 + -(-size // 8) * 8 if used else size
+        start = content.find(COLLECTION, start + 16)
 
 
 def is_annotated(data: Any) -> bool:

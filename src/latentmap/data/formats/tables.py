@@ -42,9 +42,9 @@ def index_columns(schema: Any) -> list[str]:
     """Name the columns that pandas wrote as a row index."""
     try:
         stored = (schema.pandas_metadata or {}).get("index_columns", [])
-    except (AttributeError, ValueError) as error:
-        raise ValueError(f"what pandas wrote beside its columns is no JSON object: {error}") from error
-    return [name for name in stored if isinstance(name, str) and name in schema.names]
+        return [name for name in stored if isinstance(name, str) and name in schema.names]
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"what pandas wrote beside its columns is not what it should be: {error}") from error
 
 
 def pyarrow_module(module: str) -> Any:
