@@ -182,7 +182,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             cells = self._map(
                 rows[some],
                 functools.partial(filled, n_draws=n_draws, k=k, noise=noise, seed=seed),
-                samples=n_samples,
+                samples=n_samples * (self.model_.sizes.condition if self.model_.sizes.some_labels else 1),
                 given=None if given is None else given[some],
             )
             found[:, some] = np.where(missing[some], cells[..., :-1].swapaxes(0, 1), found[:, some])
