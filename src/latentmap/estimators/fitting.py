@@ -270,7 +270,7 @@ class FittingModel(FittedModel):
         They are made in double precision from the rows as they came, in the principal components of some of them.
         """
         shown = self._compared(some)
-        project = projection(shown, self.neighbor_components, len(source))
+        project = projection(shown, self.neighbor_components)
         rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
         pieces = rows.pieces(POINTS // rows.shape[1] + 1)
         every = torch.cat([project(self._compared(block)) for _, block in pieces])
