@@ -1,5 +1,6 @@
 """Labels that some rows lack: the evidence summed over classes, and what the estimator infers."""
 
+import copy
 import math
 
 import numpy as np

@@ -42,8 +42,8 @@ from latentmap.objectives.evidence import SAMPLES, bound_and_draws, log_weights
 class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of a fitted estimator.
 
-    Results have the precision of what was given: double for double, else single, but for rows whose units single does not
-    hold (scales beyond 1e30, offsets of thousands of scales), which come in double; computations follow it. All but
+    Results have the precision of what was given: double for double, else single, but for rows whose units single does
+    not hold (scales beyond 1e30, offsets of thousands of scales), which come in double; computations follow it. All but
     `sample` are deterministic, and a row's result does not depend on the rows that come with it.
     """
 
