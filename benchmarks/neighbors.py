@@ -49,7 +49,7 @@ def main() -> None:
         rows = torch.from_numpy(X)
         for components in ASKED:
             start = time.process_time()
-            points = projection(rows[:: max(1, len(rows) // SOME)], components, len(rows))(rows)
+            points = projection(rows[:: max(1, len(rows) // SOME)], components)(rows)
             found = neighbor_graph(points, NEIGHBORS)[:QUERIES]
             seconds = time.process_time() - start
             exact = found if components is None else exact

@@ -1,5 +1,6 @@
 """Labels that some rows lack: the evidence summed over classes, and what the estimator infers."""
 
+import copy
 import math
 
 import numpy as np
@@ -222,3 +223,31 @@ def test_the_objective_refuses_models_without_missing_labels():
         VAE(2, objective=SemiSupervised(), neighbors=None).fit(X)
     with pytest.raises(PartError, match="some rows have none"):
         VAE(2, condition="labels", objective=SemiSupervised()).fit(X, [0, 1] * 3)
+
+
+def test_cells_of_a_row_without_label_are_filled_over_all_classes():
+    """Two classes whose rows move in opposite directions: what a cell says of another is known by its class alone."""
+    rng = np.random.default_rng(0)
+    y, z = rng.integers(2, size=400), rng.normal(size=400)
+    X = np.stack([3 * y + 0.2 * rng.normal(size=400), z, np.where(y, z, -z)], 1)
+    mlp = networks.MLP((16,))
+    settings = {"encoder": mlp, "decoder": mlp, "max_epochs": 40, "random_state": 0, "condition": "labels"}
+    vae = VAE(1, likelihood=likelihoods.Incomplete(), **settings).fit(X, np.where(np.arange(400) % 3, y, -1))
+    rows = np.array([[np.nan, 1.5, np.nan], [0.0, 1.5, np.nan], [np.nan, -1.0, 1.0]])
+    grid = torch.linspace(-8, 8, 4001, dtype=torch.float64)[:, None]
+    model, scaling = copy.deepcopy(vae.model_).double(), vae.scaling_.double()
+    with torch.no_grad():
+        decoded = [model.given(c.expand(len(grid), -1)).decode(grid) for c in torch.eye(2, dtype=torch.float64)]
+        means = torch.stack([scaling.inverse(p.mean) for p in decoded])  # (C, G, P)
+        for labels in (None, [0, -1, 1]):
+            found = vae.impute(rows, n_samples=4000, y=labels)
+            for i, row in enumerate(rows):
+                x = scaling(torch.from_numpy(row)[None])
+                log_w = torch.stack([p.log_prob(x) - grid[:, 0] ** 2 / 2 for p in decoded])  # (C, G)
+                if labels and labels[i] >= 0:
+                    log_w[1 - labels[i]] = -torch.inf
+                weight = log_w.flatten().softmax(0)
+                exact = (weight[:, None] * means.flatten(0, 1)).sum(0).numpy()
+                np.testing.assert_allclose(found[i], np.where(np.isnan(row), exact, row), atol=0.1)
+    drawn = vae.impute(rows, n_draws=400, random_state=0)
+    assert np.abs(drawn[:, 1, 2].mean() - vae.impute(rows, n_samples=4000)[1, 2]) < 0.2

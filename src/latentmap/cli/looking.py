@@ -164,7 +164,7 @@ def _of_run(run: Path) -> dict[str, Any]:
             "parts": fitted["parts"],
             "choices": fitted["choices_"],
             "evaluation": None if kept is None else kept.to_json(),
-            "last": dict(json.loads(history[-1])) if history else {},
+            "last": dict(history[-1]) if history else {},
             "findings": fitted["findings_"],
             "epochs": fitted["n_iter_"],
             "seconds": fitted["fit_seconds_"],

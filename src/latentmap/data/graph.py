@@ -24,8 +24,6 @@ Components = int | Literal["auto"] | None
 
 COLUMNS = 200
 """Columns up to which all are searched, and the most principal components that are chosen beyond."""
-FEW = 3e10
-"""Square of the rows times columns up to which all columns are searched, too: seconds that no fit notices."""
 FEWEST, SHARE = 50, 0.8
 """Principal components that are chosen at the least, and the share of the variance that they have to hold."""
 EXACT_COLUMNS = 256
@@ -199,23 +197,20 @@ def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] |
     return torch.from_numpy(found.astype(np.int64)).to(points.device)
 
 
-def projection(
-    rows: Float[Tensor, "N P"], components: Components = "auto", total: int | None = None
-) -> Callable[[Tensor], Tensor]:
+def projection(rows: Float[Tensor, "N P"], components: Components = "auto") -> Callable[[Tensor], Tensor]:
     """Give the map from rows to what neighbours are sought in: all columns, or leading principal components of rows.
 
-    ``auto`` takes all columns where no more than `COLUMNS` vary, or where the ``total`` of rows is small (`FEW`); else
-    the fewest principal components, from `FEWEST` to `COLUMNS`, that hold four fifths of the variance. Axes at right
-    angles leave distances as they are.
+    ``auto`` takes all columns where no more than `COLUMNS` vary; of more, the fewest principal components, from
+    `FEWEST` to `COLUMNS`, that hold four fifths of the variance. Axes at right angles leave distances as they are.
 
     >>> rows = torch.randn(20, 300, generator=torch.Generator().manual_seed(0))
-    >>> projection(rows)(rows).shape, projection(rows, 3)(rows).shape, projection(rows, total=10**5)(rows).shape
-    (torch.Size([20, 300]), torch.Size([20, 3]), torch.Size([20, 20]))
+    >>> projection(rows, None)(rows).shape, projection(rows, 3)(rows).shape
+    (torch.Size([20, 300]), torch.Size([20, 3]))
     """
     columns, auto = int((rows != rows[:1]).any(0).sum()), components == "auto"  # those that vary
     asked = [FEWEST, COLUMNS] if components == "auto" else [columns if components is None else components]
-    if auto and (columns <= COLUMNS or max(total or len(rows), COLUMNS) ** 2 * columns <= FEW):
-        asked = [columns]
+    if auto and columns <= COLUMNS:
+        return lambda x: x
     for n in asked:
         if n >= columns:
             return lambda x: x

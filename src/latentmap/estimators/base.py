@@ -28,12 +28,11 @@ from latentmap.estimators.fitting import FittingModel, some_of
 from latentmap.estimators.passes import as_tensor
 from latentmap.estimators.validation import check_settings, opened, read_rows, read_seed
 from latentmap.exceptions import DataError, PartError
-from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
-from latentmap.model.distributions import draw
+from latentmap.model.autoencoder import Parts
 from latentmap.model.ladder import compose
 from latentmap.model.likelihoods import Incomplete, Likelihood
 from latentmap.model.networks import Network
-from latentmap.model.noise import Generated, drawing_from, generator_for
+from latentmap.model.noise import drawing_from, generator_for
 from latentmap.model.part import Sizes
 from latentmap.model.priors import Autoregressive, Prior
 from latentmap.model.scaling import Affine
@@ -188,14 +187,9 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         rows, given = self._rows(X, y)
         seed = read_seed(random_state)
 
-        def codes_of(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            return model.indices(scaling(x)) if discrete else draw(model.encode(scaling(x)), (), noise)
-
         with drawing_from(generator_for(seed)):
             model = self.model_.with_prior(prior).to(self.device_)
-        noise, discrete = Generated(generator_for(seed, self.device_)), isinstance(prior, Autoregressive)
-        codes = as_tensor(self._map(rows, codes_of, given=given)).to(self.device_)
-        fit_density(model, codes if discrete else codes.float(), seed)
+        fit_density(model, self._codes_of(rows, given, seed, discrete=isinstance(prior, Autoregressive)), seed)
         self.model_ = model
         self.kl_per_component_ = self._rates(rows, given) if self._has_density else None
         self.choices_["prior"] = f"{prior} (fitted to the codes of {len(rows)} rows)"

@@ -168,9 +168,11 @@ def _numbers(y: Any, rows: int, width: int | None = None) -> NDArray[np.float64]
     """Covariates (n, C), or once the width is known one row of them for all."""
     if y is None:
         raise DataError(NEEDED.format("covariates"))
+    y = np.asarray(y) if np.isscalar(y) or isinstance(y, list | tuple) else y
     try:
-        values = numeric_rows(np.asarray(y) if np.isscalar(y) else y, "y").astype(np.float64)
-    except DataError as error:
+        text = getattr(y, "dtype", None) is not None and getattr(y.dtype, "kind", "") == "U"  # as files give labels
+        values = (y if text else numeric_rows(y, "y")).astype(np.float64)
+    except ValueError as error:
         raise DataError(
             f"expected covariates to be numbers, got {error}; use condition='labels' for classes"
         ) from error

@@ -42,8 +42,8 @@ from latentmap.objectives.evidence import SAMPLES, bound_and_draws, log_weights
 class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of a fitted estimator.
 
-    Results have the precision of what was given: double for double, else single, but for rows whose units single does not
-    hold (scales beyond 1e30, offsets of thousands of scales), which come in double; computations follow it. All but
+    Results have the precision of what was given: double for double, else single, but for rows whose units single does
+    not hold (scales beyond 1e30, offsets of thousands of scales), which come in double; computations follow it. All but
     `sample` are deterministic, and a row's result does not depend on the rows that come with it.
     """
 
@@ -182,7 +182,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             cells = self._map(
                 rows[some],
                 functools.partial(filled, n_draws=n_draws, k=k, noise=noise, seed=seed),
-                samples=n_samples,
+                samples=n_samples * (self.model_.sizes.condition if self.model_.sizes.some_labels else 1),
                 given=None if given is None else given[some],
             )
             found[:, some] = np.where(missing[some], cells[..., :-1].swapaxes(0, 1), found[:, some])

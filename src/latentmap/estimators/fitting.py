@@ -28,7 +28,9 @@ from latentmap.estimators.units import gain_of
 from latentmap.estimators.validation import FloatArray
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.distributions import draw
 from latentmap.model.layout import start_at_components
+from latentmap.model.noise import Generated, generator_for
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Level
 from latentmap.objectives.base import Objective
@@ -268,7 +270,7 @@ class FittingModel(FittedModel):
         They are made in double precision from the rows as they came, in the principal components of some of them.
         """
         shown = self._compared(some)
-        project = projection(shown, self.neighbor_components, len(source))
+        project = projection(shown, self.neighbor_components)
         rows = LazyRows(source, self.n_features_in_, missing=self.takes_missing_)
         pieces = rows.pieces(POINTS // rows.shape[1] + 1)
         every = torch.cat([project(self._compared(block)) for _, block in pieces])
@@ -375,7 +377,7 @@ class FittingModel(FittedModel):
     def _summarise(self, some: NDArray[Any], given: FloatArray | None, trainer: Trainer) -> None:
         means = torch.from_numpy(self._encode(some, given)[0])
         if self.model_.parts.prior.ex_post:
-            fit_density(self.model_, means.to(self.device_), self.seed_)
+            fit_density(self.model_, self._codes_of(some, given, self.seed_), self.seed_)
         self.code_mean_ = means.mean(0).numpy()
         self.code_variance_ = means.var(0, correction=0).numpy()
         self.kl_per_component_ = self._rates(some, given) if self._has_density else None
@@ -394,6 +396,15 @@ class FittingModel(FittedModel):
                 shift=trainer.metrics.gained[HELD_OUT] - trainer.metrics.gained[""],
             )
         )
+
+    def _codes_of(self, rows: Any, given: FloatArray | None, seed: int, *, discrete: bool = False) -> Tensor:
+        """Draw a code from q(z|x) for each row, for a prior to be fitted to; or give the indices of quantised ones."""
+        noise = Generated(generator_for(seed, self.device_))
+
+        def codes(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+            return model.indices(scaling(x)) if discrete else draw(model.encode(scaling(x)), (), noise).float()
+
+        return as_tensor(self._map(rows, codes, given=given)).to(self.device_)
 
     def _source(self, rows: NDArray[Any], event: tuple[int, ...]) -> ArraySource:
         names = getattr(self, "feature_names_in_", None)

@@ -17,7 +17,7 @@ from latentmap.data.streaming import LazyRows
 from latentmap.estimators.validation import FloatArray
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import average, draw, exponential_mean
-from latentmap.model.noise import Generated, RowNoise, apart
+from latentmap.model.noise import Generated, Noise, RowNoise, apart
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import effective_draws
 
@@ -75,15 +75,32 @@ def filled(
     if not k:
         means = scaling.restored(model.reconstruct(x).mean, x.dtype)
         return _beside(means[:, None], x.new_full((len(x),), torch.inf))
-    codes = RowNoise(x, seed) if n_draws is None else noise
-    trace = model.trace(x, k, codes, defence=apart(codes) if k > 1 else None)
-    weight, effective = normalised(trace.log_w), effective_draws(trace.log_w)
+    px, log_w = weighted(model, x, k, RowNoise(x, seed) if n_draws is None else noise)
+    weight, effective = normalised(log_w), effective_draws(log_w)
     if n_draws is None:
-        return _beside(scaling.rounded(expected(trace.px, weight, scaling), x.dtype)[:, None], effective)
+        return _beside(scaling.rounded(expected(px, weight, scaling), x.dtype)[:, None], effective)
     chosen = torch.multinomial(weight.T, n_draws, replacement=True, generator=noise.generator)  # (B, n_draws)
     each = torch.arange(len(x), device=x.device)
-    cells = torch.stack([draw(trace.px, (), noise)[k, each] for k in chosen.T], 1)
+    cells = torch.stack([draw(px, (), noise)[k, each] for k in chosen.T], 1)
     return _beside(scaling.restored(cells, x.dtype), effective)
+
+
+def weighted(
+    model: GenerativeAutoencoder, x: Float[Tensor, "B P"], k: int, noise: Noise
+) -> tuple[Distribution, Float[Tensor, "K B"]]:
+    """Give p(x|z) of k draws a row and their log weights; of a row without label, k draws for each of the C classes."""
+    defence = apart(noise) if k > 1 else None
+    if not model.sizes.some_labels or model.condition is None:
+        trace = model.trace(x, k, noise, defence=defence)
+        return trace.px, trace.log_w
+    known = model.condition  # (B, C), zeros for a label that is missing
+    classes = torch.eye(known.shape[1], dtype=known.dtype, device=known.device)
+    traces = [model.given(c.expand_as(known)).trace(x, k, noise, defence=defence) for c in classes]
+    others = known.any(1, keepdim=True) & (known == 0)  # (B, C)
+    log_w = torch.cat([t.log_w.masked_fill(others[:, c], -torch.inf) for c, t in enumerate(traces)])
+    given = model.given(classes.repeat_interleave(k, 0)[:, None].expand(-1, len(x), -1))  # (C K, B, C)
+    px = given.decode(torch.cat([t.levels[0].z for t in traces]))
+    return model.parts.likelihood.observe(model.likelihood_state, x, px), log_w
 
 
 def _beside(cells: Float[Tensor, "B N P"], draws: Float[Tensor, " B"]) -> Float[Tensor, "B N P1"]:

@@ -65,8 +65,7 @@ class VAE(GenerativeEstimator):
         which has no such angle, it is that between rows as the encoder sees them.
     neighbor_components
         Leading principal components of the rows in which neighbours are sought, or None for all columns. "auto" takes
-        all columns where there are no more than 200, or few rows (rows x rows x columns up to 3e10); else the fewest
-        components, 50 to 200, that hold four fifths of the variance.
+        all columns up to 200, of more the fewest components, 50 to 200, that hold four fifths of the variance.
     supervised
         Share of the neighbours, from 0 to 1, that are any rows of the same class instead, by the labels that `fit`
         takes as ``y``: classes draw together on the map. Rows whose label is missing (None, NaN, or -1 among labels

@@ -91,7 +91,7 @@ class GenerativeAutoencoder(nn.Module):
         self.shift = nn.Linear(sizes.condition, seen.features, bias=False) if sizes.condition else None
         self.condition: Tensor | None = None
 
-    def given(self, condition: Float[Tensor, "B C"] | None) -> Self:
+    def given(self, condition: Float[Tensor, "*K B C"] | None) -> Self:
         """Give this model with the condition of the rows of a batch at hand; all weights are shared."""
         bound = object.__new__(type(self))
         bound.__dict__.update(self.__dict__, condition=condition)

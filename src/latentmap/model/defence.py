@@ -58,6 +58,7 @@ class Defence:
 def defensible(q: Distribution, p: Distribution) -> bool:
     """Whether q has a density at every point, and p can be drawn from by standard normal noise.
 
+    >>> from latentmap.model.distributions import normal
     >>> p = normal(torch.zeros(2), torch.ones(2))
     >>> defensible(p, p), defensible(Delta(torch.zeros(2)), p)
     (True, False)

@@ -160,7 +160,7 @@ class Model(Protocol):
         """What the rows of the batch at hand are conditioned on, (B, C)."""
         ...
 
-    def given(self, condition: Float[Tensor, "B C"] | None) -> Self:
+    def given(self, condition: Float[Tensor, "*K B C"] | None) -> Self:
         """Give this model with the condition of the rows of a batch at hand."""
         ...
 

@@ -57,7 +57,7 @@ class Metrics:
         if RATE not in losses and trace.has_density:
             own[RATE] = trace.rate.mean()
         known = {**losses, **own}
-        found = [loss, *(known.get(name, torch.zeros_like(loss)).float() for name in self.parts)]
+        found = [loss, *(known[name].float() if name in known else torch.zeros_like(loss) for name in self.parts)]
         if callable(self.gain):
             found.append(self.gain(trace.x).mean().float())
         return torch.stack(found)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Bar with the loss and its parts, rows per second and remaining time; a callback and a context manager.
+    """Bar with the loss, rows per second, remaining time and the loss's parts; a callback and a context manager.
 
     They are nats a row in the data's own units, those of the held-out rows where there are any.
 
@@ -53,5 +53,6 @@ class ProgressBar:
         losses = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in parts.items()]
         minutes, seconds = divmod(round(known["seconds"] * (1 / known["progress"] - 1)), 60)
         speed = f"{known['rows_per_second']:,.0f} rows/s"
-        self.facts = "  ".join([*losses, speed, f"{minutes}:{seconds:02} left"])
+        left = f"{minutes}:{seconds:02} left"
+        self.facts = "  ".join([*losses[:3], speed, left, *losses[3:]])  # a narrow terminal cuts the end
         self._progress.update(self._task, completed=known["progress"], facts=self.facts)
