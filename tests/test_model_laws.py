@@ -384,6 +384,12 @@ def test_row_noise_is_normal_independent_and_belongs_to_the_row():
     assert not torch.equal(RowNoise(x, seed=4)((4, 4000, 3), x), first)
 
 
+def test_equal_rows_have_equal_noise_whatever_their_bits():
+    x = torch.tensor([[0.0, torch.nan, 1.0], [-0.0, -torch.nan, 1.0], [0.0, torch.nan, 2.0]])
+    noise = RowNoise(x, seed=0)((4, 3, 2), x)
+    assert torch.equal(noise[:, 0], noise[:, 1]) and not (noise[:, 0] == noise[:, 2]).any()
+
+
 def test_an_ex_post_prior_takes_the_moments_of_the_codes():
     codes = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) @ torch.randn(3, 3) + 4
     model = model_of(posteriors.Deterministic(), priors.FittedNormal())

@@ -276,9 +276,7 @@ class FittingModel(FittedModel):
         every = torch.cat([project(self._compared(block)) for _, block in pieces])
         searched = "all columns" if every.shape[1] == shown.shape[1] else f"{every.shape[1]} principal components"
         asked = self.neighbor_components != "auto"
-        self.choices_["neighbor_components"] = reason(
-            searched, asked, f"{len(source)} rows of {self.n_features_in_} columns"
-        )
+        self.choices_["neighbor_components"] = reason(searched, asked, f"{self.n_features_in_} columns")
         near, queries = (every[torch.from_numpy(places).to(self.device_)] for places in (train, held_out))
         return near, queries
 

@@ -125,7 +125,8 @@ class RowNoise:
     """
 
     def __init__(self, x: Float[Tensor, "B P"], seed: int) -> None:
-        bits = x.float().contiguous().view(torch.int32).long()  # (B, P)
+        equal = torch.where(x.isnan(), torch.nan, x.float() + 0.0)  # all that is missing is alike, and -0.0 is 0.0
+        bits = equal.contiguous().view(torch.int32).long()  # (B, P)
         position = torch.arange(1, x.shape[1] + 1, device=x.device)
         self.keys = _scramble((bits * _scramble(position + 0x1000003 * seed)).sum(1))  # (B,)
         self.calls = 0
