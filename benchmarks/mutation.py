@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ("model", "objectives", "estimators/fitted.py", "estimators/passes.py")
 TESTS = (
     *("model", "objectives", "estimators", "recipes", "persistence", "training", "evaluation_evidence"),
-    *("data_cells", "data_columns", "data_scaling"),
+    *("data_cells", "data_columns", "data_scaling", "correctness"),
 )
 """What the names of the files with tests of these sources begin with."""
 SLOW, ENOUGH, MOST = 30.0, 6.0, 60.0
