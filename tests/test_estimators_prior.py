@@ -147,3 +147,15 @@ def test_priors_that_do_not_fit_are_refused_and_the_old_one_is_kept(vae):
         vae.fit_prior(DIGITS[:5], priors.Mixture(10))
     with pytest.raises(PartError, match="quantised codes have indices"):
         vae.codes(DIGITS)
+
+
+def test_a_gaussian_that_every_fit_ends_with_is_fitted_to_draws_and_not_to_means(rows):
+    """Posterior means lie closer together than draws, so that a prior of means finds draws unlikely."""
+    network = networks.MLP((16,))
+    settings = {"encoder": network, "decoder": network, "max_epochs": 20, "neighbors": None, "random_state": 0}
+    vae = VAE(4, prior=priors.FittedNormal(), **settings).fit(rows)
+    mu, sigma = vae.posterior(rows)
+    spread = np.cov(mu.T) + np.diag((sigma**2).mean(0))
+    lower = vae.model_.prior_state.cholesky.numpy().astype(float)
+    np.testing.assert_allclose(lower @ lower.T, spread, atol=0.25 * np.diag(spread).max())
+    assert vae.score(rows) > -vae.evaluation_.loss - 100  # with the prior of means, thousands below

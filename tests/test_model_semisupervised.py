@@ -146,10 +146,11 @@ def linear_estimator(wide=0.0):
     return vae, x.double().numpy(), (each.double().logsumexp(0) - math.log(2)).numpy()
 
 
-def test_with_exact_posteriors_a_row_without_label_scores_its_density_from_any_number_of_draws():
+def test_with_exact_posteriors_a_row_without_label_scores_its_density_from_any_number_of_draws(agree):
     vae, x, log_p = linear_estimator()
     for n_samples in (1, 2, 70):
-        np.testing.assert_allclose(vae.score_samples(x, n_samples), log_p, atol=1e-5)
+        found = vae.score_samples(x, n_samples)
+        agree("score of a row without label, exact posteriors", "mixture of two Gaussians", found, log_p, 1e-5)
     labelled = np.stack([vae.score_samples(x, 1, y=[c] * 6) for c in (0, 1)])  # the rate in closed form
     assert np.abs(logsumexp(labelled, 0) - math.log(2) - log_p).max() > 0.1
 
@@ -225,7 +226,7 @@ def test_the_objective_refuses_models_without_missing_labels():
         VAE(2, condition="labels", objective=SemiSupervised()).fit(X, [0, 1] * 3)
 
 
-def test_cells_of_a_row_without_label_are_filled_over_all_classes():
+def test_cells_of_a_row_without_label_are_filled_over_all_classes(agree):
     """Two classes whose rows move in opposite directions: what a cell says of another is known by its class alone."""
     rng = np.random.default_rng(0)
     y, z = rng.integers(2, size=400), rng.normal(size=400)
@@ -248,6 +249,7 @@ def test_cells_of_a_row_without_label_are_filled_over_all_classes():
                     log_w[1 - labels[i]] = -torch.inf
                 weight = log_w.flatten().softmax(0)
                 exact = (weight[:, None] * means.flatten(0, 1)).sum(0).numpy()
-                np.testing.assert_allclose(found[i], np.where(np.isnan(row), exact, row), atol=0.1)
+                expected = np.where(np.isnan(row), exact, row)
+                agree("impute, rows without label", "quadrature over z and classes", found[i], expected, 0.1)
     drawn = vae.impute(rows, n_draws=400, random_state=0)
     assert np.abs(drawn[:, 1, 2].mean() - vae.impute(rows, n_samples=4000)[1, 2]) < 0.2
