@@ -346,3 +346,19 @@ def test_a_fit_keeps_neighbours_that_are_far_from_others(name):
     assert recall(found, (X - X.mean(0)) / X.std(0)) >= 0.995
     found, _ = graph_of(X, "euclidean", scaling="range")
     assert recall(found, X) >= 0.995
+
+
+@pytest.mark.parametrize("lengths", ["half of them short", "log-normal", "one of 1e20"])
+@pytest.mark.parametrize("scaling", ["standard", "range"])
+def test_angles_do_not_depend_on_lengths(lengths, scaling):
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(300, 8))
+    X *= {
+        "half of them short": np.where(np.arange(300) < 150, 1e-20, 1.0),
+        "log-normal": np.exp(12 * draw.normal(size=300)),
+        "one of 1e20": np.where(np.arange(300) == 7, 1e20, 1.0),
+    }[lengths][:, None]
+    small = {"encoder": networks.MLP((8,)), "decoder": networks.MLP((8,)), "max_epochs": 1, "early_stopping": False}
+    vae = VAE(2, metric="cosine", scaling=scaling, random_state=0, neighbors=K, **small).fit(X)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)  # scikit-learn takes rows shorter than 2e-15 for zeros
+    assert angles_kept(vae._found[1]["graph"].numpy(), unit) >= 0.999

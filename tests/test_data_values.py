@@ -428,3 +428,27 @@ def test_columns_whose_squares_vanish_or_overflow_are_refused_by_name(rows, mess
     with pytest.raises(DataError, match=message) as caught:
         VAE(2, likelihood=None if hasattr(rows, "columns") else likelihoods.Gaussian(), **QUICK).fit(rows)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [1e17, 1e22, 1e30, 1e40])
+def test_large_amounts_are_no_counts_though_every_such_number_is_whole(scale, tmp_path):
+    z = np.random.default_rng(0).normal(size=150)
+    frame = pd.DataFrame({"kind": np.where(z > 0, "a", "b"), "kg": np.exp(z) * scale})
+    vae = VAE(1, neighbors=None, max_epochs=3, random_state=0).fit(frame)
+    assert vae.table_.columns[1].kind == "real"
+    drawn = vae.sample(50, random_state=0, noise=True)["kg"].to_numpy()
+    assert np.isfinite(drawn).all() and 1e-3 < np.median(np.abs(drawn)) / scale < 1e3
+    assert np.isfinite(vae.score_samples(frame)).all() and np.isfinite(vae.evaluation_.elbo)
+    holed = frame.assign(kg=frame["kg"].mask(np.arange(150) % 3 == 0))
+    assert np.isfinite(vae.impute(holed)["kg"]).all()
+    vae.save(tmp_path / "run")
+    assert load(tmp_path / "run").score(frame) == vae.score(frame)
+
+
+def test_a_constant_beyond_single_precision_harms_no_other_column(tmp_path):
+    x = np.random.default_rng(0).normal(size=100)
+    frame = pd.DataFrame({"kind": np.where(x > 0, "a", "b"), "x": x, "far": 1e40})
+    vae = VAE(1, neighbors=None, max_epochs=3, random_state=0).fit(frame)
+    assert np.isfinite(vae.score(frame)) and (vae.reconstruct(frame)["far"] > 1e39).all()
+    vae.save(tmp_path / "run")
+    assert np.isfinite(load(tmp_path / "run").score(frame))

@@ -112,3 +112,14 @@ def test_details_leave_the_generator_alone(digits, vae):
     before = torch.get_rng_state()
     map_details(vae, digits[:100])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_codes_and_evidence_of_rows_with_missing_cells_are_those_of_transform_and_score(digits):
+    holed = digits[:80].reshape(80, -1).astype(float)
+    holed[::2, :30] = np.nan
+    tiny = networks.MLP((16,))
+    vae = VAE(2, encoder=tiny, decoder=tiny, max_epochs=3, neighbors=None, random_state=0).fit(holed)
+    found = map_details(vae, holed)
+    np.testing.assert_allclose(found.codes, vae.transform(holed), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.evidence, vae.score_samples(holed), rtol=1e-5)
+    assert np.abs(found.evidence - vae.score_samples(vae.impute(holed)))[::2].min() > 1  # the control

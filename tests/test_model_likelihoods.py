@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from latentmap.exceptions import NoDensityError, PartError
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.distributions import independent
+from latentmap.model.likelihoods.counts import PoissonCounts
 from latentmap.model.likelihoods.similarity import Similarity
 from latentmap.model.part import Learned, Sizes
 from latentmap.objectives import ELBO
@@ -392,3 +394,31 @@ def test_a_distortion_trains_but_has_no_density():
 def test_impossible_settings_are_refused(make, message):
     with pytest.raises(PartError, match=message):
         make()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("size", [1.0, 1e2, 1e5, 1e7, 1e9, 1e12])
+def test_masses_of_large_counts_lose_no_digits(size, dtype):
+    """Log-gammas of large counts cancel: in single precision by tens of nats from a million on."""
+    x = (size * np.array([0.3, 0.9, 1.0, 1.001, 1.2, 3.0, 20.0])).round().astype(np.float32).astype(float)
+    value = torch.from_numpy(x).to(dtype)
+    within = {"rel": 2e-5, "abs": 2e-4} if dtype == torch.float32 else {"rel": 1e-9, "abs": 1e-7}
+    for alpha in (0.01, 0.5, 8.0):
+        part = likelihoods.NegativeBinomial(alpha)
+        own = part.build(Sizes((1,), 2)).to(dtype)
+        own.log_mean.fill_(math.log(size))
+        found = part.distribution(own, torch.zeros(7, 1, 1, dtype=dtype)).log_prob(value[:, None])[:, 0]
+        exact = [negative_binomial(v, size, math.exp(own.log_dispersion.item())) for v in x]
+        assert found.detach().numpy() == pytest.approx(exact, **within)
+    p = PoissonCounts(torch.tensor(size, dtype=dtype), validate_args=False)
+    with mpmath.workdps(40):
+        exact = [float(v * mpmath.log(size) - size - mpmath.loggamma(v + 1)) for v in map(mpmath.mpf, x)]
+    assert p.log_prob(value).numpy() == pytest.approx(exact, **within)
+
+
+def negative_binomial(x, mean, alpha):
+    """Log-mass in 40 digits."""
+    with mpmath.workdps(40):
+        x, mean, r = mpmath.mpf(x), mpmath.mpf(mean), 1 / mpmath.mpf(alpha)
+        gammas = mpmath.loggamma(x + r) - mpmath.loggamma(x + 1) - mpmath.loggamma(r)
+        return float(gammas + r * mpmath.log(r / (r + mean)) + x * mpmath.log(mean / (r + mean)))

@@ -107,7 +107,8 @@ class Column:
                 if not len(cells.present):
                     return np.full(len(cells.values), np.nan)
                 text = cells.present[0]
-                raise DataError(f"{name}: column {self.name!r} holds text ({text!r}), expected numbers as in the fit")
+                wanted = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
+                raise DataError(f"{name}: column {self.name!r} holds text ({text!r}), expected {wanted} as in the fit")
             return np.asarray(cells.values, np.float64)
         places = {category: float(i) for i, category in enumerate(self.categories)}
         values = _with_none(cells)
@@ -377,7 +378,8 @@ def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
         return "real"
     if values.max() <= 1:
         return "binary"
-    return "count" if values.var() >= SPREAD * values.mean() else "real"
+    counted = values.max() < EXACT and values.var() >= SPREAD * values.mean()  # beyond, every number is whole
+    return "count" if counted else "real"
 
 
 def _scaling(kind: ColumnKind, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:

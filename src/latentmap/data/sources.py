@@ -102,7 +102,9 @@ def open_source(
     return from_memory(data, labels, columns=columns)
 
 
-def require_finite(data: Source | NDArray[Any], name: str | None = None, *, missing: bool = False) -> None:
+def require_finite(
+    data: Source | NDArray[Any], name: str | None = None, *, missing: bool = False, advice: str = ""
+) -> None:
     """Refuse infinite values and, unless they may be ``missing``, NaN: says how many there are, and where the first is.
 
     Raises
@@ -131,9 +133,10 @@ def require_finite(data: Source | NDArray[Any], name: str | None = None, *, miss
     first = place(np.argwhere(faults(block))[0], start, schema.names)
     kinds = [f"{count} {kind}" for count, kind in ((absent, "NaN"), (schema.infinite, "infinite")) if count]
     them = "it" if bad == 1 else "them"
+    advice = advice if absent and advice else f"fill or drop {them} before fitting"
     raise DataError(
         f"{name or source.name} contains {' and '.join(kinds)} value{'' if bad == 1 else 's'}, the first at {first}; "
-        f"fill or drop {them} before fitting"
+        f"{advice}"
     )
 
 

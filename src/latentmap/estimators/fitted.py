@@ -44,7 +44,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     Results have the precision of what was given: double for double, else single, but for rows whose units single does
     not hold (scales beyond 1e30, offsets of thousands of scales), which come in double; computations follow it. All but
-    `sample` are deterministic, and a row's result does not depend on the rows that come with it.
+    `sample` are deterministic, and a row's result does not depend, but for rounding, on the rows with it.
     """
 
     if TYPE_CHECKING:
@@ -165,6 +165,8 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         rows: Any
         rows, given = self._rows(X, y)
+        if isinstance(rows, LazyRows) and rows.source.stays_sparse:
+            raise DataError("a sparse matrix has no missing cells (what it leaves out is 0); give an array with NaN")
         if isinstance(rows, LazyRows):
             raise DataError(
                 f"{rows.source.name} is read block by block: impute some of its rows at a time, or with the command"
@@ -469,7 +471,8 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     def _require_readable(self, rows: NDArray[Any]) -> None:
         """Refuse infinite values, and missing ones where the model has not learned to do without."""
-        require_finite(rows, "X", missing=self.takes_missing_)
+        advice = "fill them, or fit with likelihood=likelihoods.Incomplete(), as this fit had complete rows"
+        require_finite(rows, "X", missing=self.takes_missing_, advice=advice)
 
     def _require_inside(self, rows: NDArray[Any], given: FloatArray | None) -> None:
         """Refuse to go on with rows that the likelihood, chosen for others, excludes."""

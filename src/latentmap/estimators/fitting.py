@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.graph import Components, Edges, Metric, neighbor_graph, projection, with_classes
+from latentmap.data.graph import Components, Edges, Metric, comparable, neighbor_graph, projection, with_classes
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.schema import Schema, content_hash
 from latentmap.data.sources import Source, require_finite
@@ -289,10 +289,15 @@ class FittingModel(FittedModel):
 
     def _compared(self, block: NDArray[Any]) -> Tensor:
         """Give rows such that their Euclidean distances tell what is near, in double precision but for bytes."""
-        x = as_tensor(block).to(self.device_)
+        x, units = as_tensor(block).to(self.device_), self._compared_units()
         with torch.no_grad():
             scaled = self.scaling_(x.double() if x.is_floating_point() else x)
-            return compared(self.model_, scaled, self.metric, self._compared_units())
+            if self.metric != "cosine" or units is None:
+                return compared(self.model_, scaled, self.metric, units)
+            came = x.double() if x.is_floating_point() else x.float()  # what undoes the units would lose short rows
+            if came.isnan().any():
+                came = torch.where(came.isnan(), units.inverse(self.model_.complete(scaled)), came)
+            return comparable(came, self.metric)
 
     def _classes(self, y: Any, rows: int) -> NDArray[np.int64] | None:
         """Give the class of each row, -1 where it is missing, for a map that is supervised."""

@@ -90,7 +90,8 @@ def map_details(
     estimator
         Fitted.
     X : array of shape (n, ...)
-        Rows, in the units of the data; missing cells are filled by the model first.
+        Rows, in the units of the data. Codes and evidence are those of what is there; for trust missing cells are
+        filled, and whether a row is unusual is decided with a draw in them: the evidence of fewer cells is higher.
     reference : array of shape (m, ...), optional
         The rows that the model was fitted to, all and in their order; X itself if None.
     n_neighbors : int
@@ -122,6 +123,7 @@ def map_details(
         raise DataError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate}")
     estimator, X = numbers(estimator, X)
     reference = numbers(estimator, reference)[1]
+    asked, known_as_asked = X, X if reference is None else reference
     drawn, drawn_reference = X, reference
     if estimator.takes_missing_:  # distances need whole rows, and the bound on a whole row compares with others
         drawn, drawn_reference = _drawn(estimator, X), None if reference is None else _drawn(estimator, reference)
@@ -132,12 +134,12 @@ def map_details(
     some = sample_rows(len(known), REFERENCE_ROWS, random_state)
     look = np.asarray if estimator.table_ is None else estimator.seen
     units = Units(look(known))
-    mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(X))
+    mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(asked))
     near = None if itself else (units(look(take(known, some))), estimator.transform(take(known, some)))
     ranks = neighbor_ranks(units(look(X)), mean, n_neighbors, near)
     draws = latent_vectors(estimator, take(known, train), random_state)
     measures = [(evidence(estimator, rows), log_density(draws, Z)) for rows, Z in (
-        (drawn, mean), (take(drawn_known, held_out), estimator.transform(take(known, held_out))),
+        (drawn, mean), (take(drawn_known, held_out), estimator.transform(take(known_as_asked, held_out))),
     )]  # fmt: skip
     (found, density), calibration = measures
     unusual, rate = _unusual((found, density), calibration, false_alarm_rate)
@@ -147,7 +149,7 @@ def map_details(
         uncertainty=np.exp(np.log(np.maximum(deviation, 1e-300)).mean(1)) * (deviation > 0).all(1),
         density=density,
         magnification=magnification(estimator, mean),
-        evidence=found,
+        evidence=found if drawn is asked else evidence(estimator, asked),
         unusual=unusual,
         false_alarm_rate=rate,
     )

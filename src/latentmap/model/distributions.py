@@ -139,10 +139,10 @@ class Within(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """As of the other, and -inf outside the support."""
         inside = self.inside(value)
-        return torch.where(inside, super().log_prob(torch.where(inside, value, 0.0)), -math.inf)
+        return torch.where(inside, self.log_prob_inside(torch.where(inside, value, 0.0)), -math.inf)
 
     def log_prob_inside(self, value: Tensor) -> Tensor:
-        """As of the other."""
+        """As of the other, for values that are known to lie inside."""
         return super().log_prob(value)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 
 ROUNDING = 1e-3, 1e-6
 """How far whole numbers may be from such after a change of units and back: absolutely, and for their size."""
+REACH = 16
+"""Scales from the shift that values on a logarithmic scale are expected to reach."""
 TINY, HUGE, DROWNING = 1e-30, 1e30, 2.0**11
 """Scales and offsets with which single precision neither vanishes nor overflows; and offsets, in scales, up to which it
 tells more than a thousandth of a scale."""
@@ -60,7 +64,10 @@ class Affine(nn.Module):
     def fits_single(self) -> bool:
         """Whether single precision holds what is scaled: no range near its ends, and no offset that drowns a range."""
         scale, shift = self.scale, self.shift.abs()
-        return bool(((scale > TINY) & (scale < HUGE) & (shift < HUGE) & (shift < DROWNING * scale)).all())
+        fits = (scale > TINY) & (scale < HUGE) & (shift < HUGE) & (shift < DROWNING * scale)
+        if self.stretched is not None:
+            fits &= ~self.stretched | (shift + REACH * scale < math.log(HUGE))
+        return bool(fits.all())
 
     def restored(self, x: Float[Tensor, "*S P"], like: torch.dtype) -> Float[Tensor, "*S P"]:
         """Model units to data units, in the precision of ``like``, or in double where single does not hold them."""

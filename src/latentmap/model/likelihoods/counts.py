@@ -9,6 +9,7 @@ Rows whose totals say how much was counted and not what, such as cells sequenced
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from latentmap.model.part import Learned, Sizes, positive
 
 LOG_MEAN_BOUND = 15.0
 LOG_DISPERSION_BOUND = 6.0
+LARGE = 20.0
+"""Counts beyond which log-gammas are Stirling's series, to 1e-9."""
 MOST = 1e30
 """Counts beyond have no mass: their logarithms overflow single precision."""
 
@@ -236,9 +239,49 @@ class WholeNumbers(Within):
 class PoissonCounts(WholeNumbers, distributions.Poisson):
     """Poisson of counts alone."""
 
+    def log_prob_inside(self, value: Tensor) -> Tensor:
+        r"""Log-mass, of which large parts cancel for large counts x: those are left out beforehand.
+
+        .. math:: x \log \lambda - \lambda - \log x! = x\, (\log(1 + u) - u) - \tfrac12 \log(2 \pi x)
+                  - \tfrac{1}{12 x} + \dots, \qquad u = \lambda / x - 1
+        """
+        far, near = value.clamp_min(LARGE), value.clamp_max(LARGE)
+        small = near * self.rate.log() - self.rate - torch.lgamma(near + 1)
+        u = (self.rate - far) / far
+        inner = u.clamp(-0.02, 0.02)
+        bent = inner.square() * (-0.5 + inner * (1 / 3 + inner * (-0.25 + inner / 5)))
+        bent = torch.where(u == inner, bent, (self.rate / far).log() - u)
+        large = far * bent - 0.5 * (2 * math.pi * far).log() - _series(far)
+        return torch.where(value > LARGE, large, small)
+
 
 class NegativeBinomialCounts(WholeNumbers, distributions.NegativeBinomial):
     """Negative binomial of counts alone."""
+
+    def log_prob_inside(self, value: Tensor) -> Tensor:
+        """Log-mass, without the cancellation of log-gammas of large counts."""
+        failures = self.total_count * F.logsigmoid(-self.logits) - torch.lgamma(self.total_count)
+        return log_gamma_ratio(value, self.total_count) + failures + value * F.logsigmoid(self.logits)
+
+
+def log_gamma_ratio(x: Tensor, r: Tensor) -> Tensor:
+    r"""Return :math:`\log \Gamma(x + r) - \log \Gamma(x + 1)`, by Stirling's series for large x, where both cancel.
+
+    >>> log_gamma_ratio(torch.tensor([3.0, 1e8]), torch.tensor(2.0))  # log(x + 1)
+    tensor([ 1.3863, 18.4207])
+    """
+    near = x.clamp_max(LARGE)
+    b, shift = x.clamp_min(LARGE) + 1, r - 1
+    a = b + shift
+    large = (a - 0.5) * torch.log1p(shift / b) + shift * (b.log() - 1)
+    large = large + _series(a) - _series(b)
+    return torch.where(x > LARGE, large, torch.lgamma(near + r) - torch.lgamma(near + 1))
+
+
+def _series(x: Tensor) -> Tensor:
+    """What Stirling's series adds to log Gamma(x)."""
+    y = x.reciprocal()
+    return y * (1 / 12 - y * y * (1 / 360 - y * y / 1260))
 
 
 class ZeroInflatedCounts(distributions.Distribution):
