@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from latentmap.estimators.passes import weighted
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import Parts
 from latentmap.model.distributions import draw
@@ -120,6 +121,17 @@ def test_complete_rows_keep_their_draws():
         assert (defended.log_w[:, 2] == plain.log_w[:, 2]).all()
         assert (defended.levels[0].z[2:, :2] == plain.levels[0].z[2:, :2]).all()
         assert (defended.levels[0].z[:2, :2] != plain.levels[0].z[:2, :2]).all()
+
+
+def test_missing_cells_are_filled_from_defended_draws():
+    made = model(GAUSSIAN, priors.Normal())
+    with torch.no_grad():
+        px, log_w = weighted(made, X, 8, RowNoise(X, 0))
+        noise = RowNoise(X, 0)
+        expected = made.trace(X, 8, noise, defence=apart(noise))
+        alone = made.trace(X, 8, RowNoise(X, 0))
+    assert (log_w == expected.log_w).all() and (px.mean == expected.px.mean).all()
+    assert (log_w != alone.log_w)[:, :2].any(), "control"
 
 
 def test_a_mixture_is_drawn_by_its_shares():

@@ -15,7 +15,7 @@ from latentmap import VAE, likelihoods, load, networks, objectives, posteriors, 
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import Parts
 from latentmap.model.distributions import normal
-from latentmap.model.ladder import Ladder, combine
+from latentmap.model.ladder import Ladder, _BatchNorm, combine
 from latentmap.model.part import Sizes
 from parts import NETWORKS, name
 
@@ -207,3 +207,11 @@ def test_objectives_over_all_levels(objective, rows):
 def test_impossible_ladders_are_refused(settings, message, rows):
     with pytest.raises(PartError, match=message):
         VAE(2, **TINY | settings).fit(rows[:60])
+
+
+def test_a_batch_of_one_is_normalised_by_the_running_moments():
+    norm = _BatchNorm(3).train()
+    assert norm(torch.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])).mean().item() == pytest.approx(0, abs=1e-6)
+    one = torch.tensor([[7.0, 8.0, 9.0]])
+    expected = (one - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+    torch.testing.assert_close(norm(one), expected)

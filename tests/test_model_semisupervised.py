@@ -54,6 +54,20 @@ def cost(model, x, known, weight=1.0):
     return SemiSupervised(weight).losses(own, given, given.trace(rows), torch.ones(()))["model"]
 
 
+def test_codes_and_reconstructions_of_rows_without_class_take_the_probabilities_of_the_classes():
+    model, x, _ = mixture()
+    known = torch.zeros(6, C)
+    known[:2, 1] = 1
+    with torch.no_grad():
+        chances = torch.where(known.any(1, keepdim=True), known, model.classify(x).exp())
+        assert chances.sum(1).numpy() == pytest.approx(1)
+        found, expected = model.given(known), model.given(chances)
+        torch.testing.assert_close(found.encode(x).mean, expected.encode(x).mean)
+        torch.testing.assert_close(found.reconstruct(x).mean, expected.reconstruct(x).mean)
+        wrong = model.given(torch.where(known.any(1, keepdim=True), known, 1 / C)).encode(x).mean
+        assert (found.encode(x).mean - wrong)[2:].abs().max() > 0.01, "control"
+
+
 def test_with_exact_posteriors_rows_without_class_cost_minus_their_evidence():
     model, x, density = mixture()
     evidence = (density(x).logsumexp(0) - math.log(C)).mean()
