@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from latentmap.estimators.passes import weighted
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import Parts
 from latentmap.model.distributions import draw
 from latentmap.model.ladder import compose
-from latentmap.model.noise import RowNoise, apart, fresh, generator_for
+from latentmap.model.noise import Generated, RowNoise, apart, fresh, generator_for
 from latentmap.model.part import Sizes
 from parts import name
 
@@ -146,3 +147,12 @@ def test_a_mixture_is_drawn_by_its_shares():
     shares = torch.stack([(z[:, 0] < -4.5), (z[:, 0].abs() < 4.5), (z[:, 0] > 4.5)]).double().mean(1)
     assert shares == pytest.approx(torch.tensor([0.2, 0.3, 0.5]).double(), abs=0.02)
     assert z[:, 1].std() == pytest.approx(1, abs=0.03)
+
+
+def test_mixtures_of_each_row_are_drawn_by_their_own_shares():
+    shares = torch.tensor([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], dtype=torch.float64)
+    middles = torch.tensor([-9.0, 0.0, 9.0], dtype=torch.float64).expand(2, 3)
+    p = MixtureSameFamily(Categorical(shares), Normal(middles, 1.0))
+    drawn = draw(p, (20_000,), Generated(generator_for(0)))
+    found = torch.stack([drawn < -4.5, drawn.abs() < 4.5, drawn > 4.5], -1).double().mean(0)
+    assert found.flatten().tolist() == pytest.approx(shares.flatten().tolist(), abs=0.02)

@@ -15,6 +15,7 @@ from latentmap.model.distributions import normal
 from latentmap.model.noise import RowNoise, fresh
 from latentmap.model.part import Sizes
 from latentmap.model.posteriors import riemannian
+from latentmap.model.transforms import planar
 from latentmap.objectives import ELBO, TotalCorrelation
 
 MLP = networks.MLP((16,))
@@ -284,3 +285,14 @@ def test_a_fit_with_hamiltonian_draws_scores_rows(posterior):
     vae = VAE(2, variational_family=posterior, **settings).fit(digits)
     scores = vae.score_samples(digits[:20], 3)
     assert vae.score_samples(digits[:5], 3) == pytest.approx(scores[:5], rel=1e-5)
+
+
+@pytest.mark.parametrize("along", [-30.0, -1.0, 0.0, 2.0])
+def test_planar_flows_stretch_by_the_softplus_of_the_product_where_they_bend_most(along):
+    w, a = torch.tensor([0.5, -2.0, 1.0]), torch.tensor([1.0, 0.3, 0.0])
+    a = a + (along - w @ a) * w / (w @ w)
+    u = torch.tensor([[1.0, 0.5, -0.7]])
+    raw = torch.cat([a, w, -(w @ u[0])[None]])[None]  # tanh of 0
+    z, log_det = planar(raw, 1)(u)
+    torch.testing.assert_close(z, u)
+    assert log_det.item() == pytest.approx(max(math.log(math.log1p(math.exp(along))), math.log(1e-6)), rel=1e-4)

@@ -45,6 +45,15 @@ def test_the_mean_of_the_elbo_over_noise_is_the_bound(model):
     assert -loss(ELBO(), model, trace) == pytest.approx(trace.bound(groups=20_000).mean().item(), abs=0.05)
 
 
+@pytest.mark.parametrize(("objective", "weight"), [(ELBO(), 1), (ELBO(beta=4.0), 4), (ELBO(beta=4.0, warmup=0.5), 2)])
+def test_copies_with_cells_hidden_cost_their_distortion_and_weighted_rate(model, objective, weight):
+    trace = model.trace(torch.randn(40, 6, generator=torch.Generator().manual_seed(0)))
+    (found,) = objective.losses_of_copies(objective.build(model.sizes), model, trace, 0.25 * END).values()
+    distortion, rate = trace.distortion.mean().item(), trace.rate.mean().item()
+    assert found.item() == pytest.approx(distortion + weight * rate, rel=1e-5)
+    assert abs(distortion) > 0.1 and rate > 0.1
+
+
 @pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.0), (0.1, 0.5), (0.2, 1.0), (0.7, 1.0), (1.0, 1.0)])
 def test_warm_up_raises_beta_linearly_and_reaches_it(model, progress, weight):
     trace = model.trace(torch.randn(4, 6))

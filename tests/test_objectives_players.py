@@ -120,6 +120,15 @@ def test_players_of_a_vae_gan_pull_their_own_way():
     assert all(g is None for g in gradients(losses["inference"], critic))  # features, not the verdict
 
 
+def test_the_content_of_a_vae_gan_is_half_the_squared_distance_of_features():
+    model, objective = model_of(), VAEGAN(network=CRITIC, width=8)
+    own, losses = losses_of(objective, model)
+    trace = model.trace(DATA, objective.samples, RowNoise(DATA, 0))
+    apart = own.features(trace.x) - own.features(trace.px.mean[0])
+    expected = trace.rate.mean() + 0.5 * apart.square().sum(1).mean()
+    torch.testing.assert_close(losses["inference"], expected)
+
+
 # ---- what a critic learns
 
 
