@@ -222,9 +222,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             classes = given.shape[1]
             every = torch.randint(classes, (n_samples,), device=self.device_, generator=source.generator)
             given = np.where(given.any(1, keepdims=True), given, np.eye(classes, dtype=np.float32)[every.cpu()])
-        with torch.no_grad():
-            p = self.model_.given(None if given is None else as_tensor(given).to(self.device_)).prior()
-            codes = draw(p, () if p.batch_shape else (n_samples,), source)
+        codes = self._draw_codes(n_samples, given, source)
 
         def decoded(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
             px = model.generate(z, source)
@@ -233,6 +231,12 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         rows = self._map(codes.cpu().numpy(), decoded, given=given).reshape(n_samples, *self.event_shape_)
         return self._as_frame(rows)
+
+    def _draw_codes(self, n: int, given: FloatArray | None, noise: Generated) -> Tensor:
+        """Draw codes from the prior, one for each row of what they are conditioned on where there is such."""
+        with torch.no_grad():
+            p = self.model_.given(None if given is None else as_tensor(given).to(self.device_)).prior()
+            return draw(p, () if p.batch_shape else (n,), noise)
 
     def _noise(self, random_state: Any) -> Generated:
         """Make a source of random numbers on the model's device."""

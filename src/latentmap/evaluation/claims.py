@@ -25,11 +25,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from latentmap.estimators.passes import as_tensor
 from latentmap.evaluation import generation, latent
 from latentmap.evaluation.methods import Units
 from latentmap.evaluation.rows import or_none, sample_rows
-from latentmap.model.distributions import draw
 from latentmap.model.noise import Generated, generator_for
 
 Verdict = Literal["holds", "even", "fails", "cannot"]
@@ -255,12 +253,9 @@ def latent_vectors(estimator: Any, X: np.ndarray, random_state: int = 0) -> np.n
 def sample_codes(estimator: Any, n: int, random_state: int) -> np.ndarray:
     """Draw codes from the distribution that `sample` of a fitted estimator decodes, (n, d)."""
     noise = Generated(generator_for(random_state, estimator.device_))
-    given = estimator._given(None, np.empty(n))
-    model = estimator.model_.given(None if given is None else as_tensor(given).to(estimator.device_))
+    drawn = estimator._draw_codes(n, estimator._given(None, np.empty(n)), noise)
     with torch.no_grad():
-        p = model.prior()
-        drawn = draw(p, () if p.batch_shape else (n,), noise)
-        return np.asarray(model.codes(drawn).cpu(), dtype=np.float64)
+        return np.asarray(estimator.model_.codes(drawn).cpu(), dtype=np.float64)
 
 
 def _some(X: np.ndarray, max_rows: int, random_state: int) -> np.ndarray:

@@ -123,29 +123,26 @@ def map_details(
         raise DataError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate}")
     estimator, X = numbers(estimator, X)
     reference = numbers(estimator, reference)[1]
-    asked, known_as_asked = X, X if reference is None else reference
-    drawn, drawn_reference = X, reference
-    if estimator.takes_missing_:  # distances need whole rows, and the bound on a whole row compares with others
-        drawn, drawn_reference = _drawn(estimator, X), None if reference is None else _drawn(estimator, reference)
-        X, reference = estimator.impute(X), None if reference is None else estimator.impute(reference)
-    known, drawn_known = (X, drawn) if reference is None else (reference, drawn_reference)
-    itself = reference is None and len(X) <= REFERENCE_ROWS
-    train, held_out = _split(estimator, len(known))
-    some = sample_rows(len(known), REFERENCE_ROWS, random_state)
+    asked, filled, drawn = _completed(estimator, X)
+    known = (asked, filled, drawn) if reference is None else _completed(estimator, reference)
+    known_asked, known_filled, known_drawn = known
+    itself = reference is None and len(filled) <= REFERENCE_ROWS
+    train, held_out = _split(estimator, len(known_filled))
+    some = sample_rows(len(known_filled), REFERENCE_ROWS, random_state)
     look = np.asarray if estimator.table_ is None else estimator.seen
-    units = Units(look(known))
+    units = Units(look(known_filled))
     mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(asked))
-    near = None if itself else (units(look(take(known, some))), estimator.transform(take(known, some)))
-    ranks = neighbor_ranks(units(look(X)), mean, n_neighbors, near)
-    draws = latent_vectors(estimator, take(known, train), random_state)
+    near = None if itself else (units(look(take(known_filled, some))), estimator.transform(take(known_filled, some)))
+    ranks = neighbor_ranks(units(look(filled)), mean, n_neighbors, near)
+    draws = latent_vectors(estimator, take(known_filled, train), random_state)
     measures = [(evidence(estimator, rows), log_density(draws, Z)) for rows, Z in (
-        (drawn, mean), (take(drawn_known, held_out), estimator.transform(take(known_as_asked, held_out))),
+        (drawn, mean), (take(known_drawn, held_out), estimator.transform(take(known_asked, held_out))),
     )]  # fmt: skip
     (found, density), calibration = measures
     unusual, rate = _unusual((found, density), calibration, false_alarm_rate)
     return Details(
         codes=mean,
-        trust=row_trust(ranks, len(X) if itself else len(some) + 1),
+        trust=row_trust(ranks, len(filled) if itself else len(some) + 1),
         uncertainty=np.exp(np.log(np.maximum(deviation, 1e-300)).mean(1)) * (deviation > 0).all(1),
         density=density,
         magnification=magnification(estimator, mean),
@@ -155,9 +152,16 @@ def map_details(
     )
 
 
-def _drawn(estimator: Any, X: Any) -> Any:
-    """Fill missing cells by a draw, which their likelihoods can score as they score the others; means need not be."""
-    return as_given(X, estimator.impute(X, 1)[0]) if estimator._has_score else estimator.impute(X)
+def _completed(estimator: Any, X: Any) -> tuple[Any, Any, Any]:
+    """Give rows as they came, and with missing cells filled by their means, and by a draw.
+
+    Distances need whole rows, and the bound on a whole row compares with others. Likelihoods can score a draw as they
+    score the cells that are there; means need not be possible values.
+    """
+    if not estimator.takes_missing_:
+        return X, X, X
+    filled = estimator.impute(X)
+    return X, filled, as_given(X, estimator.impute(X, 1)[0]) if estimator._has_score else filled
 
 
 def evidence(estimator: Any, X: Any) -> Float[np.ndarray, " n"]:
