@@ -1,6 +1,6 @@
 """The share of small faults in the package that its tests notice.
 
-python -m benchmarks.mutation [--files model objectives estimators/fitted.py] [--count 300] [--seed 0]
+python -m benchmarks.mutation [--files model objectives estimators/scoring.py] [--count 300] [--seed 0]
 
 Mutants (see `benchmarks.mutants`) are drawn evenly over the lines of the files. One process imports what the tests
 import, but for the package and the tests themselves, and forks for each mutant: the child reads the source with the
@@ -33,7 +33,7 @@ import pytest
 from benchmarks.mutants import Mutant, differs, mutants
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("model", "objectives", "estimators/fitted.py", "estimators/passes.py")
+SOURCES = ("model", "objectives", "estimators/scoring.py", "estimators/passes.py")
 TESTS = (
     *("model", "objectives", "estimators", "recipes", "persistence", "training", "evaluation_evidence"),
     *("data_cells", "data_columns", "data_scaling", "correctness"),

@@ -30,7 +30,8 @@ from sklearn.preprocessing import normalize
 from benchmarks.common import HERE, write
 from benchmarks.tables import between, grid
 from latentmap.data.datasets import load_dataset
-from latentmap.data.graph import Components, neighbor_graph, projection
+from latentmap.estimators.graph import neighbor_graph
+from latentmap.model.components import Components, projection
 
 NEIGHBORS, QUERIES, SOME = 15, 500, 20_000
 ASKED: tuple[Components, ...] = (None, 50, 200, "auto")

@@ -36,7 +36,7 @@ y, y_test = (labels(part) if parts.get("condition") else None for part in ("trai
 vae = VAE(20, **shared | parts, max_epochs=epochs, early_stopping=False, random_state=seed)
 vae.fit(train, y)
 found = {"seconds": vae.fit_seconds_, "settings": str(parts)}
-if vae._has_score:
+if vae.has_score_:
     first = None if y_test is None else y_test[:1000]
     found |= {"elbo": vae.score(test, y_test), "evidence": vars(evidence(vae, test[:1000], 1000, y=first))}
 arrays = {

@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from latentmap.data.columns import Asked, Cells, Table, learn_column
+from latentmap.data.columns import Cells, Requested, Table, learn_column
 from latentmap.data.frames import frame_of
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
@@ -92,7 +92,7 @@ def test_a_table_is_plain_json():
 def test_numbers_alone_stay_an_array_unless_more_is_asked():
     numbers = FRAME[["height", "age", "member"]]
     assert open_source(numbers).table is None
-    table = open_source(numbers, columns=Asked({"age": {"kind": "categorical"}})).table
+    table = open_source(numbers, columns=Requested({"age": {"kind": "categorical"}})).table
     assert table.columns[1].categories == (2, 14, 30, 71)
     back = frame_of(table, np.array([[1.0, 3.0, 0.0]]))
     assert back["age"].tolist() == [71] and back["age"].dtype == np.int16 and back["member"].tolist() == [False]
@@ -100,7 +100,7 @@ def test_numbers_alone_stay_an_array_unless_more_is_asked():
 
 def test_what_was_asked_for_is_done():
     asked = {"size": {"kind": "categorical"}, "age": {"kind": "drop"}, "city": {"categories": ["Oslo", "Rome", "Lima"]}}
-    table = open_source(FRAME, columns=Asked(asked)).table
+    table = open_source(FRAME, columns=Requested(asked)).table
     assert table.names == ["height", "city", "size", "member", "since", "single"]
     assert table.columns[1].categories == ("Oslo", "Rome", "Lima") and table.columns[2].kind == "categorical"
     assert "column 'age' left out: as asked" in table.remark
@@ -119,7 +119,7 @@ def test_a_category_that_the_fit_did_not_see():
     new = FRAME.assign(city=["Rome", "Bonn", "Lima", "Lima"])
     with pytest.raises(DataError, match=r"X: row 2, column 'city': 'Bonn' is not among the categories"):
         open_source(new, columns=table)
-    tolerant = open_source(FRAME, columns=Asked(unseen="missing")).table
+    tolerant = open_source(FRAME, columns=Requested(unseen="missing")).table
     assert np.isnan(open_source(new, columns=tolerant).read(slice(None))[:, 2]).tolist() == [False, True, False, False]
 
 
@@ -142,7 +142,7 @@ def test_a_category_that_the_fit_did_not_see():
 )
 def test_refusals_name_the_column(frame, asked, message):
     with pytest.raises(DataError, match=message):
-        open_source(frame, columns=Asked(asked) if asked else open_source(FRAME).table)
+        open_source(frame, columns=Requested(asked) if asked else open_source(FRAME).table)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from latentmap import VAE, likelihoods, load, networks
 from latentmap.cli import main
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.parquet import ParquetSource
+from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash, measure
 from latentmap.data.sources import open_source
-from latentmap.data.streaming import LazyRows, Stream, fits, read_memory, sampled
+from latentmap.data.streaming import Stream, fits, read_memory, sampled
 from latentmap.data.writing import WRITERS, writing
 from latentmap.exceptions import DataError, PartError
 

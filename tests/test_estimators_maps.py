@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from latentmap import VAE, likelihoods, load, networks, posteriors, priors
 from latentmap.cli import main
-from latentmap.data.graph import neighbor_graph, with_classes
+from latentmap.estimators.graph import neighbor_graph, with_classes
 from latentmap.evaluation.compare import compare
 from latentmap.evaluation.neighborhood import silhouette
 from latentmap.evaluation.stability import between_halves, procrustes_distance
@@ -180,12 +180,12 @@ def test_neighbours_are_kept_with_the_run_and_sought_again_for_other_rows(tmp_pa
         sought.append(len(given[0]))
         return neighbor_graph(*given, **more)
 
-    monkeypatch.setattr("latentmap.estimators.fitting.neighbor_graph", counted)
+    monkeypatch.setattr("latentmap.estimators.neighbors.neighbor_graph", counted)
     vae = VAE(2, warm_start=True, random_state=0, **SMALL | {"max_epochs": 1}).fit(X)
     assert sought == [540, 540]  # of the training rows, and of those held out
     vae.fit(X).save(tmp_path / "run")
     again = load(tmp_path / "run").fit(X)
-    assert len(sought) == 2 and again._found[1]["graph"].shape == (540, 15)
+    assert len(sought) == 2 and again.state_.graphs.graph.shape == (540, 15)
     again.fit(X[::-1])
     assert len(sought) == 4
     again.set_params(neighbors=5).fit(X[::-1])

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import norm
 
 from latentmap import VAE, exceptions, likelihoods, networks
+from latentmap.estimators.scoring import log_units
 from latentmap.evaluation.evidence import effective_draws
 from latentmap.model.distributions import average
 from latentmap.model.noise import RowNoise
@@ -101,7 +102,7 @@ def of_q_alone(vae, rows, k=500):
         x = scaling(torch.from_numpy(rows))
         trace = model.trace(x, k)
         cells = scaling.inverse(average(trace.px, trace.log_w.softmax(0))).numpy()
-        return np.logaddexp.reduce(trace.log_w.numpy()) - np.log(k) + vae._units(scaling, x).numpy(), cells
+        return np.logaddexp.reduce(trace.log_w.numpy()) - np.log(k) + log_units(vae.state_, scaling, x).numpy(), cells
 
 
 def spread(vae):
@@ -184,7 +185,7 @@ def test_complete_rows_keep_their_scores_whatever_comes_with_them(case):
     noise = RowNoise(x, vae.seed_)
     with torch.no_grad():
         log_w = torch.cat([model.trace(x, k, noise).log_w for k in (64, 64, 2)])
-    plain = log_w.logsumexp(0).numpy() - np.log(130) + vae._units(vae.scaling_, x).numpy()
+    plain = log_w.logsumexp(0).numpy() - np.log(130) + log_units(vae.state_, vae.scaling_, x).numpy()
     np.testing.assert_allclose(together[:20], plain, rtol=1e-12)  # draws of q alone
 
 

@@ -47,7 +47,7 @@ def test_indices_are_drawn_jointly():
 
 
 def test_quantised_models_are_sampled_from_their_codes(quantised, tmp_path):
-    codes = quantised.codes(DIGITS)
+    codes = quantised.code_indices(DIGITS)
     assert codes.shape == (600, 2) and codes.dtype == np.int64 and codes.max() < 16
     assert quantised.fit_prior(DIGITS, priors.Autoregressive(32), random_state=0) is quantised
     drawn = quantised.sample(50, random_state=0)
@@ -57,7 +57,7 @@ def test_quantised_models_are_sampled_from_their_codes(quantised, tmp_path):
     quantised.save(tmp_path / "run")
     again = load(tmp_path / "run")
     assert np.array_equal(again.sample(5, random_state=1), quantised.sample(5, random_state=1))
-    assert np.array_equal(again.codes(DIGITS), codes)
+    assert np.array_equal(again.code_indices(DIGITS), codes)
 
 
 def energy(a, b):
@@ -146,7 +146,7 @@ def test_priors_that_do_not_fit_are_refused_and_the_old_one_is_kept(vae):
     with pytest.raises(PartError, match="components=10 need as many"):
         vae.fit_prior(DIGITS[:5], priors.Mixture(10))
     with pytest.raises(PartError, match="quantised codes have indices"):
-        vae.codes(DIGITS)
+        vae.code_indices(DIGITS)
 
 
 def test_a_gaussian_that_every_fit_ends_with_is_fitted_to_draws_and_not_to_means(rows):

@@ -10,10 +10,10 @@ from scipy.stats import pearsonr
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from latentmap.data import nearest as search
-from latentmap.data.graph import comparable, neighbor_graph
+from latentmap.estimators import nearest as search
+from latentmap.estimators.graph import neighbor_graph
 from latentmap.exceptions import DataError, PartError
-from latentmap.objectives.neighbors import NeighborEmbedding, contrast, correlation
+from latentmap.objectives.neighbors import NeighborEmbedding, contrast, correlation, normalise_for
 
 
 def plain(codes, rows):
@@ -101,7 +101,7 @@ def test_the_graph_agrees_with_scikit_learn(metric, n, monkeypatch):
     monkeypatch.setitem(search.BLOCK, "cpu", 7 * n)  # several blocks, the last one smaller
     x = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))
     expected = NearestNeighbors(n_neighbors=6, metric=metric).fit(x).kneighbors(return_distance=False)
-    got = neighbor_graph(comparable(x, metric), 6).numpy()
+    got = neighbor_graph(normalise_for(x, metric), 6).numpy()
     same = [set(a) == set(b) for a, b in zip(expected, got)]
     # the cosine graph is taken after centring, which keeps the distances between unit vectors
     assert np.mean(same) > 0.99
@@ -117,7 +117,7 @@ def test_too_few_rows_are_refused():
     with pytest.raises(DataError, match="more than 15 rows"):
         neighbor_graph(torch.randn(15, 3), 15)
     with pytest.raises(DataError, match="metric must be"):
-        comparable(torch.randn(15, 3), "manhattan")
+        normalise_for(torch.randn(15, 3), "manhattan")
     for wrong in ({"weight": -1.0}, {"global_weight": -1.0}, {"global_weight": math.nan}):
         with pytest.raises(PartError, match="weight"):
             NeighborEmbedding(**wrong)

@@ -186,8 +186,7 @@ def strict_json(text):
 def test_what_is_not_finite_is_written_as_null(vae, tmp_path):
     broken = copy.deepcopy(vae)
     broken.history_[-1] |= {"loss": float("nan"), "val_loss": float("inf")}
-    broken.loss_ = float("nan")
-    broken.kl_per_component_ = np.array([np.nan, 1.0])
+    broken.state_ = replace(broken.state_, loss=float("nan"), kl_per_component=np.array([np.nan, 1.0]))
     broken.save(tmp_path)
     assert strict_json((tmp_path / "config.json").read_text())["fitted"]["loss_"] is None
     assert strict_json((tmp_path / "history.jsonl").read_text().splitlines()[-1])["val_loss"] is None

@@ -76,7 +76,7 @@ def test_reconstruct_is_decoding_the_code(fitted):
 
 def test_scores_are_bounds_or_refused(fitted):
     _, vae = fitted
-    if vae._has_score:
+    if vae.has_score_:
         elbo, tighter = vae.score_samples(DIGITS), vae.score_samples(DIGITS, n_samples=64)
         assert np.isfinite(elbo).all()
         assert tighter.mean() > elbo.mean() - 0.05

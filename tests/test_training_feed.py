@@ -6,7 +6,7 @@ import torch
 
 from latentmap import VAE, networks
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.estimators import fitting
+from latentmap.estimators import training_rows
 from latentmap.model.scaling import Affine
 from latentmap.training.feed import Gathered, Resident, ahead, fits_device, free_bytes
 
@@ -92,7 +92,7 @@ def test_a_fit_to_rows_that_stay_in_memory_is_the_same_fit(dtype, condition, row
     given = {"encoder": tiny, "decoder": tiny, "neighbors": None, "max_epochs": 4, "random_state": 0}
     fits = []
     for free in (free_bytes(CPU), 0.0):
-        monkeypatch.setattr(fitting, "free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr(training_rows, "free_bytes", lambda device, free=free: free)
         fits.append(VAE(2, condition=condition, **given).fit(X, y))
     inside, outside = fits
     assert "batch by batch" in outside.choices_["memory"] and "memory" not in inside.choices_
@@ -100,6 +100,6 @@ def test_a_fit_to_rows_that_stay_in_memory_is_the_same_fit(dtype, condition, row
 
 
 def test_a_map_of_rows_that_stay_in_memory_has_neighbours(rows, monkeypatch):
-    monkeypatch.setattr(fitting, "free_bytes", lambda device: 0.0)
+    monkeypatch.setattr(training_rows, "free_bytes", lambda device: 0.0)
     vae = VAE(2, max_epochs=8, random_state=0).fit(rows)
     assert np.isfinite(vae.transform(rows)).all() and vae.choices_["neighbors"].startswith("15")

@@ -103,7 +103,7 @@ def fit(
     }
     estimator = kind(**given | read_recipe(recipe, kind, settings))
     asked = None if columns is None else Columns.read(columns)
-    source = open_source(data, labels, None if asked is None else asked.asked, skip_bad=skip_bad)
+    source = open_source(data, labels, None if asked is None else asked.requested, skip_bad=skip_bad)
     if asked is not None:
         estimator.set_params(columns=asked)
     in_memory = fits(source, read_memory(memory))
@@ -112,7 +112,7 @@ def fit(
         require_values(source)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
-    if in_memory or source.stays_sparse:
+    if in_memory or source.is_sparse:
         say(describe_source(source))
     else:
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")

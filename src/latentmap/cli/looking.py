@@ -189,7 +189,7 @@ def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
         some, about = source, ""
     some.tallies = source.tallies
     schema, memory = some.schema, read_memory(None)
-    kept = source.stays_sparse or fits(source, memory)
+    kept = source.is_sparse or fits(source, memory)
     try:
         choices, refused = _choices(some, len(source), columns, kept), None
     except LatentmapError as error:
@@ -205,7 +205,7 @@ def _info_data(source: Source, columns: Path | None, as_json: bool) -> None:
             "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite" + about,
             "memory": f"{size_in_words(size)}; a fit would "
             + ("keep all of it" if kept else f"read it in blocks within {size_in_words(memory)}")
-            + (" as a sparse matrix" if source.stays_sparse else ""),
+            + (" as a sparse matrix" if source.is_sparse else ""),
             "labels": labels or "none",
         }
         | ({"note": source.remark} if source.remark else {})

@@ -144,7 +144,7 @@ class RunRows:
 
     def blocks(self) -> Iterator[np.ndarray[Any, Any]]:
         """All rows in order."""
-        from latentmap.data.streaming import LazyRows
+        from latentmap.data.rows import LazyRows
 
         if self.in_memory:
             yield self.all()

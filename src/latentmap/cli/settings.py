@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 from latentmap.cli.terminal import UsageError, one_line
 
 if TYPE_CHECKING:
-    from latentmap.data.columns import Asked
+    from latentmap.data.columns import Requested
 
 WORDS = {"true": True, "false": False, "none": None}
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -66,13 +66,13 @@ def read_seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def read_columns(path: Path | None) -> Asked | None:
+def read_columns(path: Path | None) -> Requested | None:
     """Read what a .toml file says of the columns of a table."""
     if path is None:
         return None
     from latentmap.estimators.columns import Columns
 
-    return Columns.read(path).asked
+    return Columns.read(path).requested
 
 
 def _parse(text: str) -> ast.expr:

@@ -230,16 +230,20 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """What a user says of the columns of a table: settings by name, and what becomes of unseen categories."""
 
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unseen: Unseen = "error"
 
 
+ColumnSpec = Table | Requested | None
+"""What a fit has learned of columns, or what is requested of them."""
+
+
 def table_for(
     cells: Iterable[Cells],
-    columns: Table | Asked | None,
+    columns: ColumnSpec,
     *,
     names: Sequence[str] | None = None,
     backend: str | None = None,
@@ -248,7 +252,7 @@ def table_for(
     """Give the table that a fit has learned, or learn one."""
     if isinstance(columns, Table):
         return columns
-    columns = columns or Asked()
+    columns = columns or Requested()
     return learn_table(cells, columns.settings, names=names, unseen=columns.unseen, backend=backend, name=name)
 
 

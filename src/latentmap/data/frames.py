@@ -79,21 +79,26 @@ def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X"
     return np.stack(found, axis=1) if found else np.empty((rows, 0))
 
 
-def numeric_rows(data: Any, name: str = "X", like: str = ",") -> NDArray[Any]:
-    """Give an array, a tensor, nested lists or a frame of numbers as an array of any shape; see `plain_array`.
+def numeric_rows(data: Any, name: str = "X") -> NDArray[Any]:
+    """Return an array, a tensor, nested lists or a frame of numbers as an array of any shape; see `plain_array`.
 
     Raises
     ------
     DataError
-        If it is none of numbers; of a frame it says which column, and what numbers it should be ``like``.
+        If it does not hold numbers; of a frame it says which column.
     """
     if (frame := as_frame(data, name)) is None:
         return plain_array(data, name)
     columns = columns_of(frame)
-    if (array := numbers_of(columns, len(frame), name)) is not None:
-        return array
+    if (array := numbers_of(columns, len(frame), name)) is None:
+        raise non_numeric(columns, name, ",")
+    return array
+
+
+def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ", as in fit,") -> DataError:
+    """Return the error that says which columns of a frame do not hold numbers."""
     others = {known: column.dtype for known, column in columns.items() if _plain(column, known, name) is None}
-    raise DataError(
+    return DataError(
         f"{name}: expected numeric columns{like} got {', '.join(map(repr, list(others)[:5]))} of type "
         f"{next(iter(others.values()))}; drop them, or encode them as numbers"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.columns import Asked, Table
+from latentmap.data.columns import ColumnSpec, Requested
 from latentmap.data.datasets import DATASETS, dataset_source
 from latentmap.data.formats.annotated import h5ad_source
 from latentmap.data.formats.arrays import ArraySource
@@ -55,9 +55,10 @@ MANY = (NpzSource, h5ad_source, zarr_source)
 def open_source(
     data: Any,
     labels: str | ArrayLike | None = None,
-    columns: Table | Asked | None = None,
+    columns: ColumnSpec = None,
     *,
     skip_bad: bool = False,
+    numeric: bool = False,
 ) -> Source:
     """Open data of any kind that is known.
 
@@ -73,6 +74,8 @@ def open_source(
         For a table: what a fit has learned of its columns, or what is asked of them.
     skip_bad
         Leave out the images of a folder that cannot be read, and list them in ``remark``.
+    numeric
+        Whether a data frame must hold numbers alone, as that of the fit did.
 
     Raises
     ------
@@ -99,7 +102,9 @@ def open_source(
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
         return data
-    return from_memory(data, labels, columns=columns)
+    source = from_memory(data, labels, columns=columns, numeric=numeric)
+    source.in_memory = not isinstance(data, np.memmap)
+    return source
 
 
 def require_finite(
@@ -169,7 +174,7 @@ def _member(path: Path) -> tuple[Path, str | None]:
 
 
 def _open_file(
-    path: Path, member: str | None, *, named: bool, labels: str | ArrayLike | None, columns: Table | Asked | None
+    path: Path, member: str | None, *, named: bool, labels: str | ArrayLike | None, columns: ColumnSpec
 ) -> Source:
     """Open a file by the end of its name; ``named`` if the user may have meant a data set."""
     known = f"files that end in {', '.join(FORMATS)}"
@@ -197,6 +202,6 @@ def _open_file(
         raise DataError(f"{path} holds one array, so none is called {member!r}: leave out ::{member}")
     if opener in TABLES:
         return opener(path, labels, columns)
-    if isinstance(columns, Asked):
+    if isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns to say anything of: leave out what is asked of columns")
     return opener(path, labels) if member is None else opener(path, labels, member)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from latentmap.data.formats.base import Source
 from latentmap.data.moments import Moments
+from latentmap.data.rows import flat
 from latentmap.data.sampling import split_rows
-from latentmap.data.schema import Schema, measure_block, merged, place, require_exact
+from latentmap.data.schema import Schema, measure_block, merged
 from latentmap.exceptions import DataError
 
 SHARE = 4
@@ -51,8 +52,11 @@ def read_memory(asked: str | int | float | None) -> int:
 
 
 def fits(source: Source, memory: int) -> bool:
-    """Whether a model can be fitted to the rows of a source all at once, dense, within so many bytes."""
-    return not source.stays_sparse and COPIES * len(source) * source.first.nbytes <= memory
+    """Return whether a model can be fitted to the rows of a source all at once, dense, within so many bytes.
+
+    Rows that lie in memory already stay there, however many.
+    """
+    return not source.is_sparse and (source.in_memory or COPIES * len(source) * source.first.nbytes <= memory)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +89,14 @@ class Stream:
     def __init__(self, source: Source, *, held_out: float, seed: int, memory: int) -> None:
         self.source = source
         n = len(source)
-        a_row = _flat(source.first).nbytes
+        a_row = flat(source.first).nbytes
         self.held_out = split_rows(n, held_out, seed, most=min(MOST_HELD_OUT, max(1, memory // (8 * a_row))))[1]
         self.rows = n - len(self.held_out)
         self.block = max(1, min(LARGEST_BLOCK, memory // 12) // a_row)  # two blocks, and what each is made of
 
     def first(self) -> NDArray[Any]:
         """Two rows, flat."""
-        return _flat(self.source.read(slice(0, 2)))
+        return flat(self.source.read(slice(0, 2)))
 
     @functools.cached_property
     def survey(self) -> Survey:
@@ -107,8 +111,8 @@ class Stream:
                 measured.append(measure_block(block, self.source.names, self.source.name, start))
                 of = Moments.of(block)
                 moments = of if moments is None else moments + of
-                some.append(_flat(block[-start % every :: every]))
-                held.append(_flat(block[self._held(start, len(block))]))
+                some.append(flat(block[-start % every :: every]))
+                held.append(flat(block[self._held(start, len(block))]))
         assert moments is not None
         return Survey(merged(measured), moments, np.concatenate(some), np.concatenate(held), every)
 
@@ -123,7 +127,7 @@ class Stream:
         room: NDArray[Any] | None = None
         filled, places = 0, rng.permutation(self.block)
         for start, block in self._mixed(rng):
-            rows = _flat(np.delete(block, self._held(start, len(block)), axis=0))
+            rows = flat(np.delete(block, self._held(start, len(block)), axis=0))
             while len(rows):
                 if room is None:
                     room = np.empty((self.block, rows.shape[1]), rows.dtype)
@@ -157,47 +161,6 @@ class Stream:
         return self.held_out[low:high] - start
 
 
-class LazyRows:
-    """Rows of a source that are read when they are sliced, flat and checked; as much of an array as models need.
-
-    >>> from latentmap.data.formats.arrays import ArraySource
-    >>> rows = LazyRows(ArraySource(np.arange(8).reshape(2, 2, 2)), 4, missing=False)
-    >>> rows.shape, rows[1:2].tolist()
-    ((2, 4), [[4.0, 5.0, 6.0, 7.0]])
-    """
-
-    def __init__(self, source: Source, n_features: int, *, missing: bool) -> None:
-        self.source = source
-        self.missing = missing
-        first = _flat(source.first)
-        self.shape, self.dtype = (len(source), first.shape[1]), first.dtype
-        if first.shape[1] != n_features:
-            raise DataError(f"expected rows of {n_features} values, as in fit, got {first.shape[1]} in {source.name}")
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def pieces(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (first row, rows) in order, so many rows at the most."""
-        for start, block in self.source.blocks():
-            rows = self._checked(block, start)
-            for i in range(0, len(rows), size):
-                yield start + i, rows[i : i + size]
-
-    def __getitem__(self, rows: slice) -> NDArray[Any]:
-        return self._checked(self.source.read(rows), rows.start)
-
-    def _checked(self, block: NDArray[Any], start: int) -> NDArray[Any]:
-        require_exact(block, self.source.name, self.source.names, start)
-        block = _flat(block)
-        bad = np.isinf(block) if self.missing else ~np.isfinite(block)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            at = place([row, column], start, self.source.names)
-            raise DataError(f"{self.source.name} contains {block[row, column]} at {at}; fill or drop it")
-        return block
-
-
 def sampled(source: Source, values: int = 2**20, pieces: int = 16) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Give some rows from all over a source, about so many values, without reading it all; with their numbers."""
     rows = max(1, values // pieces // max(1, source.first.size))
@@ -214,13 +177,6 @@ def _ahead(reader: ThreadPoolExecutor, items: Iterator[tuple[int, Any]]) -> Iter
     while (item := coming.result()) is not None:
         coming = reader.submit(next, items, None)
         yield item
-
-
-def _flat(block: NDArray[Any]) -> NDArray[Any]:
-    """Rows as vectors, of a type that models take: bytes, and single or double precision."""
-    if block.dtype not in (np.uint8, np.float32, np.float64):
-        block = block.astype(np.float32 if block.dtype == np.float16 else np.float64)
-    return np.ascontiguousarray(block.reshape(len(block), int(np.prod(block.shape[1:]))))
 
 
 def _free_memory() -> int:

@@ -43,5 +43,5 @@ class Autoencoder(GenerativeEstimator):
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
         return Parts(encoder, decoder, Deterministic(), FittedNormal(), likelihood)
 
-    def _objective(self) -> ELBO:
+    def _objective(self, some_labels: bool = False) -> ELBO:
         return ELBO(beta=0.0)

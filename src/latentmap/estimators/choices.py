@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from torch import nn
@@ -233,12 +233,7 @@ def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: f
     return operations(model, batch_size) * steps > COMPILE_FLOPS
 
 
-def given_or(value: Any, otherwise: Any) -> Any:
-    """Take what was given, be it 0 or an empty module, which are false."""
-    return otherwise if value is None else value
-
-
-def reason(value: object, given: object, basis: str) -> str:
+def describe_choice(value: object, given: object, basis: str) -> str:
     """Say what was chosen, and why."""
     text = type(value).__name__ if isinstance(value, nn.Module) else str(value)
     return f"{text} ({'given' if given else f'chosen for {basis}'})"

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import SETTINGS, Asked
+from latentmap.data.columns import SETTINGS, Requested
 from latentmap.data.formats.base import suggest
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.likelihoods import Likelihood
@@ -69,9 +69,9 @@ class Columns(Part):
                 raise PartError(f"likelihood of column {name!r} must be one of latentmap.likelihoods, got {part!r}")
 
     @property
-    def asked(self) -> Asked:
-        """What the data room needs to know."""
-        return Asked(self._settings(), self.unseen)
+    def requested(self) -> Requested:
+        """Settings of the columns, without likelihoods' own meaning, for reading the data."""
+        return Requested(self._settings(), self.unseen)
 
     @property
     def likelihoods(self) -> dict[str, Likelihood]:

@@ -46,13 +46,13 @@ class Condition(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Labels(Condition):
+class LabelCondition(Condition):
     """Labels of any type as one-hot vectors, one component for each class; zeros for a label that is missing.
 
-    >>> Labels.learn(["cat", "dog", "cat"], 3).read("dog", 2)
+    >>> LabelCondition.learn(["cat", "dog", "cat"], 3).read("dog", 2)
     array([[0., 1.],
            [0., 1.]], dtype=float32)
-    >>> Labels.learn(["cat", "dog", None], 3).read(None, 1)
+    >>> LabelCondition.learn(["cat", "dog", None], 3).read(None, 1)
     array([[0., 0.]], dtype=float32)
     """
 
@@ -95,10 +95,10 @@ class Labels(Condition):
 
 
 @dataclass(frozen=True, eq=False)
-class Covariates(Condition):
+class CovariateCondition(Condition):
     """Numbers beside each row, standardised with the mean and standard deviation that they had in the fit.
 
-    >>> Covariates.learn([[1.0], [3.0]], 2).read([[3.0]], 1)
+    >>> CovariateCondition.learn([[1.0], [3.0]], 2).read([[3.0]], 1)
     array([[1.]], dtype=float32)
     """
 
@@ -123,7 +123,7 @@ class Covariates(Condition):
         return np.ascontiguousarray(np.broadcast_to(values, (rows, self.width)), dtype=np.float32)
 
 
-KINDS: dict[str, type[Condition]] = {"labels": Labels, "covariates": Covariates}
+KINDS: dict[str, type[Condition]] = {"labels": LabelCondition, "covariates": CovariateCondition}
 
 
 def condition_class(kind: str) -> type[Condition]:

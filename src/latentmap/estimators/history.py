@@ -76,13 +76,13 @@ def best_row(history: Sequence[Row]) -> Row | None:
     return min(history, key=criterion)
 
 
-def in_data_units(history: Sequence[Row], gain: float) -> list[Row]:
+def in_units(history: Sequence[Row], gain: float) -> list[Row]:
     """Bring a history in the model's units to the data's, given what the log-density of each row gains, nats.
 
     What its loss holds beside distortion and rate had no name then, and is a penalty.
 
     >>> row = {"loss": -20.0, "distortion": -25.0, "rate": 3.0, "val_loss": None}
-    >>> in_data_units([row], gain=-4344.0)
+    >>> in_units([row], gain=-4344.0)
     [{'loss': 4324.0, 'distortion': 4319.0, 'rate': 3.0, 'val_loss': None, 'penalty': 2.0}]
     """
     found = []

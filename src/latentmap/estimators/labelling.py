@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from latentmap.estimators.validation import FloatArray
+from latentmap.estimators.attributes import Fitted
+from latentmap.estimators.passes import FloatArray
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.scaling import Affine
 
@@ -24,23 +23,8 @@ def _infers_labels(estimator: Any) -> bool:
     return True
 
 
-class InfersLabels:
+class InfersLabels(Fitted):
     """`predict` and `predict_proba`, for models that were fitted with some labels missing."""
-
-    if TYPE_CHECKING:
-        classes_: NDArray[Any]
-
-    @abstractmethod
-    def _rows(self, X: Any, y: Any) -> tuple[NDArray[Any], FloatArray | None]: ...
-
-    @abstractmethod
-    def _map(
-        self,
-        values: NDArray[Any],
-        function: Callable[[GenerativeAutoencoder, Affine, Tensor], Tensor],
-        samples: int = 1,
-        given: FloatArray | None = None,
-    ) -> FloatArray: ...
 
     @available_if(_infers_labels)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from latentmap.data.streaming import LazyRows
-from latentmap.estimators.validation import FloatArray
+from latentmap.data.rows import LazyRows
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import average, draw, exponential_mean
 from latentmap.model.noise import Generated, Noise, RowNoise, apart
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import effective_draws
+
+FloatArray = NDArray[np.floating[Any]]
 
 CHUNK = 2**20
 """Values (rows x features x heads x samples) that one pass through the network holds, at the most."""

@@ -9,7 +9,6 @@ map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import importlib
 import json
@@ -17,6 +16,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +24,18 @@ import numpy as np
 import safetensors.torch
 import sklearn
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 import latentmap
-from latentmap.data.columns import Table
 from latentmap.data.files import atomic_path, read_json
 from latentmap.data.formats.base import one_line
-from latentmap.data.schema import Schema
 from latentmap.estimators.card import model_card
-from latentmap.estimators.conditions import Labels, condition_from_json
-from latentmap.estimators.diagnosis import Finding
-from latentmap.estimators.units import read_units
-from latentmap.estimators.weights import model_for, read_weights, scaling_for
+from latentmap.estimators.parameters import read_parameter, write_parameter
+from latentmap.estimators.state import FitState, Graphs
+from latentmap.estimators.units import in_data_units
+from latentmap.estimators.weights import read_weights
 from latentmap.exceptions import DataError, LatentmapError, ModelError
-from latentmap.model.autoencoder import Parts
-from latentmap.model.part import Part, Sizes
 from latentmap.training.device import resolve_device
 
 if TYPE_CHECKING:
@@ -50,17 +47,6 @@ FORMAT = 1
 CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
 FILES = ("config.json", "model.safetensors", "history.jsonl", "README.md")
 NEIGHBORS = "neighbors.safetensors"
-_ARRAYS = {"code_mean_": float, "code_variance_": float, "kl_per_component_": float, "active_components_": bool}
-_PLAIN = (
-    "seed_",
-    "n_iter_",
-    "fit_seconds_",
-    "loss_",
-    "choices_",
-    "data_fingerprint_",
-    "interrupted_",
-    "n_features_in_",
-)
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -71,17 +57,16 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     DataError
         If the folder cannot be written, or holds files of these names that are not a run's.
     """
+    check_is_fitted(estimator)
     folder = Path(path)
     _require_own(folder)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in _modules(estimator).state_dict().items()}
+    state: FitState = estimator.state_
+    tensors = {name: t.detach().cpu().contiguous() for name, t in state.module.state_dict().items()}
     weights = safetensors.torch.save(tensors)
-    graphs = None
-    if estimator._found is not None:
-        key, found = estimator._found
-        graphs = safetensors.torch.save(found | {"key": torch.tensor(list(key.encode()), dtype=torch.uint8)})
+    graphs = None if state.graphs is None else _write_graphs(state.graphs)
     hashes = {"weights_sha256": weights} | ({"neighbors_sha256": graphs} if graphs is not None else {})
     config = _finite(describe(estimator)) | {name: hashlib.sha256(file).hexdigest() for name, file in hashes.items()}
-    history = [_finite(row) for row in estimator.history_]
+    history = [_finite(row) for row in state.history]
     contents = (
         json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n",
         weights,
@@ -127,21 +112,18 @@ def load(
     if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
         raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
     lines = _read(folder / "history.jsonl").splitlines()
-    own = {"encoder": encoder, "decoder": decoder}
+    modules = {"encoder": encoder, "decoder": decoder}
     try:
-        for name, module in own.items():
+        for name, module in modules.items():
             if module is not None and "module" not in (config["params"][name] or {}):
                 raise ModelError(f"this model has no {name} of your own: load it without {name}=")
         estimator: GenerativeEstimator = cls()
-        parameters = {key: _read_parameter(key, value, own) for key, value in config["params"].items()}
-        estimator.set_params(**parameters)
-        tensors = read_weights(weights)
-        _restore(estimator, config["fitted"], own, tensors)
-        _modules(estimator).load_state_dict(tensors)
-        estimator.history_ = [_evaluation(line) for line in lines]
-        read_units(estimator, config["fitted"].get("history_units", "model"))
+        estimator.set_params(**{n: read_parameter(n, value, modules) for n, value in config["params"].items()})
+        _restore(estimator, config["fitted"], read_weights(weights), modules)
+        estimator.state_ = in_data_units(replace(estimator.state_, history=[_evaluation(line) for line in lines]))
         if (folder / NEIGHBORS).exists():
-            estimator._found = _neighbors(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
+            graphs = _read_graphs(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
+            estimator.state_ = replace(estimator.state_, graphs=graphs)
     except LatentmapError as error:
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {one_line(error, 800)}") from error
     except Exception as error:  # damage can raise anything
@@ -173,31 +155,14 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
     """Describe a fitted estimator as plain JSON, all but its weights and history."""
-    fitted: dict[str, Any] = {name: getattr(estimator, name) for name in _PLAIN}
-    fitted |= {name: None if (a := getattr(estimator, name)) is None else a.tolist() for name in _ARRAYS}
     names = getattr(estimator, "feature_names_in_", None)
-    fitted |= {
-        "event_shape_": list(estimator.event_shape_),
-        "latent": estimator.model_.sizes.latent,
-        "below": list(estimator.model_.sizes.below),
-        "condition": estimator.condition_.to_json() if estimator.condition_ else None,
-        "parts": estimator.model_.parts.to_json(),
-        "scales": len(estimator.scaling_.scale),
-        "stretched": estimator.scaling_.stretched is not None,
-        "whole": None if estimator.scaling_.whole is None else len(estimator.scaling_.whole),
-        "table": None if estimator.table_ is None else estimator.table_.to_json(),
-        "findings_": [finding.to_json() for finding in estimator.findings_],
-        "feature_names_in_": None if names is None else names.tolist(),
-        "data_schema_": estimator.data_schema_.to_json(),
-        "history_units": estimator.history_units_,
-        "history_bounds": estimator._history_bounds,
-    }
+    own = {"n_features_in_": estimator.n_features_in_, "feature_names_in_": None if names is None else names.tolist()}
     return {
         "format": FORMAT,
         "class": type(estimator).__name__,
         "version": latentmap.__version__,
-        "params": {name: _write_parameter(value) for name, value in estimator.get_params(deep=False).items()},
-        "fitted": fitted,
+        "params": {name: write_parameter(value) for name, value in estimator.get_params(deep=False).items()},
+        "fitted": estimator.state_.to_json() | own,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -246,67 +211,18 @@ def _finite(value: Any) -> Any:
 def _restore(
     estimator: GenerativeEstimator,
     fitted: dict[str, Any],
-    own: dict[str, nn.Module | None],
     weights: Mapping[str, Tensor],
+    modules: Mapping[str, nn.Module | None],
 ) -> None:
-    for name in _PLAIN:
-        setattr(estimator, name, fitted[name])
-    for name, dtype in _ARRAYS.items():
-        setattr(estimator, name, None if fitted[name] is None else np.array(fitted[name], dtype=dtype))
-    estimator.event_shape_ = tuple(fitted["event_shape_"])
+    try:
+        device = resolve_device(estimator.device)
+    except ValueError:  # fitted on a device that this machine does not have
+        device = resolve_device("auto")
+    condition = estimator.condition
+    estimator.state_ = FitState.from_json(fitted, weights, device, condition=condition, modules=modules)
     estimator.n_features_in_ = math.prod(estimator.event_shape_)
-    estimator.findings_ = tuple(Finding(**finding) for finding in fitted["findings_"])
-    estimator.data_schema_ = Schema.from_json(fitted["data_schema_"])
     if fitted["feature_names_in_"] is not None:
         estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
-    try:
-        estimator.device_ = resolve_device(estimator.device)
-    except ValueError:  # fitted on a device that this machine does not have
-        estimator.device_ = resolve_device("auto")
-    parts = Parts(**{key: copy.deepcopy(_read_parameter(key, value, own)) for key, value in fitted["parts"].items()})
-    described = fitted.get("condition")
-    estimator.condition_ = condition_from_json(str(estimator.condition), described) if described else None
-    some = False
-    if isinstance(estimator.condition_, Labels):
-        estimator.classes_, some = estimator.condition_.classes, bool(estimator.condition_.some)
-    width, below = estimator.condition_.width if estimator.condition_ else 0, tuple(fitted.get("below", ()))
-    sizes = Sizes(estimator.event_shape_, fitted["latent"], condition=width, some_labels=some, below=below)
-    estimator.model_ = model_for(weights, parts, sizes).to(estimator.device_).eval()
-    if fitted.get("table"):
-        estimator.table_ = Table.from_json(fitted["table"])
-    estimator.scaling_ = scaling_for(weights, sizes.features).to(estimator.device_)
-
-
-def _modules(estimator: GenerativeEstimator) -> nn.ModuleDict:
-    return nn.ModuleDict({"model": estimator.model_, "scaling": estimator.scaling_})
-
-
-def _write_parameter(value: Any) -> Any:
-    if isinstance(value, Part):
-        return value.to_json()
-    if isinstance(value, nn.Module):
-        return {"module": type(value).__name__}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, torch.device):
-        return str(value)
-    if isinstance(value, tuple | list) and all(isinstance(v, int) for v in value):
-        return list(value)
-    plain = value is None or isinstance(value, bool | int | float | str)
-    return value if plain else None  # callbacks and generators belong to a session, not to a model
-
-
-def _read_parameter(name: str, value: Any, own: dict[str, nn.Module | None]) -> Any:
-    if isinstance(value, dict) and "module" in value:
-        module = own.get(name)
-        if module is None:
-            raise ModelError(
-                f"this model was fitted with your own {name}, a {value['module']}: give it as load(path, {name}=...)"
-            )
-        return module
-    if isinstance(value, list):
-        return tuple(value)
-    return Part.from_json(value) if isinstance(value, dict) and "part" in value else value
 
 
 def _evaluation(line: bytes) -> dict[str, float | None]:
@@ -317,12 +233,17 @@ def _evaluation(line: bytes) -> dict[str, float | None]:
     return row
 
 
-def _neighbors(content: bytes, sha256: str | None) -> tuple[str, dict[str, Tensor]]:
-    """Read the neighbours that a map was fitted with, and for which rows they are."""
+def _write_graphs(graphs: Graphs) -> bytes:
+    """Return the neighbours that a map was fitted with, and of which rows they are."""
+    key = torch.tensor(list(graphs.key.encode()), dtype=torch.uint8)
+    return safetensors.torch.save({"graph": graphs.graph, "held_out_graph": graphs.held_out_graph, "key": key})
+
+
+def _read_graphs(content: bytes, sha256: str | None) -> Graphs:
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise ModelError(f"{NEIGHBORS} does not belong to its config.json; remove it, and a fit finds them anew")
-    found = safetensors.torch.load(content)
-    return bytes(found.pop("key").tolist()).decode(), {name: found[name] for name in ("graph", "held_out_graph")}
+    tensors = safetensors.torch.load(content)
+    return Graphs(bytes(tensors["key"].tolist()).decode(), tensors["graph"], tensors["held_out_graph"])
 
 
 def _read(path: Path) -> bytes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from dataclasses import replace
 
 import torch
 
 from latentmap.estimators import diagnosis
-from latentmap.estimators.history import Units, in_data_units
+from latentmap.estimators.history import in_units
+from latentmap.estimators.state import FitState
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.scaling import Affine
@@ -30,14 +31,19 @@ def gain_of(model: GenerativeAutoencoder, scaling: Affine) -> Gain:
     return float(scaling.log_jacobian(row, but=discrete))
 
 
-def read_units(estimator: Any, units: Units) -> None:
-    """Take the history of a saved run, and bring it to the data's own units where all rows gain the same in them."""
-    gain = 0.0 if units == "data" else gain_of(estimator.model_, estimator.scaling_)
-    estimator.history_units_ = "data" if isinstance(gain, float) else units
-    if units == "data" or not isinstance(gain, float):
-        return
-    estimator.history_ = in_data_units(estimator.history_, gain)
-    if estimator.loss_ is not None:
-        estimator.loss_ -= gain
-    again = diagnosis.distortion(estimator.history_)
-    estimator.findings_ = tuple(again if again and f.kind == again.kind else f for f in estimator.findings_)
+def in_data_units(state: FitState) -> FitState:
+    """Bring the history of a saved run to the data's own units, where all rows gain the same in them."""
+    if state.history_units == "data":
+        return state
+    gain = gain_of(state.model, state.scaling)
+    if not isinstance(gain, float):
+        return state
+    history = in_units(state.history, gain)
+    again = diagnosis.distortion(history)
+    return replace(
+        state,
+        history=history,
+        history_units="data",
+        loss=None if state.loss is None else state.loss - gain,
+        findings=tuple(again if again and f.kind == again.kind else f for f in state.findings),
+    )

@@ -6,26 +6,23 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from latentmap.data.graph import Components, Edges, Metric, is_approximate
 from latentmap.data.scaling import ScalingKind
-from latentmap.estimators import choices
 from latentmap.estimators.base import GenerativeEstimator
-from latentmap.estimators.choices import reason
 from latentmap.estimators.columns import Columns
-from latentmap.estimators.conditions import Kind, Labels
-from latentmap.estimators.validation import check_count
-from latentmap.exceptions import DataError, PartError
+from latentmap.estimators.conditions import Kind
+from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import Parts
+from latentmap.model.components import Components
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.networks import Network
 from latentmap.model.posteriors import Gaussian, Posterior
 from latentmap.model.priors import PLAIN, Prior
 from latentmap.objectives.base import Objective
 from latentmap.objectives.evidence import ELBO
+from latentmap.objectives.neighbors import Metric
 from latentmap.objectives.semisupervised import SemiSupervised
 from latentmap.training.device import Precision
 from latentmap.training.loop import Callback
@@ -145,6 +142,8 @@ class VAE(GenerativeEstimator):
     ((1797, 2), (3, 8, 8))
     """
 
+    maps = True
+
     def __init__(
         self,
         n_components: int = 2,
@@ -216,44 +215,8 @@ class VAE(GenerativeEstimator):
         posterior = self.variational_family or Gaussian()
         return Parts(encoder, decoder, posterior, self.prior or PLAIN[posterior.manifold], likelihood)
 
-    def _wants_neighbors(self, rows: int) -> bool:
-        if isinstance(self.neighbors, str):
-            return not self.condition and choices.choose_neighbors(rows, int(self.n_components)) > 0
-        return self.neighbors is not None
-
-    def _neighbors(self, rows: int, total: int) -> int | Edges:
-        asked: Any = self.neighbors
-        chosen = 0
-        auto = isinstance(asked, str) and asked == "auto"
-        if getattr(asked, "shape", ()) or isinstance(asked, list):  # a scalar of numpy has the shape ()
-            self.choices_["neighbors"] = reason("a graph", True, "")
-            return Edges.read(asked, total)
-        if auto and not self.condition:
-            # with a condition, neighbours in the data share it, and codes are what is left without it
-            chosen = choices.choose_neighbors(rows, int(self.n_components))
-        elif asked is not None and not auto:
-            check_count("neighbors", asked)
-            chosen = asked
-        found = "approximate" if is_approximate(rows, self.device_.type) else "exact"
-        named = f"{chosen}, {found}, {self.metric}" if chosen else None
-        self.choices_["neighbors"] = reason(named, not auto, f"{self.n_components} components and {rows} rows")
-        return chosen
-
-    def _classes(self, y: Any, rows: int) -> NDArray[np.int64] | None:
-        if not self.supervised:
-            return None
-        if y is None:
-            raise DataError("a supervised map needs y, the class of each row; give y=..., or leave supervised=0")
-        found = Labels.learn(y, rows).read(y, rows)
-        return np.where(found.any(1), found.argmax(1), -1)
-
-    def _require_no_neighbors(self, why: str) -> None:
-        if self.neighbors is not None and not (isinstance(self.neighbors, str) and self.neighbors == "auto"):
-            raise PartError(f"neighbours are sought among rows in memory, and {why}; leave neighbors=None, or raise it")
-        self.choices_["neighbors"] = reason(None, self.neighbors is None, "rows that are not kept in memory")
-
-    def _objective(self) -> Objective:
-        if self.model_.sizes.some_labels:
+    def _objective(self, some_labels: bool = False) -> Objective:
+        if some_labels:
             if isinstance(self.objective, SemiSupervised | None):
                 return self.objective or SemiSupervised()
             raise PartError(

@@ -253,7 +253,7 @@ def latent_vectors(estimator: Any, X: np.ndarray, random_state: int = 0) -> np.n
 def sample_codes(estimator: Any, n: int, random_state: int) -> np.ndarray:
     """Draw codes from the distribution that `sample` of a fitted estimator decodes, (n, d)."""
     noise = Generated(generator_for(random_state, estimator.device_))
-    drawn = estimator._draw_codes(n, estimator._given(None, np.empty(n)), noise)
+    drawn = estimator._draw_codes(n, estimator._given(None, n), noise)
     with torch.no_grad():
         return np.asarray(estimator.model_.codes(drawn).cpu(), dtype=np.float64)
 

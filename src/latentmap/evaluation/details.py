@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentmap.data.sampling import split_rows
 from latentmap.estimators.columns import numbers
-from latentmap.estimators.validation import as_given, read_codes
+from latentmap.estimators.rows import as_given, read_codes
 from latentmap.evaluation.claims import latent_vectors
 from latentmap.evaluation.methods import Units
 from latentmap.evaluation.neighborhood import neighbor_ranks, row_trust
@@ -129,7 +129,7 @@ def map_details(
     itself = reference is None and len(filled) <= REFERENCE_ROWS
     train, held_out = _split(estimator, len(known_filled))
     some = sample_rows(len(known_filled), REFERENCE_ROWS, random_state)
-    look = np.asarray if estimator.table_ is None else estimator.seen
+    look = np.asarray if estimator.table_ is None else estimator.encoder_inputs
     units = Units(look(known_filled))
     mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(asked))
     near = None if itself else (units(look(take(known_filled, some))), estimator.transform(take(known_filled, some)))
@@ -161,7 +161,7 @@ def _completed(estimator: Any, X: Any) -> tuple[Any, Any, Any]:
     if not estimator.takes_missing_:
         return X, X, X
     filled = estimator.impute(X)
-    return X, filled, as_given(X, estimator.impute(X, 1)[0]) if estimator._has_score else filled
+    return X, filled, as_given(X, estimator.impute(X, 1)[0]) if estimator.has_score_ else filled
 
 
 def evidence(estimator: Any, X: Any) -> Float[np.ndarray, " n"]:
@@ -245,7 +245,7 @@ def magnification(estimator: Any, Z: Any) -> Float[np.ndarray, " n"]:
         volume: Tensor = torch.linalg.det(squared).clamp_min(0).sqrt()
         return volume
 
-    codes = read_codes(estimator, np.asarray(Z, dtype=np.float64))
+    codes = read_codes(estimator.state_, np.asarray(Z, dtype=np.float64))
     return np.asarray(estimator._map(codes, stretch, samples=codes.shape[1]))
 
 

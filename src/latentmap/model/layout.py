@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentmap.data.graph import principal_axes
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.components import principal_axes
 from latentmap.model.ladder import Ladder
 from latentmap.model.networks import MLP
 from latentmap.model.posteriors import Deterministic, Gaussian

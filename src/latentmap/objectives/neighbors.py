@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import cosine_similarity
 
-from latentmap.data.graph import Metric, comparable
-from latentmap.exceptions import PartError
+from latentmap.exceptions import DataError, PartError
 from latentmap.model.part import Learned, Sizes, positive
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
 from latentmap.objectives.evidence import ELBO
+
+Metric = Literal["euclidean", "cosine"]
 
 START = 3.0
 """Scale at which the kernel starts, a wide one: it narrows as rows have found their place, to some tens in the end."""
@@ -145,8 +146,27 @@ def compared(
     mixed columns, that between rows as the encoder sees them. Missing cells are filled as for the encoder.
     """
     if metric == "cosine" and units is not None:
-        return comparable(units.inverse(model.complete(x)), metric)
-    return comparable(model.seen(x), metric)
+        return normalise_for(units.inverse(model.complete(x)), metric)
+    return normalise_for(model.seen(x), metric)
+
+
+def normalise_for(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N Q"]:
+    """Return rows whose Euclidean distances are in the order of this metric: of unit length for angles.
+
+    Rows of zeros have no direction: by a column of their own they are alike, and at right angles to all others.
+
+    >>> normalise_for(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), "cosine")
+    tensor([[0.6000, 0.8000, 0.0000],
+            [0.0000, 0.0000, 1.0000]])
+    """
+    if metric not in ("euclidean", "cosine"):
+        raise DataError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
+    if metric == "euclidean":
+        return x
+    largest = x.abs().amax(1, keepdim=True)  # lengths of its multiples neither overflow nor vanish
+    none = largest == 0
+    unit = torch.nn.functional.normalize(x / torch.where(none, 1.0, largest), dim=1)
+    return torch.cat([unit, none.to(x.dtype)], 1)
 
 
 def contrast(codes: Float[Tensor, "M D"], rows: int) -> Float[Tensor, ""]:

@@ -91,7 +91,7 @@ def claim_tables(comparison: Any) -> list[ClaimTable]:
 def _cost(estimator: Any, X: Any, y: Any) -> list[Fact]:
     """Say how likely rows are, by what the fit found of rows that it held out; or what they cost, without a density."""
     found = estimator.evaluation_
-    if estimator._has_score and not (found and found.bound and found.units == "data"):
+    if estimator.has_score_ and not (found and found.bound and found.units == "data"):
         some = spread(X.shape[0], MOST_ROWS)  # what the fit found is of another prior, in other units, or not finite
         elbo = estimator.score(take(X, some), None if y is None else [y[i] for i in some])
         return [Fact("ELBO", f"{number(elbo)} nats", "a row, on rows shown here" + _bits(estimator, elbo))]

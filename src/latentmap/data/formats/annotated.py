@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import Labels, Source, plain_labels, reading, suggest
 from latentmap.data.formats.chunked import LAZY, ChunkedSource, stored
-from latentmap.data.formats.sparse import SparseSource, is_sparse
+from latentmap.data.formats.sparse import SparseSource, is_scipy_sparse
 from latentmap.exceptions import DataError, MissingExtraError
 
 LARGEST = 2**30
@@ -66,7 +66,7 @@ def annotated_source(data: Any, labels: Labels = None, name: str = "X") -> Sourc
     """Make a source of the matrix of an ``AnnData``."""
     if data.X is None:
         raise DataError(f"{name} has no matrix X: give one of its layers, with its own")
-    matrix = data.X[...] if data.isbacked and hasattr(data.X, "dtype") and not is_sparse(data.X) else data.X
+    matrix = data.X[...] if data.isbacked and hasattr(data.X, "dtype") and not is_scipy_sparse(data.X) else data.X
     source = _matrix_source(matrix, _beside(data.obs, data.var_names, labels, name))
     return _described(source, list(data.layers), None)
 

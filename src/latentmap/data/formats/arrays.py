@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.columns import Asked, Cells, Table, table_for
+from latentmap.data.columns import Cells, ColumnSpec, table_for
 from latentmap.data.formats.base import Source, given_labels, unique_names
 from latentmap.data.schema import Rows, require_numeric
 from latentmap.data.values import native
@@ -42,8 +42,10 @@ class ArraySource(Source):
     ) -> None:
         require_numeric(array.dtype, name)
         if array.ndim < 2:
-            hint = "use X.reshape(-1, 1) if it is one feature, X.reshape(1, -1) if it is one row"
-            raise DataError(f"expected rows and features in {name}, got an array of shape {array.shape}: {hint}")
+            hint = f"use {name}.reshape(-1, 1) if it is one feature, {name}.reshape(1, -1) if it is one row"
+            raise DataError(
+                f"expected rows and features in {name}, got an array of shape {array.shape}: {hint}. Reshape your data"
+            )
         if not len(array):
             raise DataError(f"{name} has no rows (shape {array.shape}): at least one is needed")
         if not array.size:
@@ -77,7 +79,7 @@ class TableSource(ArraySource):
     def __init__(
         self,
         cells: Sequence[Cells],
-        columns: Table | Asked | None = None,
+        columns: ColumnSpec = None,
         *,
         backend: str | None = None,
         name: str = "X",

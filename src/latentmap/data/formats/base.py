@@ -47,8 +47,12 @@ class Source(ABC):
         What was done to the rows to make them fit, or None.
     table
         What the numbers of a table stand for, where its columns are not plain numbers alone; else None.
-    stays_sparse
+    is_sparse
         Whether the rows lie in memory as a sparse matrix, to be made dense a few at a time.
+    in_memory
+        Whether the rows lie in memory as they are, so that nothing is gained by reading them block by block.
+    header
+        A data frame without rows that has the columns of the data, where they came as a frame of numbers; else None.
     tallies
         Whether whole numbers from 0 on are how often something was counted in a row, as in a sparse matrix.
     """
@@ -59,7 +63,9 @@ class Source(ABC):
     label_name: str | None = None
     remark: str | None = None
     table: Table | None = None
-    stays_sparse: bool = False
+    is_sparse: bool = False
+    in_memory: bool = False
+    header: Any = None
     tallies: bool = False
 
     @abstractmethod

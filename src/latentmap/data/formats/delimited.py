@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import Asked, Cells, Table
+from latentmap.data.columns import Cells, ColumnSpec, Table
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import Labels, plain_labels, reading, suggest, unique_names
 from latentmap.data.schema import EXACT
@@ -32,7 +32,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
 
 
-def delimited_source(path: Path, labels: Labels = None, columns: Table | Asked | None = None) -> ArraySource:
+def delimited_source(path: Path, labels: Labels = None, columns: ColumnSpec = None) -> ArraySource:
     r"""Read a text table with one row a line: numbers in double precision, text, dates; blank cells and NA are missing.
 
     The delimiter of a ``.csv`` is the first of ``, ; tab |`` that gives the first two lines equally many cells, two or
@@ -70,7 +70,7 @@ def delimited_source(path: Path, labels: Labels = None, columns: Table | Asked |
 class _Table:
     """The columns of one file, found from its first rows, and its cells as numbers and text."""
 
-    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: str | None, columns: Table | Asked | None) -> None:
+    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: str | None, columns: ColumnSpec) -> None:
         self.path = path
         delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(path, lines)
         self.records = _records(path, lines, delimiter)

@@ -11,7 +11,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import Asked, Table, table_for
+from latentmap.data.columns import ColumnSpec, Table, table_for
 from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, reading, suggest, unique_names
 from latentmap.data.formats.tables import index_columns, pyarrow_module, table_source
 from latentmap.data.frames import cells_of
@@ -28,7 +28,7 @@ LAZY = 2**28
 Group = tuple[Path, int]
 
 
-def parquet_source(path: Path, labels: Labels = None, columns: Table | Asked | None = None) -> Source:
+def parquet_source(path: Path, labels: Labels = None, columns: ColumnSpec = None) -> Source:
     """Read a ``.parquet`` file, or all of them in a folder and the folders within, in the order of their paths.
 
     Folders called ``name=value`` (Hive's partitions) give each row of the files within a column ``name``, which can be

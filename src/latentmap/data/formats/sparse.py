@@ -30,11 +30,11 @@ class SparseSource(Source):
     --------
     >>> from scipy import sparse
     >>> source = SparseSource(sparse.coo_array(([3, 1], ([0, 1], [2, 0])), shape=(2, 3)))
-    >>> source.read(slice(None)).tolist(), source.stays_sparse
+    >>> source.read(slice(None)).tolist(), source.is_sparse
     ([[0.0, 0.0, 3.0], [1.0, 0.0, 0.0]], True)
     """
 
-    stays_sparse = tallies = True
+    is_sparse = tallies = True
 
     def __init__(
         self,
@@ -73,10 +73,10 @@ class SparseSource(Source):
         return dense
 
 
-def is_sparse(data: Any) -> bool:
+def is_scipy_sparse(data: Any) -> bool:
     """Whether data are a sparse matrix of scipy.
 
-    >>> is_sparse(np.zeros((1, 1)))
+    >>> is_scipy_sparse(np.zeros((1, 1)))
     False
     """
     return type(data).__module__.startswith("scipy.sparse")

@@ -6,13 +6,13 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from latentmap.data.columns import Asked, Table
+from latentmap.data.columns import ColumnSpec
 from latentmap.data.formats.base import Labels, Source, reading
 from latentmap.data.formats.memory import from_memory
 from latentmap.exceptions import MissingExtraError
 
 
-def arrow_source(path: Path, labels: Labels = None, columns: Table | Asked | None = None) -> Source:
+def arrow_source(path: Path, labels: Labels = None, columns: ColumnSpec = None) -> Source:
     """Read an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as Hugging Face's data sets have it.
 
     Raises
@@ -30,7 +30,7 @@ def arrow_source(path: Path, labels: Labels = None, columns: Table | Asked | Non
     return table_source(table, path, labels, columns)
 
 
-def table_source(table: Any, path: Path, labels: Labels, columns: Table | Asked | None) -> Source:
+def table_source(table: Any, path: Path, labels: Labels, columns: ColumnSpec) -> Source:
     """Make a source of a table of pyarrow's."""
     with reading(path, "Arrow"):
         table.validate(full=True)  # damaged places of text would be read beyond what there is

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,43 +13,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from latentmap.data.nearest import nearest
+from latentmap.estimators.nearest import nearest
 from latentmap.exceptions import DataError
 
-Metric = Literal["euclidean", "cosine"]
-
-Components = int | Literal["auto"] | None
-"""Principal components in which neighbours are sought: so many, as the columns ask for, or None for all columns."""
-
-COLUMNS = 200
-"""Columns up to which all are searched, and the most principal components that are chosen beyond."""
-FEWEST, SHARE = 50, 0.8
-"""Principal components that are chosen at the least, and the share of the variance that they have to hold."""
-EXACT_COLUMNS = 256
-"""Columns up to which principal axes are those of the covariance, and found by iteration beyond."""
 EXACT_ROWS = {"cpu": 200_000, "cuda": 4_000_000}
 """Rows up to which all distances are taken: some minutes' work."""
 WIDTH = 64
 """Neighbours that are kept of each row of a graph that is given, at the most."""
-
-
-def comparable(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N Q"]:
-    """Give rows whose Euclidean distances are in the order of this metric: of equal length where directions count.
-
-    Rows of zeros have no direction: by a column of their own they are alike, and at right angles to all others.
-
-    >>> comparable(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), "cosine")
-    tensor([[0.6000, 0.8000, 0.0000],
-            [0.0000, 0.0000, 1.0000]])
-    """
-    if metric not in ("euclidean", "cosine"):
-        raise DataError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
-    if metric == "euclidean":
-        return x
-    largest = x.abs().amax(1, keepdim=True)  # lengths of its multiples neither overflow nor vanish
-    none = largest == 0
-    unit = torch.nn.functional.normalize(x / torch.where(none, 1.0, largest), dim=1)
-    return torch.cat([unit, none.to(x.dtype)], 1)
 
 
 def neighbor_graph(
@@ -195,53 +164,3 @@ def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] |
         itself = near == np.arange(len(near))[:, None]
         found = np.take_along_axis(near, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, :k]
     return torch.from_numpy(found.astype(np.int64)).to(points.device)
-
-
-def projection(rows: Float[Tensor, "N P"], components: Components = "auto") -> Callable[[Tensor], Tensor]:
-    """Give the map from rows to what neighbours are sought in: all columns, or leading principal components of rows.
-
-    ``auto`` takes all columns where no more than `COLUMNS` vary; of more, the fewest principal components, from
-    `FEWEST` to `COLUMNS`, that hold four fifths of the variance. Axes at right angles leave distances as they are.
-
-    >>> rows = torch.randn(20, 300, generator=torch.Generator().manual_seed(0))
-    >>> projection(rows, None)(rows).shape, projection(rows, 3)(rows).shape
-    (torch.Size([20, 300]), torch.Size([20, 3]))
-    """
-    columns, auto = int((rows != rows[:1]).any(0).sum()), components == "auto"  # those that vary
-    asked = [FEWEST, COLUMNS] if components == "auto" else [columns if components is None else components]
-    if auto and columns <= COLUMNS:
-        return lambda x: x
-    for n in asked:
-        if n >= columns:
-            return lambda x: x
-        centre, axes = principal_axes(rows, n)
-        held = ((rows - centre) @ axes).square().sum(0).cumsum(0)
-        short = held < SHARE * (rows - centre).square().sum()
-        if not short.all():
-            break
-    if auto:
-        axes = axes[:, : max(FEWEST, 1 + int(short.sum()))]
-    return lambda x: (x - centre.to(x.dtype)) @ axes.to(x.dtype)
-
-
-def principal_axes(x: Float[Tensor, "N P"], n: int) -> tuple[Float[Tensor, " P"], Float[Tensor, "P C"]]:
-    """Give the mean of rows and their n leading principal axes, or all axes where there are no more.
-
-    Of few columns those of the covariance; of many by subspace iteration (Halko, Martinsson and Tropp 2011), which
-    does not slow down with the square of the columns, from a start that is always the same.
-    """
-    centre = x.mean(0)
-    columns = x.shape[1]
-    if columns <= n:
-        return centre, torch.eye(columns, dtype=x.dtype, device=x.device)
-    rest = x - centre
-    rest = (rest / rest.abs().max().clamp_min(torch.finfo(x.dtype).tiny)).float()  # squares neither overflow nor vanish
-    if columns <= EXACT_COLUMNS:
-        axes = torch.linalg.eigh((rest.T @ rest).double()).eigenvectors.flip(1)
-    else:
-        start = np.random.default_rng(0).normal(size=(columns, min(n + 10, *x.shape)))
-        axes = torch.from_numpy(start).to(rest)
-        for _ in range(5):
-            axes = torch.linalg.qr(rest.T @ (rest @ axes)).Q
-        axes = axes @ torch.linalg.svd(rest @ axes, full_matrices=False).Vh.T
-    return centre, axes[:, :n].to(x.dtype)

@@ -13,15 +13,16 @@ from sklearn.metrics.pairwise import cosine_distances
 
 from latentmap import VAE, load, networks
 from latentmap.cli.settings import read_settings
-from latentmap.data import graph, nearest
-from latentmap.data.graph import neighbor_graph, principal_axes, projection
 from latentmap.data.sampling import split_rows
-from latentmap.estimators.fitting import FittingModel
+from latentmap.estimators import nearest, training_rows
+from latentmap.estimators.graph import neighbor_graph
 from latentmap.evaluation import neighborhood as nb
 from latentmap.evaluation.details import log_density
 from latentmap.evaluation.generation import frechet_distance, overlap, pca_features
 from latentmap.evaluation.latent import gap_fraction, negentropy
 from latentmap.evaluation.rows import centred, squared_distances
+from latentmap.model import components
+from latentmap.model.components import principal_axes, projection
 from latentmap.model.part import Sizes
 from latentmap.model.posteriors import Quantized
 from latentmap.objectives.neighbors import NeighborEmbedding, correlation
@@ -143,7 +144,7 @@ def test_components_are_as_many_as_asked_or_as_the_variance_asks():
         return projection(rows, *given)(rows).shape[1]
 
     assert width(flat[:, :200]) == 200 and width(torch.cat([flat[:, :150], torch.ones(400, 900)], 1)) == 1050
-    assert width(low) == graph.FEWEST and graph.FEWEST < width(flat) <= graph.COLUMNS
+    assert width(low) == components.FEWEST and components.FEWEST < width(flat) <= components.COLUMNS
     assert width(flat, None) == 300 and width(flat, 7) == 7 and width(flat[:, :20], 50) == 20
 
 
@@ -155,7 +156,7 @@ def test_the_map_searches_as_many_components_as_asked(tmp_path):
         vae = VAE(2, scaling="none", neighbor_components=components, random_state=0, **small).fit(X)
         vae.save(tmp_path / "run")
         assert load(tmp_path / "run").neighbor_components == clone(vae).neighbor_components == components
-        return recall(vae._found[1]["graph"], X), vae.choices_["neighbor_components"]
+        return recall(vae.state_.graphs.graph, X), vae.choices_["neighbor_components"]
 
     assert found("auto") == found(None)[:1] + ("all columns (chosen for 40 columns)",)
     assert found("auto")[0] == 1 and found(40) == found(None) and found(None)[1] == "all columns (given)"
@@ -282,7 +283,7 @@ GIVEN = {
 
 def graph_of(X, metric, **settings):
     vae = VAE(2, metric=metric, neighbors=K, early_stopping=False, **SMALL | settings).fit(X)
-    return vae._found[1]["graph"].numpy().astype(int), vae
+    return vae.state_.graphs.graph.numpy().astype(int), vae
 
 
 def angles_kept(found, X):
@@ -296,7 +297,7 @@ def angles_kept(found, X):
 def test_cosine_is_the_angle_of_the_rows_as_they_are_given(name, monkeypatch, agree):
     X, settings = GIVEN[name]
     if "batch" in name:
-        monkeypatch.setattr(FittingModel, "_fits_device", lambda *_: False)
+        monkeypatch.setattr(training_rows, "fits_device", lambda *_: False)
     found, _ = graph_of(X, "cosine", **settings)
     rows = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float).reshape(len(found), -1)
     rows = np.where(np.isnan(rows), np.nanmean(rows, axis=0), rows)
@@ -316,15 +317,15 @@ def test_held_out_rows_have_the_neighbours_of_their_angle():
     vae = VAE(2, metric="cosine", neighbors=K, **SMALL).fit(TURNED + 1)
     train, held_out = split_rows(400, 0.1, vae.seed_)
     apart = cosine_distances((TURNED + 1)[held_out], (TURNED + 1)[train])
-    found = vae._found[1]["held_out_graph"].numpy().astype(int)
+    found = vae.state_.graphs.held_out_graph.numpy().astype(int)
     assert (np.take_along_axis(apart, found, 1) <= np.sort(apart, axis=1)[:, K - 1 : K] + 1e-9).mean() >= 0.995
 
 
 def test_in_a_table_of_mixed_columns_it_is_the_angle_of_rows_as_the_encoder_sees_them():
     table = pd.DataFrame({"a": TURNED[:, 0] + 9, "b": TURNED[:, 1], "c": rng.choice(list("xyz"), 400)})
     found, vae = graph_of(table, "cosine")
-    assert angles_kept(found, vae.seen(table)) >= 0.995
-    assert angles_kept(graph_of(table, "euclidean")[0], vae.seen(table)) < 0.95, "control"
+    assert angles_kept(found, vae.encoder_inputs(table)) >= 0.995
+    assert angles_kept(graph_of(table, "euclidean")[0], vae.encoder_inputs(table)) < 0.95, "control"
 
 
 def test_the_global_term_compares_the_same_angles():
@@ -334,7 +335,8 @@ def test_the_global_term_compares_the_same_angles():
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     z = torch.from_numpy(unit[:, -2:]).float()
     expected = pearsonr(pdist(unit), pdist(z.numpy())).statistic
-    assert vae._map_objective()._agreement(vae.model_, x, z).item() == pytest.approx(expected, abs=1e-4)
+    objective = NeighborEmbedding(metric=vae.metric, units=vae.scaling_)
+    assert objective._agreement(vae.model_, x, z).item() == pytest.approx(expected, abs=1e-4)
     plain = NeighborEmbedding(metric="cosine")  # of rows that have no other units
     assert plain._agreement(vae.model_, x, z).item() != pytest.approx(expected, abs=1e-2), "control"
 
@@ -361,4 +363,4 @@ def test_angles_do_not_depend_on_lengths(lengths, scaling):
     small = {"encoder": networks.MLP((8,)), "decoder": networks.MLP((8,)), "max_epochs": 1, "early_stopping": False}
     vae = VAE(2, metric="cosine", scaling=scaling, random_state=0, neighbors=K, **small).fit(X)
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)  # scikit-learn takes rows shorter than 2e-15 for zeros
-    assert angles_kept(vae._found[1]["graph"].numpy(), unit) >= 0.999
+    assert angles_kept(vae.state_.graphs.graph.numpy(), unit) >= 0.999

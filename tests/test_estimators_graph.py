@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 
 from latentmap import VAE, exceptions
-from latentmap.data import graph as graphs
-from latentmap.data.graph import Edges, neighbor_graph
+from latentmap.estimators import graph as graphs
+from latentmap.estimators.graph import Edges, neighbor_graph
 from latentmap.exceptions import DataError, PartError
 from latentmap.training.feed import NEAR
 from latentmap.training.loop import Trainer

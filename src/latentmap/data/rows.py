@@ -1,0 +1,72 @@
+"""Rows as models take them: vectors of bytes, or of single or double precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.formats.base import Source
+from latentmap.data.schema import place, require_exact
+from latentmap.exceptions import DataError
+
+
+def flat(block: NDArray[Any]) -> NDArray[Any]:
+    """Return rows as vectors, of a type that models take: bytes, and single or double precision.
+
+    >>> flat(np.zeros((3, 2, 2), np.uint8)).shape, flat(np.zeros((3, 2), np.float16)).dtype
+    ((3, 4), dtype('float64'))
+    """
+    if block.dtype not in (np.uint8, np.float32, np.float64):
+        block = block.astype(np.float64)
+    return np.ascontiguousarray(block.reshape(len(block), int(np.prod(block.shape[1:]))))
+
+
+def all_rows(source: Source) -> NDArray[Any]:
+    """Return all rows of a source, (n, P); a view of what lies in memory where that can be."""
+    block = source.read(slice(None))
+    require_exact(block, source.name, source.names)
+    return flat(block)
+
+
+class LazyRows:
+    """Rows of a source that are read when they are sliced, flat and checked; as much of an array as models need.
+
+    >>> from latentmap.data.formats.arrays import ArraySource
+    >>> rows = LazyRows(ArraySource(np.arange(8).reshape(2, 2, 2)), 4, missing=False)
+    >>> rows.shape, rows[1:2].tolist()
+    ((2, 4), [[4.0, 5.0, 6.0, 7.0]])
+    """
+
+    def __init__(self, source: Source, n_features: int, *, missing: bool) -> None:
+        self.source = source
+        self.missing = missing
+        first = flat(source.first)
+        self.shape, self.dtype = (len(source), first.shape[1]), first.dtype
+        if first.shape[1] != n_features:
+            raise DataError(f"expected rows of {n_features} values, as in fit, got {first.shape[1]} in {source.name}")
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def pieces(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first row, rows) in order, so many rows at the most."""
+        for start, block in self.source.blocks():
+            rows = self._checked(block, start)
+            for i in range(0, len(rows), size):
+                yield start + i, rows[i : i + size]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        return self._checked(self.source.read(rows), rows.start)
+
+    def _checked(self, block: NDArray[Any], start: int) -> NDArray[Any]:
+        require_exact(block, self.source.name, self.source.names, start)
+        block = flat(block)
+        bad = np.isinf(block) if self.missing else ~np.isfinite(block)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            at = place([row, column], start, self.source.names)
+            raise DataError(f"{self.source.name} contains {block[row, column]} at {at}; fill or drop it")
+        return block

@@ -1,0 +1,180 @@
+"""A fit: from parameters and rows to what was learned."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from latentmap.data.schema import content_hash
+from latentmap.data.sources import Source, require_finite
+from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
+from latentmap.estimators.neighbors import NeighborSearch, read_classes
+from latentmap.estimators.parameters import Parameters
+from latentmap.estimators.passes import FloatArray, as_tensor
+from latentmap.estimators.plan import ModelPlan, Rows, TrainingPlan, plan, plan_training, trainer_settings
+from latentmap.estimators.rows import ADVICE
+from latentmap.estimators.scoring import require_inside
+from latentmap.estimators.state import FitState
+from latentmap.estimators.summary import summarise
+from latentmap.estimators.training_rows import training_rows
+from latentmap.estimators.units import gain_of
+from latentmap.exceptions import PartError
+from latentmap.model.ladder import compose
+from latentmap.model.noise import generator_for
+from latentmap.model.part import Sizes
+from latentmap.model.scaling import Affine
+from latentmap.training.device import resolve_device
+from latentmap.training.loop import Trainer
+from latentmap.training.progress import ProgressBar
+
+
+class Fit:
+    """The fit of a model to rows, new or continued.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Parameters of the estimator; they are only read.
+    source : Source
+        The rows.
+    y : object, default=None
+        What each row is conditioned on, or its class for a supervised map.
+    seed : int
+        Seed of the split, the initial weights, the order of rows and the noise.
+    state : FitState, default=None
+        The fit to continue; None starts a new one.
+    piece : bool, default=False
+        Whether the rows are one of many pieces, over which a fit goes once at a constant rate.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        source: Source,
+        y: Any = None,
+        *,
+        seed: int,
+        state: FitState | None = None,
+        piece: bool = False,
+    ) -> None:
+        self.parameters = parameters
+        self.source = source
+        self.y = y
+        self.seed = seed
+        self.piece = piece
+        self.device = resolve_device(parameters.device) if state is None else state.device
+        self.rows = training_rows(parameters, source, seed, self.device, piece=piece)
+        if parameters.condition is not None and not self.rows.kept:
+            raise PartError("a conditional model is fitted to rows in memory: leave condition=None, or raise memory=")
+        self.state, self.training = self._begin() if state is None else self._continue(state)
+
+    def run(self) -> FitState:
+        """Train the model, and return what was learned."""
+        self.state = replace(self.state, data_fingerprint=content_hash(self.source, self.source.schema))
+        given = self.state.given(self.y, len(self.source))
+        trainer = self._trainer(given)
+        with contextlib.ExitStack() as stack:
+            if self.parameters.verbose:
+                trainer.callbacks.append(stack.enter_context(ProgressBar()))
+            history = trainer.run()
+        earlier = self.state.history if self.piece and self.state.history_units == "data" else []
+        state = replace(
+            self.state,
+            history=[*earlier, *history],
+            history_units="data",
+            n_iter=self.state.n_iter + trainer.epoch,
+            fit_seconds=self.state.fit_seconds + trainer.seconds,
+            interrupted=trainer.interrupted,
+            trainer=trainer.carry() if self.piece else {},
+        )
+        return summarise(state, self.rows.some, None if given is None else given[:: self.rows.every], trainer)
+
+    def _trainer(self, given: FloatArray | None) -> Trainer:
+        """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
+        p, rows, state, planned = self.parameters, self.rows, self.state, self.training
+        classes = read_classes(p, self.y, len(self.source))
+        search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
+        searched, graphs = search.graphs(planned.neighbors, classes)
+        objective = p._objective(state.model.sizes.some_labels)
+        if graphs:
+            search.start()
+            objective = search.objective(objective)
+        settings, described = trainer_settings(p, planned, state.model, objective, state.seed + state.n_iter)
+        self.state = replace(state, graphs=searched)
+        self.state.choices.update(planned.choices | described | ({"memory": rows.memory} if rows.memory else {}))
+        condition, held_out_condition = (
+            None if given is None else as_tensor(given[some]).to(self.device) for some in (rows.train, rows.held_out)
+        )
+        trainer = Trainer(
+            state.model,
+            objective,
+            rows.batch_scaling(state.scaling),
+            rows.feed(state.scaling, self.device, graphs.get("graph"), condition),
+            rows.placed_held_out(state.scaling, self.device),
+            settings,
+            held_out_graph=graphs.get("held_out_graph"),
+            held_out_condition=held_out_condition,
+            gain=gain_of(state.model, state.scaling),
+        )
+        if self.piece:
+            trainer.go_on(state.trainer)
+        return trainer
+
+    def _begin(self) -> tuple[FitState, TrainingPlan]:
+        """Plan the fit, and make the model with its initial weights."""
+        p, source = self.parameters, self.source
+        condition = condition_class(p.condition).learn(self.y, len(source)) if p.condition else None
+        some_labels = isinstance(condition, LabelCondition) and condition.some
+        width, below = condition.width if condition else 0, tuple(p.ladder or ())
+        sizes = Sizes(
+            source.schema.event_shape, int(p.n_components), condition=width, some_labels=some_labels, below=below
+        )
+        objective = p._objective(some_labels)
+        model, training = plan(p, source, self._counts, sizes, objective, self.device.type, piece=self.piece)
+        return self._initial(model, sizes, condition), training
+
+    def _initial(self, planned: ModelPlan, sizes: Sizes, condition: Condition | None) -> FitState:
+        scaling = planned.scaling
+        affine = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole).to(self.device)
+        planned.likelihood.check_data(self.source.schema, *_scaled_range(self.source, affine))
+        parts = self.parameters._parts(planned.encoder, planned.decoder, planned.likelihood)
+        own = replace(parts, encoder=copy.deepcopy(parts.encoder), decoder=copy.deepcopy(parts.decoder))
+        model = compose(own, sizes, generator_for(self.seed)).to(self.device)  # the user's modules stay as they are
+        scaled = affine(as_tensor(self.rows.some).to(self.device))
+        parts.likelihood.start(model.likelihood_state, scaled)
+        parts.prior.start(model.prior_state, parts.likelihood.complete(model.likelihood_state, scaled))
+        return FitState(
+            model,
+            affine,
+            self.source.schema,
+            self.seed,
+            table=self.source.table,
+            condition=condition,
+            choices=dict(planned.choices),
+        )
+
+    def _continue(self, state: FitState) -> tuple[FitState, TrainingPlan]:
+        """Check that the model takes these rows, and plan how they are trained on."""
+        require_finite(self.source, missing=state.takes_missing, advice=ADVICE)
+        if self.rows.dense is not None:
+            require_inside(state, self.rows.dense, state.given(self.y, len(self.source)))
+        objective = self.parameters._objective(state.model.sizes.some_labels)
+        training = plan_training(self.parameters, self._counts, objective, self.device.type, piece=self.piece)
+        return replace(state, choices=dict(state.choices)), training
+
+    @property
+    def _counts(self) -> Rows:
+        return Rows(len(self.source), len(self.rows.train), self.rows.kept, self.source.name)
+
+
+def _scaled_range(source: Source, scaling: Affine) -> tuple[float, float]:
+    """Return the range of the values in the model's units; exact where one scale serves all features."""
+    low, high = source.schema.lowest, source.schema.highest
+    assert low is not None and high is not None
+    ends = torch.tensor([[low], [high]], dtype=torch.float64, device=scaling.scale.device)
+    ends = scaling(ends.expand(2, source.schema.n_features))
+    return float(ends[0].min()), float(ends[1].max())

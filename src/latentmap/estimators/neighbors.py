@@ -1,0 +1,174 @@
+"""The neighbour side of the fit of a map: which rows are near which, classes, and where the map starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentmap.data.rows import LazyRows
+from latentmap.data.sampling import Rows
+from latentmap.data.sources import Source
+from latentmap.estimators.choices import choose_neighbors, describe_choice
+from latentmap.estimators.conditions import LabelCondition
+from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, with_classes
+from latentmap.estimators.parameters import Parameters, check_count
+from latentmap.estimators.passes import as_tensor
+from latentmap.estimators.state import FitState, Graphs
+from latentmap.exceptions import DataError, PartError
+from latentmap.model.components import projection
+from latentmap.model.layout import start_at_components
+from latentmap.model.scaling import Affine
+from latentmap.objectives.base import Objective
+from latentmap.objectives.neighbors import NeighborEmbedding, compared, normalise_for
+
+POINTS = 2**22
+"""Values that are brought to principal components at a time."""
+
+
+def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[int | Edges, str]:
+    """Return the number of neighbours that a map keeps of each training row, 0 for none, and why; or a given graph.
+
+    Parameters
+    ----------
+    p : Parameters
+        Parameters of the estimator.
+    rows, total : int
+        Number of training rows, and of all rows given.
+    device : str
+        Type of the device that searches.
+    """
+    requested: Any = p.neighbors
+    auto = isinstance(requested, str) and requested == "auto"
+    if getattr(requested, "shape", ()) or isinstance(requested, list):  # a scalar of numpy has the shape ()
+        return Edges.read(requested, total), describe_choice("a graph", True, "")
+    if not auto and requested is not None:
+        check_count("neighbors", requested)
+    # with a condition, neighbours in the data share it, and codes are what is left without it
+    chosen = requested or 0
+    if auto:
+        chosen = 0 if p.condition else choose_neighbors(rows, int(p.n_components))
+    search = "approximate" if is_approximate(rows, device) else "exact"
+    described = f"{chosen}, {search}, {p.metric}" if chosen else None
+    return chosen, describe_choice(described, not auto, f"{p.n_components} components and {rows} rows")
+
+
+def no_neighbors(p: Parameters, why: str) -> str:
+    """Return why a map of rows that are not kept in memory has no neighbours; refuse where some were requested."""
+    if p.neighbors is not None and not (isinstance(p.neighbors, str) and p.neighbors == "auto"):
+        raise PartError(f"neighbours are sought among rows in memory, and {why}; leave neighbors=None, or raise it")
+    return describe_choice(None, p.neighbors is None, "rows that are not kept in memory")
+
+
+def read_classes(p: Parameters, y: Any, rows: int) -> NDArray[np.int64] | None:
+    """Return the class of each row for a supervised map, -1 where it is missing; None for other maps."""
+    if not p.supervised:
+        return None
+    if y is None:
+        raise DataError("a supervised map needs y, the class of each row; give y=..., or leave supervised=0")
+    one_hot = LabelCondition.learn(y, rows).read(y, rows)
+    return np.where(one_hot.any(1), one_hot.argmax(1), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class NeighborSearch:
+    """The search for the neighbours of training and held-out rows among the training rows.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Parameters of the estimator.
+    state : FitState
+        Model with its initial weights, and graphs of an earlier fit, if any.
+    source : Source
+        All rows.
+    some : ndarray of shape (m, P)
+        Some of the training rows, of which principal components are taken.
+    train, held_out : ndarray of int
+        Indices of training and held-out rows.
+    """
+
+    parameters: Parameters
+    state: FitState
+    source: Source
+    some: NDArray[Any]
+    train: Rows
+    held_out: Rows
+
+    def graphs(self, k: int | Edges, classes: NDArray[np.int64] | None) -> tuple[Graphs | None, dict[str, Tensor]]:
+        """Return the graphs that were searched, and those that the fit uses: with given edges, and rows of a class."""
+        if classes is not None and not k:
+            raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
+        searched = None
+        if not k:
+            return None, {}
+        if isinstance(k, Edges):
+            used = {"graph": k.among(self.train, self.train), "held_out_graph": k.among(self.held_out, self.train)}
+        else:
+            searched = self._search(k)
+            used = {"graph": searched.graph.long(), "held_out_graph": searched.held_out_graph.long()}
+        if classes is not None:
+            fraction, seed = float(self.parameters.supervised), self.state.seed
+            for name, rows in (("graph", self.train), ("held_out_graph", self.held_out)):
+                used[name] = with_classes(used[name], classes[rows], classes[self.train], fraction, seed)
+        return searched, {name: graph.to(self.state.device) for name, graph in used.items()}
+
+    def start(self) -> None:
+        """Let a map start at principal components, unless it continues an earlier fit."""
+        if self.state.n_iter == 0 and self.parameters.init == "pca":
+            scaled = self.state.scaling(as_tensor(self.some).to(self.state.device)).float()
+            start_at_components(self.state.model, scaled)
+
+    def objective(self, base: Objective) -> Objective:
+        """Return an objective with the contrastive term of the map."""
+        return NeighborEmbedding(base, metric=self.parameters.metric, units=self._units)
+
+    def _search(self, k: int) -> Graphs:
+        p, earlier = self.parameters, self.state.graphs
+        key = f"{self.state.data_fingerprint} {self.state.seed} {k} {p.metric} {p.neighbor_components}"
+        if earlier is not None and earlier.key == key:
+            return earlier
+        points, queries = self._points()
+        graph, held_out_graph = neighbor_graph(points, k), neighbor_graph(points, k, queries=queries)
+        return Graphs(key, graph.int().cpu(), held_out_graph.int().cpu())
+
+    def _points(self) -> tuple[Tensor, Tensor]:
+        """Return training and held-out rows whose Euclidean distances are in the order of the metric.
+
+        They are made in double precision from the rows as they came, in the principal components of some of them.
+        """
+        state, components = self.state, self.parameters.neighbor_components
+        some = self._compared(self.some)
+        project = projection(some, components)
+        rows = LazyRows(self.source, state.model.sizes.features, missing=state.takes_missing)
+        blocks = rows.pieces(POINTS // rows.shape[1] + 1)
+        points = torch.cat([project(self._compared(block)) for _, block in blocks])
+        searched = "all columns" if points.shape[1] == some.shape[1] else f"{points.shape[1]} principal components"
+        basis = f"{rows.shape[1]} columns"
+        state.choices["neighbor_components"] = describe_choice(searched, components != "auto", basis)
+        train, held_out = (
+            points[torch.from_numpy(indices).to(state.device)] for indices in (self.train, self.held_out)
+        )
+        return train, held_out
+
+    @property
+    def _units(self) -> Affine | None:
+        """The units to undo where rows are compared as they came; a table of mixed columns has no such numbers."""
+        return self.state.scaling if self.state.table is None else None
+
+    def _compared(self, block: NDArray[Any]) -> Tensor:
+        """Return rows as the metric compares them, in double precision but for bytes."""
+        model, units, metric = self.state.model, self._units, self.parameters.metric
+        x = as_tensor(block).to(self.state.device)
+        with torch.no_grad():
+            scaled = self.state.scaling(x.double() if x.is_floating_point() else x)
+            if metric != "cosine" or units is None:
+                return compared(model, scaled, metric, units)
+            raw = x.double() if x.is_floating_point() else x.float()  # what undoes the units would lose short rows
+            if raw.isnan().any():
+                raw = torch.where(raw.isnan(), units.inverse(model.complete(scaled)), raw)
+            return normalise_for(raw, metric)

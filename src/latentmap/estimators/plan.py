@@ -1,0 +1,244 @@
+"""The plan of a fit: every choice that parameters and data leave open, made before the model is, with its reason.
+
+`plan` is the one place that makes them: `fit` follows it, and ``latentmap info`` prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from torch import nn
+
+from latentmap.data.columns import ColumnKind, Table
+from latentmap.data.scaling import Scaling
+from latentmap.data.schema import Schema
+from latentmap.data.sources import Source, require_finite, require_values
+from latentmap.estimators import choices
+from latentmap.estimators.choices import describe_choice
+from latentmap.estimators.graph import Edges
+from latentmap.estimators.neighbors import no_neighbors, plan_neighbors
+from latentmap.estimators.parameters import Parameters
+from latentmap.exceptions import DataError, PartError
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.likelihoods import Incomplete, Likelihood
+from latentmap.model.networks import Network
+from latentmap.model.part import Sizes
+from latentmap.objectives.base import Objective
+from latentmap.training.device import operations, resolve_precision
+from latentmap.training.loop import Settings
+
+Choices = dict[str, str]
+"""Each choice in words with its reason, by name."""
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """What the model is made of."""
+
+    likelihood: Likelihood
+    scaling: Scaling
+    encoder: Network | nn.Module
+    decoder: Network | nn.Module
+    choices: Choices
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a model is trained to so many rows."""
+
+    rows: int
+    neighbors: int | Edges
+    """Number of neighbours that a map keeps of each row, 0 for none; or the edges that were given."""
+    batch_size: int
+    max_epochs: int
+    learning_rate: float
+    choices: Choices
+    piece: bool = False
+    """Whether the rows are one of many pieces, over which a fit goes once at a constant rate."""
+
+    @property
+    def steps(self) -> int:
+        """Number of gradient steps."""
+        return self.max_epochs * max(1, self.rows // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The numbers of rows that a plan depends on."""
+
+    total: int
+    training: int
+    kept: bool = True
+    """Whether all rows stay in memory, so that neighbours can be searched among them."""
+    name: str = "X"
+
+
+def plan(
+    p: Parameters,
+    source: Source,
+    rows: Rows,
+    sizes: Sizes,
+    objective: Objective,
+    device: str,
+    *,
+    piece: bool = False,
+) -> tuple[ModelPlan, TrainingPlan]:
+    """Plan a fit of a new model.
+
+    Parameters
+    ----------
+    p : Parameters
+        Parameters of the estimator.
+    source : Source
+        The rows, or some that stand for them.
+    rows : Rows
+        How many there are.
+    sizes : Sizes
+        Sizes of the model.
+    objective : Objective
+        What it is trained for.
+    device : str
+        Type of the device.
+    piece : bool, default=False
+        Whether the rows are the first of many pieces.
+
+    Raises
+    ------
+    DataError
+        If the rows cannot be fitted.
+    PartError
+        If a parameter does not suit them.
+    """
+    training = plan_training(p, rows, objective, device, piece=piece)
+    return plan_model(p, source, sizes, neighbors=training.neighbors != 0), training
+
+
+def plan_model(p: Parameters, source: Source, sizes: Sizes, *, neighbors: bool = False) -> ModelPlan:
+    """Choose likelihood, scaling and networks, but for those that were given."""
+    schema, table = source.schema, source.table
+    if schema.lowest is None:
+        raise DataError("X holds no finite value at all: fit needs some")
+    likelihood, scaling = _table_units(p, source, table) if table else _units(p, source)
+    networks = choices.choose_networks(likelihood.seen(sizes), neighbors=neighbors)
+    encoder = networks[0] if p.encoder is None else p.encoder
+    decoder = networks[1] if p.decoder is None else p.decoder
+    shape = f"rows of shape {sizes.event}"
+    return ModelPlan(
+        likelihood,
+        scaling,
+        encoder,
+        decoder,
+        {
+            "scaling": describe_choice(scaling.kind, p.scaling != "auto", f"{schema.kind} values"),
+            "likelihood": _columns_in_words(table)
+            if table
+            else describe_choice(likelihood, p.likelihood == likelihood, _values_in_words(schema)),
+            "encoder": describe_choice(encoder, p.encoder is not None, shape),
+            "decoder": describe_choice(decoder, p.decoder is not None, shape),
+        },
+    )
+
+
+def plan_training(p: Parameters, rows: Rows, objective: Objective, device: str, *, piece: bool = False) -> TrainingPlan:
+    """Choose neighbours, batches, epochs and learning rate, but for those that were given."""
+    n, described = rows.training, Choices()
+    neighbors: int | Edges = 0
+    if p.maps and not piece:
+        if rows.kept:
+            neighbors, described["neighbors"] = plan_neighbors(p, n, rows.total, device)
+        else:
+            why = f"{rows.name} has {rows.total:,} rows, more than memory= allows to keep"
+            described["neighbors"] = no_neighbors(p, why)
+    near = neighbors != 0
+    batch_size = choices.choose_batch_size(n, neighbors=near) if p.batch_size is None else p.batch_size
+    requested = 1 if piece else p.max_epochs
+    epochs = choices.choose_epochs(n, batch_size, neighbors=near) if requested is None else requested
+    if requested is None and p.time_budget is not None:
+        epochs = 10**6  # the budget alone ends the fit
+    rate = choices.choose_learning_rate(batch_size, objective.pace) if p.learning_rate is None else p.learning_rate
+    by_layer = "" if near or piece or objective.adversarial else ", layers by their inputs"
+    return TrainingPlan(
+        n,
+        neighbors,
+        batch_size,
+        epochs,
+        rate,
+        described
+        | {
+            "batch_size": describe_choice(batch_size, p.batch_size is not None, f"{n} rows"),
+            "max_epochs": describe_choice(epochs, p.max_epochs is not None, f"{n} rows"),
+            "learning_rate": describe_choice(
+                f"{rate:.3g}", p.learning_rate is not None, f"batches of {batch_size}{by_layer}"
+            ),
+        },
+        piece,
+    )
+
+
+def trainer_settings(
+    p: Parameters, planned: TrainingPlan, model: GenerativeAutoencoder, objective: Objective, seed: int
+) -> tuple[Settings, Choices]:
+    """Return the settings of a trainer, with what depends on the model: precision and compilation."""
+    device = next(model.parameters()).device
+    work, epochs, steps = operations(model, planned.batch_size), planned.max_epochs, planned.steps
+    pays = choices.choose_compile(model, planned.batch_size, steps, p.time_budget)
+    alike = planned.neighbors != 0 or planned.piece or objective.adversarial  # all layers have the same rate
+    evaluations = max(1, steps // max(20, steps // epochs))
+    settings = Settings(
+        max_epochs=epochs,
+        batch_size=planned.batch_size,
+        learning_rate=planned.learning_rate,
+        seed=seed,
+        patience=max(10, evaluations // 4) if p.early_stopping else None,
+        time_budget=p.time_budget,
+        dtype=resolve_precision(p.precision, device, work),
+        compile=(pays if p.compile == "auto" else bool(p.compile)) and not planned.piece,
+        capture=bool(p.compile) and not planned.piece,
+        constant_rate=planned.piece,
+        largest_share=None if alike else choices.choose_largest_share(epochs),
+        callbacks=tuple(p.callbacks or ()),
+    )
+    precision = f"{str(settings.dtype).removeprefix('torch.')} on {device}"
+    described = {
+        "precision": describe_choice(precision, p.precision != "auto", f"{work:.0e} operations a step"),
+        "compile": describe_choice(settings.compile, p.compile != "auto", f"{steps} steps"),
+    }
+    if settings.capture and device.type == "cuda":
+        described["steps"] = "recorded as a CUDA graph (compile=False takes them one by one)"
+    return settings, described
+
+
+def _units(p: Parameters, source: Source) -> tuple[Likelihood, Scaling]:
+    schema = source.schema
+    missing, counts = schema.missing > 0, source.tallies and schema.kind == "count"
+    likelihood = p.likelihood or choices.choose_likelihood(schema.binary, missing=missing, counts=counts)
+    if missing and not isinstance(likelihood, Incomplete):
+        likelihood = Incomplete(likelihood)
+    require_finite(source, missing=isinstance(likelihood, Incomplete))
+    return likelihood, choices.choose_units(source, likelihood, p.scaling)
+
+
+def _table_units(p: Parameters, source: Source, table: Table) -> tuple[Likelihood, Scaling]:
+    for name in ("likelihood", "scaling"):
+        if getattr(p, name) not in (None, "auto"):
+            raise PartError(
+                f"a table of mixed columns has a {name} for each column, got {name}={getattr(p, name)!r} for "
+                f"all; give it as columns=Columns({{'{table.names[0]}': {{'{name}': ...}}}})"
+            )
+    require_finite(source, missing=True)
+    require_values(source)
+    columns, scaling = choices.choose_columns(table, p.columns.likelihoods if p.columns else {})
+    return Incomplete(columns), scaling  # cells of a table may be missing later, whether or not some are now
+
+
+def _columns_in_words(table: Table) -> str:
+    """Say of which kinds the columns are, and what was left out."""
+    kinds = {kind: [c.name for c in table.columns if c.kind == kind] for kind in get_args(ColumnKind)}
+    text = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+    return f"one a column ({text}{'; ' + table.remark if table.remark else ''})"
+
+
+def _values_in_words(schema: Schema) -> str:
+    missing = f", {schema.missing} of them missing" if schema.missing else ""
+    return f"{schema.kind} values{missing}"

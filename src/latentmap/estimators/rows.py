@@ -1,0 +1,118 @@
+"""What a person hands over, held against a fit: names and number of features, shape of a row, missing cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, validate_data
+
+from latentmap.data.frames import as_frame, numeric_rows
+from latentmap.data.rows import LazyRows, all_rows
+from latentmap.data.sources import Source, open_source, require_finite
+from latentmap.data.streaming import fits, read_memory
+from latentmap.estimators.parameters import Parameters
+from latentmap.estimators.passes import FloatArray
+from latentmap.estimators.state import FitState
+from latentmap.exceptions import DataError
+
+ADVICE = "fill them, or fit with likelihood=likelihoods.Incomplete(), as this fit had complete rows"
+
+
+def open_for_fit(estimator: Parameters, X: Any, least: int = 2) -> Source:
+    """Open the rows of a fit, and let the estimator remember number and names of their features.
+
+    Raises
+    ------
+    DataError
+        If X is no data, or has fewer than the ``least`` rows.
+    """
+    source = open_source(X, columns=None if estimator.columns is None else estimator.columns.requested)
+    _check_shape(source, least, type(estimator).__name__)
+    if source.table is None:
+        validate_data(estimator, _header(source), reset=True, skip_check_array=True)
+    else:
+        estimator.n_features_in_ = len(source.table.columns)
+        estimator.feature_names_in_ = np.array(source.table.names, dtype=object)
+    return source
+
+
+def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
+    """Open rows for a fitted estimator.
+
+    Raises
+    ------
+    DataError
+        If X is no data, or its rows are not like those of the fit; says in what.
+    """
+    source = open_source(X, columns=state.table, numeric=state.table is None)
+    _check_shape(source, 1, type(estimator).__name__)
+    event, expected = source.first.shape[1:], state.event_shape
+    if state.table is None and source.table is None:
+        if len(event) > 1 and event != expected:
+            raise DataError(f"expected rows of shape {expected}, as in fit, got {event}")
+        validate_data(estimator, _header(source), reset=False, skip_check_array=True)
+    elif source.table is None:  # numbers in the place of a frame
+        if event != expected:
+            raise DataError(f"expected rows of {expected[0]} columns, as in fit, got {int(np.prod(event))}")
+    elif source.table != state.table:
+        raise DataError(f"{source.name} was opened without the columns of the fit: give its path, or a data frame")
+    return source
+
+
+def read_rows(estimator: Parameters, state: FitState, X: Any) -> NDArray[Any] | LazyRows:
+    """Return checked rows (n, P); those of a file that does not fit in memory stay where they are."""
+    source = open_as_fitted(estimator, state, X)
+    if not fits_memory(source, estimator.memory):
+        return LazyRows(source, state.model.sizes.features, missing=state.takes_missing)
+    return checked_rows(source, state)
+
+
+def checked_rows(source: Source, state: FitState) -> NDArray[Any]:
+    """Return rows (n, P) without infinite values, and without missing ones unless the model takes such."""
+    rows = all_rows(source)
+    if rows.dtype.kind == "f" and not (~np.isinf(rows) if state.takes_missing else np.isfinite(rows)).all():
+        require_finite(source, missing=state.takes_missing, advice=ADVICE)
+    return rows
+
+
+def fits_memory(source: Source, memory: str | int | None) -> bool:
+    """Return whether all rows of a source can be made dense at once."""
+    return source.in_memory and not source.is_sparse or fits(source, read_memory(memory))
+
+
+def read_codes(state: FitState, Z: Any) -> FloatArray:
+    """Return latent codes as an array (n, D)."""
+    codes: FloatArray = check_array(numeric_rows(Z, "Z"), dtype=[np.float64, np.float32], input_name="Z")
+    components = state.model.sizes.latent
+    if codes.shape[1] != components:
+        raise DataError(f"expected codes with {components} components, got {codes.shape[1]}")
+    return codes
+
+
+def as_given(X: Any, values: NDArray[Any]) -> Any:
+    """Return values as what X is: a data frame with its columns and index, or an array."""
+    if (frame := as_frame(X)) is None:
+        return values
+    if frame.implementation.is_pandas():
+        native = frame.to_native()
+        return type(native)(values, index=native.index, columns=native.columns)
+    columns = (nw.new_series(name, values[:, i], backend=frame.implementation) for i, name in enumerate(frame.columns))
+    return frame.with_columns(*columns).to_native()
+
+
+def _header(source: Source) -> Any:
+    """Return what names and counts the features: a frame without rows, or the first row."""
+    return source.first.reshape(1, -1) if source.header is None else source.header
+
+
+def _check_shape(source: Source, least: int, estimator: str) -> None:
+    if len(source) < least:
+        shape = (len(source), *source.first.shape[1:])
+        raise DataError(f"Found array with {len(source)} sample(s) (shape={shape}) while a minimum of {least} is "
+                        f"required by {estimator}.")  # fmt: skip
+    if source.first.ndim > 4:
+        raise DataError(f"expected rows that are vectors or images (n, height, width[, channels]), got "
+                        f"{(len(source), *source.first.shape[1:])}")  # fmt: skip

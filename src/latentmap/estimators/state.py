@@ -1,0 +1,220 @@
+"""What a fit has learned, as one value: estimators query it, and runs keep it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentmap.data.columns import Table
+from latentmap.data.rows import LazyRows
+from latentmap.data.schema import Schema
+from latentmap.estimators.conditions import Condition, LabelCondition, condition_from_json
+from latentmap.estimators.diagnosis import Finding
+from latentmap.estimators.history import Evaluation, Units, evaluation
+from latentmap.estimators.parameters import read_parameter
+from latentmap.estimators.passes import FloatArray, map_rows
+from latentmap.estimators.weights import model_for, scaling_for
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
+from latentmap.model.likelihoods import Incomplete
+from latentmap.model.part import Sizes
+from latentmap.model.scaling import Affine
+from latentmap.training.metrics import Row
+
+PLAIN = ("seed", "n_iter", "fit_seconds", "loss", "choices", "data_fingerprint", "interrupted")
+"""Fields that are plain JSON as they are."""
+ARRAYS = {"code_mean": float, "code_variance": float, "kl_per_component": float, "active_components": bool}
+
+
+@dataclass(frozen=True, eq=False)
+class Graphs:
+    """The neighbour graphs of a map, and of which rows and settings they are."""
+
+    key: str
+    graph: Tensor
+    """Neighbours of each training row among the training rows."""
+    held_out_graph: Tensor
+    """Neighbours of each held-out row among the training rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitState:
+    """The result of a fit. The attributes of a fitted estimator are these fields, with an underscore behind."""
+
+    model: GenerativeAutoencoder
+    scaling: Affine
+    data_schema: Schema
+    seed: int
+    table: Table | None = None
+    condition: Condition | None = None
+    choices: dict[str, str] = field(default_factory=dict)
+    data_fingerprint: str = ""
+    history: list[Row] = field(default_factory=list)
+    history_units: Units = "data"
+    n_iter: int = 0
+    fit_seconds: float = 0.0
+    interrupted: bool = False
+    loss: float | None = None
+    code_mean: FloatArray = field(default_factory=lambda: np.zeros(0))
+    code_variance: FloatArray = field(default_factory=lambda: np.zeros(0))
+    kl_per_component: FloatArray | None = None
+    active_components: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    findings: tuple[Finding, ...] = ()
+    graphs: Graphs | None = None
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """State that `partial_fit` passes from call to call: averages of the optimizers, weights of the objective."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self.scaling.scale.device
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self.model.sizes.event
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether rows may have missing cells."""
+        return isinstance(self.model.parts.likelihood, Incomplete)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether latent codes have a density."""
+        return self.model.parts.posterior.has_density
+
+    @property
+    def has_score(self) -> bool:
+        """Whether rows have a density."""
+        return self.has_density and self.model.parts.likelihood.has_density
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation of the weights that were kept."""
+        return evaluation(self.history, bound=self.history_bounds, units=self.history_units)
+
+    @property
+    def history_bounds(self) -> bool:
+        """Whether distortion and rate of the history bound the log-density: not if the prior was fitted afterwards."""
+        return self.has_score and not (self.model.parts.prior.ex_post or "prior" in self.choices)
+
+    @property
+    def module(self) -> nn.ModuleDict:
+        """All that has weights."""
+        return nn.ModuleDict({"model": self.model, "scaling": self.scaling})
+
+    def given(self, y: Any, n: int) -> FloatArray | None:
+        """Return what n rows are conditioned on as numbers (n, C); None for a model without condition."""
+        return None if self.condition is None else self.condition.read(y, n)
+
+    def map(
+        self,
+        values: NDArray[Any] | LazyRows,
+        function: Callable[[GenerativeAutoencoder, Affine, Tensor], Tensor],
+        samples: int = 1,
+        given: FloatArray | None = None,
+    ) -> FloatArray:
+        """Apply a function of model and scaling to chunks of rows, see `map_rows`."""
+        return map_rows(self.model, self.scaling, values, function, self.device, samples=samples, given=given)
+
+    def posterior(self, rows: NDArray[Any], given: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+        """Return mean and standard deviation of q(z|x) for each row, both (n, D)."""
+        both = self.map(rows, _moments, given=given)
+        return both[:, 0], both[:, 1]
+
+    def decode(self, codes: FloatArray, given: FloatArray | None = None) -> FloatArray:
+        """Return the mean of p(x|z) for each latent code, (n, *event), in the units of the data."""
+        return self.map(codes, _decoded, given=given).reshape(len(codes), *self.event_shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, of all but weights, history and graphs."""
+        sizes, scaling = self.model.sizes, self.scaling
+        plain: dict[str, Any] = {f"{name}_": getattr(self, name) for name in PLAIN}
+        for name in ARRAYS:
+            values = getattr(self, name)
+            plain[f"{name}_"] = None if values is None else values.tolist()
+        return plain | {
+            "event_shape_": list(sizes.event),
+            "latent": sizes.latent,
+            "below": list(sizes.below),
+            "condition": self.condition.to_json() if self.condition else None,
+            "parts": self.model.parts.to_json(),
+            "scales": len(scaling.scale),
+            "stretched": scaling.stretched is not None,
+            "whole": None if scaling.whole is None else len(scaling.whole),
+            "table": None if self.table is None else self.table.to_json(),
+            "findings_": [finding.to_json() for finding in self.findings],
+            "data_schema_": self.data_schema.to_json(),
+            "history_units": self.history_units,
+            "history_bounds": self.history_bounds,
+        }
+
+    @classmethod
+    def from_json(
+        cls,
+        value: Mapping[str, Any],
+        weights: Mapping[str, Tensor],
+        device: torch.device,
+        *,
+        condition: str | None = None,
+        modules: Mapping[str, nn.Module | None],
+    ) -> Self:
+        """Return the state that `to_json` described, with these weights.
+
+        Parameters
+        ----------
+        value : mapping
+            What `to_json` returned.
+        weights : mapping of str to Tensor
+            Tensors of `module`, by name.
+        device : torch.device
+            Where the model is to lie.
+        condition : str, default=None
+            The parameter ``condition`` of the estimator.
+        modules : mapping of str to Module
+            Networks of the user's own, by the name of their parameter.
+        """
+        parts = Parts(**{n: copy.deepcopy(read_parameter(n, part, modules)) for n, part in value["parts"].items()})
+        described = value.get("condition")
+        on = condition_from_json(str(condition), described) if described else None
+        sizes = Sizes(
+            tuple(value["event_shape_"]),
+            value["latent"],
+            condition=on.width if on else 0,
+            some_labels=isinstance(on, LabelCondition) and bool(on.some),
+            below=tuple(value.get("below", ())),
+        )
+        model, scaling = model_for(weights, parts, sizes), scaling_for(weights, sizes.features)
+        state = cls(
+            model.to(device).eval(),
+            scaling.to(device),
+            Schema.from_json(value["data_schema_"]),
+            table=Table.from_json(value["table"]) if value.get("table") else None,
+            condition=on,
+            history_units=value.get("history_units", "model"),
+            findings=tuple(Finding(**finding) for finding in value["findings_"]),
+            **{name: value[f"{name}_"] for name in PLAIN},
+            **{name: _array(value[f"{name}_"], dtype) for name, dtype in ARRAYS.items()},
+        )
+        state.module.load_state_dict(weights)
+        return state
+
+
+def _array(values: Any, dtype: type) -> Any:
+    return None if values is None else np.array(values, dtype=dtype)
+
+
+def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+    q = model.encode(scaling(x))
+    return torch.stack([q.mean, q.stddev], 1)  # (B, 2, D)
+
+
+def _decoded(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
+    return scaling.restored(model.decode(model.parts.posterior.onto(z)).mean, z.dtype)
