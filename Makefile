@@ -1,27 +1,31 @@
-# Two commands do everything: `make demo` and `make test`. Both make .venv first, on a machine that has only Python.
+# Every command makes .venv first, on a machine that has only Python.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check fix bench clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix bench clean
 
-demo: .venv/installed
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/installed ## Fit the embedded digits and write a report to demo/
 	@$(BIN)/python examples/demo.py --out demo
 
-test: check
+test: check ## Run the checks, the doctests and the tests, on PYTEST_WORKERS processes (default: 2)
 	$(BIN)/python -m pytest -n $${PYTEST_WORKERS:-2}
 
-check: .venv/installed-test
+check: .venv/installed-test ## Run linter, formatter, type checker and import contract, without the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fix: .venv/installed-test
+fix: .venv/installed-test ## Apply what linter and formatter can mend by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-bench
+bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m benchmarks.run
 
 .venv/bin/python:
@@ -39,5 +43,5 @@ bench: .venv/installed-bench
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,baselines]"
 	@touch $@ .venv/installed .venv/installed-test
 
-clean:
+clean: ## Remove .venv and everything that was built
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
