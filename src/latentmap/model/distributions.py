@@ -20,8 +20,22 @@ from torch.nn import functional as F
 from latentmap.exceptions import NoDensityError, PartError
 from latentmap.model.noise import Generated, Noise, drawing_from
 
-LOG_SCALE_BOUND = 7.0
-"""Of a scale that a network gives, as `soft_bound` bounds its logarithm."""
+LATENT_LOG_SCALE_BOUND = 7.0
+"""Soft bound of |log sigma| of posteriors and of learned priors, over latent components."""
+DATA_LOG_SCALE_BOUND = 6.0
+"""Soft bound of |log sigma| of likelihoods of real values, where it is learned; an optimal scale is at least e^-6."""
+LEVELS_LOG_SCALE_BOUND = 7.0
+"""Soft bound of |log s| of logistics over levels, before the least scale is added."""
+LOG_DEGREES_BOUND = 6.0
+"""Soft bound of |log(nu - 1)| of Student's t, where nu is learned."""
+LOG_MEAN_BOUND = 15.0
+"""Soft bound of what a decoder adds to the log-mean of counts."""
+LOG_DISPERSION_BOUND = 6.0
+"""Soft bound of |log alpha| of negative binomials, where it is learned."""
+LOG_CONCENTRATION_BOUND = 9.0
+"""Soft bound of |log((kappa / (D - 1) - 1) / 9)| of posteriors on the sphere."""
+LOGIT_BOUND = 15.0
+"""Soft bound of logits of the continuous Bernoulli, whose normaliser is exact there in single precision."""
 
 
 def independent(base: Distribution) -> Independent[Distribution]:

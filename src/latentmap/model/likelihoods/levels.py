@@ -17,11 +17,10 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import soft_bound
+from latentmap.model.distributions import LEVELS_LOG_SCALE_BOUND, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, whole
 
-LOG_SCALE_BOUND = 7.0
 START = -2.0
 """Log of the scale of a logistic that a fit starts from, where the levels span 0 to 1."""
 SHARPEST = 0.125
@@ -180,7 +179,7 @@ class LogisticLevels(LevelsDistribution):
         self.log_weights = weights.log_softmax(-1)
         count = weights.shape[-1]
         self.loc = loc + (torch.arange(count, device=loc.device, dtype=loc.dtype) + 0.5) / count
-        self.scale = soft_bound(log_scale + START, LOG_SCALE_BOUND).exp() + SHARPEST / self.top
+        self.scale = soft_bound(log_scale + START, LEVELS_LOG_SCALE_BOUND).exp() + SHARPEST / self.top
 
     @property
     def mean(self) -> Float[Tensor, "*S"]:

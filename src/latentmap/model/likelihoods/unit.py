@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import Within, soft_bound
+from latentmap.model.distributions import LOGIT_BOUND, Within, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned
 
@@ -97,7 +97,7 @@ class ContinuousBernoulli(Likelihood):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Continuous Bernoulli with these logits, kept where its normaliser is exact in single precision."""
-        return UnitDensity(logits=soft_bound(raw.squeeze(-1), 15.0), validate_args=False)
+        return UnitDensity(logits=soft_bound(raw.squeeze(-1), LOGIT_BOUND), validate_args=False)
 
 
 class UnitDensity(Within, distributions.ContinuousBernoulli):

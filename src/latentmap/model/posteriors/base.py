@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from latentmap.model.distributions import LOG_SCALE_BOUND, Delta, normal, soft_bound
+from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, Delta, normal, soft_bound
 from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Part
 
@@ -99,7 +99,7 @@ class Gaussian(Posterior):
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Independent[Distribution]:
         """N(mu, sigma^2) from the two halves of the encoder's output."""
         loc, s = raw.chunk(2, -1)  # (B, D) each
-        log_scale = soft_bound(s, LOG_SCALE_BOUND)
+        log_scale = soft_bound(s, LATENT_LOG_SCALE_BOUND)
         return normal(loc, log_scale.exp(), log_scale)
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:

@@ -11,13 +11,13 @@ from torch.nn.functional import normalize
 
 from latentmap.exceptions import PartError
 from latentmap.model import manifolds
-from latentmap.model.distributions import LOG_SCALE_BOUND, soft_bound
+from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, LOG_CONCENTRATION_BOUND, soft_bound
 from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Sizes
 from latentmap.model.posteriors.base import Draw, LogJoint, Posterior
 
-CONCENTRATION, LOG_CONCENTRATION_BOUND = 10.0, 9.0
-"""Kappa / (D - 1) where a network gives 0, which leaves 10 / 11 of mu in the mean, and its logarithm's bound."""
+CONCENTRATION = 10.0
+"""Kappa / (D - 1) where the encoder returns 0: the mean of q then has the length 10 / 11."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Poincare(Posterior):
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> manifolds.WrappedNormal:
         """Around the end of the geodesic from 0."""
         to, s = raw.chunk(2, -1)
-        return manifolds.WrappedNormal(to, soft_bound(s, LOG_SCALE_BOUND).exp())
+        return manifolds.WrappedNormal(to, soft_bound(s, LATENT_LOG_SCALE_BOUND).exp())
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
         """Wrap sigma(x) * noise around mu(x)."""

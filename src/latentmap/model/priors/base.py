@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import LOG_SCALE_BOUND, StandardNormal, independent, normal, soft_bound
+from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, StandardNormal, independent, normal, soft_bound
 from latentmap.model.part import Learned, Part, Sizes
 from latentmap.model.posteriors import Posterior
 
@@ -140,5 +140,5 @@ class Conditional(Prior):
         if condition is None:
             return self.distribution(own, encode)
         with torch.autocast(condition.device.type, enabled=False):
-            log_scale = soft_bound(condition @ own.log_scale, LOG_SCALE_BOUND)
+            log_scale = soft_bound(condition @ own.log_scale, LATENT_LOG_SCALE_BOUND)
             return normal(condition @ own.loc, log_scale.exp(), log_scale)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import LOG_SCALE_BOUND, normal, soft_bound
+from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, normal, soft_bound
 from latentmap.model.part import Learned, Sizes, whole
 from latentmap.model.posteriors import Posterior
 from latentmap.model.priors.base import Encode, Prior
@@ -47,7 +47,7 @@ class Mixture(Prior):
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
         """Sum over the components."""
-        diagonal = soft_bound(own.log_scale, LOG_SCALE_BOUND).exp().diag_embed()
+        diagonal = soft_bound(own.log_scale, LATENT_LOG_SCALE_BOUND).exp().diag_embed()
         components = MultivariateNormal(own.loc, scale_tril=diagonal + own.lower.tril(-1), validate_args=False)
         return _mixture(own.logits, components)
 
@@ -57,9 +57,9 @@ class Mixture(Prior):
             raise PartError(f"components={self.components} need as many codes to be fitted to, got {len(codes)}")
         found = GaussianMixture(self.components, random_state=seed).fit(codes.cpu().double().numpy())
         lower = torch.from_numpy(np.linalg.cholesky(found.covariances_))
-        log_scale = lower.diagonal(dim1=-2, dim2=-1).log() / LOG_SCALE_BOUND
+        log_scale = lower.diagonal(dim1=-2, dim2=-1).log() / LATENT_LOG_SCALE_BOUND
         own.loc.copy_(torch.from_numpy(found.means_))
-        own.log_scale.copy_(LOG_SCALE_BOUND * log_scale.clamp(-0.999, 0.999).atanh())
+        own.log_scale.copy_(LATENT_LOG_SCALE_BOUND * log_scale.clamp(-0.999, 0.999).atanh())
         own.lower.copy_(lower)
         own.logits.copy_(torch.from_numpy(found.weights_).log())
         return True
