@@ -394,10 +394,10 @@ def test_an_offset_drowns_no_column(offset, dtype):
         np.random.default_rng(0).normal(size=(60, 3)) * max(1, offset * 1e-5 * (dtype == np.float32)) + offset
     ).astype(dtype)
     model = VAE(2, **QUICK).fit(rows)
-    seen = model.seen(rows)
+    seen = model.encoder_inputs(rows)
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(seen.std(0), 1, atol=1e-3)
-    np.testing.assert_allclose(model.seen(rows.astype(float)), seen, atol=1e-3)
+    np.testing.assert_allclose(model.encoder_inputs(rows.astype(float)), seen, atol=1e-3)
     assert len(np.unique(model.sample(20, random_state=0)[:, 0])) == 20
 
 
@@ -405,7 +405,7 @@ def test_an_offset_drowns_no_column(offset, dtype):
 @pytest.mark.parametrize("unit, offset", [(1e-9, 0.0), (1e-9, 0.5), (1e-3, 0.5), (1e-40, 0.0), (1.0, 1e8)])
 def test_faint_values_are_told_apart(shape, unit, offset):
     rows = np.random.default_rng(0).random(shape) * unit + offset
-    seen = VAE(2, **QUICK).fit(rows).seen(rows)
+    seen = VAE(2, **QUICK).fit(rows).encoder_inputs(rows)
     assert 0.2 < seen.std() < 2
 
 

@@ -221,7 +221,7 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         likelihood, scaling = self._units_and_likelihood(source)
         self.scaling_ = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole).to(self.device_)
         likelihood.check_data(self.data_schema_, *self._scaled_range())
-        encoder, decoder = choices.choose_networks(likelihood.seen(sizes), neighbors=neighbors)
+        encoder, decoder = choices.choose_networks(likelihood.encoder_sizes(sizes), neighbors=neighbors)
         parts = self._parts(given_or(self.encoder, encoder), given_or(self.decoder, decoder), likelihood)
         self.model_ = compose(_copied(parts), sizes, generator_for(self.seed_)).to(self.device_)
         scaled = self.scaling_(as_tensor(some).to(self.device_))

@@ -110,11 +110,11 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """Encode and decode: what the model keeps of each row, decoded as by `inverse_transform`."""
         return self._as_frame(self._reconstruct(*self._rows(X, y)), X)
 
-    def seen(self, X: Any) -> FloatArray:
-        """Give rows as the encoder sees them, (n, E): scaled, and categories of a table as one component each."""
+    def encoder_inputs(self, X: Any) -> FloatArray:
+        """Return the encoder's inputs, shape (n, E): scaled rows, with a component for each category of a table."""
 
         def view(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            return model.parts.likelihood.for_encoder(model.likelihood_state, scaling(x))
+            return model.parts.likelihood.encoder_inputs(model.likelihood_state, scaling(x))
 
         return self._map(read_rows(self, X, reset=False)[0], view)
 
@@ -484,7 +484,7 @@ class FittedModel(InfersLabels, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         def outside(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             scaled = scaling(x)
             z = scaled.new_zeros(len(x), model.sizes.latent)
-            px = model.parts.likelihood.observe(model.likelihood_state, scaled, model.decode(z))
+            px = model.condition_on(scaled, model.decode(z))
             return (px.log_prob(scaled) == -math.inf) | scaling.excluded(x)
 
         if self.model_.parts.likelihood.has_density and (found := self._map(rows, outside, given=given)).any():

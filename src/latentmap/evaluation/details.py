@@ -129,7 +129,7 @@ def map_details(
     itself = reference is None and len(filled) <= REFERENCE_ROWS
     train, held_out = _split(estimator, len(known_filled))
     some = sample_rows(len(known_filled), REFERENCE_ROWS, random_state)
-    look = np.asarray if estimator.table_ is None else estimator.seen
+    look = np.asarray if estimator.table_ is None else estimator.encoder_inputs
     units = Units(look(known_filled))
     mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(asked))
     near = None if itself else (units(look(take(known_filled, some))), estimator.transform(take(known_filled, some)))

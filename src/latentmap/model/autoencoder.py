@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from latentmap.exceptions import PartError
 from latentmap.model.defence import Defence, defensible
@@ -73,22 +73,23 @@ class GenerativeAutoencoder(nn.Module):
         self.parts = parts
         self.sizes = sizes
         parts.prior.check_posterior(parts.posterior)
-        self.marks = isinstance(parts.encoder, Network)  # a module of the user's own takes rows as they are
-        seen = parts.likelihood.marked(sizes) if self.marks else parts.likelihood.seen(sizes)
-        self.encoder = _encoder(parts.encoder, seen, self._outputs())
-        self.classifier = _encoder(copy.deepcopy(parts.encoder), seen, sizes.condition) if sizes.some_labels else None
+        self.takes_mask = isinstance(parts.encoder, Network)  # a module of the user's own takes rows without it
+        likelihood = parts.likelihood
+        inputs = likelihood.sizes_with_mask(sizes) if self.takes_mask else likelihood.encoder_sizes(sizes)
+        self.encoder = _encoder(parts.encoder, inputs, self._outputs())
+        self.classifier = _encoder(copy.deepcopy(parts.encoder), inputs, sizes.condition) if sizes.some_labels else None
         wide = replace(sizes, latent=sizes.latent + sum(sizes.below) + sizes.condition)
-        told, heads = parts.likelihood.told(wide)
+        output, heads = likelihood.decoder_sizes(wide)
         self.decoder = (
-            parts.decoder.decoder(told, heads)
+            parts.decoder.decoder(output, heads)
             if isinstance(parts.decoder, Network)
-            else adapt_decoder(parts.decoder, told, heads)
+            else adapt_decoder(parts.decoder, output, heads)
         )
-        self.outputs = told.features * heads
+        self.outputs = output.features * heads
         self.posterior_state = parts.posterior.build(sizes)
         self.prior_state = parts.prior.build(sizes)
-        self.likelihood_state = parts.likelihood.build(sizes)
-        self.shift = nn.Linear(sizes.condition, seen.features, bias=False) if sizes.condition else None
+        self.likelihood_state = likelihood.build(sizes)
+        self.shift = nn.Linear(sizes.condition, inputs.features, bias=False) if sizes.condition else None
         self.condition: Tensor | None = None
 
     def given(self, condition: Float[Tensor, "*K B C"] | None) -> Self:
@@ -101,12 +102,12 @@ class GenerativeAutoencoder(nn.Module):
         """log q(c|x) of each class."""
         if self.classifier is None:
             raise PartError("a model infers classes where some rows have none; fit with condition='labels' and such y")
-        return at_least_single(self.classifier(self._marked(x))).log_softmax(-1)
+        return at_least_single(self.classifier(self._network_inputs(x))).log_softmax(-1)
 
-    def seen(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
+    def encoder_inputs(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
         """Rows as the encoder sees them, between which distances make sense."""
-        seen = self.parts.likelihood.for_encoder(self.likelihood_state, x)
-        return seen if self.training else seen.clamp(-FAR, FAR)  # rows of a fit are not that far out
+        inputs = self.parts.likelihood.encoder_inputs(self.likelihood_state, x)
+        return inputs if self.training else inputs.clamp(-FAR, FAR)  # rows of a fit are not that far out
 
     def complete(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Rows with something in the place of missing cells, for what needs whole ones."""
@@ -118,7 +119,7 @@ class GenerativeAutoencoder(nn.Module):
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """p(x|z), over (*S, P)."""
-        raw = at_least_single(self.decoder(self._beside(z)))  # (*S, P, heads)
+        raw = at_least_single(self.decoder(self._with_condition(z)))  # (*S, P, heads)
         px = self.parts.likelihood.distribution(self.likelihood_state, raw)
         return px if px.event_shape else independent(px)
 
@@ -132,8 +133,12 @@ class GenerativeAutoencoder(nn.Module):
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """p(x|z), over (B, P), at the mean of q(z|x)."""
-        px = self._completed(x).decode(self.encode(x).mean)
-        return self.parts.likelihood.observe(self.likelihood_state, x, px)
+        return self.condition_on(x, self._completed(x).decode(self.encode(x).mean))
+
+    def condition_on(self, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
+        """Return p(x|z), over (*S, B, P), given what the likelihood takes from the rows, such as their totals."""
+        px = self.parts.likelihood.condition_on(self.likelihood_state, x, _features(px))
+        return px if px.event_shape else independent(px)
 
     def path(self, a: Float[Tensor, " D"], b: Float[Tensor, " D"], t: Float[Tensor, " N"]) -> Float[Tensor, "N D"]:
         """Codes on the shortest way from a to b, at these shares of it."""
@@ -159,7 +164,7 @@ class GenerativeAutoencoder(nn.Module):
         """
         model = self._completed(x)
         raw = model._encoded(x)
-        near = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
+        positives = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
         x, raw = x[:batch], raw[:batch]
         p = model.prior()
         z, q, aux = self.parts.posterior.draw(
@@ -169,8 +174,8 @@ class GenerativeAutoencoder(nn.Module):
         if defence is not None and defensible(q, p):
             guard = Defence.of(x, k, defence)
             z, share = guard.replace(z, q, p), guard.share
-        px = self.parts.likelihood.observe(self.likelihood_state, x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, noise, near, share, inside=self.training)
+        px = self._explain(x, model.decode(z))
+        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, share, inside=self.training)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Indices of the code of each row, where codes are quantised."""
@@ -198,16 +203,22 @@ class GenerativeAutoencoder(nn.Module):
         yield from self.prior_state.parameters()
         yield from self.likelihood_state.parameters()
 
+    def _explain(self, x: Tensor, px: Distribution) -> Distribution:
+        """Return p(x|z) given the rows; in training, update the statistics of the likelihood first."""
+        if self.training:
+            self.parts.likelihood.update(self.likelihood_state, x, _features(px))
+        return self.condition_on(x, px)
+
     def _encoded(self, x: Tensor) -> Tensor:
-        x = self._marked(x)
+        x = self._network_inputs(x)
         if self.shift is not None and self.condition is not None:
             x = x + at_least_single(self.shift(self.condition))
         return at_least_single(self.encoder(x))
 
-    def _marked(self, x: Tensor) -> Tensor:
-        """Rows as the encoder sees them, and which of their cells are missing."""
-        seen = self.seen(x)
-        return self.parts.likelihood.mark(seen, x) if self.marks else seen
+    def _network_inputs(self, x: Tensor) -> Tensor:
+        """Return the encoder's inputs, with the mask of missing cells where the network takes it."""
+        inputs = self.encoder_inputs(x)
+        return self.parts.likelihood.append_mask(inputs, x) if self.takes_mask else inputs
 
     def _quantizer(self) -> Quantizer:
         if not isinstance(self.parts.posterior, Quantizer):
@@ -228,8 +239,8 @@ class GenerativeAutoencoder(nn.Module):
         """Numbers that the encoder gives a row."""
         return self.parts.posterior.heads(self.sizes.latent)
 
-    def _beside(self, z: Tensor) -> Tensor:
-        """Codes (*S, D) with the condition of their rows beside them, (*S, D + C)."""
+    def _with_condition(self, z: Tensor) -> Tensor:
+        """Return codes with the condition of their rows, (*S, D + C)."""
         if not self.sizes.condition:
             return z
         if self.condition is None:
@@ -242,6 +253,11 @@ def _encoder(network: Network | nn.Module, sizes: Sizes, outputs: int) -> nn.Mod
     if isinstance(network, Network):
         return network.encoder(sizes, outputs)
     return adapt_encoder(network, sizes, outputs)
+
+
+def _features(px: Distribution) -> Distribution:
+    """Return p(x|z) as the likelihood made it: of each feature, or over all of them."""
+    return px.base_dist if isinstance(px, Independent) else px
 
 
 def at_least_single(x: Tensor) -> Tensor:

@@ -74,8 +74,7 @@ class Ladder(GenerativeAutoencoder):
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """p(x|z), over (B, P), with every level where the row puts it."""
         top, *raws = self._rise(x)
-        px = super().decode(self._descend(self._gaussian(top).mean, raws)[0])
-        return self.parts.likelihood.observe(self.likelihood_state, x, px)
+        return self.condition_on(x, super().decode(self._descend(self._gaussian(top).mean, raws)[0]))
 
     def trace(
         self,
@@ -87,7 +86,7 @@ class Ladder(GenerativeAutoencoder):
     ) -> Trace:
         """Encode rows, draw k codes for each from the top down, decode them; of those beyond a ``batch`` the top."""
         risen = self._rise(x)
-        near = None if batch is None else self._gaussian(risen[0][batch:]).mean
+        positives = None if batch is None else self._gaussian(risen[0][batch:]).mean
         x, (top, *raws) = x[:batch], [raw[:batch] for raw in risen]
         q = self._gaussian(top)
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
@@ -96,10 +95,10 @@ class Ladder(GenerativeAutoencoder):
             guard = Defence.of(x, k, defence)
             z = guard.replace(z, q, p)
         codes, levels = self._descend(z, raws, noise, guard)
-        px = self.parts.likelihood.observe(self.likelihood_state, x, super().decode(codes))
+        px = self._explain(x, super().decode(codes))
         traced = (Level(z, q, p), *(Level(*level) for level in levels))
         share = None if guard is None else guard.share
-        return Trace(x, traced, px, noise=noise, near=near, from_prior=share, inside=self.training)
+        return Trace(x, traced, px, noise=noise, positives=positives, from_prior=share, inside=self.training)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the path up."""
@@ -131,7 +130,7 @@ class Ladder(GenerativeAutoencoder):
         """
         levels: list[tuple[Tensor, Distribution, Distribution]] = []
         for i, down in enumerate(self.down):
-            mean = at_least_single(down(self._beside(z)))
+            mean = at_least_single(down(self._with_condition(z)))
             p = normal(mean, torch.ones_like(mean))
             q = p if raws is None else combine(self._gaussian(raws[i]), p)
             new = q.mean if noise is None else q.mean + q.stddev * noise(q.mean.shape, q.mean)

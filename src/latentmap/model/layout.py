@@ -52,11 +52,11 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     for handle in handles:
         handle.remove()
     features = taken[0].reshape(len(x), -1)
-    seen = model.seen(x)
-    centre, axes = principal_axes(seen, model.sizes.latent)
+    inputs = model.encoder_inputs(x)
+    centre, axes = principal_axes(inputs, model.sizes.latent)
     axes = axes[:, : model.sizes.latent]
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    goal = (seen - centre) @ axes
+    goal = (inputs - centre) @ axes
     goal = SPREAD * goal / goal[:, :1].std(0).clamp_min(1e-12)
     mean = features.mean(0)
     h = (features - mean).double()

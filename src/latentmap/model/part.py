@@ -79,9 +79,9 @@ class Part:
 
     @classmethod
     def _kind(cls) -> str:
-        """Name the part by its room, so that a room can be split into files and still reads what was saved."""
-        room = cls.__module__.removeprefix("latentmap.").removeprefix("model.").partition(".")[0]
-        return f"{room}.{cls.__name__}"
+        """Return the name in JSON: package and class, so that saved runs load wherever the package keeps the class."""
+        package = cls.__module__.removeprefix("latentmap.").removeprefix("model.").partition(".")[0]
+        return f"{package}.{cls.__name__}"
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Make the initial parameters, buffers and submodules, by name."""
@@ -109,10 +109,15 @@ class Part:
     def from_json(cls, description: dict[str, Any]) -> Self:
         """Make the part again from what `to_json` gave; raises `ModelError` for an unknown kind."""
         fields = {name: _decode(value) for name, value in description.items() if name != "part"}
-        kind = Part._kinds.get(str(description.get("part")))
+        name = str(description.get("part"))
+        kind = Part._kinds.get(_RENAMED.get(name, name))
         if kind is None or not issubclass(kind, cls):
             raise ModelError(f"expected one of {sorted(Part._kinds)} as a part, got {description.get('part')!r}")
         return kind(**{**kind._earlier, **fields})
+
+
+_RENAMED = {"likelihoods.Columns": "likelihoods.Heterogeneous"}
+"""Parts that saved runs know by an earlier name."""
 
 
 def _encode(value: Any) -> Any:
@@ -151,3 +156,26 @@ def whole(name: str, value: float, *, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise PartError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
+class _Forwarded:
+    def __init__(self, to: str) -> None:
+        self.to = to
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else getattr(getattr(instance, self.to), self.name)
+
+
+def forwarded(to: str) -> Any:
+    """Return a class attribute that stands for the one of the same name of the object that the attribute ``to`` holds.
+
+    >>> class Wrapper:
+    ...     inner = "text"
+    ...     upper = forwarded("inner")
+    >>> Wrapper().upper()
+    'TEXT'
+    """
+    return _Forwarded(to)

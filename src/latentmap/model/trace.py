@@ -93,8 +93,8 @@ class Trace:
     """Further costs of a row that a part brings along, such as a commitment cost."""
     noise: Noise = fresh
     """What the draws came from, for whatever else has to be drawn."""
-    near: Float[Tensor, "N D"] | None = None
-    """Codes of rows that lie near those of the batch in the data, where a fit draws such: lots of B, in their order."""
+    positives: Float[Tensor, "N D"] | None = None
+    """Posterior means of the positives of a contrastive batch, view by view: B rows each, in the order of the batch."""
     from_prior: Float[Tensor, " B"] | None = None
     """Share of the draws of each row that come from the prior, not from q (see `latentmap.model.defence`)."""
     inside: bool = False
@@ -164,7 +164,7 @@ class Model(Protocol):
         """Give this model with the condition of the rows of a batch at hand."""
         ...
 
-    def seen(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
+    def encoder_inputs(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
         """Rows as the encoder sees them, between which distances make sense."""
         ...
 

@@ -49,12 +49,12 @@ class Likelihood(Part, ABC):
         """Give the units that such data must have, or None where any will do."""
         return None
 
-    def seen(self, sizes: Sizes) -> Sizes:
-        """Give the sizes of rows as the encoder sees them (see `for_encoder`)."""
+    def encoder_sizes(self, sizes: Sizes) -> Sizes:
+        """Return the sizes of the encoder's inputs (see `encoder_inputs`)."""
         return sizes
 
-    def told(self, sizes: Sizes) -> tuple[Sizes, int]:
-        """Give the sizes of what the decoder gives, and the numbers for each of its features."""
+    def decoder_sizes(self, sizes: Sizes) -> tuple[Sizes, int]:
+        """Return the sizes of the decoder's output, and its numbers for each feature."""
         return sizes, self.heads
 
     def is_discrete(self, features: int) -> Tensor:
@@ -69,28 +69,41 @@ class Likelihood(Part, ABC):
         """Give rows without missing cells; only `Incomplete` meets any."""
         return x
 
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
-        """Give rows as the encoder sees them, where the likelihood's own units would serve it badly."""
+    def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
+        """Return rows in the units in which the encoder reads them."""
         return x
 
-    def marked(self, sizes: Sizes) -> Sizes:
-        """Give the sizes of rows as a network of the encoder reads them (see `mark`)."""
-        return self.seen(sizes)
+    def sizes_with_mask(self, sizes: Sizes) -> Sizes:
+        """Return the sizes of the encoder's inputs with their mask (see `append_mask`)."""
+        return self.encoder_sizes(sizes)
 
-    def mark(self, seen: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
-        """Put beside rows as the encoder sees them which of their cells are there, where any may be missing."""
-        return seen
+    def append_mask(self, inputs: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
+        """Append to the encoder's inputs which cells are missing, where any may be."""
+        return inputs
 
     def copies(self, x: Float[Tensor, "B P"], noise: Noise) -> Float[Tensor, "N P"] | None:
-        """Give copies of the first rows with some cells hidden, to be trained on beside them; or None."""
+        """Return copies of the first rows with some cells hidden, as further training rows; or None."""
         return None
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Look at training rows before the first step, so that the fit starts near them."""
+        """Initialise the state from training rows, before the first step."""
 
-    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
-        """Take note, in training, of the rows that p(x|z) has to explain; gives p(x|z) in the light of them."""
+    def condition_on(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
+        """Return p(x|z) given what the likelihood takes from the rows, such as their totals; the state stays as it is.
+
+        Parameters
+        ----------
+        own : Learned
+            State of this likelihood. In training mode an optimal scale is that of the batch.
+        x : Tensor of shape (B, P)
+            Scaled rows.
+        px : Distribution
+            What `distribution` returned.
+        """
         return px
+
+    def update(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> None:
+        """Update the running statistics with a training batch; the parameters are those of `condition_on`."""
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
         """Refuse data outside the support, with a `PartError` that names the alternative.

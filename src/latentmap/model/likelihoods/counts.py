@@ -23,12 +23,16 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import Within, independent, log_prob_inside, soft_bound
+from latentmap.model.distributions import (
+    LOG_DISPERSION_BOUND,
+    LOG_MEAN_BOUND,
+    Within,
+    log_prob_inside,
+    soft_bound,
+)
 from latentmap.model.likelihoods.base import Likelihood
-from latentmap.model.part import Learned, Sizes, positive
+from latentmap.model.part import Learned, Sizes, forwarded, positive
 
-LOG_MEAN_BOUND = 15.0
-LOG_DISPERSION_BOUND = 6.0
 LARGE = 20.0
 """Counts beyond which log-gammas are Stirling's series, to 1e-9."""
 MOST = 1e30
@@ -55,7 +59,7 @@ class Counts(Likelihood, ABC):
         """Leave counts as they are."""
         return Scaling(0.0, 1.0, "none")
 
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+    def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """asinh(x), which is x near 0 and log(2x) far from it, and is defined for whatever else is encoded.
 
         Where the totals of rows are given, x is first brought to the mean of them.
@@ -72,14 +76,11 @@ class Counts(Likelihood, ABC):
         if self.library:
             own.log_library.copy_(x.sum(1).mean().clamp_min(1 / len(x)).log())
 
-    def observe(
+    def condition_on(
         self, own: Learned, x: Float[Tensor, "B P"], px: distributions.Distribution
     ) -> distributions.Distribution:
-        """Give p(x|z, total), where the totals of rows are given."""
-        if not self.library:
-            return px
-        assert isinstance(px, distributions.Independent)
-        return independent(self.times(px.base_dist, self._depth(own, x)))
+        """Return p(x|z, total) with ``library``, else p(x|z)."""
+        return self.times(px, self._depth(own, x)) if self.library else px
 
     def _depth(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
         """Logarithm of the total of each row over the mean of them, of what is there."""
@@ -204,19 +205,13 @@ class ZeroInflated(Counts):
         if not isinstance(self.counts, Poisson | NegativeBinomial):
             raise PartError(f"counts must be Poisson() or NegativeBinomial(), got {self.counts!r}")
 
-    @property
-    def library(self) -> bool:
-        """As the counts say."""
-        return self.counts.library
+    library = forwarded("counts")
+    init = forwarded("counts")
 
     @property
     def heads(self) -> int:
         """What the counts ask for, and the log-odds of the gate."""
         return self.counts.heads + 1
-
-    def init(self, sizes: Sizes) -> dict[str, Any]:
-        """What the counts learn."""
-        return self.counts.init(sizes)
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ZeroInflatedCounts:
         """Counts behind a gate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,14 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from latentmap.data.scaling import Scaling
-from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import average, exponential_mean, independent, log_prob_inside
+from latentmap.model.distributions import average, exponential_mean, log_prob_inside
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.real import Gaussian
 from latentmap.model.noise import Noise
-from latentmap.model.part import Learned, Sizes
+from latentmap.model.part import Learned, Sizes, forwarded
 
 
 @dataclass(frozen=True)
@@ -63,17 +61,17 @@ class Incomplete(Likelihood):
             raise PartError("rows with missing counts have no total: leave library=False, or fill them before fitting")
         if not 0 <= self.masked <= 1:
             raise PartError(f"masked is a share of the rows of a batch, from 0 to 1, got {self.masked!r}")
-        for name in ("discrete", "support"):
-            object.__setattr__(self, name, getattr(self.likelihood, name))
 
-    @property
-    def heads(self) -> int:
-        """As many as the other asks for."""
-        return self.likelihood.heads
-
-    def check(self, sizes: Sizes) -> None:
-        """As the other."""
-        self.likelihood.check(sizes)
+    discrete = forwarded("likelihood")
+    support = forwarded("likelihood")
+    heads = forwarded("likelihood")
+    check = forwarded("likelihood")
+    scaling = forwarded("likelihood")
+    encoder_sizes = forwarded("likelihood")
+    decoder_sizes = forwarded("likelihood")
+    is_discrete = forwarded("likelihood")
+    blank = forwarded("likelihood")
+    check_data = forwarded("likelihood")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """What the other learns, and what the encoder sees in the place of missing cells."""
@@ -83,51 +81,31 @@ class Incomplete(Likelihood):
         """That of the cells which are there."""
         return ObservedCells(self.likelihood.distribution(own, raw))
 
-    def scaling(self, schema: Schema) -> Scaling | None:
-        """As the other."""
-        return self.likelihood.scaling(schema)
-
-    def seen(self, sizes: Sizes) -> Sizes:
-        """As the other."""
-        return self.likelihood.seen(sizes)
-
-    def told(self, sizes: Sizes) -> tuple[Sizes, int]:
-        """As the other."""
-        return self.likelihood.told(sizes)
-
-    def is_discrete(self, features: int) -> Tensor:
-        """As the other."""
-        return self.likelihood.is_discrete(features)
-
-    def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """As the other."""
-        return self.likelihood.blank(mean)
-
     def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Put the means of the columns in the place of what is missing."""
         return torch.where(x.isnan(), own.fill, x)
 
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
-        """Completed, then as the other."""
-        return self.likelihood.for_encoder(own, self.complete(own, x))
+    def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
+        """Return the wrapped likelihood's inputs of completed rows."""
+        return self.likelihood.encoder_inputs(own, self.complete(own, x))
 
-    def marked(self, sizes: Sizes) -> Sizes:
-        """Beside the features of a row one for each of its cells; beside those of an image as many channels."""
-        seen = self.seen(sizes)
+    def sizes_with_mask(self, sizes: Sizes) -> Sizes:
+        """Add a feature for each cell of a row, or as many channels as an image has."""
+        inputs: Sizes = self.encoder_sizes(sizes)
         if not self.masked:
-            return seen
-        if len(seen.event) == 1:
-            return replace(seen, event=(seen.features + sizes.features,))
-        return replace(seen, event=(*seen.event[:2], 2 * math.prod(seen.event[2:])))
+            return inputs
+        if len(inputs.event) == 1:
+            return replace(inputs, event=(inputs.features + sizes.features,))
+        return replace(inputs, event=(*inputs.event[:2], 2 * math.prod(inputs.event[2:])))
 
-    def mark(self, seen: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
-        """Put 1 beside rows for a cell that is missing, 0 for one that is there."""
+    def append_mask(self, inputs: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
+        """Append 1 for a cell that is missing, 0 for one that is observed."""
         if not self.masked:
-            return seen
-        missing = x.isnan().to(seen.dtype)
-        if missing.shape != seen.shape:
-            return torch.cat([seen, missing], 1)
-        return torch.stack([seen, missing], 2).flatten(1)  # a channel beside each of an image's
+            return inputs
+        missing = x.isnan().to(inputs.dtype)
+        if missing.shape != inputs.shape:
+            return torch.cat([inputs, missing], 1)
+        return torch.stack([inputs, missing], 2).flatten(1)  # a channel beside each of an image's
 
     def copies(self, x: Float[Tensor, "B P"], noise: Noise) -> Float[Tensor, "N P"] | None:
         """Hide cells of the first rows at random, of each row a share that is uniform between none and all."""
@@ -142,16 +120,13 @@ class Incomplete(Likelihood):
         own.fill.copy_(self.blank(x.nanmean(0).nan_to_num()))
         self.likelihood.start(own, self.complete(own, x))
 
-    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
-        """As the other, of what is there."""
-        assert isinstance(px, ObservedCells)
-        given = independent(px.base)
-        found = self.likelihood.observe(own, x, given)
-        return px if found is given else ObservedCells(found.base_dist)  # type: ignore[attr-defined]
+    def condition_on(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> ObservedCells:
+        """Return the wrapped likelihood's p(x|z) given the rows, of the observed cells."""
+        return ObservedCells(self.likelihood.condition_on(own, x, _cells(px)))
 
-    def check_data(self, schema: Schema, low: float, high: float) -> None:
-        """As the other."""
-        self.likelihood.check_data(schema, low, high)
+    def update(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> None:
+        """Update the wrapped likelihood with the observed cells."""
+        self.likelihood.update(own, x, _cells(px))
 
 
 class ObservedCells(Distribution):
@@ -165,17 +140,9 @@ class ObservedCells(Distribution):
         self.base = base
         super().__init__(base.batch_shape[:-1], base.batch_shape[-1:], validate_args=False)
 
-    @property
-    def mean(self) -> Float[Tensor, "*S P"]:
-        """Mean of every cell, there or not."""
-        mean: Tensor = self.base.mean
-        return mean
-
-    @property
-    def variance(self) -> Float[Tensor, "*S P"]:
-        """Variance of every cell, there or not."""
-        variance: Tensor = self.base.variance
-        return variance
+    mean = forwarded("base")
+    variance = forwarded("base")
+    sample = forwarded("base")
 
     def average(self, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
         """Average over draws, as of whole rows."""
@@ -184,11 +151,6 @@ class ObservedCells(Distribution):
     def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
         """Of every cell, there or not."""
         return exponential_mean(self.base, rate)
-
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draw every cell."""
-        drawn: Tensor = self.base.sample(torch.Size(sample_shape))
-        return drawn
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
         """Sum over the cells that are there; -inf where one of them lies outside its support."""
@@ -201,3 +163,9 @@ class ObservedCells(Distribution):
     def _present(self, log_prob: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
         missing = value.isnan()
         return log_prob(value.masked_fill(missing, 0.0)).masked_fill(missing, 0.0).sum(-1)
+
+
+def _cells(px: Distribution) -> Distribution:
+    """Return the distributions of all cells, observed or not."""
+    assert isinstance(px, ObservedCells)
+    return px.base

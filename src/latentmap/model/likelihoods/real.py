@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch import distributions as td
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import DiagonalNormal, independent, soft_bound
+from latentmap.model.distributions import DATA_LOG_SCALE_BOUND, LOG_DEGREES_BOUND, DiagonalNormal, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, positive
 
 Scale = float | Literal["shared", "feature", "optimal"]
 
-LOG_SCALE_BOUND = 6.0
 START = -1.0
 """Log of the scale that a fit starts from, below the spread of scaled data."""
 RATE, FAINT = 0.02, 1e-3
@@ -32,8 +31,8 @@ class LocationScale(Likelihood, ABC):
 
     scale: Scale = "shared"
 
-    moment: ClassVar[int | None] = None
-    """p, where the likeliest scale is (mean of |x - d(z)|^p)^(1/p); None where it has no closed form."""
+    moment: ClassVar[int] = 0
+    """p, where the likeliest scale is (mean of |x - d(z)|^p)^(1/p); 0 where it has no closed form."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.scale, str):
@@ -47,7 +46,7 @@ class LocationScale(Likelihood, ABC):
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """The log-scale; or the running average of |x - d(z)|^p, and its weight, where the scale is optimal."""
-        if self.moment and self.scale == "optimal":
+        if self._estimates_scale:
             return {"running": torch.tensor([FAINT * math.exp(START * self.moment), FAINT])}
         if isinstance(self.scale, str):
             return {"log_scale": nn.Parameter(torch.full((1 if self.scale == "shared" else sizes.features,), START))}
@@ -57,26 +56,39 @@ class LocationScale(Likelihood, ABC):
         """The family around the decoder's output."""
         return self.family(own, raw.squeeze(-1), self._scale(own))
 
-    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> td.Distribution:
-        """Give p(x|z) the likeliest scale for this batch, and note it for evaluation."""
-        if not (self.moment and self.scale == "optimal" and own.training):
+    def condition_on(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> td.Distribution:
+        """Return p(x|z), in training with an optimal scale: the likeliest one for the batch, without gradient."""
+        if not (self._estimates_scale and own.training):
             return px
-        with torch.no_grad():  # at its optimum, the scale passes no gradient on
-            batch = (x - px.mean).abs().pow(self.moment).nanmean()  # over the cells that are there
-            noted = torch.stack([batch.nan_to_num(), torch.ones_like(batch)]).to(own.running)
-            own.running.lerp_(noted, RATE * batch.isfinite().to(own.running))
-        return independent(self.family(own, px.mean, self._optimum(batch)))
+        return self.family(own, px.mean, self._optimum(self._deviation(x, px)))
+
+    @torch.no_grad()
+    def update(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> None:
+        """Add the batch to the running average from which evaluation takes an optimal scale."""
+        if self._estimates_scale:
+            batch = self._deviation(x, px)
+            batch_and_weight = torch.stack([batch.nan_to_num(), torch.ones_like(batch)]).to(own.running)
+            own.running.lerp_(batch_and_weight, RATE * batch.isfinite().to(own.running))
+
+    @property
+    def _estimates_scale(self) -> bool:
+        return self.scale == "optimal"
+
+    @torch.no_grad()
+    def _deviation(self, x: Tensor, px: td.Distribution) -> Tensor:
+        """Return the mean of |x - d(z)|^p over the observed cells."""
+        deviation: Tensor = (x - px.mean).abs().pow(self.moment).nanmean()
+        return deviation
 
     def _scale(self, own: Learned) -> Tensor:
-        if self.moment and self.scale == "optimal":
+        if self._estimates_scale:
             total, weight = own.running.unbind()
             return self._optimum(total / weight)
         log_scale: Tensor = own.log_scale
-        return (soft_bound(log_scale, LOG_SCALE_BOUND) if isinstance(self.scale, str) else log_scale).exp()
+        return (soft_bound(log_scale, DATA_LOG_SCALE_BOUND) if isinstance(self.scale, str) else log_scale).exp()
 
     def _optimum(self, deviation: Tensor) -> Tensor:
-        assert self.moment is not None
-        scale: Tensor = deviation.pow(1 / self.moment).clamp_min(math.exp(-LOG_SCALE_BOUND)).view(1)
+        scale: Tensor = deviation.pow(1 / self.moment).clamp_min(math.exp(-DATA_LOG_SCALE_BOUND)).view(1)
         return scale
 
 
@@ -96,7 +108,7 @@ class Gaussian(LocationScale):
     latentmap.exceptions.PartError: scale must be a finite number > 0, got 0.0
     """
 
-    moment: ClassVar[int | None] = 2
+    moment: ClassVar[int] = 2
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """N(loc, scale^2)."""
@@ -116,7 +128,7 @@ class Laplace(LocationScale):
     tensor([0.5000])
     """
 
-    moment: ClassVar[int | None] = 1
+    moment: ClassVar[int] = 1
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """Laplace(loc, scale)."""
@@ -162,5 +174,5 @@ class StudentT(LocationScale):
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """Student's t with nu degrees of freedom."""
-        excess = soft_bound(own.log_excess, LOG_SCALE_BOUND) if isinstance(self.degrees, str) else own.log_excess
+        excess = soft_bound(own.log_excess, LOG_DEGREES_BOUND) if isinstance(self.degrees, str) else own.log_excess
         return td.StudentT(1 + excess.exp(), loc, scale, validate_args=False)

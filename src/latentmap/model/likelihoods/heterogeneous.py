@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import exponential_mean, independent, log_prob_inside
+from latentmap.model.distributions import exponential_mean, log_prob_inside
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.levels import Categorical, CategoricalLevels
 from latentmap.model.part import Learned, Sizes
@@ -23,7 +23,7 @@ BLANK = -1.0
 
 
 @dataclass(frozen=True)
-class Columns(Likelihood):
+class Heterogeneous(Likelihood):
     r"""One likelihood for each column of a table, independent given the code (Nazabal et al. 2020).
 
     .. math:: \log p(x|z) = \sum_j \log p_j(x_j | z)
@@ -35,7 +35,7 @@ class Columns(Likelihood):
 
     What stands for a column where one value is asked for is its mean, or its likeliest category.
 
-    >>> part = Columns((Categorical(levels=3), Categorical(levels=2)))
+    >>> part = Heterogeneous((Categorical(levels=3), Categorical(levels=2)))
     >>> p = part.distribution(part.build(Sizes((2,), 1)), torch.zeros(1, 5, 1))
     >>> p.log_prob(torch.zeros(1, 2)).exp()
     tensor([[0.3333, 0.5000]])
@@ -47,7 +47,7 @@ class Columns(Likelihood):
         if not self.columns or not all(isinstance(part, Likelihood) for part in self.columns):
             raise PartError(f"columns must be one likelihood for each column of a table, got {self.columns!r}")
         for part in self.columns:
-            if isinstance(part, Columns) or not part.has_density:
+            if isinstance(part, Heterogeneous) or not part.has_density:
                 raise PartError(f"{part} cannot be the likelihood of one column; use likelihoods.Gaussian('feature')")
             if getattr(part, "library", False):
                 raise PartError(
@@ -55,52 +55,48 @@ class Columns(Likelihood):
                 )
 
     @property
-    def heads(self) -> int:
-        """One, of as many features as the columns ask for together (`told`)."""
-        return 1
-
-    @property
     def groups(self) -> list[tuple[Likelihood, list[int]]]:
-        """Columns that share a likelihood."""
+        """Distinct likelihoods, each with the columns that share it."""
         return [(part, [j for j, p in enumerate(self.columns) if p == part]) for part in dict.fromkeys(self.columns)]
 
-    def seen(self, sizes: Sizes) -> Sizes:
-        """Rows as the encoder sees them: a component for each category."""
-        return replace(sizes, event=(sum(len(levels) for levels in self._seen()),))
+    def encoder_sizes(self, sizes: Sizes) -> Sizes:
+        """Return sizes with a feature for each category and one for any other column."""
+        return replace(sizes, event=(len(self._is_number()),))
 
-    def told(self, sizes: Sizes) -> tuple[Sizes, int]:
-        """All numbers that the columns ask for."""
+    def decoder_sizes(self, sizes: Sizes) -> tuple[Sizes, int]:
+        """Return sizes with a feature for each number that a column takes from the decoder."""
         return replace(sizes, event=(sum(part.heads for part in self.columns),)), 1
 
     def check(self, sizes: Sizes) -> None:
         """Refuse rows with another number of columns."""
         if sizes.event != (len(self.columns),):
-            raise PartError(f"likelihood Columns is one of {len(self.columns)} columns, got rows {sizes.event}")
+            raise PartError(f"likelihood Heterogeneous is one of {len(self.columns)} columns, got rows {sizes.event}")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """What the columns learn, by group; and the mean and spread of what the encoder sees."""
+        """State of each group, and the mean and spread of the encoder's inputs."""
         groups = [part.build(replace(sizes, event=(len(at),))) for part, at in self.groups]
-        width = self.seen(sizes).features
+        width = len(self._is_number())
         return {"groups": nn.ModuleList(groups), "mean": torch.zeros(width), "spread": torch.ones(width)}
 
-    def distribution(self, own: Learned, raw: Float[Tensor, "*S O H"]) -> ColumnsDistribution:
-        """Each group's, side by side."""
-        groups, start = [], 0
-        for (part, at), learned in zip(self.groups, own.groups, strict=True):
-            width = len(at) * part.heads
-            piece = raw[..., start : start + width, 0].unflatten(-1, (len(at), part.heads))
-            groups.append((at, part.of_columns(learned, piece)))
-            start += width
-        return ColumnsDistribution(groups)
+    def distribution(self, own: Learned, raw: Float[Tensor, "*S O H"]) -> HeterogeneousDistribution:
+        """Return the product of the groups' distributions."""
+        groups = self._with_states(own)
+        pieces = raw[..., 0].split([len(at) * part.heads for part, at, _ in groups], -1)
+        return HeterogeneousDistribution(
+            [
+                (at, part.of_columns(state, piece.unflatten(-1, (len(at), part.heads))))
+                for (part, at, state), piece in zip(groups, pieces, strict=True)
+            ]
+        )
 
     def is_discrete(self, features: int) -> Tensor:
-        """Of each column."""
+        """Say of each column whether its values have a mass."""
         return torch.tensor([part.discrete for part in self.columns])
 
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
-        """Standardise numbers and spread categories."""
-        view: Tensor = (self._view(own, x) - own.mean) / own.spread
-        return view.to(x.dtype)
+    def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
+        """Return standardised numbers and one-hot categories."""
+        inputs: Tensor = (self._raw_inputs(own, x) - own.mean) / own.spread
+        return inputs.to(x.dtype)
 
     def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """Give what stands for missing cells: the mean, or no category."""
@@ -108,48 +104,57 @@ class Columns(Likelihood):
         return torch.where(unordered, BLANK, mean)
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Let each group look at its columns, and measure what the encoder sees."""
-        for (part, at), learned in zip(self.groups, own.groups, strict=True):
-            part.start(learned, x[:, at])
-        view = self._view(own, x)
-        numbers = torch.tensor([levels == [None] for levels in self._seen() for _ in levels], device=x.device)
-        spread = view.std(0, correction=0)
-        own.mean.copy_(torch.where(numbers, view.mean(0), 0.0))
+        """Initialise each group from its columns, and take the mean and spread of the encoder's inputs."""
+        for part, at, state in self._with_states(own):
+            part.start(state, x[:, at])
+        inputs = self._raw_inputs(own, x)
+        numbers = torch.tensor(self._is_number(), device=x.device)
+        spread = inputs.std(0, correction=0)
+        own.mean.copy_(torch.where(numbers, inputs.mean(0), 0.0))
         own.spread.copy_(torch.where(numbers & (spread > 0), spread, 1.0))
 
-    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
-        """As each group does, of its columns."""
-        base = px.base_dist  # type: ignore[attr-defined]
-        observed = []
-        for (part, _), learned, (at, group) in zip(self.groups, own.groups, base.groups, strict=True):
-            given = independent(group)
-            found = part.observe(learned, x[:, at], given)
-            observed.append((at, group if found is given else found.base_dist))  # type: ignore[attr-defined]
-        return independent(ColumnsDistribution(observed))
+    def condition_on(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> HeterogeneousDistribution:
+        """Return the product of the groups' distributions given their columns."""
+        assert isinstance(px, HeterogeneousDistribution)
+        groups = zip(self._with_states(own), px.groups, strict=True)
+        return HeterogeneousDistribution(
+            [(at, part.condition_on(state, x[:, at], p)) for (part, at, state), (_, p) in groups]
+        )
+
+    def update(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> None:
+        """Update each group with its columns."""
+        assert isinstance(px, HeterogeneousDistribution)
+        for (part, at, state), (_, p) in zip(self._with_states(own), px.groups, strict=True):
+            part.update(state, x[:, at], p)
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
         """Each column is checked by itself, where its likelihood is chosen."""
 
-    def _seen(self) -> list[list[int | None]]:
-        """Levels that the encoder sees of each column, or [None] for its value."""
-        return [list(range(p.levels)) if isinstance(p, Categorical) else [None] for p in self.columns]
+    def _with_states(self, own: Learned) -> list[tuple[Likelihood, list[int], Learned]]:
+        """Return the groups, each with its state."""
+        return [(part, at, state) for (part, at), state in zip(self.groups, own.groups, strict=True)]
 
-    def _view(self, own: Learned, x: Tensor) -> Tensor:
-        """Rows (B, E): a component for each category, counts as their likelihood sees them."""
-        views: list[Tensor] = [x[:, :0]] * len(self.columns)
-        for (part, at), learned in zip(self.groups, own.groups, strict=True):
-            seen = x[:, at]
+    def _is_number(self) -> list[bool]:
+        """Say of each of the encoder's inputs whether it is a number, not the component of a category."""
+        levels = [p.levels if isinstance(p, Categorical) else None for p in self.columns]
+        return [count is None for count in levels for _ in range(count or 1)]
+
+    def _raw_inputs(self, own: Learned, x: Tensor) -> Tensor:
+        """Return the encoder's inputs before they are standardised, (B, E)."""
+        inputs: list[Tensor] = [x[:, :0]] * len(self.columns)
+        for part, at, state in self._with_states(own):
+            values = x[:, at]
             if isinstance(part, Categorical):
                 levels = torch.arange(part.levels, device=x.device)
-                seen = (seen * (part.levels - 1)).round()[..., None] == levels  # (B, n, L)
+                values = (values * (part.levels - 1)).round()[..., None] == levels  # (B, n, L)
             else:
-                seen = part.for_encoder(learned, seen)[..., None]
+                values = part.encoder_inputs(state, values)[..., None]
             for place, j in enumerate(at):
-                views[j] = seen[:, place].to(x.dtype)
-        return torch.cat(views, 1)
+                inputs[j] = values[:, place].to(x.dtype)
+        return torch.cat(inputs, 1)
 
 
-class ColumnsDistribution(Distribution):
+class HeterogeneousDistribution(Distribution):
     """Distributions of columns of several kinds, one value each: ``groups`` are columns with their distribution."""
 
     arg_constraints: dict[str, Any] = {}
