@@ -1,4 +1,4 @@
-"""What every likelihood p(x|z) is: the meaning of a decoder's output, and of the data that it takes."""
+"""Base of likelihoods p(x|z), which interpret a decoder's output as a distribution over data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from latentmap.model.part import Learned, Part, Sizes
 
 @dataclass(frozen=True)
 class Likelihood(Part, ABC):
-    """Base of likelihoods: `heads` says how many numbers the decoder gives a feature, `distribution` what they mean."""
+    """Base of likelihoods p(x|z): `distribution` interprets the decoder's ``heads`` numbers for each feature.
+
+    A subclass defines `distribution`, and overrides what differs from a likelihood without state of its own.
+    """
 
     discrete: ClassVar[bool] = False
     """True for a probability mass (no change of units), False for a density."""
@@ -31,22 +34,32 @@ class Likelihood(Part, ABC):
 
     @property
     def heads(self) -> int:
-        """Numbers that the decoder gives for each feature."""
+        """Numbers that the decoder returns for each feature."""
         return 1
 
     @abstractmethod
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distribution:
-        """p(x|z): one distribution for each of the P features, independent given the code, or one over all of them.
+        """Return p(x|z), whose ``log_prob`` is -inf outside its support.
 
-        Its ``log_prob`` is -inf outside its support.
+        Parameters
+        ----------
+        own : Learned
+            State of this likelihood, from `build`.
+        raw : Tensor of shape (*S, P, H)
+            Decoder output: H = ``heads`` numbers for each of P features.
+
+        Returns
+        -------
+        Distribution
+            One for each feature, over (*S, P), independent given the code; or one over all of them.
         """
 
     def of_columns(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distribution:
-        """p(x|z) of columns of a table, which hold what their likelihood is one of and nothing else."""
+        """Return p(x|z) of columns of a table, where the support may be narrower than in an array."""
         return self.distribution(own, raw)
 
     def scaling(self, schema: Schema) -> Scaling | None:
-        """Give the units that such data must have, or None where any will do."""
+        """Return the scaling that the likelihood requires of the data, or None where any will do."""
         return None
 
     def encoder_sizes(self, sizes: Sizes) -> Sizes:
@@ -58,15 +71,15 @@ class Likelihood(Part, ABC):
         return sizes, self.heads
 
     def is_discrete(self, features: int) -> Tensor:
-        """Say of each feature whether its values have a mass and no density, shape (P,)."""
+        """Return for each feature whether its values have a mass rather than a density, shape (P,)."""
         return torch.full((features,), self.discrete)
 
     def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """Give what the encoder meets in the place of missing cells: the means of the columns."""
+        """Return the encoder's fill values for missing cells, by default the means of the columns."""
         return mean
 
     def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """Give rows without missing cells; only `Incomplete` meets any."""
+        """Return rows with missing cells filled; only `Incomplete` has any."""
         return x
 
     def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
@@ -106,14 +119,19 @@ class Likelihood(Part, ABC):
         """Update the running statistics with a training batch; the parameters are those of `condition_on`."""
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
-        """Refuse data outside the support, with a `PartError` that names the alternative.
+        """Check that the data lie in the support.
 
         Parameters
         ----------
-        schema
-            What the data hold, in their own units.
-        low, high
+        schema : Schema
+            Description of the data in their own units.
+        low, high : float
             Range of the scaled values.
+
+        Raises
+        ------
+        PartError
+            If values lie outside; the message names an alternative.
         """
         lowest, highest = self.support
         if low < lowest or high > highest:
@@ -123,5 +141,5 @@ class Likelihood(Part, ABC):
             )
 
     def check_column(self, schema: Schema, low: float, high: float) -> None:
-        """Refuse a column of a table, as `check_data` does all of the data."""
+        """Check a column of a table, as `check_data` checks an array."""
         self.check_data(schema, low, high)

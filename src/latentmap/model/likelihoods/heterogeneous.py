@@ -1,4 +1,4 @@
-"""Tables of mixed columns: one likelihood a column."""
+"""Likelihood of tables with columns of several kinds."""
 
 from __future__ import annotations
 
@@ -24,17 +24,22 @@ BLANK = -1.0
 
 @dataclass(frozen=True)
 class Heterogeneous(Likelihood):
-    r"""One likelihood for each column of a table, independent given the code (Nazabal et al. 2020).
+    r"""Product of one likelihood for each column of a table, as in HI-VAE (Nazabal et al. 2020).
 
     .. math:: \log p(x|z) = \sum_j \log p_j(x_j | z)
 
-    with densities and masses side by side; a value that its column excludes gives -inf. `VAE` takes it by itself for
-    data frames and files with columns of text, categories or dates. The encoder sees numbers standardised, counts on a
-    logarithmic scale, and categories as one component each, which its first layer embeds; a missing category is a row
-    of zeros.
+    with densities and masses side by side; a value outside its column's support gives -inf. `VAE` chooses it for data
+    frames and files with columns of text, categories or dates. The encoder reads standardised numbers, counts on a
+    logarithmic scale, and one-hot categories, all zeros where one is missing. A column's point estimate is its mean, or
+    its likeliest category.
 
-    What stands for a column where one value is asked for is its mean, or its likeliest category.
+    Parameters
+    ----------
+    columns : tuple of Likelihood
+        The likelihood of each column.
 
+    Examples
+    --------
     >>> part = Heterogeneous((Categorical(levels=3), Categorical(levels=2)))
     >>> p = part.distribution(part.build(Sizes((2,), 1)), torch.zeros(1, 5, 1))
     >>> p.log_prob(torch.zeros(1, 2)).exp()
@@ -99,7 +104,7 @@ class Heterogeneous(Likelihood):
         return inputs.to(x.dtype)
 
     def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """Give what stands for missing cells: the mean, or no category."""
+        """Return the fill values of missing cells: means, or no category."""
         unordered = torch.tensor([isinstance(part, Categorical) for part in self.columns], device=mean.device)
         return torch.where(unordered, BLANK, mean)
 
@@ -128,7 +133,7 @@ class Heterogeneous(Likelihood):
             part.update(state, x[:, at], p)
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
-        """Each column is checked by itself, where its likelihood is chosen."""
+        """Accept all: each column is checked where its likelihood is chosen."""
 
     def _with_states(self, own: Learned) -> list[tuple[Likelihood, list[int], Learned]]:
         """Return the groups, each with its state."""
@@ -155,7 +160,7 @@ class Heterogeneous(Likelihood):
 
 
 class HeterogeneousDistribution(Distribution):
-    """Distributions of columns of several kinds, one value each: ``groups`` are columns with their distribution."""
+    """Product of distributions of columns, one value each; ``groups`` pairs columns with their distribution."""
 
     arg_constraints: dict[str, Any] = {}
 
@@ -172,7 +177,7 @@ class HeterogeneousDistribution(Distribution):
 
     @property
     def variance(self) -> Float[Tensor, "*S P"]:
-        """Variance of every column, around its mean; of categories the share that is not the likeliest."""
+        """Variance of every column around its mean; of categories, the probability of all but the likeliest."""
         return self._together([_doubt(p) if isinstance(p, CategoricalLevels) else p.variance for _, p in self.groups])
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L P"]:
@@ -180,7 +185,7 @@ class HeterogeneousDistribution(Distribution):
         return self._together([p.log_prob(value[..., at]) for at, p in self.groups])
 
     def log_prob_inside(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L P"]:
-        """The same of values inside the support."""
+        """Log-density or log-mass of values inside the support."""
         return self._together([log_prob_inside(p, value[..., at]) for at, p in self.groups])
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -188,7 +193,7 @@ class HeterogeneousDistribution(Distribution):
         return self._together([p.sample(torch.Size(sample_shape)) for _, p in self.groups])
 
     def average(self, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
-        """Mean of every column over draws by their weights, or the category that is likeliest over them."""
+        """Average means over draws by their weights; of categories, take the likeliest on average."""
         found = []
         for _, p in self.groups:
             if isinstance(p, CategoricalLevels):
@@ -199,7 +204,7 @@ class HeterogeneousDistribution(Distribution):
         return self._together(found)
 
     def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
-        """Of every column."""
+        """Return that of every column."""
         return self._together([exponential_mean(p, rate[at]) for at, p in self.groups])
 
     def _together(self, pieces: list[Tensor]) -> Tensor:

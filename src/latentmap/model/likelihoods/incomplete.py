@@ -23,21 +23,28 @@ from latentmap.model.part import Learned, Sizes, forwarded
 
 @dataclass(frozen=True)
 class Incomplete(Likelihood):
-    r"""Another likelihood, of the cells that are there: those that are missing, NaN, count for nothing.
+    r"""Likelihood of rows with missing cells (NaN), which drop out of the sum over features.
 
     .. math:: \log p(x_{\mathrm{obs}}|z) = \sum_{j\ \mathrm{observed}} \log p(x_j|z)
 
     Features are independent given the code, so leaving a factor out integrates over its cell, and the bound is one on
     :math:`\log p(x_{\mathrm{obs}})`: that of the data wherever what is missing does not depend on its own value
-    (Mattei and Frellsen 2019). The encoder sees the mean of a column in the place of its missing cells, and beside the
-    row which cells those are. `VAE` takes this likelihood by itself for rows with missing cells and for tables of mixed
-    columns; give it to let a model that is fitted to complete rows meet incomplete ones later.
+    (Mattei and Frellsen 2019). The encoder reads the column's mean in place of a missing cell, and the mask. `VAE`
+    chooses this likelihood for rows with missing cells and for tables of mixed columns; pass it to let a model that is
+    fitted to complete rows read incomplete ones later.
 
-    So that q(z|x) is right whichever cells are missing, a fit also trains on copies of rows with cells hidden at random
-    (Ivanov et al. 2019), of each a share that is uniform between none and all, which are scored on what remains. There
-    is one such copy for each row of the share ``masked`` of a batch; with 0 the fit meets only what the data lack, and
-    the encoder is not told of it, as before version 0.2. An encoder of your own is not told of it either way.
+    Parameters
+    ----------
+    likelihood : Likelihood, default=Gaussian()
+        Likelihood of each cell; its features have to be independent given the code.
+    masked : float, default=0.5
+        Copies with randomly hidden cells that training adds, as a fraction of the rows of a batch, so that q(z|x) is
+        accurate for any missing cells (Ivanov et al. 2019). Each hides a uniformly drawn fraction of its cells, and is
+        scored on the rest. With 0 there are none, and the encoder does not read the mask, as before version 0.2; an
+        encoder of your own never does.
 
+    Examples
+    --------
     >>> part = Incomplete(Gaussian(scale=1.0))
     >>> p = part.distribution(part.build(Sizes((2,), 1)), torch.zeros(1, 2, 1))
     >>> p.log_prob(torch.tensor([[0.0, torch.nan]]))
@@ -74,15 +81,15 @@ class Incomplete(Likelihood):
     check_data = forwarded("likelihood")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """What the other learns, and what the encoder sees in the place of missing cells."""
+        """State of the wrapped likelihood, and the encoder's fill values."""
         return self.likelihood.init(sizes) | {"fill": torch.zeros(sizes.features)}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ObservedCells:
-        """That of the cells which are there."""
+        """Return p(x|z) of the observed cells."""
         return ObservedCells(self.likelihood.distribution(own, raw))
 
     def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """Put the means of the columns in the place of what is missing."""
+        """Fill missing cells with the means of the columns."""
         return torch.where(x.isnan(), own.fill, x)
 
     def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
@@ -108,7 +115,7 @@ class Incomplete(Likelihood):
         return torch.stack([inputs, missing], 2).flatten(1)  # a channel beside each of an image's
 
     def copies(self, x: Float[Tensor, "B P"], noise: Noise) -> Float[Tensor, "N P"] | None:
-        """Hide cells of the first rows at random, of each row a share that is uniform between none and all."""
+        """Return copies of the first rows, each with a uniformly drawn fraction of its cells hidden."""
         if not self.masked:
             return None
         copies = x[: math.ceil(self.masked * len(x))]
@@ -116,7 +123,7 @@ class Incomplete(Likelihood):
         return copies.masked_fill(cell < share, torch.nan)
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Take the means of the columns."""
+        """Take the fill values, and start the wrapped likelihood from completed rows."""
         own.fill.copy_(self.blank(x.nanmean(0).nan_to_num()))
         self.likelihood.start(own, self.complete(own, x))
 
@@ -130,7 +137,7 @@ class Incomplete(Likelihood):
 
 
 class ObservedCells(Distribution):
-    """Independent features (P,), the log-density of which leaves out what is NaN."""
+    """Independent features (P,), whose log-density leaves out NaN; moments and draws are of every cell."""
 
     arg_constraints: dict[str, Any] = {}
 
@@ -145,19 +152,19 @@ class ObservedCells(Distribution):
     sample = forwarded("base")
 
     def average(self, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
-        """Average over draws, as of whole rows."""
+        """Average over draws by their weights."""
         return average(self.base, weight)
 
     def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
-        """Of every cell, there or not."""
+        """Return that of every cell."""
         return exponential_mean(self.base, rate)
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over the cells that are there; -inf where one of them lies outside its support."""
+        """Sum over the observed cells; -inf where one of them lies outside its support."""
         return self._present(self.base.log_prob, value)
 
     def log_prob_inside(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over the cells that are there, all of them inside the support."""
+        """Sum over the observed cells, all of them inside the support."""
         return self._present(functools.partial(log_prob_inside, self.base), value)
 
     def _present(self, log_prob: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ RATE, FAINT = 0.02, 1e-3
 
 @dataclass(frozen=True)
 class LocationScale(Likelihood, ABC):
-    """Base of likelihoods with a location and a scale."""
+    """Base of likelihoods with a location and a scale; a subclass defines `family`."""
 
     scale: Scale = "shared"
 
@@ -42,10 +42,10 @@ class LocationScale(Likelihood, ABC):
 
     @abstractmethod
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
-        """Give the distribution with this location and scale."""
+        """Return the distribution with this location and scale."""
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The log-scale; or the running average of |x - d(z)|^p, and its weight, where the scale is optimal."""
+        """Log-scale; or, for an optimal scale, the running average of |x - d(z)|^p and its weight."""
         if self._estimates_scale:
             return {"running": torch.tensor([FAINT * math.exp(START * self.moment), FAINT])}
         if isinstance(self.scale, str):
@@ -94,15 +94,19 @@ class LocationScale(Likelihood, ABC):
 
 @dataclass(frozen=True)
 class Gaussian(LocationScale):
-    r"""Normal density around the decoder's output, the default for real values.
+    r"""Gaussian likelihood of real values, the default.
 
     .. math:: p(x|z) = \mathcal{N}(x;\ d(z), \sigma^2 I)
 
-    ``scale`` is "shared" (one learned sigma), "feature" (one for each feature), "optimal" (sigma^2 is the mean squared
-    error of the batch in training, and its running average afterwards: the analytic optimum, so that nothing is to be
-    learned; Rybkin et al. 2021), or a positive number that stays fixed, in scaled units. A learned log-scale is bounded
-    softly by 7.
+    Parameters
+    ----------
+    scale : {"shared", "feature", "optimal"} or float, default="shared"
+        Sigma in scaled units: one learned value, one for each feature, the maximum-likelihood value (the root mean
+        squared error of the batch in training, of a running average in evaluation; Rybkin et al. 2021), or a fixed
+        number. A learned log-scale is bounded softly by 6.
 
+    Examples
+    --------
     >>> Gaussian(scale=0.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: scale must be a finite number > 0, got 0.0
@@ -117,12 +121,17 @@ class Gaussian(LocationScale):
 
 @dataclass(frozen=True)
 class Laplace(LocationScale):
-    r"""Laplace density: the absolute error, which a few large deviations move less than they move the squared one.
+    r"""Laplace likelihood: the absolute error, which is less sensitive to outliers than the squared one.
 
     .. math:: p(x|z) = \prod_p \frac{1}{2b} \exp\left(-\frac{|x_p - d_p(z)|}{b}\right)
 
-    ``scale`` is b, as for `Gaussian`; its optimum is the mean absolute error.
+    Parameters
+    ----------
+    scale : {"shared", "feature", "optimal"} or float, default="shared"
+        b, as sigma of `Gaussian`; its optimum is the mean absolute error.
 
+    Examples
+    --------
     >>> own = Laplace(scale=1.0).build(Sizes((1,), 2))
     >>> Laplace(scale=1.0).distribution(own, torch.zeros(1, 1)).log_prob(torch.zeros(1)).exp()
     tensor([0.5000])
@@ -136,24 +145,30 @@ class Laplace(LocationScale):
 
 
 class LaplaceDensity(td.Laplace):
-    """Laplace density whose exponential may have a mean."""
+    """Laplace distribution with `exponential_mean`."""
 
     def exponential_mean(self, rate: Tensor) -> Tensor:
-        """The mean of a log-Laplace, on the logarithmic scale, where it is finite."""
+        """Return the mean of a log-Laplace on the logarithmic scale; the location where that is infinite."""
         spread = (rate * self.scale).square()
         return torch.where(spread < 1, self.loc - torch.log1p(-spread.clamp_max(1)) / rate, self.loc)
 
 
 @dataclass(frozen=True)
 class StudentT(LocationScale):
-    r"""Student's t: a normal centre with heavy tails, for data with outliers (Takahashi et al. 2018).
+    r"""Student's t likelihood, with heavy tails for data with outliers (Takahashi et al. 2018).
 
     .. math:: p(x|z) = \prod_p \frac{\Gamma(\frac{\nu + 1}{2})}{\Gamma(\frac{\nu}{2}) \sqrt{\nu \pi}\, s}
               \left(1 + \frac{(x_p - d_p(z))^2}{\nu s^2}\right)^{-\frac{\nu + 1}{2}}
 
-    ``scale`` is s, "shared", "feature" or a number. ``degrees`` is nu, "learned" or a number; always above 1, so that
-    there is a mean.
+    Parameters
+    ----------
+    scale : {"shared", "feature"} or float, default="shared"
+        s, as sigma of `Gaussian`.
+    degrees : "learned" or float, default="learned"
+        Nu, always above 1, so that the mean exists. A learned log(nu - 1) is bounded softly by 6.
 
+    Examples
+    --------
     >>> StudentT(degrees=1.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: degrees must be 'learned' or a finite number > 1, got 1.0
