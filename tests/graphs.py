@@ -15,7 +15,7 @@ from torch import nn
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.ladder import compose
-from latentmap.model.likelihoods.columns import ColumnsDistribution
+from latentmap.model.likelihoods.heterogeneous import HeterogeneousDistribution
 from latentmap.model.likelihoods.incomplete import ObservedCells
 from latentmap.model.noise import Replayed, generator_for
 from latentmap.model.part import Sizes
@@ -29,7 +29,7 @@ ROWS, FEATURES, CLASSES = 32, 12, 3
 GRAPH = torch.stack([torch.arange(1, ROWS + 1).remainder(ROWS), torch.full((ROWS,), -1)], 1)
 LABELS = torch.eye(CLASSES)[torch.arange(ROWS) % CLASSES]
 SOME = LABELS * (torch.arange(ROWS) % 4 > 0)[:, None]
-TABLE = likelihoods.Columns(
+TABLE = likelihoods.Heterogeneous(
     (*[likelihoods.Gaussian("feature")] * 6, *[likelihoods.Categorical(3)] * 3, *[likelihoods.Poisson()] * 3)
 )
 
@@ -47,9 +47,9 @@ FITS = {
 }
 CONTROLS = {
     "neighbours": (neighbors, "contrast"),
-    "condition": (GenerativeAutoencoder, "_beside"),
+    "condition": (GenerativeAutoencoder, "_with_condition"),
     "some labels": (GenerativeAutoencoder, "classify"),
-    "table": (ColumnsDistribution, "log_prob"),
+    "table": (HeterogeneousDistribution, "log_prob"),
     "missing cells": (ObservedCells, "log_prob"),
     "Quantized(codes=8, pieces=1, stages=1, commitment=0.25, decay=0.95)": (Quantized, "_search"),
 }

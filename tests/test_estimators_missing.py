@@ -179,12 +179,12 @@ def test_the_encoder_is_told_which_cells_are_missing(event):
     part, sizes = likelihoods.Incomplete(), Sizes(event, 2)
     own, x = part.build(sizes), torch.zeros(1, sizes.features)
     x[0, 1] = torch.nan
-    marked = part.mark(part.for_encoder(own, x), x)
-    assert marked.shape == (1, part.marked(sizes).features) and marked.sum() == 1 and not marked.isnan().any()
+    marked = part.append_mask(part.encoder_inputs(own, x), x)
+    assert marked.shape == (1, part.sizes_with_mask(sizes).features) and marked.sum() == 1 and not marked.isnan().any()
     if len(event) > 1:
-        image = marked.view(*part.marked(sizes).event)  # the mark is a channel at the place of the cell
+        image = marked.view(*part.sizes_with_mask(sizes).event)  # the mark is a channel at the place of the cell
         assert image[0, 1 if len(event) == 2 else 0].tolist().count(1.0) == 1
-    assert not torch.equal(marked, part.mark(part.for_encoder(own, torch.zeros_like(x)), torch.zeros_like(x)))
+    assert not torch.equal(marked, part.append_mask(part.encoder_inputs(own, torch.zeros_like(x)), torch.zeros_like(x)))
 
 
 def test_held_out_losses_and_history_are_those_of_whole_rows():

@@ -208,7 +208,7 @@ def test_columns_refuse_what_cannot_be_one():
         likelihoods.ZeroInflated(likelihoods.Poisson(library=True)),
     ):
         with pytest.raises(PartError, match=r"library=True.*use library=False"):
-            likelihoods.Columns((part, likelihoods.Gaussian("feature")))
+            likelihoods.Heterogeneous((part, likelihoods.Gaussian("feature")))
         with pytest.raises(PartError, match="a row of one feature is its total; use library=False"):
             part.build(Sizes((1,), 1))
         part.build(Sizes((2,), 1))
@@ -240,9 +240,8 @@ def test_means_of_exponentials_are_those_of_scipy(scale):
 
 
 def test_means_are_averaged_over_codes_in_the_units_of_the_data():
-    part = likelihoods.Incomplete(
-        likelihoods.Columns((likelihoods.Gaussian(0.8), likelihoods.Gaussian(0.5), likelihoods.Categorical(levels=3)))
-    )
+    columns = likelihoods.Gaussian(0.8), likelihoods.Gaussian(0.5), likelihoods.Categorical(levels=3)
+    part = likelihoods.Incomplete(likelihoods.Heterogeneous(columns))
     generator = torch.Generator().manual_seed(0)
     raw = torch.randn(7, 4, 5, 1, generator=generator, dtype=torch.float64)
     px = part.distribution(part.build(Sizes((3,), 1)).double(), raw)

@@ -208,10 +208,21 @@ def test_an_autoencoder_and_every_figure_take_tables(rows):
     plot.samples(autoencoder, X=rows)
 
 
+def test_runs_of_before_the_likelihood_was_renamed_load_as_they_were(vae, rows, tmp_path):
+    vae.save(tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    text = config.read_text()
+    config.write_text(text.replace("likelihoods.Heterogeneous", "likelihoods.Columns"))
+    assert "likelihoods.Columns" in config.read_text() and "likelihoods.Columns" not in text
+    again = load(tmp_path / "run")
+    assert again.model_.parts == vae.model_.parts
+    np.testing.assert_array_equal(again.transform(rows), vae.transform(rows))
+
+
 class TestLikelihood:
     """The likelihood by itself: masses and densities that are those of its columns."""
 
-    part = likelihoods.Columns((
+    part = likelihoods.Heterogeneous((
         likelihoods.Gaussian("feature"), likelihoods.Categorical(levels=3), likelihoods.Gaussian("feature"),
         likelihoods.NegativeBinomial(), likelihoods.Bernoulli(),
     ))  # fmt: skip
@@ -232,7 +243,7 @@ class TestLikelihood:
         own = self.part.build(Sizes((5,), 2))
         blank = self.part.blank(torch.full((5,), 0.5))
         assert blank.tolist() == [0.5, -1.0, 0.5, 0.5, 0.5]
-        assert self.part.for_encoder(own, blank[None])[0, 1:4].tolist() == [0, 0, 0]
+        assert self.part.encoder_inputs(own, blank[None])[0, 1:4].tolist() == [0, 0, 0]
 
     def test_a_column_is_stood_for_by_its_mean_or_its_likeliest_category(self):
         torch.manual_seed(0)
@@ -255,7 +266,7 @@ class TestLikelihood:
         own = self.part.build(Sizes((5,), 2))
         x = torch.tensor([[2.0, 0.0, 5.0, 0.0, 1.0], [4.0, 0.5, 5.0, 8.0, 0.0], [9.0, 1.0, 5.0, 3.0, 0.0]])
         self.part.start(own, x)
-        seen = self.part.for_encoder(own, x)
+        seen = self.part.encoder_inputs(own, x)
         numbers = torch.stack([x[:, 0], x[:, 3].asinh(), x[:, 4]], 1).numpy()
         expected = (numbers - numbers.mean(0)) / numbers.std(0)
         np.testing.assert_allclose(seen[:, [0, 5, 6]], expected, rtol=1e-5)
@@ -269,12 +280,12 @@ class TestLikelihood:
         np.testing.assert_allclose(shares, 1 / 3, atol=0.03)
 
     def test_rows_of_another_width_and_what_has_no_density_are_refused(self):
-        with pytest.raises(PartError, match="likelihood Columns is one of 5 columns, got rows"):
+        with pytest.raises(PartError, match="likelihood Heterogeneous is one of 5 columns, got rows"):
             self.part.build(Sizes((4,), 2))
         with pytest.raises(PartError, match="cannot be the likelihood of one column"):
-            likelihoods.Columns((likelihoods.MSSSIM(),))
+            likelihoods.Heterogeneous((likelihoods.MSSSIM(),))
         with pytest.raises(PartError, match="columns must be one likelihood for each column"):
-            likelihoods.Columns((likelihoods.Gaussian(), "Gaussian"))
+            likelihoods.Heterogeneous((likelihoods.Gaussian(), "Gaussian"))
         self.part.check_data(Schema(2, (5,), "float64", None, 0.0, 1.0, False), 0.0, 1.0)
 
 

@@ -12,7 +12,8 @@ from latentmap.exceptions import ModelError, NoDensityError, PartError
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.distributions import independent, normal
-from latentmap.model.noise import RowNoise, fresh
+from latentmap.model.ladder import compose
+from latentmap.model.noise import RowNoise, fresh, generator_for
 from latentmap.model.part import Learned, Part, Sizes
 from latentmap.model.priors import PLAIN
 from latentmap.model.trace import Level, Trace
@@ -50,7 +51,7 @@ def test_control_cross_entropy_of_grey_values_is_no_density():
 
 def given_a_code(part, dtype=torch.float64):
     """p(x|z) of two features, on the parameters of a decoder that say something of both."""
-    sizes, heads = part.told(Sizes((2,), 1))
+    sizes, heads = part.decoder_sizes(Sizes((2,), 1))
     raw = torch.linspace(-1, 1, sizes.features * heads, dtype=dtype).view(1, sizes.features, heads)
     p = part.distribution(part.build(Sizes((2,), 1)).to(dtype), raw)
     return p if p.event_shape else independent(p)
@@ -58,7 +59,7 @@ def given_a_code(part, dtype=torch.float64):
 
 def places(part):
     """The likelihood alone, in a table beside another column, and with cells that may be missing."""
-    both = likelihoods.Columns((part, likelihoods.Gaussian("feature")))
+    both = likelihoods.Heterogeneous((part, likelihoods.Gaussian("feature")))
     return part, both, likelihoods.Incomplete(part), likelihoods.Incomplete(both)
 
 
@@ -111,7 +112,7 @@ def test_bits_of_a_table_are_bits_and_grey_values_of_an_array_cost_their_cross_e
     alone = likelihoods.Bernoulli().distribution(Learned(), raw[0]).log_prob(x)
     chance = torch.sigmoid(torch.tensor(0.7))
     torch.testing.assert_close(alone[0, 0], 0.25 * chance.log() + 0.75 * (1 - chance).log())
-    table = likelihoods.Columns((likelihoods.Bernoulli(),))
+    table = likelihoods.Heterogeneous((likelihoods.Bernoulli(),))
     bits = table.distribution(table.build(Sizes((1,), 1)), raw)
     assert bits.log_prob(x) == -math.inf
     torch.testing.assert_close(bits.log_prob(torch.ones(1, 1))[0, 0], chance.log())
@@ -136,6 +137,50 @@ def test_bounds_of_rows_outside_are_minus_infinity(case):
     assert model.encode(x).mean.isfinite().all() and model.reconstruct(x).mean.isfinite().all()
 
 
+def state_of(module):
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+WITH_TOTALS = [
+    likelihoods.Poisson(library=True),
+    likelihoods.NegativeBinomial(library=True),
+    likelihoods.ZeroInflated(likelihoods.NegativeBinomial(library=True)),
+]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("part", [place for c in LIKELIHOODS for place in places(c.part)] + WITH_TOTALS, ids=repr)
+def test_queries_of_a_likelihood_leave_its_state_and_updates_change_running_scales(part, training):
+    sizes, x = Sizes((2,), 1), torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    own = part.build(sizes).train(training)
+    with torch.no_grad():
+        part.start(own, x)
+    before, (output, heads) = state_of(own), part.decoder_sizes(sizes)
+    p = part.distribution(own, torch.linspace(-1, 1, 3 * output.features * heads).view(3, -1, heads))
+    for query in (p, part.condition_on(own, x, p)):
+        assert query.log_prob(x).isfinite().all() and query.mean.shape == query.variance.shape == x.shape
+    part.append_mask(part.encoder_inputs(own, x), x), part.complete(own, x), part.copies(x, fresh)
+    part.is_discrete(2), part.blank(x[0]), part.encoder_sizes(sizes), part.sizes_with_mask(sizes)
+    assert same(before, own.state_dict())
+    part.update(own, x, p)
+    assert same(before, own.state_dict()) == ("optimal" not in repr(part))
+
+
+@pytest.mark.parametrize("below", [(), (2,)])
+def test_a_trace_in_training_updates_the_likelihood_and_no_query_does(below):
+    parts = Parts(MLP, MLP, posteriors.Gaussian(), priors.Normal(), likelihoods.Gaussian("optimal"))
+    model, x = compose(parts, Sizes((3,), 2, below=below), generator_for(0)), torch.ones(4, 3)
+    before = state_of(model.likelihood_state)
+    model.encode(x), model.reconstruct(x), model.eval().trace(x)
+    assert same(before, model.likelihood_state.state_dict())
+    model.train().trace(x)
+    assert not same(before, model.likelihood_state.state_dict())
+
+
 @pytest.mark.parametrize("case", LIKELIHOODS, ids=name)
 @torch.no_grad()
 def test_variances_are_those_of_masses_and_densities(case):
@@ -146,7 +191,7 @@ def test_variances_are_those_of_masses_and_densities(case):
     mean = (mass * x).sum(0)
     assert p.variance.numpy() == pytest.approx((mass * (x - mean) ** 2).sum(0).numpy(), rel=2e-2, abs=1e-5)
     if not isinstance(case.part, likelihoods.Categorical):  # of whose categories a table knows no distances
-        table = likelihoods.Columns((case.part,) * 5)
+        table = likelihoods.Heterogeneous((case.part,) * 5)
         for place in (table, likelihoods.Incomplete(table)):
             own = place.build(Sizes((5,), 2)).double()
             assert torch.allclose(place.distribution(own, raw.view(1, -1, 1)).variance[0], p.variance)
@@ -281,6 +326,15 @@ def test_parts_are_values(part):
     assert hash(Part.from_json(part.to_json())) == hash(part)
     with pytest.raises(AttributeError):
         part.anything = 1
+
+
+def test_parts_of_earlier_versions_load_by_their_old_names():
+    part = likelihoods.Heterogeneous((likelihoods.Gaussian("feature"), likelihoods.Poisson()))
+    saved = part.to_json()
+    assert saved["part"] == "likelihoods.Heterogeneous"
+    assert likelihoods.Likelihood.from_json(saved | {"part": "likelihoods.Columns"}) == part
+    old = likelihoods.Incomplete(part).to_json() | {"likelihood": saved | {"part": "likelihoods.Columns"}}
+    assert Part.from_json(old) == likelihoods.Incomplete(part)
 
 
 def test_unknown_parts_are_refused():

@@ -11,7 +11,6 @@ from scipy import ndimage, stats
 from latentmap.exceptions import NoDensityError, PartError
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
-from latentmap.model.distributions import independent
 from latentmap.model.likelihoods.counts import PoissonCounts
 from latentmap.model.likelihoods.similarity import Similarity
 from latentmap.model.part import Learned, Sizes
@@ -259,10 +258,10 @@ def test_a_total_that_is_given_is_shared_out(part):
     opened = torch.sigmoid(-raw[..., -1]).numpy() if part.heads == 2 else 1.0
     px = part.distribution(own, raw)
     np.testing.assert_allclose(px.mean, totals.mean() * shares * opened, rtol=1e-5)
-    observed = part.observe(own, x, independent(px))
+    observed = part.condition_on(own, x, px)
     np.testing.assert_allclose(observed.mean, depth[:, None] * shares * opened, rtol=1e-5)
     seen = np.arcsinh(x.numpy() * totals.mean() / depth[:, None])
-    np.testing.assert_allclose(part.for_encoder(own, x), seen, rtol=1e-5)
+    np.testing.assert_allclose(part.encoder_inputs(own, x), seen, rtol=1e-5)
 
 
 # ---- structural similarity

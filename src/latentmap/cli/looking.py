@@ -251,7 +251,8 @@ def _choices(source: Source, rows: int, columns: Path | None, in_memory: bool) -
         scaling, described = units.kind, "one a column"
     trained = rows - count_held_out(rows, VAE().validation_fraction, None if in_memory else MOST_HELD_OUT)
     neighbors = choices.choose_neighbors(trained, 2) if in_memory else 0
-    encoder, decoder = choices.choose_networks(likelihood.seen(Sizes(schema.event_shape, 2)), neighbors=neighbors > 0)
+    inputs = likelihood.encoder_sizes(Sizes(schema.event_shape, 2))
+    encoder, decoder = choices.choose_networks(inputs, neighbors=neighbors > 0)
     batch = choices.choose_batch_size(trained, neighbors=neighbors > 0)
     return {
         "scaling": scaling,

@@ -17,10 +17,10 @@ from latentmap.exceptions import PartError
 from latentmap.model.likelihoods import (
     Bernoulli,
     Categorical,
-    Columns,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
+    Heterogeneous,
     Incomplete,
     Likelihood,
     NegativeBinomial,
@@ -92,7 +92,7 @@ def choose_units(source: Source, likelihood: Likelihood, asked: ScalingKind | Li
     return needed
 
 
-def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Columns, Scaling]:
+def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heterogeneous, Scaling]:
     """Give each column of a table the likelihood of its kind, or the one that was given, and its scaling.
 
     ===========  ====================================  ==========================================================
@@ -134,7 +134,7 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Colum
         stretched.append(stretch)
         whole.append(needed is not None and needed.whole)
     scaling = Scaling(np.array(shifts), np.array(scales), "columns", np.array(stretched), np.array(whole))
-    return Columns(tuple(parts)), scaling
+    return Heterogeneous(tuple(parts)), scaling
 
 
 def _of_kind(column: Column) -> Likelihood:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latentmap import exceptions
 from latentmap.data.schema import Schema
 from latentmap.estimators.history import best_row, evaluation
-from latentmap.model.likelihoods import Bernoulli, Columns, Incomplete, Likelihood
+from latentmap.model.likelihoods import Bernoulli, Heterogeneous, Incomplete, Likelihood
 from latentmap.training.metrics import Row
 
 ACTIVE = 0.01
@@ -163,7 +163,7 @@ def _likelihood(facts: Facts) -> Finding | None:
         message = "likelihood Bernoulli describes bits and the data hold values in between: scores are cross-entropies"
         return Finding("likelihood", message, float(facts.schema.highest or 0), advice, "LikelihoodMismatchWarning")
     part = facts.likelihood.likelihood if isinstance(facts.likelihood, Incomplete) else facts.likelihood
-    if isinstance(part, Columns):
+    if isinstance(part, Heterogeneous):
         return None  # each column has its own, as suits it
     if facts.schema.binary and not facts.likelihood.discrete and facts.likelihood.has_density:
         name = type(facts.likelihood).__name__

@@ -174,7 +174,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         """
 
         def view(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            return model.parts.likelihood.for_encoder(model.likelihood_state, scaling(x))
+            return model.parts.likelihood.encoder_inputs(model.likelihood_state, scaling(x))
 
         return self._map(self._read(X), view)
 

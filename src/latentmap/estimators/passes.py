@@ -101,7 +101,7 @@ def weighted(
     log_w = torch.cat([t.log_w.masked_fill(others[:, c], -torch.inf) for c, t in enumerate(traces)])
     given = model.given(classes.repeat_interleave(k, 0)[:, None].expand(-1, len(x), -1))  # (C K, B, C)
     px = given.decode(torch.cat([t.levels[0].z for t in traces]))
-    return model.parts.likelihood.observe(model.likelihood_state, x, px), log_w
+    return model.condition_on(x, px), log_w
 
 
 def _beside(cells: Float[Tensor, "B N P"], draws: Float[Tensor, " B"]) -> Float[Tensor, "B N P1"]:

@@ -120,7 +120,7 @@ def plan_model(p: Parameters, source: Source, sizes: Sizes, *, neighbors: bool =
     if schema.lowest is None:
         raise DataError("X holds no finite value at all: fit needs some")
     likelihood, scaling = _table_units(p, source, table) if table else _units(p, source)
-    networks = choices.choose_networks(likelihood.seen(sizes), neighbors=neighbors)
+    networks = choices.choose_networks(likelihood.encoder_sizes(sizes), neighbors=neighbors)
     encoder = networks[0] if p.encoder is None else p.encoder
     decoder = networks[1] if p.decoder is None else p.decoder
     shape = f"rows of shape {sizes.event}"

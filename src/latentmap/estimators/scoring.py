@@ -91,7 +91,7 @@ def require_inside(state: FitState, rows: NDArray[Any], given: FloatArray | None
     def outside(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
         scaled = scaling(x)
         z = scaled.new_zeros(len(x), model.sizes.latent)
-        px = likelihood.observe(model.likelihood_state, scaled, model.decode(z))
+        px = model.condition_on(scaled, model.decode(z))
         return (px.log_prob(scaled) == -math.inf) | scaling.excluded(x)
 
     if likelihood.has_density and (excluded := state.map(rows, outside, given=given)).any():

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from latentmap.exceptions import PartError
 from latentmap.model.defence import Defence, defensible
@@ -24,12 +24,12 @@ from latentmap.model.priors import Prior
 from latentmap.model.trace import Level, Trace
 
 FAR = 1e12
-"""Where the encoder sees values that lie further out, in the model's units, so that codes of any row are finite."""
+"""Bound of the encoder's inputs, in the model's units, so that codes of any row are finite."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The choice of parts that makes a model; a network may be the user's own module."""
+    """The parts of a model; a network may be the user's own module."""
 
     encoder: Network | nn.Module
     decoder: Network | nn.Module
@@ -38,7 +38,7 @@ class Parts:
     likelihood: Likelihood
 
     def to_json(self) -> dict[str, Any]:
-        """Describe the parts as plain JSON; a user's own module is described by the name of its class."""
+        """Return the parts as plain JSON; a user's own module as the name of its class."""
         return {
             name: part.to_json() if isinstance(part, Part) else {"module": type(part).__name__}
             for name, part in vars(self).items()
@@ -46,17 +46,26 @@ class Parts:
 
 
 class GenerativeAutoencoder(nn.Module):
-    r"""One layer of latent variables: q(z|x), p(z), p(x|z).
+    """Latent variable model with one layer of latent variables: q(z|x), p(z), p(x|z).
 
     Rows are flat and scaled, (B, P). The initial weights are drawn as torch's modules draw theirs, from its
-    process-wide generator; within `latentmap.model.noise.drawing_from`, from the generator that is given there.
+    process-wide generator; within `latentmap.model.noise.drawing_from`, from the generator that is passed there.
 
     With a condition c of C numbers a row (``Sizes.condition``) it is q(z|x, c), p(z|c), p(x|z, c) (Kingma et al. 2014;
-    Sohn et al. 2015): `given` lends c to a model for one batch, and everything is then conditional on it. Any network
-    serves: an encoder takes :math:`x + W c` with a matrix W that is learned, a decoder takes z and c side by side.
-    Where c is a class that not every row has (``Sizes.some_labels``), rows of zeros in its place stand for the missing,
-    and q(c|x), a network like the encoder, fills them in (Kingma et al. 2014).
+    Sohn et al. 2015): `given` returns a model with the condition of one batch. Any network serves: an encoder takes
+    :math:`x + W c` with a learned matrix W, a decoder takes z and c, concatenated. Where c is a class that not every
+    row has (``Sizes.some_labels``), rows of zeros stand for the missing, and q(c|x), a network like the encoder, infers
+    them (Kingma et al. 2014).
 
+    Parameters
+    ----------
+    parts : Parts
+        Networks, posterior, prior and likelihood.
+    sizes : Sizes
+        Shape of a row, number of latent components, and size of the condition.
+
+    Examples
+    --------
     >>> from latentmap.model import likelihoods, networks, posteriors, priors
     >>> mlp = networks.MLP((16,))
     >>> parts = Parts(mlp, mlp, posteriors.Gaussian(), priors.Normal(), likelihoods.Gaussian())
@@ -73,74 +82,79 @@ class GenerativeAutoencoder(nn.Module):
         self.parts = parts
         self.sizes = sizes
         parts.prior.check_posterior(parts.posterior)
-        self.marks = isinstance(parts.encoder, Network)  # a module of the user's own takes rows as they are
-        seen = parts.likelihood.marked(sizes) if self.marks else parts.likelihood.seen(sizes)
-        self.encoder = _encoder(parts.encoder, seen, self._outputs())
-        self.classifier = _encoder(copy.deepcopy(parts.encoder), seen, sizes.condition) if sizes.some_labels else None
+        self.takes_mask = isinstance(parts.encoder, Network)  # a module of the user's own takes rows without it
+        likelihood = parts.likelihood
+        inputs = likelihood.sizes_with_mask(sizes) if self.takes_mask else likelihood.encoder_sizes(sizes)
+        self.encoder = _encoder(parts.encoder, inputs, self._outputs())
+        self.classifier = _encoder(copy.deepcopy(parts.encoder), inputs, sizes.condition) if sizes.some_labels else None
         wide = replace(sizes, latent=sizes.latent + sum(sizes.below) + sizes.condition)
-        told, heads = parts.likelihood.told(wide)
+        output, heads = likelihood.decoder_sizes(wide)
         self.decoder = (
-            parts.decoder.decoder(told, heads)
+            parts.decoder.decoder(output, heads)
             if isinstance(parts.decoder, Network)
-            else adapt_decoder(parts.decoder, told, heads)
+            else adapt_decoder(parts.decoder, output, heads)
         )
-        self.outputs = told.features * heads
+        self.outputs = output.features * heads
         self.posterior_state = parts.posterior.build(sizes)
         self.prior_state = parts.prior.build(sizes)
-        self.likelihood_state = parts.likelihood.build(sizes)
-        self.shift = nn.Linear(sizes.condition, seen.features, bias=False) if sizes.condition else None
+        self.likelihood_state = likelihood.build(sizes)
+        self.shift = nn.Linear(sizes.condition, inputs.features, bias=False) if sizes.condition else None
         self.condition: Tensor | None = None
 
     def given(self, condition: Float[Tensor, "*K B C"] | None) -> Self:
-        """Give this model with the condition of the rows of a batch at hand; all weights are shared."""
+        """Return this model with the condition of the rows of a batch; all weights are shared."""
         bound = object.__new__(type(self))
         bound.__dict__.update(self.__dict__, condition=condition)
         return bound
 
     def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
-        """log q(c|x) of each class."""
+        """Return log q(c|x) of each class."""
         if self.classifier is None:
             raise PartError("a model infers classes where some rows have none; fit with condition='labels' and such y")
-        return at_least_single(self.classifier(self._marked(x))).log_softmax(-1)
+        return at_least_single(self.classifier(self._network_inputs(x))).log_softmax(-1)
 
-    def seen(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
-        """Rows as the encoder sees them, between which distances make sense."""
-        seen = self.parts.likelihood.for_encoder(self.likelihood_state, x)
-        return seen if self.training else seen.clamp(-FAR, FAR)  # rows of a fit are not that far out
+    def encoder_inputs(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
+        """Return rows in the encoder's units, between which distances make sense."""
+        inputs = self.parts.likelihood.encoder_inputs(self.likelihood_state, x)
+        return inputs if self.training else inputs.clamp(-FAR, FAR)  # rows of a fit are not that far out
 
     def complete(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """Rows with something in the place of missing cells, for what needs whole ones."""
+        """Return rows with missing cells filled."""
         return self.parts.likelihood.complete(self.likelihood_state, x)
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
-        """q(z|x), over (B, D)."""
+        """Return q(z|x), over (B, D)."""
         return self.parts.posterior.distribution(self.posterior_state, self._completed(x)._encoded(x))
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
-        """p(x|z), over (*S, P)."""
-        raw = at_least_single(self.decoder(self._beside(z)))  # (*S, P, heads)
+        """Return p(x|z), over (*S, P)."""
+        raw = at_least_single(self.decoder(self._with_condition(z)))  # (*S, P, heads)
         px = self.parts.likelihood.distribution(self.likelihood_state, raw)
         return px if px.event_shape else independent(px)
 
     def generate(self, z: Shaped[Tensor, "*S L"], noise: Noise = fresh) -> Distribution:
-        """p(x|z), over (*S, P), for what was drawn from the prior: codes, L = D, or the indices of quantised ones."""
+        """Return p(x|z), over (*S, P), for draws of the prior: codes, L = D, or the indices of quantised ones."""
         return self.decode(self.codes(z))
 
     def codes(self, z: Shaped[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
-        """Give what was drawn from the prior as codes: those that indices stand for, where they are quantised."""
+        """Return draws of the prior as codes: the points of the indices, where codes are quantised."""
         return z if z.is_floating_point() else self._quantizer().embed(self.posterior_state, z)
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
-        """p(x|z), over (B, P), at the mean of q(z|x)."""
-        px = self._completed(x).decode(self.encode(x).mean)
-        return self.parts.likelihood.observe(self.likelihood_state, x, px)
+        """Return p(x|z), over (B, P), at the mean of q(z|x)."""
+        return self.condition_on(x, self._completed(x).decode(self.encode(x).mean))
+
+    def condition_on(self, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
+        """Return p(x|z), over (*S, B, P), given what the likelihood takes from the rows, such as their totals."""
+        px = self.parts.likelihood.condition_on(self.likelihood_state, x, _features(px))
+        return px if px.event_shape else independent(px)
 
     def path(self, a: Float[Tensor, " D"], b: Float[Tensor, " D"], t: Float[Tensor, " N"]) -> Float[Tensor, "N D"]:
-        """Codes on the shortest way from a to b, at these shares of it."""
+        """Return codes on the shortest path from a to b, at the fractions t of it."""
         return self.parts.posterior.geodesic(a, b, t[:, None])
 
     def prior(self) -> Distribution:
-        """p(z), over (D,), or p(z|c), over (B, D), where the prior depends on the condition."""
+        """Return p(z), over (D,), or p(z|c), over (B, D), where the prior depends on the condition."""
         free = self.given(None)  # inputs that a prior learns make up for the condition that they come without
         prior: Distribution = self.parts.prior.given(self.prior_state, self.condition, free.encode)
         return prior
@@ -153,13 +167,24 @@ class GenerativeAutoencoder(nn.Module):
         batch: int | None = None,
         defence: Noise | None = None,
     ) -> Trace:
-        """Encode rows, draw k codes for each, decode them; those beyond a ``batch`` of the first are only encoded.
+        """Encode rows, draw k codes for each, and decode them; in training, update the likelihood's running statistics.
 
-        With noise for a `Defence`, some codes of rows with missing cells come from the prior, where that can be.
+        Parameters
+        ----------
+        x : Tensor of shape (M, P)
+            Scaled rows.
+        k : int, default=1
+            Draws of each row.
+        noise : Noise, default=fresh
+            Source of the draws.
+        batch : int, optional
+            Rows that are decoded; those after them are only encoded, to `Trace.positives`.
+        defence : Noise, optional
+            Noise for a `Defence`: some codes of rows with missing cells then come from the prior, where they can.
         """
         model = self._completed(x)
         raw = model._encoded(x)
-        near = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
+        positives = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
         x, raw = x[:batch], raw[:batch]
         p = model.prior()
         z, q, aux = self.parts.posterior.draw(
@@ -169,15 +194,15 @@ class GenerativeAutoencoder(nn.Module):
         if defence is not None and defensible(q, p):
             guard = Defence.of(x, k, defence)
             z, share = guard.replace(z, q, p), guard.share
-        px = self.parts.likelihood.observe(self.likelihood_state, x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, noise, near, share, inside=self.training)
+        px = self._explain(x, model.decode(z))
+        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, share, inside=self.training)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
-        """Indices of the code of each row, where codes are quantised."""
+        """Return the indices of each row's code, where codes are quantised."""
         return self._quantizer().indices(self.posterior_state, self._encoded(x))
 
     def with_prior(self, prior: Prior) -> Self:
-        """Give this model with another prior, as yet untrained; all else is shared."""
+        """Return this model with another, untrained prior; all else is shared."""
         prior.check_posterior(self.parts.posterior)
         model = self.given(None)
         model._modules = {**self._modules, "prior_state": prior.build(self.sizes)}
@@ -185,7 +210,7 @@ class GenerativeAutoencoder(nn.Module):
         return model
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of q(z|x)."""
+        """Return the parameters of q(z|x)."""
         yield from self.encoder.parameters()
         yield from self.posterior_state.parameters()
         for inferring in (self.shift, self.classifier):
@@ -193,21 +218,27 @@ class GenerativeAutoencoder(nn.Module):
                 yield from inferring.parameters()
 
     def generative_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of p(z) and p(x|z)."""
+        """Return the parameters of p(z) and p(x|z)."""
         yield from self.decoder.parameters()
         yield from self.prior_state.parameters()
         yield from self.likelihood_state.parameters()
 
+    def _explain(self, x: Tensor, px: Distribution) -> Distribution:
+        """Return p(x|z) given the rows; in training, update the statistics of the likelihood first."""
+        if self.training:
+            self.parts.likelihood.update(self.likelihood_state, x, _features(px))
+        return self.condition_on(x, px)
+
     def _encoded(self, x: Tensor) -> Tensor:
-        x = self._marked(x)
+        x = self._network_inputs(x)
         if self.shift is not None and self.condition is not None:
             x = x + at_least_single(self.shift(self.condition))
         return at_least_single(self.encoder(x))
 
-    def _marked(self, x: Tensor) -> Tensor:
-        """Rows as the encoder sees them, and which of their cells are missing."""
-        seen = self.seen(x)
-        return self.parts.likelihood.mark(seen, x) if self.marks else seen
+    def _network_inputs(self, x: Tensor) -> Tensor:
+        """Return the encoder's inputs, with the mask of missing cells where the network takes it."""
+        inputs = self.encoder_inputs(x)
+        return self.parts.likelihood.append_mask(inputs, x) if self.takes_mask else inputs
 
     def _quantizer(self) -> Quantizer:
         if not isinstance(self.parts.posterior, Quantizer):
@@ -218,18 +249,18 @@ class GenerativeAutoencoder(nn.Module):
         return self.parts.posterior
 
     def _completed(self, x: Tensor) -> Self:
-        """Give the model with the classes that are missing filled in, by their probabilities."""
+        """Return the model with missing classes filled in by their probabilities."""
         if self.classifier is None or self.condition is None:
             return self
         missing = 1 - self.condition.sum(-1, keepdim=True)
         return self.given(self.condition + missing * self.classify(x).exp())
 
     def _outputs(self) -> int:
-        """Numbers that the encoder gives a row."""
+        """Return the numbers that the encoder returns for a row."""
         return self.parts.posterior.heads(self.sizes.latent)
 
-    def _beside(self, z: Tensor) -> Tensor:
-        """Codes (*S, D) with the condition of their rows beside them, (*S, D + C)."""
+    def _with_condition(self, z: Tensor) -> Tensor:
+        """Return codes with the condition of their rows, (*S, D + C)."""
         if not self.sizes.condition:
             return z
         if self.condition is None:
@@ -244,6 +275,11 @@ def _encoder(network: Network | nn.Module, sizes: Sizes, outputs: int) -> nn.Mod
     return adapt_encoder(network, sizes, outputs)
 
 
+def _features(px: Distribution) -> Distribution:
+    """Return p(x|z) as the likelihood made it: of each feature, or over all of them."""
+    return px.base_dist if isinstance(px, Independent) else px
+
+
 def at_least_single(x: Tensor) -> Tensor:
-    """Under autocast a network computes in half precision; densities never do."""
+    """Return a network's output in single precision where autocast left less; densities need it."""
     return x if x.dtype == torch.float64 else x.float()

@@ -16,7 +16,7 @@ from latentmap.model.noise import Noise
 from latentmap.model.transforms import Pushforward
 
 SHARE = 0.25
-"""Share of the draws that come from the prior."""
+"""Fraction of the draws that come from the prior."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Defence:
 
 
 def defensible(q: Distribution, p: Distribution) -> bool:
-    """Whether q has a density at every point, and p can be drawn from by standard normal noise.
+    """Return whether q has a density at every point, and p can be drawn with standard normal noise.
 
     >>> from latentmap.model.distributions import normal
     >>> p = normal(torch.zeros(2), torch.ones(2))

@@ -20,12 +20,26 @@ from torch.nn import functional as F
 from latentmap.exceptions import NoDensityError, PartError
 from latentmap.model.noise import Generated, Noise, drawing_from
 
-LOG_SCALE_BOUND = 7.0
-"""Of a scale that a network gives, as `soft_bound` bounds its logarithm."""
+LATENT_LOG_SCALE_BOUND = 7.0
+"""Soft bound of |log sigma| of posteriors and of learned priors, over latent components."""
+DATA_LOG_SCALE_BOUND = 6.0
+"""Soft bound of |log sigma| of likelihoods of real values, where it is learned; an optimal scale is at least e^-6."""
+LEVELS_LOG_SCALE_BOUND = 7.0
+"""Soft bound of |log s| of logistics over levels, before the least scale is added."""
+LOG_DEGREES_BOUND = 6.0
+"""Soft bound of |log(nu - 1)| of Student's t, where nu is learned."""
+LOG_MEAN_BOUND = 15.0
+"""Soft bound of what a decoder adds to the log-mean of counts."""
+LOG_DISPERSION_BOUND = 6.0
+"""Soft bound of |log alpha| of negative binomials, where it is learned."""
+LOG_CONCENTRATION_BOUND = 9.0
+"""Soft bound of |log((kappa / (D - 1) - 1) / 9)| of posteriors on the sphere."""
+LOGIT_BOUND = 15.0
+"""Soft bound of logits of the continuous Bernoulli, whose normaliser is exact there in single precision."""
 
 
 def independent(base: Distribution) -> Independent[Distribution]:
-    """Make the last axis one event: ``log_prob`` sums over it.
+    """Return a distribution whose last axis is one event: ``log_prob`` sums over it.
 
     >>> independent(Normal(torch.zeros(5, 3), 1.0)).log_prob(torch.zeros(5, 3)).shape
     torch.Size([5])
@@ -34,12 +48,12 @@ def independent(base: Distribution) -> Independent[Distribution]:
 
 
 def normal(loc: Float[Tensor, "*S D"], scale: Tensor, log_scale: Tensor | None = None) -> Independent[Distribution]:
-    """Diagonal Gaussian N(loc, diag(scale^2)) over the last axis; the scale broadcasts, its logarithm may be given."""
+    """Return N(loc, diag(scale^2)) over the last axis; the scale broadcasts, its logarithm may be passed too."""
     return independent(DiagonalNormal(loc, scale, log_scale))
 
 
 def soft_bound(x: Tensor, bound: float) -> Tensor:
-    """Squash to (-bound, bound), as good as the identity near zero: bound * tanh(x / bound).
+    """Return bound * tanh(x / bound), in (-bound, bound), which is almost x near zero.
 
     >>> soft_bound(torch.tensor([0.1, 1e9]), 7.0)
     tensor([0.1000, 7.0000])
@@ -48,10 +62,10 @@ def soft_bound(x: Tensor, bound: float) -> Tensor:
 
 
 def draw(p: Distribution, shape: Sequence[int], noise: Noise) -> Tensor:
-    """Draw from a distribution by noise that is passed, without gradient; torch's own samplers take none.
+    """Draw from a distribution with noise that is passed, without gradient; torch's own samplers take none.
 
-    What priors are made of is drawn from any noise, so that a compiled step can draw from its prior. Other
-    distributions need noise from a generator.
+    The distributions that priors consist of take any noise, so that a compiled step can draw from its prior; others
+    need noise from a generator.
 
     >>> from latentmap.model.noise import generator_for
     >>> draw(Normal(torch.zeros(3), 1.0), (2,), Generated(generator_for(0))).shape
@@ -96,7 +110,7 @@ def _draw_mixture(p: MixtureSameFamily, shape: torch.Size, noise: Noise) -> Tens
 
 
 def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
-    """Average what is expected of K draws a row by their weights.
+    """Return the expectation over K draws a row, by their weights.
 
     >>> average(Normal(torch.tensor([[[1.0]], [[3.0]]]), 1.0), torch.tensor([[0.5], [0.5]]))
     tensor([[2.]])
@@ -109,7 +123,7 @@ def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P
 
 
 def exponential_mean(p: Distribution, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
-    r"""Give the x whose exponential is expected, :math:`\log \mathbb{E}[e^{a x}] / a`; the mean where that is infinite.
+    r"""Return :math:`\log \mathbb{E}[e^{a x}] / a` for a rate a, or the mean of x where that is infinite.
 
     >>> exponential_mean(DiagonalNormal(torch.zeros(1), torch.ones(1)), torch.tensor([2.0])).exp()
     tensor([2.7183])
@@ -120,7 +134,7 @@ def exponential_mean(p: Distribution, rate: Float[Tensor, " P"]) -> Float[Tensor
 
 
 def log_prob_inside(p: Distribution, value: Tensor) -> Tensor:
-    """Log-density or log-mass of values that are known to lie in the support, as those of a fit are: it is not asked.
+    """Return the log-density or log-mass of values that are known to lie in the support, which is not checked.
 
     >>> log_prob_inside(Normal(torch.zeros(1), 1.0), torch.zeros(1))
     tensor([-0.9189])
@@ -130,24 +144,24 @@ def log_prob_inside(p: Distribution, value: Tensor) -> Tensor:
 
 
 class Within(Distribution):
-    """Put before a distribution of torch's, which gives finite numbers outside its support too: no mass is there."""
+    """Mixin for distributions of torch whose log_prob is finite outside their support, where it should be -inf."""
 
     @abstractmethod
     def inside(self, value: Tensor) -> Tensor:
-        """Say which values the support holds; 0 is one of them."""
+        """Return which values lie in the support; 0 is one of them."""
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """As of the other, and -inf outside the support."""
+        """Return the log-density or log-mass, -inf outside the support."""
         inside = self.inside(value)
         return torch.where(inside, self.log_prob_inside(torch.where(inside, value, 0.0)), -math.inf)
 
     def log_prob_inside(self, value: Tensor) -> Tensor:
-        """As of the other, for values that are known to lie inside."""
+        """Return the log-density or log-mass of values that are known to lie inside."""
         return super().log_prob(value)
 
 
 class Rows(Independent[Distribution]):
-    """`Independent`, but that a base which can sum over the features of a row in fewer passes is asked to."""
+    """`Independent` that uses the faster sum over features of a base that has one."""
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
         """Sum over features; -inf where one lies outside the support."""
@@ -171,7 +185,7 @@ class Rows(Independent[Distribution]):
 
 
 class DiagonalNormal(Normal):
-    """Normal that keeps its scale as short as it is given, and the logarithm of it where that is known.
+    """Normal that keeps its scale unexpanded, and the logarithm of it where that is known.
 
     >>> p = independent(DiagonalNormal(torch.zeros(5, 3), torch.tensor([2.0])))
     >>> p.log_prob(torch.zeros(5, 3)).shape, p.base_dist.scale.shape
@@ -185,15 +199,15 @@ class DiagonalNormal(Normal):
 
     @property
     def log_scale(self) -> Tensor:
-        """Logarithm of the scale, as short."""
+        """Logarithm of the scale, unexpanded."""
         return self.short.log() if self._log_scale is None else self._log_scale
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """As of any normal."""
+        """Return the log-density of each feature."""
         return torch.addcmul(self._peak, (value - self.loc).square(), self._slope)
 
     def log_prob_of_rows(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over features; of squares, where one scale holds for all of them."""
+        """Sum over features; over squares first, where they share one scale."""
         if self.short.numel() > 1:
             return self.log_prob(value).sum(-1)
         loc, value = torch.broadcast_tensors(self.loc, value)
@@ -201,7 +215,7 @@ class DiagonalNormal(Normal):
         return torch.addcmul(loc.shape[-1] * self._peak.squeeze(), error, self._slope.squeeze())
 
     def exponential_mean(self, rate: Tensor) -> Tensor:
-        """The mean of a log-normal, on the logarithmic scale."""
+        """Return the mean of a log-normal, on the logarithmic scale."""
         return self.loc + rate * self.scale.square() / 2
 
     @property
@@ -214,7 +228,7 @@ class DiagonalNormal(Normal):
 
 
 class StandardNormal(DiagonalNormal):
-    """N(0, 1) of each feature, given as zeros and ones."""
+    """N(0, 1) of each feature, from zeros and ones."""
 
 
 @register_kl(DiagonalNormal, StandardNormal)  # type: ignore[untyped-decorator]
@@ -223,7 +237,7 @@ def _kl_to_standard_normal(q: DiagonalNormal, p: StandardNormal) -> Tensor:
 
 
 class Delta(Distribution):
-    """All mass on one point; it has no density, so `log_prob` refuses.
+    """Point mass; it has no density, so `log_prob` raises a `NoDensityError`.
 
     >>> Delta(torch.ones(4, 2)).rsample((3,)).shape
     torch.Size([3, 4, 2])
@@ -251,7 +265,7 @@ class Delta(Distribution):
         return self.loc.expand(*sample_shape, *self.loc.shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Refuse: a point mass has no density."""
+        """Raise a `NoDensityError`: a point mass has no density."""
         raise NoDensityError(
             f"a {self.name} posterior has no density, so this model has no rate, evidence or score per row; "
             "use VAE (posteriors.Gaussian) for those"
@@ -259,7 +273,7 @@ class Delta(Distribution):
 
 
 class Distortion(Distribution):
-    """A cost in place of a density p(x|z): it has a mean, but neither `log_prob` nor draws.
+    """Cost in place of a density p(x|z): it has a mean, but neither `log_prob` nor draws.
 
     >>> Distortion("MSE", torch.zeros(4, 2), lambda x: (x**2).sum(-1)).cost(torch.ones(4, 2))
     tensor([2., 2., 2., 2.])
@@ -276,16 +290,16 @@ class Distortion(Distribution):
 
     @property
     def mean(self) -> Float[Tensor, "*S P"]:
-        """What is decoded."""
+        """Decoded values."""
         return self._mean
 
     def log_prob(self, value: Tensor) -> NoReturn:
-        """Refuse: a cost is no density."""
+        """Raise a `NoDensityError`: a cost is no density."""
         raise NoDensityError(
             f"{self.name} is a distortion without density, so this model has no evidence or score per row and cannot "
             "be importance-weighted; use likelihoods.Gaussian() or likelihoods.DiscretizedLogistic() for those"
         )
 
     def sample(self, sample_shape: Sequence[int] = ()) -> NoReturn:
-        """Refuse: there is nothing to draw from."""
+        """Raise a `NoDensityError`: a cost has no draws."""
         raise NoDensityError(f"{self.name} is a distortion without density and cannot be drawn from; use its mean")

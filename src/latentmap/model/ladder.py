@@ -1,4 +1,4 @@
-"""The ladder: several layers of latent variables, each measured against what those above it expect."""
+"""The ladder: several layers of latent variables, each with a prior that depends on those above it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,31 @@ WIDTH = 128
 
 
 class Ladder(GenerativeAutoencoder):
-    r"""Levels of codes z_L ... z_1, top first, of sizes ``latent`` and ``below`` (Sonderby et al. 2016).
+    r"""Ladder VAE: levels of codes z_L ... z_1, top first, of sizes ``latent`` and ``below`` (Sonderby et al. 2016).
 
     .. math:: p(x, z) = p(z_L)\, p(x|z) \prod_{i<L} p(z_i|z_{>i}), \qquad p(z_i|z_{>i}) = \mathcal{N}(m_i(z_{>i}), I) \\
               q(z|x) = q(z_L|x) \prod_{i<L} q(z_i|x, z_{>i}), \qquad
               q(z_i|x, z_{>i}) \propto \mathcal{N}(z_i; \mu_i(x), \sigma_i^2(x))\, p(z_i|z_{>i})
 
-    The encoder's features rise through one block a level, without chance, and each level's are evidence that is
-    combined with what the levels above expect, by precision: the path down is shared by q and p. Two things differ
-    from the paper. All levels reach the decoder and the levels below them, side by side, so that none is cut off by
-    those between; and what a level expects of the next has unit variance, since the layers that follow absorb any
-    unit, and a variance that is learned shrinks until the level is a function of those above. As there, levels only
-    wake up with batch normalisation on the way up, and if the rate sets in late: train with ``ELBO(warmup=0.3)``. The
-    code of a row is its top level.
+    The encoder's features pass upwards through one deterministic block a level. Each level combines its own with the
+    prior of the levels above, by precision: q and p share the path down. Two things differ from the paper. All levels
+    reach the decoder and the levels below them, concatenated, so that none is cut off by those between; and the prior
+    of a level has unit variance, since the layers that follow absorb any unit, and a learned variance shrinks until
+    the level is a function of those above. As there, levels only become active with batch normalisation on the way up,
+    and if the rate is warmed up: train with ``ELBO(warmup=0.3)``. The latent code of a row is its top level.
 
+    Parameters
+    ----------
+    parts, sizes
+        As for `GenerativeAutoencoder`; the posterior has to be `posteriors.Gaussian`.
+
+    Raises
+    ------
+    PartError
+        For other posteriors, and where some rows have no class.
+
+    Examples
+    --------
     >>> from latentmap.model import likelihoods, networks, priors
     >>> parts = Parts(networks.MLP((16,)), networks.MLP((16,)), Gaussian(), priors.Normal(), likelihoods.Gaussian())
     >>> model = Ladder(parts, Sizes(event=(8,), latent=2, below=(3, 4)))
@@ -60,22 +71,21 @@ class Ladder(GenerativeAutoencoder):
         self.down = nn.ModuleList(_falling(a, d) for a, d in zip(above, sizes.below, strict=True))
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
-        """q(z_L|x), over (B, D): the top level."""
+        """Return q(z_L|x), over (B, D): the top level."""
         return self._gaussian(self._rise(x)[0])
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
-        """p(x|z), over (*S, P), with the levels below the top where the top expects them."""
+        """Return p(x|z), over (*S, P), with the levels below the top at their prior means."""
         return super().decode(self._descend(z)[0])
 
     def generate(self, z: Float[Tensor, "*S D"], noise: Noise = fresh) -> Distribution:
-        """p(x|z), over (*S, P), with the levels below the top drawn."""
+        """Return p(x|z), over (*S, P), with the levels below the top drawn."""
         return super().decode(self._descend(z, noise=noise)[0])
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
-        """p(x|z), over (B, P), with every level where the row puts it."""
+        """Return p(x|z), over (B, P), with every level at its posterior mean."""
         top, *raws = self._rise(x)
-        px = super().decode(self._descend(self._gaussian(top).mean, raws)[0])
-        return self.parts.likelihood.observe(self.likelihood_state, x, px)
+        return self.condition_on(x, super().decode(self._descend(self._gaussian(top).mean, raws)[0]))
 
     def trace(
         self,
@@ -87,7 +97,7 @@ class Ladder(GenerativeAutoencoder):
     ) -> Trace:
         """Encode rows, draw k codes for each from the top down, decode them; of those beyond a ``batch`` the top."""
         risen = self._rise(x)
-        near = None if batch is None else self._gaussian(risen[0][batch:]).mean
+        positives = None if batch is None else self._gaussian(risen[0][batch:]).mean
         x, (top, *raws) = x[:batch], [raw[:batch] for raw in risen]
         q = self._gaussian(top)
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
@@ -96,19 +106,19 @@ class Ladder(GenerativeAutoencoder):
             guard = Defence.of(x, k, defence)
             z = guard.replace(z, q, p)
         codes, levels = self._descend(z, raws, noise, guard)
-        px = self.parts.likelihood.observe(self.likelihood_state, x, super().decode(codes))
+        px = self._explain(x, super().decode(codes))
         traced = (Level(z, q, p), *(Level(*level) for level in levels))
         share = None if guard is None else guard.share
-        return Trace(x, traced, px, noise=noise, near=near, from_prior=share, inside=self.training)
+        return Trace(x, traced, px, noise=noise, positives=positives, from_prior=share, inside=self.training)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of the path up."""
+        """Return the parameters of the path up."""
         yield from super().inference_parameters()
         yield from self.up.parameters()
         yield from self.heads.parameters()
 
     def generative_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of p(z) and p(x|z), and of the path down, which q(z|x) shares."""
+        """Return the parameters of p(z) and p(x|z), and of the path down, which q(z|x) shares."""
         yield from super().generative_parameters()
         yield from self.down.parameters()
 
@@ -131,7 +141,7 @@ class Ladder(GenerativeAutoencoder):
         """
         levels: list[tuple[Tensor, Distribution, Distribution]] = []
         for i, down in enumerate(self.down):
-            mean = at_least_single(down(self._beside(z)))
+            mean = at_least_single(down(self._with_condition(z)))
             p = normal(mean, torch.ones_like(mean))
             q = p if raws is None else combine(self._gaussian(raws[i]), p)
             new = q.mean if noise is None else q.mean + q.stddev * noise(q.mean.shape, q.mean)
@@ -146,7 +156,7 @@ class Ladder(GenerativeAutoencoder):
 
 
 def combine(a: Distribution, b: Distribution) -> Distribution:
-    """Multiply two diagonal Gaussians and normalise: precisions add, means are weighted by them.
+    """Return the normalised product of two diagonal Gaussians: precisions add, means are weighted by them.
 
     >>> q = combine(normal(torch.zeros(1), torch.ones(1)), normal(torch.ones(1), torch.ones(1)))
     >>> q.mean, q.variance
@@ -174,7 +184,7 @@ def _falling(above: int, out: int) -> nn.Module:
 
 
 def compose(parts: Parts, sizes: Sizes, generator: torch.Generator) -> GenerativeAutoencoder:
-    """Make the model of these parts: with one level of codes, or the ladder that ``sizes.below`` asks for.
+    """Return the model of these parts: with one level of codes, or the ladder that ``sizes.below`` specifies.
 
     Initial weights are drawn from the generator.
     """

@@ -20,14 +20,14 @@ RIDGE = 1e-3
 
 @torch.no_grad()
 def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -> bool:
-    r"""Let the encoder's last layer give the leading principal components of rows, on a small scale.
+    r"""Initialise the encoder's last layer such that codes are the leading principal components of rows, scaled down.
 
     .. math:: W = \arg\min_W \|H W - Y\|^2 + \lambda \|W\|^2
 
-    with the features H before that layer, as they are drawn, and the components Y as columns; the sign of each makes
-    the largest of its loadings positive. So maps of refits start alike, with what is far apart far apart (Kobak and
-    Linderman 2021, of t-SNE and UMAP). Layers of an `MLP` are brought to unit variance beforehand, or the signal would
-    have faded before the last. Gives whether it could: codes have to be flat and the last layer linear.
+    with the initial features H before that layer, and the components Y as columns; the sign of each makes the largest
+    of its loadings positive. So maps of refits start alike, with the global structure of the data (Kobak and Linderman
+    2021, of t-SNE and UMAP). Layers of an `MLP` are first scaled to unit variance, or the signal would fade before the
+    last. Return whether it applies: codes have to be flat and the last layer linear.
 
     >>> from latentmap.model import likelihoods, networks, posteriors, priors
     >>> from latentmap.model.autoencoder import Parts
@@ -52,11 +52,11 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     for handle in handles:
         handle.remove()
     features = taken[0].reshape(len(x), -1)
-    seen = model.seen(x)
-    centre, axes = principal_axes(seen, model.sizes.latent)
+    inputs = model.encoder_inputs(x)
+    centre, axes = principal_axes(inputs, model.sizes.latent)
     axes = axes[:, : model.sizes.latent]
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    goal = (seen - centre) @ axes
+    goal = (inputs - centre) @ axes
     goal = SPREAD * goal / goal[:, :1].std(0).clamp_min(1e-12)
     mean = features.mean(0)
     h = (features - mean).double()
@@ -70,7 +70,7 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
 
 
 def _to_unit_variance(layer: nn.Linear, given: tuple[Tensor], out: Tensor) -> Tensor:
-    """Scale a layer until what it gives has variance one, and go on from there (Mishkin and Matas 2016)."""
+    """Scale a layer until its output has unit variance, and return that (Mishkin and Matas 2016)."""
     layer.weight.div_(out.std(0).square().mean().sqrt().clamp_min(1e-6))
     scaled: Tensor = layer.forward(given[0])
     return scaled

@@ -16,11 +16,11 @@ from latentmap.model.noise import Noise
 from latentmap.model.transforms import Pushforward
 
 RIM = 1 - 1e-6
-"""Coordinates in the ball stay this far inside of its rim, which single precision cannot tell from the rim itself."""
+"""Coordinates in the ball stay this far inside of its rim, which single precision does not distinguish from it."""
 
 
 def sphere_geodesic(a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
-    """Go the share t of the way from a to b along the great circle through both.
+    """Return the point at the fraction t of the great circle from a to b.
 
     >>> sphere_geodesic(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor([[0.0], [0.5]]))
     tensor([[1.0000, 0.0000],
@@ -39,9 +39,9 @@ def within(z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
 
 
 def polar(z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S E"]:
-    """Give direction and distance from the middle, D + 1 numbers in double precision, of coordinates in the ball.
+    """Return direction and distance from the origin, D + 1 numbers in double precision, of coordinates in the ball.
 
-    They tell points apart at any distance, where coordinates in single precision end about 14 from the middle.
+    They distinguish points at any distance, where coordinates in single precision end about 14 from the origin.
 
     >>> polar(torch.tensor([0.0, 0.5]))
     tensor([0.0000, 1.0000, 1.0986], dtype=torch.float64)
@@ -51,7 +51,7 @@ def polar(z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S E"]:
 
 
 def in_ball(place: Float[Tensor, "*S E"]) -> Float[Tensor, "*S D"]:
-    """Give the coordinates in the ball of a direction and distance, in double precision, no nearer to its rim than RIM.
+    """Return coordinates in the ball of a direction and distance, in double precision, no nearer to its rim than RIM.
 
     >>> in_ball(polar(torch.tensor([0.3, 0.4])))
     tensor([0.3000, 0.4000], dtype=torch.float64)
@@ -61,7 +61,7 @@ def in_ball(place: Float[Tensor, "*S E"]) -> Float[Tensor, "*S D"]:
 
 
 def polar_exp(to: Float[Tensor, "*#S D"], v: Float[Tensor, "*#S D"]) -> Float[Tensor, "*K E"]:
-    r"""Follow the geodesic of the hyperbolic space from :math:`\exp_0(to)` along v; gives direction and distance.
+    r"""Follow the geodesic of the hyperbolic space from :math:`\exp_0(to)` along v; return direction and distance.
 
     On the hyperboloid, with a = |to| and s = |v|, the point b in the direction f from the middle is
 
@@ -95,12 +95,12 @@ def ball_exp(x: Float[Tensor, "*#S D"], v: Float[Tensor, "*#S D"]) -> Float[Tens
 
 
 def ball_log(x: Float[Tensor, "*#S D"], z: Float[Tensor, "*#S D"]) -> Float[Tensor, "*K D"]:
-    """Give the v that `ball_exp` takes from x to z; its length is the distance between the two."""
+    """Return the v that `ball_exp` takes from x to z; its length is their distance."""
     return _tangent(polar_exp(-_tangent(polar(x)), _tangent(polar(z)))).to(z)
 
 
 def ball_log_det(v: Float[Tensor, "*S D"]) -> Float[Tensor, "*S"]:
-    r"""Give the logarithm of what `ball_exp` does to volume: :math:`(D - 1) \log(\sinh |v| / |v|)`."""
+    r"""Return the log-determinant of `ball_exp`, :math:`(D - 1) \log(\sinh |v| / |v|)`."""
     r = v.norm(dim=-1).clamp_min(1e-4)
     log_det: Tensor = (v.shape[-1] - 1) * (r + (-torch.expm1(-2 * r) / (2 * r)).log())
     return log_det
@@ -275,7 +275,7 @@ def _kl(q: PowerSpherical, p: UniformOnSphere) -> Tensor:
 
 
 def gamma_quantile(shape: Float[Tensor, "*S"], e: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-    """Give the quantile of Gamma(shape, 1) at which the standard normal distribution function of e stands.
+    r"""Return the quantile of Gamma(shape, 1) at the probability :math:`\Phi(e)`.
 
     That makes Gamma draws of normal noise, differentiable in both arguments (implicitly, Figurnov et al. 2018). Newton
     steps on the logarithm of the nearer tail, from the greater of Wilson and Hilferty's guess and a lower bound.

@@ -1,4 +1,4 @@
-"""Networks: what lies between the data and a posterior's heads, and between a code and a likelihood's.
+"""Networks from data to a posterior's numbers, and from codes to a likelihood's.
 
 A network is a frozen dataclass that builds two modules: an encoder from rows (B, P) and a decoder from codes (..., D).
 The user's own modules take the place of either.
@@ -24,21 +24,30 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "g
 
 @dataclass(frozen=True)
 class Network(Part, ABC):
-    """Base of networks."""
+    """Base of networks; a subclass defines `encoder` and `decoder`."""
 
     @abstractmethod
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
-        """Module from rows (B, P) to (B, out)."""
+        """Return a module from rows (B, P) to (B, out)."""
 
     @abstractmethod
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
-        """Module from codes (..., D) to (..., P, heads)."""
+        """Return a module from codes (..., D) to (..., P, heads)."""
 
 
 @dataclass(frozen=True)
 class MLP(Network):
     """Fully connected layers, mirrored in the decoder; the default for vectors and small images.
 
+    Parameters
+    ----------
+    hidden : tuple of int, default=(512, 256)
+        Widths of the encoder's hidden layers.
+    activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
+        Activation between layers.
+
+    Examples
+    --------
     >>> MLP((32,)).encoder(Sizes((8,), 2), out=4)(torch.zeros(5, 8)).shape
     torch.Size([5, 4])
     """
@@ -70,6 +79,17 @@ class MLP(Network):
 class ResidualMLP(Network):
     """Pre-norm residual blocks of one width, which train well when deep (He et al. 2016; Gorishniy et al. 2021).
 
+    Parameters
+    ----------
+    width : int, default=256
+        Width of the blocks, whose inner layer is twice as wide.
+    blocks : int, default=3
+        Blocks in sequence.
+    activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
+        Activation within a block.
+
+    Examples
+    --------
     >>> ResidualMLP(width=16, blocks=2).decoder(Sizes((8,), 2), heads=1)(torch.zeros(3, 5, 2)).shape
     torch.Size([3, 5, 8, 1])
     """
@@ -112,8 +132,19 @@ class _ResidualBlock(nn.Module):
 
 @dataclass(frozen=True)
 class Conv(Network):
-    """Strided convolutions down, nearest-neighbour upsampling and convolutions up; for images of any size.
+    """Strided convolutions in the encoder, upsampling and convolutions in the decoder; for images of any size.
 
+    Parameters
+    ----------
+    channels : tuple of int, default=(32, 64, 128)
+        Channels after each convolution, which halves the image.
+    width : int, default=256
+        Width of the hidden layer between the smallest image and the code.
+    activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
+        Activation between layers.
+
+    Examples
+    --------
     >>> net = Conv((8, 16))
     >>> net.encoder(Sizes((9, 7, 3), 2), out=4)(torch.zeros(5, 9 * 7 * 3)).shape
     torch.Size([5, 4])
@@ -159,13 +190,20 @@ class Conv(Network):
 
 @dataclass(frozen=True)
 class SpectralNorm(Network):
-    r"""Another network, with the weights of each layer of its decoder divided by their largest singular value.
+    r"""Another network, with each weight of its decoder divided by its largest singular value (Miyato et al. 2018).
 
     .. math:: W \to W / \sigma_{\max}(W)
 
-    It bounds how fast the decoder may change (Miyato et al. 2018; RAE-SN, Ghosh et al. 2020). The singular value comes
-    from one power iteration a step; the kernel of a convolution counts as a matrix of its output channels.
+    It bounds the decoder's Lipschitz constant (RAE-SN, Ghosh et al. 2020). The singular value comes from one power
+    iteration a step; the kernel of a convolution counts as a matrix of its output channels.
 
+    Parameters
+    ----------
+    network : Network
+        The network to normalise.
+
+    Examples
+    --------
     >>> SpectralNorm(MLP((32,))).decoder(Sizes((8,), 2), heads=1)(torch.zeros(5, 2)).shape
     torch.Size([5, 8, 1])
     """
@@ -177,7 +215,7 @@ class SpectralNorm(Network):
         return self.network.encoder(sizes, out)
 
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
-        """The other network's, normalised."""
+        """Return the network's decoder, normalised."""
         return _normalised(self.network.decoder(sizes, heads))
 
 
@@ -225,7 +263,7 @@ class _SpectralLayer(nn.Module):
 
 
 def image_shape(sizes: Sizes) -> tuple[int, int, int]:
-    """(channels, height, width) of an image row; raises `PartError` for rows that are not images."""
+    """Return (channels, height, width) of image rows; raise a `PartError` for other rows."""
     if len(sizes.event) not in (2, 3):
         raise PartError(
             f"network Conv takes images, rows of shape (height, width[, channels]), got {sizes.event}; use MLP()"
@@ -268,21 +306,21 @@ class _ImageDecoder(nn.Module):
 
 
 def adapt_encoder(module: nn.Module, sizes: Sizes, out: int) -> nn.Module:
-    """Put heads on a user's encoder, x -> features; it sees vectors (B, P) or images (B, C, H, W)."""
+    """Return a user's encoder with a last layer of ``out`` numbers; it takes vectors (B, P) or images (B, C, H, W)."""
     view: nn.Module = nn.Identity() if len(sizes.event) == 1 else _ToImage(image_shape(sizes))
     body = nn.Sequential(view, module, nn.Flatten())
     return nn.Sequential(body, nn.Linear(_width(body, torch.zeros(2, sizes.features), "encoder"), out))
 
 
 def adapt_decoder(module: nn.Module, sizes: Sizes, heads: int) -> nn.Module:
-    """Put heads on a user's decoder, z -> features; it sees codes (N, D)."""
+    """Return a user's decoder with a last layer of ``heads`` numbers for each feature; it takes codes (N, D)."""
     body = nn.Sequential(module, nn.Flatten())
     width = _width(body, torch.zeros(2, sizes.latent), "decoder")
     return _Rows(nn.Sequential(body, nn.Linear(width, sizes.features * heads)), (sizes.features, heads))
 
 
 class _Rows(nn.Module):
-    """Give a module that takes (N, D) any leading shape, and its output a trailing one."""
+    """Module that takes (N, D), made to take any leading shape and to return a trailing one."""
 
     def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
         super().__init__()

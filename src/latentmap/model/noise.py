@@ -1,4 +1,4 @@
-"""Where chance enters: sources of random numbers that are passed, and torch's own functions made to draw from one."""
+"""Sources of random numbers, and torch's own functions made to draw from one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ APART = 1 << 20
 
 
 class Noise(Protocol):
-    """A source of random numbers: called, it gives standard normal ones."""
+    """Source of random numbers; a call returns standard normal ones."""
 
     def __call__(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Draw from N(0, 1), in the dtype and on the device of ``like``."""
@@ -67,7 +67,7 @@ fresh = Generated(None)
 
 
 class Recorded:
-    """Noise that remembers what was asked of it, so that it can be drawn beforehand next time.
+    """Noise that records the requests, so that it can be drawn beforehand next time.
 
     >>> recorded = Recorded(generator_for(0))
     >>> _ = recorded((2,), torch.zeros(1)), recorded.uniform((3,), torch.zeros(1))
@@ -90,7 +90,7 @@ class Recorded:
         return self.source.uniform(shape, like)
 
     def again(self, generator: torch.Generator) -> list[Tensor]:
-        """Draw all that was asked for, in the same order, from another generator."""
+        """Draw all that was requested, in the same order, from another generator."""
         return [
             function(shape, generator=generator, dtype=dtype, device=device)
             for function, shape, dtype, device in self.requests
@@ -150,7 +150,7 @@ class RowNoise:
 
 
 def apart(noise: Noise) -> Noise:
-    """Give noise that is independent of this one, and leaves what this one gives as it is.
+    """Return noise that is independent of this one, and does not advance it.
 
     >>> x = torch.ones(1, 2)
     >>> noise = RowNoise(x, seed=0)
@@ -159,7 +159,7 @@ def apart(noise: Noise) -> Noise:
     (True, False)
     """
     if not isinstance(noise, RowNoise):
-        return noise  # a generator that goes on
+        return noise  # a generator advances by itself
     other = copy.copy(noise)
     other.calls = noise.calls + APART
     return other

@@ -2,7 +2,7 @@
 
 A part is a frozen dataclass. Its fields are its configuration, so it can be compared, cloned and written as JSON;
 what it learns lives apart, in a `Learned` module that `Part.build` makes and that the part's methods take as ``own``.
-A new part is therefore one class: fields, `Part.init`, and the method that its kind asks for.
+A new part is therefore one class: its fields, `Part.init`, and the methods of its base class.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Sizes:
 
 
 class Learned(nn.Module):
-    """What one part has learned: parameters, buffers and submodules under the names that the part gave them."""
+    """State of a part: parameters, buffers and submodules by name."""
 
     def __init__(self, **state: Tensor | nn.Module) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Learned(nn.Module):
 
 @dataclass(frozen=True)
 class Part:
-    """Base of every part."""
+    """Base of all parts."""
 
     _kinds: ClassVar[dict[str, type[Part]]] = {}
     _earlier: ClassVar[Mapping[str, Any]] = {}
@@ -79,24 +79,24 @@ class Part:
 
     @classmethod
     def _kind(cls) -> str:
-        """Name the part by its room, so that a room can be split into files and still reads what was saved."""
-        room = cls.__module__.removeprefix("latentmap.").removeprefix("model.").partition(".")[0]
-        return f"{room}.{cls.__name__}"
+        """Return the name in JSON: package and class, so that saved runs load wherever the package keeps the class."""
+        package = cls.__module__.removeprefix("latentmap.").removeprefix("model.").partition(".")[0]
+        return f"{package}.{cls.__name__}"
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Make the initial parameters, buffers and submodules, by name."""
+        """Return the initial parameters, buffers and submodules, by name."""
         return {}
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse sizes that this part cannot carry, with a `PartError`."""
+        """Raise a `PartError` for sizes that this part cannot take."""
 
     def build(self, sizes: Sizes) -> Learned:
-        """Make the module that holds what this part learns, for data and codes of these sizes."""
+        """Return a new state for data and codes of these sizes."""
         self.check(sizes)
         return Learned(**self.init(sizes))
 
     def to_json(self) -> dict[str, Any]:
-        """Describe the part as plain JSON: its kind and its fields.
+        """Return the part as plain JSON: its kind and its fields.
 
         >>> from latentmap.model.likelihoods import Gaussian
         >>> Gaussian().to_json()
@@ -107,12 +107,17 @@ class Part:
 
     @classmethod
     def from_json(cls, description: dict[str, Any]) -> Self:
-        """Make the part again from what `to_json` gave; raises `ModelError` for an unknown kind."""
+        """Return the part that `to_json` described; raise a `ModelError` for an unknown kind."""
         fields = {name: _decode(value) for name, value in description.items() if name != "part"}
-        kind = Part._kinds.get(str(description.get("part")))
+        name = str(description.get("part"))
+        kind = Part._kinds.get(_RENAMED.get(name, name))
         if kind is None or not issubclass(kind, cls):
             raise ModelError(f"expected one of {sorted(Part._kinds)} as a part, got {description.get('part')!r}")
         return kind(**{**kind._earlier, **fields})
+
+
+_RENAMED = {"likelihoods.Columns": "likelihoods.Heterogeneous"}
+"""Earlier names of parts, which saved runs may hold."""
 
 
 def _encode(value: Any) -> Any:
@@ -132,7 +137,7 @@ def _decode(value: Any) -> Any:
 
 
 def positive(name: str, value: float, *, zero: bool = False) -> None:
-    """Refuse a setting that is not a finite positive number (or zero, where allowed).
+    """Check that a setting is a finite positive number, or zero where allowed.
 
     >>> positive("beta", -1.0, zero=True)
     Traceback (most recent call last):
@@ -143,7 +148,7 @@ def positive(name: str, value: float, *, zero: bool = False) -> None:
 
 
 def whole(name: str, value: float, *, least: int = 1) -> None:
-    """Refuse a setting that is not a whole number of at least this size.
+    """Check that a setting is a whole number of at least this size.
 
     >>> whole("k", 0)
     Traceback (most recent call last):
@@ -151,3 +156,26 @@ def whole(name: str, value: float, *, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise PartError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
+class _Forwarded:
+    def __init__(self, to: str) -> None:
+        self.to = to
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else getattr(getattr(instance, self.to), self.name)
+
+
+def forwarded(to: str) -> Any:
+    """Return a class attribute that stands for the one of the same name of the object that the attribute ``to`` holds.
+
+    >>> class Wrapper:
+    ...     inner = "text"
+    ...     upper = forwarded("inner")
+    >>> Wrapper().upper()
+    'TEXT'
+    """
+    return _Forwarded(to)

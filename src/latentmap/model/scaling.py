@@ -16,7 +16,7 @@ REACH = 16
 """Scales from the shift that values on a logarithmic scale are expected to reach."""
 TINY, HUGE, DROWNING = 1e-30, 1e30, 2.0**11
 """Scales and offsets with which single precision neither vanishes nor overflows; and offsets, in scales, up to which it
-tells more than a thousandth of a scale."""
+resolves a thousandth of a scale."""
 
 
 class Affine(nn.Module):
@@ -24,7 +24,7 @@ class Affine(nn.Module):
 
     Features that are ``stretched`` are first put on a logarithmic scale, :math:`\log(1 + x)`. Double precision stays
     double, so that large offsets lose no digits; anything else becomes single. Rows are `excluded` for values at or
-    below -1 there, and between whole numbers for features that are ``whole``; the encoder sees them all the same.
+    below -1 there, and between whole numbers for features that are ``whole``; the encoder reads them all the same.
 
     >>> Affine(0.0, 255.0)(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
     tensor([[0.0000, 0.2000, 1.0000]])

@@ -1,4 +1,4 @@
-"""The waist: every model gives a `Trace`, and nothing downstream knows which parts made it.
+"""The interface between models and the rest: a model returns a `Trace`, whatever its parts.
 
 Shapes: K samples, B rows, D latent components, P features. Densities are in nats, one number a row, unreduced.
 """
@@ -56,7 +56,7 @@ class Level:
 
     @once
     def rate(self) -> Float[Tensor, " B"]:
-        """KL(q(z|x) || p(z)): closed form where torch has one, else the mean of log q - log p over the K samples."""
+        """KL(q(z|x) || p(z)): in closed form where torch has one, else the mean of log q - log p over the K samples."""
         try:
             return _over_rows(kl_divergence(self.q, self.p), 1)
         except NotImplementedError:  # torch's word for "no closed form for this pair"
@@ -83,20 +83,20 @@ def _over_rows(rate: Tensor, axes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a model says of a batch: the draws, level by level, and the likelihood of the data given them."""
+    """What a model computes of a batch: draws and distributions of each level, and p(x|z) given the draws."""
 
     x: Float[Tensor, "B P"]
     levels: tuple[Level, ...]
     px: Distribution
     """p(x|z), over (K, B, P)."""
     aux: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
-    """Further costs of a row that a part brings along, such as a commitment cost."""
+    """Further costs of a row from its parts, such as a commitment cost."""
     noise: Noise = fresh
-    """What the draws came from, for whatever else has to be drawn."""
-    near: Float[Tensor, "N D"] | None = None
-    """Codes of rows that lie near those of the batch in the data, where a fit draws such: lots of B, in their order."""
+    """Source of the draws, for what else is drawn."""
+    positives: Float[Tensor, "N D"] | None = None
+    """Posterior means of the positives of a contrastive batch, view by view: B rows each, in the order of the batch."""
     from_prior: Float[Tensor, " B"] | None = None
-    """Share of the draws of each row that come from the prior, not from q (see `latentmap.model.defence`)."""
+    """Fraction of the draws of each row that come from the prior, not from q (see `latentmap.model.defence`)."""
     inside: bool = False
     """Whether the rows are known to lie in the support of p(x|z), as those of a fit, which are checked once."""
 
@@ -126,58 +126,61 @@ class Trace:
 
     @once
     def rate(self) -> Float[Tensor, " B"]:
-        """Nats that the code of a row costs: the sum over levels of KL(q(z|x) || p(z))."""
+        """KL divergence of a row in nats: the sum over levels of KL(q(z|x) || p(z))."""
         return functools.reduce(torch.add, [level.rate for level in self.levels])
 
     @once
     def distortion(self) -> Float[Tensor, " B"]:
-        """Nats that a row costs given its code: -E_q log p(x|z). The ELBO is -(distortion + rate)."""
+        """-E_q log p(x|z) of a row, nats. The ELBO is -(distortion + rate)."""
         if isinstance(self.px, Distortion):
             return self.px.cost(self.x).mean(0)
         return -self.log_px.mean(0)
 
     def bound(self, groups: int = 1) -> Float[Tensor, " B"]:
-        r"""Lower bound on log p(x): the importance-weighted bound of Burda et al. (2016), in log space.
+        r"""Return a lower bound on log p(x): the importance-weighted bound of Burda et al. (2016).
 
         .. math:: \mathcal{L}_k = \mathbb{E} \log \frac1k \sum_{i=1}^k \frac{p(x, z_i)}{q(z_i|x)}
 
-        With M ``groups`` the K draws give the mean of M bounds of K/M draws each. K = M is the ELBO.
+        Parameters
+        ----------
+        groups : int, default=1
+            M: the K draws give the mean of M bounds of K/M draws each. K = M is the ELBO.
         """
         w: Tensor = self.log_w.unflatten(0, (groups, -1))  # (M, K/M, B)
         return (w.logsumexp(1) - math.log(w.shape[1])).mean(0)
 
 
 class Model(Protocol):
-    """What objectives, training and evaluation may know of a model."""
+    """What objectives, training and evaluation use of a model; see `GenerativeAutoencoder`."""
 
     @property
     def decoder(self) -> nn.Module:
-        """The network from codes towards data, for what acts on its weights."""
+        """The network from codes to the likelihood's numbers, for penalties on its weights."""
         ...
 
     @property
     def condition(self) -> Tensor | None:
-        """What the rows of the batch at hand are conditioned on, (B, C)."""
+        """Condition of the rows of the batch, (B, C)."""
         ...
 
     def given(self, condition: Float[Tensor, "*K B C"] | None) -> Self:
-        """Give this model with the condition of the rows of a batch at hand."""
+        """Return this model with the condition of the rows of a batch."""
         ...
 
-    def seen(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
-        """Rows as the encoder sees them, between which distances make sense."""
+    def encoder_inputs(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
+        """Return rows in the encoder's units, between which distances make sense."""
         ...
 
     def complete(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """Rows with something in the place of missing cells, for what needs whole ones."""
+        """Return rows with missing cells filled."""
         ...
 
     def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
-        """log q(c|x) of each class, of a model that infers classes; others raise `PartError`."""
+        """Return log q(c|x) of each class; raise a `PartError` for a model without classes to infer."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All parameters."""
+        """Return all parameters."""
         ...
 
     def trace(
@@ -188,28 +191,28 @@ class Model(Protocol):
         batch: int | None = None,
         defence: Noise | None = None,
     ) -> Trace:
-        """Encode rows, draw k codes for each, decode them; those beyond a ``batch`` of the first are only encoded.
+        """Encode rows, draw k codes for each, and decode them; rows beyond a ``batch`` of the first are only encoded.
 
         With noise for a `latentmap.model.defence.Defence`, some codes of rows with missing cells come from the prior.
         """
         ...
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
-        """q(z|x), over (B, D)."""
+        """Return q(z|x), over (B, D)."""
         ...
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
-        """p(x|z), over (*S, P)."""
+        """Return p(x|z), over (*S, P)."""
         ...
 
     def prior(self) -> Distribution:
-        """p(z), over (D,)."""
+        """Return p(z), over (D,)."""
         ...
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
-        """Parameters of q(z|x)."""
+        """Return the parameters of q(z|x)."""
         ...
 
     def generative_parameters(self) -> Iterable[nn.Parameter]:
-        """Parameters of p(z) and p(x|z)."""
+        """Return the parameters of p(z) and p(x|z)."""
         ...

@@ -19,7 +19,7 @@ Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Pushforward(Distribution):
-    r"""The law of z = f(u) for u from a Gaussian; it knows the density of its last draw without inverting f.
+    r"""Distribution of z = f(u) for u from a Gaussian; it caches the density of its last draw, without inverting f.
 
     .. math:: \log q(f(u)) = \log \mathcal{N}(u) - \log \left| \det \frac{\partial f}{\partial u} \right|
 
@@ -72,7 +72,7 @@ class Pushforward(Distribution):
         self.last = z, torch.where(which[..., 0], self.log_prob(others), self.last[1])
 
     def place(self, z: Float[Tensor, "*S D"]) -> Tensor:
-        """Give all that is known of where the last draw is; that may be more than its coordinates hold."""
+        """Return the position of the last draw, which may hold more than its coordinates."""
         return z
 
     @property
@@ -93,12 +93,12 @@ class Pushforward(Distribution):
 
 
 def planar(raw: Float[Tensor, "B H"], transforms: int) -> Map:
-    r"""Make planar flows of numbers that the encoder gives each row (Rezende and Mohamed 2015).
+    r"""Return planar flows with parameters from the encoder's output (Rezende and Mohamed 2015).
 
     .. math:: f(u) = u + \hat a \tanh(w^\top u + b), \qquad
               \hat a = a + \big(\log(1 + e^{w^\top a}) - 1 - w^\top a\big) \frac{w}{|w|^2}
 
-    2D + 1 numbers for each: a, w and b. There is no inverse in closed form.
+    Each has 2D + 1 numbers: a, w and b. There is no inverse in closed form.
     """
     steps = raw.unflatten(-1, (transforms, -1)).unbind(-2)
 
@@ -120,7 +120,7 @@ FlowKind = Literal["iaf", "maf", "nsf", "planar"]
 
 
 def autoregressive(kind: FlowKind, features: int, context: int, transforms: int, width: int) -> nn.Module:
-    """Make the transforms of an autoregressive flow, zuko's; "nsf" are splines, the others are affine."""
+    """Return the transforms of an autoregressive flow from zuko; "nsf" are splines, the others are affine."""
     try:
         from zuko.flows import MAF, NSF
     except ImportError as error:
@@ -131,7 +131,7 @@ def autoregressive(kind: FlowKind, features: int, context: int, transforms: int,
 
 
 def flowing(flow: nn.Module, base: Distribution, context: Tensor | None, *, inverse: bool) -> Pushforward:
-    """Send a Gaussian through a flow in one pass, or, with ``inverse``, in one for each component of the code."""
+    """Return a Gaussian sent through a flow in one pass, or, with ``inverse``, in one for each component."""
     f = flow(context)
     ways = f.inv.call_and_ladj, f.call_and_ladj
     return Pushforward(base, *(ways if inverse else ways[::-1]))

@@ -109,9 +109,9 @@ class NeighborEmbedding(Objective):
         """Losses of the base, and the neighbour term where the trace brings neighbours."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
         near = apart = trace.x.new_zeros(())
-        if trace.near is not None:
+        if trace.positives is not None:
             rows = trace.levels[0].q.mean  # (B, D)
-            codes = torch.cat([rows, trace.near])  # (M, D)
+            codes = torch.cat([rows, trace.positives])  # (M, D)
             near = term = self.weight * contrast(codes * own.log_scale.exp(), len(rows))
             if self.global_weight:
                 apart = self.global_weight * (1 - self._agreement(model, trace.x, rows))
@@ -147,7 +147,7 @@ def compared(
     """
     if metric == "cosine" and units is not None:
         return normalise_for(units.inverse(model.complete(x)), metric)
-    return normalise_for(model.seen(x), metric)
+    return normalise_for(model.encoder_inputs(x), metric)
 
 
 def normalise_for(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N Q"]:

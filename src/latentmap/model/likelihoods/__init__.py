@@ -4,8 +4,8 @@ Data arrive scaled (see `latentmap.data.scaling`); a new likelihood is one class
 """
 
 from latentmap.model.likelihoods.base import Likelihood
-from latentmap.model.likelihoods.columns import Columns
 from latentmap.model.likelihoods.counts import NegativeBinomial, Poisson, ZeroInflated
+from latentmap.model.likelihoods.heterogeneous import Heterogeneous
 from latentmap.model.likelihoods.incomplete import Incomplete
 from latentmap.model.likelihoods.levels import Categorical, DiscretizedLogistic, LogisticMixture
 from latentmap.model.likelihoods.real import Gaussian, Laplace, StudentT
@@ -16,10 +16,10 @@ __all__ = [
     "MSSSIM",
     "Bernoulli",
     "Categorical",
-    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Gaussian",
+    "Heterogeneous",
     "Incomplete",
     "Laplace",
     "Likelihood",

@@ -1,4 +1,4 @@
-"""What every likelihood p(x|z) is: the meaning of a decoder's output, and of the data that it takes."""
+"""Base of likelihoods p(x|z), which interpret a decoder's output as a distribution over data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from latentmap.model.part import Learned, Part, Sizes
 
 @dataclass(frozen=True)
 class Likelihood(Part, ABC):
-    """Base of likelihoods: `heads` says how many numbers the decoder gives a feature, `distribution` what they mean."""
+    """Base of likelihoods p(x|z): `distribution` interprets the decoder's ``heads`` numbers for each feature.
+
+    A subclass defines `distribution`, and overrides what differs from a likelihood without state of its own.
+    """
 
     discrete: ClassVar[bool] = False
     """True for a probability mass (no change of units), False for a density."""
@@ -31,76 +34,104 @@ class Likelihood(Part, ABC):
 
     @property
     def heads(self) -> int:
-        """Numbers that the decoder gives for each feature."""
+        """Numbers that the decoder returns for each feature."""
         return 1
 
     @abstractmethod
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distribution:
-        """p(x|z): one distribution for each of the P features, independent given the code, or one over all of them.
-
-        Its ``log_prob`` is -inf outside its support.
-        """
-
-    def of_columns(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distribution:
-        """p(x|z) of columns of a table, which hold what their likelihood is one of and nothing else."""
-        return self.distribution(own, raw)
-
-    def scaling(self, schema: Schema) -> Scaling | None:
-        """Give the units that such data must have, or None where any will do."""
-        return None
-
-    def seen(self, sizes: Sizes) -> Sizes:
-        """Give the sizes of rows as the encoder sees them (see `for_encoder`)."""
-        return sizes
-
-    def told(self, sizes: Sizes) -> tuple[Sizes, int]:
-        """Give the sizes of what the decoder gives, and the numbers for each of its features."""
-        return sizes, self.heads
-
-    def is_discrete(self, features: int) -> Tensor:
-        """Say of each feature whether its values have a mass and no density, shape (P,)."""
-        return torch.full((features,), self.discrete)
-
-    def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """Give what the encoder meets in the place of missing cells: the means of the columns."""
-        return mean
-
-    def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """Give rows without missing cells; only `Incomplete` meets any."""
-        return x
-
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
-        """Give rows as the encoder sees them, where the likelihood's own units would serve it badly."""
-        return x
-
-    def marked(self, sizes: Sizes) -> Sizes:
-        """Give the sizes of rows as a network of the encoder reads them (see `mark`)."""
-        return self.seen(sizes)
-
-    def mark(self, seen: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
-        """Put beside rows as the encoder sees them which of their cells are there, where any may be missing."""
-        return seen
-
-    def copies(self, x: Float[Tensor, "B P"], noise: Noise) -> Float[Tensor, "N P"] | None:
-        """Give copies of the first rows with some cells hidden, to be trained on beside them; or None."""
-        return None
-
-    def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Look at training rows before the first step, so that the fit starts near them."""
-
-    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
-        """Take note, in training, of the rows that p(x|z) has to explain; gives p(x|z) in the light of them."""
-        return px
-
-    def check_data(self, schema: Schema, low: float, high: float) -> None:
-        """Refuse data outside the support, with a `PartError` that names the alternative.
+        """Return p(x|z), whose ``log_prob`` is -inf outside its support.
 
         Parameters
         ----------
-        schema
-            What the data hold, in their own units.
-        low, high
+        own : Learned
+            State of this likelihood, from `build`.
+        raw : Tensor of shape (*S, P, H)
+            Decoder output: H = ``heads`` numbers for each of P features.
+
+        Returns
+        -------
+        Distribution
+            One for each feature, over (*S, P), independent given the code; or one over all of them.
+        """
+
+    def of_columns(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distribution:
+        """Return p(x|z) of columns of a table, where the support may be narrower than in an array."""
+        return self.distribution(own, raw)
+
+    def scaling(self, schema: Schema) -> Scaling | None:
+        """Return the scaling that the likelihood requires of the data, or None where any will do."""
+        return None
+
+    def encoder_sizes(self, sizes: Sizes) -> Sizes:
+        """Return the sizes of the encoder's inputs (see `encoder_inputs`)."""
+        return sizes
+
+    def decoder_sizes(self, sizes: Sizes) -> tuple[Sizes, int]:
+        """Return the sizes of the decoder's output, and its numbers for each feature."""
+        return sizes, self.heads
+
+    def is_discrete(self, features: int) -> Tensor:
+        """Return for each feature whether its values have a mass rather than a density, shape (P,)."""
+        return torch.full((features,), self.discrete)
+
+    def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """Return the encoder's fill values for missing cells, by default the means of the columns."""
+        return mean
+
+    def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Return rows with missing cells filled; only `Incomplete` has any."""
+        return x
+
+    def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
+        """Return rows in the units in which the encoder reads them."""
+        return x
+
+    def sizes_with_mask(self, sizes: Sizes) -> Sizes:
+        """Return the sizes of the encoder's inputs with their mask (see `append_mask`)."""
+        return self.encoder_sizes(sizes)
+
+    def append_mask(self, inputs: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
+        """Append to the encoder's inputs which cells are missing, where any may be."""
+        return inputs
+
+    def copies(self, x: Float[Tensor, "B P"], noise: Noise) -> Float[Tensor, "N P"] | None:
+        """Return copies of the first rows with some cells hidden, as further training rows; or None."""
+        return None
+
+    def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
+        """Initialise the state from training rows, before the first step."""
+
+    def condition_on(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
+        """Return p(x|z) given what the likelihood takes from the rows, such as their totals; the state stays as it is.
+
+        Parameters
+        ----------
+        own : Learned
+            State of this likelihood. In training mode an optimal scale is that of the batch.
+        x : Tensor of shape (B, P)
+            Scaled rows.
+        px : Distribution
+            What `distribution` returned.
+        """
+        return px
+
+    def update(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> None:
+        """Update the running statistics with a training batch; the parameters are those of `condition_on`."""
+
+    def check_data(self, schema: Schema, low: float, high: float) -> None:
+        """Check that the data lie in the support.
+
+        Parameters
+        ----------
+        schema : Schema
+            Description of the data in their own units.
+        low, high : float
             Range of the scaled values.
+
+        Raises
+        ------
+        PartError
+            If values lie outside; the message names an alternative.
         """
         lowest, highest = self.support
         if low < lowest or high > highest:
@@ -110,5 +141,5 @@ class Likelihood(Part, ABC):
             )
 
     def check_column(self, schema: Schema, low: float, high: float) -> None:
-        """Refuse a column of a table, as `check_data` does all of the data."""
+        """Check a column of a table, as `check_data` checks an array."""
         self.check_data(schema, low, high)

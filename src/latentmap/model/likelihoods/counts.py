@@ -1,10 +1,10 @@
-"""Likelihoods of counts: whole numbers from 0 on, taken as they are.
+"""Likelihoods of counts: whole numbers from 0 on, unscaled.
 
-The encoder sees them on a logarithmic scale, and the decoder says by how much the mean of a row, on that scale, differs
-from the mean of all: counts of any size are as easy to learn as scaled ones.
+The encoder reads them on a logarithmic scale, and the decoder returns by how much the log-mean of a feature differs
+from that of the training rows: counts of any size are as easy to learn as scaled values.
 
-Rows whose totals say how much was counted and not what, such as cells sequenced to different depths, ask for
-``library=True``: the total is then given, and the code is left with the proportions (Lopez et al. 2018).
+With ``library=True`` the total of a row is given, and the code describes the proportions alone: for rows whose totals
+depend on how much was counted, such as cells sequenced to different depths (Lopez et al. 2018).
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import Within, independent, log_prob_inside, soft_bound
+from latentmap.model.distributions import (
+    LOG_DISPERSION_BOUND,
+    LOG_MEAN_BOUND,
+    Within,
+    log_prob_inside,
+    soft_bound,
+)
 from latentmap.model.likelihoods.base import Likelihood
-from latentmap.model.part import Learned, Sizes, positive
+from latentmap.model.part import Learned, Sizes, forwarded, positive
 
-LOG_MEAN_BOUND = 15.0
-LOG_DISPERSION_BOUND = 6.0
 LARGE = 20.0
 """Counts beyond which log-gammas are Stirling's series, to 1e-9."""
 MOST = 1e30
@@ -37,7 +41,7 @@ MOST = 1e30
 
 @dataclass(frozen=True)
 class Counts(Likelihood, ABC):
-    """Base of likelihoods of counts."""
+    """Base of likelihoods of counts; a subclass defines ``library``, `times` and `distribution`."""
 
     discrete: ClassVar[bool] = True
     support: ClassVar[tuple[float, float]] = (0.0, float("inf"))
@@ -45,41 +49,38 @@ class Counts(Likelihood, ABC):
     @property
     @abstractmethod
     def library(self) -> bool:
-        """Whether the total of a row is given, and the code says in which proportions features share it."""
+        """Whether the total of a row is given, so that the code describes proportions."""
 
     @abstractmethod
     def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
-        """Give the distribution whose mean is larger by a factor, of which this is the logarithm."""
+        """Return the distribution with a mean that is larger by the exponential of ``factor``."""
 
     def scaling(self, schema: Schema) -> Scaling | None:
         """Leave counts as they are."""
         return Scaling(0.0, 1.0, "none")
 
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """asinh(x), which is x near 0 and log(2x) far from it, and is defined for whatever else is encoded.
+    def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Return asinh(x), which is x near 0 and log(2x) far from it, and finite for any input.
 
-        Where the totals of rows are given, x is first brought to the mean of them.
+        With ``library``, x is first scaled to the mean total.
         """
         return torch.asinh(x * (-self._depth(own, x)).exp() if self.library else x)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The log-mean of each feature over the training rows, and that of their totals."""
+        """Log-mean of each feature over the training rows, and of their totals."""
         return {"log_mean": torch.zeros(sizes.features)} | ({"log_library": torch.zeros(1)} if self.library else {})
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Take the mean of each feature; one count for a feature that has none."""
+        """Take the mean of each feature; one count for a feature without any."""
         own.log_mean.copy_(x.mean(0).clamp_min(1 / len(x)).log())
         if self.library:
             own.log_library.copy_(x.sum(1).mean().clamp_min(1 / len(x)).log())
 
-    def observe(
+    def condition_on(
         self, own: Learned, x: Float[Tensor, "B P"], px: distributions.Distribution
     ) -> distributions.Distribution:
-        """Give p(x|z, total), where the totals of rows are given."""
-        if not self.library:
-            return px
-        assert isinstance(px, distributions.Independent)
-        return independent(self.times(px.base_dist, self._depth(own, x)))
+        """Return p(x|z, total) with ``library``, else p(x|z)."""
+        return self.times(px, self._depth(own, x)) if self.library else px
 
     def _depth(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
         """Logarithm of the total of each row over the mean of them, of what is there."""
@@ -111,16 +112,21 @@ class Counts(Likelihood, ABC):
 
 @dataclass(frozen=True)
 class Poisson(Counts):
-    r"""Counts whose variance is their mean.
+    r"""Poisson likelihood: counts whose variance is their mean.
 
     .. math:: P(x|z) = \frac{\lambda^x e^{-\lambda}}{x!}, \qquad \log \lambda = \log \bar x + d(z)
 
-    with the training rows' mean, and d(z) bounded softly by 15. With ``library`` the total of each row is given, and
+    with the mean of the training rows, and d(z) bounded softly by 15.
 
-    .. math:: \lambda = \Bigl(\sum\nolimits_j x_j\Bigr)\, \mathrm{softmax}(\log \bar x + d(z))
+    Parameters
+    ----------
+    library : bool, default=False
+        Whether the total of each row is given, also to `score_samples`; codes without a row take the mean total. Then
 
-    which `score_samples` then takes as given too; codes without a row are decoded to one with the mean total.
+        .. math:: \lambda = \Bigl(\sum\nolimits_j x_j\Bigr)\, \mathrm{softmax}(\log \bar x + d(z))
 
+    Examples
+    --------
     >>> p = Poisson().distribution(Poisson().build(Sizes((1,), 2)), torch.zeros(1, 1))
     >>> p.mean, p.log_prob(torch.tensor([0.0]))
     (tensor([1.]), tensor([-1.]))
@@ -139,15 +145,22 @@ class Poisson(Counts):
 
 @dataclass(frozen=True)
 class NegativeBinomial(Counts):
-    r"""Counts that vary more than Poisson's: a Poisson whose mean is drawn from a gamma (as in Lopez et al. 2018).
+    r"""Negative binomial likelihood: a Poisson whose mean is drawn from a gamma (Lopez et al. 2018).
 
     .. math:: P(x|z) = \frac{\Gamma(x + \frac1\alpha)}{x!\, \Gamma(\frac1\alpha)}
               \left(\frac{\alpha\mu}{1 + \alpha\mu}\right)^x (1 + \alpha\mu)^{-1/\alpha}, \qquad
               \mathrm{Var}\, x = \mu + \alpha \mu^2, \quad \log \mu = \log \bar x + d(z)
 
-    ``dispersion`` is alpha: "feature" (one learned for each feature), "shared" or a positive number. A learned log
-    alpha is bounded softly by 6, d(z) by 15. ``library`` gives the total of each row, as for `Poisson`.
+    Parameters
+    ----------
+    dispersion : {"feature", "shared"} or float, default="feature"
+        Alpha: one learned value for each feature, one for all, or a fixed number. A learned log alpha is bounded softly
+        by 6, d(z) by 15.
+    library : bool, default=False
+        Whether the total of each row is given, as for `Poisson`.
 
+    Examples
+    --------
     >>> part = NegativeBinomial(dispersion=0.5)
     >>> p = part.distribution(part.build(Sizes((1,), 2)), torch.zeros(1, 1))
     >>> p.mean, p.variance
@@ -186,12 +199,17 @@ class NegativeBinomial(Counts):
 
 @dataclass(frozen=True)
 class ZeroInflated(Counts):
-    r"""Counts with more zeros than their distribution explains: a gate that gives 0, else a draw (Lambert 1992).
+    r"""Zero-inflated counts: 0 with a probability from the decoder, else a draw of another likelihood (Lambert 1992).
 
     .. math:: P(x|z) = \pi(z)\, [x = 0] + (1 - \pi(z))\, P_0(x|z)
 
-    ``counts`` is P_0, `Poisson` or `NegativeBinomial`; the decoder gives the log-odds of pi beside what P_0 asks for.
+    Parameters
+    ----------
+    counts : Poisson or NegativeBinomial, default=NegativeBinomial()
+        P_0. The decoder returns the log-odds of pi besides its numbers.
 
+    Examples
+    --------
     >>> part = ZeroInflated(Poisson())
     >>> p = part.distribution(part.build(Sizes((1,), 2)), torch.zeros(1, 2))
     >>> p.mean, p.log_prob(torch.tensor([0.0])).exp()
@@ -204,32 +222,26 @@ class ZeroInflated(Counts):
         if not isinstance(self.counts, Poisson | NegativeBinomial):
             raise PartError(f"counts must be Poisson() or NegativeBinomial(), got {self.counts!r}")
 
-    @property
-    def library(self) -> bool:
-        """As the counts say."""
-        return self.counts.library
+    library = forwarded("counts")
+    init = forwarded("counts")
 
     @property
     def heads(self) -> int:
-        """What the counts ask for, and the log-odds of the gate."""
+        """Those of the counts, and the log-odds of pi."""
         return self.counts.heads + 1
 
-    def init(self, sizes: Sizes) -> dict[str, Any]:
-        """What the counts learn."""
-        return self.counts.init(sizes)
-
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ZeroInflatedCounts:
-        """Counts behind a gate."""
+        """Return the mixture of 0 and counts."""
         return ZeroInflatedCounts(raw[..., -1], self.counts.distribution(own, raw[..., :-1]))
 
     def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
-        """Larger counts behind the same gate."""
+        """Return the mixture with a larger mean of the counts."""
         assert isinstance(px, ZeroInflatedCounts)
         return ZeroInflatedCounts(px.gate, self.counts.times(px.counts, factor))
 
 
 class WholeNumbers(Within):
-    """A distribution of whole numbers from 0 on."""
+    """Distribution of whole numbers from 0 on."""
 
     def inside(self, value: Tensor) -> Tensor:
         """Whole numbers >= 0."""
@@ -237,10 +249,10 @@ class WholeNumbers(Within):
 
 
 class PoissonCounts(WholeNumbers, distributions.Poisson):
-    """Poisson of counts alone."""
+    """Poisson distribution, -inf off the counts and exact for large ones."""
 
     def log_prob_inside(self, value: Tensor) -> Tensor:
-        r"""Log-mass, of which large parts cancel for large counts x: those are left out beforehand.
+        r"""Return the log-mass, without terms that cancel for large counts x.
 
         .. math:: x \log \lambda - \lambda - \log x! = x\, (\log(1 + u) - u) - \tfrac12 \log(2 \pi x)
                   - \tfrac{1}{12 x} + \dots, \qquad u = \lambda / x - 1
@@ -256,10 +268,10 @@ class PoissonCounts(WholeNumbers, distributions.Poisson):
 
 
 class NegativeBinomialCounts(WholeNumbers, distributions.NegativeBinomial):
-    """Negative binomial of counts alone."""
+    """Negative binomial distribution, -inf off the counts and exact for large ones."""
 
     def log_prob_inside(self, value: Tensor) -> Tensor:
-        """Log-mass, without the cancellation of log-gammas of large counts."""
+        """Return the log-mass, without the cancellation of log-gammas of large counts."""
         failures = self.total_count * F.logsigmoid(-self.logits) - torch.lgamma(self.total_count)
         return log_gamma_ratio(value, self.total_count) + failures + value * F.logsigmoid(self.logits)
 
@@ -310,11 +322,11 @@ class ZeroInflatedCounts(distributions.Distribution):
         return self._gated(value, self.counts.log_prob(value))
 
     def log_prob_inside(self, value: Tensor) -> Tensor:
-        """Log-mass of what is known to be counts."""
+        """Log-mass of values that are known to be counts."""
         return self._gated(value, log_prob_inside(self.counts, value))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draw counts, and zero those whose gate is shut."""
+        """Draw counts, and set those of the zero component to 0."""
         drawn = self.counts.sample(torch.Size(sample_shape))
         return drawn * (torch.rand_like(drawn) < torch.sigmoid(-self.gate))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,33 +13,38 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from latentmap.data.scaling import Scaling
-from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import average, exponential_mean, independent, log_prob_inside
+from latentmap.model.distributions import average, exponential_mean, log_prob_inside
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.likelihoods.real import Gaussian
 from latentmap.model.noise import Noise
-from latentmap.model.part import Learned, Sizes
+from latentmap.model.part import Learned, Sizes, forwarded
 
 
 @dataclass(frozen=True)
 class Incomplete(Likelihood):
-    r"""Another likelihood, of the cells that are there: those that are missing, NaN, count for nothing.
+    r"""Likelihood of rows with missing cells (NaN), which drop out of the sum over features.
 
     .. math:: \log p(x_{\mathrm{obs}}|z) = \sum_{j\ \mathrm{observed}} \log p(x_j|z)
 
     Features are independent given the code, so leaving a factor out integrates over its cell, and the bound is one on
     :math:`\log p(x_{\mathrm{obs}})`: that of the data wherever what is missing does not depend on its own value
-    (Mattei and Frellsen 2019). The encoder sees the mean of a column in the place of its missing cells, and beside the
-    row which cells those are. `VAE` takes this likelihood by itself for rows with missing cells and for tables of mixed
-    columns; give it to let a model that is fitted to complete rows meet incomplete ones later.
+    (Mattei and Frellsen 2019). The encoder reads the column's mean in place of a missing cell, and the mask. `VAE`
+    chooses this likelihood for rows with missing cells and for tables of mixed columns; pass it to let a model that is
+    fitted to complete rows read incomplete ones later.
 
-    So that q(z|x) is right whichever cells are missing, a fit also trains on copies of rows with cells hidden at random
-    (Ivanov et al. 2019), of each a share that is uniform between none and all, which are scored on what remains. There
-    is one such copy for each row of the share ``masked`` of a batch; with 0 the fit meets only what the data lack, and
-    the encoder is not told of it, as before version 0.2. An encoder of your own is not told of it either way.
+    Parameters
+    ----------
+    likelihood : Likelihood, default=Gaussian()
+        Likelihood of each cell; its features have to be independent given the code.
+    masked : float, default=0.5
+        Copies with randomly hidden cells that training adds, as a fraction of the rows of a batch, so that q(z|x) is
+        accurate for any missing cells (Ivanov et al. 2019). Each hides a uniformly drawn fraction of its cells, and is
+        scored on the rest. With 0 there are none, and the encoder does not read the mask, as before version 0.2; an
+        encoder of your own never does.
 
+    Examples
+    --------
     >>> part = Incomplete(Gaussian(scale=1.0))
     >>> p = part.distribution(part.build(Sizes((2,), 1)), torch.zeros(1, 2, 1))
     >>> p.log_prob(torch.tensor([[0.0, torch.nan]]))
@@ -63,74 +68,54 @@ class Incomplete(Likelihood):
             raise PartError("rows with missing counts have no total: leave library=False, or fill them before fitting")
         if not 0 <= self.masked <= 1:
             raise PartError(f"masked is a share of the rows of a batch, from 0 to 1, got {self.masked!r}")
-        for name in ("discrete", "support"):
-            object.__setattr__(self, name, getattr(self.likelihood, name))
 
-    @property
-    def heads(self) -> int:
-        """As many as the other asks for."""
-        return self.likelihood.heads
-
-    def check(self, sizes: Sizes) -> None:
-        """As the other."""
-        self.likelihood.check(sizes)
+    discrete = forwarded("likelihood")
+    support = forwarded("likelihood")
+    heads = forwarded("likelihood")
+    check = forwarded("likelihood")
+    scaling = forwarded("likelihood")
+    encoder_sizes = forwarded("likelihood")
+    decoder_sizes = forwarded("likelihood")
+    is_discrete = forwarded("likelihood")
+    blank = forwarded("likelihood")
+    check_data = forwarded("likelihood")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """What the other learns, and what the encoder sees in the place of missing cells."""
+        """State of the wrapped likelihood, and the encoder's fill values."""
         return self.likelihood.init(sizes) | {"fill": torch.zeros(sizes.features)}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ObservedCells:
-        """That of the cells which are there."""
+        """Return p(x|z) of the observed cells."""
         return ObservedCells(self.likelihood.distribution(own, raw))
 
-    def scaling(self, schema: Schema) -> Scaling | None:
-        """As the other."""
-        return self.likelihood.scaling(schema)
-
-    def seen(self, sizes: Sizes) -> Sizes:
-        """As the other."""
-        return self.likelihood.seen(sizes)
-
-    def told(self, sizes: Sizes) -> tuple[Sizes, int]:
-        """As the other."""
-        return self.likelihood.told(sizes)
-
-    def is_discrete(self, features: int) -> Tensor:
-        """As the other."""
-        return self.likelihood.is_discrete(features)
-
-    def blank(self, mean: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-        """As the other."""
-        return self.likelihood.blank(mean)
-
     def complete(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """Put the means of the columns in the place of what is missing."""
+        """Fill missing cells with the means of the columns."""
         return torch.where(x.isnan(), own.fill, x)
 
-    def for_encoder(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
-        """Completed, then as the other."""
-        return self.likelihood.for_encoder(own, self.complete(own, x))
+    def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
+        """Return the wrapped likelihood's inputs of completed rows."""
+        return self.likelihood.encoder_inputs(own, self.complete(own, x))
 
-    def marked(self, sizes: Sizes) -> Sizes:
-        """Beside the features of a row one for each of its cells; beside those of an image as many channels."""
-        seen = self.seen(sizes)
+    def sizes_with_mask(self, sizes: Sizes) -> Sizes:
+        """Add a feature for each cell of a row, or as many channels as an image has."""
+        inputs: Sizes = self.encoder_sizes(sizes)
         if not self.masked:
-            return seen
-        if len(seen.event) == 1:
-            return replace(seen, event=(seen.features + sizes.features,))
-        return replace(seen, event=(*seen.event[:2], 2 * math.prod(seen.event[2:])))
+            return inputs
+        if len(inputs.event) == 1:
+            return replace(inputs, event=(inputs.features + sizes.features,))
+        return replace(inputs, event=(*inputs.event[:2], 2 * math.prod(inputs.event[2:])))
 
-    def mark(self, seen: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
-        """Put 1 beside rows for a cell that is missing, 0 for one that is there."""
+    def append_mask(self, inputs: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
+        """Append 1 for a cell that is missing, 0 for one that is observed."""
         if not self.masked:
-            return seen
-        missing = x.isnan().to(seen.dtype)
-        if missing.shape != seen.shape:
-            return torch.cat([seen, missing], 1)
-        return torch.stack([seen, missing], 2).flatten(1)  # a channel beside each of an image's
+            return inputs
+        missing = x.isnan().to(inputs.dtype)
+        if missing.shape != inputs.shape:
+            return torch.cat([inputs, missing], 1)
+        return torch.stack([inputs, missing], 2).flatten(1)  # a channel beside each of an image's
 
     def copies(self, x: Float[Tensor, "B P"], noise: Noise) -> Float[Tensor, "N P"] | None:
-        """Hide cells of the first rows at random, of each row a share that is uniform between none and all."""
+        """Return copies of the first rows, each with a uniformly drawn fraction of its cells hidden."""
         if not self.masked:
             return None
         copies = x[: math.ceil(self.masked * len(x))]
@@ -138,24 +123,21 @@ class Incomplete(Likelihood):
         return copies.masked_fill(cell < share, torch.nan)
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Take the means of the columns."""
+        """Take the fill values, and start the wrapped likelihood from completed rows."""
         own.fill.copy_(self.blank(x.nanmean(0).nan_to_num()))
         self.likelihood.start(own, self.complete(own, x))
 
-    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> Distribution:
-        """As the other, of what is there."""
-        assert isinstance(px, ObservedCells)
-        given = independent(px.base)
-        found = self.likelihood.observe(own, x, given)
-        return px if found is given else ObservedCells(found.base_dist)  # type: ignore[attr-defined]
+    def condition_on(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> ObservedCells:
+        """Return the wrapped likelihood's p(x|z) given the rows, of the observed cells."""
+        return ObservedCells(self.likelihood.condition_on(own, x, _cells(px)))
 
-    def check_data(self, schema: Schema, low: float, high: float) -> None:
-        """As the other."""
-        self.likelihood.check_data(schema, low, high)
+    def update(self, own: Learned, x: Float[Tensor, "B P"], px: Distribution) -> None:
+        """Update the wrapped likelihood with the observed cells."""
+        self.likelihood.update(own, x, _cells(px))
 
 
 class ObservedCells(Distribution):
-    """Independent features (P,), the log-density of which leaves out what is NaN."""
+    """Independent features (P,), whose log-density leaves out NaN; moments and draws are of every cell."""
 
     arg_constraints: dict[str, Any] = {}
 
@@ -165,39 +147,32 @@ class ObservedCells(Distribution):
         self.base = base
         super().__init__(base.batch_shape[:-1], base.batch_shape[-1:], validate_args=False)
 
-    @property
-    def mean(self) -> Float[Tensor, "*S P"]:
-        """Mean of every cell, there or not."""
-        mean: Tensor = self.base.mean
-        return mean
-
-    @property
-    def variance(self) -> Float[Tensor, "*S P"]:
-        """Variance of every cell, there or not."""
-        variance: Tensor = self.base.variance
-        return variance
+    mean = forwarded("base")
+    variance = forwarded("base")
+    sample = forwarded("base")
 
     def average(self, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
-        """Average over draws, as of whole rows."""
+        """Average over draws by their weights."""
         return average(self.base, weight)
 
     def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
-        """Of every cell, there or not."""
+        """Return that of every cell."""
         return exponential_mean(self.base, rate)
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draw every cell."""
-        drawn: Tensor = self.base.sample(torch.Size(sample_shape))
-        return drawn
-
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over the cells that are there; -inf where one of them lies outside its support."""
+        """Sum over the observed cells; -inf where one of them lies outside its support."""
         return self._present(self.base.log_prob, value)
 
     def log_prob_inside(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over the cells that are there, all of them inside the support."""
+        """Sum over the observed cells, all of them inside the support."""
         return self._present(functools.partial(log_prob_inside, self.base), value)
 
     def _present(self, log_prob: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
         missing = value.isnan()
         return log_prob(value.masked_fill(missing, 0.0)).masked_fill(missing, 0.0).sum(-1)
+
+
+def _cells(px: Distribution) -> Distribution:
+    """Return the distributions of all cells, observed or not."""
+    assert isinstance(px, ObservedCells)
+    return px.base

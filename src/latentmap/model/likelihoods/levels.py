@@ -17,17 +17,16 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import soft_bound
+from latentmap.model.distributions import LEVELS_LOG_SCALE_BOUND, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, whole
 
-LOG_SCALE_BOUND = 7.0
 START = -2.0
 """Log of the scale of a logistic that a fit starts from, where the levels span 0 to 1."""
 SHARPEST = 0.125
 """The smallest scale of a logistic, in levels: one level then holds at most 96 % of the mass."""
 ROUNDING = 1e-3
-"""How far beyond the ends, in levels, the change of units may carry them."""
+"""How far beyond the ends, in levels, the change of units may move them."""
 REACH = 10
 """Scales from its location beyond which a logistic function is taken to be 0 or 1."""
 
@@ -37,8 +36,13 @@ class Levels(Likelihood, ABC):
     """Base of likelihoods over L equally spaced levels.
 
     In data units the levels are the whole numbers from 0 to L - 1, or, for data within [0, 1] that are not all whole,
-    the fractions k / (L - 1), to the nearest of which a value is rounded. The model sees fractions. There is no mass
+    the fractions k / (L - 1), to the nearest of which a value is rounded. The model takes fractions. There is no mass
     beyond the ends, nor between whole numbers.
+
+    Parameters
+    ----------
+    levels : int, default=256
+        L, at least 2.
     """
 
     levels: int = 256
@@ -50,7 +54,7 @@ class Levels(Likelihood, ABC):
         whole("levels", self.levels, least=2)
 
     def scaling(self, schema: Schema) -> Scaling | None:
-        """Divide whole numbers by L - 1, and take no others; leave fractions as they are."""
+        """Return a division by L - 1 for whole numbers, and the identity for fractions."""
         if schema.integral:
             return Scaling(0.0, self.levels - 1.0, "range", whole=True)
         return Scaling(0.0, 1.0, "none")
@@ -68,14 +72,22 @@ class Levels(Likelihood, ABC):
 
 @dataclass(frozen=True)
 class LogisticMixture(Levels):
-    r"""Mixture of discretized logistics for each feature (Salimans et al. 2017), for bytes with several modes.
+    r"""Mixture of discretized logistics for each feature (Salimans et al. 2017), for levels with several modes.
 
     .. math:: P(x = k) = \sum_m \pi_m \left[ F\!\left(\frac{k + \frac12 - \mu_m}{s_m}\right)
               - F\!\left(\frac{k - \frac12 - \mu_m}{s_m}\right) \right], \qquad F(u) = \frac{1}{1 + e^{-u}},
 
-    with open ends at the lowest and the highest level. Weights, locations and scales come from the decoder, three
-    numbers for each component.
+    with open ends at the lowest and the highest level. Weights, locations and scales come from the decoder.
 
+    Parameters
+    ----------
+    levels : int, default=256
+        L, as of all likelihoods over levels.
+    components : int, default=5
+        M.
+
+    Examples
+    --------
     >>> part = LogisticMixture(components=2, levels=4)
     >>> p = part.distribution(Learned(), torch.zeros(1, part.heads))
     >>> round(p.log_prob(torch.arange(4).view(4, 1) / 3).exp().sum().item(), 4)
@@ -101,13 +113,19 @@ class LogisticMixture(Levels):
 
 @dataclass(frozen=True)
 class DiscretizedLogistic(Levels):
-    r"""Logistic density, integrated over each level (Salimans et al. 2017): one mode for each feature.
+    r"""Logistic density integrated over each level (Salimans et al. 2017): `LogisticMixture` with one component.
 
     .. math:: P(x = k) = F\!\left(\frac{k + \frac12 - \mu}{s}\right) - F\!\left(\frac{k - \frac12 - \mu}{s}\right)
 
-    Location and scale come from the decoder; see `LogisticMixture`. A score divided by -(features times log 2) is the
-    literature's bits a dimension.
+    A score divided by -(features times log 2) is in bits per dimension, as the literature reports it.
 
+    Parameters
+    ----------
+    levels : int, default=256
+        L, as of all likelihoods over levels.
+
+    Examples
+    --------
     >>> p = DiscretizedLogistic(levels=2).distribution(Learned(), torch.zeros(1, 2))
     >>> p.log_prob(torch.ones(1)).exp(), p.mean
     (tensor([0.5000]), tensor([0.5000]))
@@ -126,11 +144,19 @@ class DiscretizedLogistic(Levels):
 
 @dataclass(frozen=True)
 class Categorical(Levels):
-    r"""One free probability for each level, :math:`P(x = k) = \mathrm{softmax}(d(z))_k` (van den Oord et al. 2016).
+    r"""Categorical likelihood, one free probability for each level (van den Oord et al. 2016).
 
-    It fits any shape and knows of no order between levels, at the price of L numbers a feature from the decoder: memory
-    grows with L.
+    .. math:: P(x = k) = \mathrm{softmax}(d(z))_k
 
+    It fits any shape and ignores the order of levels; memory grows with L.
+
+    Parameters
+    ----------
+    levels : int, default=256
+        L, the numbers that the decoder returns for each feature.
+
+    Examples
+    --------
     >>> p = Categorical(levels=3).distribution(Learned(), torch.tensor([[0.0, 0.0, 0.0]]))
     >>> p.log_prob(torch.tensor([0.5])).exp(), p.mean
     (tensor([0.3333]), tensor([0.5000]))
@@ -180,7 +206,7 @@ class LogisticLevels(LevelsDistribution):
         self.log_weights = weights.log_softmax(-1)
         count = weights.shape[-1]
         self.loc = loc + (torch.arange(count, device=loc.device, dtype=loc.dtype) + 0.5) / count
-        self.scale = soft_bound(log_scale + START, LOG_SCALE_BOUND).exp() + SHARPEST / self.top
+        self.scale = soft_bound(log_scale + START, LEVELS_LOG_SCALE_BOUND).exp() + SHARPEST / self.top
 
     @property
     def mean(self) -> Float[Tensor, "*S"]:

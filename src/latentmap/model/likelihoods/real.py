@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch import distributions as td
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import DiagonalNormal, independent, soft_bound
+from latentmap.model.distributions import DATA_LOG_SCALE_BOUND, LOG_DEGREES_BOUND, DiagonalNormal, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, positive
 
 Scale = float | Literal["shared", "feature", "optimal"]
 
-LOG_SCALE_BOUND = 6.0
 START = -1.0
 """Log of the scale that a fit starts from, below the spread of scaled data."""
 RATE, FAINT = 0.02, 1e-3
@@ -28,12 +27,12 @@ RATE, FAINT = 0.02, 1e-3
 
 @dataclass(frozen=True)
 class LocationScale(Likelihood, ABC):
-    """Base of likelihoods with a location and a scale."""
+    """Base of likelihoods with a location and a scale; a subclass defines `family`."""
 
     scale: Scale = "shared"
 
-    moment: ClassVar[int | None] = None
-    """p, where the likeliest scale is (mean of |x - d(z)|^p)^(1/p); None where it has no closed form."""
+    moment: ClassVar[int] = 0
+    """p, where the likeliest scale is (mean of |x - d(z)|^p)^(1/p); 0 where it has no closed form."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.scale, str):
@@ -43,11 +42,11 @@ class LocationScale(Likelihood, ABC):
 
     @abstractmethod
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
-        """Give the distribution with this location and scale."""
+        """Return the distribution with this location and scale."""
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The log-scale; or the running average of |x - d(z)|^p, and its weight, where the scale is optimal."""
-        if self.moment and self.scale == "optimal":
+        """Log-scale; or, for an optimal scale, the running average of |x - d(z)|^p and its weight."""
+        if self._estimates_scale:
             return {"running": torch.tensor([FAINT * math.exp(START * self.moment), FAINT])}
         if isinstance(self.scale, str):
             return {"log_scale": nn.Parameter(torch.full((1 if self.scale == "shared" else sizes.features,), START))}
@@ -57,46 +56,63 @@ class LocationScale(Likelihood, ABC):
         """The family around the decoder's output."""
         return self.family(own, raw.squeeze(-1), self._scale(own))
 
-    def observe(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> td.Distribution:
-        """Give p(x|z) the likeliest scale for this batch, and note it for evaluation."""
-        if not (self.moment and self.scale == "optimal" and own.training):
+    def condition_on(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> td.Distribution:
+        """Return p(x|z), in training with an optimal scale: the likeliest one for the batch, without gradient."""
+        if not (self._estimates_scale and own.training):
             return px
-        with torch.no_grad():  # at its optimum, the scale passes no gradient on
-            batch = (x - px.mean).abs().pow(self.moment).nanmean()  # over the cells that are there
-            noted = torch.stack([batch.nan_to_num(), torch.ones_like(batch)]).to(own.running)
-            own.running.lerp_(noted, RATE * batch.isfinite().to(own.running))
-        return independent(self.family(own, px.mean, self._optimum(batch)))
+        return self.family(own, px.mean, self._optimum(self._deviation(x, px)))
+
+    @torch.no_grad()
+    def update(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> None:
+        """Add the batch to the running average from which evaluation takes an optimal scale."""
+        if self._estimates_scale:
+            batch = self._deviation(x, px)
+            batch_and_weight = torch.stack([batch.nan_to_num(), torch.ones_like(batch)]).to(own.running)
+            own.running.lerp_(batch_and_weight, RATE * batch.isfinite().to(own.running))
+
+    @property
+    def _estimates_scale(self) -> bool:
+        return self.scale == "optimal"
+
+    @torch.no_grad()
+    def _deviation(self, x: Tensor, px: td.Distribution) -> Tensor:
+        """Return the mean of |x - d(z)|^p over the observed cells."""
+        deviation: Tensor = (x - px.mean).abs().pow(self.moment).nanmean()
+        return deviation
 
     def _scale(self, own: Learned) -> Tensor:
-        if self.moment and self.scale == "optimal":
+        if self._estimates_scale:
             total, weight = own.running.unbind()
             return self._optimum(total / weight)
         log_scale: Tensor = own.log_scale
-        return (soft_bound(log_scale, LOG_SCALE_BOUND) if isinstance(self.scale, str) else log_scale).exp()
+        return (soft_bound(log_scale, DATA_LOG_SCALE_BOUND) if isinstance(self.scale, str) else log_scale).exp()
 
     def _optimum(self, deviation: Tensor) -> Tensor:
-        assert self.moment is not None
-        scale: Tensor = deviation.pow(1 / self.moment).clamp_min(math.exp(-LOG_SCALE_BOUND)).view(1)
+        scale: Tensor = deviation.pow(1 / self.moment).clamp_min(math.exp(-DATA_LOG_SCALE_BOUND)).view(1)
         return scale
 
 
 @dataclass(frozen=True)
 class Gaussian(LocationScale):
-    r"""Normal density around the decoder's output, the default for real values.
+    r"""Gaussian likelihood of real values, the default.
 
     .. math:: p(x|z) = \mathcal{N}(x;\ d(z), \sigma^2 I)
 
-    ``scale`` is "shared" (one learned sigma), "feature" (one for each feature), "optimal" (sigma^2 is the mean squared
-    error of the batch in training, and its running average afterwards: the analytic optimum, so that nothing is to be
-    learned; Rybkin et al. 2021), or a positive number that stays fixed, in scaled units. A learned log-scale is bounded
-    softly by 7.
+    Parameters
+    ----------
+    scale : {"shared", "feature", "optimal"} or float, default="shared"
+        Sigma in scaled units: one learned value, one for each feature, the maximum-likelihood value (the root mean
+        squared error of the batch in training, of a running average in evaluation; Rybkin et al. 2021), or a fixed
+        number. A learned log-scale is bounded softly by 6.
 
+    Examples
+    --------
     >>> Gaussian(scale=0.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: scale must be a finite number > 0, got 0.0
     """
 
-    moment: ClassVar[int | None] = 2
+    moment: ClassVar[int] = 2
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """N(loc, scale^2)."""
@@ -105,18 +121,23 @@ class Gaussian(LocationScale):
 
 @dataclass(frozen=True)
 class Laplace(LocationScale):
-    r"""Laplace density: the absolute error, which a few large deviations move less than they move the squared one.
+    r"""Laplace likelihood: the absolute error, which is less sensitive to outliers than the squared one.
 
     .. math:: p(x|z) = \prod_p \frac{1}{2b} \exp\left(-\frac{|x_p - d_p(z)|}{b}\right)
 
-    ``scale`` is b, as for `Gaussian`; its optimum is the mean absolute error.
+    Parameters
+    ----------
+    scale : {"shared", "feature", "optimal"} or float, default="shared"
+        b, as sigma of `Gaussian`; its optimum is the mean absolute error.
 
+    Examples
+    --------
     >>> own = Laplace(scale=1.0).build(Sizes((1,), 2))
     >>> Laplace(scale=1.0).distribution(own, torch.zeros(1, 1)).log_prob(torch.zeros(1)).exp()
     tensor([0.5000])
     """
 
-    moment: ClassVar[int | None] = 1
+    moment: ClassVar[int] = 1
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """Laplace(loc, scale)."""
@@ -124,24 +145,30 @@ class Laplace(LocationScale):
 
 
 class LaplaceDensity(td.Laplace):
-    """Laplace density whose exponential may have a mean."""
+    """Laplace distribution with `exponential_mean`."""
 
     def exponential_mean(self, rate: Tensor) -> Tensor:
-        """The mean of a log-Laplace, on the logarithmic scale, where it is finite."""
+        """Return the mean of a log-Laplace on the logarithmic scale; the location where that is infinite."""
         spread = (rate * self.scale).square()
         return torch.where(spread < 1, self.loc - torch.log1p(-spread.clamp_max(1)) / rate, self.loc)
 
 
 @dataclass(frozen=True)
 class StudentT(LocationScale):
-    r"""Student's t: a normal centre with heavy tails, for data with outliers (Takahashi et al. 2018).
+    r"""Student's t likelihood, with heavy tails for data with outliers (Takahashi et al. 2018).
 
     .. math:: p(x|z) = \prod_p \frac{\Gamma(\frac{\nu + 1}{2})}{\Gamma(\frac{\nu}{2}) \sqrt{\nu \pi}\, s}
               \left(1 + \frac{(x_p - d_p(z))^2}{\nu s^2}\right)^{-\frac{\nu + 1}{2}}
 
-    ``scale`` is s, "shared", "feature" or a number. ``degrees`` is nu, "learned" or a number; always above 1, so that
-    there is a mean.
+    Parameters
+    ----------
+    scale : {"shared", "feature"} or float, default="shared"
+        s, as sigma of `Gaussian`.
+    degrees : "learned" or float, default="learned"
+        Nu, always above 1, so that the mean exists. A learned log(nu - 1) is bounded softly by 6.
 
+    Examples
+    --------
     >>> StudentT(degrees=1.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: degrees must be 'learned' or a finite number > 1, got 1.0
@@ -162,5 +189,5 @@ class StudentT(LocationScale):
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
         """Student's t with nu degrees of freedom."""
-        excess = soft_bound(own.log_excess, LOG_SCALE_BOUND) if isinstance(self.degrees, str) else own.log_excess
+        excess = soft_bound(own.log_excess, LOG_DEGREES_BOUND) if isinstance(self.degrees, str) else own.log_excess
         return td.StudentT(1 + excess.exp(), loc, scale, validate_args=False)

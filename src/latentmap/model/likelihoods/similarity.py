@@ -35,8 +35,13 @@ class MSSSIM(Likelihood):
     with luminance l and contrast-structure c averaged over an 11 x 11 Gaussian window; each scale halves the image, for
     as long as it holds the window (five scales from 176 pixels on), and the weights a of those left sum to one.
 
-    A row costs up to ``weight`` nats a feature, P in all, so that distortion and rate are of one order.
+    Parameters
+    ----------
+    weight : float, default=1.0
+        w, the largest cost of each of the P features of a row, in nats.
 
+    Examples
+    --------
     >>> part = MSSSIM()
     >>> p = part.distribution(part.build(Sizes((28, 28), 2)), torch.zeros(5, 784, 1))
     >>> p.cost(torch.full((5, 784), 0.5))
@@ -64,7 +69,7 @@ class MSSSIM(Likelihood):
         return {"similarity": Similarity(image_shape(sizes))}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distortion:
-        """Images with grey values sigmoid(raw), and what it costs to be unlike them."""
+        """Return images with grey values sigmoid(raw), and their distortion."""
         image = torch.sigmoid(raw[..., 0])
         most = self.weight * image.shape[-1]
         return Distortion("likelihood MSSSIM", image, lambda x: most * (1 - own.similarity(x, image)))

@@ -12,23 +12,24 @@ from torch.nn.functional import softplus
 
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import Within, soft_bound
+from latentmap.model.distributions import LOGIT_BOUND, Within, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned
 
 ROUNDING = 1e-6
-"""How far beyond 0 and 1 the change of units may carry the ends of the data in single precision."""
+"""How far beyond 0 and 1 the change of units may move the ends of the data in single precision."""
 EXACT = 40.0
 """Logits above which log(1 + e^l) is l in double precision too."""
 
 
 @dataclass(frozen=True)
 class Bernoulli(Likelihood):
-    r"""Probability of a bit, from logits: :math:`\log p(x|z) = x \log \pi + (1 - x) \log(1 - \pi)`.
+    r"""Bernoulli likelihood of bits, with logits from the decoder.
 
-    For grey values between 0 and 1 this is the cross-entropy that the literature reports on MNIST; it is a
-    log-probability only for bits, and `ContinuousBernoulli` is the density for values in between. Outside [0, 1] it is
-    -inf; so it is for all but 0 and 1 where it is the likelihood of a column of a table.
+    .. math:: \log p(x|z) = x \log \pi(z) + (1 - x) \log(1 - \pi(z))
+
+    For values in between it is the cross-entropy that the literature reports for MNIST, which is no density
+    (`ContinuousBernoulli` is). Outside [0, 1] it is -inf; in a column of a table, everywhere but at 0 and 1.
 
     >>> p = Bernoulli().distribution(Learned(), torch.zeros(3, 1))
     >>> p.log_prob(torch.ones(3)).exp()
@@ -83,10 +84,12 @@ class Greys(Within, distributions.Bernoulli):
 
 @dataclass(frozen=True)
 class ContinuousBernoulli(Likelihood):
-    r"""Density on [0, 1] (Loaiza-Ganem and Cunningham 2019); its mean is not its parameter.
+    r"""Continuous Bernoulli likelihood on [0, 1] (Loaiza-Ganem and Cunningham 2019); its mean is not its parameter.
 
     .. math:: p(x|z) = C(\lambda)\, \lambda^x (1 - \lambda)^{1 - x}, \qquad
               C(\lambda) = \frac{2 \tanh^{-1}(1 - 2\lambda)}{1 - 2\lambda}
+
+    with logits of lambda from the decoder, bounded softly by 15.
 
     >>> p = ContinuousBernoulli().distribution(Learned(), torch.tensor([[2.0]]))
     >>> round(p.mean.item(), 3), round(torch.sigmoid(torch.tensor(2.0)).item(), 3)
@@ -97,7 +100,7 @@ class ContinuousBernoulli(Likelihood):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
         """Continuous Bernoulli with these logits, kept where its normaliser is exact in single precision."""
-        return UnitDensity(logits=soft_bound(raw.squeeze(-1), 15.0), validate_args=False)
+        return UnitDensity(logits=soft_bound(raw.squeeze(-1), LOGIT_BOUND), validate_args=False)
 
 
 class UnitDensity(Within, distributions.ContinuousBernoulli):

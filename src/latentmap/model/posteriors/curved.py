@@ -1,4 +1,4 @@
-"""Posteriors on curved spaces: the sphere, and the Poincare ball for trees."""
+"""Posteriors on curved latent spaces: the sphere, and the Poincare ball for trees."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.nn.functional import normalize
 
 from latentmap.exceptions import PartError
 from latentmap.model import manifolds
-from latentmap.model.distributions import LOG_SCALE_BOUND, soft_bound
+from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, LOG_CONCENTRATION_BOUND, soft_bound
 from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Sizes
 from latentmap.model.posteriors.base import Draw, LogJoint, Posterior
 
-CONCENTRATION, LOG_CONCENTRATION_BOUND = 10.0, 9.0
-"""Kappa / (D - 1) where a network gives 0, which leaves 10 / 11 of mu in the mean, and its logarithm's bound."""
+CONCENTRATION = 10.0
+"""Kappa / (D - 1) where the encoder returns 0: the mean of q then has the length 10 / 11."""
 
 
 @dataclass(frozen=True)
 class Sphere(Posterior):
-    r"""Codes on the unit sphere, for directions and cycles (Davidson et al. 2018; De Cao and Aziz 2020).
+    r"""Power spherical posterior, for directions and cycles (Davidson et al. 2018; De Cao and Aziz 2020).
 
     .. math:: q(z|x) \propto (1 + \mu(x)^\top z)^{\kappa(x)}, \qquad |z| = |\mu| = 1
 
@@ -41,7 +41,7 @@ class Sphere(Posterior):
         _two_or_more("Sphere", sizes)
 
     def heads(self, latent: int) -> int:
-        """A direction, and a number for kappa."""
+        """Return D + 1: a direction, and a number for kappa."""
         return latent + 1
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> manifolds.PowerSpherical:
@@ -66,16 +66,16 @@ class Sphere(Posterior):
 
 @dataclass(frozen=True)
 class Poincare(Posterior):
-    r"""Codes in the Poincare ball, whose room grows as a tree does (Nagano et al. 2019; Mathieu et al. 2019).
+    r"""Wrapped normal posterior in the Poincare ball, for trees (Nagano et al. 2019; Mathieu et al. 2019).
 
     .. math:: z = \exp_{\mu(x)}(v), \quad v \sim \mathcal{N}(0, \mathrm{diag}\,\sigma^2(x)), \qquad |z| < 1
 
     with curvature -1. Its prior is `priors.WrappedNormal`. Densities are with respect to hyperbolic volume, and of the
-    point that is drawn, at any distance from the middle; the decoder, and who asks for a code, see its coordinates,
-    which stay 1e-6 inside of the rim, 14.5 from the middle.
+    point that is drawn, at any distance from the origin; the decoder and `transform` use its coordinates, which stay
+    1e-6 inside of the rim, 14.5 from the origin.
 
     >>> import torch
-    >>> Poincare().distribution(Learned(), torch.tensor([[2.0, 0.0, 0.0, 0.0]])).mean  # 2 from the middle: tanh(2 / 2)
+    >>> Poincare().distribution(Learned(), torch.tensor([[2.0, 0.0, 0.0, 0.0]])).mean  # 2 from the origin: tanh(2 / 2)
     tensor([[0.7616, 0.0000]])
     """
 
@@ -86,13 +86,13 @@ class Poincare(Posterior):
         _two_or_more("Poincare", sizes)
 
     def heads(self, latent: int) -> int:
-        """The tangent vector at 0 that leads to mu, and log sigma."""
+        """Return 2D: the tangent vector at 0 that leads to mu, and log sigma."""
         return 2 * latent
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> manifolds.WrappedNormal:
         """Around the end of the geodesic from 0."""
         to, s = raw.chunk(2, -1)
-        return manifolds.WrappedNormal(to, soft_bound(s, LOG_SCALE_BOUND).exp())
+        return manifolds.WrappedNormal(to, soft_bound(s, LATENT_LOG_SCALE_BOUND).exp())
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
         """Wrap sigma(x) * noise around mu(x)."""

@@ -17,18 +17,28 @@ from latentmap.model.transforms import FlowKind, Pushforward, autoregressive, fl
 
 @dataclass(frozen=True)
 class Flow(Posterior):
-    r"""A diagonal Gaussian sent through a normalising flow: it bends and correlates (Rezende and Mohamed 2015).
+    r"""Normalising flow of a diagonal Gaussian, for posteriors that bend and correlate (Rezende and Mohamed 2015).
 
     .. math:: z = f(u;\ h(x)), \quad u \sim \mathcal{N}(\mu(x), \mathrm{diag}\,\sigma^2(x)), \qquad
               \log q(z|x) = \log \mathcal{N}(u) - \log \left| \det \frac{\partial f}{\partial u} \right|
 
-    ``kind`` is "iaf", affine and autoregressive in u, one pass a draw (Kingma et al. 2016); "maf", affine and
-    autoregressive in z, a pass for each component (Papamakarios et al. 2017); "nsf", as "iaf" with rational-quadratic
-    splines (Durkan et al. 2019); or "planar", bends across hyperplanes (Rezende and Mohamed 2015), which knows the
-    density of its own draws alone. The encoder gives ``context`` numbers h beside mu and sigma, or, for "planar", the
-    hyperplanes themselves. The rate has no closed form, and q has no factors. All but "planar" need
-    ``latentmap[flows]``.
+    The rate has no closed form, and q does not factorise.
 
+    Parameters
+    ----------
+    kind : {"iaf", "maf", "nsf", "planar"}, default="iaf"
+        Inverse autoregressive, affine, with one pass for a draw (Kingma et al. 2016); masked autoregressive, affine,
+        with a pass for each component (Papamakarios et al. 2017); as "iaf" with rational-quadratic splines (Durkan et
+        al. 2019); or planar, with the density of its own draws alone. All but "planar" need ``latentmap[flows]``.
+    transforms : int, default=3
+        Transforms in sequence.
+    width : int, default=64
+        Width of their two hidden layers; not used by "planar".
+    context : int, default=16
+        Numbers h that the encoder returns besides mu and sigma; for "planar" it returns the planes instead.
+
+    Examples
+    --------
     >>> Flow("iaf").heads(latent=3)
     22
     """
@@ -46,11 +56,11 @@ class Flow(Posterior):
 
     @property
     def evaluates(self) -> bool:
-        """Whether there is an inverse."""
+        """Whether the flow has an inverse."""
         return self.kind != "planar"
 
     def heads(self, latent: int) -> int:
-        """Mu, s and h."""
+        """Return the numbers of mu, s and h."""
         return 2 * latent + (self.transforms * (2 * latent + 1) if self.kind == "planar" else self.context)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
@@ -69,6 +79,6 @@ class Flow(Posterior):
         return flowing(own.flow, Gaussian().distribution(own, moments), h, inverse=self.kind == "maf")
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
-        """z = f(mu(x) + sigma(x) * noise)."""
+        """Return f(mu(x) + sigma(x) * noise)."""
         q = self.distribution(own, raw)
         return q.push(q.base.mean + q.base.stddev * noise((k, *q.base.mean.shape), raw)), q, {}

@@ -26,7 +26,7 @@ Force = Callable[[Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class Hamiltonian(Posterior):
-    r"""Draws of a Gaussian that roll down -log p(x, z) by leapfrog steps, with tempering (Caterini et al. 2018).
+    r"""Hamiltonian VAE: draws of a Gaussian, moved by leapfrog steps with tempering (Caterini et al. 2018).
 
     .. math:: r \leftarrow r + \tfrac{\epsilon}{2} \sigma \nabla_z \log p(x, z), \quad
               z \leftarrow z + \epsilon \sigma r, \quad
@@ -38,9 +38,19 @@ class Hamiltonian(Posterior):
 
     .. math:: \log q = \log q_0(z_0|x) + \log \mathcal{N}(\eta) - \log \mathcal{N}(r_T)
 
-    Lengths are in units of the Gaussian's sigma(x). The step of each component and beta_0 are learned. `transform`
-    gives the mean of the Gaussian; q knows the density of its own draws alone.
+    `transform` returns the mean of the Gaussian; q has the density of its own draws alone.
 
+    Parameters
+    ----------
+    steps : int, default=3
+        T, leapfrog steps.
+    step : float, default=0.1
+        Initial length of a step, in units of the Gaussian's sigma(x); learned for each component.
+    tempering : float, default=0.5
+        Initial beta_0, above 0 and at most 0.99; learned.
+
+    Examples
+    --------
     >>> Hamiltonian(tempering=2.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: tempering is beta_0, above 0 and at most 0.99, got 2.0
@@ -67,7 +77,7 @@ class Hamiltonian(Posterior):
         return {name: nn.Parameter(value) for name, value in start.items()}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Distribution:
-        """Give the Gaussian that the draws start from."""
+        """Return the Gaussian that the draws start from."""
         return Gaussian().distribution(own, raw)
 
     def momenta(self, own: Learned, z: Float[Tensor, "*S D"]) -> Distribution:

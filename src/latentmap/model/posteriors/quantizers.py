@@ -1,4 +1,4 @@
-"""Posteriors on finitely many codes: what the encoder gives is replaced by the nearest of them."""
+"""Posteriors on finitely many codes: the encoder's output is replaced by the nearest of them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Quantizer(Posterior):
 
     @abstractmethod
     def alphabet(self, latent: int) -> tuple[int, int]:
-        """L, the number of indices of a code, and the number of values that each may take."""
+        """Return L, the number of indices of a code, and the number of values of each."""
 
     @abstractmethod
     def embed(self, own: Learned, indices: Int[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
-        """Give the points that indices stand for."""
+        """Return the points with these indices."""
 
     @abstractmethod
     def indices(self, own: Learned, raw: Float[Tensor, "B H"]) -> Int[Tensor, "B L"]:
-        """Give the indices of the nearest point."""
+        """Return the indices of the nearest point."""
 
     def bound(self, raw: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
-        """Give what is replaced; gradients pass the replacement straight through (Bengio et al. 2013)."""
+        """Return what is quantised; gradients pass straight through the rounding (Bengio et al. 2013)."""
         return raw
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Delta:
@@ -48,23 +48,36 @@ class Quantizer(Posterior):
         return Delta(bounded + (self.embed(own, self.indices(own, raw)) - bounded).detach(), type(self).__name__)
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
-        """Give the point, k times."""
+        """Return the point k times."""
         q = self.distribution(own, raw)
         return q.loc.expand(k, *q.loc.shape), q, {}
 
 
 @dataclass(frozen=True)
 class Quantized(Quantizer):
-    r"""The nearest vector of a learned codebook: VQ-VAE (van den Oord et al. 2017); residual, in several stages.
+    r"""Nearest vector of a learned codebook: VQ-VAE (van den Oord et al. 2017), and residual in several stages.
 
     .. math:: z = e_j, \quad j = \arg\min_i |h(x) - e_i|^2, \qquad
               \text{cost of a row} = -\log p(x|z) + \beta\, |h(x) - \mathrm{sg}(z)|^2
 
-    The D components are cut into ``pieces`` with a codebook of ``codes`` vectors each. Every further one of the
-    ``stages`` quantises what those before it left (residual quantisation, Lee et al. 2022). Codebooks are no
-    parameters: a vector is the running mean, over batches by ``decay``, of what chose it, and one that hardly any row
-    chooses starts anew at a row of the batch. ``commitment`` is beta.
+    Codebooks are no parameters: a vector is the running mean of the encoder's outputs that are nearest to it, and one
+    that hardly any row is nearest to restarts at a row of the batch.
 
+    Parameters
+    ----------
+    codes : int, default=512
+        Vectors of a codebook.
+    pieces : int, default=1
+        Equal pieces of the D components, each with a codebook.
+    stages : int, default=1
+        Each stage after the first quantises the residual of those before it (Lee et al. 2022).
+    commitment : float, default=0.25
+        Beta.
+    decay : float, default=0.95
+        Weight of earlier batches in the running means.
+
+    Examples
+    --------
     >>> Quantized(512, pieces=4).alphabet(16)
     (4, 512)
     """
@@ -108,7 +121,7 @@ class Quantized(Quantizer):
         return found.sum(-3).flatten(-2)
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
-        """Give the point, k times, with its commitment cost; in training, move the codebooks."""
+        """Return the point k times, with its commitment cost; in training, update the codebooks."""
         if own.training and torch.is_grad_enabled():
             self._search(own, raw, noise)
         z, q, _ = super().draw(own, raw, k, noise, log_joint)
@@ -145,12 +158,17 @@ class Quantized(Quantizer):
 
 @dataclass(frozen=True)
 class FiniteScalar(Quantizer):
-    r"""Each component rounded to one of L levels between -1 and 1: FSQ (Mentzer et al. 2024).
+    r"""Finite scalar quantisation (Mentzer et al. 2024): each component rounded to one of L levels from -1 to 1.
 
     .. math:: z_d = \frac{2}{L - 1} \operatorname{round}\left(\frac{L - 1}{2} (\tanh h_d(x) + 1)\right) - 1
 
-    There is nothing to learn, to commit to or to die.
+    Parameters
+    ----------
+    levels : int, default=8
+        L, at least 2.
 
+    Examples
+    --------
     >>> FiniteScalar(levels=3).distribution(Learned(), torch.tensor([[-9.0, 0.1, 0.4]])).mean
     tensor([[-1.,  0.,  0.]])
     """

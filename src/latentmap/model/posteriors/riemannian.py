@@ -19,14 +19,13 @@ FIXED_POINT = 6
 
 @dataclass(frozen=True)
 class RiemannianHamiltonian(Hamiltonian):
-    r"""Hamiltonian draws whose momenta follow a metric that is learned: Riemannian HVAE (Chadebec et al. 2020).
+    r"""Riemannian Hamiltonian VAE: momenta follow a metric that is learned (Chadebec et al. 2020).
 
     .. math:: r \sim \mathcal{N}(0, G(z)), \qquad G^{-1}(z) = \lambda I +
               \sum_m L_m L_m^\top \exp\left(-\frac{|z - c_m|^2}{T^2 D}\right)
 
-    Steps are those of the generalised leapfrog (Girolami and Calderhead 2011). The centres c and factors L are
-    parameters here, ``centres`` of them; the paper's are those of all rows, from a network. Lengths are in units of the
-    Gaussian's sigma(x); ``temperature`` is T and ``floor`` lambda.
+    Steps are those of the generalised leapfrog (Girolami and Calderhead 2011). Centres c and factors L are parameters
+    here; the paper's are those of all rows, from a network.
 
     A step keeps volume where its implicit halves are solved. They are found by 6 rounds of a fixed point, and their
     determinant is not counted, so the bound holds as far as these converge, which takes steps that are short against T.
@@ -34,6 +33,19 @@ class RiemannianHamiltonian(Hamiltonian):
     steps of 0.1, as they start, 2e-4 for 0.3 and 0.05 for 0.5; for 1 it may be nats, and scores are no bounds. Learned
     steps are in ``model_.posterior_state.log_step``. Steps of `Hamiltonian` keep volume at any length.
 
+    Parameters
+    ----------
+    steps, step, tempering
+        As for `Hamiltonian`.
+    centres : int, default=20
+        Centres c.
+    temperature : float, default=1.0
+        T, in units of the Gaussian's sigma(x).
+    floor : float, default=0.1
+        Lambda.
+
+    Examples
+    --------
     >>> RiemannianHamiltonian(centres=0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: centres must be a whole number >= 1, got 0

@@ -1,4 +1,4 @@
-"""What priors share, and the plain ones: a Gaussian that is given, fitted, or hangs on the condition."""
+"""Base of priors, and the plain ones: a Gaussian that is fixed, fitted, or depends on the condition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import LOG_SCALE_BOUND, StandardNormal, independent, normal, soft_bound
+from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, StandardNormal, independent, normal, soft_bound
 from latentmap.model.part import Learned, Part, Sizes
 from latentmap.model.posteriors import Posterior
 
@@ -23,7 +23,7 @@ Encode = Callable[[Tensor], Distribution]
 
 @dataclass(frozen=True)
 class Prior(Part, ABC):
-    """Base of priors."""
+    """Base of priors p(z); a subclass defines `distribution`."""
 
     ex_post: ClassVar[bool] = False
     """Whether every fit of a model ends with fitting it to the codes."""
@@ -32,14 +32,22 @@ class Prior(Part, ABC):
 
     @abstractmethod
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """p(z), over (D,)."""
+        """Return p(z), over (D,).
+
+        Parameters
+        ----------
+        own : Learned
+            State of this prior, from `build`.
+        encode : callable
+            x (B, P) -> q(z|x), for priors that are made of posteriors.
+        """
 
     def given(self, own: Learned, condition: Float[Tensor, "B C"] | None, encode: Encode) -> Distribution:
-        """p(z|c), over (B, D); most priors are the same whatever the condition, p(z), over (D,)."""
+        """Return p(z|c), over (B, D); for most priors p(z), over (D,), whatever the condition."""
         return self.distribution(own, encode)
 
     def check_posterior(self, posterior: Posterior) -> None:
-        """Refuse a posterior that this prior cannot go with, with a `PartError`."""
+        """Raise a `PartError` for a posterior on another latent space."""
         if self.manifold not in (posterior.manifold, "any"):
             raise PartError(
                 f"the codes of {posterior} lie on a {posterior.manifold} space, and {self} is a prior on a "
@@ -47,10 +55,10 @@ class Prior(Part, ABC):
             )
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Look at training rows before the first step, as `Likelihood.start`."""
+        """Initialise the state from training rows, as `Likelihood.start`."""
 
     def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
-        """Begin a fit to the codes of a trained model, and say whether that was all; if not, gradients do the rest."""
+        """Begin a fit to the codes of a trained model; return whether it is complete, or takes gradient steps."""
         return not list(own.parameters())
 
 
@@ -74,11 +82,11 @@ class Normal(Prior):
 
 @dataclass(frozen=True)
 class FittedNormal(Prior):
-    r"""Gaussian with full covariance, fitted to the codes after training (ex-post density, Ghosh et al. 2020).
+    r"""Gaussian with full covariance, fitted to the codes after training (Ghosh et al. 2020).
 
     .. math:: p(z) = \mathcal{N}(m, S), \quad m, S \text{ the mean and covariance of the codes of the training rows}
 
-    It lets an autoencoder, which has no prior, be sampled.
+    With it an autoencoder, which has no prior, can be sampled.
 
     >>> own = FittedNormal().build(Sizes(event=(4,), latent=2))
     >>> FittedNormal().prepare(own, torch.tensor([[0.0, 1.0], [2.0, 1.0], [1.0, 4.0]]), seed=0)
@@ -114,8 +122,8 @@ class Conditional(Prior):
 
     .. math:: p(z|c) = \mathcal{N}(z;\ A c,\ \mathrm{diag}\, e^{2 S c})
 
-    with matrices A and S that are learned and start at 0, the standard normal. For labels that is a Gaussian for each
-    class.
+    with learned matrices A and S that start at 0, the standard normal, and S c bounded softly by 7. For labels that is
+    a Gaussian for each class.
 
     >>> own = Conditional().build(Sizes(event=(4,), latent=2, condition=3))
     >>> Conditional().given(own, torch.eye(3), lambda x: None).mean.shape
@@ -140,5 +148,5 @@ class Conditional(Prior):
         if condition is None:
             return self.distribution(own, encode)
         with torch.autocast(condition.device.type, enabled=False):
-            log_scale = soft_bound(condition @ own.log_scale, LOG_SCALE_BOUND)
+            log_scale = soft_bound(condition @ own.log_scale, LATENT_LOG_SCALE_BOUND)
             return normal(condition @ own.loc, log_scale.exp(), log_scale)

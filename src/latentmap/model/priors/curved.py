@@ -15,7 +15,9 @@ from latentmap.model.priors.base import Encode, Prior
 
 @dataclass(frozen=True)
 class Uniform(Prior):
-    r"""All points of the unit sphere alike, :math:`p(z) = \Gamma(D/2)\, /\, (2 \pi^{D/2})`; for `posteriors.Sphere`.
+    r"""Uniform prior on the unit sphere, for `posteriors.Sphere`.
+
+    .. math:: p(z) = \Gamma(D/2)\, /\, (2 \pi^{D/2})
 
     >>> own = Uniform().build(Sizes(event=(4,), latent=2))
     >>> Uniform().distribution(own, lambda x: None).log_prob(torch.tensor([1.0, 0.0])).exp()  # 1 / (2 pi)
@@ -35,11 +37,11 @@ class Uniform(Prior):
 
 @dataclass(frozen=True)
 class WrappedNormal(Prior):
-    r"""Standard normal of the tangent space at the middle of the Poincare ball; for `posteriors.Poincare`.
+    r"""Standard normal of the tangent space at the origin of the Poincare ball (Nagano et al. 2019).
 
     .. math:: z = \exp_0(v), \quad v \sim \mathcal{N}(0, I)
 
-    (Nagano et al. 2019), with a density with respect to hyperbolic volume.
+    with a density with respect to hyperbolic volume; for `posteriors.Poincare`.
 
     >>> own = WrappedNormal().build(Sizes(event=(4,), latent=2))
     >>> WrappedNormal().distribution(own, lambda x: None).sample((5,)).norm(dim=-1).max() < 1

@@ -22,12 +22,19 @@ from latentmap.model.priors.base import Encode, Normal, Prior
 
 @dataclass(frozen=True)
 class TwoStage(Prior):
-    r"""A second VAE, over the codes of the first, for `fit_prior` (Dai and Wipf 2019).
+    r"""Second VAE over the standardised codes of the first, for `fit_prior` (Dai and Wipf 2019).
 
     .. math:: p(z) = \int \mathcal{N}(u;\ 0, I)\, \mathcal{N}(z;\ d(u), \gamma^2 I)\, du
 
-    over standardised codes, with as many components u as z has. Its log-density is a lower bound from a few draws.
+    with as many components u as z has. Its log-density is a lower bound from a few draws.
 
+    Parameters
+    ----------
+    width : int, default=256
+        Width of the two hidden layers of encoder and decoder.
+
+    Examples
+    --------
     >>> own = TwoStage().build(Sizes(event=(4,), latent=2))
     >>> TwoStage().distribution(own, lambda x: None).sample((5,)).shape
     torch.Size([5, 2])
@@ -92,12 +99,19 @@ class _Marginal(Distribution):
 
 @dataclass(frozen=True)
 class Autoregressive(Prior):
-    r"""Indices of quantised codes one after the other, for `fit_prior` (van den Oord et al. 2017).
+    r"""Recurrent network (GRU) over the indices of quantised codes, for `fit_prior` (van den Oord et al. 2017).
 
     .. math:: p(i_1 \dots i_L) = \prod_l p(i_l\,|\,i_1 \dots i_{l-1})
 
-    by a recurrent network (GRU), so that VQ models can be sampled; draws are indices.
+    With it VQ models can be sampled; draws are indices.
 
+    Parameters
+    ----------
+    width : int, default=128
+        Width of the network.
+
+    Examples
+    --------
     >>> own = Autoregressive().build(Sizes(event=(4,), latent=2, alphabet=(3, 8)))
     >>> Autoregressive().distribution(own, lambda x: None).sample((5,)).shape
     torch.Size([5, 3])
@@ -144,8 +158,8 @@ class _Chain(Distribution):
         """Sum over the indices of the logarithm of each, given those before it."""
         indices = value.flatten(0, -2)
         before = torch.cat([torch.zeros_like(indices[:, :1]), indices[:, :-1] + 1], 1)  # 0 stands for the beginning
-        seen = self.own.embedding[torch.arange(self.length, device=value.device), before]  # (N, L, W)
-        logits = torch.einsum("nlw,lwv->nlv", self.own.network(seen)[0], self.own.weight) + self.own.bias
+        inputs = self.own.embedding[torch.arange(self.length, device=value.device), before]  # (N, L, W)
+        logits = torch.einsum("nlw,lwv->nlv", self.own.network(inputs)[0], self.own.weight) + self.own.bias
         log_p = logits.log_softmax(-1).gather(-1, indices[..., None]).sum((-2, -1))
         found: Tensor = log_p.unflatten(0, value.shape[:-1])
         return found

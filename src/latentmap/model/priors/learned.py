@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import LOG_SCALE_BOUND, normal, soft_bound
+from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, normal, soft_bound
 from latentmap.model.part import Learned, Sizes, whole
 from latentmap.model.posteriors import Posterior
 from latentmap.model.priors.base import Encode, Prior
@@ -22,12 +22,20 @@ from latentmap.model.transforms import Pushforward, autoregressive, flowing
 
 @dataclass(frozen=True)
 class Mixture(Prior):
-    r"""Mixture of Gaussians for data in clusters, learned with the model (Dilokthanakul et al. 2016) or after it.
+    r"""Mixture of Gaussians for clustered data, learned with the model (Dilokthanakul et al. 2016) or after it.
 
     .. math:: p(z) = \sum_{c=1}^C \pi_c\, \mathcal{N}(z;\ m_c, L_c L_c^\top)
 
-    with full covariances. `fit_prior` fits it by expectation maximisation (Ghosh et al. 2020).
+    with full covariances; the logarithm of the diagonal of L is bounded softly by 7. `fit_prior` fits it by expectation
+    maximisation (Ghosh et al. 2020).
 
+    Parameters
+    ----------
+    components : int, default=10
+        C.
+
+    Examples
+    --------
     >>> own = Mixture(3).build(Sizes(event=(4,), latent=2))
     >>> Mixture(3).distribution(own, lambda x: None).sample((5,)).shape
     torch.Size([5, 2])
@@ -47,7 +55,7 @@ class Mixture(Prior):
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
         """Sum over the components."""
-        diagonal = soft_bound(own.log_scale, LOG_SCALE_BOUND).exp().diag_embed()
+        diagonal = soft_bound(own.log_scale, LATENT_LOG_SCALE_BOUND).exp().diag_embed()
         components = MultivariateNormal(own.loc, scale_tril=diagonal + own.lower.tril(-1), validate_args=False)
         return _mixture(own.logits, components)
 
@@ -57,9 +65,9 @@ class Mixture(Prior):
             raise PartError(f"components={self.components} need as many codes to be fitted to, got {len(codes)}")
         found = GaussianMixture(self.components, random_state=seed).fit(codes.cpu().double().numpy())
         lower = torch.from_numpy(np.linalg.cholesky(found.covariances_))
-        log_scale = lower.diagonal(dim1=-2, dim2=-1).log() / LOG_SCALE_BOUND
+        log_scale = lower.diagonal(dim1=-2, dim2=-1).log() / LATENT_LOG_SCALE_BOUND
         own.loc.copy_(torch.from_numpy(found.means_))
-        own.log_scale.copy_(LOG_SCALE_BOUND * log_scale.clamp(-0.999, 0.999).atanh())
+        own.log_scale.copy_(LATENT_LOG_SCALE_BOUND * log_scale.clamp(-0.999, 0.999).atanh())
         own.lower.copy_(lower)
         own.logits.copy_(torch.from_numpy(found.weights_).log())
         return True
@@ -67,13 +75,19 @@ class Mixture(Prior):
 
 @dataclass(frozen=True)
 class Vamp(Prior):
-    r"""Mixture of the posteriors of pseudo-inputs: the VampPrior (Tomczak and Welling 2018).
+    r"""VampPrior, the mixture of the posteriors of pseudo-inputs (Tomczak and Welling 2018).
 
     .. math:: p(z) = \frac1M \sum_{m=1}^M q(z|u_m)
 
-    The u are rows in the model's units that are learned; they start from rows of the data. The encoder is the model's
-    own, so nothing of it is kept or saved here.
+    The u are learned rows in the model's units, and start from rows of the data. The encoder is the model's own.
 
+    Parameters
+    ----------
+    inputs : int, default=100
+        M.
+
+    Examples
+    --------
     >>> Vamp(7).build(Sizes(event=(4,), latent=2)).inputs.shape
     torch.Size([7, 4])
     """
@@ -94,7 +108,7 @@ class Vamp(Prior):
             )
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Pseudo-inputs, at random until `start` has seen the data."""
+        """Pseudo-inputs, at random until `start` takes rows of the data."""
         return {"inputs": nn.Parameter(torch.randn(self.inputs, sizes.features))}
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
@@ -117,9 +131,20 @@ class Flow(Prior):
 
     .. math:: \log p(z) = \log \mathcal{N}(f(z);\ 0, I) + \log \left| \det \frac{\partial f}{\partial z} \right|
 
-    ``kind`` is "maf", affine (Papamakarios et al. 2017), or "nsf", rational-quadratic splines (Durkan et al. 2019),
-    which part clusters better. Needs ``latentmap[flows]``.
+    It needs ``latentmap[flows]``.
 
+    Parameters
+    ----------
+    kind : {"nsf", "maf"}, default="nsf"
+        Rational-quadratic splines, which separate clusters better (Durkan et al. 2019), or affine (Papamakarios et al.
+        2017).
+    transforms : int, default=3
+        Transforms in sequence.
+    width : int, default=64
+        Width of their two hidden layers.
+
+    Examples
+    --------
     >>> Flow("planar")
     Traceback (most recent call last):
     latentmap.exceptions.PartError: kind must be 'maf' or 'nsf', got 'planar'
