@@ -52,8 +52,8 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
     supervised: float = 0.0
     init: Literal["pca", "random"] = "pca"
     """By what rows are near, what draws a map together, and where it starts, where a subclass lets one choose."""
-    _carried: dict[str, Any]
-    """What `partial_fit` hands on from piece to piece, beside the model."""
+    _trainer_state: dict[str, Any]
+    """State of the optimizers and the objective, for the next `partial_fit`."""
 
     def __init__(
         self,
@@ -152,9 +152,10 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         trainer = self._trainer(rows, everything, none, given, max_epochs=1, resident=resident, constant_rate=True)
         source = self._source(rows, event)
         self.data_fingerprint_ = content_hash(source, source.schema)
-        trainer.go_on(self.__dict__.get("_carried", {}))
+        trainer.load_state_dict(self.__dict__.get("_trainer_state", {}), strict=False)
         self._run(trainer, source, some_of(rows), some_of(given))
-        self._carried = trainer.carry()
+        state = trainer.state_dict()
+        self._trainer_state = {name: state[name] for name in ("objective", "optimizers")}
         diagnosis.warn(self.findings_)
         return self
 
@@ -210,7 +211,7 @@ class GenerativeEstimator(FittingModel, BaseEstimator):
         self.history_: list[dict[str, float | None]] = []
         self.n_iter_ = 0
         self.fit_seconds_ = 0.0
-        self._carried = {}
+        self._trainer_state = {}
         self.condition_ = condition_class(self.condition).learn(y, len(source)) if self.condition else None
         if isinstance(self.condition_, Labels):
             self.classes_ = self.condition_.classes

@@ -337,7 +337,7 @@ class FittingModel(FittedModel):
             compile=(pays if self.compile == "auto" else bool(self.compile)) and not constant_rate,
             capture=bool(self.compile) and not constant_rate,
             constant_rate=constant_rate,
-            largest_share=None if alike else choices.choose_largest_share(epochs),
+            largest_lr_multiplier=None if alike else choices.choose_largest_lr_multiplier(epochs),
             callbacks=tuple(self.callbacks or ()),
         )
         shared = "" if alike else ", layers by their inputs"
