@@ -181,7 +181,7 @@ def test_a_fit_that_stopped_early_or_recovered_resumes_so():
 
         trainer._take_step = taken
 
-    whole, first, second = (trainer_of(patience=2, learning_rate=0.3, held_out=HELD_OUT) for _ in range(3))
+    whole, first, second = (trainer_of(patience=2, held_out=HELD_OUT + 5) for _ in range(3))
     for trainer in (whole, first, second):
         spoil(trainer)
     at_step(42)(first)
