@@ -77,26 +77,27 @@ def trainer(
 
 def taken(fit):
     """Give what the first step of a fit takes."""
-    batch = next(fit.feed.epoch(0, 0, fit.batch, fit.generator))
+    batch = next(fit.feed.epoch(0, 0, fit.batch, fit.gradient_step.generator))
     return batch.rows, torch.tensor(0.5), batch.condition
 
 
 def losses(fit, step, arguments):
     """Give the losses of a step, and leave the model as it was: a step moves codebooks."""
-    before = copy.deepcopy(fit.learned.state_dict())
+    before = copy.deepcopy(fit.gradient_step.learned.state_dict())
     found = dict(step(*arguments)[0])
-    fit.learned.load_state_dict(before)
+    fit.gradient_step.learned.load_state_dict(before)
     return found
 
 
 def fault(fit):
     """Compile a step without a compiler behind it, compare with the plain one, and say what is wrong, if anything."""
     torch._dynamo.reset()
+    step = fit.gradient_step
     try:
         arguments = taken(fit)
-        draws = fit._drawn(*arguments)
-        expected = losses(fit, fit._losses, (*arguments, Replayed(draws)))
-        given = losses(fit, torch.compile(fit._replayed, fullgraph=True, backend="eager"), (*arguments, draws))
+        draws = step._drawn(*arguments)
+        expected = losses(fit, step.losses, (*arguments, Replayed(draws)))
+        given = losses(fit, torch.compile(step._replayed, fullgraph=True, backend="eager"), (*arguments, draws))
         torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
     except Exception as error:  # whatever it is, it is the answer
         return str(error)

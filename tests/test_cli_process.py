@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,7 +132,8 @@ def test_ctrl_c_before_there_is_anything_to_keep_leaves_nothing(tmp_path):
 
 def test_a_progress_bar_shows_held_out_losses_and_what_is_left():
     row = {"loss": 1.0, "distortion": 1.0, "rate": 0.0, "val_loss": 30.5, "val_distortion": 20.25, "val_rate": 10.25}
+    progress = SimpleNamespace(fraction=0.25, seconds=60.0, rows_per_second=12345.6)
     with ProgressBar() as bar:
         assert bar.facts == "starting"
-        bar(row | {"progress": 0.25, "seconds": 60.0, "rows_per_second": 12345.6})
+        bar(row, progress)
         assert bar.facts == "loss 30.50  distortion 20.25  rate 10.25  12,346 rows/s  3:00 left"

@@ -13,8 +13,8 @@ from latentmap import VAE, exceptions
 from latentmap.estimators import graph as graphs
 from latentmap.estimators.graph import Edges, neighbor_graph
 from latentmap.exceptions import DataError, PartError
-from latentmap.training.feed import NEAR
-from latentmap.training.loop import Trainer
+from latentmap.training.feed import POSITIVES
+from latentmap.training.step import GradientStep
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 PAIRS = [np.array([[1], [0], [3], [2]]), sparse.csr_matrix(np.kron(np.eye(2), 1 - np.eye(2)))]
@@ -83,16 +83,16 @@ def test_a_held_out_row_without_a_neighbour_to_learn_from_is_its_own():
         seen.append(rows)
         return taken(self, rows, *given)
 
-    taken = Trainer._losses
+    taken = GradientStep.losses
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_losses", losses)
+        patch.setattr(GradientStep, "losses", losses)
         X = np.arange(24.0).reshape(24, 1) + np.zeros((1, 4))
         lonely = sparse.csr_matrix((np.ones(1), ([0], [1])), (24, 24))  # but for one, no row has a neighbour
         VAE(2, neighbors=lonely, max_epochs=1, random_state=0).fit(X)
     assert len(seen) > 1
-    for lots in seen:
-        rows, neighbors = lots.tensor_split([len(lots) // (1 + NEAR)])
-        assert (rows.repeat(NEAR, 1) != neighbors).any(1).sum() <= NEAR
+    for views in seen:
+        rows, neighbors = views.tensor_split([len(views) // (1 + POSITIVES)])
+        assert (rows.repeat(POSITIVES, 1) != neighbors).any(1).sum() <= POSITIVES
 
 
 def test_rows_of_many_neighbours_keep_as_many_as_fit_and_rows_of_few_repeat_theirs():

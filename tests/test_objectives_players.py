@@ -73,16 +73,16 @@ def test_players_share_all_parameters_out_among_them(objective):
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=name)
 def test_a_step_gives_each_player_only_its_own_gradient(objective):
-    trainer, twin = trainer_of(objective), trainer_of(objective)
+    trainer, twin = trainer_of(objective), trainer_of(objective).gradient_step
     for each in (trainer, twin):
         each.model.train()
-    losses, _ = twin._losses(DATA, END, None, Generated(twin.generator))
+    losses, _ = twin.losses(DATA, END, None, Generated(twin.generator))
     expected = [g for player, parameters in twin.players.items() for g in gradients(losses[player], parameters)]
     leaking = gradients(sum(losses[p] for p in twin.players), [p for ps in twin.players.values() for p in ps])
     trainer._take_step(Batch(DATA), 1.0)
-    got = [p.grad for parameters in trainer.players.values() for p in parameters]
+    got = [p.grad for parameters in trainer.gradient_step.players.values() for p in parameters]
     assert same(got, expected)
-    if len(trainer.players) > 1:  # one backward pass of all losses together, as others do it, is a leak
+    if len(trainer.gradient_step.players) > 1:  # one backward pass of all losses together, as others do it, is a leak
         assert not same(got, leaking)
 
 
@@ -227,7 +227,7 @@ def test_critics_start_from_the_seed_and_leave_the_generator_alone():
     torch.manual_seed(8)
     second = trainer_of(objective, model, seed=3)
     third = trainer_of(objective, model, seed=4)
-    weights = [next(t.objective_state.parameters()) for t in (first, second, third)]
+    weights = [next(t.gradient_step.objective_state.parameters()) for t in (first, second, third)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
     torch.set_rng_state(state)
     trainer_of(objective, model)
@@ -236,11 +236,12 @@ def test_critics_start_from_the_seed_and_leave_the_generator_alone():
 
 def test_the_best_weights_come_back_with_their_critic():
     trainer = trainer_of(ELBO(penalties=(FactorCritic(network=CRITIC),)))
-    before = {name: value.clone() for name, value in trainer.objective_state.state_dict().items()}
+    critic = trainer.gradient_step.objective_state
+    before = {name: value.clone() for name, value in critic.state_dict().items()}
     trainer._take_step(Batch(DATA), 0.5)
-    assert not torch.equal(*(next(iter(d.values())) for d in (before, trainer.objective_state.state_dict())))
-    trainer._restore()
-    assert all(torch.equal(value, before[name]) for name, value in trainer.objective_state.state_dict().items())
+    assert not torch.equal(*(next(iter(d.values())) for d in (before, critic.state_dict())))
+    trainer.gradient_step.load_weights(trainer.best[1])
+    assert all(torch.equal(value, before[name]) for name, value in critic.state_dict().items())
 
 
 def test_a_fit_in_pieces_goes_on_with_its_critic():
@@ -248,10 +249,11 @@ def test_a_fit_in_pieces_goes_on_with_its_critic():
     first = trainer_of(objective, model := model_of())
     first.run()
     second = trainer_of(objective, model, seed=9)
-    second.go_on(first.carry())
-    weights = (next(t.objective_state.parameters()) for t in (first, second))
+    state = first.state_dict()
+    second.load_state_dict({name: state[name] for name in ("objective", "optimizers")}, strict=False)
+    weights = (next(t.gradient_step.objective_state.parameters()) for t in (first, second))
     assert torch.equal(*weights)
-    assert second.optimizers["penalty_0"].state_dict()["state"]
+    assert second.gradient_step.optimizers["penalty_0"].state_dict()["state"]
 
 
 # ---- refusals, before the first step

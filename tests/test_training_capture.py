@@ -13,6 +13,7 @@ from latentmap.objectives import ELBO, NeighborEmbedding
 from latentmap.training.capture import WARM_UP, Captured
 from latentmap.training.feed import Batch
 from latentmap.training.loop import Settings, Trainer
+from latentmap.training.step import GradientStep
 from parts import OBJECTIVES, name
 from tapes import Tape
 
@@ -37,7 +38,6 @@ def trainer_of(
     likelihood=likelihoods.Gaussian(),
     graph=None,
     condition=None,
-    of=Trainer,
     **settings,
 ):
     torch.manual_seed(0)
@@ -45,21 +45,24 @@ def trainer_of(
     model = GenerativeAutoencoder(Parts(MLP, MLP, posterior, priors.Normal(), likelihood), sizes)
     defaults = {"max_epochs": 6, "batch_size": 12, "learning_rate": 1e-2, "seed": 0}
     settings = Settings(**defaults | settings)
-    return of(model, objective, nn.Identity(), DATA, None, settings, graph=graph, condition=condition)
+    return Trainer(model, objective, nn.Identity(), DATA, None, settings, graph=graph, condition=condition)
 
 
-def recorded(recorder=None, captured=Captured, **given):
+def recorded(recorder=None, captured=Captured, of=GradientStep, **given):
     """A fit that has not begun, whose steps are to be recorded."""
     trainer = trainer_of(**given)
-    trainer.move = captured(trainer._move, recorder or Tape())
+    step = trainer.gradient_step
+    step.__class__ = of
+    step.move = captured(step._move, recorder or Tape())
     return trainer
 
 
 def outcome(trainer):
     """Everything that a fit leaves, but for the seconds."""
     history = [[row[key] for key in ("step", "loss", "distortion", "rate")] for row in trainer.history]
-    optimizers = [optimizer.state_dict()["state"] for optimizer in trainer.optimizers.values()]
-    return trainer.learned.state_dict(), optimizers, torch.tensor(history), trainer.skipped
+    step = trainer.gradient_step
+    optimizers = [optimizer.state_dict()["state"] for optimizer in step.optimizers.values()]
+    return step.learned.state_dict(), optimizers, torch.tensor(history), trainer.skipped
 
 
 def assert_same(one, other):
@@ -71,7 +74,7 @@ def test_a_recorded_fit_is_the_plain_fit(fit):
     plain, replayed = trainer_of(**FITS[fit]), recorded(**FITS[fit])
     plain.run()
     replayed.run()
-    assert replayed.history and replayed.move.rehearsals == WARM_UP
+    assert replayed.history and replayed.gradient_step.move.rehearsals == WARM_UP
     assert_same(replayed, plain)
 
 
@@ -89,7 +92,7 @@ class Stale(Captured):
         super().__call__(batch if self.rehearsals < WARM_UP else self.buffers)
 
 
-class Forgetful(Trainer):
+class Forgetful(GradientStep):
     """Keeps its sums in a new tensor each step, which a recording cannot know of: a control."""
 
     def _move(self, batch):

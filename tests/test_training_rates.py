@@ -13,7 +13,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.part import Sizes
 from latentmap.objectives import ELBO, PriorCritic
 from latentmap.training.loop import Settings, Trainer
-from latentmap.training.schedule import rate_shares
+from latentmap.training.schedule import learning_rate_multipliers
 
 RATE = 1e-3
 
@@ -26,7 +26,7 @@ def moved(largest):
     model = GenerativeAutoencoder(parts, Sizes(event=(400,), latent=2))
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     settings = Settings(
-        max_epochs=1, batch_size=32, learning_rate=RATE, seed=0, largest_share=largest, constant_rate=True
+        max_epochs=1, batch_size=32, learning_rate=RATE, seed=0, largest_lr_multiplier=largest, constant_rate=True
     )
     Trainer(model, ELBO(), nn.Identity(), torch.rand(32, 400), None, settings).run()
     after = dict(model.named_parameters())
@@ -44,13 +44,13 @@ def test_a_layer_moves_by_its_inputs(largest):
     assert found["likelihood_state.log_scale"] == pytest.approx(1.0, rel=1e-2)  # no layer's
 
 
-def test_without_shares_all_move_alike():
+def test_without_multipliers_all_move_alike():
     assert all(distance == pytest.approx(1.0, rel=1e-2) for distance in moved(None)[1].values())
 
 
 def test_a_convolution_counts_its_kernel():
-    shares = list(rate_shares(nn.Conv2d(64, 8, 4), largest=3.0).values())
-    assert shares == [0.5, 3.0] and rate_shares(nn.LayerNorm(8), largest=3.0) == {}
+    multipliers = list(learning_rate_multipliers(nn.Conv2d(64, 8, 4), largest=3.0).values())
+    assert multipliers == [0.5, 3.0] and learning_rate_multipliers(nn.LayerNorm(8), largest=3.0) == {}
 
 
 def test_maps_and_adversaries_have_one_rate(rows):

@@ -206,12 +206,12 @@ def choose_learning_rate(batch_size: int, pace: float = 1.0) -> float:
     return pace * RATE * min(1.0, math.sqrt(batch_size / FEW))
 
 
-def choose_largest_share(epochs: int) -> float:
-    """Give how many times the learning rate layers of few inputs and biases have: 3 up to 10 epochs, 1 from 30 on.
+def choose_largest_lr_multiplier(epochs: int) -> float:
+    """Return the learning-rate multiplier of biases and layers of few inputs: 3 up to 10 epochs, 1 from 30 on.
 
     Fits of many epochs, which are those of few rows, gain nothing by haste.
 
-    >>> [round(choose_largest_share(epochs), 2) for epochs in (5, 10, 20, 125)]
+    >>> [round(choose_largest_lr_multiplier(epochs), 2) for epochs in (5, 10, 20, 125)]
     [3.0, 3.0, 1.5, 1.0]
     """
     return min(3.0, max(1.0, 30 / epochs))

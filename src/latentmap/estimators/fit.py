@@ -81,6 +81,7 @@ class Fit:
             if self.parameters.verbose:
                 trainer.callbacks.append(stack.enter_context(ProgressBar()))
             history = trainer.run()
+        learned = trainer.state_dict()
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,
@@ -89,7 +90,7 @@ class Fit:
             n_iter=self.state.n_iter + trainer.epoch,
             fit_seconds=self.state.fit_seconds + trainer.seconds,
             interrupted=trainer.interrupted,
-            trainer=trainer.carry() if self.piece else {},
+            trainer={name: learned[name] for name in ("objective", "optimizers")} if self.piece else {},
         )
         return summarise(state, self.rows.some, None if given is None else given[:: self.rows.every], trainer)
 
@@ -121,7 +122,7 @@ class Fit:
             gain=gain_of(state.model, state.scaling),
         )
         if self.piece:
-            trainer.go_on(state.trainer)
+            trainer.load_state_dict(state.trainer, strict=False)
         return trainer
 
     def _begin(self) -> tuple[FitState, TrainingPlan]:

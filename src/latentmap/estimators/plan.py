@@ -196,7 +196,7 @@ def trainer_settings(
         compile=(pays if p.compile == "auto" else bool(p.compile)) and not planned.piece,
         capture=bool(p.compile) and not planned.piece,
         constant_rate=planned.piece,
-        largest_share=None if alike else choices.choose_largest_share(epochs),
+        largest_lr_multiplier=None if alike else choices.choose_largest_lr_multiplier(epochs),
         callbacks=tuple(p.callbacks or ()),
     )
     precision = f"{str(settings.dtype).removeprefix('torch.')} on {device}"

@@ -102,7 +102,7 @@ class VAE(GenerativeEstimator):
     random_state
         Seed of the held-out rows, the initial weights, the order of rows and the noise. None draws a fresh one.
     callbacks
-        Functions that are called with each new row of ``history_``.
+        Functions of each new row of ``history_``, or of it and a `latentmap.training.callbacks.Progress`.
     verbose
         1 shows a progress bar, 0 nothing.
 

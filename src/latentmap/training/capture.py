@@ -1,4 +1,4 @@
-"""Steps that are recorded once and replayed, so that a GPU is told once a step what to do, not once an operation."""
+"""CUDA graphs: a step is recorded once and then replayed, with one launch for a step instead of one an operation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from latentmap.exceptions import CaptureWarning
 from latentmap.training.feed import Batch
 
 WARM_UP = 3
-"""Steps before the one that is recorded, in which libraries and the compiler make their choices."""
+"""Plain steps before the recorded one, in which libraries and the compiler tune themselves."""
 WAITING = "called a synchronizing CUDA operation"
 
 Play = Callable[[], None]
 
 
 class Recorder(Protocol):
-    """What can record a step."""
+    """Recorder of steps."""
 
     def rehearse(self, step: Play) -> str | None:
-        """Take a step apart from the work of others, and say what would forbid to record it, if anything."""
+        """Take a plain step, and return what prevents its recording, or None."""
 
     def record(self, step: Play) -> Play:
-        """Record a step without taking it, and give what takes it; a `RuntimeError` where that is impossible."""
+        """Record a step without taking it, and return the function that takes it; may raise `RuntimeError`."""
 
 
 class Captured:
-    """A step on buffers that stay where they are: it is recorded once, and from then on replayed.
+    """A step on static buffers, recorded once and then replayed.
 
-    Each batch is copied into the buffers. The steps that warm up are steps like all others, so what is trained is what
-    the plain step trains. Where a step cannot be recorded, one `CaptureWarning` says why, and it goes on unrecorded.
+    Each batch is copied into the buffers. Warm-up steps train like all others, so the result is that of plain steps.
+    If the step cannot be recorded, a `CaptureWarning` says why, and plain steps follow.
 
-    A step that is recorded must keep in place what it changes, and decide nothing in Python that could be otherwise in
-    the next one.
+    A recorded step must update tensors in place, and must not depend on Python values that change between steps.
     """
 
     def __init__(self, step: Callable[[Batch], None], recorder: Recorder) -> None:
@@ -85,54 +84,54 @@ class Captured:
 
 
 class Graphs:
-    """Records steps as CUDA graphs, by a stream of its own, as torch's notes on them ask for."""
+    """Recorder of CUDA graphs, on a stream of its own, as PyTorch's notes on CUDA graphs require."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
         self.stream = torch.cuda.Stream(generator.device)
 
     def rehearse(self, step: Play) -> str | None:
-        """Take a step on the stream, and say where it waits for the device, which no graph can."""
+        """Take a step on the stream, and return where it synchronizes with the device, which no graph can."""
         current = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(current)
-        with torch.cuda.stream(self.stream), _waits() as found:
+        with torch.cuda.stream(self.stream), _waits() as places:
             step()
         current.wait_stream(self.stream)
-        return f"they wait for the device at {found[0]}" if found else None
+        return f"they wait for the device at {places[0]}" if places else None
 
     def record(self, step: Play) -> Play:
-        """Record a step; random numbers in it go on from the fit's generator, as they do outside of it."""
+        """Record a step; its random numbers continue those of the fit's generator."""
         generator, graph = self.generator, torch.cuda.CUDAGraph()
         graph.register_generator_state(generator)
         before = generator.clone_state()
         try:
-            # the outer stream comes back even where the capture fails, and other threads may use the device meanwhile
+            # the outer context restores the stream if the capture fails; other threads may use the device meanwhile
             with (
                 torch.cuda.stream(self.stream),
                 torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
             ):
                 step()
         except RuntimeError:
-            generator.graphsafe_set_state(before)  # a capture that fails leaves its mark on the generator
+            generator.graphsafe_set_state(before)  # a failed capture changes the generator
             raise
         return graph.replay
 
 
 @contextlib.contextmanager
 def _waits() -> Iterator[list[str]]:
-    """Collect the places where the host waits for the device."""
-    found: list[str] = []
-    with warnings.catch_warnings(record=True) as seen:
+    """Collect the lines at which the host waits for the device."""
+    places: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         mode = torch.cuda.get_sync_debug_mode()
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            yield found
+            yield places
         finally:
             torch.cuda.set_sync_debug_mode(mode)
-    for warning in seen:
+    for warning in caught:
         if WAITING in str(warning.message):
-            found.append(f"{Path(warning.filename).name}:{warning.lineno}")
+            places.append(f"{Path(warning.filename).name}:{warning.lineno}")
         elif "debug mode" not in str(warning.message):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 

@@ -1,4 +1,4 @@
-"""Fitting a prior to the codes of a trained model (ex-post density estimation, Ghosh et al. 2020)."""
+"""Ex-post density estimation: fitting a prior to the latent codes of a trained model (Ghosh et al. 2020)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from latentmap.training.schedule import learning_rate_factor
 
 STEPS, BATCH, RATE = 3000, 256, 3e-3
 EVERY, PATIENCE = 100, 8
-"""Steps between two looks at the held-out codes, and looks without a gain after which training ends."""
+"""Steps between two evaluations, and evaluations without improvement after which training ends."""
 
 
 def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed: int) -> None:
-    """Fit the model's prior to codes, or to their indices, by maximum likelihood; nothing else of it changes.
+    """Fit the prior of a model to latent codes, or to their indices, by maximum likelihood.
 
-    A prior that has a way of its own takes it. Others are trained by gradient, and keep the weights that gave the
-    tenth of the codes that is held out its highest likelihood.
+    Priors with an estimator of their own use it. Others are trained by gradient, and keep the weights with the highest
+    likelihood of a held-out tenth of the codes. Nothing else of the model changes.
     """
     prior, own = model.parts.prior, model.prior_state
     parameters = [*own.parameters()]
@@ -46,10 +46,10 @@ def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed
             optimizer.step()
             if step % EVERY == EVERY - 1:
                 with torch.no_grad():
-                    found = -prior.distribution(own.eval(), model.encode).log_prob(held_out).mean().item()
+                    held_out_loss = -prior.distribution(own.eval(), model.encode).log_prob(held_out).mean().item()
                 idle += 1
-                if found < best:
-                    best, state, idle = found, copy.deepcopy(own.state_dict()), 0
+                if held_out_loss < best:
+                    best, state, idle = held_out_loss, copy.deepcopy(own.state_dict()), 0
                 if idle == PATIENCE:
                     break
         own.load_state_dict(state)

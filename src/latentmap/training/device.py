@@ -1,4 +1,4 @@
-"""Device, precision, compilation and seeds: everything that depends on the machine."""
+"""Device, precision, compilation and threads: everything that depends on the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Give the device of this name; "auto" is CUDA, then Apple's MPS, then the CPU.
+    """Return the device of this name; "auto" is CUDA, then Apple's MPS, then the CPU.
 
     >>> resolve_device("cpu")
     device(type='cpu')
@@ -36,14 +36,23 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 SMALL_PRODUCTS = 2e8
-"""Operations of a training step below which a CPU spends more on casting to bfloat16 than it gains."""
+"""Operations of a training step below which casting to bfloat16 costs a CPU more than it gains."""
 
 
 def resolve_precision(precision: Precision, device: torch.device, operations: float = math.inf) -> torch.dtype:
-    """Choose the type of matrix products; "auto" is bfloat16 where the processor has it natively and steps are large.
+    """Return the dtype of matrix products; "auto" is bfloat16 where the processor has it natively and steps are large.
 
-    ``operations`` are those of a training step.
+    Parameters
+    ----------
+    precision
+        The dtype, or "auto".
+    device
+        Device of the products.
+    operations
+        Operations of a training step, see `operations`.
 
+    Examples
+    --------
     >>> resolve_precision("float32", torch.device("cpu"))
     torch.float32
     >>> resolve_precision("auto", torch.device("cpu"), operations=1e6)
@@ -60,25 +69,25 @@ def resolve_precision(precision: Precision, device: torch.device, operations: fl
 def _native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # torch >= 2.11 tells
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # of torch >= 2.11
         return False
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Compute matrix products in this type; weights, sums and densities stay in single precision."""
+    """Compute matrix products in this dtype; weights, sums and densities stay in single precision."""
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
 
 
 def compiled(of_this_fit: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function for one fit, through which all that hangs from it stays as it is at the first call.
+    """Compile a function for one fit, during which the objects that it refers to stay as they are at the first call.
 
-    So that is not checked again at every step, which takes longer than much of a small step's arithmetic; and as graphs
-    are kept with code, the function gets code of its own, where those of other fits are not met. Noise is that of the
-    uncompiled function.
+    Guards on these objects are dropped, since checking them at each step takes longer than much of a small step's
+    arithmetic. Graphs are cached with a code object, so the function gets a new one, which it does not share with those
+    of other fits. Noise is that of the uncompiled function.
     """
 
     def step(*arguments: P.args, **keywords: P.kwargs) -> R:
@@ -95,11 +104,11 @@ def _may_change(guards: Sequence[Any]) -> list[bool]:
 
 
 SMALL_STEP = 5e8
-"""Operations of a training step below which one thread is faster than several, which would mostly wait."""
+"""Operations of a training step below which one thread is faster than several."""
 
 
 def operations(model: torch.nn.Module, batch_size: int) -> float:
-    """Count the operations of a training step, about 6 for each parameter and row.
+    """Return the operations of a training step, about 6 per parameter and row.
 
     >>> operations(torch.nn.Linear(10, 10, bias=False), batch_size=32)
     19200.0
@@ -109,9 +118,9 @@ def operations(model: torch.nn.Module, batch_size: int) -> float:
 
 @contextlib.contextmanager
 def threads_for(operations: float) -> Iterator[None]:
-    """Run small steps in one thread; the number of threads of other Python threads stays as it is.
+    """Run small steps in one thread.
 
-    OpenMP keeps a number of threads for each thread that calls it, so no lock and no process-wide setting is needed.
+    OpenMP has a number of threads for each calling thread, so other Python threads keep theirs.
 
     >>> before = torch.get_num_threads()
     >>> with threads_for(1e6):
@@ -120,7 +129,7 @@ def threads_for(operations: float) -> Iterator[None]:
     >>> torch.get_num_threads() == before
     True
     """
-    if operations >= SMALL_STEP or torch.get_num_threads() == 1:  # which also lets torch set up this thread
+    if operations >= SMALL_STEP or torch.get_num_threads() == 1:  # the call also initialises torch in this thread
         yield
         return
     with _openmp().limit(limits=1):
@@ -129,5 +138,5 @@ def threads_for(operations: float) -> Iterator[None]:
 
 @functools.cache
 def _openmp() -> ThreadpoolController:
-    """Find the OpenMP libraries of this process."""
+    """Return the controller of the OpenMP libraries of this process."""
     return ThreadpoolController().select(user_api="openmp")

@@ -1,4 +1,4 @@
-"""Where batches come from: rows that lie on the device or in memory, or blocks of a source that does not fit."""
+"""Feeds of batches: from rows on the device or in memory, or from blocks of a source that does not fit in memory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from latentmap.data.formats.base import Source
 from latentmap.data.sampling import epoch_order
 from latentmap.data.streaming import Stream
 
-NEAR = 2
-"""Neighbours that are drawn for each row of a batch: a map needs fewer steps, and each row is encoded once for two."""
-DEVICE_SHARE = 0.5
-"""Rows lie on the device where they take no more than this share of what is free there."""
+POSITIVES = 2
+"""Neighbours drawn for each row of a batch: a map needs fewer steps, and each anchor is encoded once for two."""
+DEVICE_FRACTION = 0.5
+"""Fraction of the free memory of a device that rows may take there."""
 
 
 class Batch(NamedTuple):
-    """What a step sees: rows (M, P), and what they are conditioned on, (B, C), or None.
+    """Rows (M, P) of one step, and their condition (B, C) or None.
 
-    Rows come in lots of B, as many as the feed's ``lots``: row i of each later one lies near row i of the first. Where
-    there is a condition, there is one lot.
+    Rows are views of B rows each, as many as the feed's ``views``: first the anchors, then their positives, where row i
+    of each view is a neighbour of anchor i. A batch with a condition has one view.
     """
 
     rows: Tensor
@@ -35,39 +35,42 @@ class Batch(NamedTuple):
 
 
 class Feed(ABC):
-    """Training rows, in an order that is a function of seed and epoch alone.
+    """Training rows, in an order that depends on seed and epoch alone.
 
     Attributes
     ----------
     device
-        Where batches lie.
+        Device of the batches.
     first
-        Two rows, to try a model with.
-    lots
-        Lots of rows in a batch: one, and `NEAR` more that lie near them, where a graph says which do.
+        Two rows, to check a model with.
+    views
+        Views in a batch: the anchors, and `POSITIVES` more where there is a graph of neighbours.
     """
 
     device: torch.device
     first: Tensor
     condition: Tensor | None = None
-    lots: int = 1
+    views: int = 1
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield ``len(self) // size`` batches of so many rows, each good until the next one is taken."""
+    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number ``start`` on; each is valid until the next one is taken.
 
-    def beside(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
-        """Add to a batch `NEAR` of the neighbours (B, k) of each row, drawn among the training rows at hand."""
+        There are ``len(self) // size`` of them in an epoch. Only those that are yielded draw from the generator.
+        """
+
+    def with_positives(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
+        """Return a batch of other rows with `POSITIVES` of their neighbours (B, k) among the training rows."""
         return batch
 
 
 class Gathered:
-    """Rows of a source by number, made dense, brought to the device and prepared when they are taken.
+    """Rows of a source by index; indexing reads, densifies, transfers and prepares them.
 
-    Batches that are ``staged`` are on their way to the device while the one before is in use (see `ahead`).
+    With ``staged``, a batch is transferred while the one before is in use (see `ahead`).
 
     >>> from latentmap.data.sources import open_source
     >>> rows = Gathered(open_source([[1.0], [2.0], [3.0]]), np.array([0, 2]), lambda x: x, torch.device("cpu"))
@@ -91,10 +94,10 @@ class Gathered:
         return self.prepare(self._read(rows if isinstance(rows, slice) else rows.cpu()).to(self.device))
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Yield the rows of each of these indices, which lie in memory; good until the next ones are taken."""
+        """Yield the rows at each of these indices on the CPU; valid until the next ones are taken."""
         blocks = map(self._read, indices)
-        there = ahead(blocks, self.device) if self.staged else (block.to(self.device) for block in blocks)
-        return map(self.prepare, there)
+        on_device = ahead(blocks, self.device) if self.staged else (block.to(self.device) for block in blocks)
+        return map(self.prepare, on_device)
 
     def _read(self, rows: Tensor | slice) -> Tensor:
         numbers = self.numbers[rows if isinstance(rows, slice) else rows.numpy()]
@@ -103,15 +106,12 @@ class Gathered:
 
 
 class Resident(Feed):
-    """Rows (N, P) that are kept on the device, or gathered from memory.
-
-    ``graph`` (N, k) names neighbours of rows, and ``condition`` is (N, C).
-    """
+    """Rows (N, P) on the device or gathered from memory, with their neighbours (N, k) and condition (N, C)."""
 
     def __init__(self, data: Tensor | Gathered, graph: Tensor | None = None, condition: Tensor | None = None) -> None:
         self.data = data
-        self.graph = None if graph is None else _whole(graph)
-        self.lots = 1 if graph is None else 1 + NEAR
+        self.graph = None if graph is None else _with_self(graph)
+        self.views = 1 if graph is None else 1 + POSITIVES
         self.condition = condition
         self.device = data.device
         self.first = data[:2]
@@ -119,47 +119,47 @@ class Resident(Feed):
     def __len__(self) -> int:
         return len(self.data)
 
-    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Slice a shuffled order."""
-        order = torch.from_numpy(epoch_order(len(self.data), seed, epoch))[: len(self.data) // size * size]
+    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        """Yield slices of a shuffled order."""
+        order = torch.from_numpy(epoch_order(len(self), seed, epoch))[start * size : len(self) // size * size]
         indices = order.to(self.device).split(size)
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
             batch = Batch(rows, None if self.condition is None else self.condition[index])
-            # neighbours wait for their turn, so that random numbers are drawn in the order of the steps
-            yield batch if self.graph is None else self._with(batch, _drawn(self.graph[index], generator))
+            # positives are drawn only now, so that random numbers are drawn in the order of the steps
+            yield batch if self.graph is None else self._append(batch, _drawn(self.graph[index], generator))
 
-    def beside(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
-        """Draw for each row `NEAR` of its neighbours among the data; the row itself where it has none, -1, there."""
-        near, own = _drawn(graph, generator), torch.arange(len(graph), device=graph.device)
-        wide = self._with(batch, near.clamp_min(0))
-        places = torch.where(near < 0, own.repeat(NEAR), len(own) + torch.arange(len(near), device=near.device))
+    def with_positives(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
+        """Draw `POSITIVES` neighbours for each row; a row without neighbours in the data, -1, is its own positive."""
+        positives, own = _drawn(graph, generator), torch.arange(len(graph), device=graph.device)
+        wide = self._append(batch, positives.clamp_min(0))
+        drawn = len(own) + torch.arange(len(positives), device=graph.device)
+        places = torch.where(positives < 0, own.repeat(POSITIVES), drawn)
         return wide._replace(rows=wide.rows[torch.cat([own, places])])
 
-    def _with(self, batch: Batch, near: Tensor) -> Batch:
-        """Add lots of rows by their numbers."""
-        (rows,) = self._rows([near])
+    def _append(self, batch: Batch, positives: Tensor) -> Batch:
+        (rows,) = self._rows([positives])
         return batch._replace(rows=torch.cat([batch.rows, rows]))
 
     def _rows(self, indices: Sequence[Tensor], in_memory: Sequence[Tensor] | None = None) -> Iterator[Tensor]:
-        """Yield the rows of each of these indices, of which there may be a copy in memory."""
+        """Yield the rows at each of these indices; ``in_memory`` are the same indices on the CPU."""
         if isinstance(self.data, Gathered):
             return map(self.data.__getitem__, indices) if in_memory is None else self.data.batches(in_memory)
         return (self.data.index_select(0, index) for index in indices)  # many times as fast as data[index]
 
 
-def _whole(graph: Tensor) -> Tensor:
-    """Let a row without neighbours, -1, be its own."""
+def _with_self(graph: Tensor) -> Tensor:
+    """Make a row its own neighbour in place of missing ones, -1."""
     return torch.where(graph < 0, torch.arange(len(graph), device=graph.device)[:, None], graph)
 
 
 def _drawn(graph: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw `NEAR` of the neighbours (B, k) of each row, (NEAR B,), in lots."""
-    choice = torch.randint(graph.shape[1], (len(graph), NEAR), device=graph.device, generator=generator)
+    """Draw `POSITIVES` of the neighbours (B, k) of each row, view by view."""
+    choice = torch.randint(graph.shape[1], (len(graph), POSITIVES), device=graph.device, generator=generator)
     return graph.gather(1, choice).T.flatten()
 
 
 class Streamed(Feed):
-    """Rows that are read block by block, each brought to the device and prepared when its turn comes."""
+    """Rows of a stream, transferred and prepared block by block."""
 
     def __init__(self, stream: Stream, prepare: Callable[[Tensor], Tensor], device: torch.device) -> None:
         self.stream = stream
@@ -170,8 +170,11 @@ class Streamed(Feed):
     def __len__(self) -> int:
         return self.stream.rows
 
-    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Slice shuffled blocks; what is left of one begins the next batch."""
+    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        """Yield slices of shuffled blocks; the rows left of one begin the next batch."""
+        return itertools.islice(self._batches(seed, epoch, size), start, None)
+
+    def _batches(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
         left = self.first[:0]
         for block in self.stream.epoch(seed, epoch):
             rows = torch.cat([left, self.prepare(sent(torch.from_numpy(block), self.device))])
@@ -181,16 +184,16 @@ class Streamed(Feed):
 
 
 def fits_device(needed: float, free: float) -> bool:
-    """Whether rows that need so many bytes are kept on a device where so many are free.
+    """Return whether rows of so many bytes are kept on a device with so many free bytes.
 
     >>> fits_device(needed=3e9, free=8e9), fits_device(needed=5e9, free=8e9)
     (True, False)
     """
-    return needed <= DEVICE_SHARE * free
+    return needed <= DEVICE_FRACTION * free
 
 
 def free_bytes(device: torch.device) -> float:
-    """Bytes that are free on a GPU; no other device is apart from memory, where the rows lie already."""
+    """Return the free bytes of a GPU; infinity for other devices, whose memory holds the rows already."""
     if device.type != "cuda":
         return float("inf")
     gc.collect()  # trainers of earlier fits hold on to themselves
@@ -199,65 +202,65 @@ def free_bytes(device: torch.device) -> float:
 
 
 def sent(block: Tensor, device: torch.device) -> Tensor:
-    """Bring rows to a device; a GPU fetches them by itself, while the host goes on."""
+    """Transfer rows to a device, to a GPU without waiting."""
     return block.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else block.to(device)
 
 
 def ahead(blocks: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Yield rows on a device while the next ones are on their way; each block is good until the next one is taken.
+    """Yield blocks on a device while the next ones are transferred; each is valid until the next one is taken.
 
     >>> [block.tolist() for block in ahead(torch.arange(6).view(3, 2, 1), torch.device("cpu"))]
     [[[0], [1]], [[2], [3]], [[4], [5]]]
     """
     stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-    berths = Berth(device, stream), Berth(device, stream)
-    coming: Berth | None = None
+    buffers = PinnedBuffer(device, stream), PinnedBuffer(device, stream)
+    filled: PinnedBuffer | None = None
     try:
-        for berth, block in zip(itertools.cycle(berths), blocks, strict=False):
-            berth.send(block)
-            if coming is not None:
-                yield coming.arrived()
-            coming = berth
-        if coming is not None:
-            yield coming.arrived()
+        for buffer, block in zip(itertools.cycle(buffers), blocks, strict=False):
+            buffer.send(block)
+            if filled is not None:
+                yield filled.receive()
+            filled = buffer
+        if filled is not None:
+            yield filled.receive()
     finally:
-        for berth in berths:
-            berth.wait()  # buffers that are being written to must not be given away
+        for buffer in buffers:
+            buffer.wait()  # memory that is being written to must not be freed
 
 
-class Berth:
-    """A pair of buffers for rows on their way: pinned memory, which a GPU reads by itself, and memory of the device."""
+class PinnedBuffer:
+    """Buffers of a transfer: pinned memory of the host, which a GPU reads asynchronously, and memory of the device."""
 
     def __init__(self, device: torch.device, stream: torch.cuda.Stream | None) -> None:
         self.device = device
         self.stream = stream
         self.copied = None if stream is None else torch.cuda.Event()
-        self.here = self.there = torch.empty(0)
+        self.host = self.target = torch.empty(0)
         self.rows = 0
 
     def send(self, block: Tensor) -> None:
-        """Start rows on their way, behind all the work that the device has been given."""
+        """Start the transfer of rows, after all work that is queued on the device."""
         self.wait()
-        if len(self.here) < len(block):
-            self.here = torch.empty_like(block, pin_memory=self.stream is not None)
-            self.there = torch.empty_like(block, device=self.device)
+        if len(self.host) < len(block):
+            self.host = torch.empty_like(block, pin_memory=self.stream is not None)
+            self.target = torch.empty_like(block, device=self.device)
         self.rows = len(block)
-        self.here[: self.rows].copy_(block)
+        self.host[: self.rows].copy_(block)
         if self.stream is None or self.copied is None:
-            self.there.copy_(self.here)
+            self.target.copy_(self.host)
             return
-        self.stream.wait_stream(torch.cuda.current_stream(self.device))  # which may still read what lies there
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))  # which may still read the target
         with torch.cuda.stream(self.stream):
-            self.there.copy_(self.here, non_blocking=True)
+            self.target.copy_(self.host, non_blocking=True)
             self.copied.record()
 
-    def arrived(self) -> Tensor:
-        """Give the rows; the device, not the host, waits for them."""
+    def receive(self) -> Tensor:
+        """Return the rows; the device, not the host, waits for them."""
         if self.copied is not None:
             torch.cuda.current_stream(self.device).wait_event(self.copied)
-        return self.there[: self.rows]
+        return self.target[: self.rows]
 
     def wait(self) -> None:
-        """Let the host wait until the rows have crossed."""
+        """Let the host wait for the end of the transfer."""
         if self.copied is not None:
             self.copied.synchronize()

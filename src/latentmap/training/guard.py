@@ -1,4 +1,4 @@
-"""The gradient guard: one bad batch must not ruin a fit."""
+"""Gradient guard: one bad batch must not ruin a fit."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 TOLERANCE = 5.0
-"""A gradient longer than this many times the usual length is shortened to it."""
+"""Multiple of the running mean norm at which the norm of a gradient is clipped."""
 
 
 class GradientGuard:
-    """Shortens exploding gradients and skips those that are not finite, without asking the device for a number.
+    """Adaptive clipping of gradients, and skipping of those that are not finite, without synchronizing with the device.
 
-    A fused optimizer takes both wishes as tensors (``grad_scale``, ``found_inf``), as it does from a gradient scaler.
-    What it remembers stays in the same tensors, so that a step can be recorded.
+    A fused optimizer takes both as tensors (``grad_scale``, ``found_inf``), as from a gradient scaler.
+
+    Attributes
+    ----------
+    usual
+        Running mean of the gradient's norm, zero before the first.
+    skipped
+        Number of updates skipped.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.usual = torch.zeros((), device=device)  # running mean of the gradient's length, zero before the first
+        self.usual = torch.zeros((), device=device)
         self.skipped = torch.zeros((), device=device)
 
     def apply(self, optimizer: Optimizer, gradients: Sequence[Tensor]) -> None:
-        """Tell the optimizer how to treat these gradients in its next step."""
+        """Set scale and validity of these gradients in the optimizer, for its next step."""
         norm = torch.nn.utils.get_total_norm(gradients)
         finite = torch.isfinite(norm)
         limit = torch.where(self.usual > 0, TOLERANCE * self.usual, norm)
-        wishes = {"grad_scale": (norm / limit).nan_to_num(1.0).clamp(min=1.0), "found_inf": (~finite).float()}
-        vars(optimizer).update(wishes)
+        vars(optimizer)["grad_scale"] = (norm / limit).nan_to_num(1.0).clamp(min=1.0)
+        vars(optimizer)["found_inf"] = (~finite).float()
         kept = torch.minimum(norm, limit)
         usual = torch.where(self.usual > 0, torch.lerp(self.usual, kept, 0.02), kept)
         self.usual.copy_(torch.where(finite, usual, self.usual))

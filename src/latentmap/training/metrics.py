@@ -1,4 +1,4 @@
-"""What a fit says of itself: a loss, and the named parts that add up to it, in nats a row and the data's own units."""
+"""Metrics of a fit: the loss and the named parts that add up to it, in nats per row and the data's own units."""
 
 from __future__ import annotations
 
@@ -13,57 +13,64 @@ from latentmap.model.trace import Trace
 from latentmap.objectives.base import DISTORTION, MONITOR, RATE, monitored
 
 Row = dict[str, float | None]
-"""One line of a history: epoch, step, seconds, loss, the parts that add up to it, and their twins val_loss, ..."""
+"""One evaluation: epoch, step, seconds, loss, the parts that add up to it, and those of held-out rows, val_loss, ..."""
 
 Gain = float | Callable[[Float[Tensor, "B P"]], Float[Tensor, " B"]]
-"""What the log-density of a row in the model's units gains in the data's own, nats: the same for all, or of each."""
+"""Difference of a row's log-density in the data's own units to that in the model's, nats: a constant, or by row."""
 
 LOSS, PENALTY, HELD_OUT = "loss", "penalty", "val_"
 ROUNDING = 1e-4
-"""What parts may leave of a loss, of the sum of their magnitudes, before it is a penalty that nobody has named."""
-BESIDE = ("epoch", "step", "seconds", "rows_per_second", "progress")
-"""Entries of a row that are not nats."""
+"""Rest of a loss, relative to the magnitudes of its parts, above which it is entered as a penalty."""
+METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress")
+"""Entries of a row that are not losses."""
 
 
 class Metrics:
-    r"""The loss that a fit watches and its parts: sums of them by step, and the entries of a history.
+    r"""Monitored loss of a fit and its parts: tensors by batch, and entries of the history.
 
-    A density of rows x' in the model's units is none of the rows x that came: distortion and loss are entered as those
-    of the data's own units,
+    The model's densities are those of rows x' in its own units. The history has distortion and loss in the units of the
+    data x,
 
     .. math:: -\log p(x|z) = -\log p(x'|z) - \log |dx' / dx|.
 
-    Where that differs from row to row (missing cells, logarithmic columns), it is measured along with the rest, over
-    the very same rows.
+    If this difference depends on the row (missing cells, logarithmic columns), it is averaged over the same rows.
+
+    Parameters
+    ----------
+    losses
+        Losses of an objective, which name the parts.
+    players
+        Names of the players, whose losses are not parts.
+    gain
+        Change of units of the log-density.
     """
 
     def __init__(self, losses: Mapping[str, Tensor], players: Collection[str], gain: Gain = 0.0) -> None:
-        """Learn the names of the parts from the losses that an objective gives."""
         parts = [name for name in losses if name not in {*players, MONITOR, DISTORTION, RATE}]
         self.parts = (DISTORTION, RATE, *parts)
         self.gain = gain
         self.gained = {"": 0.0, HELD_OUT: 0.0}
-        """What training and held-out rows gained at the last evaluation, a row."""
+        """Mean gain of training and held-out rows at the last evaluation."""
         self.unnamed = not parts and DISTORTION not in losses
 
     def __len__(self) -> int:
-        """Numbers that are kept of a batch."""
+        """Return the number of metrics of a batch."""
         return 1 + len(self.parts) + callable(self.gain)
 
     def of(self, losses: Mapping[str, Tensor], trace: Trace) -> Float[Tensor, " M"]:
-        """Means over a batch, in the model's units: the loss that is watched, its parts, and the change of units."""
+        """Return means over a batch, in the model's units: the monitored loss, its parts, and the change of units."""
         loss = monitored(losses).float()
         own = {DISTORTION: trace.distortion.mean() if DISTORTION not in losses else losses[DISTORTION]}
         if RATE not in losses and trace.has_density:
             own[RATE] = trace.rate.mean()
         known = {**losses, **own}
-        found = [loss, *(known[name].float() if name in known else torch.zeros_like(loss) for name in self.parts)]
+        means = [loss, *(known[name].float() if name in known else torch.zeros_like(loss) for name in self.parts)]
         if callable(self.gain):
-            found.append(self.gain(trace.x).mean().float())
-        return torch.stack(found)
+            means.append(self.gain(trace.x).mean().float())
+        return torch.stack(means)
 
     def entries(self, values: Sequence[float] | None, prefix: str = "") -> Row:
-        """Give the entries of a row of the history, in the data's own units; None for what is not known."""
+        """Return the entries of a row of the history, in the data's own units; None without values."""
         names = (LOSS, *self.parts)
         if values is None:
             return {prefix + name: None for name in (*names, *[PENALTY] * self.unnamed)}
@@ -77,7 +84,7 @@ class Metrics:
 
 
 def parts_of(row: Mapping[str, float | None], prefix: str = "") -> dict[str, float]:
-    """Give the parts that add up to the loss of a row of a history, or to that of its held-out rows ("val_").
+    """Return the parts that add up to the loss of a row of the history, or to that of the held-out rows ("val_").
 
     >>> row = {"epoch": 3, "loss": 7.5, "distortion": 5.0, "rate": 2.0, "mmd": 0.5, "val_loss": None, "val_rate": None}
     >>> parts_of(row), parts_of(row, "val_")
@@ -87,5 +94,5 @@ def parts_of(row: Mapping[str, float | None], prefix: str = "") -> dict[str, flo
     return {
         name: value
         for name, value in named.items()
-        if value is not None and name not in {LOSS, *BESIDE} and not name.startswith(HELD_OUT)
+        if value is not None and name not in {LOSS, *METADATA} and not name.startswith(HELD_OUT)
     }

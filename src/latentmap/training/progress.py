@@ -1,9 +1,10 @@
-"""A progress bar on standard error, fed by the history of a fit."""
+"""Progress bar on standard error, a callback of a fit."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from latentmap.training.callbacks import Progress
 from latentmap.training.metrics import HELD_OUT, Row, parts_of
 
 if TYPE_CHECKING:
@@ -11,48 +12,40 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Bar with the loss, rows per second, remaining time and the loss's parts; a callback and a context manager.
+    """Bar with the loss, throughput, remaining time and the parts of the loss; a callback and a context manager.
 
-    They are nats a row in the data's own units, those of the held-out rows where there are any.
-
-    >>> import io
-    >>> from rich.console import Console
-    >>> row = {"loss": 3.0, "distortion": 2.0, "rate": 1.0, "val_loss": None, "progress": 0.5, "seconds": 61.0}
-    >>> with ProgressBar(Console(file=io.StringIO(), width=100)) as bar:
-    ...     bar(row | {"rows_per_second": 5000.0})
-    ...     bar.facts
-    'loss 3.00  distortion 2.00  rate 1.00  5,000 rows/s  1:01 left'
+    Losses are in nats per row, in the data's own units, of the held-out rows if there are any.
     """
 
     def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn
+        from rich.progress import Progress as Bar
 
         self.facts = "starting"
-        self._progress = Progress(
+        self._bar = Bar(
             SpinnerColumn(),
             TextColumn("fit {task.percentage:3.0f}%"),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[facts]}"),
             console=console or Console(stderr=True),
         )
-        self._task = self._progress.add_task("fit", total=1.0, facts=self.facts)
+        self._task = self._bar.add_task("fit", total=1.0, facts=self.facts)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
-    def __call__(self, row: Row) -> None:
+    def __call__(self, row: Row, progress: Progress) -> None:
         """Show a new row of the history."""
-        known = {name: value for name, value in row.items() if value is not None}
-        prefix = HELD_OUT if "val_loss" in known else ""
-        parts = {"loss": known[prefix + "loss"]} | parts_of(row, prefix)
+        prefix = "" if row.get("val_loss") is None else HELD_OUT
+        parts = {"loss": row[prefix + "loss"]} | parts_of(row, prefix)
         losses = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in parts.items()]
-        minutes, seconds = divmod(round(known["seconds"] * (1 / known["progress"] - 1)), 60)
-        speed = f"{known['rows_per_second']:,.0f} rows/s"
+        minutes, seconds = divmod(round(progress.seconds * (1 / progress.fraction - 1)), 60)
+        speed = f"{progress.rows_per_second:,.0f} rows/s"
         left = f"{minutes}:{seconds:02} left"
         self.facts = "  ".join([*losses[:3], speed, left, *losses[3:]])  # a narrow terminal cuts the end
-        self._progress.update(self._task, completed=known["progress"], facts=self.facts)
+        self._bar.update(self._task, completed=progress.fraction, facts=self.facts)

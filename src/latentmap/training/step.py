@@ -1,0 +1,279 @@
+"""Gradient step: the losses of a batch, compiled or recorded where that pays, and one update of every player."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from latentmap.exceptions import CompileWarning, PartError
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.networks import Network
+from latentmap.model.noise import Generated, Noise, Recorded, Replayed, drawing_from, generator_for
+from latentmap.objectives.base import Objective
+from latentmap.training.capture import Captured, Graphs
+from latentmap.training.device import autocast, compiled
+from latentmap.training.feed import Batch, Feed
+from latentmap.training.guard import GradientGuard
+from latentmap.training.metrics import Gain, Metrics
+from latentmap.training.reduce import Reducer
+from latentmap.training.schedule import learning_rate_multipliers
+from latentmap.training.settings import Settings
+from latentmap.training.state import Moments, Weights, load_moments, read_moments
+
+Losses = tuple[Mapping[str, Tensor], Tensor]
+"""Loss of each player, and the metrics of the batch."""
+
+
+class GradientStep:
+    """One update of the parameters of every player; no other code of a fit changes them by gradient.
+
+    A step reads and adds to the same tensors each time, so that it can be recorded, see `Captured`.
+
+    Parameters
+    ----------
+    model, objective, scaling, settings, gain, reducer
+        As in `Trainer`.
+    feed
+        Training rows; the objective checks the model on two of them before the first step.
+
+    Attributes
+    ----------
+    learned
+        Modules with everything that a fit learns: ``model`` and ``objective``.
+    players, optimizers, guards
+        Parameters, optimizer and gradient guard of each player, by name.
+    generator
+        Source of all noise of the steps.
+    sums
+        Sums of the metrics over the steps since they were last set to zero.
+    move
+        Function that takes the step: `_move`, or a recording of it.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeAutoencoder,
+        objective: Objective,
+        scaling: nn.Module,
+        feed: Feed,
+        settings: Settings,
+        gain: Gain,
+        reducer: Reducer,
+    ) -> None:
+        self.model = model
+        self.objective = objective
+        self.scaling = scaling
+        self.settings = settings
+        self.reducer = reducer
+        self.device = feed.device
+        self.views = feed.views
+        with drawing_from(generator_for(settings.seed)):
+            self.objective_state = objective.build(replace(model.sizes, rows=len(feed))).to(self.device)
+        self.learned = nn.ModuleDict({"model": model, "objective": self.objective_state})
+        self.players = objective.players(self.objective_state, model)
+        self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
+        self.guards = {name: GradientGuard(self.device) for name in self.players}
+        self.generator = generator_for(settings.seed, self.device)
+        # a recording includes compiled kernels like any others, so the compiler's own graphs are not needed
+        self.compiled = compiled(self._replayed) if settings.compile and not self._has_dropout() else None
+        self.draws: Recorded | None = None
+        on_gpu = self.device.type == "cuda"  # elsewhere, optimizers read the rate on the host
+        self.rate = torch.zeros((), device=self.device) if on_gpu else torch.zeros((), dtype=torch.float64)
+        self.progress = torch.zeros((), device=self.device)
+        self.metrics = Metrics(self._check(feed), self.players, gain)
+        self.sums = torch.zeros(len(self.metrics), device=self.device)
+        self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else self._move
+
+    def __call__(self, batch: Batch, rate: float, progress: float) -> None:
+        """Update every player once, at this learning rate and completed fraction of the fit."""
+        self.rate.fill_(rate)
+        self.progress.fill_(progress)
+        self.move(batch)
+
+    @torch.no_grad()
+    def measure(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the metrics of a batch at the end of the schedule, without a step."""
+        with self._modules_draw_from(generator):
+            end = torch.ones((), device=self.device)
+            return self.losses(batch.rows, end, batch.condition, Generated(generator))[1]
+
+    def losses(self, rows: Tensor, progress: Tensor, condition: Tensor | None, noise: Noise) -> Losses:
+        """Return the loss of each player and the metrics of a batch."""
+        model = self.model if condition is None else self.model.given(condition)
+        batch = None if self.views == 1 else len(rows) // self.views
+        with autocast(rows.device, self.settings.dtype):
+            x = self.scaling(rows)
+            trace = model.trace(x, self.objective.samples, noise, batch)
+            losses = self.objective.losses(self.objective_state, model, trace, progress)
+            metrics = self.metrics.of(losses, trace).detach()
+            losses = {name: losses[name] for name in self.players}
+            if model.training and (copies := model.parts.likelihood.copies(x[:batch], noise)) is not None:
+                masked = self._masked_losses(model, copies, progress, noise)
+                fraction = len(copies) / len(x[:batch])
+                losses = {n: loss + fraction * masked[n] if n in masked else loss for n, loss in losses.items()}
+        return losses, metrics
+
+    def skipped(self) -> Tensor:
+        """Return the number of updates skipped because of a gradient that was not finite, over all players."""
+        return torch.stack([guard.skipped for guard in self.guards.values()]).sum()
+
+    def weights(self) -> Weights:
+        """Return the tensors of model and objective, not copied."""
+        return {name: module.state_dict() for name, module in self.learned.items()}
+
+    def load_weights(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Copy these tensors into model and objective, or into one of them."""
+        for name, values in weights.items():
+            self.learned[name].load_state_dict(values)
+
+    def reset_averages(self) -> None:
+        """Set the running averages of optimizers and guards to zero, in place."""
+        for optimizer, guard in zip(self.optimizers.values(), self.guards.values(), strict=True):
+            guard.usual.zero_()
+            for state in optimizer.state.values():
+                for value in state.values():
+                    value.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of optimizers, guards, generator and sums; the weights are apart."""
+        named = self._named_players()
+        return {
+            "optimizers": {name: read_moments(optimizer, named[name]) for name, optimizer in self.optimizers.items()},
+            "guards": {name: {"usual": g.usual, "skipped": g.skipped} for name, g in self.guards.items()},
+            "generator": self.generator.get_state(),
+            "sums": self.sums,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy the entries of a state of `state_dict` that are present."""
+        for name, parameters in self._named_players().items():
+            if "optimizers" in state:
+                load_moments(self.optimizers[name], parameters, state["optimizers"][name])
+            if "guards" in state:
+                self.guards[name].usual.copy_(state["guards"][name]["usual"])
+                self.guards[name].skipped.copy_(state["guards"][name]["skipped"])
+        if "generator" in state:
+            self.generator.set_state(state["generator"])
+        if "sums" in state:
+            self.sums.copy_(state["sums"])
+
+    def expected_moments(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Moments]:
+        """Return tensors of the shapes that the optimizers' state has, for the given parameters."""
+        return {
+            player: {
+                name: {"step": self.progress, "exp_avg": p, "exp_avg_sq": p}
+                for name, p in parameters.items()
+                if name in given.get(player, ())
+            }
+            for player, parameters in self._named_players().items()
+        }
+
+    def _named_players(self) -> dict[str, dict[str, nn.Parameter]]:
+        names = {parameter: name for name, parameter in self.learned.named_parameters()}
+        return {player: {names[p]: p for p in parameters} for player, parameters in self.players.items()}
+
+    def _move(self, batch: Batch) -> None:
+        """Take the step without synchronizing with the device, and add the metrics to the sums."""
+        losses, metrics = self._forward(batch.rows, self.progress, batch.condition)
+        self.sums += metrics
+        last = len(self.players) - 1
+        gradients = {
+            name: torch.autograd.grad(losses[name], parameters, retain_graph=i < last, allow_unused=True)
+            for i, (name, parameters) in enumerate(self.players.items())
+        }
+        for name in self.players:
+            self._update(name, gradients[name])
+
+    def _update(self, player: str, gradients: Sequence[Tensor | None]) -> None:
+        optimizer = self.optimizers[player]
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate * group["lr_multiplier"]
+        for parameter, gradient in zip(self.players[player], gradients, strict=True):
+            parameter.grad = gradient
+        present = [gradient for gradient in gradients if gradient is not None]
+        self.reducer.average_gradients(present)
+        self.guards[player].apply(optimizer, present)
+        optimizer.step()
+
+    def _forward(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> Losses:
+        noise: Noise = Generated(self.generator)
+        if self.compiled is not None:
+            try:
+                draws = self._drawn(rows, progress, condition)
+                noise = Replayed(draws)  # for a step that turns out not to compile
+                with self._kept_graph():
+                    return self.compiled(rows, progress, condition, draws)
+            except (torch._dynamo.exc.BackendCompilerFailed, PartError) as error:  # no C++ compiler, for instance
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
+                self.compiled = None
+        with self._modules_draw_from(self.generator):
+            return self.losses(rows, progress, condition, noise)
+
+    def _drawn(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> list[Tensor]:
+        """Draw the noise of a compiled step in the order of the plain step, which a trial records once."""
+        if self.draws is None:
+            buffers = [(buffer, buffer.clone()) for buffer in self.learned.buffers()]
+            recorded = Recorded(generator_for(0, self.device))
+            with torch.no_grad():
+                self.losses(rows, progress, condition, recorded)
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            self.draws = recorded
+        return self.draws.again(self.generator)
+
+    def _replayed(self, rows: Tensor, progress: Tensor, condition: Tensor | None, draws: list[Tensor]) -> Losses:
+        return self.losses(rows, progress, condition, Replayed(draws))
+
+    def _masked_losses(
+        self, model: GenerativeAutoencoder, copies: Tensor, progress: Tensor, noise: Noise
+    ) -> Mapping[str, Tensor]:
+        """Return the losses of copies of the first rows with masked cells."""
+        model = model if model.condition is None else model.given(model.condition[: len(copies)])
+        trace = model.trace(copies, self.objective.samples, noise)
+        return self.objective.losses_of_copies(self.objective_state, model, trace, progress)
+
+    def _modules_draw_from(self, generator: torch.Generator) -> AbstractContextManager[object]:
+        """Let a user's own modules draw from a generator, for dropout; the package's networks draw nothing."""
+        own = [self.model.parts.encoder, self.model.parts.decoder]
+        return contextlib.nullcontext() if all(isinstance(n, Network) for n in own) else drawing_from(generator)
+
+    def _has_dropout(self) -> bool:
+        """Return whether a network draws by itself, which a compiled step could not do from the fit's generator."""
+        return any(isinstance(m, nn.modules.dropout._DropoutNd | nn.RReLU) for m in self.model.modules())
+
+    def _kept_graph(self) -> AbstractContextManager[object]:
+        """Retain a compiled graph for as many backward passes as there are players."""
+        if not self.settings.compile or len(self.players) == 1:
+            return contextlib.nullcontext()
+        patch: AbstractContextManager[object] = torch._functorch.config.patch(donated_buffer=False)
+        return patch
+
+    def _check(self, feed: Feed) -> Mapping[str, Tensor]:
+        """Let the objective refuse the model by its trace of two rows, and return the losses of these."""
+        self.model.eval()
+        generator = generator_for(self.settings.seed, self.device)
+        with self._modules_draw_from(generator):
+            model = self.model.given(None if feed.condition is None else feed.condition[:2])
+            trace = model.trace(self.scaling(feed.first), self.objective.samples, Generated(generator))
+            self.objective.check_model(model, trace)
+            return self.objective.losses(self.objective_state, model, trace, torch.ones((), device=self.device))
+
+    def _optimizer(self, parameters: Sequence[nn.Parameter]) -> AdamW:
+        networks = nn.ModuleList([self.model.encoder, self.model.decoder])
+        largest, groups = self.settings.largest_lr_multiplier, dict[float, list[nn.Parameter]]()
+        multipliers = {} if largest is None else learning_rate_multipliers(networks, largest)
+        for parameter in parameters:
+            groups.setdefault(multipliers.get(parameter, 1.0), []).append(parameter)
+        betas = (0.5 if self.objective.adversarial else 0.9, 0.98)  # games circle under momentum (Gidel et al. 2019)
+        options: dict[str, Any] = {"betas": betas, "weight_decay": 0.0, "fused": True}
+        scaled = [{"params": group, "lr_multiplier": multiplier} for multiplier, group in groups.items()]
+        return AdamW(scaled, self.settings.learning_rate, capturable=self.device.type == "cuda", **options)
