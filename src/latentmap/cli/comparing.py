@@ -108,7 +108,7 @@ def compared(
 
 
 def _methods(against: str) -> tuple[str, ...]:
-    from latentmap.data.formats.base import suggest
+    from latentmap.messages import suggest
     from latentmap.evaluation.methods import METHODS
 
     others = [name.strip() for name in against.split(",") if name.strip()]

@@ -196,6 +196,6 @@ def _describe(hint: Any) -> str:
 
 
 def _suggest(word: str, known: Collection[str]) -> str:
-    from latentmap.data.formats.base import suggest
+    from latentmap.messages import suggest
 
     return suggest(word, known)

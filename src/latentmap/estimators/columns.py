@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import SETTINGS, Asked
-from latentmap.data.formats.base import suggest
 from latentmap.exceptions import DataError, PartError
+from latentmap.messages import suggest
+from latentmap.model import likelihoods
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.part import Part
 
@@ -124,8 +125,6 @@ def _with_part(asked: Any) -> Any:
     """Turn the name of a likelihood into one of each column, as its parts have it by default."""
     if not isinstance(asked, Mapping) or not isinstance(asked.get("likelihood"), str):
         return asked
-    from latentmap.model import likelihoods
-
     name = asked["likelihood"]
     kind = getattr(likelihoods, name, None) if name in likelihoods.__all__ else None
     if kind is None:

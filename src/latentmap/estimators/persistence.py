@@ -29,7 +29,6 @@ from torch import Tensor, nn
 import latentmap
 from latentmap.data.columns import Table
 from latentmap.data.files import atomic_path, read_json
-from latentmap.data.formats.base import one_line
 from latentmap.data.schema import Schema
 from latentmap.estimators.card import model_card
 from latentmap.estimators.conditions import Labels, condition_from_json
@@ -37,6 +36,7 @@ from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.units import read_units
 from latentmap.estimators.weights import model_for, read_weights, scaling_for
 from latentmap.exceptions import DataError, LatentmapError, ModelError
+from latentmap.messages import error_line
 from latentmap.model.autoencoder import Parts
 from latentmap.model.part import Part, Sizes
 from latentmap.training.device import resolve_device
@@ -143,9 +143,9 @@ def load(
         if (folder / NEIGHBORS).exists():
             estimator._found = _neighbors(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
     except LatentmapError as error:
-        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {one_line(error, 800)}") from error
+        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {error_line(error, 800)}") from error
     except Exception as error:  # damage can raise anything
-        reason = f"{type(error).__name__}: {one_line(error)}"
+        reason = f"{type(error).__name__}: {error_line(error)}"
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {reason}") from error
     return estimator
 
@@ -158,7 +158,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {one_line(error)}") from error
+        raise ModelError(f"{path} is not valid JSON: {error_line(error)}") from error
     if not isinstance(config, dict) or "format" not in config:
         raise ModelError(f"{path} does not describe a run of latentmap")
     if not isinstance(config["format"], int):

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from latentmap.data.columns import Asked, Table
 from latentmap.data.formats.annotated import annotated_source, is_annotated
 from latentmap.data.formats.arrays import ArraySource, TableSource
-from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, suggest
+from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face, is_items, read_items
 from latentmap.data.formats.sparse import SparseSource, is_sparse
 from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, numbers_of
 from latentmap.data.values import plain_array
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 
 def from_memory(data: Any, labels: Labels = None, name: str = "X", columns: Table | Asked | None = None) -> Source:
