@@ -1,4 +1,4 @@
-"""Data in words."""
+"""Descriptions of data and of their columns, for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import collections
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.terminal import counted
+from latentmap.messages import counted
 
 if TYPE_CHECKING:
     from latentmap.data.columns import Column
