@@ -62,14 +62,14 @@ def compare(
     source = open_source(data, labels)
     say(describe_source(source))
     settings = {"n_components": n_components, "max_rows": max_rows, "random_state": seed, "seeds": seeds}
-    found = run_comparison(source, methods, **settings)
-    say_table(found.table(), "Methods")
-    if found.claims:
-        say_table(found.claims_table(), "Claims of the VAE beside the autoencoder")
+    comparison = run_comparison(source, methods, **settings)
+    say_table(comparison.table(), "Methods")
+    if comparison.claims:
+        say_table(comparison.claims_table(), "Claims of the VAE beside the autoencoder")
     if output is not None:
-        _write(found, source, output)
+        _write(comparison, source, output)
     if as_json:
-        emit(found.to_json())
+        emit(comparison.to_json())
 
 
 def run_comparison(source: Source, methods: Sequence[str] = ("pca", "tsne", *OURS), **settings: Any) -> Comparison:
@@ -96,14 +96,14 @@ def _methods(against: str) -> tuple[str, ...]:
     return tuple(unique.values())[::-1]
 
 
-def _write(found: Comparison, source: Source, folder: Path) -> None:
+def _write(comparison: Comparison, source: Source, folder: Path) -> None:
     """Write numbers and pictures: the maps, and what an autoencoder and a VAE decode."""
-    write_json(folder / "comparison.json", found.to_json())
-    latentmap.plot.comparison(found).save(folder / "maps.png")
+    write_json(folder / "comparison.json", comparison.to_json())
+    latentmap.plot.comparison(comparison).save(folder / "maps.png")
     X = source.read(slice(0, None, max(1, len(source) // SHOWN_ROWS)))
     names = source.schema.names
-    for name, estimator in found.estimators.items():
+    for name, estimator in comparison.estimators.items():
         decoded = latentmap.plot.decoded_grid if len(estimator.active_components_) == 2 else latentmap.plot.traversals
         decoded(estimator, X, feature_names=names).save(folder / f"{name}-decoded.png")
         latentmap.plot.samples(estimator, X=X, feature_names=names).save(folder / f"{name}-samples.png")
-    say(f"wrote comparison.json and {1 + 2 * len(found.estimators)} pictures to {folder}")
+    say(f"wrote comparison.json and {1 + 2 * len(comparison.estimators)} pictures to {folder}")

@@ -83,10 +83,10 @@ def fit(
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
     given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "memory": memory}
     estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
-    asked = read_columns(columns)
-    source = open_source(data, labels, None if asked is None else asked.asked, skip_bad=skip_bad)
-    if asked is not None:
-        estimator.set_params(columns=asked)
+    requested = read_columns(columns)
+    source = open_source(data, labels, None if requested is None else requested.asked, skip_bad=skip_bad)
+    if requested is not None:
+        estimator.set_params(columns=requested)
     in_memory = fits(source, read_memory(memory))
     _check(source, in_memory)
     if in_memory or source.stays_sparse:
@@ -158,7 +158,7 @@ def _results(estimator: Any, facts: list[Fact]) -> dict[str, Any]:
         "choices": estimator.choices_,
         "facts": {fact.label: {"value": fact.value, "note": fact.note} for fact in facts},
         "findings": [finding.to_json() for finding in estimator.findings_],
-        "evaluation": None if (found := estimator.evaluation_) is None else found.to_json(),
+        "evaluation": None if (evaluation := estimator.evaluation_) is None else evaluation.to_json(),
         "last": estimator.history_[-1] if estimator.history_ else None,
         "epochs": estimator.n_iter_,
         "seconds": estimator.fit_seconds_,

@@ -55,33 +55,33 @@ def info(
     if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
         _info_run(folder, as_json)
         return
-    asked = read_columns(columns)
-    source = open_source(what, labels, None if asked is None else asked.asked, skip_bad=skip_bad)
-    _info_data(source, asked, as_json)
+    requested = read_columns(columns)
+    source = open_source(what, labels, None if requested is None else requested.asked, skip_bad=skip_bad)
+    _info_data(source, requested, as_json)
 
 
 def _info_run(run: Path, as_json: bool) -> None:
     from latentmap.data.schema import Schema
 
-    found = _of_run(run)
-    say(f"{run}: {found['class']} with {counted(found['n_components'], 'component')}, latentmap {found['version']}")
-    place = "" if found["place"] is None else f"{found['place']}: "
-    data = {"data": place + describe_schema(Schema.from_json(found["data"])), "sha256": found["fingerprint"]}
-    say_pairs(data | {"fitted": f"{counted(found['epochs'], 'epoch')} in {found['seconds']:.1f} s"})
+    facts = _of_run(run)
+    say(f"{run}: {facts['class']} with {counted(facts['n_components'], 'component')}, latentmap {facts['version']}")
+    place = "" if facts["place"] is None else f"{facts['place']}: "
+    data = {"data": place + describe_schema(Schema.from_json(facts["data"])), "sha256": facts["fingerprint"]}
+    say_pairs(data | {"fitted": f"{counted(facts['epochs'], 'epoch')} in {facts['seconds']:.1f} s"})
     say("parameters")
-    say_pairs({key: _part(value) for key, value in found["parameters"].items() if value is not None})
+    say_pairs({key: _part(value) for key, value in facts["parameters"].items() if value is not None})
     say("choices")
-    say_pairs({key.replace("_", " "): text for key, text in found["choices"].items()})
-    if (kept := found["evaluation"]) is not None:
+    say_pairs({key.replace("_", " "): text for key, text in facts["choices"].items()})
+    if (kept := facts["evaluation"]) is not None:
         units = "in the data's own units" if kept["units"] == "data" else "in the units that the model sees"
         say(f"evaluation of {kept['rows']}, nats a row {units}")
         numbers = {"ELBO": kept["elbo"], "loss": kept["loss"], **kept["parts"]}
         say_pairs({key.replace("_", " "): f"{value:.5g}" for key, value in numbers.items() if value is not None})
     say("findings")
-    for finding in found["findings"]:
+    for finding in facts["findings"]:
         say(f"  {'!' if finding['warning'] else '-'} {finding['message']}")
     if as_json:
-        emit(found)
+        emit(facts)
 
 
 def _of_run(run: Path) -> dict[str, Any]:
@@ -117,13 +117,13 @@ def _of_run(run: Path) -> dict[str, Any]:
         raise ModelError(f"{run} is damaged ({type(error).__name__}: {error}); fit and save the model again") from error
 
 
-def _info_data(source: Source, asked: Columns | None, as_json: bool) -> None:
+def _info_data(source: Source, requested: Columns | None, as_json: bool) -> None:
     from latentmap.data.streaming import fits, read_memory
 
     some, about = _glance(source)
     in_memory = source.stays_sparse or fits(source, read_memory(None))
     try:
-        choices, refused = _choices(some, len(source), asked, in_memory), None
+        choices, refused = _choices(some, len(source), requested, in_memory), None
     except LatentmapError as error:
         choices, refused = {}, str(error)
     say(source.name)
@@ -142,8 +142,8 @@ def _info_data(source: Source, asked: Columns | None, as_json: bool) -> None:
             "remark": source.remark,
             "table": None if source.table is None else source.table.to_json(),
         }
-        found = some.schema.to_json() | {"n_rows": len(source), "fingerprint": None if about else source.fingerprint}
-        emit(data | found | {"choices": choices, "refused": refused})
+        schema = some.schema.to_json() | {"n_rows": len(source), "fingerprint": None if about else source.fingerprint}
+        emit(data | schema | {"choices": choices, "refused": refused})
 
 
 def _size(source: Source) -> int:
@@ -185,7 +185,7 @@ def _facts(source: Source, schema: Schema, about: str, in_memory: bool) -> dict[
     return facts | ({"note": source.remark} if source.remark else {})
 
 
-def _choices(source: Source, n_rows: int, asked: Columns | None, in_memory: bool) -> dict[str, Any]:
+def _choices(source: Source, n_rows: int, requested: Columns | None, in_memory: bool) -> dict[str, Any]:
     """Return what a fit of two components would choose."""
     from latentmap.data.sampling import count_held_out
     from latentmap.data.sources import require_finite
@@ -195,7 +195,7 @@ def _choices(source: Source, n_rows: int, asked: Columns | None, in_memory: bool
     from latentmap.model.part import Sizes
 
     require_finite(source, missing=True)
-    likelihood, scaling = _likelihood(source, asked)
+    likelihood, scaling = _likelihood(source, requested)
     trained = n_rows - count_held_out(n_rows, VAE().validation_fraction, None if in_memory else MOST_HELD_OUT)
     neighbors = choices.choose_neighbors(trained, 2) if in_memory else 0
     sizes = likelihood.seen(Sizes(source.schema.event_shape, 2))
@@ -213,12 +213,12 @@ def _choices(source: Source, n_rows: int, asked: Columns | None, in_memory: bool
     }
 
 
-def _likelihood(source: Source, asked: Columns | None) -> tuple[Likelihood, str]:
+def _likelihood(source: Source, requested: Columns | None) -> tuple[Likelihood, str]:
     """Return the likelihood that a fit would choose, and the kind of scaling."""
     from latentmap.estimators import choices
 
     if source.table is not None:
-        likelihood, units = choices.choose_columns(source.table, {} if asked is None else asked.likelihoods)
+        likelihood, units = choices.choose_columns(source.table, {} if requested is None else requested.likelihoods)
         return likelihood, units.kind
     counts = source.tallies and source.schema.kind == "count"
     chosen = choices.choose_likelihood(source.schema.binary, missing=source.schema.missing > 0, counts=counts)

@@ -59,13 +59,13 @@ class Origin:
         if not path.exists():
             return None
         try:
-            found = cls(**read_json(path))
-            named = found.columns is None or all(isinstance(name, str) for name in found.columns)
-            if not (isinstance(found.data, str) and isinstance(found.labels, str | None) and named):
+            origin = cls(**read_json(path))
+            named = origin.columns is None or all(isinstance(name, str) for name in origin.columns)
+            if not (isinstance(origin.data, str) and isinstance(origin.labels, str | None) and named):
                 raise ValueError("expected names")
         except (OSError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}); remove it, and give the data by name") from error
-        return found
+        return origin
 
     def write(self, run: Path) -> None:
         """Leave it in a run folder."""
@@ -135,7 +135,7 @@ class RunRows:
             yield self._ordered(block).reshape(len(block), *self.estimator.event_shape_)
 
     def with_labels(self, *, whole: bool = False) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
-        """All rows in order, or as a whole, beside them their labels where the model is conditioned on such."""
+        """All rows in order, or as a whole, with their labels where the model is conditioned on labels."""
         labels = self.source.labels if self.estimator.condition_ is not None and self.estimator.given_ is None else None
         start = 0
         for block in iter([self.all()]) if whole else self.blocks():
@@ -172,8 +172,8 @@ def open_rows(run: Path, estimator: Any, data: str | None = None, labels: str | 
         return RunRows(source, estimator, [names.index(name) for name in columns], in_memory)
     event, fitted = source.first.shape[1:], tuple(estimator.event_shape_)
     if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
-        found = f"{source.name} has rows of {shape_in_words(event)}"
-        raise DataError(f"{found}, expected {shape_in_words(fitted)}, as those that {run} was fitted to")
+        came = f"{source.name} has rows of {shape_in_words(event)}"
+        raise DataError(f"{came}, expected {shape_in_words(fitted)}, as those that {run} was fitted to")
     return RunRows(source, estimator, None, in_memory)
 
 
@@ -187,8 +187,8 @@ def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
     return block[:, order], None if labels is None else labels[numbers]
 
 
-def _check_columns(name: str, found: Sequence[str], expected: Sequence[str]) -> None:
-    for verb, some, others, end in (("lacks", expected, found, ""), ("has", found, expected, " not; drop them")):
+def _check_columns(name: str, names: Sequence[str], expected: Sequence[str]) -> None:
+    for verb, some, others, end in (("lacks", expected, names, ""), ("has", names, expected, " not; drop them")):
         odd = [repr(column) for column in some if column not in others]
         if odd:
             columns = f"{'column' if len(odd) == 1 else 'columns'} {', '.join(odd[:5])}"

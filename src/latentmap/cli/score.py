@@ -46,9 +46,9 @@ def score(
     if output is not None:
         write_blocks(output, [scores], [bound])
         say(f"wrote {counted(len(scores), 'score')} to {output}")
-    found = _say_scores(rows.source.name, bound, scores)
+    summary = _say_scores(rows.source.name, bound, scores)
     if as_json:
-        emit({"bound": bound} | found | {"output": None if output is None else str(output)})
+        emit({"bound": bound} | summary | {"output": None if output is None else str(output)})
 
 
 def _say_scores(name: str, bound: str, scores: Any) -> dict[str, Any]:
@@ -63,6 +63,6 @@ def _say_scores(name: str, bound: str, scores: Any) -> dict[str, Any]:
     spread = "" if error is None else f" +- {error:.2f}"
     bound = bound.upper().replace("_", "-")
     say(f"{name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
-    found = {"mean": None if outside else mean, "standard_error": error, "rows": len(scores)}
-    found |= {"lowest": None if outside else float(scores[lowest]), "lowest_row": lowest + 1}
-    return found | {"rows_outside": outside}
+    summary = {"mean": None if outside else mean, "standard_error": error, "rows": len(scores)}
+    summary |= {"lowest": None if outside else float(scores[lowest]), "lowest_row": lowest + 1}
+    return summary | {"rows_outside": outside}

@@ -99,7 +99,7 @@ def _parse(text: str) -> ast.expr:
 
 
 def _read(node: ast.expr, hint: Any, where: str) -> Any:
-    """Give the value that an expression stands for, if it is what the annotation asks for."""
+    """Return the value of an expression, which must be of the annotated type."""
     parts = _parts(hint)
     word = _word(node.func if isinstance(node, ast.Call) else node)
     if parts and word is not None and word.lower() not in WORDS:
@@ -138,7 +138,7 @@ def _make(kind: type, node: ast.expr, where: str) -> Any:
 
 
 def _literals(node: ast.expr) -> list[Any]:
-    """Give what a literal may stand for, the likeliest first: a word such as none may be meant as a word."""
+    """Return what a literal may stand for, the likeliest first: a word such as none may be meant as a word."""
     match node:
         case ast.Constant(value=value):
             return [value]
@@ -163,7 +163,7 @@ def _text(node: ast.expr) -> str:
 
 
 def _options(hint: Any) -> list[Any]:
-    """Give the members of a union, or the annotation itself."""
+    """Return the members of a union, or the annotation itself."""
     if get_origin(hint) in (Union, types.UnionType):
         return [option for member in get_args(hint) for option in _options(member)]
     return [hint]
@@ -190,12 +190,12 @@ def _parts(hint: Any) -> dict[str, type]:
     from latentmap.model.part import Part
 
     kinds = [option for option in _options(hint) if isinstance(option, type) and issubclass(option, Part)]
-    found: dict[str, type] = {}
+    parts: dict[str, type] = {}
     for kind in kinds:
         kinds += kind.__subclasses__()
         if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
-            found[kind.__name__] = kind
-    return dict(sorted(found.items()))
+            parts[kind.__name__] = kind
+    return dict(sorted(parts.items()))
 
 
 def _describe(hint: Any) -> str:

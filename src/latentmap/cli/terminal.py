@@ -60,7 +60,7 @@ def say_table(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
 
 
 def on_terminal() -> bool:
-    """Whether a person watches standard error."""
+    """Return whether standard error is a terminal."""
     return sys.stderr.isatty()
 
 

@@ -71,10 +71,10 @@ def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Pa
     """Write codes with what is known of each, and warn of rows that are unlike those of the fit."""
     from latentmap.evaluation.details import map_details
 
-    found = map_details(estimator, X, reference)
-    shape, dtype = write_blocks(output, [found.columns()], [*estimator.get_feature_names_out(), *found.COLUMNS])
-    if count := int(found.unusual.sum()):
-        expected = f"about {found.false_alarm_rate * len(X):.0f} of {len(X):,} would be if they were alike"
+    details = map_details(estimator, X, reference)
+    shape, dtype = write_blocks(output, [details.columns()], [*estimator.get_feature_names_out(), *details.COLUMNS])
+    if count := int(details.unusual.sum()):
+        expected = f"about {details.false_alarm_rate * len(X):.0f} of {len(X):,} would be if they were alike"
         note(f"{counted(count, 'row')} of {name} {'is' if count == 1 else 'are'} unlike those of the fit ({expected})")
-    what = f"{counted(shape[0], 'code')} with {len(found.COLUMNS)} details each"
+    what = f"{counted(shape[0], 'code')} with {len(details.COLUMNS)} details each"
     say_written(output, shape, dtype, what, as_json=as_json)
