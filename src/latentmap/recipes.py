@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from latentmap.data.formats.base import suggest
 from latentmap.exceptions import PartError
+from latentmap.messages import suggest
 from latentmap.model import posteriors, priors
 from latentmap.model.likelihoods import MSSSIM
 from latentmap.model.networks import MLP, Network, SpectralNorm

@@ -2,8 +2,8 @@
 
 Exit codes: 0 done (a fit that Ctrl-C stopped is done: its best weights are saved), 1 the data, the model or a file is
 at fault, 2 wrong usage, 130 stopped by Ctrl-C with nothing to keep. JSON goes to standard output, all else to standard
-error. Modules here import the library inside functions, so that ``latentmap --help`` loads neither torch nor
-scikit-learn.
+error. Modules of commands import the library inside functions, so that ``latentmap --help`` loads neither torch
+nor scikit-learn; `latentmap.cli.runs` is imported there too.
 """
 
 from latentmap.cli.app import main

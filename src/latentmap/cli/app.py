@@ -10,12 +10,18 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from latentmap import __version__
-from latentmap.cli.comparing import compare
-from latentmap.cli.fitting import fit
-from latentmap.cli.looking import info, report
+from latentmap.cli.compare import compare
+from latentmap.cli.fit import fit
+from latentmap.cli.impute import impute
+from latentmap.cli.info import info
 from latentmap.cli.recipes import recipes
-from latentmap.cli.terminal import UsageError, one_line, say, show_warnings_as_lines
-from latentmap.cli.using import impute, inverse, sample, score, transform
+from latentmap.cli.report import report
+from latentmap.cli.sample import sample
+from latentmap.cli.score import score
+from latentmap.cli.terminal import UsageError, say, show_warnings_as_lines
+from latentmap.cli.transform import inverse, transform
+from latentmap.exceptions import LatentmapError, PartError
+from latentmap.messages import one_line
 
 HELP = """Learn the low-dimensional surface that data lie on; encode, decode, sample, score and repair with it.
 
@@ -41,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0.1.0
     0
     """
-    from latentmap.exceptions import LatentmapError, PartError
-
     with warnings.catch_warnings():
         show_warnings_as_lines()
         try:

@@ -1,37 +1,23 @@
-"""What a conditional model is given on the command line: labels of the data, or one for all rows."""
+"""Conditional models on the command line: labels of the data, or one condition for all rows."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.terminal import UsageError, counted
+from latentmap.cli.terminal import UsageError
+from latentmap.messages import counted
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 def conditions(labels: np.ndarray[Any, Any]) -> list[Any]:
-    """Give labels as a model is conditioned on them; an empty cell is one that is missing."""
+    """Return labels as a model is conditioned on them; an empty cell is one that is missing."""
     return [None if label in ("missing", "") else label for label in labels.tolist()]
 
 
-def load_for(run: Path, given: str | None) -> Any:
-    """Load the model of a run, as one of numbers, which is what files hold, for what ``--given`` says."""
-    from latentmap import load
-    from latentmap.estimators.columns import numbers
-
-    return condition_in(numbers(load(run))[0], given)
-
-
 def condition_in(estimator: Any, text: str | None) -> Any:
-    """Give the model for what ``--given`` says: a label, or covariates separated by commas.
-
-    Raises
-    ------
-    UsageError
-        If the model is not conditional, or the text is none of its labels, or not as many numbers.
-    """
+    """Return the model for the value of ``--given``: a label, or covariates separated by commas."""
     if text is None:
         return estimator
     if estimator.condition_ is None:
@@ -52,14 +38,9 @@ def condition_in(estimator: Any, text: str | None) -> Any:
 
 
 def one_condition(estimator: Any, X: Any, y: Any) -> tuple[Any, Any, Any, str]:
-    """Give model, rows and labels that a report can show, and what is to be said of them.
+    """Return model, rows and labels that a report can show, and how its title names the condition.
 
-    Of a model that is conditioned on labels these are the rows of the one that is given, or else of the commonest.
-
-    Raises
-    ------
-    UsageError
-        If there are none.
+    For a model that is conditioned on labels, these are the rows of the given label, or of the commonest.
     """
     if estimator.condition_ is None:
         return estimator, X, y, ""

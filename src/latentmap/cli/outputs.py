@@ -1,16 +1,17 @@
-"""Files that the command writes: format by the end of the name, checked before the work, whole or not at all."""
+"""What the command writes: checked before the work, format by the end of the name, whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.terminal import UsageError
+from latentmap.cli.terminal import UsageError, emit, say
+from latentmap.data.files import read_json
+from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from latentmap.data.columns import Table
 
 ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
@@ -20,30 +21,71 @@ PROBE = 2**20
 """Bytes that must fit where something is going to be written."""
 
 
-def check_output(path: Path, formats: Sequence[str]) -> None:
-    """Refuse an output before the work is done for it: another format, a folder, no permission, a full disk.
+def listed(formats: Sequence[str]) -> str:
+    """Return endings as a phrase.
 
-    Raises
-    ------
-    UsageError
-        If the name does not end in one of the formats, or is that of something else than a file.
-    DataError
-        If nothing can be written there.
+    >>> listed(PICTURES)
+    '.png, .svg or .pdf'
     """
+    return ", ".join(formats[:-1]) + " or " + formats[-1]
+
+
+def check_output(path: Path, formats: Sequence[str]) -> None:
+    """Refuse an output before the work is done for it: another format, a folder, no permission, a full disk."""
     if path.suffix.lower() not in formats:
-        listed = ", ".join(formats[:-1]) + " or " + formats[-1]
-        raise UsageError(f"cannot write {path}: expected a name that ends in {listed}")
+        raise UsageError(f"cannot write {path}: expected a name that ends in {listed(formats)}")
     if path.exists() and not path.is_file():
         raise UsageError(f"cannot write {path}: it is not a file; give another name")
-    check_writable(path)
+    _check_writable(path)
 
 
-def check_writable(path: Path) -> None:
-    """Refuse a place where nothing can be written, by writing a little into the nearest folder that exists."""
-    import tempfile
+def check_run(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to write a run where something else is, or another run that is not to be replaced."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: expected a new folder for the run; give another -o")
+    if folder.is_dir() and not is_run(folder) and any(not file.name.startswith(".") for file in folder.iterdir()):
+        raise UsageError(f"{folder} holds files and is not a run of latentmap, so it is left alone; give another -o")
+    if is_run(folder):
+        if not overwrite:
+            raise UsageError(f"{folder} holds a run already: give --overwrite to replace it, or another -o")
+        from latentmap.estimators.persistence import read_config
 
-    from latentmap.exceptions import DataError
+        read_config(folder)  # refuses a run of a newer version, as saving would after the fit
+    _check_writable(folder)
 
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder holds a run, of this version or another."""
+    try:
+        config = read_json(folder / "config.json")
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and {"format", "class"} <= config.keys()
+
+
+def write_blocks(
+    path: Path, blocks: Iterable[Any], columns: Sequence[str], table: Table | None = None
+) -> tuple[tuple[int, ...], Any]:
+    """Write blocks of rows in the format of the file's name; return the shape and the type of all rows."""
+    from latentmap.data.writing import writing
+
+    rows = 0
+    with writing(path, columns, table) as writer:
+        for block in blocks:
+            writer.write(block)
+            rows += len(block)
+    return (rows, *block.shape[1:]), block.dtype
+
+
+def say_written(path: Path, shape: Sequence[int], dtype: Any, what: str, *, as_json: bool) -> None:
+    """Say what a file holds."""
+    say(f"wrote {what} to {path}")
+    if as_json:
+        emit({"output": str(path), "shape": list(shape), "dtype": dtype.name})
+
+
+def _check_writable(path: Path) -> None:
+    """Write a little into the nearest folder that exists."""
     place = path.absolute()
     folder = place if place.is_dir() else next(parent for parent in place.parents if parent.exists())
     try:
@@ -52,17 +94,3 @@ def check_writable(path: Path) -> None:
             probe.flush()
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def write_array(path: Path, values: np.ndarray[Any, Any], columns: Sequence[str], table: Table | None = None) -> None:
-    """Write rows in the format of the file's name; tables are flat and have a header.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be written.
-    """
-    from latentmap.data.writing import writing
-
-    with writing(path, columns, table) as writer:
-        writer.write(values)

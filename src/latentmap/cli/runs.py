@@ -1,18 +1,26 @@
-"""Run folders: where one may be written, where its rows came from, and rows that fit it."""
+"""Runs: their models, where their rows came from, and rows that fit them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.conditions import conditions
-from latentmap.cli.outputs import check_writable
+import latentmap
+from latentmap.cli.conditions import condition_in, conditions
+from latentmap.cli.describe import shape_in_words
 from latentmap.cli.terminal import UsageError, note
-from latentmap.cli.words import shape_in_words
+from latentmap.data.datasets import DATASETS
+from latentmap.data.files import read_json, write_json
+from latentmap.data.rows import LazyRows
+from latentmap.data.streaming import fits, read_memory, sampled
+from latentmap.data.schema import content_hash
+from latentmap.data.sources import open_source, require_finite
+from latentmap.exceptions import DataError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +49,6 @@ class Origin:
     @classmethod
     def of(cls, data: str, source: Source, *, skip_bad: bool = False) -> Origin:
         """Describe a source that was opened by a path or name."""
-        from latentmap.data.datasets import DATASETS
-
         names = source.schema.names
         place = data if data in DATASETS else os.path.abspath(os.path.expanduser(data))
         return cls(place, source.label_name, None if names is None else list(names), skip_bad)
@@ -50,72 +56,25 @@ class Origin:
     @classmethod
     def read(cls, run: Path) -> Origin | None:
         """Read what `write` left in a run folder; None in a run that was saved in Python."""
-        from latentmap.data.files import read_json
-        from latentmap.exceptions import ModelError
-
         path = run / ORIGIN
         if not path.exists():
             return None
         try:
-            found = cls(**read_json(path))
-            named = found.columns is None or all(isinstance(name, str) for name in found.columns)
-            if not (isinstance(found.data, str) and isinstance(found.labels, str | None) and named):
+            origin = cls(**read_json(path))
+            named = origin.columns is None or all(isinstance(name, str) for name in origin.columns)
+            if not (isinstance(origin.data, str) and isinstance(origin.labels, str | None) and named):
                 raise ValueError("expected names")
         except (OSError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}); remove it, and give the data by name") from error
-        return found
+        return origin
 
     def write(self, run: Path) -> None:
         """Leave it in a run folder."""
-        from latentmap.data.files import write_json
-
         write_json(run / ORIGIN, asdict(self))
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, of this version or another."""
-    from latentmap.data.files import read_json
-
-    try:
-        config = read_json(folder / "config.json")
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and {"format", "class"} <= config.keys()
-
-
-def check_run(folder: Path, *, overwrite: bool) -> None:
-    """Refuse to write a run where something else is, or another run that is not to be replaced.
-
-    Raises
-    ------
-    UsageError
-        If something is there.
-    LatentmapError
-        If nothing can be written there, or a run of a newer version is.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: expected a new folder for the run; give another -o")
-    if folder.is_dir() and not is_run(folder) and any(not file.name.startswith(".") for file in folder.iterdir()):
-        raise UsageError(f"{folder} holds files and is not a run of latentmap, so it is left alone; give another -o")
-    if is_run(folder):
-        if not overwrite:
-            raise UsageError(f"{folder} holds a run already: give --overwrite to replace it, or another -o")
-        from latentmap.estimators.persistence import read_config
-
-        read_config(folder)  # refuses a run of a newer version, as saving would after the fit
-    check_writable(folder)
-
-
 def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
-    """Save a model and where its rows came from; a run that is there is replaced, and its report goes.
-
-    Raises
-    ------
-    DataError
-        If the folder cannot be written; what was there stays.
-    """
-    import shutil
-
+    """Save a model and where its rows came from; a run that is there is replaced, and its report goes."""
     fresh = not folder.exists()
     try:
         estimator.save(folder)
@@ -126,6 +85,31 @@ def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
     (folder / "report.html").unlink(missing_ok=True)
     shutil.rmtree(folder / "figures", ignore_errors=True)
     origin.write(folder)
+
+
+def load_run(run: Path, given: str | None) -> Any:
+    """Load the model of a run, for the value of ``--given``; one of a table takes numbers, which is what files hold."""
+    from latentmap.estimators.columns import numbers
+
+    return condition_in(numbers(latentmap.load(run))[0], given)
+
+
+def load_decoder(run: Path, given: str | None) -> Any:
+    """Load a model that is to decode; a conditional one needs ``--given``."""
+    estimator = load_run(run, given)
+    if estimator.needs_y_:
+        what = "one of its labels" if estimator.has_labels_ else "its covariates"
+        raise UsageError(f"{run} is conditioned on {estimator.condition}: give {what} with --given")
+    return estimator
+
+
+def column_names(run: Path, estimator: Any) -> list[str]:
+    """Return the names of the features: those of the data, else numbered."""
+    origin = Origin.read(run)
+    if origin is not None and origin.columns is not None:
+        return origin.columns
+    names = getattr(estimator, "feature_names_in_", None)
+    return [f"x{i}" for i in range(estimator.n_features_in_)] if names is None else list(names)
 
 
 @dataclass(frozen=True)
@@ -144,8 +128,6 @@ class RunRows:
 
     def blocks(self) -> Iterator[np.ndarray[Any, Any]]:
         """All rows in order."""
-        from latentmap.data.rows import LazyRows
-
         if self.in_memory:
             yield self.all()
             return
@@ -154,7 +136,7 @@ class RunRows:
             yield self._ordered(block).reshape(len(block), *self.estimator.event_shape_)
 
     def with_labels(self, *, whole: bool = False) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
-        """All rows in order, or as a whole, beside them their labels where the model is conditioned on such."""
+        """All rows in order, or as a whole, with their labels where the model is conditioned on labels."""
         labels = self.source.labels if self.estimator.condition_ is not None and self.estimator.given_ is None else None
         start = 0
         for block in iter([self.all()]) if whole else self.blocks():
@@ -165,21 +147,11 @@ class RunRows:
         return block if self.order is None else block[:, self.order]
 
 
-def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) -> RunRows:
+def open_rows(run: Path, estimator: Any, data: str | None = None, labels: str | None = None) -> RunRows:
     """Open data for a run: with the label column that its own data had, and its columns in their order.
 
     Without data, those of the run.
-
-    Raises
-    ------
-    DataError
-        If the data cannot be used, or named columns are not those of the run.
     """
-    from latentmap.data.schema import content_hash
-    from latentmap.data.sources import require_finite
-    from latentmap.data.streaming import fits, read_memory
-    from latentmap.exceptions import DataError
-
     origin = Origin.read(run)
     place = data if data is not None or origin is None else origin.data
     if place is None:
@@ -201,27 +173,23 @@ def rows_for(run: Path, estimator: Any, data: str | None, labels: str | None) ->
         return RunRows(source, estimator, [names.index(name) for name in columns], in_memory)
     event, fitted = source.first.shape[1:], tuple(estimator.event_shape_)
     if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
-        found = f"{source.name} has rows of {shape_in_words(event)}"
-        raise DataError(f"{found}, expected {shape_in_words(fitted)}, as those that {run} was fitted to")
+        came = f"{source.name} has rows of {shape_in_words(event)}"
+        raise DataError(f"{came}, expected {shape_in_words(fitted)}, as those that {run} was fitted to")
     return RunRows(source, estimator, None, in_memory)
 
 
 def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-    """Give the rows that a report shows, and their labels: some of them where not all fit in memory."""
+    """Return the rows that a report shows, and their labels: some of them where not all fit in memory."""
     labels = rows.source.labels
     if rows.in_memory:
         return rows.all(), labels
-    from latentmap.data.streaming import sampled
-
     numbers, block = sampled(rows.source, 2 * BLOCK_VALUES)
     order = slice(None) if rows.order is None else rows.order
     return block[:, order], None if labels is None else labels[numbers]
 
 
-def _check_columns(name: str, found: Sequence[str], expected: Sequence[str]) -> None:
-    from latentmap.exceptions import DataError
-
-    for verb, some, others, end in (("lacks", expected, found, ""), ("has", found, expected, " not; drop them")):
+def _check_columns(name: str, names: Sequence[str], expected: Sequence[str]) -> None:
+    for verb, some, others, end in (("lacks", expected, names, ""), ("has", names, expected, " not; drop them")):
         odd = [repr(column) for column in some if column not in others]
         if odd:
             columns = f"{'column' if len(odd) == 1 else 'columns'} {', '.join(odd[:5])}"
@@ -229,9 +197,6 @@ def _check_columns(name: str, found: Sequence[str], expected: Sequence[str]) -> 
 
 
 def _open(place: str, labels: str | None, origin: Origin | None, table: Table | None) -> Source:
-    from latentmap.data.sources import open_source
-    from latentmap.exceptions import DataError
-
     skip = origin is not None and origin.skip_bad
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels

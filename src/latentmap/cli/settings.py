@@ -8,14 +8,16 @@ import dataclasses
 import inspect
 import re
 import types
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from latentmap.cli.terminal import UsageError, one_line
+import latentmap
+from latentmap.cli.terminal import UsageError
+from latentmap.messages import one_line, suggest
 
 if TYPE_CHECKING:
-    from latentmap.data.columns import Requested
+    from latentmap.estimators.columns import Columns
 
 WORDS = {"true": True, "false": False, "none": None}
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -45,13 +47,23 @@ def read_settings(estimator: Callable[..., Any], pairs: Sequence[str]) -> dict[s
     settings = {}
     for pair in pairs:
         key, equals, text = (part.strip() for part in pair.partition("="))
-        name = key.replace("-", "_")
         if not equals:
             raise UsageError(f"--set takes key=value, got {pair!r}")
-        if name not in hints:
-            raise UsageError(f"{estimator.__name__} has no parameter {key!r}: {_suggest(name, hints)}")
+        if (name := _key(pair)) not in hints:
+            raise UsageError(f"{estimator.__name__} has no parameter {key!r}: {suggest(name, hints)}")
         settings[name] = _read(_parse(text), hints[name], name)
     return settings
+
+
+def read_recipe(name: str | None, estimator: type, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters of an estimator: those of a recipe, made with the settings that it has, and the others."""
+    if name is None:
+        return read_settings(estimator, pairs)
+    recipe = latentmap.recipes.find(name)
+    known = inspect.signature(recipe).parameters
+    own = [pair for pair in pairs if _key(pair) in known]
+    rest = [pair for pair in pairs if _key(pair) not in known]
+    return recipe(**read_settings(recipe, own)) | read_settings(estimator, rest)
 
 
 def read_seconds(text: str) -> float:
@@ -66,13 +78,17 @@ def read_seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def read_columns(path: Path | None) -> Requested | None:
-    """Read what a .toml file says of the columns of a table."""
+def read_columns(path: Path | None) -> Columns | None:
+    """Read a .toml file that describes columns of a table."""
     if path is None:
         return None
     from latentmap.estimators.columns import Columns
 
-    return Columns.read(path).requested
+    return Columns.read(path)
+
+
+def _key(pair: str) -> str:
+    return pair.partition("=")[0].strip().replace("-", "_")
 
 
 def _parse(text: str) -> ast.expr:
@@ -83,12 +99,12 @@ def _parse(text: str) -> ast.expr:
 
 
 def _read(node: ast.expr, hint: Any, where: str) -> Any:
-    """Give the value that an expression stands for, if it is what the annotation asks for."""
+    """Return the value of an expression, which must be of the annotated type."""
     parts = _parts(hint)
     word = _word(node.func if isinstance(node, ast.Call) else node)
     if parts and word is not None and word.lower() not in WORDS:
         if word not in parts:
-            raise UsageError(f"{where}: no part is called {word!r}: {_suggest(word, parts)}")
+            raise UsageError(f"{where}: no part is called {word!r}: {suggest(word, parts)}")
         return _make(parts[word], node, where)
     options = _options(hint)
     if isinstance(node, ast.Tuple | ast.List):
@@ -113,7 +129,7 @@ def _make(kind: type, node: ast.expr, where: str) -> Any:
     given = [*zip(names, call.args), *((str(keyword.arg), keyword.value) for keyword in call.keywords)]
     for name, _ in given:
         if name not in names:
-            raise UsageError(f"{where}: {kind.__name__} has no setting {name!r}: {_suggest(name, names)}")
+            raise UsageError(f"{where}: {kind.__name__} has no setting {name!r}: {suggest(name, names)}")
     settings = {name: _read(value, hints[name], f"{where}: {name} of {kind.__name__}") for name, value in given}
     try:
         return kind(**settings)
@@ -122,7 +138,7 @@ def _make(kind: type, node: ast.expr, where: str) -> Any:
 
 
 def _literals(node: ast.expr) -> list[Any]:
-    """Give what a literal may stand for, the likeliest first: a word such as none may be meant as a word."""
+    """Return what a literal may stand for, the likeliest first: a word such as none may be meant as a word."""
     match node:
         case ast.Constant(value=value):
             return [value]
@@ -147,7 +163,7 @@ def _text(node: ast.expr) -> str:
 
 
 def _options(hint: Any) -> list[Any]:
-    """Give the members of a union, or the annotation itself."""
+    """Return the members of a union, or the annotation itself."""
     if get_origin(hint) in (Union, types.UnionType):
         return [option for member in get_args(hint) for option in _options(member)]
     return [hint]
@@ -174,12 +190,12 @@ def _parts(hint: Any) -> dict[str, type]:
     from latentmap.model.part import Part
 
     kinds = [option for option in _options(hint) if isinstance(option, type) and issubclass(option, Part)]
-    found: dict[str, type] = {}
+    parts: dict[str, type] = {}
     for kind in kinds:
         kinds += kind.__subclasses__()
         if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
-            found[kind.__name__] = kind
-    return dict(sorted(found.items()))
+            parts[kind.__name__] = kind
+    return dict(sorted(parts.items()))
 
 
 def _describe(hint: Any) -> str:
@@ -193,9 +209,3 @@ def _describe(hint: Any) -> str:
         elif option in KINDS:
             texts.append(KINDS[option])
     return ", ".join(texts[:-1]) + " or " + texts[-1] if len(texts) > 1 else "".join(texts)
-
-
-def _suggest(word: str, known: Collection[str]) -> str:
-    from latentmap.data.formats.base import suggest
-
-    return suggest(word, known)

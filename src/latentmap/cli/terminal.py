@@ -8,6 +8,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latentmap.exceptions import DiagnosisWarning
+from latentmap.messages import one_line
+
 TEXT_WIDTH = 24
 """Characters that a column of text keeps, however narrow the terminal."""
 
@@ -29,15 +32,6 @@ def note(message: Warning | str) -> None:
 def emit(value: Mapping[str, Any]) -> None:
     """Print one JSON object for a program."""
     print(json.dumps(value, indent=2, allow_nan=False))
-
-
-def one_line(message: object) -> str:
-    r"""Put a message on one line, whatever it was made of.
-
-    >>> one_line("expected 4 columns,\n    got 3")
-    'expected 4 columns, got 3'
-    """
-    return " ".join(str(message).split())
 
 
 def say_pairs(pairs: Mapping[str, Any]) -> None:
@@ -66,26 +60,11 @@ def say_table(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
 
 
 def on_terminal() -> bool:
-    """Whether a person watches standard error."""
+    """Return whether standard error is a terminal."""
     return sys.stderr.isatty()
 
 
 def show_warnings_as_lines() -> None:
     """Show warnings as plain lines, all those of a fit; to be called inside `warnings.catch_warnings`."""
-    from latentmap.exceptions import DiagnosisWarning
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        note(message)
-
     warnings.filterwarnings("always", category=DiagnosisWarning)
-    warnings.showwarning = show
-
-
-def counted(n: int, noun: str) -> str:
-    """Write a number with its noun.
-
-    >>> counted(1, "row"), counted(1797, "row"), counted(2, "class")
-    ('1 row', '1,797 rows', '2 classes')
-    """
-    plural = noun if n == 1 else noun + ("es" if noun.endswith("s") else "s")
-    return f"{n:,} {plural}"
+    warnings.showwarning = lambda message, *_, **__: note(message)

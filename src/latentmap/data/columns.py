@@ -9,9 +9,9 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.formats.base import suggest
 from latentmap.data.schema import EXACT
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "date"]
 ColumnScaling = Literal["standard", "log1p", "none"]

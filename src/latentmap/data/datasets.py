@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, suggest
+from latentmap.data.formats.base import Labels
 from latentmap.data.formats.idx import read_idx
 from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.messages import suggest
 
 SPLITS = {"train": ["train"], "test": ["t10k"], "all": ["train", "t10k"]}
 """The splits, and how the names of their files begin."""

@@ -14,7 +14,7 @@ from latentmap.data.columns import ColumnSpec, Requested
 from latentmap.data.datasets import DATASETS, dataset_source
 from latentmap.data.formats.annotated import h5ad_source
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Source, reading, suggest
+from latentmap.data.formats.base import Source, reading
 from latentmap.data.formats.delimited import delimited_source
 from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.images import ImageFolderSource, image_files
@@ -26,6 +26,7 @@ from latentmap.data.formats.tables import arrow_source
 from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.schema import blocks, place
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 __all__ = ["FORMATS", "Source", "holds_rows", "open_source", "require_finite", "require_values"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import SETTINGS, Requested
-from latentmap.data.formats.base import suggest
 from latentmap.exceptions import DataError, PartError
+from latentmap.messages import suggest
 from latentmap.model.likelihoods import Likelihood
 from latentmap.model.part import Part
 

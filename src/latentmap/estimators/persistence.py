@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 import latentmap
 from latentmap.data.files import atomic_path, read_json
-from latentmap.data.formats.base import one_line
 from latentmap.estimators.card import model_card
 from latentmap.estimators.parameters import read_parameter, write_parameter
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
 from latentmap.estimators.weights import read_weights
 from latentmap.exceptions import DataError, LatentmapError, ModelError
+from latentmap.messages import error_line
 from latentmap.training.device import resolve_device
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ def load(
             graphs = _read_graphs(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
             estimator.state_ = replace(estimator.state_, graphs=graphs)
     except LatentmapError as error:
-        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {one_line(error, 800)}") from error
+        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {error_line(error, 800)}") from error
     except Exception as error:  # damage can raise anything
-        reason = f"{type(error).__name__}: {one_line(error)}"
+        reason = f"{type(error).__name__}: {error_line(error)}"
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {reason}") from error
     return estimator
 
@@ -140,7 +140,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {one_line(error)}") from error
+        raise ModelError(f"{path} is not valid JSON: {error_line(error)}") from error
     if not isinstance(config, dict) or "format" not in config:
         raise ModelError(f"{path} does not describe a run of latentmap")
     if not isinstance(config["format"], int):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latentmap.data.formats.base import suggest
 from latentmap.data.sampling import split_rows
 from latentmap.data.sources import Source, open_source, require_finite
 from latentmap.evaluation.claims import Claim, measure_claims, verdicts
@@ -20,6 +19,7 @@ from latentmap.evaluation.rows import sample_rows
 from latentmap.evaluation.scores import Rows, Scores, make_map, over_runs, score
 from latentmap.evaluation.stability import Stability, between_halves, between_maps
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 LEAST_NEW, LEAST_TRAINING = 20, 50
 """Fewer rows than these say nothing about a method."""

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from sklearn import decomposition, manifold
 
-from latentmap.data.formats.base import suggest
 from latentmap.data.scaling import choose_scaling
 from latentmap.estimators.autoencoder import Autoencoder
 from latentmap.estimators.vae import VAE
 from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.messages import suggest
 
 
 class Units:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, Source, plain_labels, reading, suggest
+from latentmap.data.formats.base import Labels, Source, plain_labels, reading
 from latentmap.data.formats.chunked import LAZY, ChunkedSource, stored
 from latentmap.data.formats.sparse import SparseSource, is_scipy_sparse
 from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.messages import suggest
 
 LARGEST = 2**30
 """Bytes of a sparse matrix, beyond which it stays in its file."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import difflib
 import functools
 import gzip
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from latentmap.data.moments import Moments
 from latentmap.data.schema import BLOCK_VALUES, Rows, Schema, fingerprint, measure
 from latentmap.exceptions import DataError, LatentmapError
+from latentmap.messages import error_line
 
 if TYPE_CHECKING:
     from latentmap.data.columns import Table
@@ -129,11 +129,10 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
     except LatentmapError:
         raise
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: truncated or damaged ({one_line(error)}); {advice}") from error
+        raise DataError(f"{path}: truncated or damaged ({error_line(error)}); {advice}") from error
     except MemoryError as error:
-        raise DataError(f"{path}: damaged, or larger than the memory that is free ({one_line(error)}); {advice}") from (
-            error
-        )
+        what = f"damaged, or larger than the memory that is free ({error_line(error)})"
+        raise DataError(f"{path}: {what}; {advice}") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno:  # no permission, for instance
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
@@ -141,19 +140,8 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
             byte = f"byte {error.object[error.start]:#04x}"
             raise DataError(f"{path}: not UTF-8 text ({byte} cannot be read); save the file as UTF-8") from error
         raise DataError(
-            f"{path}: not a readable {f'{what} ' * bool(what)}file ({one_line(error)}); {advice}"
+            f"{path}: not a readable {f'{what} ' * bool(what)}file ({error_line(error)}); {advice}"
         ) from error
-
-
-def one_line(error: BaseException, most: int = 150) -> str:
-    """Say what an error says in one line that is not too long; with its name where that is no more than a word.
-
-    >>> one_line(KeyError("rows")), one_line(ValueError("no such row"))
-    ("KeyError: 'rows'", 'no such row')
-    """
-    words = str(error).split()
-    text = " ".join(words if len(words) > 1 else [f"{type(error).__name__}:", *words])
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def given_labels(labels: ArrayLike | None, n_rows: int, name: str) -> NDArray[Any] | None:
@@ -190,14 +178,3 @@ def unique_names(names: Sequence[str], name: str, width: int | None = None) -> t
     if width is not None and len(names) != width:
         raise DataError(f"{name} has {len(names)} names for {width} columns: expected a name for each; save it again")
     return tuple(names)
-
-
-def suggest(word: str, options: Collection[str]) -> str:
-    """Say which options there are, and which one was probably meant.
-
-    >>> suggest("minst", ["digits", "mnist"])
-    "did you mean 'mnist'? There are: digits, mnist"
-    """
-    close = difflib.get_close_matches(word, options, n=1)
-    shown = ", ".join(list(options)[:20]) + (f", and {len(options) - 20} more" if len(options) > 20 else "")
-    return (f"did you mean {close[0]!r}? There are: " if close else "there are: ") + shown

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, ColumnSpec, Table
 from latentmap.data.formats.arrays import ArraySource, TableSource
-from latentmap.data.formats.base import Labels, plain_labels, reading, suggest, unique_names
+from latentmap.data.formats.base import Labels, plain_labels, reading, unique_names
 from latentmap.data.schema import EXACT
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 DELIMITERS = ",;\t|"

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, one_line
+from latentmap.data.formats.base import Labels
 from latentmap.exceptions import DataError
+from latentmap.messages import error_line
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 GREY = ("1", "L", "LA", "La", "I", "I;16", "F")
@@ -118,7 +119,7 @@ def _looking(file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        why = "it is no image" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        why = "it is no image" if isinstance(error, UnidentifiedImageError) else error_line(error)
         raise DataError(
             f"{file} cannot be read as an image ({why}); take it out of the folder, or copy it again"
         ) from error

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.formats.base import Labels, plain_labels, suggest
+from latentmap.data.formats.base import Labels, plain_labels
 from latentmap.data.formats.npz import LABELS, ROWS
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 IMAGES = (*ROWS, "image", "img", "pixel_values")
 TARGETS = (*LABELS, "label", "fine_label")

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from latentmap.data.columns import ColumnSpec, Requested
 from latentmap.data.formats.annotated import annotated_source, is_annotated
 from latentmap.data.formats.arrays import ArraySource, TableSource
-from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, suggest
+from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face, is_items, read_items
 from latentmap.data.formats.sparse import SparseSource, is_scipy_sparse
 from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, non_numeric, numbers_of
 from latentmap.data.values import plain_array
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, reading, suggest
+from latentmap.data.formats.base import Labels, reading
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 ROWS = ("X", "x", "data", "images", "x_train", "X_train")
 LABELS = ("y", "labels", "target", "y_train")

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import ColumnSpec, Table, table_for
-from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, reading, suggest, unique_names
+from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, reading, unique_names
 from latentmap.data.formats.tables import index_columns, pyarrow_module, table_source
 from latentmap.data.frames import cells_of
 from latentmap.data.schema import BLOCK_VALUES, Rows, require_exact
 from latentmap.exceptions import DataError
+from latentmap.messages import suggest
 
 BUFFER = 2**15
 """Bytes of each column that are read at a time."""

@@ -10,10 +10,11 @@ import numpy as np
 
 from latentmap.data.files import read_json
 from latentmap.data.formats.annotated import group_source, undamaged
-from latentmap.data.formats.base import Labels, Source, plain_labels, suggest
+from latentmap.data.formats.base import Labels, Source, plain_labels
 from latentmap.data.formats.chunked import stored
 from latentmap.data.formats.npz import LABELS, ROWS
 from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.messages import suggest
 
 METADATA = (".zarray", ".zmetadata", "zarr.json")
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+import latentmap
 from latentmap.cli.conditions import conditions, one_condition
-from latentmap.cli.recipes import read_recipe
-from latentmap.cli.runs import Origin, RunRows, check_run, save_run, shown_rows
-from latentmap.cli.settings import read_seconds
-from latentmap.cli.terminal import UsageError, counted, emit, note, on_terminal, say, say_pairs
-from latentmap.cli.words import describe_source, size_in_words
+from latentmap.cli.describe import describe_source, size_in_words
+from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Json, Seed, SkipBad
+from latentmap.cli.outputs import check_run
+from latentmap.cli.settings import read_columns, read_recipe, read_seconds
+from latentmap.cli.terminal import UsageError, emit, note, on_terminal, say, say_pairs
+from latentmap.exceptions import DataError, DiagnosisWarning
+from latentmap.messages import counted
 
 if TYPE_CHECKING:
     from latentmap.data.sources import Source
@@ -21,23 +24,23 @@ if TYPE_CHECKING:
 
 
 def fit(
-    data: str,
+    data: Data,
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Folder,
     model: Literal["vae", "autoencoder"] = "vae",
-    n_components: int = 2,
+    n_components: Components = 2,
     recipe: str | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     budget: str | None = None,
     memory: str | None = None,
     labels: str | None = None,
-    columns: Path | None = None,
-    skip_bad: bool = False,
-    seed: int = 0,
+    columns: ColumnsFile = None,
+    skip_bad: SkipBad = False,
+    seed: Seed = 0,
     no_report: bool = False,
     overwrite: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: Json = False,
 ) -> None:
     """Fit a model to data, and save it in a run folder with its card and a report.
 
@@ -45,16 +48,10 @@ def fit(
 
     Parameters
     ----------
-    data
-        Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet, .feather,
-        .h5ad or .zarr file, or a folder of images or .parquet files. FILE::NAME takes a layer of a .h5ad file, or an
-        array of a .zarr or .npz file.
     output
         Folder for the run: new or empty, or one to --overwrite.
     model
         A variational autoencoder, or a plain one.
-    n_components
-        Numbers in a code; 2 draws a map.
     recipe
         Name of a published model, such as beta_tc; see latentmap recipes. Its settings are given by --set too.
     settings
@@ -68,62 +65,74 @@ def fit(
     labels
         Column (of a .csv) or member (of a .npz) with one label a row; it colours the report, and is learned from
         only with --set condition=labels, condition=covariates or supervised=0.5.
-    columns
-        A .toml file that says what some columns of a table are: [columns.NAME] with kind, scaling, categories or
-        likelihood; kind = "drop" leaves one out. The others are told by their values.
-    skip_bad
-        Leave out the images of a folder that cannot be read, count and list them.
-    seed
-        Seed of all that is random.
     no_report
         Leave out report.html and its figures.
     overwrite
         Replace a run that is there.
-    as_json
-        Print one JSON object on standard output.
     """
     seconds = None if budget is None else read_seconds(budget)
     if recipe is not None and model != "vae":
         raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
     check_run(output, overwrite=overwrite)
-    import latentmap
-    from latentmap.data.sources import open_source, require_finite, require_values
+    from latentmap.cli.runs import Origin, RunRows, save_run, shown_rows
+    from latentmap.data.sources import open_source
     from latentmap.data.streaming import fits, read_memory
-    from latentmap.estimators.columns import Columns, numbers
-    from latentmap.exceptions import DataError, DiagnosisWarning
+    from latentmap.estimators.columns import numbers
     from latentmap.report.facts import headline_facts
 
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
-    given = {
-        "n_components": n_components,
-        "time_budget": seconds,
-        "random_state": seed,
-        "verbose": int(on_terminal()),
-        "memory": memory,
-    }
-    estimator = kind(**given | read_recipe(recipe, kind, settings))
-    asked = None if columns is None else Columns.read(columns)
-    source = open_source(data, labels, None if asked is None else asked.requested, skip_bad=skip_bad)
-    if asked is not None:
-        estimator.set_params(columns=asked)
+    given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "memory": memory}
+    estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
+    requested = read_columns(columns)
+    source = open_source(data, labels, None if requested is None else requested.requested, skip_bad=skip_bad)
+    if requested is not None:
+        estimator.set_params(columns=requested)
     in_memory = fits(source, read_memory(memory))
+    _check(source, in_memory)
+    if in_memory or source.is_sparse:
+        say(describe_source(source))
+    else:
+        say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
+    X: Any = source.read(slice(None)) if in_memory and source.table is None else source
+    y: Any = _targets(estimator, source)
+    _fit(estimator, X, y)
+    estimator, _ = numbers(estimator)
+    X, y = shown_rows(RunRows(source, estimator, None, in_memory))
+    facts = headline_facts(estimator, X, None if estimator.condition is None else conditions(y))
+    _say_fit(estimator, facts)
+    save_run(estimator, Origin.of(data, source, skip_bad=skip_bad), output)
+    say(f"saved the run in {output}")
+    report = None if no_report else _report(estimator, X, y, source, output)
+    if as_json:
+        about = {"name": source.name, "labels": source.label_name, "remark": source.remark} | source.schema.to_json()
+        paths = {"run": str(output), "report": None if report is None else str(report)}
+        emit(paths | {"model": type(estimator).__name__, "data": about} | _results(estimator, facts))
+
+
+def _check(source: Source, in_memory: bool) -> None:
+    """Refuse rows that no model can be fitted to; those that are read in blocks are checked as they are read."""
+    from latentmap.data.sources import require_finite, require_values
+
     if in_memory:
         require_finite(source, missing=True)
         require_values(source)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
-    if in_memory or source.is_sparse:
-        say(describe_source(source))
-    else:
-        say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
-    y: Any = None
+
+
+def _targets(estimator: Any, source: Source) -> Any:
+    """Return the labels that a model is conditioned on, or learns to predict; else None."""
     conditional = estimator.condition is not None
-    if conditional or estimator.supervised:
-        if source.labels is None:
-            what = "condition" if conditional else "supervised"
-            raise UsageError(f"{what} needs labels: name their column with --labels")
-        y = conditions(source.labels) if conditional else source.labels
-    X: Any = source.read(slice(None)) if in_memory and source.table is None else source
+    if not (conditional or estimator.supervised):
+        return None
+    if source.labels is None:
+        what = "condition" if conditional else "supervised"
+        raise UsageError(f"{what} needs labels: name their column with --labels")
+    return conditions(source.labels) if conditional else source.labels
+
+
+def _fit(estimator: Any, X: Any, y: Any) -> None:
+    """Fit, and note the warnings that are not among the findings, which are said later."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DiagnosisWarning)
         estimator.fit(X, y)
@@ -131,31 +140,6 @@ def fit(
     for warning in caught:
         if str(warning.message) not in said:
             note(warning.message)
-    estimator, _ = numbers(estimator)
-    X, y = shown_rows(RunRows(source, estimator, None, in_memory))
-    facts = headline_facts(estimator, X, conditions(y) if conditional else None)
-    _say_fit(estimator, facts)
-    save_run(estimator, Origin.of(data, source, skip_bad=skip_bad), output)
-    say(f"saved the run in {output}")
-    report = None if no_report else _report(estimator, X, y, source, output)
-    if as_json:
-        emit(
-            {
-                "run": str(output),
-                "report": None if report is None else str(report),
-                "model": type(estimator).__name__,
-                "data": {"name": source.name, "labels": source.label_name, "remark": source.remark}
-                | source.schema.to_json(),
-                "choices": estimator.choices_,
-                "facts": {fact.label: {"value": fact.value, "note": fact.note} for fact in facts},
-                "findings": [finding.to_json() for finding in estimator.findings_],
-                "evaluation": None if (found := estimator.evaluation_) is None else found.to_json(),
-                "last": estimator.history_[-1] if estimator.history_ else None,
-                "epochs": estimator.n_iter_,
-                "seconds": estimator.fit_seconds_,
-                "interrupted": estimator.interrupted_,
-            }
-        )
 
 
 def _say_fit(estimator: Any, facts: list[Fact]) -> None:
@@ -166,6 +150,20 @@ def _say_fit(estimator: Any, facts: list[Fact]) -> None:
     say_pairs({fact.label: f"{fact.value} ({fact.note})" for fact in facts if fact.label not in ("Data", "Fit")})
     for finding in estimator.findings_:
         say(f"  {'!' if finding.warning else '-'} {finding}")
+
+
+def _results(estimator: Any, facts: list[Fact]) -> dict[str, Any]:
+    """Return the results of a fit for JSON."""
+    return {
+        "choices": estimator.choices_,
+        "facts": {fact.label: {"value": fact.value, "note": fact.note} for fact in facts},
+        "findings": [finding.to_json() for finding in estimator.findings_],
+        "evaluation": None if (evaluation := estimator.evaluation_) is None else evaluation.to_json(),
+        "last": estimator.history_[-1] if estimator.history_ else None,
+        "epochs": estimator.n_iter_,
+        "seconds": estimator.fit_seconds_,
+        "interrupted": estimator.interrupted_,
+    }
 
 
 def _report(estimator: Any, X: Any, y: Any, source: Source, folder: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""Data in words."""
+"""Descriptions of data and of their columns, for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import collections
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.terminal import counted
+from latentmap.messages import counted
 
 if TYPE_CHECKING:
     from latentmap.data.columns import Column
@@ -36,9 +36,9 @@ def describe_table(source: Source) -> str:
     """Say how many rows there are, and how many columns of which kind."""
     assert source.table is not None
     kinds = collections.Counter(column.kind for column in source.table.columns)
-    rows, missing = counted(len(source), "row"), source.schema.missing
-    found = f"{rows} of {shape_in_words(source.schema.event_shape)}: {', '.join(f'{n} {k}' for k, n in kinds.items())}"
-    return found + (f"; {counted(missing, 'cell')} missing" if missing else "")
+    columns = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    missing = f"; {counted(source.schema.missing, 'cell')} missing" if source.schema.missing else ""
+    return f"{counted(len(source), 'row')} of {shape_in_words(source.schema.event_shape)}: {columns}{missing}"
 
 
 def shape_in_words(shape: Sequence[int]) -> str:

@@ -1,0 +1,232 @@
+"""``latentmap info``: what a run or data hold, and what a fit would choose."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentmap.cli.describe import (
+    column_in_words,
+    describe_schema,
+    labels_in_words,
+    shape_in_words,
+    size_in_words,
+    values_in_words,
+)
+from latentmap.cli.options import ColumnsFile, Json, Labels, SkipBad
+from latentmap.cli.outputs import is_run
+from latentmap.cli.settings import read_columns
+from latentmap.cli.terminal import emit, say, say_pairs
+from latentmap.exceptions import LatentmapError, ModelError
+from latentmap.messages import counted
+
+if TYPE_CHECKING:
+    from latentmap.data.schema import Schema
+    from latentmap.data.sources import Source
+    from latentmap.estimators.columns import Columns
+    from latentmap.model.likelihoods import Likelihood
+
+GLANCE = 2**28
+"""Bytes of rows that are all looked at; of more, some are."""
+MOST_NAMES = 12
+
+
+def info(
+    what: str,
+    /,
+    *,
+    labels: Labels = None,
+    columns: ColumnsFile = None,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a run or data hold, and what fit would choose for the data.
+
+    Parameters
+    ----------
+    what
+        Folder of a run; or data, by a name or file as for fit.
+    """
+    from latentmap.data.datasets import DATASETS
+    from latentmap.data.sources import holds_rows, open_source
+
+    folder = Path(what)
+    if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
+        _info_run(folder, as_json)
+        return
+    requested = read_columns(columns)
+    source = open_source(what, labels, None if requested is None else requested.requested, skip_bad=skip_bad)
+    _info_data(source, requested, as_json)
+
+
+def _info_run(run: Path, as_json: bool) -> None:
+    from latentmap.data.schema import Schema
+
+    facts = _of_run(run)
+    say(f"{run}: {facts['class']} with {counted(facts['n_components'], 'component')}, latentmap {facts['version']}")
+    place = "" if facts["place"] is None else f"{facts['place']}: "
+    data = {"data": place + describe_schema(Schema.from_json(facts["data"])), "sha256": facts["fingerprint"]}
+    say_pairs(data | {"fitted": f"{counted(facts['epochs'], 'epoch')} in {facts['seconds']:.1f} s"})
+    say("parameters")
+    say_pairs({key: _part(value) for key, value in facts["parameters"].items() if value is not None})
+    say("choices")
+    say_pairs({key.replace("_", " "): text for key, text in facts["choices"].items()})
+    if (kept := facts["evaluation"]) is not None:
+        units = "in the data's own units" if kept["units"] == "data" else "in the units that the model sees"
+        say(f"evaluation of {kept['rows']}, nats a row {units}")
+        numbers = {"ELBO": kept["elbo"], "loss": kept["loss"], **kept["parts"]}
+        say_pairs({key.replace("_", " "): f"{value:.5g}" for key, value in numbers.items() if value is not None})
+    say("findings")
+    for finding in facts["findings"]:
+        say(f"  {'!' if finding['warning'] else '-'} {finding['message']}")
+    if as_json:
+        emit(facts)
+
+
+def _of_run(run: Path) -> dict[str, Any]:
+    """Collect what the files of a run say, without making its model."""
+    from latentmap.cli.runs import Origin
+    from latentmap.estimators.history import evaluation
+    from latentmap.estimators.persistence import read_config
+
+    config, origin = read_config(run), Origin.read(run)
+    try:
+        fitted = config["fitted"]
+        lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        history, units = [json.loads(line) for line in lines], fitted.get("history_units", "model")
+        kept = evaluation(history, bound=fitted.get("history_bounds", False), units=units)
+        return {
+            "run": str(run),
+            "class": config["class"],
+            "version": config["version"],
+            "n_components": fitted["latent"],
+            "place": None if origin is None else origin.data,
+            "data": fitted["data_schema_"],
+            "fingerprint": fitted["data_fingerprint_"],
+            "parameters": config["params"],
+            "parts": fitted["parts"],
+            "choices": fitted["choices_"],
+            "evaluation": None if kept is None else kept.to_json(),
+            "last": dict(history[-1]) if history else {},
+            "findings": fitted["findings_"],
+            "epochs": fitted["n_iter_"],
+            "seconds": fitted["fit_seconds_"],
+        }
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{run} is damaged ({type(error).__name__}: {error}); fit and save the model again") from error
+
+
+def _info_data(source: Source, requested: Columns | None, as_json: bool) -> None:
+    from latentmap.data.streaming import fits, read_memory
+
+    some, about = _glance(source)
+    in_memory = source.is_sparse or fits(source, read_memory(None))
+    try:
+        choices, refused = _choices(some, len(source), requested, in_memory), None
+    except LatentmapError as error:
+        choices, refused = {}, str(error)
+    say(source.name)
+    say_pairs(_facts(source, some.schema, about, in_memory))
+    if source.table is not None:
+        say("columns")
+        say_pairs({column.name: column_in_words(column) for column in source.table.columns})
+    say("fit would choose" if refused is None else f"fit would refuse: {refused}")
+    say_pairs({key.replace("_", " "): text for key, text in choices.items()})
+    if as_json:
+        data = {
+            "name": source.name,
+            "bytes": _size(source),
+            "labels": source.label_name,
+            "label_summary": labels_in_words(source),
+            "remark": source.remark,
+            "table": None if source.table is None else source.table.to_json(),
+        }
+        schema = some.schema.to_json() | {"n_rows": len(source), "fingerprint": None if about else source.fingerprint}
+        emit(data | schema | {"choices": choices, "refused": refused})
+
+
+def _size(source: Source) -> int:
+    """Return the bytes of the rows."""
+    from latentmap.data.formats.sparse import SparseSource
+
+    return source.bytes if isinstance(source, SparseSource) else len(source) * source.first.nbytes
+
+
+def _glance(source: Source) -> tuple[Source, str]:
+    """Return a source of the rows to look at, all or some, and what to say of some."""
+    from latentmap.data.formats.arrays import ArraySource
+    from latentmap.data.streaming import sampled
+
+    if _size(source) <= GLANCE:
+        return source, ""
+    numbers, rows = sampled(source, pieces=2)
+    some = ArraySource(rows, name=source.name, names=source.names)
+    some.tallies = source.tallies
+    return some, f", in {len(numbers):,} rows from all over"
+
+
+def _facts(source: Source, schema: Schema, about: str, in_memory: bool) -> dict[str, str]:
+    """Return what there is to say of data, by name."""
+    from latentmap.data.streaming import read_memory
+
+    names = schema.names or ()
+    more = "" if len(names) <= MOST_NAMES else f", and {len(names) - MOST_NAMES} more"
+    blocks = f"read it in blocks within {size_in_words(read_memory(None))}"
+    sparse = " as a sparse matrix" if source.is_sparse else ""
+    facts = {
+        "rows": f"{len(source):,}",
+        "row": shape_in_words(schema.event_shape) + (f" ({', '.join(names[:MOST_NAMES])}{more})" if names else ""),
+        "values": values_in_words(schema) + about if source.table is None else "see columns",
+        "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite" + about,
+        "memory": f"{size_in_words(_size(source))}; a fit would {'keep all of it' if in_memory else blocks}{sparse}",
+        "labels": labels_in_words(source) or "none",
+    }
+    return facts | ({"note": source.remark} if source.remark else {})
+
+
+def _choices(source: Source, n_rows: int, requested: Columns | None, in_memory: bool) -> dict[str, Any]:
+    """Return what a fit of two components would choose."""
+    from latentmap.data.sampling import count_held_out
+    from latentmap.data.sources import require_finite
+    from latentmap.data.streaming import MOST_HELD_OUT
+    from latentmap.estimators import choices
+    from latentmap.estimators.vae import VAE
+    from latentmap.model.part import Sizes
+
+    require_finite(source, missing=True)
+    likelihood, scaling = _likelihood(source, requested)
+    trained = n_rows - count_held_out(n_rows, VAE().validation_fraction, None if in_memory else MOST_HELD_OUT)
+    neighbors = choices.choose_neighbors(trained, 2) if in_memory else 0
+    sizes = likelihood.seen(Sizes(source.schema.event_shape, 2))
+    encoder, decoder = choices.choose_networks(sizes, neighbors=neighbors > 0)
+    batch = choices.choose_batch_size(trained, neighbors=neighbors > 0)
+    return {
+        "scaling": scaling,
+        "likelihood": str(likelihood) if source.table is None else "one a column",
+        "encoder": str(encoder),
+        "decoder": str(decoder),
+        "neighbors": neighbors,
+        "batch_size": batch,
+        "max_epochs": choices.choose_epochs(trained, batch, neighbors=neighbors > 0),
+        "learning_rate": float(f"{choices.choose_learning_rate(batch):.3g}"),
+    }
+
+
+def _likelihood(source: Source, requested: Columns | None) -> tuple[Likelihood, str]:
+    """Return the likelihood that a fit would choose, and the kind of scaling."""
+    from latentmap.estimators import choices
+
+    if source.table is not None:
+        likelihood, units = choices.choose_columns(source.table, {} if requested is None else requested.likelihoods)
+        return likelihood, units.kind
+    counts = source.tallies and source.schema.kind == "count"
+    chosen = choices.choose_likelihood(source.schema.binary, missing=source.schema.missing > 0, counts=counts)
+    return chosen, choices.choose_units(source, chosen, "auto").kind
+
+
+def _part(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    settings = ", ".join(f"{key}={_part(item)}" for key, item in value.items() if key not in ("part", "module"))
+    return f"{str(value.get('part', value.get('module'))).rpartition('.')[2]}({settings})"

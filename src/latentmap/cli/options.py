@@ -1,0 +1,50 @@
+"""Options that several commands share, each with its help; those of one command are in its docstring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from latentmap.cli.outputs import ARRAYS, listed
+
+GIVEN = "Condition of all rows, for a conditional model: a label, or numbers separated by commas"
+ARRAY = f"A {listed(ARRAYS)} file"
+
+Data = Annotated[
+    str,
+    Parameter(
+        help="Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet, .feather, "
+        ".h5ad or .zarr file, or a folder of images or .parquet files. FILE::NAME takes a layer of a .h5ad file, or an "
+        "array of a .zarr or .npz file."
+    ),
+]
+Labels = Annotated[
+    str | None, Parameter(help="Column (of a .csv) or member (of a .npz) with the labels, which are left out of rows.")
+]
+ColumnsFile = Annotated[
+    Path | None,
+    Parameter(
+        help="A .toml file that describes columns of a table: [columns.NAME] with kind, scaling, categories or "
+        'likelihood; kind = "drop" leaves one out. The others are inferred from their values.'
+    ),
+]
+SkipBad = Annotated[bool, Parameter(help="Leave out the images of a folder that cannot be read, count and list them.")]
+Components = Annotated[int, Parameter(help="Components of the latent space; 2 draw a map.")]
+
+Run = Annotated[Path, Parameter(help="Folder of a run.")]
+RunData = Annotated[
+    str | None, Parameter(help="Rows like those of the fit: a name or file as for fit; without, those of the fit.")
+]
+RunLabels = Annotated[
+    str | None,
+    Parameter(help="Column or member with the labels, which are left out of rows; by default that of the fit."),
+]
+Given = Annotated[str | None, Parameter(help=f"{GIVEN}.")]
+GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; without, each row's own label.")]
+
+Folder = Annotated[Path, Parameter(alias="-o")]
+ArrayFile = Annotated[Path, Parameter(alias="-o", help=f"{ARRAY}; tables are flat.")]
+Seed = Annotated[int, Parameter(help="Seed of all that is random; another gives another result.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object on standard output.")]

@@ -1,0 +1,62 @@
+"""``latentmap sample``: new rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+import latentmap
+from latentmap.cli.options import ARRAY, Folder, Given, Json, Run, Seed
+from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, listed, say_written, write_blocks
+from latentmap.cli.terminal import UsageError
+from latentmap.messages import counted
+
+
+def sample(
+    run: Run,
+    /,
+    *,
+    output: Annotated[Folder, Parameter(help=f"{ARRAY}; or a {listed(PICTURES)} picture.")],
+    n_samples: Annotated[int, Parameter(alias="-n")] = 64,
+    seed: Seed = 0,
+    noise: bool = False,
+    given: Given = None,
+    as_json: Json = False,
+) -> None:
+    """Draw new rows from a model, as numbers or as a picture.
+
+    Parameters
+    ----------
+    n_samples
+        How many.
+    noise
+        Draw from p(x|z), as data are, instead of taking its mean; not for pictures.
+    """
+    check_output(output, (*ARRAYS, *PICTURES))
+    from latentmap.cli.runs import column_names, load_decoder
+
+    estimator = load_decoder(run, given)
+    if n_samples < 1:
+        raise UsageError(f"--n-samples must be at least 1, got {n_samples}")
+    names = column_names(run, estimator)
+    if output.suffix.lower() not in PICTURES:
+        blocks = _blocks(estimator, n_samples, seed, noise)
+        shape, dtype = write_blocks(output, blocks, names, estimator.table_)
+    elif noise:
+        raise UsageError("--noise is not for pictures, which show means; write numbers, to .npy for example")
+    else:
+        features = None if len(estimator.event_shape_) > 1 else names
+        display = latentmap.plot.samples(estimator, n_samples, random_state=seed, feature_names=features)
+        display.save(output)
+        shape, dtype = display.data_.shape, display.data_.dtype
+    say_written(output, shape, dtype, counted(n_samples, "sample"), as_json=as_json)
+
+
+def _blocks(estimator: Any, n_samples: int, seed: int, noise: bool) -> Iterator[Any]:
+    from latentmap.cli.runs import BLOCK_VALUES
+
+    size = max(1, BLOCK_VALUES // estimator.n_features_in_)
+    for i, start in enumerate(range(0, n_samples, size)):
+        yield estimator.sample(min(size, n_samples - start), random_state=seed + i, noise=noise)

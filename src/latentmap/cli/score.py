@@ -1,0 +1,68 @@
+"""``latentmap score``: bounds on the log-densities of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunLabels
+from latentmap.cli.outputs import ARRAYS, check_output, write_blocks
+from latentmap.cli.terminal import UsageError, emit, note, say
+from latentmap.messages import counted
+
+
+def score(
+    run: Run,
+    data: RunData = None,
+    /,
+    *,
+    output: ArrayFile | None = None,
+    samples: int = 1,
+    labels: RunLabels = None,
+    given: GivenOrLabels = None,
+    as_json: Json = False,
+) -> None:
+    """Score rows: a lower bound on the log-density of each, nats, in the units of the data.
+
+    The mean is printed; --output is for the score of each row. The model has to have a density. A row with a value that
+    the model excludes, such as 50 in a column of 0 and 1, scores -inf, which is null in JSON.
+
+    Parameters
+    ----------
+    samples
+        Codes drawn a row: 1 gives the ELBO; k the importance-weighted bound, tighter, which takes k times as long.
+    """
+    if output is not None:
+        check_output(output, ARRAYS)
+    if samples < 1:
+        raise UsageError(f"--samples must be at least 1, got {samples}")
+    import numpy as np
+
+    from latentmap.cli.runs import load_run, open_rows
+
+    estimator = load_run(run, given)
+    rows = open_rows(run, estimator, data, labels)
+    scores = np.concatenate([estimator.score_samples(block, samples, y=y) for block, y in rows.with_labels()])
+    bound = "elbo" if samples == 1 else f"iwae_{samples}"
+    if output is not None:
+        write_blocks(output, [scores], [bound])
+        say(f"wrote {counted(len(scores), 'score')} to {output}")
+    summary = _say_scores(rows.source.name, bound, scores)
+    if as_json:
+        emit({"bound": bound} | summary | {"output": None if output is None else str(output)})
+
+
+def _say_scores(name: str, bound: str, scores: Any) -> dict[str, Any]:
+    """Say mean, spread and lowest of the scores; return them for JSON, which knows no infinity."""
+    inside, lowest = scores[scores > -float("inf")], int(scores.argmin())
+    outside = len(scores) - len(inside)
+    if outside:
+        least = f"the others {inside.mean():.2f}" if len(inside) else "as all are"
+        note(f"{counted(outside, 'row')} of {len(scores):,} hold values that the model excludes, -inf; {least}")
+    mean = float(scores.mean())
+    error = float(scores.std(ddof=1) / len(scores) ** 0.5) if len(scores) > 1 and not outside else None
+    spread = "" if error is None else f" +- {error:.2f}"
+    bound = bound.upper().replace("_", "-")
+    say(f"{name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
+    summary = {"mean": None if outside else mean, "standard_error": error, "rows": len(scores)}
+    summary |= {"lowest": None if outside else float(scores[lowest]), "lowest_row": lowest + 1}
+    return summary | {"rows_outside": outside}

@@ -1,0 +1,80 @@
+"""``latentmap transform`` and ``latentmap inverse``: rows to latent codes, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from latentmap.cli.options import ArrayFile, Given, GivenOrLabels, Json, Run, RunData, RunLabels
+from latentmap.cli.outputs import ARRAYS, check_output, say_written, write_blocks
+from latentmap.cli.terminal import UsageError, note
+from latentmap.messages import counted
+
+
+def transform(
+    run: Run,
+    data: RunData = None,
+    /,
+    *,
+    output: ArrayFile,
+    details: bool = False,
+    labels: RunLabels = None,
+    given: GivenOrLabels = None,
+    as_json: Json = False,
+) -> None:
+    """Encode rows: write the latent code of each, the mean of q(z|x).
+
+    Parameters
+    ----------
+    details
+        Write what is known of each code beside it: trust, uncertainty, density, magnification, evidence, and whether
+        the row is unusual among those of the fit, which are read again.
+    """
+    check_output(output, ARRAYS)
+    from latentmap.cli.runs import load_run, open_rows
+
+    estimator = load_run(run, given)
+    rows = open_rows(run, estimator, data, labels)
+    names = estimator.get_feature_names_out()
+    if details:
+        if estimator.condition_ is not None:
+            raise UsageError("--details are of models without condition; leave it out")
+        reference = None if data is None else open_rows(run, estimator).all()
+        _write_details(estimator, rows.source.name, rows.all(), reference, output, as_json)
+        return
+    shape, dtype = write_blocks(output, (estimator.transform(*pair) for pair in rows.with_labels()), names)
+    what = f"{counted(shape[0], 'code')} of {counted(shape[1], 'component')}"
+    say_written(output, shape, dtype, what, as_json=as_json)
+
+
+def inverse(run: Run, codes: str, /, *, output: ArrayFile, given: Given = None, as_json: Json = False) -> None:
+    """Decode codes: write the row that each stands for, the mean of p(x|z), in the units and shape of the data.
+
+    Parameters
+    ----------
+    codes
+        A file with a code a row, in any format that transform writes.
+    """
+    check_output(output, ARRAYS)
+    from latentmap.cli.runs import column_names, load_decoder
+    from latentmap.data.sources import open_source, require_finite
+
+    estimator = load_decoder(run, given)
+    source = open_source(codes)
+    require_finite(source)
+    rows = estimator.inverse_transform(source.read(slice(None)))
+    shape, dtype = write_blocks(output, [rows], column_names(run, estimator), estimator.table_)
+    say_written(output, shape, dtype, counted(len(rows), "row"), as_json=as_json)
+
+
+def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Path, as_json: bool) -> None:
+    """Write codes with what is known of each, and warn of rows that are unlike those of the fit."""
+    from latentmap.evaluation.details import map_details
+
+    details = map_details(estimator, X, reference)
+    shape, dtype = write_blocks(output, [details.columns()], [*estimator.get_feature_names_out(), *details.COLUMNS])
+    if count := int(details.unusual.sum()):
+        expected = f"about {details.false_alarm_rate * len(X):.0f} of {len(X):,} would be if they were alike"
+        note(f"{counted(count, 'row')} of {name} {'is' if count == 1 else 'are'} unlike those of the fit ({expected})")
+    what = f"{counted(shape[0], 'code')} with {len(details.COLUMNS)} details each"
+    say_written(output, shape, dtype, what, as_json=as_json)
