@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from latentmap.data.schema import Schema
     from latentmap.data.sources import Source
     from latentmap.estimators.columns import Columns
-    from latentmap.model.likelihoods import Likelihood
 
 GLANCE = 2**28
 """Bytes of rows that are all looked at; of more, some are."""
@@ -123,7 +122,7 @@ def _info_data(source: Source, requested: Columns | None, as_json: bool) -> None
     some, about = _glance(source)
     in_memory = source.is_sparse or fits(source, read_memory(None))
     try:
-        choices, refused = _choices(some, len(source), requested, in_memory), None
+        choices, refused = _choices(some, source, requested), None
     except LatentmapError as error:
         choices, refused = {}, str(error)
     say(source.name)
@@ -185,44 +184,22 @@ def _facts(source: Source, schema: Schema, about: str, in_memory: bool) -> dict[
     return facts | ({"note": source.remark} if source.remark else {})
 
 
-def _choices(source: Source, n_rows: int, requested: Columns | None, in_memory: bool) -> dict[str, Any]:
-    """Return what a fit of two components would choose."""
-    from latentmap.data.sampling import count_held_out
-    from latentmap.data.sources import require_finite
-    from latentmap.data.streaming import MOST_HELD_OUT
-    from latentmap.estimators import choices
+def _choices(some: Source, source: Source, requested: Columns | None) -> dict[str, Any]:
+    """Return what a fit of two components would choose, of a source that stands for all rows."""
+    from latentmap.estimators.plan import preview
     from latentmap.estimators.vae import VAE
-    from latentmap.model.part import Sizes
 
-    require_finite(source, missing=True)
-    likelihood, scaling = _likelihood(source, requested)
-    trained = n_rows - count_held_out(n_rows, VAE().validation_fraction, None if in_memory else MOST_HELD_OUT)
-    neighbors = choices.choose_neighbors(trained, 2) if in_memory else 0
-    sizes = likelihood.seen(Sizes(source.schema.event_shape, 2))
-    encoder, decoder = choices.choose_networks(sizes, neighbors=neighbors > 0)
-    batch = choices.choose_batch_size(trained, neighbors=neighbors > 0)
+    model, training = preview(VAE(2, columns=requested), some, source)
     return {
-        "scaling": scaling,
-        "likelihood": str(likelihood) if source.table is None else "one a column",
-        "encoder": str(encoder),
-        "decoder": str(decoder),
-        "neighbors": neighbors,
-        "batch_size": batch,
-        "max_epochs": choices.choose_epochs(trained, batch, neighbors=neighbors > 0),
-        "learning_rate": float(f"{choices.choose_learning_rate(batch):.3g}"),
+        "scaling": model.scaling.kind,
+        "likelihood": str(model.likelihood) if source.table is None else "one a column",
+        "encoder": str(model.encoder),
+        "decoder": str(model.decoder),
+        "neighbors": training.neighbors,
+        "batch_size": training.batch_size,
+        "max_epochs": training.max_epochs,
+        "learning_rate": float(f"{training.learning_rate:.3g}"),
     }
-
-
-def _likelihood(source: Source, requested: Columns | None) -> tuple[Likelihood, str]:
-    """Return the likelihood that a fit would choose, and the kind of scaling."""
-    from latentmap.estimators import choices
-
-    if source.table is not None:
-        likelihood, units = choices.choose_columns(source.table, {} if requested is None else requested.likelihoods)
-        return likelihood, units.kind
-    counts = source.tallies and source.schema.kind == "count"
-    chosen = choices.choose_likelihood(source.schema.binary, missing=source.schema.missing > 0, counts=counts)
-    return chosen, choices.choose_units(source, chosen, "auto").kind
 
 
 def _part(value: Any) -> str:

@@ -17,9 +17,9 @@ from latentmap.cli.terminal import UsageError, note
 from latentmap.data.datasets import DATASETS
 from latentmap.data.files import read_json, write_json
 from latentmap.data.rows import LazyRows
-from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import open_source, require_finite
+from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.exceptions import DataError, ModelError
 
 if TYPE_CHECKING:

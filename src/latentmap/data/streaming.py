@@ -59,6 +59,11 @@ def fits(source: Source, memory: int) -> bool:
     return not source.is_sparse and (source.in_memory or COPIES * len(source) * source.first.nbytes <= memory)
 
 
+def most_held_out(source: Source, memory: int) -> int:
+    """Return the most rows that a fit within so many bytes holds out of a source that is not dense in memory."""
+    return min(MOST_HELD_OUT, max(1, memory // (8 * flat(source.first).nbytes)))
+
+
 @dataclass(frozen=True, eq=False)
 class Survey:
     """What one pass over a source finds."""
@@ -89,10 +94,11 @@ class Stream:
     def __init__(self, source: Source, *, held_out: float, seed: int, memory: int) -> None:
         self.source = source
         n = len(source)
-        a_row = flat(source.first).nbytes
-        self.held_out = split_rows(n, held_out, seed, most=min(MOST_HELD_OUT, max(1, memory // (8 * a_row))))[1]
+        self.held_out = split_rows(n, held_out, seed, most=most_held_out(source, memory))[1]
         self.rows = n - len(self.held_out)
-        self.block = max(1, min(LARGEST_BLOCK, memory // 12) // a_row)  # two blocks, and what each is made of
+        self.block = max(
+            1, min(LARGEST_BLOCK, memory // 12) // flat(source.first).nbytes
+        )  # two blocks, and what each is made of
 
     def first(self) -> NDArray[Any]:
         """Two rows, flat."""

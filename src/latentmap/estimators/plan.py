@@ -11,9 +11,11 @@ from typing import get_args
 from torch import nn
 
 from latentmap.data.columns import ColumnKind, Table
+from latentmap.data.sampling import count_held_out
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.data.sources import Source, require_finite, require_values
+from latentmap.data.streaming import fits, most_held_out, read_memory
 from latentmap.estimators import choices
 from latentmap.estimators.choices import describe_choice
 from latentmap.estimators.graph import Edges
@@ -25,7 +27,7 @@ from latentmap.model.likelihoods import Incomplete, Likelihood
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
 from latentmap.objectives.base import Objective
-from latentmap.training.device import operations, resolve_precision
+from latentmap.training.device import operations, resolve_device, resolve_precision
 from latentmap.training.loop import Settings
 
 Choices = dict[str, str]
@@ -112,6 +114,16 @@ def plan(
     """
     training = plan_training(p, rows, objective, device, piece=piece)
     return plan_model(p, source, sizes, neighbors=training.neighbors != 0), training
+
+
+def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, TrainingPlan]:
+    """Return the plan of a fit to a source, of which some rows are read."""
+    memory, n = read_memory(p.memory), len(source)
+    dense = fits(source, memory)
+    held_out = count_held_out(n, p._held_out_fraction, None if dense else most_held_out(source, memory))
+    rows = Rows(n, n - held_out, dense or source.is_sparse, source.name)
+    sizes = Sizes(some.schema.event_shape, int(p.n_components), below=tuple(p.ladder or ()))
+    return plan(p, some, rows, sizes, p._objective(), resolve_device(p.device).type)
 
 
 def plan_model(p: Parameters, source: Source, sizes: Sizes, *, neighbors: bool = False) -> ModelPlan:
