@@ -33,7 +33,7 @@ import pytest
 from benchmarks.mutants import Mutant, differs, mutants
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("model", "objectives", "estimators/scoring.py", "estimators/passes.py")
+SOURCES = ("model", "objectives", "estimators/scoring.py", "estimators/imputation.py")
 TESTS = (
     *("model", "objectives", "estimators", "recipes", "persistence", "training", "evaluation_evidence"),
     *("data_cells", "data_columns", "data_scaling", "correctness"),

@@ -17,7 +17,6 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from latentmap import VAE, Autoencoder, Columns, likelihoods, load, networks, priors
-from latentmap.data.rows import all_rows
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.values import plain_array
 from latentmap.exceptions import DataError
@@ -132,7 +131,7 @@ def test_containers_of_the_same_values_give_the_same_results(name):
     source = open_source(given)
     np.testing.assert_array_equal(np.asarray(source.read(slice(None)), float), twin)
     source = open_source(given)
-    read, event = all_rows(source), source.first.shape[1:]
+    read, event = source.all_rows(), source.first.shape[1:]
     assert event == (3,) and read.dtype == (np.float32 if twin.dtype == np.float32 or "bfloat" in name else np.float64)
     np.testing.assert_array_equal(read, twin)
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from latentmap import VAE, Columns, likelihoods, load, networks
 from latentmap.cli import main
-from latentmap.estimators.passes import expected, normalised
+from latentmap.estimators.imputation import expected, normalised
 from latentmap.evaluation.details import map_details
 from latentmap.evaluation.evidence import evidence, importance_bound
 from latentmap.exceptions import DataError, PartError

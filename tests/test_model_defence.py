@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from latentmap.estimators.passes import weighted
+from latentmap.estimators.imputation import weighted
 from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import Parts
 from latentmap.model.distributions import draw

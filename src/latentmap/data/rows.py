@@ -1,4 +1,4 @@
-"""Rows as models take them: vectors of bytes, or of single or double precision."""
+"""Rows of a source that are read when they are needed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,8 @@ from numpy.typing import NDArray
 
 from latentmap.data.formats.base import Source
 from latentmap.data.schema import place, require_exact
+from latentmap.data.values import flat
 from latentmap.exceptions import DataError
-
-
-def flat(block: NDArray[Any]) -> NDArray[Any]:
-    """Return rows as vectors, of a type that models take: bytes, and single or double precision.
-
-    >>> flat(np.zeros((3, 2, 2), np.uint8)).shape, flat(np.zeros((3, 2), np.float16)).dtype
-    ((3, 4), dtype('float64'))
-    """
-    if block.dtype not in (np.uint8, np.float32, np.float64):
-        block = block.astype(np.float64)
-    return np.ascontiguousarray(block.reshape(len(block), int(np.prod(block.shape[1:]))))
-
-
-def all_rows(source: Source) -> NDArray[Any]:
-    """Return all rows of a source, (n, P); a view of what lies in memory where that can be."""
-    block = source.read(slice(None))
-    require_exact(block, source.name, source.names)
-    return flat(block)
 
 
 class LazyRows:

@@ -12,16 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.columns import ColumnSpec, Requested
 from latentmap.data.datasets import DATASETS, dataset_source
-from latentmap.data.formats.annotated import h5ad_source
-from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Source, reading
+from latentmap.data.formats.annotated import annotated_source, h5ad_source
+from latentmap.data.formats.arrays import ArraySource, any_array, array_source
+from latentmap.data.formats.base import Request, Source, reading
 from latentmap.data.formats.delimited import delimited_source
+from latentmap.data.formats.frames import frame_source
 from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.images import ImageFolderSource, image_files
-from latentmap.data.formats.memory import from_memory
+from latentmap.data.formats.items import items_source
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
 from latentmap.data.formats.parquet import parquet_files, parquet_source
+from latentmap.data.formats.sparse import sparse_source
 from latentmap.data.formats.tables import arrow_source
 from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.schema import blocks, place
@@ -46,6 +48,15 @@ FORMATS: dict[str, Callable[..., Source]] = {
     "-ubyte.gz": IdxSource,
 }
 """What opens a file, by the end of its name: a function of its path and labels."""
+
+ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
+    array_source,
+    frame_source,
+    sparse_source,
+    annotated_source,
+    items_source,
+)
+"""What opens data in memory, tried in this order; a new kind of input is one adapter."""
 
 TABLES = (delimited_source, parquet_source, arrow_source)
 """Those of named columns, which also take what is known or asked of the columns."""
@@ -103,7 +114,8 @@ def open_source(
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
         return data
-    source = from_memory(data, labels, columns=columns, numeric=numeric)
+    request = Request(data, labels, columns=columns, numeric=numeric)
+    source = next((made for adapt in ADAPTERS if (made := adapt(request)) is not None), None) or any_array(request)
     source.in_memory = not isinstance(data, np.memmap)
     return source
 

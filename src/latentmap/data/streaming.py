@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from latentmap.data.formats.base import Source
 from latentmap.data.moments import Moments
-from latentmap.data.rows import flat
 from latentmap.data.sampling import split_rows
 from latentmap.data.schema import Schema, measure_block, merged
+from latentmap.data.values import flat
 from latentmap.exceptions import DataError
 
 SHARE = 4
@@ -96,9 +96,8 @@ class Stream:
         n = len(source)
         self.held_out = split_rows(n, held_out, seed, most=most_held_out(source, memory))[1]
         self.rows = n - len(self.held_out)
-        self.block = max(
-            1, min(LARGEST_BLOCK, memory // 12) // flat(source.first).nbytes
-        )  # two blocks, and what each is made of
+        a_row = flat(source.first).nbytes
+        self.block = max(1, min(LARGEST_BLOCK, memory // 12) // a_row)  # two blocks, and what each is made of
 
     def first(self) -> NDArray[Any]:
         """Two rows, flat."""

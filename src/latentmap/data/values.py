@@ -67,12 +67,24 @@ def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
             f"{name} has dtype {array.dtype.name}: expected numbers; a data frame, as pandas.DataFrame({name}), has "
             "its dates read as such"
         )
-    require_numeric(array.dtype, name)
+    if array.dtype.kind not in "biuf":
+        require_numeric(array.dtype, name)
     if array.dtype.kind in "iu" and array.itemsize == 8:
         require_exact(array, name)
     if listed and array.dtype.kind == "f" and (np.abs(array) >= EXACT).any():  # whole numbers among fractions
         return _of_objects(np.asarray(data, dtype=object), name)
     return native(array)
+
+
+def flat(block: NDArray[Any]) -> NDArray[Any]:
+    """Return rows as vectors, of a type that models take: bytes, and single or double precision.
+
+    >>> flat(np.zeros((3, 2, 2), np.uint8)).shape, flat(np.zeros((3, 2), np.float16)).dtype
+    ((3, 4), dtype('float64'))
+    """
+    if block.dtype not in (np.uint8, np.float32, np.float64):
+        block = block.astype(np.float64)
+    return np.ascontiguousarray(block.reshape(len(block), int(np.prod(block.shape[1:]))))
 
 
 def native(block: NDArray[Any]) -> NDArray[Any]:

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from latentmap.data.columns import Table
 from latentmap.data.frames import frame_of
-from latentmap.data.rows import LazyRows
 from latentmap.data.schema import Schema
 from latentmap.estimators.conditions import Condition, LabelCondition
 from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.history import Evaluation, Units
-from latentmap.estimators.parameters import Parameters, read_seed
-from latentmap.estimators.passes import FloatArray
-from latentmap.estimators.rows import read_rows
-from latentmap.estimators.state import FitState
+from latentmap.estimators.parameters import read_seed
+from latentmap.estimators.rows import RowReader
+from latentmap.estimators.state import FloatArray
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.noise import Generated, generator_for
 from latentmap.model.priors import Prior
@@ -29,12 +26,9 @@ from latentmap.model.scaling import Affine
 from latentmap.training.metrics import Row
 
 
-class Fitted(Parameters):
+class Fitted(RowReader):
     """Attributes of a fitted estimator: views of its ``state_``."""
 
-    state_: FitState
-    given_: Any = None
-    """What all rows are conditioned on where no y is given."""
     plain_: bool = False
     """Whether rows of a table of mixed columns are given as numbers, not as a data frame."""
     if TYPE_CHECKING:
@@ -196,15 +190,6 @@ class Fitted(Parameters):
     @property
     def _n_features_out(self) -> int:
         return self.model_.sizes.latent
-
-    def _rows(self, X: Any, y: Any) -> tuple[Any, FloatArray | None]:
-        """Return checked rows, and what they are conditioned on; a file that does not fit in memory stays in place."""
-        check_is_fitted(self)
-        rows: NDArray[Any] | LazyRows = read_rows(self, self.state_, X)
-        return rows, self._given(y, len(rows))
-
-    def _given(self, y: Any, n: int) -> FloatArray | None:
-        return self.state_.given(self.given_ if y is None else y, n)
 
     def _map(
         self,

@@ -164,13 +164,6 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         estimator: Self = persistence.load(path, encoder=encoder, decoder=decoder, expected=cls)
         return estimator
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        return tags
-
 
 def _same(source: Any, state: FitState) -> bool:
     """Return whether rows have the named columns of the fit, or none as it had."""

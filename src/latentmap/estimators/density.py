@@ -11,10 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 from latentmap.data.rows import LazyRows
 from latentmap.estimators.attributes import Fitted
 from latentmap.estimators.diagnosis import warn_of_few
+from latentmap.estimators.imputation import filled
 from latentmap.estimators.parameters import check_count, read_seed
-from latentmap.estimators.passes import FloatArray, filled
 from latentmap.estimators.rows import as_given
 from latentmap.estimators.scoring import require_score, score_rows, squared_error, weigh_rows
+from latentmap.estimators.state import FloatArray
 from latentmap.exceptions import DataError
 from latentmap.model.noise import Generated, generator_for
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from latentmap.data.values import plain_array
 from latentmap.estimators.attributes import Fitted
 from latentmap.estimators.parameters import check_count
-from latentmap.estimators.passes import FloatArray, as_tensor
 from latentmap.estimators.rows import checked_rows, open_as_fitted, read_codes
 from latentmap.estimators.scoring import require_labels
+from latentmap.estimators.state import FloatArray, as_tensor
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import draw
@@ -284,6 +284,13 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         step = np.linspace(0, 1, n, dtype=np.float32)
         between = None if given is None else (1 - step[:, None]) * given[:1] + step[:, None] * given[1:]
         return self._as_frame(self._decode(self.model_.path(start, stop, as_tensor(step)).numpy(), between))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags
 
     def _read(self, X: Any) -> NDArray[Any]:
         """Return all rows (n, P), checked."""

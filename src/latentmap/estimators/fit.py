@@ -14,11 +14,10 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
 from latentmap.estimators.neighbors import NeighborSearch, read_classes
 from latentmap.estimators.parameters import Parameters
-from latentmap.estimators.passes import FloatArray, as_tensor
 from latentmap.estimators.plan import ModelPlan, Rows, TrainingPlan, plan, plan_training, trainer_settings
 from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
-from latentmap.estimators.state import FitState
+from latentmap.estimators.state import FitState, FloatArray, as_tensor
 from latentmap.estimators.summary import summarise
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of

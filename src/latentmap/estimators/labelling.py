@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from latentmap.estimators.attributes import Fitted
-from latentmap.estimators.passes import FloatArray
+from latentmap.estimators.state import FloatArray
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.scaling import Affine
 

@@ -17,8 +17,7 @@ from latentmap.estimators.choices import choose_neighbors, describe_choice
 from latentmap.estimators.conditions import LabelCondition
 from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, with_classes
 from latentmap.estimators.parameters import Parameters, check_count
-from latentmap.estimators.passes import as_tensor
-from latentmap.estimators.state import FitState, Graphs
+from latentmap.estimators.state import FitState, Graphs, as_tensor
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.components import projection
 from latentmap.model.layout import start_at_components

@@ -7,18 +7,38 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from latentmap.data.frames import as_frame, numeric_rows
-from latentmap.data.rows import LazyRows, all_rows
+from latentmap.data.rows import LazyRows
 from latentmap.data.sources import Source, open_source, require_finite
 from latentmap.data.streaming import fits, read_memory
 from latentmap.estimators.parameters import Parameters
-from latentmap.estimators.passes import FloatArray
-from latentmap.estimators.state import FitState
+from latentmap.estimators.state import FitState, FloatArray
 from latentmap.exceptions import DataError
 
 ADVICE = "fill them, or fit with likelihood=likelihoods.Incomplete(), as this fit had complete rows"
+
+
+class RowReader(Parameters):
+    """Rows for the methods of a fitted estimator."""
+
+    state_: FitState
+    given_: Any = None
+    """What all rows are conditioned on where no y is given."""
+
+    def _rows(self, X: Any, y: Any) -> tuple[Any, FloatArray | None]:
+        """Return checked rows, and what they are conditioned on; a file that does not fit in memory stays in place."""
+        check_is_fitted(self)
+        source = open_as_fitted(self, self.state_, X)
+        if fits_memory(source, self.memory):
+            rows: Any = checked_rows(source, self.state_)
+        else:
+            rows = LazyRows(source, self.state_.model.sizes.features, missing=self.state_.takes_missing)
+        return rows, self._given(y, len(rows))
+
+    def _given(self, y: Any, n: int) -> FloatArray | None:
+        return self.state_.given(self.given_ if y is None else y, n)
 
 
 def open_for_fit(estimator: Parameters, X: Any, least: int = 2) -> Source:
@@ -62,17 +82,9 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
     return source
 
 
-def read_rows(estimator: Parameters, state: FitState, X: Any) -> NDArray[Any] | LazyRows:
-    """Return checked rows (n, P); those of a file that does not fit in memory stay where they are."""
-    source = open_as_fitted(estimator, state, X)
-    if not fits_memory(source, estimator.memory):
-        return LazyRows(source, state.model.sizes.features, missing=state.takes_missing)
-    return checked_rows(source, state)
-
-
 def checked_rows(source: Source, state: FitState) -> NDArray[Any]:
     """Return rows (n, P) without infinite values, and without missing ones unless the model takes such."""
-    rows = all_rows(source)
+    rows = source.all_rows()
     if rows.dtype.kind == "f" and not (~np.isinf(rows) if state.takes_missing else np.isfinite(rows)).all():
         require_finite(source, missing=state.takes_missing, advice=ADVICE)
     return rows

@@ -12,8 +12,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from latentmap.data.rows import LazyRows
-from latentmap.estimators.passes import FloatArray
-from latentmap.estimators.state import FitState
+from latentmap.estimators.state import FitState, FloatArray
 from latentmap.exceptions import DataError, NoDensityError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.noise import RowNoise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -19,7 +19,6 @@ from latentmap.estimators.conditions import Condition, LabelCondition, condition
 from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.parameters import read_parameter
-from latentmap.estimators.passes import FloatArray, map_rows
 from latentmap.estimators.weights import model_for, scaling_for
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
@@ -27,6 +26,10 @@ from latentmap.model.part import Sizes
 from latentmap.model.scaling import Affine
 from latentmap.training.metrics import Row
 
+FloatArray = NDArray[np.floating[Any]]
+
+CHUNK = 2**20
+"""Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
 PLAIN = ("seed", "n_iter", "fit_seconds", "loss", "choices", "data_fingerprint", "interrupted")
 """Fields that are plain JSON as they are."""
 ARRAYS = {"code_mean": float, "code_variance": float, "kl_per_component": float, "active_components": bool}
@@ -121,8 +124,39 @@ class FitState:
         samples: int = 1,
         given: FloatArray | None = None,
     ) -> FloatArray:
-        """Apply a function of model and scaling to chunks of rows, see `map_rows`."""
-        return map_rows(self.model, self.scaling, values, function, self.device, samples=samples, given=given)
+        """Apply a function of model and scaling to chunks of rows, in the precision of the rows, without gradients.
+
+        Parameters
+        ----------
+        values : array or LazyRows of shape (n, ...)
+            Rows or latent codes.
+        function : callable
+            Function of model, scaling and a chunk (B, ...); the model is conditioned on what is given.
+        samples : int, default=1
+            Number of draws that the function holds of each row.
+        given : ndarray of shape (n, C), default=None
+            What the rows are conditioned on.
+
+        Returns
+        -------
+        ndarray of shape (n, ...)
+            The results, one after the other.
+        """
+        model, scaling, precision = self.model.eval(), self.scaling, torch.float32
+        if values.dtype == np.float64:
+            model, scaling, precision = copy.deepcopy(model).double(), copy.deepcopy(scaling).double(), torch.float64
+        size = max(1, CHUNK // (model.outputs * samples))
+        result: FloatArray | None = None
+        with torch.no_grad():
+            for start, rows in _pieces(values, size):
+                here = slice(start, start + len(rows))
+                c = None if given is None else as_tensor(given[here]).to(self.device, precision)
+                values_here = function(model.given(c), scaling, as_tensor(rows).to(self.device)).cpu().numpy()
+                if result is None:
+                    result = np.empty((len(values), *values_here.shape[1:]), values_here.dtype)
+                result[here] = values_here
+        assert result is not None
+        return result
 
     def posterior(self, rows: NDArray[Any], given: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of q(z|x) for each row, both (n, D)."""
@@ -218,3 +252,18 @@ def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor
 
 def _decoded(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:
     return scaling.restored(model.decode(model.parts.posterior.onto(z)).mean, z.dtype)
+
+
+def _pieces(values: NDArray[Any] | LazyRows, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (first row, rows) in order, so many rows at the most."""
+    if isinstance(values, LazyRows):
+        yield from values.pieces(size)
+    else:
+        for start in range(0, len(values), size):
+            yield start, values[start : start + size]
+
+
+def as_tensor(values: NDArray[Any]) -> Tensor:
+    """Share the memory of an array; a copy only where torch could not write to it or step through it."""
+    plain = np.ascontiguousarray(values)
+    return torch.from_numpy(plain if plain.flags.writeable else plain.copy())

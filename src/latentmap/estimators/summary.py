@@ -12,8 +12,7 @@ from torch import Tensor
 
 from latentmap.estimators import diagnosis
 from latentmap.estimators.history import best_row
-from latentmap.estimators.passes import FloatArray, as_tensor
-from latentmap.estimators.state import FitState
+from latentmap.estimators.state import FitState, FloatArray, as_tensor
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import draw

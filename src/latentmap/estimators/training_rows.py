@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.rows import all_rows
 from latentmap.data.sampling import Rows, split_rows
 from latentmap.data.sources import Source
 from latentmap.data.streaming import MOST_HELD_OUT, Stream, read_memory
 from latentmap.estimators.parameters import Parameters
-from latentmap.estimators.passes import as_tensor
 from latentmap.estimators.rows import fits_memory
+from latentmap.estimators.state import as_tensor
 from latentmap.model.scaling import Affine
 from latentmap.training.feed import Feed, Gathered, Resident, Streamed, fits_device, free_bytes
 
@@ -129,7 +128,7 @@ def _prepare(scaling: Affine, dtype: np.dtype[Any]) -> Callable[[Tensor], Tensor
 
 
 def _dense(source: Source, fraction: float, seed: int, device: torch.device) -> TrainingRows:
-    rows = all_rows(source)
+    rows = source.all_rows()
     resident = fits_device(rows.size * (1 if rows.dtype == np.uint8 else 4), free_bytes(device))
     train, held_out = split_rows(len(rows), fraction, seed, None if resident else MOST_HELD_OUT)
 

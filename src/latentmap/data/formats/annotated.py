@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, Source, plain_labels, reading
+from latentmap.data.formats.base import Labels, Request, Source, plain_labels, reading
 from latentmap.data.formats.chunked import LAZY, ChunkedSource, stored
-from latentmap.data.formats.sparse import SparseSource, is_scipy_sparse
+from latentmap.data.formats.sparse import SparseSource
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import suggest
 
@@ -63,12 +63,16 @@ def group_source(group: Any, path: Path, labels: Labels = None, member: str | No
     return _described(_matrix_source(matrix, beside), layers, member)
 
 
-def annotated_source(data: Any, labels: Labels = None, name: str = "X") -> Source:
-    """Make a source of the matrix of an ``AnnData``."""
+def annotated_source(request: Request) -> Source | None:
+    """Make a source of the matrix of an ``AnnData``, which is told by what it has."""
+    data, name = request.data, request.name
+    if not all(hasattr(data, attribute) for attribute in ("X", "obs", "var_names", "layers")):
+        return None
+    request.require_no_columns()
     if data.X is None:
         raise DataError(f"{name} has no matrix X: give one of its layers, with its own")
-    matrix = data.X[...] if data.isbacked and hasattr(data.X, "dtype") and not is_scipy_sparse(data.X) else data.X
-    source = _matrix_source(matrix, _beside(data.obs, data.var_names, labels, name))
+    matrix = data.X[...] if data.isbacked and hasattr(data.X, "dtype") and not hasattr(data.X, "tocsr") else data.X
+    source = _matrix_source(matrix, _beside(data.obs, data.var_names, request.labels, name))
     return _described(source, list(data.layers), None)
 
 
@@ -128,15 +132,6 @@ def _require_sound(path: Path) -> None:
                 raise DataError(f"{path}: damaged: its text at byte {at} has no length; copy or download it again")
             at += 16 + -(-size // 8) * 8 if used else size
         start = content.find(COLLECTION, start + 16)
-
-
-def is_annotated(data: Any) -> bool:
-    """Whether data are an ``AnnData``, by what they have.
-
-    >>> is_annotated(np.zeros((1, 1)))
-    False
-    """
-    return all(hasattr(data, name) for name in ("X", "obs", "var_names", "layers"))
 
 
 def _matrix_source(matrix: Any, beside: dict[str, Any]) -> Source:

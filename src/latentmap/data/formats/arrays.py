@@ -9,10 +9,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.columns import Cells, ColumnSpec, table_for
-from latentmap.data.formats.base import Source, given_labels, unique_names
+from latentmap.data.formats.base import Request, Source, given_labels, unique_names
 from latentmap.data.schema import Rows, require_numeric
-from latentmap.data.values import native
+from latentmap.data.values import native, plain_array
 from latentmap.exceptions import DataError
+
+
+def array_source(request: Request) -> Source | None:
+    """Make a source of an array, a tensor or nested lists."""
+    data = request.data
+    return any_array(request) if isinstance(data, np.ndarray | list | tuple) or hasattr(data, "detach") else None
+
+
+def any_array(request: Request) -> Source:
+    """Make a source of whatever numpy reads, or say why it cannot."""
+    request.require_no_columns()
+    mapped = isinstance(request.data, np.memmap) and request.data.dtype.kind in "biuf"  # read when it is needed
+    array = request.data if mapped else plain_array(request.data, request.name)
+    return ArraySource(array, name=request.name, labels=request.labels)
 
 
 class ArraySource(Source):
@@ -40,7 +54,8 @@ class ArraySource(Source):
         labels: ArrayLike | None = None,
         label_name: str | None = None,
     ) -> None:
-        require_numeric(array.dtype, name)
+        if array.dtype.kind not in "biuf":
+            require_numeric(array.dtype, name)
         if array.ndim < 2:
             hint = f"use {name}.reshape(-1, 1) if it is one feature, {name}.reshape(1, -1) if it is one row"
             raise DataError(

@@ -10,23 +10,45 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentmap.data.columns import ColumnSpec, Requested, Table
 from latentmap.data.moments import Moments
-from latentmap.data.schema import BLOCK_VALUES, Rows, Schema, fingerprint, measure
+from latentmap.data.schema import BLOCK_VALUES, Rows, Schema, fingerprint, measure, require_exact
+from latentmap.data.values import flat
 from latentmap.exceptions import DataError, LatentmapError
 from latentmap.messages import error_line
 
-if TYPE_CHECKING:
-    from latentmap.data.columns import Table
-
 Labels = str | ArrayLike | None
 """The name of the column or member that holds the labels, the labels themselves, or None."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Data in memory to open, and what is known of them.
+
+    An adapter is a function of it that returns a source, or None for data of another kind.
+    """
+
+    data: Any
+    labels: Labels = None
+    name: str = "X"
+    columns: ColumnSpec = None
+    numeric: bool = False
+    """Whether a data frame must hold numbers alone."""
+
+    def require_no_columns(self) -> None:
+        """Refuse settings of named columns for data without such."""
+        if isinstance(self.columns, Requested):
+            raise DataError(
+                f"columns= says something of named columns, and {self.name} has none: give a data frame, or leave it"
+            )
 
 
 class Source(ABC):
@@ -89,6 +111,13 @@ class Source(ABC):
     def moments(self) -> Moments:
         """Mean, spread and range of each feature."""
         return functools.reduce(Moments.__add__, (Moments.of(block) for _, block in self.blocks()))
+
+    def all_rows(self) -> NDArray[Any]:
+        """Return all rows as vectors that models take, (n, P); a view of what lies in memory where that can be."""
+        block = self.read(slice(None))
+        if block.dtype.kind in "iu" and block.itemsize > 4:
+            require_exact(block, self.name, self.names)
+        return flat(block)
 
     def parts(self, rows: int) -> list[range]:
         """Divide the rows into ranges that can be read by themselves, of about so many rows where that is cheap."""

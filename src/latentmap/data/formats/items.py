@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.formats.base import Labels, plain_labels
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.formats.base import Labels, Request, Source, plain_labels
 from latentmap.data.formats.npz import LABELS, ROWS
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
@@ -18,14 +19,15 @@ TARGETS = (*LABELS, "label", "fine_label")
 CHANNELS = (1, 3)
 
 
-def is_items(data: Any) -> bool:
-    """Whether data are rows by number: of a length, and no array, list or frame.
-
-    >>> is_items([[1.0]]), is_items(np.zeros((1, 1)))
-    (False, False)
-    """
+def items_source(request: Request) -> Source | None:
+    """Make a source of a map-style data set: rows by number, of a known length."""
+    data = request.data
     sized = hasattr(data, "__len__") and hasattr(data, "__getitem__")
-    return sized and not isinstance(data, list | tuple | str | Mapping) and not hasattr(data, "__array__")
+    if not sized or isinstance(data, str | Mapping) or hasattr(data, "__array__"):
+        return None
+    request.require_no_columns()
+    rows, labels, label_name = read_items(data, request.labels, request.name)
+    return ArraySource(rows, name=request.name, labels=labels, label_name=label_name)
 
 
 def is_hugging_face(data: Any) -> bool:

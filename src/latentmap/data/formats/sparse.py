@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.formats.base import Source, given_labels, unique_names
+from latentmap.data.formats.base import Request, Source, given_labels, unique_names
 from latentmap.data.schema import BEYOND, EXACT, Rows, place, require_numeric
 from latentmap.exceptions import DataError
 
 EXACT_SINGLE = 2**24
 """The largest magnitude up to which single precision holds every integer."""
+
+
+def sparse_source(request: Request) -> Source | None:
+    """Make a source of a sparse matrix of scipy."""
+    if not type(request.data).__module__.startswith("scipy.sparse"):
+        return None
+    request.require_no_columns()
+    return SparseSource(request.data, name=request.name, labels=request.labels)
 
 
 class SparseSource(Source):
@@ -71,15 +79,6 @@ class SparseSource(Source):
         """Return the rows of a slice or an integer array, dense."""
         dense: NDArray[Any] = self.rows[rows].toarray()
         return dense
-
-
-def is_scipy_sparse(data: Any) -> bool:
-    """Whether data are a sparse matrix of scipy.
-
-    >>> is_scipy_sparse(np.zeros((1, 1)))
-    False
-    """
-    return type(data).__module__.startswith("scipy.sparse")
 
 
 def _require_valid(matrix: Any, name: str) -> None:

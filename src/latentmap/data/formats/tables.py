@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from latentmap.data.columns import ColumnSpec
-from latentmap.data.formats.base import Labels, Source, reading
-from latentmap.data.formats.memory import from_memory
+from latentmap.data.formats.base import Labels, Request, Source, reading
+from latentmap.data.formats.frames import table_of
 from latentmap.exceptions import MissingExtraError
 
 
@@ -35,7 +35,7 @@ def table_source(table: Any, path: Path, labels: Labels, columns: ColumnSpec) ->
     with reading(path, "Arrow"):
         table.validate(full=True)  # damaged places of text would be read beyond what there is
         index = index_columns(table.schema)
-        return from_memory(table.drop_columns(index) if index else table, labels, str(path), columns)
+        return table_of(Request(table.drop_columns(index) if index else table, labels, str(path), columns))
 
 
 def index_columns(schema: Any) -> list[str]:

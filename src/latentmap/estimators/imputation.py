@@ -1,61 +1,17 @@
-"""Passes of rows through a fitted model: in chunks, without gradients, in the precision of the rows."""
+"""Imputation: means and draws of missing cells given those that are there."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from latentmap.data.rows import LazyRows
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import average, draw, exponential_mean
 from latentmap.model.noise import Generated, Noise, RowNoise, apart
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import effective_draws
-
-FloatArray = NDArray[np.floating[Any]]
-
-CHUNK = 2**20
-"""Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
-
-
-def map_rows(
-    model: GenerativeAutoencoder,
-    scaling: Affine,
-    values: NDArray[Any] | LazyRows,
-    function: Callable[[GenerativeAutoencoder, Affine, Tensor], Tensor],
-    device: torch.device,
-    *,
-    samples: int = 1,
-    given: FloatArray | None = None,
-) -> FloatArray:
-    """Apply a function of a model to chunks of rows, in the precision of the values.
-
-    The model is given what each chunk of rows is conditioned on, if anything.
-    """
-    model = model.eval()
-    if values.dtype == np.float64:
-        model, scaling = copy.deepcopy(model).double(), copy.deepcopy(scaling).double()
-    size = max(1, CHUNK // (model.outputs * samples))
-    precision = torch.float64 if values.dtype == np.float64 else torch.float32
-    result: FloatArray | None = None
-    with torch.no_grad():
-        for start, rows in pieces(values, size):
-            here = slice(start, start + len(rows))
-            c = None if given is None else as_tensor(given[here]).to(device, precision)
-            found = function(model.given(c), scaling, as_tensor(rows).to(device)).cpu().numpy()
-            if result is None:
-                result = np.empty((len(values), *found.shape[1:]), found.dtype)
-            result[here] = found
-    assert result is not None
-    return result
 
 
 def filled(
@@ -125,18 +81,3 @@ def expected(px: Distribution, weight: Float[Tensor, "K B"], scaling: Affine) ->
     each = scaling.inverse(exponential_mean(px, scaling.scale.to(weight.dtype)))  # (K, B, P)
     each = torch.where(each.isfinite(), each, scaling.inverse(px.mean))
     return torch.where(scaling.stretched, torch.einsum("kb,kbp->bp", weight.double(), each), cells)
-
-
-def pieces(values: NDArray[Any] | LazyRows, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (first row, rows) in order, so many rows at the most."""
-    if isinstance(values, LazyRows):
-        yield from values.pieces(size)
-    else:
-        for start in range(0, len(values), size):
-            yield start, values[start : start + size]
-
-
-def as_tensor(values: NDArray[Any]) -> Tensor:
-    """Share the memory of an array; a copy only where torch could not write to it or step through it."""
-    plain = np.ascontiguousarray(values)
-    return torch.from_numpy(plain if plain.flags.writeable else plain.copy())
