@@ -16,8 +16,8 @@ from latentmap.model.noise import drawing_from, generator_for
 from latentmap.model.part import Sizes
 from latentmap.objectives import ELBO, FactorCritic, NeighborEmbedding, PriorCritic
 from latentmap.training.feed import Streamed
+from latentmap.training.gradients import Reducer
 from latentmap.training.loop import Settings, Trainer
-from latentmap.training.reduce import Reducer
 
 MLP = networks.MLP((8,))
 DATA = torch.rand(60, 6, generator=generator_for(0))

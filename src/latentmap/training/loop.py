@@ -16,8 +16,8 @@ from latentmap.objectives.base import Objective
 from latentmap.training.callbacks import Callback, Progress, notify
 from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
+from latentmap.training.gradients import Reducer
 from latentmap.training.metrics import HELD_OUT, Gain, Row
-from latentmap.training.reduce import Reducer
 from latentmap.training.schedule import Clock, learning_rate_factor
 from latentmap.training.settings import Settings
 from latentmap.training.state import Weights, check_state

@@ -19,11 +19,10 @@ from latentmap.model.networks import Network
 from latentmap.model.noise import Generated, Noise, Recorded, Replayed, drawing_from, generator_for
 from latentmap.objectives.base import Objective
 from latentmap.training.capture import Captured, Graphs
-from latentmap.training.device import autocast, compiled
+from latentmap.training.device import compiled
 from latentmap.training.feed import Batch, Feed
-from latentmap.training.guard import GradientGuard
+from latentmap.training.gradients import GradientGuard, Reducer
 from latentmap.training.metrics import Gain, Metrics
-from latentmap.training.reduce import Reducer
 from latentmap.training.schedule import learning_rate_multipliers
 from latentmap.training.settings import Settings
 from latentmap.training.state import Moments, Weights, load_moments, read_moments
@@ -109,7 +108,8 @@ class GradientStep:
         """Return the loss of each player and the metrics of a batch."""
         model = self.model if condition is None else self.model.given(condition)
         batch = None if self.views == 1 else len(rows) // self.views
-        with autocast(rows.device, self.settings.dtype):
+        single = self.settings.dtype == torch.float32
+        with contextlib.nullcontext() if single else torch.autocast(rows.device.type, self.settings.dtype):
             x = self.scaling(rows)
             trace = model.trace(x, self.objective.samples, noise, batch)
             losses = self.objective.losses(self.objective_state, model, trace, progress)

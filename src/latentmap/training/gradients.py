@@ -1,4 +1,4 @@
-"""Gradient guard: one bad batch must not ruin a fit."""
+"""Gradients between the backward pass and the optimizer: averaged over processes, clipped, or skipped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from torch.optim import Optimizer
 
 TOLERANCE = 5.0
 """Multiple of the running mean norm at which the norm of a gradient is clipped."""
+
+
+class Reducer:
+    """Reduction over a single process, which changes nothing; a subclass may reduce over several.
+
+    Gradients are reduced before the gradient guard sees them, so that every process skips the same steps, and the
+    criterion of an evaluation before it is compared, so that every process keeps the same weights.
+    """
+
+    def average_gradients(self, gradients: Sequence[Tensor]) -> None:
+        """Average gradients over the processes, in place."""
+
+    def mean(self, total: Tensor, count: int) -> Tensor:
+        """Return the mean of values with this total and count in each process, over all processes."""
+        return total / count
 
 
 class GradientGuard:
