@@ -8,12 +8,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import jaxtyping
 import numpy as np
 import pytest
-import torch
-from jaxtyping import install_import_hook
+import torch._dynamo  # which compiles anew where a module of the hook is the first to import it
 
-install_import_hook(["latentmap.model", "latentmap.objectives", "latentmap.training"], "shapes.checked")
+from shapes import checked
+
+jaxtyping.jaxtyped = lambda typechecker: checked  # the decorator that the hook adds
+jaxtyping.install_import_hook(["latentmap.model", "latentmap.objectives", "latentmap.training"], None)
 torch.set_num_threads(1)
 
 

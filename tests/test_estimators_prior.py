@@ -9,6 +9,7 @@ from sklearn.mixture import GaussianMixture
 from latentmap import VAE, Autoencoder, load, networks, posteriors, priors, recipes
 from latentmap.exceptions import NoDensityError, PartError
 from latentmap.model.part import Sizes
+from latentmap.training import density
 from latentmap.training.density import fit_density
 from test_model_laws import model_of
 
@@ -26,6 +27,13 @@ def quantised():
 @pytest.fixture(scope="module")
 def vae():
     return VAE(2, **SMALL, max_epochs=15, neighbors=None).fit(DIGITS)
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch):
+    """Enough for what these priors have to learn, at a rate that goes with it."""
+    monkeypatch.setattr(density, "STEPS", 300)
+    monkeypatch.setattr(density, "RATE", 1e-2)
 
 
 def test_indices_are_drawn_jointly():
@@ -65,8 +73,11 @@ def energy(a, b):
     return (2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean()).item()
 
 
-@pytest.mark.parametrize("part", [priors.Mixture(20), priors.TwoStage(64), priors.Flow(width=32)], ids=repr)
-def test_they_learn_what_a_gaussian_cannot(part):
+@pytest.mark.parametrize(
+    ("part", "steps"), [(priors.Mixture(20), 1), (priors.TwoStage(64), 1500), (priors.Flow(width=32), 300)], ids=repr
+)
+def test_they_learn_what_a_gaussian_cannot(part, steps, monkeypatch):
+    monkeypatch.setattr(density, "STEPS", steps)
     generator = torch.Generator().manual_seed(0)
     angle = 6.3 * torch.rand(2000, 1, generator=generator)
     ring = 5 * torch.cat([angle.cos(), angle.sin(), 0 * angle], 1) + 0.1 * torch.randn(2000, 3, generator=generator)

@@ -9,9 +9,11 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
+from jaxtyping import Float  # noqa: F401  in annotations
 
 import latentmap
 from latentmap.model.scaling import Affine
+from shapes import checked
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,3 +52,14 @@ def test_shapes_are_checked_in_tests():
     scaling(torch.zeros(2, 3))
     with pytest.raises(jaxtyping.TypeCheckError, match="B P"):
         scaling(torch.zeros(3))
+
+
+def test_every_combination_of_shapes_is_checked():
+    def first(x, n):
+        return x[:n, 0]
+
+    first.__annotations__ = {"x": 'Float[torch.Tensor, "B P"]', "return": 'Float[torch.Tensor, " B"]'}
+    first, rows = checked(first), torch.zeros(2, 3)
+    assert len(first(rows, 2)) == 2 and len(first(rows.repeat(3, 1), 6)) == 6
+    with pytest.raises(jaxtyping.TypeCheckError, match="return is not"):
+        first(rows, 1)
