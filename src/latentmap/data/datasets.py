@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels
+from latentmap.data.formats.base import LabelSpec
 from latentmap.data.formats.idx import read_idx
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import suggest
@@ -108,7 +108,7 @@ def load_dataset(name: str, split: str = "train") -> tuple[NDArray[np.uint8], ND
     return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
-def dataset_source(name: str, split: str = "train", labels: Labels = None) -> ArraySource:
+def dataset_source(name: str, split: str = "train", labels: LabelSpec = None) -> ArraySource:
     """Make a source of a data set by name, with its labels; ``labels`` can be their name, or other ones.
 
     >>> dataset_source("digits").label_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 SMALLEST_SPLIT = 20
 """Below this many rows nothing is held out: a handful of rows would say nothing."""
@@ -20,7 +20,7 @@ def count_held_out(n: int, fraction: float, most: int | None = None) -> int:
     return min(round(n * fraction), n - 1, n if most is None else most) if n >= SMALLEST_SPLIT else 0
 
 
-def split_rows(n: int, fraction: float, seed: int, most: int | None = None) -> tuple[Rows, Rows]:
+def split_rows(n: int, fraction: float, seed: int, most: int | None = None) -> tuple[Indices, Indices]:
     """Split n rows into training rows and held-out rows, so many of these at the ``most``; both sorted.
 
     >>> train, held_out = split_rows(100, 0.1, seed=0)
@@ -32,7 +32,7 @@ def split_rows(n: int, fraction: float, seed: int, most: int | None = None) -> t
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def epoch_order(n: int, seed: int, epoch: int) -> Rows:
+def epoch_order(n: int, seed: int, epoch: int) -> Indices:
     """Shuffle n rows for one epoch; any epoch can be had without the ones before it.
 
     >>> bool((epoch_order(10, 0, epoch=3) == epoch_order(10, 0, epoch=3)).all())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latentmap.exceptions import DataError
 
 Kind = Literal["binary", "image", "count", "unit", "real"]
-Rows = slice | NDArray[np.intp]
+RowIndex = slice | NDArray[np.intp]
 
 BLOCK_VALUES = 2**20
 """Values in one block of a pass: 8 MiB in double precision."""
@@ -36,7 +36,7 @@ class Readable(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, rows: Rows) -> NDArray[Any]:
+    def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, shape (n, *event)."""
 
 

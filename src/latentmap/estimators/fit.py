@@ -14,7 +14,7 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
 from latentmap.estimators.neighbors import NeighborSearch, read_classes
 from latentmap.estimators.parameters import Parameters
-from latentmap.estimators.plan import ModelPlan, Rows, TrainingPlan, plan, plan_training, trainer_settings
+from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
 from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
 from latentmap.estimators.state import FitState, FloatArray, as_tensor
@@ -167,8 +167,8 @@ class Fit:
         return replace(state, choices=dict(state.choices)), training
 
     @property
-    def _counts(self) -> Rows:
-        return Rows(len(self.source), len(self.rows.train), self.rows.kept, self.source.name)
+    def _counts(self) -> RowCounts:
+        return RowCounts(len(self.source), len(self.rows.train), self.rows.kept, self.source.name)
 
 
 def _scaled_range(source: Source, scaling: Affine) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentmap.data.rows import LazyRows
-from latentmap.data.sampling import Rows
+from latentmap.data.sampling import Indices
 from latentmap.data.sources import Source
 from latentmap.estimators.choices import choose_neighbors, describe_choice
 from latentmap.estimators.conditions import LabelCondition
@@ -95,8 +95,8 @@ class NeighborSearch:
     state: FitState
     source: Source
     some: NDArray[Any]
-    train: Rows
-    held_out: Rows
+    train: Indices
+    held_out: Indices
 
     def graphs(self, k: int | Edges, classes: NDArray[np.int64] | None) -> tuple[Graphs | None, dict[str, Tensor]]:
         """Return the graphs that were searched, and those that the fit uses: with given edges, and rows of a class."""

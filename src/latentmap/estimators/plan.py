@@ -66,7 +66,7 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowCounts:
     """The numbers of rows that a plan depends on."""
 
     total: int
@@ -79,7 +79,7 @@ class Rows:
 def plan(
     p: Parameters,
     source: Source,
-    rows: Rows,
+    rows: RowCounts,
     sizes: Sizes,
     objective: Objective,
     device: str,
@@ -94,7 +94,7 @@ def plan(
         Parameters of the estimator.
     source : Source
         The rows, or some that stand for them.
-    rows : Rows
+    rows : RowCounts
         How many there are.
     sizes : Sizes
         Sizes of the model.
@@ -121,7 +121,7 @@ def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, Tra
     memory, n = read_memory(p.memory), len(source)
     dense = fits(source, memory)
     held_out = count_held_out(n, p._held_out_fraction, None if dense else most_held_out(source, memory))
-    rows = Rows(n, n - held_out, dense or source.is_sparse, source.name)
+    rows = RowCounts(n, n - held_out, dense or source.is_sparse, source.name)
     sizes = Sizes(some.schema.event_shape, int(p.n_components), below=tuple(p.ladder or ()))
     return plan(p, some, rows, sizes, p._objective(), resolve_device(p.device).type)
 
@@ -152,7 +152,9 @@ def plan_model(p: Parameters, source: Source, sizes: Sizes, *, neighbors: bool =
     )
 
 
-def plan_training(p: Parameters, rows: Rows, objective: Objective, device: str, *, piece: bool = False) -> TrainingPlan:
+def plan_training(
+    p: Parameters, rows: RowCounts, objective: Objective, device: str, *, piece: bool = False
+) -> TrainingPlan:
     """Choose neighbours, batches, epochs and learning rate, but for those that were given."""
     n, described = rows.training, Choices()
     neighbors: int | Edges = 0

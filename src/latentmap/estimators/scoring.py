@@ -19,10 +19,10 @@ from latentmap.model.noise import RowNoise
 from latentmap.model.scaling import Affine
 from latentmap.objectives.evidence import SAMPLES, bound_and_draws, log_weights
 
-Rows = NDArray[Any] | LazyRows
+AnyRows = NDArray[Any] | LazyRows
 
 
-def score_rows(state: FitState, rows: Rows, given: FloatArray | None, k: int) -> tuple[FloatArray, FloatArray]:
+def score_rows(state: FitState, rows: AnyRows, given: FloatArray | None, k: int) -> tuple[FloatArray, FloatArray]:
     """Return the bound of k draws for each row, nats, and the effective draws of rows with missing cells, else inf."""
     if given is None or not state.model.sizes.some_labels or (labelled := given.any(1)).all():
         return _bounds(state, rows, given, k)
@@ -33,7 +33,7 @@ def score_rows(state: FitState, rows: Rows, given: FloatArray | None, k: int) ->
     return np.where(labelled, bounds, mixed), np.min([effective, *draws], 0)
 
 
-def weigh_rows(state: FitState, rows: Rows, given: FloatArray | None, k: int) -> FloatArray:
+def weigh_rows(state: FitState, rows: AnyRows, given: FloatArray | None, k: int) -> FloatArray:
     """Return the log importance weights of k draws for each row, (n, k), nats."""
     require_labels(state, given, "log weights need a label for every row; use score_samples, or predict them first")
 
@@ -45,7 +45,7 @@ def weigh_rows(state: FitState, rows: Rows, given: FloatArray | None, k: int) ->
     return state.map(rows, weights, samples=min(k, SAMPLES), given=given)
 
 
-def squared_error(state: FitState, rows: Rows, given: FloatArray | None) -> float:
+def squared_error(state: FitState, rows: AnyRows, given: FloatArray | None) -> float:
     """Return the mean squared error of reconstruction over all cells that are there."""
 
     def errors(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def require_inside(state: FitState, rows: NDArray[Any], given: FloatArray | None
 
 
 def _bounds(
-    state: FitState, rows: Rows, given: FloatArray | None, k: int, *, weighted: bool = False
+    state: FitState, rows: AnyRows, given: FloatArray | None, k: int, *, weighted: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     def bound(model: GenerativeAutoencoder, scaling: Affine, rows: Tensor) -> Tensor:
         x = scaling(rows)

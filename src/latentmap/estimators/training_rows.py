@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.sampling import Rows, split_rows
+from latentmap.data.sampling import Indices, split_rows
 from latentmap.data.sources import Source
 from latentmap.data.streaming import MOST_HELD_OUT, Stream, read_memory
 from latentmap.estimators.parameters import Parameters
@@ -59,8 +59,8 @@ class TrainingRows:
     """
 
     source: Source
-    train: Rows
-    held_out: Rows
+    train: Indices
+    held_out: Indices
     held: NDArray[Any]
     some: NDArray[Any]
     every: int
@@ -185,7 +185,7 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
 
 def _gathered(
     source: Source,
-    train: Rows,
+    train: Indices,
     dtype: np.dtype[Any],
     scaling: Affine,
     device: torch.device,

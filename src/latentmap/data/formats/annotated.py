@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, Request, Source, plain_labels, reading
+from latentmap.data.formats.base import LabelSpec, Request, Source, plain_labels, reading
 from latentmap.data.formats.chunked import LAZY, ChunkedSource, stored
 from latentmap.data.formats.sparse import SparseSource
 from latentmap.exceptions import DataError, MissingExtraError
@@ -27,7 +27,7 @@ CHUNK = 1024
 """Rows of a sparse matrix that are read together."""
 
 
-def h5ad_source(path: Path, labels: Labels = None, member: str | None = None) -> Source:
+def h5ad_source(path: Path, labels: LabelSpec = None, member: str | None = None) -> Source:
     """Read a ``.h5ad`` file: its matrix X, or the layer that ``member`` names; labels are a column of obs.
 
     A sparse matrix stays sparse in memory; one of more than 1 GB, or a dense one of more than 256 MB, stays in its
@@ -49,7 +49,7 @@ def h5ad_source(path: Path, labels: Labels = None, member: str | None = None) ->
         return group_source(file, path, labels, member)
 
 
-def group_source(group: Any, path: Path, labels: Labels = None, member: str | None = None) -> Source:
+def group_source(group: Any, path: Path, labels: LabelSpec = None, member: str | None = None) -> Source:
     """Make a source of what anndata wrote into a group of HDF5 or Zarr."""
     layers, read = list(group.get("layers", ())), anndata_module().io.read_elem
     if member is None and "X" not in group:
@@ -81,7 +81,7 @@ def _require(member: str | None, layers: Sequence[str], name: str) -> None:
         raise DataError(f"{name} has no layer {member!r}: {suggest(str(member), ['X', *layers])}")
 
 
-def _beside(obs: Any, var_names: Any, labels: Labels, name: str) -> dict[str, Any]:
+def _beside(obs: Any, var_names: Any, labels: LabelSpec, name: str) -> dict[str, Any]:
     """Name rows and columns."""
     beside: dict[str, Any] = {"labels": labels, "label_name": None, "name": name}
     if isinstance(labels, str):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.columns import Cells, ColumnSpec, table_for
 from latentmap.data.formats.base import Request, Source, given_labels, unique_names
-from latentmap.data.schema import Rows, require_numeric
+from latentmap.data.schema import RowIndex, require_numeric
 from latentmap.data.values import native, plain_array
 from latentmap.exceptions import DataError
 
@@ -74,7 +74,7 @@ class ArraySource(Source):
     def __len__(self) -> int:
         return len(self._array)
 
-    def read(self, rows: Rows) -> NDArray[Any]:
+    def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, in the byte order of the machine; a view where it can be."""
         block = self._array[rows]
         if isinstance(block, np.memmap):

@@ -20,12 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.columns import ColumnSpec, Requested, Table
 from latentmap.data.moments import Moments
-from latentmap.data.schema import BLOCK_VALUES, Rows, Schema, fingerprint, measure, require_exact
+from latentmap.data.schema import BLOCK_VALUES, RowIndex, Schema, fingerprint, measure, require_exact
 from latentmap.data.values import flat
 from latentmap.exceptions import DataError, LatentmapError
 from latentmap.messages import error_line
 
-Labels = str | ArrayLike | None
+LabelSpec = str | ArrayLike | None
 """The name of the column or member that holds the labels, the labels themselves, or None."""
 
 
@@ -37,7 +37,7 @@ class Request:
     """
 
     data: Any
-    labels: Labels = None
+    labels: LabelSpec = None
     name: str = "X"
     columns: ColumnSpec = None
     numeric: bool = False
@@ -94,7 +94,7 @@ class Source(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def read(self, rows: Rows) -> NDArray[Any]:
+    def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, shape (n, *event); not to be written to."""
 
     @cached_property

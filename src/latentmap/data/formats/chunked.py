@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, Source, given_labels, unique_names
-from latentmap.data.schema import Rows, require_numeric
+from latentmap.data.formats.base import LabelSpec, Source, given_labels, unique_names
+from latentmap.data.schema import RowIndex, require_numeric
 from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
@@ -42,7 +42,7 @@ class ChunkedSource(Source):
         *,
         name: str,
         names: Sequence[str] | None = None,
-        labels: Labels = None,
+        labels: LabelSpec = None,
         label_name: str | None = None,
     ) -> None:
         require_numeric(dtype, name)
@@ -60,7 +60,7 @@ class ChunkedSource(Source):
     def __len__(self) -> int:
         return self.shape[0]
 
-    def read(self, rows: Rows) -> NDArray[Any]:
+    def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, from the chunks that hold them."""
         if isinstance(rows, slice):
             wanted = range(*rows.indices(len(self)))
@@ -87,7 +87,7 @@ class ChunkedSource(Source):
             yield start, self.read(slice(start, min(start + size, part.stop)))
 
 
-def stored(array: Any, name: str, *, names: Sequence[str] | None, labels: Labels, label_name: str | None) -> Source:
+def stored(array: Any, name: str, *, names: Sequence[str] | None, labels: LabelSpec, label_name: str | None) -> Source:
     """Make a source of an array in a file (of h5py or Zarr): in memory, or where it is if that is too large."""
     beside: dict[str, Any] = {"name": name, "names": names, "labels": labels, "label_name": label_name}
     require_numeric(array.dtype, name)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, ColumnSpec, Table
 from latentmap.data.formats.arrays import ArraySource, TableSource
-from latentmap.data.formats.base import Labels, plain_labels, reading, unique_names
+from latentmap.data.formats.base import LabelSpec, plain_labels, reading, unique_names
 from latentmap.data.schema import EXACT
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
@@ -33,7 +33,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
 
 
-def delimited_source(path: Path, labels: Labels = None, columns: ColumnSpec = None) -> ArraySource:
+def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> ArraySource:
     r"""Read a text table with one row a line: numbers in double precision, text, dates; blank cells and NA are missing.
 
     The delimiter of a ``.csv`` is the first of ``, ; tab |`` that gives the first two lines equally many cells, two or

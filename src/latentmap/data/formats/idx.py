@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, reading
+from latentmap.data.formats.base import LabelSpec, reading
 from latentmap.exceptions import DataError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -19,7 +19,7 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 class IdxSource(ArraySource):
     """An IDX file of two or more axes, gzipped where its name ends in ``.gz``."""
 
-    def __init__(self, path: Path, labels: Labels = None) -> None:
+    def __init__(self, path: Path, labels: LabelSpec = None) -> None:
         super().__init__(read_idx(path), name=str(path), labels=labels)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels
+from latentmap.data.formats.base import LabelSpec
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
@@ -37,7 +37,7 @@ class ImageFolderSource(ArraySource):
         If an image cannot be read, or with ``skip_bad`` none can; names it.
     """
 
-    def __init__(self, folder: Path, labels: Labels = None, *, skip_bad: bool = False) -> None:
+    def __init__(self, folder: Path, labels: LabelSpec = None, *, skip_bad: bool = False) -> None:
         files, bad = image_files(folder), []
         if skip_bad:
             bad = [file for file in files if _is_bad(file)]

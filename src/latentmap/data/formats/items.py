@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, Request, Source, plain_labels
+from latentmap.data.formats.base import LabelSpec, Request, Source, plain_labels
 from latentmap.data.formats.npz import LABELS, ROWS
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
@@ -35,7 +35,7 @@ def is_hugging_face(data: Any) -> bool:
     return all(hasattr(data, name) for name in ("features", "column_names", "with_format"))
 
 
-def arrow_table(data: Any, labels: Labels) -> Any | None:
+def arrow_table(data: Any, labels: LabelSpec) -> Any | None:
     """Give a Hugging Face data set of plain columns as a table, or None where some hold images or arrays."""
     kinds = {name: type(feature).__name__ for name, feature in data.features.items() if name != labels}
     if not all(kind in ("Value", "ClassLabel") for kind in kinds.values()):
@@ -48,7 +48,7 @@ def arrow_table(data: Any, labels: Labels) -> Any | None:
     return table
 
 
-def read_items(data: Any, labels: Labels, name: str) -> tuple[NDArray[Any], Labels, str | None]:
+def read_items(data: Any, labels: LabelSpec, name: str) -> tuple[NDArray[Any], LabelSpec, str | None]:
     """Read every item: an array, tensor or image; with its label, as a pair or by name.
 
     Images of torch, (channels, height, width), become (height, width[, channels]).
@@ -79,7 +79,7 @@ def read_items(data: Any, labels: Labels, name: str) -> tuple[NDArray[Any], Labe
 
 
 def _taker(
-    item: Any, labels: Labels, name: str
+    item: Any, labels: LabelSpec, name: str
 ) -> tuple[Callable[[Any], Any], Callable[[Any], Any] | None, str | None]:
     """Say how to take the row, and if there is one the label, from an item."""
     if isinstance(item, Mapping):

@@ -10,8 +10,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, reading
-from latentmap.data.schema import Rows
+from latentmap.data.formats.base import LabelSpec, reading
+from latentmap.data.schema import RowIndex
 from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
@@ -25,7 +25,7 @@ class NpySource(ArraySource):
         If the file is truncated, is no ``.npy`` file, or holds pickled objects, which are never loaded.
     """
 
-    def __init__(self, path: Path, labels: Labels = None) -> None:
+    def __init__(self, path: Path, labels: LabelSpec = None) -> None:
         with reading(path, ".npy"):
             try:
                 array = open_memmap(path, mode="r")
@@ -40,7 +40,7 @@ class NpySource(ArraySource):
         super().__init__(array, name=str(path), labels=labels)
         self.path = path
 
-    def read(self, rows: Rows) -> NDArray[Any]:
+    def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array; a run of rows without a page of the file being held."""
         array = self._array
         assert isinstance(array, np.memmap)

@@ -10,7 +10,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import Labels, reading
+from latentmap.data.formats.base import LabelSpec, reading
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 
@@ -30,7 +30,7 @@ class NpzSource(ArraySource):
         If no member can be chosen, or the file is damaged or holds pickled objects, which are never loaded.
     """
 
-    def __init__(self, path: Path, labels: Labels = None, member: str | None = None) -> None:
+    def __init__(self, path: Path, labels: LabelSpec = None, member: str | None = None) -> None:
         with reading(path, ".npz"):
             try:
                 with path.open("rb") as stream:
@@ -43,8 +43,8 @@ class NpzSource(ArraySource):
 
 
 def _choose(
-    archive: NDArray[Any] | NpzFile, path: Path, labels: Labels, member: str | None
-) -> tuple[NDArray[Any], Labels, str | None]:
+    archive: NDArray[Any] | NpzFile, path: Path, labels: LabelSpec, member: str | None
+) -> tuple[NDArray[Any], LabelSpec, str | None]:
     if not isinstance(archive, NpzFile):
         raise DataError(f"{path}: a single array, not an archive of arrays; rename it to .npy")
     for asked in (member, labels):

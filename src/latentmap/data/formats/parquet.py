@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import ColumnSpec, Table, table_for
-from latentmap.data.formats.base import Labels, Source, given_labels, plain_labels, reading, unique_names
+from latentmap.data.formats.base import LabelSpec, Source, given_labels, plain_labels, reading, unique_names
 from latentmap.data.formats.tables import index_columns, pyarrow_module, table_source
 from latentmap.data.frames import cells_of
-from latentmap.data.schema import BLOCK_VALUES, Rows, require_exact
+from latentmap.data.schema import BLOCK_VALUES, RowIndex, require_exact
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 
@@ -29,7 +29,7 @@ LAZY = 2**28
 Group = tuple[Path, int]
 
 
-def parquet_source(path: Path, labels: Labels = None, columns: ColumnSpec = None) -> Source:
+def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> Source:
     """Read a ``.parquet`` file, or all of them in a folder and the folders within, in the order of their paths.
 
     Folders called ``name=value`` (Hive's partitions) give each row of the files within a column ``name``, which can be
@@ -144,7 +144,7 @@ class ParquetSource(Source):
     def __len__(self) -> int:
         return max(group.stop for group in self.groups.values())
 
-    def read(self, rows: Rows) -> NDArray[Any]:
+    def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, from the row groups that hold them."""
         if isinstance(rows, slice):
             wanted: Any = range(*rows.indices(len(self)))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.formats.base import Request, Source, given_labels, unique_names
-from latentmap.data.schema import BEYOND, EXACT, Rows, place, require_numeric
+from latentmap.data.schema import BEYOND, EXACT, RowIndex, place, require_numeric
 from latentmap.exceptions import DataError
 
 EXACT_SINGLE = 2**24
@@ -75,7 +75,7 @@ class SparseSource(Source):
         """Memory that the rows take as they are."""
         return sum(int(part.nbytes) for part in (self.rows.data, self.rows.indices, self.rows.indptr))
 
-    def read(self, rows: Rows) -> NDArray[Any]:
+    def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, dense."""
         dense: NDArray[Any] = self.rows[rows].toarray()
         return dense

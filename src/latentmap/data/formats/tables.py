@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from latentmap.data.columns import ColumnSpec
-from latentmap.data.formats.base import Labels, Request, Source, reading
+from latentmap.data.formats.base import LabelSpec, Request, Source, reading
 from latentmap.data.formats.frames import table_of
 from latentmap.exceptions import MissingExtraError
 
 
-def arrow_source(path: Path, labels: Labels = None, columns: ColumnSpec = None) -> Source:
+def arrow_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> Source:
     """Read an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as Hugging Face's data sets have it.
 
     Raises
@@ -30,7 +30,7 @@ def arrow_source(path: Path, labels: Labels = None, columns: ColumnSpec = None) 
     return table_source(table, path, labels, columns)
 
 
-def table_source(table: Any, path: Path, labels: Labels, columns: ColumnSpec) -> Source:
+def table_source(table: Any, path: Path, labels: LabelSpec, columns: ColumnSpec) -> Source:
     """Make a source of a table of pyarrow's."""
     with reading(path, "Arrow"):
         table.validate(full=True)  # damaged places of text would be read beyond what there is

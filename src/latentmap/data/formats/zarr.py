@@ -10,7 +10,7 @@ import numpy as np
 
 from latentmap.data.files import read_json
 from latentmap.data.formats.annotated import group_source, undamaged
-from latentmap.data.formats.base import Labels, Source, plain_labels
+from latentmap.data.formats.base import LabelSpec, Source, plain_labels
 from latentmap.data.formats.chunked import stored
 from latentmap.data.formats.npz import LABELS, ROWS
 from latentmap.exceptions import DataError, MissingExtraError
@@ -19,7 +19,7 @@ from latentmap.messages import suggest
 METADATA = (".zarray", ".zmetadata", "zarr.json")
 
 
-def zarr_source(path: Path, labels: Labels = None, member: str | None = None) -> Source:
+def zarr_source(path: Path, labels: LabelSpec = None, member: str | None = None) -> Source:
     """Read a ``.zarr`` folder: its array, or of a group the one that ``member`` names or that holds the rows.
 
     Rows and labels of a group are found by name, as those of a ``.npz`` file. Arrays of more than 256 MB stay on the
@@ -48,7 +48,7 @@ def zarr_source(path: Path, labels: Labels = None, member: str | None = None) ->
         return _of_group(dict(root.arrays()), path, labels, member)
 
 
-def _of_group(arrays: dict[str, Any], path: Path, labels: Labels, member: str | None) -> Source:
+def _of_group(arrays: dict[str, Any], path: Path, labels: LabelSpec, member: str | None) -> Source:
     for asked in (member, labels):
         if isinstance(asked, str) and asked not in arrays:
             raise DataError(f"{path} has no array {asked!r}: {suggest(asked, list(arrays))}")
