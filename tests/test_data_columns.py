@@ -7,7 +7,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from latentmap.data.columns import Cells, Requested, Table, learn_column
+from latentmap.data.column_kinds import learn_column
+from latentmap.data.columns import Cells, Requested, Table
 from latentmap.data.frames import frame_of
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
@@ -103,7 +104,7 @@ def test_what_was_asked_for_is_done():
     table = open_source(FRAME, columns=Requested(asked)).table
     assert table.names == ["height", "city", "size", "member", "since", "single"]
     assert table.columns[1].categories == ("Oslo", "Rome", "Lima") and table.columns[2].kind == "categorical"
-    assert "column 'age' left out: as asked" in table.remark
+    assert "column 'age' left out: as requested" in table.remark
 
 
 def test_names_of_rows_are_left_out_and_that_is_said():

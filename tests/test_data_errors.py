@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from latentmap.data.schema import EXACT
+from latentmap.data.checks import EXACT
 from latentmap.data.sources import open_source, require_finite
 from latentmap.exceptions import DataError, MissingExtraError
 

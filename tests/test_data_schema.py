@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from latentmap.data.checks import EXACT
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.schema import EXACT, Schema, blocks, content_hash, measure
+from latentmap.data.schema import Schema, blocks, content_hash, measure
 from latentmap.exceptions import DataError
 
 DTYPES = st.sampled_from(["bool", "uint8", "int8", "int32", "uint64", "float16", "float32", "float64", ">f4", ">i8"])

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from latentmap.data.checks import EXACT
 from latentmap.data.formats.delimited import delimited_source
-from latentmap.data.schema import EXACT, content_hash
+from latentmap.data.schema import content_hash
 from latentmap.data.sources import FORMATS, Source, open_source
 from latentmap.exceptions import DataError
 

@@ -158,7 +158,7 @@ def test_columns_say_what_is_known(rows, tmp_path):
     parts = vae.model_.parts.likelihood.likelihood.columns
     assert parts[0] == likelihoods.StudentT("feature") and parts[-1] == likelihoods.Gaussian("feature")
     assert "member" not in vae.sample(2).columns and vae.sample(2)["visits"].dtype == np.int16
-    assert "column 'member' left out: as asked" in vae.choices_["likelihood"]
+    assert "column 'member' left out: as requested" in vae.choices_["likelihood"]
     vae.transform(rows.drop(columns="member"))
     vae.save(tmp_path / "run")
     assert load(tmp_path / "run").columns == columns

@@ -1,4 +1,4 @@
-"""Data sets by name: one is embedded in scikit-learn, the others are downloaded once or read from a folder."""
+"""Data sets by name: one comes with scikit-learn, the others are downloaded once or read from a folder."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.checks import require_known
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import LabelSpec
+from latentmap.data.formats.base import LabelSpec, name_of
 from latentmap.data.formats.idx import read_idx
 from latentmap.exceptions import DataError, MissingExtraError
-from latentmap.messages import suggest
+from latentmap.messages import one_line
 
 SPLITS = {"train": ["train"], "test": ["t10k"], "all": ["train", "t10k"]}
-"""The splits, and how the names of their files begin."""
+"""The splits, and the prefixes of their files."""
 
 
 @dataclass(frozen=True)
 class IdxFiles:
-    """A data set of four gzipped IDX files: where they are kept, and the sha256 of each as published."""
+    """A data set of four gzipped IDX files: its mirrors, and the published sha256 of each file."""
 
     label_name: str
     mirrors: tuple[str, ...]
@@ -59,7 +60,7 @@ DATASETS: dict[str, IdxFiles | None] = {
         },
     ),
 }
-"""The known data sets; None for what is embedded."""
+"""The known data sets; None for that of scikit-learn."""
 
 
 def load_dataset(name: str, split: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -67,27 +68,29 @@ def load_dataset(name: str, split: str = "train") -> tuple[NDArray[np.uint8], ND
 
     ``digits``: 1,797 images of 8x8, values 0 to 16, from scikit-learn; it has no test rows. ``mnist`` and
     ``fashion-mnist``: 60,000 training and 10,000 test images of 28x28, values 0 to 255. Their four gzipped IDX files
-    are read from the folder ``$LATENTMAP_DATA/<name>`` where they are there, else downloaded once and checked against
-    the published checksums (needs the extra ``datasets``).
+    are read from the folder ``$LATENTMAP_DATA/<name>`` if they exist, else downloaded once and checked against the
+    published checksums (needs the extra ``datasets``).
 
     Parameters
     ----------
-    name
-        ``digits``, ``mnist`` or ``fashion-mnist``.
-    split
-        ``train``, ``test`` or ``all`` (the training rows first).
+    name : {"digits", "mnist", "fashion-mnist"}
+        The data set.
+    split : {"train", "test", "all"}, default="train"
+        The rows: ``all`` are the training rows, then the test rows.
 
     Returns
     -------
-    X, y
-        Images, shape (n, h, w), and their classes, shape (n,).
+    X : ndarray of shape (n_samples, height, width)
+        The images.
+    y : ndarray of shape (n_samples,)
+        Their classes.
 
     Raises
     ------
     DataError
-        If there is no such data set or split, a file is damaged, or no mirror gives it.
+        If there is no such data set or split, a file is damaged, or no mirror has it.
     MissingExtraError
-        If something has to be downloaded and pooch is not installed.
+        If a file must be downloaded and pooch is not installed.
 
     Examples
     --------
@@ -95,21 +98,17 @@ def load_dataset(name: str, split: str = "train") -> tuple[NDArray[np.uint8], ND
     >>> X.shape, X.dtype.name, int(X.max()), y[:3].tolist()
     ((1797, 8, 8), 'uint8', 16, [0, 1, 2])
     """
-    if name not in DATASETS:
-        raise DataError(f"no data set is called {name!r}: {suggest(name, list(DATASETS))}")
-    if split not in SPLITS:
-        raise DataError(f"no split is called {split!r}: {suggest(split, list(SPLITS))}")
+    require_known(name, DATASETS, "no data set is called")
+    require_known(split, SPLITS, "no split is called")
     files = DATASETS[name]
     if files is None:
         return _digits(split)
-    parts = [_read_split(name, files, prefix) for prefix in SPLITS[split]]
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
+    images, labels = zip(*(_read_split(name, files, prefix) for prefix in SPLITS[split]), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def dataset_source(name: str, split: str = "train", labels: LabelSpec = None) -> ArraySource:
-    """Make a source of a data set by name, with its labels; ``labels`` can be their name, or other ones.
+    """Return a source of a data set by name, with its own labels, which ``labels`` may name, or with other labels.
 
     >>> dataset_source("digits").label_name
     'digit'
@@ -117,20 +116,18 @@ def dataset_source(name: str, split: str = "train", labels: LabelSpec = None) ->
     images, classes = load_dataset(name, split)
     files = DATASETS[name]
     label_name = "digit" if files is None else files.label_name
-    if labels is None or (isinstance(labels, str) and labels == label_name):
+    if labels is None or name_of(labels, [label_name], f"{name} has no labels called"):
         return ArraySource(images, name=name, labels=classes, label_name=label_name)
-    if isinstance(labels, str):
-        raise DataError(f"{name} has no labels called {labels!r}: {suggest(labels, [label_name])}")
     return ArraySource(images, name=name, labels=labels)
 
 
 def fetch(filename: str, sha256: str, mirrors: Sequence[str], folder: str | os.PathLike[str]) -> Path:
-    """Download one file into a folder unless it is there already, from the first mirror that gives what was published.
+    """Download a file into a folder, unless it is there, from the first mirror that has it with this checksum.
 
     Raises
     ------
     DataError
-        If no mirror gives a file with this checksum; says what went wrong at each.
+        If no mirror has a file with this checksum.
     MissingExtraError
         If pooch is not installed.
     """
@@ -139,14 +136,14 @@ def fetch(filename: str, sha256: str, mirrors: Sequence[str], folder: str | os.P
         try:
             return Path(retrieve(mirror + filename, known_hash=f"sha256:{sha256}", fname=filename, path=folder))
         except (OSError, ValueError) as error:  # no network, no such file; another checksum
-            faults.append(f"{mirror}: {' '.join(str(error).split())[:120]}")
+            faults.append(f"{mirror}: {one_line(error)[:120]}")
     advice = f"try again, or put the file into $LATENTMAP_DATA/{Path(folder).name}"
     raise DataError(f"cannot download {filename}: {'; '.join(faults)}; {advice}")
 
 
 def _pooch() -> Any:
     try:
-        import pooch  # an extra, and only needed for what is not here yet
+        import pooch  # an extra, needed only for downloads
     except ImportError as error:
         raise MissingExtraError("pooch", "datasets") from error
     return pooch
@@ -156,7 +153,7 @@ def _digits(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     from sklearn.datasets import load_digits  # heavy
 
     if split == "test":
-        raise DataError("digits has no test rows: use split='train', which gives all 1,797, and hold some out")
+        raise DataError("digits has no test rows: use split='train', which has all 1,797, and hold some out")
     bunch: Any = load_digits()
     return bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
 
@@ -173,11 +170,11 @@ def _read_split(name: str, files: IdxFiles, prefix: str) -> tuple[NDArray[np.uin
 
 
 def _find(name: str, files: IdxFiles, filename: str) -> Path:
-    """Find a file in ``$LATENTMAP_DATA/<name>``, gzipped or not, else download it into the user's cache."""
+    """Return the path of a file in ``$LATENTMAP_DATA/<name>``, gzipped or not, else download it to the cache."""
     root = os.environ.get("LATENTMAP_DATA")
     if root:
-        here = Path(root).expanduser() / name
-        for path in (here / filename, here / filename.removesuffix(".gz")):
+        folder = Path(root).expanduser() / name
+        for path in (folder / filename, folder / filename.removesuffix(".gz")):
             if path.exists():
                 return path
     return fetch(filename, files.sha256[filename], files.mirrors, Path(_pooch().os_cache("latentmap")) / name)

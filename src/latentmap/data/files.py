@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written to a temporary name, synced, then renamed."""
+"""Atomic writing of files: to a temporary name, synced, then renamed; and JSON."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from latentmap.exceptions import DataError
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; it becomes ``target`` when the block ends without an error.
 
-    The file is synced to the disk before it is renamed, so a reader sees the old file or the new one, never a part. The
-    temporary name keeps the suffix, because writers choose a format by it. Missing parent folders are made.
+    The file is synced to the disk before it is renamed, so that a reader opens the old file or the new one, never a
+    part. The temporary name keeps the suffix, by which writers choose a format. Missing parent folders are made.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     DataError
-        If the file cannot be written: no permission, no space, a folder in the way. Nothing half-written stays behind.
+        If the file cannot be written: no permission, no space, a folder of that name. No part of it remains.
 
     Examples
     --------
@@ -66,17 +66,17 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(target: str | os.PathLike[str], value: Any) -> None:
-    """Write ``value`` as indented JSON to ``target``, whole or not at all; NaN is refused with a ``ValueError``."""
+    """Write ``value`` as indented JSON to ``target``, whole or not at all; NaN raises a ``ValueError``."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a file of JSON.
+    """Return the value of a JSON file.
 
     Raises
     ------
     ValueError
-        If it is none, or nested too deep.
+        If it is no JSON, or nested too deep.
     OSError
         If it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Data frames of any library, through narwhals: columns of cells from a frame, and a frame from columns of cells."""
+"""Data frames of any library, through narwhals: a frame as columns of cells, and columns of cells as a frame."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import numbers
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import narwhals as nw
@@ -14,18 +14,17 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from latentmap.data.columns import DAY, Cells, Column, Table
+from latentmap.data.checks import BEYOND, EXACT, place
+from latentmap.data.columns import DAY, EPOCH, Cells, Column, Table, date_type, days_since_epoch, object_array
 from latentmap.data.formats.base import unique_names
-from latentmap.data.schema import BEYOND, EXACT, place
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BACKENDS = ("pandas", "polars", "pyarrow")
 
 
 def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
-    """Take a data frame of any library for one; None for what is none.
+    """Return a data frame of any library as one of narwhals; None if the data are no data frame.
 
     Raises
     ------
@@ -52,12 +51,12 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
 
 
 def columns_of(frame: nw.DataFrame[Any]) -> dict[str, nw.Series[Any]]:
-    """Give the columns of a frame by name; taken by their place, since a name can be a number."""
+    """Return the columns of a frame by name, which may have been a number."""
     return {str(column.name): _settled(column) for column in frame.iter_columns()}
 
 
 def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X") -> NDArray[Any] | None:
-    """Give columns that hold nothing but numbers as an array, NaN where a cell is missing; None if others do not.
+    """Return columns of numbers as an array, NaN where a cell is missing; None if a column holds anything else.
 
     Raises
     ------
@@ -71,12 +70,12 @@ def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X"
     >>> numbers_of(columns_of(frame), 2).tolist()
     [[1.0, 2.0], [nan, 3.0]]
     """
-    found = []
+    arrays = []
     for known, column in columns.items():
         if (values := _plain(column, known, name)) is None:
             return None
-        found.append(values)
-    return np.stack(found, axis=1) if found else np.empty((rows, 0))
+        arrays.append(values)
+    return np.stack(arrays, axis=1) if arrays else np.empty((rows, 0))
 
 
 def numeric_rows(data: Any, name: str = "X") -> NDArray[Any]:
@@ -85,7 +84,7 @@ def numeric_rows(data: Any, name: str = "X") -> NDArray[Any]:
     Raises
     ------
     DataError
-        If it does not hold numbers; of a frame it says which column.
+        If it does not hold numbers.
     """
     if (frame := as_frame(data, name)) is None:
         return plain_array(data, name)
@@ -105,12 +104,12 @@ def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ",
 
 
 def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
-    """Give the columns of a frame as cells.
+    """Return the columns of a frame as cells.
 
     Raises
     ------
     DataError
-        If a column holds lists, or other things that are neither numbers, text nor dates.
+        If a column holds anything but numbers, text and dates; lists, for instance.
 
     Examples
     --------
@@ -124,29 +123,29 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
 
 
 def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
-    """Make a data frame of rows of numbers (n, P), with the types and categories of the table.
+    """Return rows of numbers (n, P) as a data frame with the types and categories of the table.
 
     Parameters
     ----------
     table
-        What the numbers stand for.
+        The columns that the numbers encode.
     rows
-        Numbers, as `Table.encode` makes them.
+        Numbers, as `Table.encode` returns them.
     like
-        A frame with as many rows, whose library and index it gets; else those of the table, or the first of pandas,
-        polars and pyarrow that is installed.
+        A frame with as many rows, of which the result takes library and index; by default the library is that of the
+        table, else the first of pandas, polars and pyarrow that is installed.
 
     Raises
     ------
     MissingExtraError
-        If none is.
+        If none of them is installed.
     """
     origin = nw.from_native(like, eager_only=True, pass_through=True)
-    asked = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
-    found = sorted(filter(_there, BACKENDS), key=lambda backend: backend != asked)
-    if not found:
+    preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
+    installed = sorted(filter(_is_installed, BACKENDS), key=lambda backend: backend != preferred)
+    if not installed:
         raise MissingExtraError("pyarrow", "tables")
-    backend: Any = found[0]
+    backend: Any = installed[0]
     cells = table.decode(rows)
     if backend == "pandas":
         import pandas as pd
@@ -158,18 +157,18 @@ def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
         own = {str(known): known for known in like.columns}
         return frame.set_axis(like.index).set_axis([own.get(c.name, c.name) for c in table.columns], axis=1)
     plain = {name: values.tolist() if values.dtype.kind == "O" else values for name, values in cells.items()}
-    made = nw.from_dict(plain, backend=backend)
-    return made.with_columns(*(nw.col(c.name).cast(_dtype(c)) for c in table.columns)).to_native()
+    typed = (nw.col(c.name).cast(_dtype(c)) for c in table.columns)
+    return nw.from_dict(plain, backend=backend).with_columns(*typed).to_native()
 
 
 def backend_of(frame: nw.DataFrame[Any]) -> str | None:
-    """Name the library of a frame, if rows can be given back in it."""
+    """Return the library of a frame, or None if `frame_of` cannot make frames of it."""
     name = str(frame.implementation)
     return name if name in BACKENDS else None
 
 
 def _settled(series: nw.Series[Any]) -> nw.Series[Any]:
-    """Give a column of pandas in a type that is known: sparse ones dense, numbers in the machine's own layout."""
+    """Return a column of pandas in a type of narwhals: sparse columns dense, numbers in the machine's byte order."""
     if series.dtype != nw.Unknown or not series.implementation.is_pandas():
         return series
     column = series.to_native()
@@ -181,7 +180,7 @@ def _settled(series: nw.Series[Any]) -> nw.Series[Any]:
 
 
 def _is_empty(series: nw.Series[Any]) -> bool:
-    """Whether a column holds nothing, and its type does not say what it could."""
+    """Return whether a column has no values and no type that says which it could have."""
     return (
         not str(series.dtype).startswith(("Categorical", "Enum"))
         and series.null_count() == len(series)
@@ -194,7 +193,7 @@ def _native(series: nw.Series[Any]) -> str:
 
 
 def _plain(series: nw.Series[Any], known: str, name: str) -> NDArray[Any] | None:
-    """Give a column that holds nothing but numbers; None for another."""
+    """Return a column of numbers as an array; None if the column holds anything else."""
     dtype = series.dtype
     if _is_empty(series):
         return np.full(len(series), np.nan)
@@ -211,7 +210,7 @@ def _plain(series: nw.Series[Any], known: str, name: str) -> NDArray[Any] | None
 
 
 def _require_exact(series: nw.Series[Any], known: str, name: str) -> None:
-    """Refuse whole numbers and decimals beyond 2^53."""
+    """Raise if a column holds integers or decimals beyond 2^53."""
     if not (series.dtype.is_integer() or series.dtype.is_decimal()):
         return
     ends = [end for end in (series.min(), series.max()) if end is not None and end == end]
@@ -237,22 +236,22 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
         else:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
-        values = _objects([None if is_missing(v) else _category(v) for v in series.to_list()])
+        values = object_array([None if is_missing(v) else _category(v) for v in series.to_list()])
         return Cells(known, values, type(dtype).__name__, own, tuple(categories), ordered)
     if dtype == nw.String:
-        return Cells(known, _objects([None if is_missing(v) else v for v in series.to_list()]), "String", own)
-    if dtype == nw.Object and (found := _of_objects(series, known, name)) is not None:
-        return found
+        return Cells(known, object_array([None if is_missing(v) else v for v in series.to_list()]), "String", own)
+    if dtype == nw.Object and (cells := _of_objects(series, known, name)) is not None:
+        return cells
     kind = own if dtype == nw.Unknown and own else dtype
     advice = f"drop it, or use it as labels with labels={known!r} (--labels {known})"
     raise DataError(f"{name}: column {known!r} holds {kind}, not numbers, text or dates: {advice}")
 
 
 def _of_objects(series: nw.Series[Any], known: str, name: str) -> Cells | None:
-    """Find out what Python's objects in a column are: numbers, dates or text; None for something else."""
+    """Return a column of Python's objects as numbers, dates or text; None if they are anything else."""
     values = [None if is_missing(value) else value for value in series.to_list()]
-    there = [(i, value) for i, value in enumerate(values) if value is not None]
-    sorts = {sort: i for i, value in reversed(there) if (sort := _sort(value)) != "truth"}
+    present = [(i, value) for i, value in enumerate(values) if value is not None]
+    sorts = {sort: i for i, value in reversed(present) if (sort := _sort(value)) != "truth"}
     if len(sorts) > 1 and "other" not in sorts:
         first, then = sorted(sorts.values())[:2]
         raise DataError(
@@ -268,16 +267,13 @@ def _of_objects(series: nw.Series[Any], known: str, name: str) -> Cells | None:
         case "truth":
             return Cells(known, as_numbers(values, name, where), "Boolean", own)
         case "number":
-            whole = all(isinstance(value, numbers.Integral) for _, value in there)
+            whole = all(isinstance(value, numbers.Integral) for _, value in present)
             return Cells(known, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
         case "text":
-            return Cells(known, _objects(values), "String", own)
+            return Cells(known, object_array(values), "String", own)
         case "date" | "time" | "time with zone":
             days = np.array([np.nan if value is None else _days(value) for value in values])
-            zone = "UTC" if sort == "time with zone" else None
-            return Cells(
-                known, days, "Date" if sort == "date" else f"Datetime(time_unit='us', time_zone={zone!r})", own
-            )
+            return Cells(known, days, date_type(days=sort == "date", zoned=sort == "time with zone"), own)
     return None
 
 
@@ -294,27 +290,20 @@ def _sort(value: Any) -> str:
 
 
 def _days(value: Any) -> float:
-    """Days since 1970 of a date or time."""
+    """Return the days since 1970 of a date or time."""
     if isinstance(value, np.datetime64):
         return float(value.astype("datetime64[us]").astype(np.int64) / DAY)
     if not isinstance(value, datetime):
         return float(value.toordinal() - EPOCH.toordinal())
-    value = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    return float((value - EPOCH) / timedelta(days=1))
+    return days_since_epoch(value)
 
 
 def _category(value: Any) -> Any:
-    """Keep categories that are text or numbers; take others, intervals for instance, by what they are written as."""
+    """Return a category that is text or a number as it is; others, intervals for instance, as text."""
     return value if isinstance(value, str | bool | int | float) else str(value)
 
 
-def _objects(values: list[Any]) -> NDArray[Any]:
-    found = np.empty(len(values), dtype=object)
-    found[:] = values
-    return found
-
-
-def _there(backend: str) -> bool:
+def _is_installed(backend: str) -> bool:
     try:
         importlib.import_module(backend)
     except ImportError:
@@ -334,7 +323,7 @@ def _pandas_series(pd: Any, column: Column, cells: NDArray[Any]) -> Any:
 
 
 def _dtype(column: Column) -> Any:
-    """The type of narwhals that a name stands for."""
+    """Return the type of narwhals by its name."""
     if column.type.startswith("Datetime"):
         unit, zone = re.search(r"time_unit='(\w+)'", column.type), re.search(r"time_zone='([^']+)'", column.type)
         return nw.Datetime(unit[1] if unit else "us", zone[1] if zone else None)  # type: ignore[arg-type]

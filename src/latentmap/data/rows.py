@@ -1,4 +1,4 @@
-"""Rows of a source that are read when they are needed."""
+"""Rows of a source that are read on demand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.checks import invalid, place, require_exact
 from latentmap.data.formats.base import Source
-from latentmap.data.schema import place, require_exact
 from latentmap.data.values import flat
 from latentmap.exceptions import DataError
 
 
 class LazyRows:
-    """Rows of a source that are read when they are sliced, flat and checked; as much of an array as models need.
+    """Rows of a source that are read when they are sliced: flat, and checked for values that are not finite.
 
     >>> from latentmap.data.formats.arrays import ArraySource
     >>> rows = LazyRows(ArraySource(np.arange(8).reshape(2, 2, 2)), 4, missing=False)
@@ -35,7 +35,7 @@ class LazyRows:
         return len(self.source)
 
     def pieces(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (first row, rows) in order, so many rows at the most."""
+        """Yield (first row, rows) in order, at most ``size`` rows each."""
         for start, block in self.source.blocks():
             rows = self._checked(block, start)
             for i in range(0, len(rows), size):
@@ -47,8 +47,7 @@ class LazyRows:
     def _checked(self, block: NDArray[Any], start: int) -> NDArray[Any]:
         require_exact(block, self.source.name, self.source.names, start)
         block = flat(block)
-        bad = np.isinf(block) if self.missing else ~np.isfinite(block)
-        if bad.any():
+        if (bad := invalid(block, missing=self.missing)).any():
             row, column = np.argwhere(bad)[0]
             at = place([row, column], start, self.source.names)
             raise DataError(f"{self.source.name} contains {block[row, column]} at {at}; fill or drop it")

@@ -1,4 +1,4 @@
-"""Which rows are held out, and in which order the others are seen: pure functions of a seed (and the epoch)."""
+"""The rows that are held out, and the order of the others: pure functions of a seed (and the epoch)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 SMALLEST_SPLIT = 20
-"""Below this many rows nothing is held out: a handful of rows would say nothing."""
+"""The fewest rows of which some are held out."""
 
 
 def count_held_out(n: int, fraction: float, most: int | None = None) -> int:
-    """Say how many of n rows are held out: this fraction, so many at the ``most``, and none of a few rows.
+    """Return how many of n rows are held out: this fraction, at most ``most``, and none of fewer than 20 rows.
 
     >>> [count_held_out(n, 0.1) for n in (10, 100, 1797)], count_held_out(1797, 0.1, most=50)
     ([0, 10, 180], 50)
@@ -21,7 +21,7 @@ def count_held_out(n: int, fraction: float, most: int | None = None) -> int:
 
 
 def split_rows(n: int, fraction: float, seed: int, most: int | None = None) -> tuple[Indices, Indices]:
-    """Split n rows into training rows and held-out rows, so many of these at the ``most``; both sorted.
+    """Return the indices of the training rows and of the held-out rows, at most ``most``, both sorted.
 
     >>> train, held_out = split_rows(100, 0.1, seed=0)
     >>> len(train), len(held_out)
@@ -33,7 +33,7 @@ def split_rows(n: int, fraction: float, seed: int, most: int | None = None) -> t
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Indices:
-    """Shuffle n rows for one epoch; any epoch can be had without the ones before it.
+    """Return the order of n rows in one epoch, which does not depend on the epochs before it.
 
     >>> bool((epoch_order(10, 0, epoch=3) == epoch_order(10, 0, epoch=3)).all())
     True

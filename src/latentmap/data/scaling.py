@@ -1,4 +1,4 @@
-"""The change of units between the data and the model, chosen from what the data holds."""
+"""The change of units between the data and the model, chosen from the values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import LARGEST, SMALLEST
+from latentmap.data.checks import SMALLEST, require_no_overflow, require_no_underflow
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sources import Source, require_finite, require_values
 from latentmap.exceptions import DataError
@@ -16,13 +16,13 @@ from latentmap.exceptions import DataError
 ScalingKind = Literal["none", "range", "standard"]
 
 NARROWEST = 0.01
-"""The range of values in [0, 1], or as a share of the largest, from which on 0 is theirs to count from."""
+"""The least range of values in [0, 1], or as a fraction of the largest, of which 0 stays the origin."""
 
 DIMMEST = 16
-"""Bytes that never exceed this are not 8-bit pixels: the embedded digits have 16 grey levels."""
+"""The largest maximum of bytes that are not 8-bit pixels: the embedded digits have 16 grey levels."""
 
 ONE_UNIT_COLUMNS = 16
-"""From so many columns on, columns with like ranges are taken to share one unit."""
+"""The fewest columns that are taken to have one unit if their ranges are similar."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +32,14 @@ class Scaling:
     Attributes
     ----------
     shift, scale
-        In data units: one number for all features, or an array of one number a feature, shape (features,).
+        In data units: one number for all features, or an array of one for each, shape (features,).
     kind
         ``none``, ``range`` (one shift and scale for all), ``standard`` (mean and standard deviation of each column) or
-        ``columns`` (as suits each column of a table).
+        ``columns`` (by the kind of each column of a table).
     stretched
-        Which features are first put on a logarithmic scale, log(1 + x), if any are; shape (features,).
+        Which features are first put on a logarithmic scale, log(1 + x), shape (features,); None for no feature.
     whole
-        Which features hold whole numbers and nothing else; one answer for all, or one for each.
+        Which features hold only whole numbers: one answer for all, or one for each.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class Scaling:
 
 
 def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: bool = False) -> Scaling:
-    """Choose how data is scaled before a model sees it.
+    """Choose the scaling of data.
 
     ``auto`` takes the first rule that holds:
 
@@ -88,21 +88,21 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     any other                                                standard  a column's mean, and its mean plus one deviation
     =======================================================  ========  ================================================
 
-    Statistics are computed in double precision, in one pass over blocks. What is constant has scale 1.
+    Statistics are computed in double precision, in one pass over blocks. Constant features have scale 1.
 
     Parameters
     ----------
     data
         A source, or an array of shape (n, *event).
     kind
-        ``auto``, or a kind that is forced: ``none``, ``range`` or ``standard``.
+        ``auto``, or the kind: ``none``, ``range`` or ``standard``.
     missing
-        Whether cells may be NaN; they are left out of the statistics.
+        Whether cells may be NaN, which are left out of the statistics.
 
     Raises
     ------
     DataError
-        If the kind is not known, or values are infinite, beyond 1e150 or, unless they may be, missing.
+        If the kind is not known, or values are infinite, beyond 1e150 or NaN that may not be missing.
 
     Examples
     --------
@@ -117,10 +117,7 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     require_values(source)
     schema = source.schema
     low, high = schema.lowest or 0.0, schema.highest or 0.0
-    if max(-low, high) > LARGEST:
-        raise DataError(
-            f"{source.name} holds values up to {max(-low, high):.3g}: beyond {LARGEST:g} squares overflow; rescale"
-        )
+    require_no_overflow(source.name, low, high)
     if kind == "none" or (kind == "auto" and schema.within(0.0, 1.0) and (high - low > NARROWEST or high == low)):
         return Scaling(0.0, 1.0, "none")
     bytes_ = schema.dtype == "uint8"
@@ -130,27 +127,23 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     if kind == "range":
         return _range(low, high, source.name)
     columns = source.moments
-    if kind == "auto" and _share_one_unit(columns.highest - columns.lowest):
+    if kind == "auto" and _have_one_unit(columns.highest - columns.lowest):
         return _range(low, high, source.name)
     deviation = columns.deviation
     varies = columns.highest > columns.lowest
     if (faint := np.flatnonzero(varies & (deviation <= SMALLEST))).size:
-        column = repr(schema.names[faint[0]]) if schema.names else str(faint[0])
-        raise DataError(_vanishes(f"{source.name}: column {column}", (columns.highest - columns.lowest)[faint[0]]))
+        i = int(faint[0])
+        column = f"{source.name}: column {repr(schema.names[i]) if schema.names else i}"
+        require_no_underflow(column, columns.lowest[i], columns.highest[i], deviation[i])
     return Scaling(np.where(varies, columns.mean, columns.lowest), np.where(varies, deviation, 1.0), "standard")
 
 
 def _range(low: float, high: float, name: str) -> Scaling:
-    if 0 < high - low <= SMALLEST:
-        raise DataError(_vanishes(name, high - low))
+    require_no_underflow(name, low, high, high - low)
     return Scaling(low, high - low if high > low else 1.0, "range")
 
 
-def _vanishes(what: str, spread: float) -> str:
-    return f"{what} varies by {spread:.3g}: below {SMALLEST:g} squares vanish in double precision; rescale or drop it"
-
-
-def _share_one_unit(ranges: NDArray[np.float64]) -> bool:
+def _have_one_unit(ranges: NDArray[np.float64]) -> bool:
     varying = ranges[ranges > 0]
     if len(varying) < ONE_UNIT_COLUMNS:
         return False

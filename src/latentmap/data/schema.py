@@ -1,4 +1,4 @@
-"""What a data set holds: the shape, type and range of its rows, measured in one pass, and a hash of its values."""
+"""The schema of a data set: shape, type and range of its rows, measured in one pass; and a hash of its values."""
 
 from __future__ import annotations
 
@@ -11,28 +11,21 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.exceptions import DataError
+from latentmap.data.checks import EXACT, require_exact, require_numeric
 
 Kind = Literal["binary", "image", "count", "unit", "real"]
 RowIndex = slice | NDArray[np.intp]
 
 BLOCK_VALUES = 2**20
-"""Values in one block of a pass: 8 MiB in double precision."""
+"""The values in one block of a pass: 8 MiB in double precision."""
 
 MOST_HASHED, PIECE_VALUES = 2**27, 2**18
-"""Values that are all hashed, at the most; and those of each piece where there are more."""
-
-EXACT = 2**53
-"""The largest magnitude up to which double precision holds every integer."""
-
-
-BEYOND = "is beyond 2^53 and would lose digits as a float; drop it if it is an id"
-"""What is wrong with others."""
+"""The most values that are all hashed; and those of each piece where there are more."""
 
 
 @runtime_checkable
 class Readable(Protocol):
-    """Rows that can be read by block: all that a pass over the data needs."""
+    """Rows that can be read by block."""
 
     def __len__(self) -> int: ...
 
@@ -42,7 +35,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Schema:
-    """What the rows of a data set are: enough to choose a scaling, a likelihood and a network.
+    """The shape, type and range of the rows of a data set.
 
     Attributes
     ----------
@@ -55,11 +48,11 @@ class Schema:
     names
         The names of the columns, or None.
     lowest, highest
-        The range of the finite values, in data units; None where there is none.
+        The range of the finite values, in data units; None if there are none.
     integral
         Whether every finite value is a whole number.
     missing, infinite
-        How many values are NaN, and how many are infinite.
+        The numbers of values that are NaN and infinite.
 
     Examples
     --------
@@ -92,7 +85,7 @@ class Schema:
 
     @property
     def kind(self) -> Kind:
-        """What the values are: binary; image (two or more axes); count; unit (in [0, 1]); or any real number."""
+        """The kind of the values: binary, image (two or more axes), count, unit (in [0, 1]) or real."""
         if self.binary:
             return "binary"
         if len(self.event_shape) > 1:
@@ -102,11 +95,11 @@ class Schema:
         return "unit" if self.within(0.0, 1.0) else "real"
 
     def within(self, low: float, high: float) -> bool:
-        """Whether there are finite values and all of them lie in [low, high]."""
+        """Return whether there are finite values, all of them in [low, high]."""
         return self.lowest is not None and self.highest is not None and low <= self.lowest and self.highest <= high
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; the kind is among them for readers, and is worked out anew by `from_json`."""
+        """Return plain JSON values, with the kind, which `from_json` ignores."""
         return {**asdict(self), "event_shape": list(self.event_shape), "names": self.names and list(self.names)} | {
             "kind": self.kind
         }
@@ -120,16 +113,16 @@ class Schema:
 
 
 def measure(data: NDArray[Any] | Readable, names: Sequence[str] | None = None, name: str = "X") -> Schema:
-    """Measure what rows hold in one pass over blocks, in constant memory on a memory-mapped file.
+    """Return the schema of rows, from one pass over blocks in constant memory.
 
     Parameters
     ----------
     data
         An array of shape (n, *event), or rows that can be read by block.
     names
-        The names of the columns, if they have any.
+        The names of the columns, if they have names.
     name
-        What an error calls the data: a file, or the name of an argument.
+        What errors call the data.
 
     Raises
     ------
@@ -145,7 +138,7 @@ def measure(data: NDArray[Any] | Readable, names: Sequence[str] | None = None, n
 
 
 def measure_block(block: NDArray[Any], names: Sequence[str] | None = None, name: str = "X", start: int = 0) -> Schema:
-    """Measure the rows of one block, the first of which is row ``start`` of the data."""
+    """Return the schema of one block, whose first row is row ``start`` of the data."""
     require_numeric(block.dtype, name)
     values, missing, infinite = block, 0, 0
     ends = (block.min(), block.max()) if block.size else ()
@@ -177,25 +170,25 @@ def _whole(values: NDArray[Any]) -> bool:
 
 
 def merged(schemas: Sequence[Schema]) -> Schema:
-    """Put the schemas of blocks together."""
-    some = [schema for schema in schemas if schema.lowest is not None]
+    """Return the schema of all rows from those of the blocks."""
+    lowest = [schema.lowest for schema in schemas if schema.lowest is not None]
+    highest = [schema.highest for schema in schemas if schema.highest is not None]
     return replace(
         schemas[0],
         n_rows=sum(schema.n_rows for schema in schemas),
-        lowest=min((schema.lowest for schema in some if schema.lowest is not None), default=None),
-        highest=max((schema.highest for schema in some if schema.highest is not None), default=None),
-        integral=bool(some) and all(schema.integral for schema in some),
+        lowest=min(lowest, default=None),
+        highest=max(highest, default=None),
+        integral=bool(lowest) and all(schema.integral for schema in schemas if schema.lowest is not None),
         missing=sum(schema.missing for schema in schemas),
         infinite=sum(schema.infinite for schema in schemas),
     )
 
 
 def content_hash(data: Readable, schema: Schema) -> str:
-    """Hash the values alone (sha256, hexadecimal), whatever type or format holds them.
+    """Return a hash of the values (sha256, hexadecimal), which does not depend on their type or format.
 
-    Equal numbers in equal shapes give equal hashes: whole numbers are hashed in the smallest integer type that holds
-    the range, all others in double precision; -0.0 counts as 0.0 and every NaN as the same. Of more than 2^27 values,
-    16 pieces from all over are hashed.
+    Integers are hashed in the smallest type that holds their range, all other values in double precision; -0.0 counts
+    as 0.0, and all NaN are equal. Of more than 2^27 values, 16 evenly spaced pieces are hashed.
     """
     digest = hashlib.sha256(json.dumps([schema.n_rows, *schema.event_shape]).encode())
     dtype = _smallest(schema)
@@ -209,7 +202,7 @@ def content_hash(data: Readable, schema: Schema) -> str:
 
 
 def fingerprint(data: Readable, schema: Schema) -> str:
-    """Hash a data set: its schema and its values (sha256, hexadecimal), in one streaming pass."""
+    """Return a hash of a data set, its schema and its values (sha256, hexadecimal)."""
     text = json.dumps(schema.to_json(), sort_keys=True) + content_hash(data, schema)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -220,7 +213,7 @@ def blocks(data: NDArray[Any] | Readable, values: int = BLOCK_VALUES) -> Iterato
     >>> [(start, len(block)) for start, block in blocks(np.zeros((5, 4)), values=8)]
     [(0, 2), (2, 2), (4, 1)]
     """
-    if hasattr(data, "blocks"):  # a source, which may know better
+    if hasattr(data, "blocks"):  # a source, which may read larger parts
         yield from data.blocks(values)
         return
     read = data.__getitem__ if isinstance(data, np.ndarray) else data.read
@@ -229,39 +222,8 @@ def blocks(data: NDArray[Any] | Readable, values: int = BLOCK_VALUES) -> Iterato
         yield start, np.asarray(read(slice(start, start + size)))
 
 
-def require_numeric(dtype: np.dtype[Any], name: str) -> None:
-    """Refuse values that are not real numbers: objects, text, dates, complex numbers."""
-    if dtype.kind == "c":
-        raise DataError(f"Complex data not supported: {name} is {dtype.name}; split it into two columns")
-    if dtype.kind == "O":
-        raise DataError(f"{name} has dtype object: expected numbers; convert it, for example with .astype(float)")
-    if dtype.kind not in "biuf":
-        raise DataError(f"{name} has dtype {dtype.name}: expected numbers; convert it, or keep it as labels")
-
-
-def require_exact(block: NDArray[Any], name: str, names: Sequence[str] | None = None, start: int = 0) -> None:
-    """Refuse integers beyond 2^53, which double precision would round; ``start`` is the number of the first row."""
-    beyond = (block > EXACT) | (block < -EXACT) if block.dtype.kind in "iu" else np.zeros(block.shape, bool)
-    if beyond.any():
-        first = np.argwhere(beyond)[0]
-        value, at = block[tuple(first)], place(first, start, names)
-        raise DataError(f"{name}: {value} at {at} {BEYOND}")
-
-
-def place(index: Sequence[int] | NDArray[np.intp], start: int = 0, names: Sequence[str] | None = None) -> str:
-    """Say where a value is: row (from 1) and column name, or the index (from 0) where columns have no names.
-
-    >>> place([2, 1], names=["height", "width"]), place([2, 1, 0], start=10)
-    ("row 3, column 'width'", 'index [12, 1, 0]')
-    """
-    row, *rest = (int(i) for i in index)
-    if names is not None and len(rest) == 1:
-        return f"row {start + row + 1}, column {names[rest[0]]!r}"
-    return f"index {[start + row, *rest]}"
-
-
 def _spaced(data: Readable, schema: Schema) -> Iterator[NDArray[Any]]:
-    """Yield all rows in blocks, or of very many some pieces that any format holds alike."""
+    """Yield all rows in blocks, or evenly spaced pieces of very many rows, the same in any format."""
     if schema.n_rows * schema.n_features <= MOST_HASHED:
         yield from (block for _, block in blocks(data))
         return

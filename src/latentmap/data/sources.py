@@ -1,4 +1,4 @@
-"""One class for all data, and one function that opens it: arrays, tensors, frames, files, data sets by name."""
+"""One function that opens all data: arrays, tensors, frames, files, data sets by name; and checks of what it opens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentmap.data.checks import invalid, place
 from latentmap.data.columns import ColumnSpec, Requested
 from latentmap.data.datasets import DATASETS, dataset_source
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
@@ -26,7 +27,7 @@ from latentmap.data.formats.parquet import parquet_files, parquet_source
 from latentmap.data.formats.sparse import sparse_source
 from latentmap.data.formats.tables import arrow_source
 from latentmap.data.formats.zarr import zarr_source
-from latentmap.data.schema import blocks, place
+from latentmap.data.schema import blocks
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 
@@ -47,7 +48,7 @@ FORMATS: dict[str, Callable[..., Source]] = {
     "-ubyte": IdxSource,
     "-ubyte.gz": IdxSource,
 }
-"""What opens a file, by the end of its name: a function of its path and labels."""
+"""Functions of path and labels that open a file, by the end of its name."""
 
 ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
     array_source,
@@ -56,12 +57,13 @@ ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
     annotated_source,
     items_source,
 )
-"""What opens data in memory, tried in this order; a new kind of input is one adapter."""
+"""Functions that open data in memory, tried in this order; a new kind of input is one adapter."""
 
+KNOWN = f"files that end in {', '.join(FORMATS)}"
 TABLES = (delimited_source, parquet_source, arrow_source)
-"""Those of named columns, which also take what is known or asked of the columns."""
+"""Those that also take columns."""
 MANY = (NpzSource, h5ad_source, zarr_source)
-"""Those of files that hold several arrays, of which ``PATH::NAME`` takes one."""
+"""Those of files of several arrays, of which ``PATH::NAME`` takes one."""
 
 
 def open_source(
@@ -72,7 +74,7 @@ def open_source(
     skip_bad: bool = False,
     numeric: bool = False,
 ) -> Source:
-    """Open data of any kind that is known.
+    """Return a source of data of any kind.
 
     Parameters
     ----------
@@ -83,16 +85,16 @@ def open_source(
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
     columns
-        For a table: what a fit has learned of its columns, or what is asked of them.
+        For a table: the columns of the fit, or settings of columns.
     skip_bad
-        Leave out the images of a folder that cannot be read, and list them in ``remark``.
+        Whether to leave out the images of a folder that cannot be read, and list them in ``remark``.
     numeric
-        Whether a data frame must hold numbers alone, as that of the fit did.
+        Whether a data frame must hold only numbers, as that of the fit did.
 
     Raises
     ------
     DataError
-        If there is no such file or data set, its format is not known, or what it holds is not rows of numbers.
+        If there is no such file or data set, its format is unknown, or it does not hold rows of numbers.
 
     Examples
     --------
@@ -107,8 +109,8 @@ def open_source(
         with reading(path, path.suffix or "data"):
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
-            if skip_bad and path.is_dir() and image_files(path):
-                return ImageFolderSource(path, labels, skip_bad=True)
+            if path.is_dir() and path.suffix.lower() != ".zarr":
+                return _open_folder(path, labels, columns, skip_bad=skip_bad)
             return _open_file(path, member, named=named, labels=labels, columns=columns)
     if isinstance(data, Source):
         if labels is not None:
@@ -123,12 +125,7 @@ def open_source(
 def require_finite(
     data: Source | NDArray[Any], name: str | None = None, *, missing: bool = False, advice: str = ""
 ) -> None:
-    """Refuse infinite values and, unless they may be ``missing``, NaN: says how many there are, and where the first is.
-
-    Raises
-    ------
-    DataError
-        If there is any.
+    """Raise if a value is infinite or, unless values may be ``missing``, NaN.
 
     Examples
     --------
@@ -138,28 +135,20 @@ def require_finite(
     """
     source: Source = ArraySource(data, name=name or "X") if isinstance(data, np.ndarray) else data
     schema = source.schema
-    absent = 0 if missing else schema.missing
-    bad = absent + schema.infinite
+    nan = 0 if missing else schema.missing
+    bad = nan + schema.infinite
     if not bad:
         return
-
-    def faults(block: NDArray[Any]) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = np.isinf(block) if missing else ~np.isfinite(block)
-        return found
-
-    start, block = next((start, block) for start, block in blocks(source) if faults(block).any())
-    first = place(np.argwhere(faults(block))[0], start, schema.names)
-    kinds = [f"{count} {kind}" for count, kind in ((absent, "NaN"), (schema.infinite, "infinite")) if count]
-    them = "it" if bad == 1 else "them"
-    advice = advice if absent and advice else f"fill or drop {them} before fitting"
-    raise DataError(
-        f"{name or source.name} contains {' and '.join(kinds)} value{'' if bad == 1 else 's'}, the first at {first}; "
-        f"{advice}"
-    )
+    masks = ((start, invalid(block, missing=missing)) for start, block in blocks(source))
+    first = next(place(np.argwhere(mask)[0], start, schema.names) for start, mask in masks if mask.any())
+    kinds = " and ".join(f"{count} {kind}" for count, kind in ((nan, "NaN"), (schema.infinite, "infinite")) if count)
+    values, them = ("value", "it") if bad == 1 else ("values", "them")
+    advice = advice if nan and advice else f"fill or drop {them} before fitting"
+    raise DataError(f"{name or source.name} contains {kinds} {values}, the first at {first}; {advice}")
 
 
 def require_values(source: Source) -> None:
-    """Refuse columns that hold nothing at all, of which a fit could learn nothing.
+    """Raise if all values of a column are missing.
 
     >>> require_values(ArraySource(np.array([[1.0, np.nan], [2.0, np.nan]]), name="X"))
     Traceback (most recent call last):
@@ -176,38 +165,37 @@ def require_values(source: Source) -> None:
 
 
 def holds_rows(folder: Path) -> bool:
-    """Whether a folder has files within that `open_source` reads as rows: images, or ``.parquet`` files."""
+    """Return whether a folder is one that `open_source` reads: of images, of ``.parquet`` files, or of Zarr."""
     return folder.suffix == ".zarr" or bool(parquet_files(folder) or image_files(folder))
 
 
 def _member(path: Path) -> tuple[Path, str | None]:
-    """Divide PATH::NAME."""
-    place, mark, member = str(path).rpartition("::")
-    return (Path(place), member) if mark else (path, None)
+    """Return path and name of PATH::NAME."""
+    file, mark, member = str(path).rpartition("::")
+    return (Path(file), member) if mark else (path, None)
+
+
+def _open_folder(path: Path, labels: str | ArrayLike | None, columns: ColumnSpec, *, skip_bad: bool) -> Source:
+    """Return a source of a folder of ``.parquet`` files or images."""
+    if parquet_files(path):
+        return parquet_source(path, labels, columns)
+    if image_files(path):
+        return ImageFolderSource(path, labels, skip_bad=skip_bad)
+    message = f"{path} is a folder without images or .parquet files"
+    raise DataError(f"{message}: expected one with them, or one of the {KNOWN}")
 
 
 def _open_file(
     path: Path, member: str | None, *, named: bool, labels: str | ArrayLike | None, columns: ColumnSpec
 ) -> Source:
-    """Open a file by the end of its name; ``named`` if the user may have meant a data set."""
-    known = f"files that end in {', '.join(FORMATS)}"
-    if path.is_dir() and path.suffix.lower() != ".zarr":
-        if parquet_files(path):
-            return parquet_source(path, labels, columns)
-        if image_files(path):
-            return ImageFolderSource(path, labels)
-        raise DataError(
-            f"{path} is a folder without images or .parquet files: expected one with them, or one of the {known}"
-        )
+    """Return a source of a file by the end of its name; ``named`` if the user may have meant a data set."""
     if not path.exists():
         if path.suffix or not named:
             raise DataError(f"no such file: {path}")
-        raise DataError(
-            f"no data set or file is called {path.name!r}: {suggest(path.name, list(DATASETS))}; or {known}"
-        )
+        raise DataError(f"no data set or file is called {path.name!r}: {suggest(path.name, DATASETS)}; or {KNOWN}")
     ends = [end for end in FORMATS if path.name.lower().endswith(end)]
     if not ends:
-        raise DataError(f"{path}: format not known: expected one of the {known}")
+        raise DataError(f"{path}: format not known: expected one of the {KNOWN}")
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes)")
     opener = FORMATS[ends[-1]]
@@ -216,5 +204,5 @@ def _open_file(
     if opener in TABLES:
         return opener(path, labels, columns)
     if isinstance(columns, Requested):
-        raise DataError(f"{path} has no named columns to say anything of: leave out what is asked of columns")
+        raise DataError(f"{path} has no named columns: leave out the settings of columns")
     return opener(path, labels) if member is None else opener(path, labels, member)

@@ -1,4 +1,4 @@
-"""Rows that do not fit in memory: measured in one pass, held out and shuffled by block, read ahead of who uses them."""
+"""Rows that do not fit in memory: measured in one pass, held out and shuffled by block, and prefetched."""
 
 from __future__ import annotations
 
@@ -20,53 +20,50 @@ from latentmap.data.schema import Schema, measure_block, merged
 from latentmap.data.values import flat
 from latentmap.exceptions import DataError
 
-SHARE = 4
-"""A fit takes a quarter of the memory that is free, unless it is told otherwise."""
+MEMORY_DIVISOR = 4
+"""By default a fit takes a quarter of the memory that is free."""
 COPIES = 3
-"""Times that rows lie in memory while a model is fitted to them: as they came, shuffled, and scaled."""
+"""The copies of the rows in memory during a fit: as they are read, shuffled, and scaled."""
 LARGEST_BLOCK = 2**27
-"""Bytes of one shuffled block, at the most."""
+"""The most bytes of one shuffled block."""
 PARTS = 16
-"""Parts that a shuffled block is made of, where they can be as small as that; """
-ABREAST = 2
-"""and those that are read in turn, however large they are."""
+"""The parts of a shuffled block, if they can be so small."""
+INTERLEAVED = 2
+"""The parts that are read in turn, however large they are."""
 MOST_HELD_OUT = 2**14
 SOME_VALUES = 2**23
-"""Values of the rows that stand for all where some are enough."""
+"""The values of the rows that represent all rows, where some suffice."""
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def read_memory(asked: str | int | float | None) -> int:
-    """Give a number of bytes from a text such as 600MB, or a quarter of the memory that is free.
+def read_memory(amount: str | int | float | None) -> int:
+    """Return an amount of memory such as 600MB in bytes; by default a quarter of the memory that is free.
 
     >>> read_memory("600MB"), read_memory("1.5 GB")
     (600000000, 1500000000)
     """
-    if asked is None:
-        return _free_memory() // SHARE
-    match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([KMGT]?)I?B?\s*", str(asked).upper())
-    found = int(float(match[1]) * UNITS[match[2]]) if match else 0
-    if found < 10**6:
-        raise DataError(f"memory must be an amount of 1 MB or more, such as '600MB' or '2GB', got {asked!r}")
-    return found
+    if amount is None:
+        return _free_memory() // MEMORY_DIVISOR
+    match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([KMGT]?)I?B?\s*", str(amount).upper())
+    n_bytes = int(float(match[1]) * UNITS[match[2]]) if match else 0
+    if n_bytes < 10**6:
+        raise DataError(f"memory must be an amount of 1 MB or more, such as '600MB' or '2GB', got {amount!r}")
+    return n_bytes
 
 
 def fits(source: Source, memory: int) -> bool:
-    """Return whether a model can be fitted to the rows of a source all at once, dense, within so many bytes.
-
-    Rows that lie in memory already stay there, however many.
-    """
+    """Return whether a fit to all rows at once, dense, takes at most ``memory`` bytes; rows in memory stay there."""
     return not source.is_sparse and (source.in_memory or COPIES * len(source) * source.first.nbytes <= memory)
 
 
 def most_held_out(source: Source, memory: int) -> int:
-    """Return the most rows that a fit within so many bytes holds out of a source that is not dense in memory."""
+    """Return the most rows that a fit within ``memory`` bytes holds out of a source that is not dense in memory."""
     return min(MOST_HELD_OUT, max(1, memory // (8 * flat(source.first).nbytes)))
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over a source finds."""
+    """The results of one pass over a source."""
 
     schema: Schema
     moments: Moments
@@ -75,15 +72,15 @@ class Survey:
     held_out: NDArray[Any]
     """The rows that are held out, in order."""
     every: int
-    """The step from one of some rows to the next."""
+    """The step from one of these rows to the next."""
 
 
 class Stream:
-    """The rows of a source as a fit sees them, within so many bytes of memory.
+    """Shuffled blocks of the training rows of a source, within so many bytes of memory.
 
     Each epoch reads the parts of the source in a new order, fills a block with the rows of several, shuffles it, and
-    hands it on while the next one is being read. Which rows are held out is a function of the seed; which order they
-    come in, of the seed and the epoch.
+    yields it while the next one is being read. The held-out rows are a function of the seed, the order of the others
+    of the seed and the epoch.
 
     >>> from latentmap.data.formats.arrays import ArraySource
     >>> stream = Stream(ArraySource(np.arange(1000.0).reshape(500, 2)), held_out=0.1, seed=0, memory=10**6)
@@ -97,10 +94,10 @@ class Stream:
         self.held_out = split_rows(n, held_out, seed, most=most_held_out(source, memory))[1]
         self.rows = n - len(self.held_out)
         a_row = flat(source.first).nbytes
-        self.block = max(1, min(LARGEST_BLOCK, memory // 12) // a_row)  # two blocks, and what each is made of
+        self.block = max(1, min(LARGEST_BLOCK, memory // 12) // a_row)  # two blocks, and the parts of each
 
     def first(self) -> NDArray[Any]:
-        """Two rows, flat."""
+        """Return the first two rows, flat."""
         return flat(self.source.read(slice(0, 2)))
 
     @functools.cached_property
@@ -114,8 +111,8 @@ class Stream:
         with ThreadPoolExecutor(1) as reader:
             for start, block in _ahead(reader, self.source.blocks()):
                 measured.append(measure_block(block, self.source.names, self.source.name, start))
-                of = Moments.of(block)
-                moments = of if moments is None else moments + of
+                block_moments = Moments.of(block)
+                moments = block_moments if moments is None else moments + block_moments
                 some.append(flat(block[-start % every :: every]))
                 held.append(flat(block[self._held(start, len(block))]))
         assert moments is not None
@@ -129,37 +126,36 @@ class Stream:
 
     def _shuffled(self, seed: int, epoch: int) -> Iterator[NDArray[Any]]:
         rng = np.random.default_rng([seed, epoch])
-        room: NDArray[Any] | None = None
-        filled, places = 0, rng.permutation(self.block)
+        buffer: NDArray[Any] | None = None
+        filled, order = 0, rng.permutation(self.block)
         for start, block in self._mixed(rng):
             rows = flat(np.delete(block, self._held(start, len(block)), axis=0))
             while len(rows):
-                if room is None:
-                    room = np.empty((self.block, rows.shape[1]), rows.dtype)
+                if buffer is None:
+                    buffer = np.empty((self.block, rows.shape[1]), rows.dtype)
                 some, rows = np.split(rows, [self.block - filled])
-                room[places[filled : filled + len(some)]] = some
+                buffer[order[filled : filled + len(some)]] = some
                 filled += len(some)
                 if filled == self.block:
-                    yield room
-                    room, filled, places = None, 0, rng.permutation(self.block)
-        if room is not None:
-            yield room[np.sort(places[:filled])]
+                    yield buffer
+                    buffer, filled, order = None, 0, rng.permutation(self.block)
+        if buffer is not None:
+            yield buffer[np.sort(order[:filled])]
 
     def _mixed(self, rng: np.random.Generator) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield blocks of the parts in a new order, of several parts in turn."""
+        """Yield blocks of the parts in random order, of several parts in turn."""
         rows = max(1, self.block // PARTS)
         parts = self.source.parts(rows)
         waiting = rng.permutation(len(parts)).tolist()
         active: list[Iterator[tuple[int, NDArray[Any]]]] = []
         while waiting or active:
-            while waiting and len(active) < ABREAST:
+            while waiting and len(active) < INTERLEAVED:
                 active.append(self.source.scan(parts[waiting.pop()], rows))
             for blocks in list(active):
-                found = next(blocks, None)
-                if found is None:
+                if (block := next(blocks, None)) is None:
                     active.remove(blocks)
                 else:
-                    yield found
+                    yield block
 
     def _held(self, start: int, length: int) -> NDArray[np.intp]:
         low, high = np.searchsorted(self.held_out, [start, start + length])
@@ -167,17 +163,18 @@ class Stream:
 
 
 def sampled(source: Source, values: int = 2**20, pieces: int = 16) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """Give some rows from all over a source, about so many values, without reading it all; with their numbers."""
+    """Return the numbers of some evenly spaced rows, and these rows, of about ``values`` values in all."""
     rows = max(1, values // pieces // max(1, source.first.size))
     parts = source.parts(rows)
-    found = [next(source.scan(parts[i], rows)) for i in np.unique(np.linspace(0, len(parts) - 1, pieces).astype(int))]
-    most = max(1, values // len(found) // max(1, found[0][1][:1].size))
-    numbers = [np.arange(start, start + min(most, len(block))) for start, block in found]
-    return np.concatenate(numbers), np.concatenate([block[:most] for _, block in found])
+    spaced = np.unique(np.linspace(0, len(parts) - 1, pieces).astype(int))
+    blocks = [next(source.scan(parts[i], rows)) for i in spaced]
+    most = max(1, values // len(blocks) // max(1, blocks[0][1][:1].size))
+    numbers = [np.arange(start, start + min(most, len(block))) for start, block in blocks]
+    return np.concatenate(numbers), np.concatenate([block[:most] for _, block in blocks])
 
 
 def _ahead(reader: ThreadPoolExecutor, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-    """Take each item while the one after it is being made."""
+    """Yield each item while the next one is being read."""
     coming = reader.submit(next, items, None)
     while (item := coming.result()) is not None:
         coming = reader.submit(next, items, None)
@@ -185,7 +182,7 @@ def _ahead(reader: ThreadPoolExecutor, items: Iterator[tuple[int, Any]]) -> Iter
 
 
 def _free_memory() -> int:
-    """Bytes that are free: of the machine, or of the control group where that allows less."""
+    """Return the bytes of memory that are free: of the machine, or of the control group if that allows less."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

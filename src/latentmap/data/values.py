@@ -1,7 +1,6 @@
-"""Values in memory as plain arrays of numbers: NaN for what is missing, nothing rounded, and nothing taken for another.
+"""Values in memory as plain arrays of numbers: NaN where one is missing, and nothing rounded.
 
-Every way into the package goes through here, so that an array, a tensor, a list or a column of objects with the same
-values is read alike, or refused in one line.
+An array, a tensor, a list and a column of objects with the same values are read alike.
 """
 
 from __future__ import annotations
@@ -14,15 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.schema import BEYOND, EXACT, place, require_exact, require_numeric
+from latentmap.data.checks import BEYOND, EXACT, place, require_exact, require_numeric
 from latentmap.exceptions import CellError, DataError
+from latentmap.messages import one_line
 
 PLAIN = frozenset({int, float, bool, str, type(None)})
-"""Types of what lists hold as a rule, with which numpy does what is right."""
+"""Types of values in lists that numpy converts correctly."""
 
 
 def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
-    """Give an array, a tensor or nested lists of any shape as an array of numbers in the machine's own layout.
+    """Return an array, a tensor or nested lists of any shape as an array of numbers in the machine's byte order.
 
     Masked cells, None, ``pandas.NA`` and NaT among numbers are NaN. Single and double precision, integers and bytes
     keep their type where nothing is missing.
@@ -30,8 +30,8 @@ def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
     Raises
     ------
     DataError
-        If it holds text, dates, complex numbers, fields, lists of several lengths, or whole numbers beyond 2^53, which
-        double precision would round; or is none of these at all.
+        If it is none of these, or holds text, dates, complex numbers, fields, lists of different lengths, or integers
+        beyond 2^53, which double precision would round.
 
     Examples
     --------
@@ -55,9 +55,9 @@ def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
     except DataError:
         raise
     except ValueError as error:
-        raise DataError(f"{name}: rows must all have the same length ({' '.join(str(error).split())})") from error
+        raise DataError(f"{name}: rows must all have the same length ({one_line(error)})") from error
     except Exception as error:
-        raise DataError(f"{name} cannot be read as an array: {' '.join(str(error).split())[:150]}") from error
+        raise DataError(f"{name} cannot be read as an array: {one_line(error)[:150]}") from error
     if array.dtype.kind == "O":
         return _of_objects(array, name)
     if array.dtype.names:
@@ -71,7 +71,7 @@ def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
         require_numeric(array.dtype, name)
     if array.dtype.kind in "iu" and array.itemsize == 8:
         require_exact(array, name)
-    if listed and array.dtype.kind == "f" and (np.abs(array) >= EXACT).any():  # whole numbers among fractions
+    if listed and array.dtype.kind == "f" and (np.abs(array) >= EXACT).any():  # integers among fractions
         return _of_objects(np.asarray(data, dtype=object), name)
     return native(array)
 
@@ -88,14 +88,14 @@ def flat(block: NDArray[Any]) -> NDArray[Any]:
 
 
 def native(block: NDArray[Any]) -> NDArray[Any]:
-    """Give values in the byte order of the machine, at most in double precision."""
+    """Return values in the machine's byte order, at most in double precision."""
     wide = block.dtype.kind == "f" and block.itemsize > 8
-    with np.errstate(over="ignore"):  # what is too large for it becomes infinite, and is refused as such
+    with np.errstate(over="ignore"):  # values that are too large become infinite, which is an error later
         return np.asarray(block, dtype=np.dtype(np.float64) if wide else block.dtype.newbyteorder("="))
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for none: None, NaN, NaT, pandas' NA, or what a mask hides.
+    """Return whether a value is missing: None, NaN, NaT, pandas' NA or masked.
 
     >>> [is_missing(value) for value in (None, float("nan"), np.datetime64("NaT"), 0, "")]
     [True, True, True, False, False]
@@ -107,7 +107,7 @@ def is_missing(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a real number or a truth value, of whatever type.
+    """Return whether a value is a real number or a truth value, of any type.
 
     >>> [is_number(value) for value in (1, True, np.float32(0.5), Decimal("0.1"), 1j, "1")]
     [True, True, True, True, False, False]
@@ -116,23 +116,23 @@ def is_number(value: Any) -> bool:
 
 
 def as_numbers(values: Sequence[Any], name: str, where: Callable[[int], str]) -> NDArray[np.float64]:
-    """Give numbers of any types, and what is missing, in double precision; ``where`` says where one is.
+    """Return numbers of any types in double precision, NaN where one is missing; ``where`` describes an index.
 
     >>> as_numbers([1, True, Decimal("0.5"), None], "X", str)
     array([1. , 1. , 0.5, nan])
     """
-    found = np.empty(len(values))
+    array = np.empty(len(values))
     for i, value in enumerate(values):
         if is_missing(value):
-            found[i] = np.nan
+            array[i] = np.nan
             continue
         if not is_number(value):
-            reason = _not_a_number(value)
-            raise CellError(f"{name} holds {_article(type(value).__name__)} at {where(i)}, not a number: {reason}")
+            kind = _article(type(value).__name__)
+            raise CellError(f"{name} holds {kind} at {where(i)}, not a number: {_not_a_number(value)}")
         if abs(value) > EXACT and not isinstance(value, float | np.floating):
             raise DataError(f"{name}: {value} at {where(i)} {BEYOND}")
-        found[i] = value
-    return found
+        array[i] = value
+    return array
 
 
 def _of_objects(array: NDArray[Any], name: str) -> NDArray[np.float64]:
@@ -146,7 +146,7 @@ def _unmasked(data: Any, name: str) -> NDArray[Any]:
     mask = np.ma.getmaskarray(data)
     if data.dtype.kind not in "biufO" or not mask.any():
         return plain_array(np.asarray(data.data), name)
-    rows = plain_array(np.asarray(data.filled(0)), name)  # what a mask hides is none of the data, whatever it is
+    rows = plain_array(np.asarray(data.filled(0)), name)  # masked values are not part of the data
     rows = rows.astype(rows.dtype if rows.dtype.kind == "f" else np.float64)
     rows[mask] = np.nan
     return rows
@@ -163,12 +163,12 @@ def _of_tensor(data: Any, name: str) -> NDArray[Any]:
             tensor = tensor.float()  # numpy has no bfloat16
         array = tensor.resolve_conj().resolve_neg().numpy()
     except Exception as error:
-        raise DataError(f"{name} is a tensor that numpy cannot read: {' '.join(str(error).split())[:150]}") from error
+        raise DataError(f"{name} is a tensor that numpy cannot read: {one_line(error)[:150]}") from error
     return plain_array(array, name)
 
 
 def _unwrapped(item: Any, name: str) -> Any:
-    """Take what is within lists out of tensors, and of arrays with a mask."""
+    """Return lists in which tensors and masked arrays have become plain arrays."""
     if isinstance(item, list | tuple):
         return item if PLAIN.issuperset(map(type, item)) else [_unwrapped(value, name) for value in item]
     if type(item).__name__ == "MaskedConstant":
@@ -184,7 +184,7 @@ def _not_a_number(value: Any) -> str:
     try:
         float(value)
     except Exception as error:
-        return " ".join(str(error).split())[:150]
+        return one_line(error)[:150]
     return "dates and the like are for columns of a data frame"
 
 

@@ -1,4 +1,4 @@
-"""Rows written to a file as they come, block by block: the format by the end of the name, whole or not at all."""
+"""Writers of rows, block by block: the format follows from the suffix, and files are written atomically."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from latentmap.exceptions import MissingExtraError
 
 
 class RowWriter(ABC):
-    """Takes blocks of rows, (n, *event), in order.
+    """Writer of blocks of rows, (n, *event), in order.
 
     Parameters
     ----------
     stream
         The file, open for bytes.
     columns
-        What the columns of a table are called.
+        The names of the columns.
     table
-        What the numbers of a table of mixed columns stand for, or None; formats of arrays write numbers all the same.
+        The columns of a table, with which rows are decoded, or None; formats of arrays always write numbers.
     """
 
     def __init__(self, stream: BinaryIO, columns: Sequence[str], table: Table | None = None) -> None:
@@ -40,21 +40,21 @@ class RowWriter(ABC):
 
     @abstractmethod
     def write(self, rows: NDArray[Any]) -> None:
-        """Write rows after those before."""
+        """Append rows."""
 
     def close(self) -> None:  # noqa: B027
-        """Write what is owed at the end; most owe nothing."""
+        """Write the end of the file, if the format has one."""
 
 
 class NpyWriter(RowWriter):
-    """One array in numpy's format."""
+    """Writer of one array in numpy's format."""
 
     count = 0
     event: tuple[int, ...] = ()
     dtype = np.dtype(np.float64)
 
     def write(self, rows: NDArray[Any]) -> None:
-        """Append the values; the header is written last, in the space that is left for it."""
+        """Append rows; the header is written last, in the space reserved for it."""
         if not self.count:
             self.event, self.dtype = rows.shape[1:], rows.dtype
             self._header(2**62)
@@ -62,14 +62,14 @@ class NpyWriter(RowWriter):
         self.stream.write(np.ascontiguousarray(rows).data)
 
     def close(self) -> None:
-        """Say how many rows there were."""
+        """Write the header with the number of rows."""
         end = self.stream.tell()
         self.stream.seek(0)
         self._header(self.count)
         self.stream.seek(end)
 
     def _header(self, rows: int) -> None:
-        """Write a header of the same length for any number of rows: numpy leaves space for it to grow."""
+        """Write a header, which has the same length for any number of rows."""
         described = {
             "descr": np.lib.format.dtype_to_descr(self.dtype),
             "fortran_order": False,
@@ -81,7 +81,7 @@ class NpyWriter(RowWriter):
 
 
 class NpzWriter(RowWriter):
-    """One array, X, in numpy's archive: kept until the end."""
+    """Writer of one array, X, in numpy's archive; keeps all rows until the end."""
 
     def write(self, rows: NDArray[Any]) -> None:
         """Keep a block."""
@@ -93,7 +93,7 @@ class NpzWriter(RowWriter):
 
 
 class TextWriter(RowWriter):
-    """A table as text, with a header; decimals suffice to read back the same numbers."""
+    """Writer of a table as text, with a header, and as many digits as restore the same numbers."""
 
     delimiter = ","
     header = False
@@ -115,13 +115,13 @@ class TextWriter(RowWriter):
 
 
 class TabWriter(TextWriter):
-    """Text with tabs."""
+    """Writer of a table as text, delimited by tabs."""
 
     delimiter = "\t"
 
 
 class ParquetWriter(RowWriter):
-    """A table in parquet's format, a row group a block."""
+    """Writer of a table in parquet's format, a row group for each block."""
 
     writer: Any = None
 
@@ -153,12 +153,12 @@ WRITERS: dict[str, type[RowWriter]] = {
     ".tsv": TabWriter,
     ".parquet": ParquetWriter,
 }
-"""What writes a file, by the end of its name."""
+"""The writers by the suffix of the file."""
 
 
 @contextlib.contextmanager
 def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> Iterator[RowWriter]:
-    r"""Open a file for rows; it takes its name when the block ends without an error.
+    r"""Yield a writer of rows to a file, which replaces ``path`` when the block ends without an error.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> I
         try:
             yield writer
         except BaseException:
-            with contextlib.suppress(Exception):  # pyarrow wants to have closed what is thrown away
+            with contextlib.suppress(Exception):  # pyarrow must close files that are discarded too
                 writer.close()
             raise
         writer.close()

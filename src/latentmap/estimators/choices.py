@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from latentmap.data.columns import SMALLEST, Column, Table
+from latentmap.data.checks import SMALLEST
+from latentmap.data.columns import Column, Table
 from latentmap.data.scaling import Scaling, ScalingKind, choose_scaling
 from latentmap.data.schema import Schema
 from latentmap.data.sources import Source

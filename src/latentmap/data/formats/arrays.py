@@ -1,4 +1,4 @@
-"""Rows that are in memory already, or look as if they were: arrays, tensors, data frames."""
+"""Rows of an array in memory, or memory-mapped; of tensors, lists and tables as well."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.columns import Cells, ColumnSpec, table_for
-from latentmap.data.formats.base import Request, Source, given_labels, unique_names
-from latentmap.data.schema import RowIndex, require_numeric
+from latentmap.data.checks import require_numeric
+from latentmap.data.column_kinds import learn_table
+from latentmap.data.columns import Cells, ColumnSpec
+from latentmap.data.formats.base import Request, Source
+from latentmap.data.schema import RowIndex
 from latentmap.data.values import native, plain_array
 from latentmap.exceptions import DataError
 
 
 def array_source(request: Request) -> Source | None:
-    """Make a source of an array, a tensor or nested lists."""
+    """Return a source of an array, a tensor or nested lists."""
     data = request.data
     return any_array(request) if isinstance(data, np.ndarray | list | tuple) or hasattr(data, "detach") else None
 
 
 def any_array(request: Request) -> Source:
-    """Make a source of whatever numpy reads, or say why it cannot."""
+    """Return a source of anything that numpy can read."""
     request.require_no_columns()
     mapped = isinstance(request.data, np.memmap) and request.data.dtype.kind in "biuf"  # read when it is needed
     array = request.data if mapped else plain_array(request.data, request.name)
@@ -65,20 +67,17 @@ class ArraySource(Source):
             raise DataError(f"{name} has no rows (shape {array.shape}): at least one is needed")
         if not array.size:
             raise DataError(f"{name} has 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
-        self.name = name
-        self.names = None if names is None else unique_names(names, name, array.shape[1])
-        self.labels = given_labels(labels, len(array), name)
-        self.label_name = label_name if self.labels is not None else None
         self._array = array
+        self.annotate(name, names, labels, label_name, width=array.shape[1])
 
     def __len__(self) -> int:
         return len(self._array)
 
     def read(self, rows: RowIndex) -> NDArray[Any]:
-        """Return the rows of a slice or an integer array, in the byte order of the machine; a view where it can be."""
+        """Return the rows of a slice or an integer array, in the machine's byte order; a view where possible."""
         block = self._array[rows]
         if isinstance(block, np.memmap):
-            block = np.array(block)  # a copy, so that no page of the file is held
+            block = np.array(block)  # a copy, so that no page of the file stays in memory
         return native(block)
 
 
@@ -101,7 +100,7 @@ class TableSource(ArraySource):
         labels: ArrayLike | None = None,
         label_name: str | None = None,
     ) -> None:
-        self.table = table_for(cells, columns, backend=backend, name=name)
+        self.table = learn_table(cells, columns, backend=backend, name=name)
         rows = self.table.encode(cells, name)
         super().__init__(rows, name=name, names=self.table.names, labels=labels, label_name=label_name)
         self.remark = self.table.remark

@@ -1,4 +1,4 @@
-"""What every source shares: schema and fingerprint from reading alone, errors of files, labels."""
+"""What the sources of all formats share: schema, fingerprint, names and labels; and errors of files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gzip
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentmap.data.checks import require_exact, require_known
 from latentmap.data.columns import ColumnSpec, Requested, Table
 from latentmap.data.moments import Moments
-from latentmap.data.schema import BLOCK_VALUES, RowIndex, Schema, fingerprint, measure, require_exact
+from latentmap.data.schema import BLOCK_VALUES, RowIndex, Schema, fingerprint, measure
 from latentmap.data.values import flat
 from latentmap.exceptions import DataError, LatentmapError
 from latentmap.messages import error_line
@@ -31,7 +32,7 @@ LabelSpec = str | ArrayLike | None
 
 @dataclass(frozen=True)
 class Request:
-    """Data in memory to open, and what is known of them.
+    """Data in memory to open, with labels and columns.
 
     An adapter is a function of it that returns a source, or None for data of another kind.
     """
@@ -44,18 +45,17 @@ class Request:
     """Whether a data frame must hold numbers alone."""
 
     def require_no_columns(self) -> None:
-        """Refuse settings of named columns for data without such."""
+        """Raise if settings are specified of columns, for data without named columns."""
         if isinstance(self.columns, Requested):
-            raise DataError(
-                f"columns= says something of named columns, and {self.name} has none: give a data frame, or leave it"
-            )
+            message = f"columns= says something of named columns, and {self.name} has none"
+            raise DataError(f"{message}: give a data frame, or leave it out")
 
 
 class Source(ABC):
     """Rows of equal shape that can be counted and read by block: what every format becomes.
 
     A format defines ``__len__``, ``read`` and ``name``; ``schema`` and ``fingerprint`` follow, each from one streaming
-    pass when it is first asked for.
+    pass when it is first used.
 
     Attributes
     ----------
@@ -64,19 +64,19 @@ class Source(ABC):
     names
         The names of the columns, or None.
     labels, label_name
-        One label a row and what they are called, or None.
+        One label a row and their name, or None.
     remark
-        What was done to the rows to make them fit, or None.
+        How the rows were changed or which were left out, or None.
     table
-        What the numbers of a table stand for, where its columns are not plain numbers alone; else None.
+        The columns of a table, where they are not plain numbers alone; else None.
     is_sparse
-        Whether the rows lie in memory as a sparse matrix, to be made dense a few at a time.
+        Whether the rows lie in memory as a sparse matrix, of which a few at a time are made dense.
     in_memory
-        Whether the rows lie in memory as they are, so that nothing is gained by reading them block by block.
+        Whether the rows lie in memory as they are, so that reading them block by block saves nothing.
     header
         A data frame without rows that has the columns of the data, where they came as a frame of numbers; else None.
     tallies
-        Whether whole numbers from 0 on are how often something was counted in a row, as in a sparse matrix.
+        Whether whole numbers from 0 on are counts of a row, as in a sparse matrix.
     """
 
     name: str
@@ -90,6 +90,21 @@ class Source(ABC):
     header: Any = None
     tallies: bool = False
 
+    def annotate(
+        self,
+        name: str,
+        names: Sequence[str] | None = None,
+        labels: ArrayLike | None = None,
+        label_name: str | None = None,
+        *,
+        width: int | None = None,
+    ) -> None:
+        """Set the names of the data and of its columns, ``width`` in number, and the labels of the rows."""
+        self.name = name
+        self.names = None if names is None else unique_names(list(names), name, width)
+        self.labels = given_labels(labels, len(self), name)
+        self.label_name = None if self.labels is None else label_name
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -99,7 +114,7 @@ class Source(ABC):
 
     @cached_property
     def schema(self) -> Schema:
-        """What the rows hold."""
+        """The shape, type and range of the rows."""
         return measure(self, self.names, self.name)
 
     @cached_property
@@ -113,18 +128,18 @@ class Source(ABC):
         return functools.reduce(Moments.__add__, (Moments.of(block) for _, block in self.blocks()))
 
     def all_rows(self) -> NDArray[Any]:
-        """Return all rows as vectors that models take, (n, P); a view of what lies in memory where that can be."""
+        """Return all rows as vectors that models take, (n, P); a view of rows in memory where possible."""
         block = self.read(slice(None))
         if block.dtype.kind in "iu" and block.itemsize > 4:
             require_exact(block, self.name, self.names)
         return flat(block)
 
     def parts(self, rows: int) -> list[range]:
-        """Divide the rows into ranges that can be read by themselves, of about so many rows where that is cheap."""
+        """Return ranges of rows that can be read on their own, of about ``rows`` rows where that is cheap."""
         return [range(start, min(start + rows, len(self))) for start in range(0, len(self), rows)]
 
     def scan(self, part: range, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (first row, block) of a part, in order; blocks of at most so many rows where parts are large."""
+        """Yield (first row, block) of a part, in order; blocks of at most ``rows`` rows where parts are large."""
         yield part.start, np.asarray(self.read(slice(part.start, part.stop)))
 
     def blocks(self, values: int = BLOCK_VALUES) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -141,11 +156,28 @@ class Source(ABC):
         return f"{type(self).__name__}({self.name!r}, {len(self)} rows)"
 
 
+def gather(source: Source, rows: NDArray[np.intp], parts: Iterable[range], out: NDArray[Any]) -> NDArray[Any]:
+    """Read rows in any order from the parts that hold them, into an array."""
+    for part in parts:
+        wanted = np.flatnonzero((rows >= part.start) & (rows < part.stop))
+        if not len(wanted):
+            continue
+        for start, block in source.scan(part):
+            here = wanted[(rows[wanted] >= start) & (rows[wanted] < start + len(block))]
+            out[here] = block[rows[here] - start]
+            if start + len(block) > rows[wanted].max():
+                break
+    return out
+
+
+def row_numbers(rows: RowIndex, n: int) -> NDArray[np.intp]:
+    """Return a slice or an integer array as the numbers of rows."""
+    return np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows)
+
+
 @contextlib.contextmanager
 def reading(path: Path, what: str = "") -> Iterator[None]:
-    """Turn whatever goes wrong while a file is read into one clear line that names it and ``what`` it should be.
-
-    A reader of damaged bytes can raise anything: what is not an error of ours already becomes one.
+    """Turn any error while a file is read into a `DataError` that names the file and ``what`` it should be.
 
     >>> with reading(Path("rows.npy"), ".npy"):
     ...     raise OverflowError("Python int too large to convert to C long")
@@ -168,19 +200,12 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
         if isinstance(error, UnicodeDecodeError) and not what:
             byte = f"byte {error.object[error.start]:#04x}"
             raise DataError(f"{path}: not UTF-8 text ({byte} cannot be read); save the file as UTF-8") from error
-        raise DataError(
-            f"{path}: not a readable {f'{what} ' * bool(what)}file ({error_line(error)}); {advice}"
-        ) from error
+        kind = f"{what} file" if what else "file"
+        raise DataError(f"{path}: not a readable {kind} ({error_line(error)}); {advice}") from error
 
 
 def given_labels(labels: ArrayLike | None, n_rows: int, name: str) -> NDArray[Any] | None:
-    """Check labels that were given as values: one for each row.
-
-    Raises
-    ------
-    DataError
-        If there are more or fewer labels than rows, more than one a row, or ``labels`` is a name in data without names.
-    """
+    """Return labels that are given as values, of which each row must have one; a name is an error here."""
     if labels is None:
         return None
     if isinstance(labels, str):
@@ -192,7 +217,7 @@ def given_labels(labels: ArrayLike | None, n_rows: int, name: str) -> NDArray[An
 
 
 def plain_labels(values: NDArray[Any]) -> NDArray[Any]:
-    """Return labels as numbers or text: anything else becomes text, and what is absent becomes "missing"."""
+    """Return labels as numbers or text: all other values become text, and absent ones "missing"."""
     if values.dtype.kind in "biufU":
         return values
     absent = [value is None or value != value for value in values.tolist()]
@@ -200,10 +225,28 @@ def plain_labels(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def unique_names(names: Sequence[str], name: str, width: int | None = None) -> tuple[str, ...]:
-    """Return the names of columns, each of which must occur once; as many as there are columns, if that is known."""
-    for column, often in collections.Counter(names).items():
-        if often > 1:
-            raise DataError(f"{name}: {often} columns are called {column!r}; give each its own name")
+    """Return the names of columns, which must be unique, and ``width`` in number if that is given."""
+    for column, count in collections.Counter(names).items():
+        if count > 1:
+            raise DataError(f"{name}: {count} columns are called {column!r}; give each its own name")
     if width is not None and len(names) != width:
         raise DataError(f"{name} has {len(names)} names for {width} columns: expected a name for each; save it again")
     return tuple(names)
+
+
+def name_of(labels: LabelSpec, options: Collection[str], message: str) -> str | None:
+    """Return the name of the column with the labels, which must be one of the options; None if they are values."""
+    if not isinstance(labels, str):
+        return None
+    require_known(labels, options, message)
+    return labels
+
+
+def files_within(folder: Path, endings: Collection[str]) -> list[Path]:
+    """List the files in a folder and its subfolders with these endings; names that begin with . or _ are left out.
+
+    >>> [file.name for file in files_within(Path(__file__).parent, [".py"]) if file.name.startswith("n")]
+    ['npy.py', 'npz.py']
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
+    return [file for file in files if not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)]

@@ -1,4 +1,4 @@
-"""Arrays that stay in their file and are read by chunks, as HDF5 and Zarr keep them."""
+"""Arrays that stay in their file and are read by chunks, as HDF5 and Zarr store them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.checks import require_numeric
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import LabelSpec, Source, given_labels, unique_names
-from latentmap.data.schema import RowIndex, require_numeric
+from latentmap.data.formats.base import LabelSpec, Source, gather, row_numbers
+from latentmap.data.schema import RowIndex
 from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
@@ -19,16 +20,16 @@ LAZY = 2**28
 
 
 class ChunkedSource(Source):
-    """Rows of shape (n, *event) that a function of first and last row reads.
+    """Rows of shape (n, *event) that a function reads from disk.
 
     Parameters
     ----------
     fetch
-        Gives the rows from one to before another.
+        Function of ``start`` and ``stop`` that returns these rows.
     shape, dtype
         Of all rows.
     chunk
-        Rows that are best read together.
+        The number of rows that are best read together.
     name, names, labels, label_name
         As of every source.
     """
@@ -52,46 +53,40 @@ class ChunkedSource(Source):
         self.shape = tuple(map(int, shape))
         self.dtype = dtype
         self.chunk = max(1, int(chunk))
-        self.name = name
-        self.names = None if names is None else unique_names(list(names), name, self.shape[1])
-        self.labels = given_labels(labels, len(self), name)
-        self.label_name = label_name if self.labels is not None else None
+        self.annotate(name, names, labels, label_name, width=self.shape[1])
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, from the chunks that hold them."""
-        if isinstance(rows, slice):
-            wanted = range(*rows.indices(len(self)))
-            if wanted.step == 1:
-                return native(self.fetch(wanted.start, max(wanted.start, wanted.stop)))
-            rows = np.arange(wanted.start, wanted.stop, wanted.step)
-        numbers = np.asarray(rows)
-        found = np.empty((len(numbers), *self.shape[1:]), self.dtype.newbyteorder("="))
-        for chunk in np.unique(numbers // self.chunk):
-            start = int(chunk) * self.chunk
-            here = numbers // self.chunk == chunk
-            found[here] = self.fetch(start, min(start + self.chunk, len(self)))[numbers[here] - start]
-        return found
+        if isinstance(rows, slice) and rows.step in (None, 1):
+            start, stop, _ = rows.indices(len(self))
+            return native(self.fetch(start, max(start, stop)))
+        numbers = row_numbers(rows, len(self))
+        starts = self.chunk * np.unique(numbers // self.chunk)
+        chunks = (range(start, min(start + self.chunk, len(self))) for start in starts.tolist())
+        return gather(self, numbers, chunks, np.empty((len(numbers), *self.shape[1:]), self.dtype.newbyteorder("=")))
 
     def parts(self, rows: int) -> list[range]:
-        """Whole chunks, several together where they are small."""
+        """Return ranges of whole chunks, several together where they are small."""
         size = self.chunk * max(1, rows // self.chunk)
         return [range(start, min(start + size, len(self))) for start in range(0, len(self), size)]
 
     def scan(self, part: range, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield blocks of a part, at most a chunk at a time."""
+        """Yield blocks of a part, each of a chunk or of ``rows`` rows."""
         size = max(self.chunk, rows or len(part))
         for start in range(part.start, part.stop, size):
             yield start, self.read(slice(start, min(start + size, part.stop)))
 
 
-def stored(array: Any, name: str, *, names: Sequence[str] | None, labels: LabelSpec, label_name: str | None) -> Source:
-    """Make a source of an array in a file (of h5py or Zarr): in memory, or where it is if that is too large."""
-    beside: dict[str, Any] = {"name": name, "names": names, "labels": labels, "label_name": label_name}
-    require_numeric(array.dtype, name)
+def stored(array: Any, **annotations: Any) -> Source:
+    """Return a source of an array in a file (of h5py or Zarr), which stays there if it is too large for memory."""
+    require_numeric(array.dtype, annotations["name"])
     if array.size * array.dtype.itemsize <= LAZY:
-        return ArraySource(np.asarray(array[...]), **beside)
-    chunk = (array.chunks or (1,))[0]
-    return ChunkedSource(lambda start, stop: np.asarray(array[start:stop]), array.shape, array.dtype, chunk, **beside)
+        return ArraySource(np.asarray(array[...]), **annotations)
+
+    def fetch(start: int, stop: int) -> NDArray[Any]:
+        return np.asarray(array[start:stop])
+
+    return ChunkedSource(fetch, array.shape, array.dtype, (array.chunks or (1,))[0], **annotations)

@@ -1,4 +1,4 @@
-"""Tables as text, ``.csv`` and ``.tsv``, gzipped or not: read with the standard library, held as double precision."""
+"""Tables as text, ``.csv`` and ``.tsv``, gzipped or not, read with the standard library."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import io
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import Cells, ColumnSpec, Table
+from latentmap.data.checks import BEYOND, EXACT
+from latentmap.data.columns import Cells, ColumnSpec, Table, date_type, days_since_epoch, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource
-from latentmap.data.formats.base import LabelSpec, plain_labels, reading, unique_names
-from latentmap.data.schema import EXACT
+from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
 from latentmap.exceptions import DataError
-from latentmap.messages import suggest
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 DELIMITERS = ",;\t|"
@@ -28,13 +27,12 @@ BLOCK_CELLS = 2**18
 
 DECIMAL_COMMA = r"[+-]?\d+,\d+"
 TEXTS = ("String", "Categorical", "Enum")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
 
 
 def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> ArraySource:
-    r"""Read a text table with one row a line: numbers in double precision, text, dates; blank cells and NA are missing.
+    r"""Return a source of a text table of numbers, text and dates, a row a line; blank cells and NA are missing.
 
     The delimiter of a ``.csv`` is the first of ``, ; tab |`` that gives the first two lines equally many cells, two or
     more; that of a ``.tsv`` is the tab. The first line is a header if it holds no number, or text above a number, or
@@ -49,7 +47,7 @@ def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec =
     labels
         The name of the column of labels (in a file without a header its number, from 1), or one label a row.
     columns
-        What is known or asked of the columns.
+        The columns of the fit, or settings of columns.
 
     Raises
     ------
@@ -58,20 +56,20 @@ def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec =
         delimiter, another encoding, integers beyond 2^53, a truncated archive, no rows.
     """
     with reading(path), _text(path) as lines:
-        found = _Table(path, lines, labels if isinstance(labels, str) else None, columns)
-        values, texts, label_cells = found.read()
-    label_name = labels if isinstance(labels, str) else None
-    labels = labels if label_name is None else _typed(label_cells)
+        table = _Table(path, lines, labels, columns)
+        values, texts, label_cells = table.read()
+    annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": table.label_name}
+    if table.label_name is not None:
+        annotations["labels"] = _typed(label_cells)
     if columns is None and not texts:
-        return ArraySource(values, name=str(path), names=found.names, labels=labels, label_name=label_name)
-    cells = found.cells(values, texts)
-    return TableSource(cells, columns, name=str(path), labels=labels, label_name=label_name)
+        return ArraySource(values, names=table.names, **annotations)
+    return TableSource(table.cells(values, texts), columns, **annotations)
 
 
 class _Table:
-    """The columns of one file, found from its first rows, and its cells as numbers and text."""
+    """The columns of one file, inferred from its first rows, and its cells as numbers and text."""
 
-    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: str | None, columns: ColumnSpec) -> None:
+    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: LabelSpec, columns: ColumnSpec) -> None:
         self.path = path
         delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(path, lines)
         self.records = _records(path, lines, delimiter)
@@ -86,13 +84,15 @@ class _Table:
         self.records = itertools.chain(first[1:] if self.header else first, self.records)
         self._require_split(first[-1][1])
         indexed = self.header and self.width > 1 and not head[0]
-        self.columns = [cell.removeprefix("#").strip() for cell in head] if self.header else self._numbers_as_names()
+        numbered = [str(i + 1) for i in range(self.width)]
+        self.columns = [cell.removeprefix("#").strip() for cell in head] if self.header else numbered
         unique_names(self.columns, str(path))
-        self.labelled = None if labels is None else self._find(labels)
-        self.kept = [i for i in range(self.width) if i != self.labelled and not (indexed and i == 0)]
+        self.label_name = name_of(labels, self.columns, f"{path} has no column")
+        self.label_column = None if self.label_name is None else self.columns.index(self.label_name)
+        self.kept = [i for i in range(self.width) if i != self.label_column and not (indexed and i == 0)]
         self.names = [self.columns[i] for i in self.kept] if self.header else None
-        known = columns.columns if isinstance(columns, Table) else ()
-        self.known = {c.name: c.type in TEXTS or c.type.startswith("Date") for c in known if c.type != "Boolean"}
+        learned = columns.columns if isinstance(columns, Table) else ()
+        self.learned = {c.name: c.type in TEXTS or c.type.startswith("Date") for c in learned if c.type != "Boolean"}
         self.texts: list[int] | None = None
 
     def read(self) -> tuple[NDArray[np.float64], dict[int, list[str]], list[str]]:
@@ -104,10 +104,12 @@ class _Table:
         while block := list(itertools.islice(self.records, size)):
             for row, (line, cells) in enumerate(block, start):
                 if len(cells) != self.width:
-                    found = f"row {row + 1} (line {line}) has {len(cells)} cells"
-                    raise DataError(f"{self.path}: {found}, expected {self.width} as in the first line")
-            if self.labelled is not None:
-                labels += [cells[self.labelled] for _, cells in block]
+                    where = f"row {row + 1} (line {line})"
+                    raise DataError(
+                        f"{self.path}: {where} has {len(cells)} cells, expected {self.width} as in the first line"
+                    )
+            if self.label_column is not None:
+                labels += [cells[self.label_column] for _, cells in block]
             if self.texts is None:
                 self.texts = [i for i in self.kept if self._is_text(i, block, start)]
                 self.kept = [i for i in self.kept if i not in self.texts]
@@ -119,19 +121,14 @@ class _Table:
 
     def cells(self, values: NDArray[np.float64], texts: dict[int, list[str]]) -> list[Cells]:
         """Return the columns in their order."""
-        found = {}
-        for place, i in enumerate(self.kept):
-            numbers = values[:, place]
-            whole = bool((np.trunc(numbers) == numbers)[np.isfinite(numbers)].all())
-            found[i] = Cells(self.columns[i], numbers, "Int64" if whole else "Float64")
-        for i, column in texts.items():
-            found[i] = self._dates(i, column) or _words(self.columns[i], column)
-        return [found[i] for i in sorted(found)]
+        cells = {i: _numeric(self.columns[i], column) for i, column in zip(self.kept, values.T, strict=True)}
+        cells |= {i: self._dates(i, column) or _text_cells(self.columns[i], column) for i, column in texts.items()}
+        return [cells[i] for i in sorted(cells)]
 
     def _dates(self, i: int, column: list[str]) -> Cells | None:
-        """Read a column of dates; None if its first cell is none."""
+        """Return a column of dates; None if its first cell is no date."""
         days = np.full(len(column), np.nan)
-        zone, short = False, True
+        zoned, short = False, True
         for row, cell in enumerate(column):
             text = cell.strip()
             if text.lower() in MISSING:
@@ -143,24 +140,22 @@ class _Table:
                     return None
                 where = f"row {row + 1}, column {self.columns[i]!r}"
                 raise DataError(f"{self.path}: {where}: {text!r} is not a date such as 2024-05-01") from error
-            zone, short = zone or date.tzinfo is not None, short and len(text) == 10
-            date = date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
-            days[row] = (date - EPOCH).total_seconds() / 86400
-        type_ = "Date" if short else f"Datetime(time_unit='us', time_zone={'UTC' if zone else None!r})"
-        return Cells(self.columns[i], days, type_)
+            zoned, short = zoned or date.tzinfo is not None, short and len(text) == 10
+            days[row] = days_since_epoch(date)
+        return Cells(self.columns[i], days, date_type(days=short, zoned=zoned))
 
     def _is_text(self, column: int, block: list[Record], start: int) -> bool:
-        """Whether most cells that are there are no numbers."""
+        """Return whether most cells of a column that are not missing are text."""
         name = self.columns[column]
-        if name in self.known:
-            return self.known[name]
-        there = [cell for _, cells in block if (cell := cells[column].strip()).lower() not in MISSING]
-        words = [cell for cell in there if not _is_number(cell)]
-        if words and all(re.fullmatch(DECIMAL_COMMA, cell) for cell in words):
-            row = next(r for r, (_, cells) in enumerate(block) if cells[column].strip() == words[0])
-            where = f"row {start + row + 1} (line {block[row][0]}), column {name!r}"
-            raise DataError(f"{self.path}: {where}: {words[0]!r} is not a number; write decimals with a point")
-        return 2 * len(words) > len(there)
+        if name in self.learned:
+            return self.learned[name]
+        present = [cell for _, cells in block if (cell := cells[column].strip()).lower() not in MISSING]
+        text = [cell for cell in present if not _is_number(cell)]
+        if text and all(re.fullmatch(DECIMAL_COMMA, cell) for cell in text):
+            row = next(r for r, (_, cells) in enumerate(block) if cells[column].strip() == text[0])
+            where = self._place(block, start, row, column)
+            raise DataError(f"{self.path}: {where}: {text[0]!r} is not a number; write decimals with a point")
+        return 2 * len(text) > len(present)
 
     def _numbers(self, block: list[Record], start: int) -> NDArray[np.float64]:
         rows = [cells for _, cells in block]
@@ -176,40 +171,29 @@ class _Table:
             values = np.fromiter(map(_number, flat), np.float64, len(flat))
         for i in np.flatnonzero(np.abs(values) >= EXACT).tolist():
             if re.fullmatch(r"\s*[+-]?\d+\s*", flat[i]) and (abs(values[i]) > EXACT or abs(int(flat[i])) > EXACT):
-                where = self._place(block, start, i // len(self.kept), i % len(self.kept))
-                raise DataError(
-                    f"{self.path}: {where}: {flat[i].strip()[:40]} is beyond 2^53 and would lose digits as a float; "
-                    "drop it if it is an id"
-                )
+                where = self._place(block, start, i // len(self.kept), self.kept[i % len(self.kept)])
+                raise DataError(f"{self.path}: {where}: {flat[i].strip()[:40]} {BEYOND}")
         return values.reshape(len(rows), len(self.kept))
 
     def _require_numbers(self, rows: list[list[str]], block: list[Record], start: int) -> None:
         """Raise for the first cell that is text."""
-        for j in range(len(self.kept)):
+        for j, column in enumerate(self.kept):
             text = next((i for i, row in enumerate(rows) if not _is_number(row[j])), None)
             if text is not None:
                 cell = rows[text][j].strip()
                 hint = "; write decimals with a point" if re.fullmatch(DECIMAL_COMMA, cell) else ""
-                where = self._place(block, start, text, j)
+                where = self._place(block, start, text, column)
                 raise DataError(f"{self.path}: {where}: {cell!r} is not a number, as most of the column are{hint}")
 
     def _place(self, block: list[Record], start: int, row: int, column: int) -> str:
-        return f"row {start + row + 1} (line {block[row][0]}), column {self.columns[self.kept[column]]!r}"
+        return f"row {start + row + 1} (line {block[row][0]}), column {self.columns[column]!r}"
 
     def _require_split(self, cells: list[str]) -> None:
-        found = next((mark for mark in (*DELIMITERS, " ") if self.width == 1 and mark in cells[0].strip()), None)
-        if found is not None:
+        mark = next((mark for mark in (*DELIMITERS, " ") if self.width == 1 and mark in cells[0].strip()), None)
+        if mark is not None:
             expected = "commas in a .csv, tabs in a .tsv"
-            message = f"one column found, but its text {cells[0]!r} holds {found!r}: separate cells by {expected}"
+            message = f"one column found, but its text {cells[0]!r} holds {mark!r}: separate cells by {expected}"
             raise DataError(f"{self.path}: {message}")
-
-    def _numbers_as_names(self) -> list[str]:
-        return [str(i + 1) for i in range(self.width)]
-
-    def _find(self, labels: str) -> int:
-        if labels not in self.columns:
-            raise DataError(f"{self.path} has no column {labels!r}: {suggest(labels, self.columns)}")
-        return self.columns.index(labels)
 
 
 def _text(path: Path) -> io.TextIOWrapper:
@@ -219,7 +203,7 @@ def _text(path: Path) -> io.TextIOWrapper:
 
 
 def _records(path: Path, lines: io.TextIOWrapper, delimiter: str) -> Iterator[Record]:
-    """Yield each record that is not blank with the number of its line."""
+    """Yield the records that are not blank, each with the number of its line."""
     reader = csv.reader(_without_nul(path, lines), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
@@ -234,7 +218,7 @@ def _unreadable(path: Path, line: int, error: csv.Error) -> DataError:
 
 
 def _without_nul(path: Path, lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines of text; those of a damaged file, or of one that is no text, hold bytes of 0."""
+    """Yield lines of text; raise if one holds a NUL byte, as those of damaged and binary files do."""
     for number, line in enumerate(lines, 1):
         if "\0" in line:
             raise DataError(f"{path}: line {number} holds a NUL byte (0x00), so it is no text; copy or save it again")
@@ -261,8 +245,8 @@ def _is_header(first: list[str], second: list[str]) -> bool:
         return True
     if any(is_text and _is_number(below) and below.strip() for is_text, below in zip(text, second, strict=False)):
         return True
-    counted = first if first[0] else first[1:]  # as pandas names columns that have no names
-    return len(second) > 2 and len(counted) > 2 and counted == [str(i) for i in range(len(counted))]
+    names = first if first[0] else first[1:]  # as pandas names columns that have no names
+    return len(second) > 2 and len(names) > 2 and names == [str(i) for i in range(len(names))]
 
 
 def _is_number(cell: str) -> bool:
@@ -281,10 +265,15 @@ def _number(cell: str) -> float:
     return float(cell)
 
 
-def _words(name: str, column: list[str]) -> Cells:
-    """Give a column of text; one of nothing but true and false is numbers."""
-    values = np.empty(len(column), dtype=object)
-    values[:] = [None if (text := cell.strip()).lower() in MISSING else text for cell in column]
+def _numeric(name: str, values: NDArray[np.float64]) -> Cells:
+    """Return a column of numbers."""
+    integral = bool((np.trunc(values) == values)[np.isfinite(values)].all())
+    return Cells(name, values, "Int64" if integral else "Float64")
+
+
+def _text_cells(name: str, column: list[str]) -> Cells:
+    """Return a column of text; one of only true and false becomes numbers."""
+    values = object_array([None if (text := cell.strip()).lower() in MISSING else text for cell in column])
     if {value.lower() for value in values if value is not None} <= {"true", "false"}:
         truth = [np.nan if value is None else float(value.lower() == "true") for value in values]
         return Cells(name, np.array(truth), "Boolean")

@@ -1,4 +1,4 @@
-"""Data frames in memory, and data sets of Hugging Face that are tables."""
+"""Sources of data frames in memory, and of data sets of Hugging Face that are tables."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
-from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource, TableSource
-from latentmap.data.formats.base import Request, Source, given_labels, plain_labels
+from latentmap.data.formats.base import Request, Source, name_of, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face
 from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, non_numeric, numbers_of
 from latentmap.exceptions import DataError
-from latentmap.messages import suggest
 
 
 def frame_source(request: Request) -> Source | None:
-    """Make a source of a data frame of any library, or of a table of Hugging Face's."""
+    """Return a source of a data frame of any library, or of a table of Hugging Face's."""
     data = request.data
     if (frame := as_frame(data, request.name)) is not None:
         return _of_frame(frame, request)
@@ -28,27 +26,22 @@ def frame_source(request: Request) -> Source | None:
 
 
 def table_of(request: Request) -> Source:
-    """Make a source of a table of pyarrow's."""
+    """Return a source of a table of pyarrow."""
     return _of_frame(nw.from_native(request.data, eager_only=True), request)
 
 
 def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
-    series, labels, name = columns_of(frame), request.labels, request.name
-    if isinstance(labels, str):
-        if labels not in series:
-            raise DataError(f"{name} has no column {labels!r}: {suggest(labels, list(series))}")
-        values: NDArray[Any] | None = plain_labels(np.asarray(series.pop(labels).to_numpy()))
-    else:
-        values = given_labels(labels, len(frame), name)
-    label_name = labels if isinstance(labels, str) else None
+    series, name = columns_of(frame), request.name
+    label_name = name_of(request.labels, list(series), f"{name} has no column")
+    labels = request.labels if label_name is None else plain_labels(np.asarray(series.pop(label_name).to_numpy()))
     if not len(frame):
         raise DataError(f"{name} has no rows: at least one is needed")
     array = numbers_of(series, len(frame), name) if request.columns is None else None
     if array is not None:
-        source = ArraySource(array, name=name, names=list(series), labels=values, label_name=label_name)
+        source = ArraySource(array, name=name, names=list(series), labels=labels, label_name=label_name)
         source.header = frame.head(0).to_native()
         return source
     if request.numeric:
         raise non_numeric(series, name)
     cells, backend = cells_of(series.values(), name), backend_of(frame)
-    return TableSource(cells, request.columns, backend=backend, name=name, labels=values, label_name=label_name)
+    return TableSource(cells, request.columns, backend=backend, name=name, labels=labels, label_name=label_name)

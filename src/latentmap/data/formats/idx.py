@@ -24,7 +24,7 @@ class IdxSource(ArraySource):
 
 
 def read_idx(path: Path) -> NDArray[Any]:
-    """Read the array of an IDX file: two zero bytes, a type, the number of axes, their sizes, the values.
+    """Return the array of an IDX file: two zero bytes, a type, the number of axes, their sizes, the values.
 
     Raises
     ------
@@ -34,18 +34,14 @@ def read_idx(path: Path) -> NDArray[Any]:
     with reading(path, "IDX"):
         raw = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES:
-        raise DataError(
-            f"{path}: not an IDX file: expected it to begin with 00 00 08, got {raw[:3].hex(' ') or 'nothing'}"
-        )
+        begin = raw[:3].hex(" ") or "nothing"
+        raise DataError(f"{path}: not an IDX file: expected it to begin with 00 00 08, got {begin}")
     dtype, start = np.dtype(TYPES[raw[2]]), 4 + 4 * raw[3]
     shape = tuple(np.frombuffer(raw[4:start], ">u4").tolist()) if len(raw) >= start else ()
     expected = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if len(raw) != expected:
         what = "truncated" if len(raw) < expected else "too long"
-        raise DataError(
-            f"{path}: {what}: expected {expected} bytes for shape {shape}, got {len(raw)}; download it again"
-        )
+        message = f"expected {expected} bytes for shape {shape}, got {len(raw)}; download it again"
+        raise DataError(f"{path}: {what}: {message}")
     with reading(path, "IDX"):  # which may have more axes than numpy
-        return (
-            np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
-        )  # a copy, writable
+        return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

@@ -1,9 +1,9 @@
-"""Folders of images, read with Pillow: one row an image, and the subfolders as labels."""
+"""Folders of images, read with Pillow: each image is a row, its subfolder the label."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.formats.base import LabelSpec
+from latentmap.data.formats.base import LabelSpec, files_within
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
@@ -21,20 +21,20 @@ GREY = ("1", "L", "LA", "La", "I", "I;16", "F")
 """Pillow's modes without colour."""
 MOST_LISTED = 20
 LONGEST = 128
-"""Pixels that the longer side has at the most."""
+"""The most pixels of the longer side."""
 
 
 class ImageFolderSource(ArraySource):
-    """The images of a folder and of those within, in the order of their paths: bytes (n, height, width[, 3]).
+    """The images of a folder and its subfolders, in the order of their paths: bytes (n, height, width[, 3]).
 
     Subfolders are the labels, where every image lies in one. Images become grey if all of them are, else RGB, on white
     where they are transparent. If they differ in size, or are longer than 128 pixels, all of them get the median
-    height and width, shrunk to that length, which ``remark`` says; and which images were left out, with ``skip_bad``.
+    height and width, shrunk to that length. ``remark`` lists what was resized and, with ``skip_bad``, left out.
 
     Raises
     ------
     DataError
-        If an image cannot be read, or with ``skip_bad`` none can; names it.
+        If an image cannot be read, or with ``skip_bad`` none can.
     """
 
     def __init__(self, folder: Path, labels: LabelSpec = None, *, skip_bad: bool = False) -> None:
@@ -44,17 +44,17 @@ class ImageFolderSource(ArraySource):
             files = [file for file in files if file not in set(bad)]
             if not files:
                 raise DataError(f"none of the {len(bad):,} images in {folder} can be read, {bad[0].name} for instance")
-        modes, sizes = zip(*(_look(file) for file in files), strict=True)
-        width, height = (_length(side) for side in zip(*sizes, strict=True))
+        modes, sizes = zip(*(_properties(file) for file in files), strict=True)
+        width, height = (int(np.median(lengths)) for lengths in zip(*sizes, strict=True))
         shrink = min(1.0, LONGEST / max(width, height))
         size = max(1, round(shrink * width)), max(1, round(shrink * height))
         mode = "L" if all(mode in GREY for mode in modes) else "RGB"
         rows = np.stack([_read(file, mode, size) for file in files])
-        within = [file.relative_to(folder).parts[:-1] for file in files]
-        if labels is None and all(within):
-            labels = np.array(["/".join(parts) for parts in within])
+        subfolders = ["/".join(file.relative_to(folder).parts[:-1]) for file in files]
+        if labels is None and all(subfolders):
+            labels = np.array(subfolders)
         super().__init__(rows, name=str(folder), labels=labels, label_name="folder")
-        resized = sum(found != size for found in sizes)
+        resized = sum(original != size for original in sizes)
         remarks = [f"{resized:,} of {len(files):,} images resized to {size[1]} x {size[0]}"] if resized else []
         if bad:
             listed = ", ".join(str(file.relative_to(folder)) for file in bad[:MOST_LISTED])
@@ -64,37 +64,28 @@ class ImageFolderSource(ArraySource):
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List the images in a folder and those within, but for names that begin with a dot or underscore.
-
-    >>> image_files(Path(__file__).parent)
-    []
-    """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    return [p for p in found if not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)]
-
-
-def _length(sides: Sequence[int]) -> int:
-    return int(np.median(sides))
+    """List the images in a folder and its subfolders (see `files_within`)."""
+    return files_within(folder, ENDINGS)
 
 
 def _is_bad(file: Path) -> bool:
-    """Whether an image cannot be read, to its last pixel."""
+    """Return whether an image cannot be read to its last pixel."""
     try:
-        _read(file, _look(file)[0], (1, 1))
+        _read(file, _properties(file)[0], (1, 1))
     except DataError:
         return True
     return False
 
 
-def _look(file: Path) -> tuple[str, tuple[int, int]]:
-    """Give the mode of an image and its width and height, without its pixels."""
-    with _looking(file), Image.open(file) as image:
+def _properties(file: Path) -> tuple[str, tuple[int, int]]:
+    """Return the mode of an image and its width and height, without reading its pixels."""
+    with _reading_image(file), Image.open(file) as image:
         turned = image.getexif().get(0x0112, 1) >= 5  # the camera was held upright
         return image.mode, image.size[::-1] if turned else image.size
 
 
 def _read(file: Path, mode: str, size: tuple[int, int]) -> NDArray[Any]:
-    with _looking(file), Image.open(file) as opened:
+    with _reading_image(file), Image.open(file) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode in ("I", "I;16", "F"):
             image = _bytes(np.asarray(image))
@@ -108,18 +99,17 @@ def _read(file: Path, mode: str, size: tuple[int, int]) -> NDArray[Any]:
 
 
 def _bytes(values: NDArray[Any]) -> Image.Image:
-    """Take deep grey values to bytes: those of 16 bits by their range, others by their own."""
+    """Return deep grey values as bytes: those of 16 bits by the range of the type, others by their own."""
     low, high = (0.0, 65535.0) if values.dtype.kind in "iu" else (float(values.min()), float(values.max()))
     return Image.fromarray(np.uint8(np.clip(255 * (values - low) / max(high - low, 1e-12), 0, 255)))
 
 
 @contextlib.contextmanager
-def _looking(file: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with an image into one line that names it."""
+def _reading_image(file: Path) -> Iterator[None]:
+    """Turn any error while an image is read into one line that names it."""
     try:
         yield
     except Exception as error:
         why = "it is no image" if isinstance(error, UnidentifiedImageError) else error_line(error)
-        raise DataError(
-            f"{file} cannot be read as an image ({why}); take it out of the folder, or copy it again"
-        ) from error
+        advice = "take it out of the folder, or copy it again"
+        raise DataError(f"{file} cannot be read as an image ({why}); {advice}") from error

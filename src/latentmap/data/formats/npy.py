@@ -41,7 +41,7 @@ class NpySource(ArraySource):
         self.path = path
 
     def read(self, rows: RowIndex) -> NDArray[Any]:
-        """Return the rows of a slice or an integer array; a run of rows without a page of the file being held."""
+        """Return the rows of a slice or an integer array; a plain slice without mapping its pages into memory."""
         array = self._array
         assert isinstance(array, np.memmap)
         if not (isinstance(rows, slice) and rows.step in (None, 1) and array.flags.c_contiguous):

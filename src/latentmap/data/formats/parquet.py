@@ -11,18 +11,29 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import ColumnSpec, Table, table_for
-from latentmap.data.formats.base import LabelSpec, Source, given_labels, plain_labels, reading, unique_names
+from latentmap.data.checks import require_exact
+from latentmap.data.column_kinds import learn_table
+from latentmap.data.columns import ColumnSpec, Table
+from latentmap.data.formats.base import (
+    LabelSpec,
+    Source,
+    files_within,
+    gather,
+    name_of,
+    plain_labels,
+    reading,
+    row_numbers,
+)
 from latentmap.data.formats.tables import index_columns, pyarrow_module, table_source
 from latentmap.data.frames import cells_of
-from latentmap.data.schema import BLOCK_VALUES, RowIndex, require_exact
+from latentmap.data.schema import BLOCK_VALUES, RowIndex
 from latentmap.exceptions import DataError
-from latentmap.messages import suggest
+from latentmap.messages import error_line
 
 BUFFER = 2**15
-"""Bytes of each column that are read at a time."""
+"""The bytes of each column that are read at a time."""
 BATCH = 4096
-"""Rows that are read at a time: of fewer, the columns cost more than their values."""
+"""The most rows that are read at a time: with fewer, the overhead of columns dominates."""
 LAZY = 2**28
 """Bytes of numbers, beyond which they stay on the disk."""
 
@@ -30,11 +41,11 @@ Group = tuple[Path, int]
 
 
 def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> Source:
-    """Read a ``.parquet`` file, or all of them in a folder and the folders within, in the order of their paths.
+    """Return a source of a ``.parquet`` file, or of all in a folder and its subfolders, in the order of their paths.
 
-    Folders called ``name=value`` (Hive's partitions) give each row of the files within a column ``name``, which can be
+    Folders called ``name=value`` (Hive's partitions) add a column ``name`` to the rows of their files, which can be
     the labels. Columns that pandas wrote as a row index are left out. Tables of more than 256 MB stay on the disk, and
-    come row group by row group; what columns of text hold is learned from one column at a time.
+    are read row group by row group; the kinds of columns are learned from one column at a time.
 
     Raises
     ------
@@ -43,65 +54,81 @@ def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = N
     MissingExtraError
         If pyarrow is not installed.
     """
-    lib, parquet = pyarrow_module("lib"), pyarrow_module("parquet")
-    folder = path.is_dir()
-    files = parquet_files(path) if folder else [path]
-    schemas, footers = [], {}
+    files = parquet_files(path) if path.is_dir() else [path]
+    footers, schemas = _read_footers(files)
+    data = _Files.open(path, files, schemas)
+    kept = [name for name in schemas[0].names if name not in index_columns(data.schema) and name != labels]
+    hidden = set(data.schema.names) - set(schemas[0].names) - ({labels} if isinstance(labels, str) else set())
+    groups = _groups(footers)
+    if hidden or 8 * sum(map(len, groups.values())) * len(kept) <= LAZY:
+        return table_source(data.read(), path, labels, columns)
+    label_name = name_of(labels, data.schema.names, f"{path} has no column")
+    values = labels if label_name is None else plain_labels(data.read([label_name]).column(0).to_numpy())
+    if columns is None and all(_is_plain(data.schema.field(name).type) for name in kept):
+        return ParquetSource(path, footers, groups, kept, data.schema, values, label_name)
+    frames = (nw.from_native(data.read([name]), eager_only=True) for name in kept)
+    cells = (cells_of(frame.iter_columns(), str(path))[0] for frame in frames)
+    table = learn_table(cells, columns, names=kept, backend="pyarrow", name=str(path))
+    table.check_names(kept, str(path))
+    return ParquetTable(path, footers, groups, table, data.schema, values, label_name)
+
+
+def _read_footers(files: Sequence[Path]) -> tuple[dict[Path, Any], list[Any]]:
+    """Return the metadata and the schemas of files, which must have the same columns."""
+    footers, schemas = {}, []
     for file in files:
         with reading(file, "parquet"):
-            footers[file] = parquet.read_metadata(file)
+            footers[file] = pyarrow_module("parquet").read_metadata(file)
             schemas.append(footers[file].schema.to_arrow_schema())
         if schemas[-1].names != schemas[0].names:
             raise DataError(f"{file}: columns {schemas[-1].names}, but those of {files[0]} are {schemas[0].names}")
-    fragments: list[Any] = [_File(path)]
-    common = schemas[0]
-    if folder:  # pyarrow's data sets take long to import
-        hive = {"partitioning": "hive", "partition_base_dir": str(path)}
-        every = pyarrow_module("dataset").dataset([str(file) for file in files], format="parquet", **hive)
-        fragments, common = list(every.get_fragments()), every.schema
-    for file, schema in zip(files, schemas, strict=True):
-        try:  # whole numbers in one file and fractions in another become fractions
-            common = lib.unify_schemas([common, schema], promote_options="permissive")
-        except lib.ArrowException as error:
-            reason = " ".join(str(error).split())[:150]
-            raise DataError(f"{file}: the types of its columns are not those of {files[0]} ({reason})") from error
-    kept = [name for name in schemas[0].names if name not in index_columns(common) and name != labels]
-    hidden = set(common.names) - set(schemas[0].names) - ({labels} if isinstance(labels, str) else set())
-    groups = _groups(footers)
+    return footers, schemas
 
-    def whole(names: list[str] | None = None) -> Any:
-        parts = []
-        for file, fragment in zip(files, fragments, strict=True):
+
+@dataclass(frozen=True)
+class _Files:
+    """Files that are read as one table: each with what reads it, and the schema of all."""
+
+    fragments: dict[Path, Any]
+    schema: Any
+
+    @classmethod
+    def open(cls, path: Path, files: Sequence[Path], schemas: Sequence[Any]) -> _Files:
+        lib, fragments, common = pyarrow_module("lib"), [_File(path)], schemas[0]
+        if path.is_dir():  # pyarrow's data sets take long to import
+            hive = {"partitioning": "hive", "partition_base_dir": str(path)}
+            dataset = pyarrow_module("dataset").dataset([str(file) for file in files], format="parquet", **hive)
+            fragments, common = list(dataset.get_fragments()), dataset.schema
+        for file, schema in zip(files, schemas, strict=True):
+            try:  # integers in one file and fractions in another become fractions
+                common = lib.unify_schemas([common, schema], promote_options="permissive")
+            except lib.ArrowException as error:
+                message = f"the types of its columns are not those of {files[0]} ({error_line(error)})"
+                raise DataError(f"{file}: {message}") from error
+        return cls(dict(zip(files, fragments, strict=True)), common)
+
+    def read(self, names: list[str] | None = None) -> Any:
+        """Return columns of all rows, or all of them."""
+        tables = []
+        for file, fragment in self.fragments.items():
             with reading(file, "parquet"):
-                parts.append(fragment.to_table(schema=common, columns=names))
-        return lib.concat_tables(parts)
-
-    if hidden or 8 * sum(map(len, groups.values())) * len(kept) <= LAZY:
-        return table_source(whole(), path, labels, columns)
-    values: Any = labels
-    if isinstance(labels, str):
-        if labels not in common.names:
-            raise DataError(f"{path} has no column {labels!r}: {suggest(labels, common.names)}")
-        values = plain_labels(whole([labels]).column(0).to_numpy())
-    types = pyarrow_module("types")
-    plain = (types.is_floating, types.is_integer, types.is_boolean)
-    if columns is None and all(any(is_kind(common.field(name).type) for is_kind in plain) for name in kept):
-        return ParquetSource(path, footers, groups, kept, common, values, labels)
-    frames = (nw.from_native(whole([name]), eager_only=True) for name in kept)
-    cells = (cells_of(frame.iter_columns(), str(path))[0] for frame in frames)
-    table = table_for(cells, columns, names=kept, backend="pyarrow", name=str(path))
-    table.check_names(kept, str(path))
-    return ParquetTable(path, footers, groups, table, common, values, labels)
+                tables.append(fragment.to_table(schema=self.schema, columns=names))
+        return pyarrow_module("lib").concat_tables(tables)
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file by itself, read as one of a data set."""
+    """A file on its own, read like a fragment of a data set."""
 
     path: Path
 
     def to_table(self, schema: Any, columns: list[str] | None = None) -> Any:
         return pyarrow_module("parquet").ParquetFile(self.path).read(columns)
+
+
+def _is_plain(type_: Any) -> bool:
+    types = pyarrow_module("types")
+    return bool(types.is_floating(type_) or types.is_integer(type_) or types.is_boolean(type_))
 
 
 class ParquetSource(Source):
@@ -110,11 +137,11 @@ class ParquetSource(Source):
     Parameters
     ----------
     path
-        What errors call the data.
+        The file or folder.
     footers
-        What the files say of themselves.
+        The metadata of the files.
     groups
-        The rows of each row group: file and number of the group, in order.
+        The rows of each row group, by file and number of the group, in order.
     names
         The columns that are kept.
     schema
@@ -134,11 +161,8 @@ class ParquetSource(Source):
         label_name: Any,
     ) -> None:
         self.footers = footers
-        self.name = str(path)
-        self.names = unique_names(list(names), self.name)
         self.groups = groups
-        self.labels = given_labels(labels, len(self), self.name)
-        self.label_name = label_name if isinstance(label_name, str) else None
+        self.annotate(str(path), names, labels, label_name)
         self.dtype = self._dtype(schema)
 
     def __len__(self) -> int:
@@ -146,36 +170,21 @@ class ParquetSource(Source):
 
     def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, from the row groups that hold them."""
-        if isinstance(rows, slice):
-            wanted: Any = range(*rows.indices(len(self)))
-        else:
-            wanted = np.asarray(rows)
-        found = np.empty((len(wanted), len(self.names or ())), self.dtype)
-        for group, at in self.groups.items():
-            inside = np.array([at.start <= i < at.stop for i in wanted]) if not isinstance(wanted, range) else None
-            places = np.flatnonzero(inside) if inside is not None else _within(wanted, at)
-            if not len(places):
-                continue
-            numbers = np.asarray(wanted)[places]
-            for start, block in self._scan([group], at.start):
-                here = (numbers >= start) & (numbers < start + len(block))
-                found[places[here]] = block[numbers[here] - start]
-                if start + len(block) > numbers.max():
-                    break
-        return found
+        numbers = row_numbers(rows, len(self))
+        return gather(self, numbers, self.groups.values(), np.empty((len(numbers), len(self.names or ())), self.dtype))
 
     def parts(self, rows: int) -> list[range]:
-        """Row groups, several together where they are small."""
-        found: list[range] = []
-        for at in self.groups.values():
-            if found and at.stop - found[-1].start <= rows:
-                found[-1] = range(found[-1].start, at.stop)
+        """Return the ranges of row groups, several together where they are small."""
+        parts: list[range] = []
+        for group in self.groups.values():
+            if parts and group.stop - parts[-1].start <= rows:
+                parts[-1] = range(parts[-1].start, group.stop)
             else:
-                found.append(at)
-        return found
+                parts.append(group)
+        return parts
 
     def scan(self, part: range, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield blocks of a part, a little at a time however large its row groups are."""
+        """Yield blocks of a part, of a few rows each, however large its row groups are."""
         inside = [group for group, at in self.groups.items() if at.start >= part.start and at.stop <= part.stop]
         return self._scan(inside, part.start, rows)
 
@@ -196,28 +205,28 @@ class ParquetSource(Source):
                     start += len(block)
 
     def _dtype(self, schema: Any) -> np.dtype[Any]:
-        """The type of all rows: a float, since cells may be missing."""
-        found = np.result_type(*{schema.field(name).type.to_pandas_dtype() for name in self.names or ()})
-        return found if found.kind == "f" else np.dtype(np.float64)
+        """Return the type of all rows: a float, since cells may be missing."""
+        dtype = np.result_type(*{schema.field(name).type.to_pandas_dtype() for name in self.names or ()})
+        return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
     def _values(self, batch: Any, start: int) -> NDArray[Any]:
-        """Rows of a batch of columns, as numbers."""
+        """Return the rows of a batch of columns as numbers."""
         types = pyarrow_module("types")
         if any(map(types.is_boolean, batch.schema.types)):
-            numbers = [(f.name, "uint8" if types.is_boolean(f.type) else f.type) for f in batch.schema]
-            batch = batch.cast(pyarrow_module("lib").schema(numbers))
+            fields = [(f.name, "uint8" if types.is_boolean(f.type) else f.type) for f in batch.schema]
+            batch = batch.cast(pyarrow_module("lib").schema(fields))
         for i, t in enumerate(batch.schema.types):
             if types.is_integer(t) and t.bit_width == 64:
-                whole = batch.column(i).drop_null().to_numpy(zero_copy_only=False)
-                require_exact(whole[:, None], self.name, [batch.schema.names[i]], start)
+                integers = batch.column(i).drop_null().to_numpy(zero_copy_only=False)
+                require_exact(integers[:, None], self.name, [batch.schema.names[i]], start)
         values: NDArray[Any] = batch.to_tensor(null_to_nan=True).to_numpy()
         return values.astype(self.dtype, copy=False)
 
 
 class ParquetTable(ParquetSource):
-    """A table of mixed columns that stays on the disk; its rows are numbers, as ``table`` says.
+    """A table of mixed columns that stays on the disk, whose rows ``table`` encodes.
 
-    Parameters are those of `ParquetSource`, with the table in the place of the names.
+    Parameters are those of `ParquetSource`, with the table instead of the names.
     """
 
     def __init__(
@@ -244,28 +253,17 @@ class ParquetTable(ParquetSource):
 
 
 def _groups(footers: dict[Path, Any]) -> dict[Group, range]:
-    """The rows of each row group of the files, in order."""
-    found: dict[Group, range] = {}
+    """Return the rows of each row group of the files, in order."""
+    groups: dict[Group, range] = {}
     start = 0
     for file, footer in footers.items():
         for i in range(footer.num_row_groups):
             rows = footer.row_group(i).num_rows
-            found[file, i] = range(start, start + rows)
+            groups[file, i] = range(start, start + rows)
             start += rows
-    return found
-
-
-def _within(rows: range, at: range) -> NDArray[np.intp]:
-    """Places of those rows of a range that lie in another."""
-    numbers = np.arange(rows.start, rows.stop, rows.step)
-    return np.flatnonzero((numbers >= at.start) & (numbers < at.stop))
+    return groups
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """List the ``.parquet`` files in a folder and those within, but for names that begin with a dot or underscore.
-
-    >>> parquet_files(Path(__file__).parent)
-    []
-    """
-    found = sorted(folder.rglob("*.parquet"))
-    return [p for p in found if not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)]
+    """List the ``.parquet`` files in a folder and its subfolders (see `files_within`)."""
+    return files_within(folder, (".parquet",))

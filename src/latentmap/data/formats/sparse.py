@@ -1,4 +1,4 @@
-"""Sparse matrices: rows that stay sparse in memory, and are made dense a block at a time."""
+"""Sparse matrices: rows that stay sparse in memory, of which a block at a time is made dense."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.formats.base import Request, Source, given_labels, unique_names
-from latentmap.data.schema import BEYOND, EXACT, RowIndex, place, require_numeric
+from latentmap.data.checks import BEYOND, EXACT, place, require_numeric
+from latentmap.data.formats.base import Request, Source
+from latentmap.data.schema import RowIndex
 from latentmap.exceptions import DataError
 
 EXACT_SINGLE = 2**24
@@ -17,7 +18,7 @@ EXACT_SINGLE = 2**24
 
 
 def sparse_source(request: Request) -> Source | None:
-    """Make a source of a sparse matrix of scipy."""
+    """Return a source of a sparse matrix of scipy."""
     if not type(request.data).__module__.startswith("scipy.sparse"):
         return None
     request.require_no_columns()
@@ -62,17 +63,14 @@ class SparseSource(Source):
         rows = sparse.csr_array(matrix)
         rows.sum_duplicates()
         self.rows = rows.astype(_dtype(rows, name), copy=False)
-        self.name = name
-        self.names = None if names is None else unique_names(list(names), name, matrix.shape[1])
-        self.labels = given_labels(labels, self.rows.shape[0], name)
-        self.label_name = label_name if self.labels is not None else None
+        self.annotate(name, names, labels, label_name, width=matrix.shape[1])
 
     def __len__(self) -> int:
         return int(self.rows.shape[0])
 
     @property
     def bytes(self) -> int:
-        """Memory that the rows take as they are."""
+        """The memory of the sparse rows, in bytes."""
         return sum(int(part.nbytes) for part in (self.rows.data, self.rows.indices, self.rows.indptr))
 
     def read(self, rows: RowIndex) -> NDArray[Any]:
@@ -82,20 +80,20 @@ class SparseSource(Source):
 
 
 def _require_valid(matrix: Any, name: str) -> None:
-    """Refuse a matrix whose places lie outside of it, which scipy reads all the same: what is in memory there."""
+    """Raise if an index lies outside of the matrix, where scipy would read memory that is not its own."""
     try:
         if hasattr(matrix, "check_format"):
-            type(matrix)(matrix).check_format(full_check=True)  # of another that shares its values
+            type(matrix)(matrix).check_format(full_check=True)  # of a copy that shares its values
         elif hasattr(matrix, "coords"):
             for at, length in zip(matrix.coords, matrix.shape, strict=True):
                 if at.size and not (0 <= at.min() and at.max() < length):
-                    raise ValueError(f"places must lie below {length}")
+                    raise ValueError(f"indices must lie below {length}")
     except ValueError as error:
         raise DataError(f"{name} is no valid sparse matrix ({error}); make it anew") from error
 
 
 def _dtype(rows: Any, name: str) -> np.dtype[Any]:
-    """Give the type that the rows are made dense in."""
+    """Return the type of the dense rows."""
     values = rows.data
     if values.dtype.kind == "f":
         return np.dtype(np.float32 if values.itemsize < 8 else np.float64)

@@ -1,4 +1,4 @@
-"""Tables in Arrow's own format, ``.arrow`` and ``.feather``, and what is common to all that pyarrow reads."""
+"""Tables in Arrow's own format, ``.arrow`` and ``.feather``, and what all formats that pyarrow reads share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from latentmap.exceptions import MissingExtraError
 
 
 def arrow_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> Source:
-    """Read an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as Hugging Face's data sets have it.
+    """Return a source of an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as of Hugging Face.
 
     Raises
     ------
@@ -31,24 +31,24 @@ def arrow_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = Non
 
 
 def table_source(table: Any, path: Path, labels: LabelSpec, columns: ColumnSpec) -> Source:
-    """Make a source of a table of pyarrow's."""
+    """Return a source of a table of pyarrow that was read from a file."""
     with reading(path, "Arrow"):
-        table.validate(full=True)  # damaged places of text would be read beyond what there is
+        table.validate(full=True)  # damaged offsets of text would be read beyond its end
         index = index_columns(table.schema)
         return table_of(Request(table.drop_columns(index) if index else table, labels, str(path), columns))
 
 
 def index_columns(schema: Any) -> list[str]:
-    """Name the columns that pandas wrote as a row index."""
+    """Return the names of the columns that pandas wrote as a row index."""
     try:
         stored = (schema.pandas_metadata or {}).get("index_columns", [])
         return [name for name in stored if isinstance(name, str) and name in schema.names]
     except (AttributeError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"what pandas wrote beside its columns is not what it should be: {error}") from error
+        raise ValueError(f"what pandas wrote beside its columns cannot be read: {error}") from error
 
 
 def pyarrow_module(module: str) -> Any:
-    """Import a module of pyarrow."""
+    """Return a module of pyarrow."""
     try:
         return importlib.import_module(f"pyarrow.{module}")
     except ImportError as error:
