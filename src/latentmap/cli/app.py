@@ -1,4 +1,4 @@
-"""The command's frame: which commands there are, and what an error becomes."""
+"""The application: its commands, and how errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ for command in (fit, transform, inverse, sample, score, impute, compare, report,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, or those of the process; returns the exit code.
+    """Run the command with these arguments, by default those of the process, and return the exit code.
 
     >>> main(["--version"])
     0.1.0
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (CycloptsError, UsageError, PartError) as error:
             say(f"error: {one_line(error)}")
             return 2
-        except BrokenPipeError:  # who reads standard output has gone
+        except BrokenPipeError:  # the reader of standard output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except OSError as error:

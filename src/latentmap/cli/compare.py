@@ -1,4 +1,4 @@
-"""``latentmap compare``: methods side by side, and what is claimed of a VAE."""
+"""``latentmap compare``: methods side by side, and measures of the claims about a VAE."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OURS = ("autoencoder", "vae", "neighbor_vae")
 MOST_ROWS = 10_000
 SHOWN_ROWS = 2000
-"""Rows that the pictures of decoded codes are scaled by."""
+"""The rows that set the scale of the pictures of decoded codes."""
 
 
 def compare(
@@ -37,22 +37,22 @@ def compare(
     seeds: int = 1,
     as_json: Json = False,
 ) -> None:
-    """Compare an autoencoder, a VAE and a VAE that keeps neighbours with other methods, on rows that none has seen.
+    """Compare an autoencoder, a VAE and a VAE that keeps neighbours with other methods, on held-out rows.
 
-    Measures what is claimed of a VAE too: that its latent space is more compact and smoother than an autoencoder's, and
-    that points drawn at random decode to realistic rows. Test rows are those of the data set, where it has some; else a
+    Also measures the claims about a VAE: that its latent space is more compact and smoother than an autoencoder's, and
+    that points drawn at random decode to realistic rows. Test rows are those of the data set, if it has some; else a
     fifth of the rows is held out.
 
     Parameters
     ----------
     against
-        Other methods, with commas between: pca, tsne, opentsne, umap.
+        Other methods, separated by commas: pca, tsne, opentsne, umap.
     output
         Folder for comparison.json and the pictures.
     max_rows
-        Rows to fit to, and rows to score on, at the most.
+        The most rows to fit to, and the most to score on.
     seeds
-        Fits of each method; more than one give means, spreads and how far maps of refits agree.
+        Fits of each method; of several, means, deviations and the agreement of their maps are shown.
     """
     if output is not None:
         check_output(output / "comparison.json", [".json"])
@@ -73,7 +73,7 @@ def compare(
 
 
 def run_comparison(source: Source, methods: Sequence[str] = ("pca", "tsne", *OURS), **settings: Any) -> Comparison:
-    """Compare on a source, with the test rows of a data set that has some; show what is being done."""
+    """Return the comparison on a source, with the test rows of a data set that has some; show the progress."""
     from rich.console import Console
 
     from latentmap.data.datasets import DATASETS, dataset_source
@@ -97,7 +97,7 @@ def _methods(against: str) -> tuple[str, ...]:
 
 
 def _write(comparison: Comparison, source: Source, folder: Path) -> None:
-    """Write numbers and pictures: the maps, and what an autoencoder and a VAE decode."""
+    """Write numbers and pictures: the maps, and rows that the autoencoder and the VAEs decode."""
     write_json(folder / "comparison.json", comparison.to_json())
     latentmap.plot.comparison(comparison).save(folder / "maps.png")
     X = source.read(slice(0, None, max(1, len(source) // SHOWN_ROWS)))

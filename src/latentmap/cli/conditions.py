@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def conditions(labels: np.ndarray[Any, Any]) -> list[Any]:
-    """Return labels as a model is conditioned on them; an empty cell is one that is missing."""
+    """Return labels as conditions of a model, None where one is missing."""
     return [None if label in ("missing", "") else label for label in labels.tolist()]
 
 
@@ -23,11 +23,11 @@ def condition_in(estimator: Any, text: str | None) -> Any:
     if estimator.condition_ is None:
         raise UsageError("--given is for conditional models, and this is not one; leave it out")
     if estimator.has_labels_:
-        known = {str(label): label for label in estimator.classes_.tolist()}
-        if text not in known:
-            listed = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
+        classes = {str(label): label for label in estimator.classes_.tolist()}
+        if text not in classes:
+            listed = ", ".join(list(classes)[:10]) + (", ..." if len(classes) > 10 else "")
             raise UsageError(f"--given {text}: expected one of the labels of the fit, {listed}")
-        return estimator.given(known[text])
+        return estimator.given(classes[text])
     try:
         values = [float(value) for value in text.split(",")]
     except ValueError as error:
@@ -38,9 +38,9 @@ def condition_in(estimator: Any, text: str | None) -> Any:
 
 
 def one_condition(estimator: Any, X: Any, y: Any) -> tuple[Any, Any, Any, str]:
-    """Return model, rows and labels that a report can show, and how its title names the condition.
+    """Return model, rows and labels that a report can show, and the condition for its title.
 
-    For a model that is conditioned on labels, these are the rows of the given label, or of the commonest.
+    For a model that is conditioned on labels, these are the rows of the given label, or of the most frequent one.
     """
     if estimator.condition_ is None:
         return estimator, X, y, ""
@@ -49,10 +49,10 @@ def one_condition(estimator: Any, X: Any, y: Any) -> tuple[Any, Any, Any, str]:
         estimator = estimator.given(max(counts, key=lambda label: counts[label]))
     if not estimator.has_labels_:
         return estimator, X, y, f", given {', '.join(f'{value:g}' for value in estimator.given_[0])}"
-    said = f", given {estimator.given_}"
+    title = f", given {estimator.given_}"
     if y is None:
-        return estimator, X, y, said
-    mine = y == estimator.given_
-    if not mine.any():
+        return estimator, X, y, title
+    selected = y == estimator.given_
+    if not selected.any():
         raise UsageError(f"--given {estimator.given_}: no row of the data has this label; give another")
-    return estimator, X[mine], None, said
+    return estimator, X[selected], None, title

@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 def describe_source(source: Source) -> str:
-    """Say in one line what data hold.
+    """Return a description of data in one line.
 
     >>> from latentmap.data.sources import open_source
     >>> describe_source(open_source("digits"))
     'digits: 1,797 rows of 8 x 8, whole numbers from 0 to 16 (uint8, image), labelled by digit (10 classes)'
     """
     labels = labels_in_words(source)
-    what = describe_schema(source.schema) if source.table is None else describe_table(source)
-    parts = [what, labels and f"labelled by {labels}", source.remark]
+    rows = describe_schema(source.schema) if source.table is None else describe_table(source)
+    parts = [rows, labels and f"labelled by {labels}", source.remark]
     return f"{source.name}: {', '.join(part for part in parts if part)}"
 
 
 def describe_schema(schema: Schema) -> str:
-    """Say how many rows there are, and what they hold."""
+    """Return the number of rows, their shape and their values in words."""
     return f"{counted(schema.n_rows, 'row')} of {shape_in_words(schema.event_shape)}, {values_in_words(schema)}"
 
 
 def describe_table(source: Source) -> str:
-    """Say how many rows there are, and how many columns of which kind."""
+    """Return the number of rows, and of columns by kind, in words."""
     assert source.table is not None
     kinds = collections.Counter(column.kind for column in source.table.columns)
     columns = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
@@ -42,7 +42,7 @@ def describe_table(source: Source) -> str:
 
 
 def shape_in_words(shape: Sequence[int]) -> str:
-    """Say how large a row is.
+    """Return the shape of a row in words.
 
     >>> shape_in_words((8, 8)), shape_in_words((4,))
     ('8 x 8', '4 columns')
@@ -51,7 +51,7 @@ def shape_in_words(shape: Sequence[int]) -> str:
 
 
 def size_in_words(n_bytes: int) -> str:
-    """Say how much memory values take.
+    """Return an amount of memory in words.
 
     >>> size_in_words(115_008), size_in_words(6_272_000_000)
     ('115 kB', '6.3 GB')
@@ -63,14 +63,14 @@ def size_in_words(n_bytes: int) -> str:
 
 
 def values_in_words(schema: Schema) -> str:
-    """Say what the values are, and between which they lie."""
+    """Return the kind and the range of values in words."""
     numbers = "whole numbers" if schema.integral else "numbers"
     ends = "none finite" if schema.lowest is None else f"from {schema.lowest:g} to {schema.highest:g}"
     return f"{numbers} {ends} ({schema.dtype}, {schema.kind})"
 
 
 def column_in_words(column: Column) -> str:
-    """Say what a column of a table is."""
+    """Return the kind and the values of a column in words."""
     import numpy as np
 
     missing = f", {column.missing:,} missing" if column.missing else ""
@@ -83,7 +83,7 @@ def column_in_words(column: Column) -> str:
 
 
 def labels_in_words(source: Source) -> str | None:
-    """Say what the labels are called, and how many there are."""
+    """Return the name of the labels and the number of classes in words, or None."""
     import numpy as np
 
     if source.labels is None:

@@ -13,7 +13,7 @@ from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Json, Seed, SkipBad
 from latentmap.cli.outputs import check_run
-from latentmap.cli.settings import read_columns, read_recipe, read_seconds
+from latentmap.cli.settings import open_data, read_recipe, read_seconds
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, say, say_pairs
 from latentmap.exceptions import DataError, DiagnosisWarning
 from latentmap.messages import counted
@@ -44,7 +44,7 @@ def fit(
 ) -> None:
     """Fit a model to data, and save it in a run folder with its card and a report.
 
-    Ctrl-C ends the fit early: the best weights so far are saved, and the command ends as usual.
+    Ctrl-C stops the fit: the best weights so far are saved, and the command ends as usual.
 
     Parameters
     ----------
@@ -53,29 +53,28 @@ def fit(
     model
         A variational autoencoder, or a plain one.
     recipe
-        Name of a published model, such as beta_tc; see latentmap recipes. Its settings are given by --set too.
+        Name of a published model, such as beta_tc; see latentmap recipes. --set sets its settings too.
     settings
         Any parameter of the model, as key=value; may be repeated. Values are numbers, words, true, false, none, or
         parts such as likelihood=Bernoulli, encoder=MLP(hidden=(400,)) or objective=ELBO(beta=4).
     budget
         Time that the fit may take: 60, 60s, 5m, 1h.
     memory
-        How much rows may take, such as 600MB; without, a quarter of what is free. A file that needs more is read block
-        by block.
+        Memory for the rows, such as 600MB; by default a quarter of the free memory. A larger file is read block by
+        block.
     labels
         Column (of a .csv) or member (of a .npz) with one label a row; it colours the report, and is learned from
         only with --set condition=labels, condition=covariates or supervised=0.5.
     no_report
         Leave out report.html and its figures.
     overwrite
-        Replace a run that is there.
+        Replace an existing run.
     """
     seconds = None if budget is None else read_seconds(budget)
     if recipe is not None and model != "vae":
         raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
     check_run(output, overwrite=overwrite)
     from latentmap.cli.runs import Origin, RunRows, save_run, shown_rows
-    from latentmap.data.sources import open_source
     from latentmap.data.streaming import fits, read_memory
     from latentmap.estimators.columns import numbers
     from latentmap.report.facts import headline_facts
@@ -83,8 +82,7 @@ def fit(
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
     given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "memory": memory}
     estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
-    requested = read_columns(columns)
-    source = open_source(data, labels, None if requested is None else requested.requested, skip_bad=skip_bad)
+    source, requested = open_data(data, labels, columns, skip_bad=skip_bad)
     if requested is not None:
         estimator.set_params(columns=requested)
     in_memory = fits(source, read_memory(memory))
@@ -104,13 +102,14 @@ def fit(
     say(f"saved the run in {output}")
     report = None if no_report else _report(estimator, X, y, source, output)
     if as_json:
-        about = {"name": source.name, "labels": source.label_name, "remark": source.remark} | source.schema.to_json()
+        described = {"name": source.name, "labels": source.label_name, "remark": source.remark}
         paths = {"run": str(output), "report": None if report is None else str(report)}
-        emit(paths | {"model": type(estimator).__name__, "data": about} | _results(estimator, facts))
+        data_facts = described | source.schema.to_json()
+        emit(paths | {"model": type(estimator).__name__, "data": data_facts} | _results(estimator, facts))
 
 
 def _check(source: Source, in_memory: bool) -> None:
-    """Refuse rows that no model can be fitted to; those that are read in blocks are checked as they are read."""
+    """Raise if no model can be fitted to rows; those that are read in blocks are checked as they are read."""
     from latentmap.data.sources import require_finite, require_values
 
     if in_memory:
@@ -121,29 +120,29 @@ def _check(source: Source, in_memory: bool) -> None:
 
 
 def _targets(estimator: Any, source: Source) -> Any:
-    """Return the labels that a model is conditioned on, or learns to predict; else None."""
+    """Return the labels that a model is conditioned on or learns to predict, or None."""
     conditional = estimator.condition is not None
     if not (conditional or estimator.supervised):
         return None
     if source.labels is None:
-        what = "condition" if conditional else "supervised"
-        raise UsageError(f"{what} needs labels: name their column with --labels")
+        setting = "condition" if conditional else "supervised"
+        raise UsageError(f"{setting} needs labels: name their column with --labels")
     return conditions(source.labels) if conditional else source.labels
 
 
 def _fit(estimator: Any, X: Any, y: Any) -> None:
-    """Fit, and note the warnings that are not among the findings, which are said later."""
+    """Fit, and print the warnings that are not findings, which `_say_fit` prints."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DiagnosisWarning)
         estimator.fit(X, y)
-    said = {str(finding) for finding in estimator.findings_}
+    findings = {str(finding) for finding in estimator.findings_}
     for warning in caught:
-        if str(warning.message) not in said:
+        if str(warning.message) not in findings:
             note(warning.message)
 
 
 def _say_fit(estimator: Any, facts: list[Fact]) -> None:
-    """Say what was chosen, the facts that matter, and the findings, those that ask for action with a mark."""
+    """Print the choices, the facts and the findings, with a mark where they require action."""
     say(f"{type(estimator).__name__} with {counted(len(estimator.active_components_), 'component')}")
     say_pairs({name.replace("_", " "): text for name, text in estimator.choices_.items()})
     say(f"fitted in {estimator.fit_seconds_:.1f} s, {counted(estimator.n_iter_, 'epoch')}")
@@ -153,7 +152,7 @@ def _say_fit(estimator: Any, facts: list[Fact]) -> None:
 
 
 def _results(estimator: Any, facts: list[Fact]) -> dict[str, Any]:
-    """Return the results of a fit for JSON."""
+    """Return the results of a fit as JSON values."""
     return {
         "choices": estimator.choices_,
         "facts": {fact.label: {"value": fact.value, "note": fact.note} for fact in facts},

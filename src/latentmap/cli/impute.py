@@ -1,4 +1,4 @@
-"""``latentmap impute``: missing cells from those that are there."""
+"""``latentmap impute``: missing cells from the observed ones."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def impute(
     given: GivenOrLabels = None,
     as_json: Json = False,
 ) -> None:
-    """Fill missing cells from those that are there, with their mean under the model, or with draws.
+    """Fill missing cells with their mean given the observed cells under the model, or with draws.
 
-    The run has to be fitted to rows with missing cells.
+    The model must have been fitted to rows with missing cells.
 
     Parameters
     ----------
     draws
-        Write so many draws of all rows, one after the other, to a .npy or .npz file, for multiple imputation; without,
-        the conditional mean.
+        Number of draws of all rows to write to a .npy or .npz file, for multiple imputation; by default the conditional
+        mean is written.
     samples
-        Codes drawn a row: the more, the nearer to the conditional mean.
+        Latent codes drawn for each row: the more, the closer to the conditional mean.
     """
     check_output(output, ARRAYS if draws is None else (".npy", ".npz"))
     for name, value in (("--draws", draws), ("--samples", samples)):

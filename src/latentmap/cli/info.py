@@ -1,4 +1,4 @@
-"""``latentmap info``: what a run or data hold, and what a fit would choose."""
+"""``latentmap info``: descriptions of a run, or of data and the choices of a fit to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from latentmap.cli.describe import (
 )
 from latentmap.cli.options import ColumnsFile, Json, Labels, SkipBad
 from latentmap.cli.outputs import is_run
-from latentmap.cli.settings import read_columns
+from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import emit, say, say_pairs
 from latentmap.exceptions import LatentmapError, ModelError
 from latentmap.messages import counted
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from latentmap.data.sources import Source
     from latentmap.estimators.columns import Columns
 
-GLANCE = 2**28
-"""Bytes of rows that are all looked at; of more, some are."""
+LARGEST_READ = 2**28
+"""The most bytes of rows that are all read; of more, a sample is."""
 MOST_NAMES = 12
 
 
@@ -40,7 +40,7 @@ def info(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a run or data hold, and what fit would choose for the data.
+    """Describe a run, or data and the choices that fit would make for them.
 
     Parameters
     ----------
@@ -48,15 +48,13 @@ def info(
         Folder of a run; or data, by a name or file as for fit.
     """
     from latentmap.data.datasets import DATASETS
-    from latentmap.data.sources import holds_rows, open_source
+    from latentmap.data.sources import holds_rows
 
     folder = Path(what)
     if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
         _info_run(folder, as_json)
         return
-    requested = read_columns(columns)
-    source = open_source(what, labels, None if requested is None else requested.requested, skip_bad=skip_bad)
-    _info_data(source, requested, as_json)
+    _info_data(*open_data(what, labels, columns, skip_bad=skip_bad), as_json)
 
 
 def _info_run(run: Path, as_json: bool) -> None:
@@ -71,10 +69,10 @@ def _info_run(run: Path, as_json: bool) -> None:
     say_pairs({key: _part(value) for key, value in facts["parameters"].items() if value is not None})
     say("choices")
     say_pairs({key.replace("_", " "): text for key, text in facts["choices"].items()})
-    if (kept := facts["evaluation"]) is not None:
-        units = "in the data's own units" if kept["units"] == "data" else "in the units that the model sees"
-        say(f"evaluation of {kept['rows']}, nats a row {units}")
-        numbers = {"ELBO": kept["elbo"], "loss": kept["loss"], **kept["parts"]}
+    if (evaluation := facts["evaluation"]) is not None:
+        units = "in the data's own units" if evaluation["units"] == "data" else "in the units of the model"
+        say(f"evaluation of {evaluation['rows']}, nats a row {units}")
+        numbers = {"ELBO": evaluation["elbo"], "loss": evaluation["loss"], **evaluation["parts"]}
         say_pairs({key.replace("_", " "): f"{value:.5g}" for key, value in numbers.items() if value is not None})
     say("findings")
     for finding in facts["findings"]:
@@ -84,7 +82,7 @@ def _info_run(run: Path, as_json: bool) -> None:
 
 
 def _of_run(run: Path) -> dict[str, Any]:
-    """Collect what the files of a run say, without making its model."""
+    """Return the facts in the files of a run, without loading its model."""
     from latentmap.cli.runs import Origin
     from latentmap.estimators.history import evaluation
     from latentmap.estimators.persistence import read_config
@@ -94,7 +92,7 @@ def _of_run(run: Path) -> dict[str, Any]:
         fitted = config["fitted"]
         lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
         history, units = [json.loads(line) for line in lines], fitted.get("history_units", "model")
-        kept = evaluation(history, bound=fitted.get("history_bounds", False), units=units)
+        evaluated = evaluation(history, bound=fitted.get("history_bounds", False), units=units)
         return {
             "run": str(run),
             "class": config["class"],
@@ -106,7 +104,7 @@ def _of_run(run: Path) -> dict[str, Any]:
             "parameters": config["params"],
             "parts": fitted["parts"],
             "choices": fitted["choices_"],
-            "evaluation": None if kept is None else kept.to_json(),
+            "evaluation": None if evaluated is None else evaluated.to_json(),
             "last": dict(history[-1]) if history else {},
             "findings": fitted["findings_"],
             "epochs": fitted["n_iter_"],
@@ -119,14 +117,14 @@ def _of_run(run: Path) -> dict[str, Any]:
 def _info_data(source: Source, requested: Columns | None, as_json: bool) -> None:
     from latentmap.data.streaming import fits, read_memory
 
-    some, about = _glance(source)
+    sample, note = _sample(source)
     in_memory = source.is_sparse or fits(source, read_memory(None))
     try:
-        choices, refused = _choices(some, source, requested), None
+        choices, refused = _choices(sample, source, requested), None
     except LatentmapError as error:
         choices, refused = {}, str(error)
     say(source.name)
-    say_pairs(_facts(source, some.schema, about, in_memory))
+    say_pairs(_facts(source, sample.schema, note, in_memory))
     if source.table is not None:
         say("columns")
         say_pairs({column.name: column_in_words(column) for column in source.table.columns})
@@ -141,7 +139,7 @@ def _info_data(source: Source, requested: Columns | None, as_json: bool) -> None
             "remark": source.remark,
             "table": None if source.table is None else source.table.to_json(),
         }
-        schema = some.schema.to_json() | {"n_rows": len(source), "fingerprint": None if about else source.fingerprint}
+        schema = sample.schema.to_json() | {"n_rows": len(source), "fingerprint": None if note else source.fingerprint}
         emit(data | schema | {"choices": choices, "refused": refused})
 
 
@@ -152,21 +150,21 @@ def _size(source: Source) -> int:
     return source.bytes if isinstance(source, SparseSource) else len(source) * source.first.nbytes
 
 
-def _glance(source: Source) -> tuple[Source, str]:
-    """Return a source of the rows to look at, all or some, and what to say of some."""
+def _sample(source: Source) -> tuple[Source, str]:
+    """Return a source of all rows, or of some if there are very many, and a note that says so."""
     from latentmap.data.formats.arrays import ArraySource
     from latentmap.data.streaming import sampled
 
-    if _size(source) <= GLANCE:
+    if _size(source) <= LARGEST_READ:
         return source, ""
     numbers, rows = sampled(source, pieces=2)
-    some = ArraySource(rows, name=source.name, names=source.names)
-    some.tallies = source.tallies
-    return some, f", in {len(numbers):,} rows from all over"
+    sample = ArraySource(rows, name=source.name, names=source.names)
+    sample.tallies = source.tallies
+    return sample, f", in {len(numbers):,} rows from all over"
 
 
-def _facts(source: Source, schema: Schema, about: str, in_memory: bool) -> dict[str, str]:
-    """Return what there is to say of data, by name."""
+def _facts(source: Source, schema: Schema, note: str, in_memory: bool) -> dict[str, str]:
+    """Return the facts about data by name."""
     from latentmap.data.streaming import read_memory
 
     names = schema.names or ()
@@ -176,20 +174,20 @@ def _facts(source: Source, schema: Schema, about: str, in_memory: bool) -> dict[
     facts = {
         "rows": f"{len(source):,}",
         "row": shape_in_words(schema.event_shape) + (f" ({', '.join(names[:MOST_NAMES])}{more})" if names else ""),
-        "values": values_in_words(schema) + about if source.table is None else "see columns",
-        "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite" + about,
+        "values": values_in_words(schema) + note if source.table is None else "see columns",
+        "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite" + note,
         "memory": f"{size_in_words(_size(source))}; a fit would {'keep all of it' if in_memory else blocks}{sparse}",
         "labels": labels_in_words(source) or "none",
     }
     return facts | ({"note": source.remark} if source.remark else {})
 
 
-def _choices(some: Source, source: Source, requested: Columns | None) -> dict[str, Any]:
-    """Return what a fit of two components would choose, of a source that stands for all rows."""
+def _choices(sample: Source, source: Source, requested: Columns | None) -> dict[str, Any]:
+    """Return the choices of a fit of two components to a source, by a sample of its rows."""
     from latentmap.estimators.plan import preview
     from latentmap.estimators.vae import VAE
 
-    model, training = preview(VAE(2, columns=requested), some, source)
+    model, training = preview(VAE(2, columns=requested), sample, source)
     return {
         "scaling": model.scaling.kind,
         "likelihood": str(model.likelihood) if source.table is None else "one a column",

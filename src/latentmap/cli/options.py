@@ -1,4 +1,4 @@
-"""Options that several commands share, each with its help; those of one command are in its docstring."""
+"""The options that several commands share, with their help; docstrings of commands describe the others."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ ColumnsFile = Annotated[
         'likelihood; kind = "drop" leaves one out. The others are inferred from their values.'
     ),
 ]
-SkipBad = Annotated[bool, Parameter(help="Leave out the images of a folder that cannot be read, count and list them.")]
+SkipBad = Annotated[bool, Parameter(help="Leave out the images of a folder that cannot be read, and list them.")]
 Components = Annotated[int, Parameter(help="Components of the latent space; 2 draw a map.")]
 
 Run = Annotated[Path, Parameter(help="Folder of a run.")]
 RunData = Annotated[
-    str | None, Parameter(help="Rows like those of the fit: a name or file as for fit; without, those of the fit.")
+    str | None, Parameter(help="Rows like those of the fit: a name or file as for fit; by default those of the fit.")
 ]
 RunLabels = Annotated[
     str | None,
     Parameter(help="Column or member with the labels, which are left out of rows; by default that of the fit."),
 ]
 Given = Annotated[str | None, Parameter(help=f"{GIVEN}.")]
-GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; without, each row's own label.")]
+GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; by default each row's own label.")]
 
 Folder = Annotated[Path, Parameter(alias="-o")]
 ArrayFile = Annotated[Path, Parameter(alias="-o", help=f"{ARRAY}; tables are flat.")]
-Seed = Annotated[int, Parameter(help="Seed of all that is random; another gives another result.")]
+Seed = Annotated[int, Parameter(help="Seed of the random numbers; another gives another result.")]
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object on standard output.")]

@@ -1,4 +1,4 @@
-"""What the command writes: checked before the work, format by the end of the name, whole or not at all."""
+"""The files that commands write: checked before the work; their format follows from the suffix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 PICTURES = (".png", ".svg", ".pdf")
 
 PROBE = 2**20
-"""Bytes that must fit where something is going to be written."""
+"""Bytes that must fit in a folder to which a file will be written."""
 
 
 def listed(formats: Sequence[str]) -> str:
@@ -31,7 +31,7 @@ def listed(formats: Sequence[str]) -> str:
 
 
 def check_output(path: Path, formats: Sequence[str]) -> None:
-    """Refuse an output before the work is done for it: another format, a folder, no permission, a full disk."""
+    """Raise if a file cannot be written: unknown format, a folder, no permission, a full disk."""
     if path.suffix.lower() not in formats:
         raise UsageError(f"cannot write {path}: expected a name that ends in {listed(formats)}")
     if path.exists() and not path.is_file():
@@ -40,7 +40,7 @@ def check_output(path: Path, formats: Sequence[str]) -> None:
 
 
 def check_run(folder: Path, *, overwrite: bool) -> None:
-    """Refuse to write a run where something else is, or another run that is not to be replaced."""
+    """Raise if a run cannot be written to a folder: other files, or a run that must not be overwritten."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: expected a new folder for the run; give another -o")
     if folder.is_dir() and not is_run(folder) and any(not file.name.startswith(".") for file in folder.iterdir()):
@@ -50,7 +50,7 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
             raise UsageError(f"{folder} holds a run already: give --overwrite to replace it, or another -o")
         from latentmap.estimators.persistence import read_config
 
-        read_config(folder)  # refuses a run of a newer version, as saving would after the fit
+        read_config(folder)  # raises for a run of a newer version, as saving would after the fit
     _check_writable(folder)
 
 
@@ -66,7 +66,7 @@ def is_run(folder: Path) -> bool:
 def write_blocks(
     path: Path, blocks: Iterable[Any], columns: Sequence[str], table: Table | None = None
 ) -> tuple[tuple[int, ...], Any]:
-    """Write blocks of rows in the format of the file's name; return the shape and the type of all rows."""
+    """Write blocks of rows, and return the shape and the type of all rows."""
     from latentmap.data.writing import writing
 
     rows = 0
@@ -77,17 +77,17 @@ def write_blocks(
     return (rows, *block.shape[1:]), block.dtype
 
 
-def say_written(path: Path, shape: Sequence[int], dtype: Any, what: str, *, as_json: bool) -> None:
-    """Say what a file holds."""
-    say(f"wrote {what} to {path}")
+def say_written(path: Path, shape: Sequence[int], dtype: Any, content: str, *, as_json: bool) -> None:
+    """Print what was written to a file."""
+    say(f"wrote {content} to {path}")
     if as_json:
         emit({"output": str(path), "shape": list(shape), "dtype": dtype.name})
 
 
 def _check_writable(path: Path) -> None:
-    """Write a little into the nearest folder that exists."""
-    place = path.absolute()
-    folder = place if place.is_dir() else next(parent for parent in place.parents if parent.exists())
+    """Raise if a probe cannot be written to the nearest folder that exists."""
+    target = path.absolute()
+    folder = target if target.is_dir() else next(parent for parent in target.parents if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(PROBE))

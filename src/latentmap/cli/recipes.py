@@ -11,12 +11,12 @@ from latentmap.cli.terminal import emit, say_pairs
 
 
 def recipes(*, as_json: Json = False) -> None:
-    """List the published models that fit makes by name: latentmap fit DATA -o RUN --recipe NAME --set key=value."""
-    known = {name: _describe(recipe) for name, recipe in latentmap.recipes.every().items()}
+    """List the published models that fit takes by name: latentmap fit DATA -o RUN --recipe NAME --set key=value."""
+    recipes = {name: _describe(recipe) for name, recipe in latentmap.recipes.every().items()}
     if as_json:
-        emit(known)
+        emit(recipes)
     else:
-        say_pairs({name: _line(**described) for name, described in known.items()})
+        say_pairs({name: _line(**described) for name, described in recipes.items()})
 
 
 def _describe(recipe: Any) -> dict[str, Any]:

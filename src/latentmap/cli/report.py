@@ -19,7 +19,7 @@ def report(
     /,
     *,
     labels: RunLabels = None,
-    given: Annotated[str | None, Parameter(help=f"{GIVEN}; by default the commonest label.")] = None,
+    given: Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")] = None,
     compare: bool = False,
     as_json: Json = False,
 ) -> None:
@@ -28,7 +28,7 @@ def report(
     Parameters
     ----------
     compare
-        Add the comparison with other methods, each fitted to the data; see the command compare.
+        Add a comparison with other methods, each fitted to the data; see the command compare.
     """
     check_output(run / "report.html", [".html"])
     from latentmap.cli.runs import Origin, load_run, open_rows, shown_rows
@@ -38,11 +38,11 @@ def report(
     rows = open_rows(run, estimator, data, labels)
     if estimator.condition_ is not None and not estimator.has_labels_ and given is None:
         raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")
-    source, (estimator, X, y, of) = rows.source, one_condition(estimator, *shown_rows(rows))
+    source, (estimator, X, y, condition) = rows.source, one_condition(estimator, *shown_rows(rows))
     comparison = run_comparison(source) if compare else None
     origin = Origin.read(run)
     names = None if origin is None else origin.columns
-    page = write_report(estimator, X, y, run, comparison, name=source.name + of, feature_names=names)
+    page = write_report(estimator, X, y, run, comparison, name=source.name + condition, feature_names=names)
     say(f"wrote {page}")
     if as_json:
         emit({"report": str(page), "figures": sorted(str(figure) for figure in (run / "figures").glob("*.png"))})

@@ -1,4 +1,4 @@
-"""Runs: their models, where their rows came from, and rows that fit them."""
+"""Runs: their models, the origin of their data, and rows for their models."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 ORIGIN = "data.json"
 
 BLOCK_VALUES = 2**22
-"""Values of rows that are taken at a time where not all fit in memory."""
+"""The values of rows that are read at a time, where not all fit in memory."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the rows of a run came from: a path or the name of a data set, its labels, the names of its columns.
+    """The origin of the rows of a run: path or name of the data, its labels, the names of its columns.
 
-    And whether images that cannot be read were left out.
+    ``skip_bad`` is whether images that cannot be read were left out.
     """
 
     data: str
@@ -48,14 +48,14 @@ class Origin:
 
     @classmethod
     def of(cls, data: str, source: Source, *, skip_bad: bool = False) -> Origin:
-        """Describe a source that was opened by a path or name."""
+        """Return the origin of a source that was opened by a path or name."""
         names = source.schema.names
-        place = data if data in DATASETS else os.path.abspath(os.path.expanduser(data))
-        return cls(place, source.label_name, None if names is None else list(names), skip_bad)
+        path = data if data in DATASETS else os.path.abspath(os.path.expanduser(data))
+        return cls(path, source.label_name, None if names is None else list(names), skip_bad)
 
     @classmethod
     def read(cls, run: Path) -> Origin | None:
-        """Read what `write` left in a run folder; None in a run that was saved in Python."""
+        """Return the origin that `write` wrote to a run folder; None for a run that was saved in Python."""
         path = run / ORIGIN
         if not path.exists():
             return None
@@ -69,18 +69,18 @@ class Origin:
         return origin
 
     def write(self, run: Path) -> None:
-        """Leave it in a run folder."""
+        """Write the origin to a run folder."""
         write_json(run / ORIGIN, asdict(self))
 
 
 def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
-    """Save a model and where its rows came from; a run that is there is replaced, and its report goes."""
+    """Save a model and the origin of its rows; an existing run is replaced, and its report deleted."""
     fresh = not folder.exists()
     try:
         estimator.save(folder)
     finally:
         if fresh:
-            with contextlib.suppress(OSError):  # which is what a folder that holds the run raises
+            with contextlib.suppress(OSError):  # the folder holds a run
                 folder.rmdir()
     (folder / "report.html").unlink(missing_ok=True)
     shutil.rmtree(folder / "figures", ignore_errors=True)
@@ -88,23 +88,23 @@ def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
 
 
 def load_run(run: Path, given: str | None) -> Any:
-    """Load the model of a run, for the value of ``--given``; one of a table takes numbers, which is what files hold."""
+    """Return the model of a run, for the value of ``--given``; that of a table takes rows of numbers, as in files."""
     from latentmap.estimators.columns import numbers
 
     return condition_in(numbers(latentmap.load(run))[0], given)
 
 
 def load_decoder(run: Path, given: str | None) -> Any:
-    """Load a model that is to decode; a conditional one needs ``--given``."""
+    """Return a model that decodes; a conditional model needs ``--given``."""
     estimator = load_run(run, given)
     if estimator.needs_y_:
-        what = "one of its labels" if estimator.has_labels_ else "its covariates"
-        raise UsageError(f"{run} is conditioned on {estimator.condition}: give {what} with --given")
+        condition = "one of its labels" if estimator.has_labels_ else "its covariates"
+        raise UsageError(f"{run} is conditioned on {estimator.condition}: give {condition} with --given")
     return estimator
 
 
 def column_names(run: Path, estimator: Any) -> list[str]:
-    """Return the names of the features: those of the data, else numbered."""
+    """Return the names of the features, by default x0, x1, ..."""
     origin = Origin.read(run)
     if origin is not None and origin.columns is not None:
         return origin.columns
@@ -114,20 +114,20 @@ def column_names(run: Path, estimator: Any) -> list[str]:
 
 @dataclass(frozen=True)
 class RunRows:
-    """Rows for a run, as its model takes them: all at once, or block by block where they do not fit in memory."""
+    """Rows for the model of a run: all at once, or block by block if they do not fit in memory."""
 
     source: Source
     estimator: Any
     order: list[int] | None
-    """Where each column of the fit is among those of the source, if both have names."""
+    """The index in the source of each column of the fit, if both have names."""
     in_memory: bool
 
     def all(self) -> np.ndarray[Any, Any]:
-        """Every row."""
+        """Return all rows."""
         return self._ordered(self.source.read(slice(None)))
 
     def blocks(self) -> Iterator[np.ndarray[Any, Any]]:
-        """All rows in order."""
+        """Yield blocks of all rows in order."""
         if self.in_memory:
             yield self.all()
             return
@@ -136,7 +136,7 @@ class RunRows:
             yield self._ordered(block).reshape(len(block), *self.estimator.event_shape_)
 
     def with_labels(self, *, whole: bool = False) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
-        """All rows in order, or as a whole, with their labels where the model is conditioned on labels."""
+        """Yield blocks of rows in order, or all rows at once, with labels if the model is conditioned on them."""
         labels = self.source.labels if self.estimator.condition_ is not None and self.estimator.given_ is None else None
         start = 0
         for block in iter([self.all()]) if whole else self.blocks():
@@ -148,15 +148,12 @@ class RunRows:
 
 
 def open_rows(run: Path, estimator: Any, data: str | None = None, labels: str | None = None) -> RunRows:
-    """Open data for a run: with the label column that its own data had, and its columns in their order.
-
-    Without data, those of the run.
-    """
+    """Return rows for a run, by default its own: with the labels and the order of columns of its own data."""
     origin = Origin.read(run)
-    place = data if data is not None or origin is None else origin.data
-    if place is None:
+    path = data if data is not None or origin is None else origin.data
+    if path is None:
         raise UsageError(f"{run} does not say which data it was fitted to: give DATA after it")
-    source = _open(place, labels, origin, estimator.table_)
+    source = _open(path, labels, origin, estimator.table_)
     in_memory = fits(source, read_memory(estimator.memory))
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -173,13 +170,13 @@ def open_rows(run: Path, estimator: Any, data: str | None = None, labels: str | 
         return RunRows(source, estimator, [names.index(name) for name in columns], in_memory)
     event, fitted = source.first.shape[1:], tuple(estimator.event_shape_)
     if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
-        came = f"{source.name} has rows of {shape_in_words(event)}"
-        raise DataError(f"{came}, expected {shape_in_words(fitted)}, as those that {run} was fitted to")
+        message = f"{source.name} has rows of {shape_in_words(event)}, expected {shape_in_words(fitted)}"
+        raise DataError(f"{message}, as those that {run} was fitted to")
     return RunRows(source, estimator, None, in_memory)
 
 
 def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-    """Return the rows that a report shows, and their labels: some of them where not all fit in memory."""
+    """Return the rows for a report and their labels: a sample if not all fit in memory."""
     labels = rows.source.labels
     if rows.in_memory:
         return rows.all(), labels
@@ -189,16 +186,16 @@ def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
 
 
 def _check_columns(name: str, names: Sequence[str], expected: Sequence[str]) -> None:
-    for verb, some, others, end in (("lacks", expected, names, ""), ("has", names, expected, " not; drop them")):
-        odd = [repr(column) for column in some if column not in others]
-        if odd:
-            columns = f"{'column' if len(odd) == 1 else 'columns'} {', '.join(odd[:5])}"
-            raise DataError(f"{name} {verb} {columns}, which the data of the run had{end}")
+    for verb, columns, others, end in (("lacks", expected, names, ""), ("has", names, expected, " not; drop them")):
+        differing = [repr(column) for column in columns if column not in others]
+        if differing:
+            listed = f"{'column' if len(differing) == 1 else 'columns'} {', '.join(differing[:5])}"
+            raise DataError(f"{name} {verb} {listed}, which the data of the run had{end}")
 
 
-def _open(place: str, labels: str | None, origin: Origin | None, table: Table | None) -> Source:
+def _open(path: str, labels: str | None, origin: Origin | None, table: Table | None) -> Source:
     skip = origin is not None and origin.skip_bad
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
-            return open_source(place, origin.labels, table, skip_bad=skip)
-    return open_source(place, labels, table, skip_bad=skip)
+            return open_source(path, origin.labels, table, skip_bad=skip)
+    return open_source(path, labels, table, skip_bad=skip)

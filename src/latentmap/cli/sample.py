@@ -30,9 +30,9 @@ def sample(
     Parameters
     ----------
     n_samples
-        How many.
+        Number of rows.
     noise
-        Draw from p(x|z), as data are, instead of taking its mean; not for pictures.
+        Draw from p(x|z) instead of its mean; not for pictures.
     """
     check_output(output, (*ARRAYS, *PICTURES))
     from latentmap.cli.runs import column_names, load_decoder

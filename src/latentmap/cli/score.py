@@ -1,4 +1,4 @@
-"""``latentmap score``: bounds on the log-densities of rows."""
+"""``latentmap score``: lower bounds on the log-densities of rows."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ def score(
     given: GivenOrLabels = None,
     as_json: Json = False,
 ) -> None:
-    """Score rows: a lower bound on the log-density of each, nats, in the units of the data.
+    """Score rows: a lower bound on the log-density of each, in nats, in the units of the data.
 
-    The mean is printed; --output is for the score of each row. The model has to have a density. A row with a value that
+    The mean is printed; --output is for the score of each row. The model must have a density. A row with a value that
     the model excludes, such as 50 in a column of 0 and 1, scores -inf, which is null in JSON.
 
     Parameters
     ----------
     samples
-        Codes drawn a row: 1 gives the ELBO; k the importance-weighted bound, tighter, which takes k times as long.
+        Latent codes drawn for each row: 1 for the ELBO, k for the importance-weighted bound, which is tighter and takes
+        k times as long.
     """
     if output is not None:
         check_output(output, ARRAYS)
@@ -52,12 +53,12 @@ def score(
 
 
 def _say_scores(name: str, bound: str, scores: Any) -> dict[str, Any]:
-    """Say mean, spread and lowest of the scores; return them for JSON, which knows no infinity."""
+    """Print and return mean, standard error and minimum of the scores, as JSON values, which are finite."""
     inside, lowest = scores[scores > -float("inf")], int(scores.argmin())
     outside = len(scores) - len(inside)
     if outside:
-        least = f"the others {inside.mean():.2f}" if len(inside) else "as all are"
-        note(f"{counted(outside, 'row')} of {len(scores):,} hold values that the model excludes, -inf; {least}")
+        others = f"the others {inside.mean():.2f}" if len(inside) else "as all are"
+        note(f"{counted(outside, 'row')} of {len(scores):,} hold values that the model excludes, -inf; {others}")
     mean = float(scores.mean())
     error = float(scores.std(ddof=1) / len(scores) ** 0.5) if len(scores) > 1 and not outside else None
     spread = "" if error is None else f" +- {error:.2f}"

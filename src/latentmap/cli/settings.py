@@ -1,4 +1,4 @@
-"""Reading ``--set key=value`` and durations: literals and parts by name, checked by annotation, never evaluated."""
+"""Values of options: ``--set key=value`` with literals and parts, checked by annotation and never evaluated; data."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from latentmap.cli.terminal import UsageError
 from latentmap.messages import one_line, suggest
 
 if TYPE_CHECKING:
+    from latentmap.data.sources import Source
     from latentmap.estimators.columns import Columns
 
 WORDS = {"true": True, "false": False, "none": None}
@@ -25,7 +26,7 @@ KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 
 
 def read_settings(estimator: Callable[..., Any], pairs: Sequence[str]) -> dict[str, Any]:
-    """Read the parameters of an estimator from texts ``key=value``.
+    """Return the parameters of an estimator from texts ``key=value``.
 
     A value is a number, true, false, none, a word, or a part: its name, or a call with such values, as in
     ``likelihood=Bernoulli``, ``encoder=MLP(hidden=(400,))`` or ``objective=ELBO(beta=4)``.
@@ -33,7 +34,7 @@ def read_settings(estimator: Callable[..., Any], pairs: Sequence[str]) -> dict[s
     Raises
     ------
     UsageError
-        If there is no such parameter or part, or the value is not what it takes; says what is.
+        If there is no such parameter or part, or the value is of another type.
 
     Examples
     --------
@@ -56,18 +57,18 @@ def read_settings(estimator: Callable[..., Any], pairs: Sequence[str]) -> dict[s
 
 
 def read_recipe(name: str | None, estimator: type, pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the parameters of an estimator: those of a recipe, made with the settings that it has, and the others."""
+    """Return the parameters of an estimator: those of a recipe with its own settings, and the other settings."""
     if name is None:
         return read_settings(estimator, pairs)
     recipe = latentmap.recipes.find(name)
-    known = inspect.signature(recipe).parameters
-    own = [pair for pair in pairs if _key(pair) in known]
-    rest = [pair for pair in pairs if _key(pair) not in known]
+    parameters = inspect.signature(recipe).parameters
+    own = [pair for pair in pairs if _key(pair) in parameters]
+    rest = [pair for pair in pairs if _key(pair) not in parameters]
     return recipe(**read_settings(recipe, own)) | read_settings(estimator, rest)
 
 
 def read_seconds(text: str) -> float:
-    """Read a duration: 60, 60s, 5m, 1.5h.
+    """Return a duration such as 60, 60s, 5m or 1.5h in seconds.
 
     >>> read_seconds("60"), read_seconds("5m"), read_seconds("1.5h")
     (60.0, 300.0, 5400.0)
@@ -78,13 +79,14 @@ def read_seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def read_columns(path: Path | None) -> Columns | None:
-    """Read a .toml file that describes columns of a table."""
-    if path is None:
-        return None
+def open_data(data: str, labels: str | None, columns: Path | None, *, skip_bad: bool) -> tuple[Source, Columns | None]:
+    """Return a source of data, and the settings of its columns from a .toml file, if there is one."""
+    from latentmap.data.sources import open_source
     from latentmap.estimators.columns import Columns
 
-    return Columns.read(path)
+    requested = None if columns is None else Columns.read(columns)
+    source = open_source(data, labels, None if requested is None else requested.requested, skip_bad=skip_bad)
+    return source, requested
 
 
 def _key(pair: str) -> str:
@@ -99,7 +101,7 @@ def _parse(text: str) -> ast.expr:
 
 
 def _read(node: ast.expr, hint: Any, where: str) -> Any:
-    """Return the value of an expression, which must be of the annotated type."""
+    """Return the value of an expression, which must have the annotated type."""
     parts = _parts(hint)
     word = _word(node.func if isinstance(node, ast.Call) else node)
     if parts and word is not None and word.lower() not in WORDS:
@@ -119,7 +121,7 @@ def _read(node: ast.expr, hint: Any, where: str) -> Any:
 
 
 def _make(kind: type, node: ast.expr, where: str) -> Any:
-    """Make a part from a call, or from its bare name."""
+    """Return the part that a call or a bare name makes."""
     hints = get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
@@ -133,12 +135,12 @@ def _make(kind: type, node: ast.expr, where: str) -> Any:
     settings = {name: _read(value, hints[name], f"{where}: {name} of {kind.__name__}") for name, value in given}
     try:
         return kind(**settings)
-    except (TypeError, ValueError) as error:  # a setting that is missing, or impossible
+    except (TypeError, ValueError) as error:  # a setting that is missing or invalid
         raise UsageError(f"{where}: {one_line(error)}") from error
 
 
 def _literals(node: ast.expr) -> list[Any]:
-    """Return what a literal may stand for, the likeliest first: a word such as none may be meant as a word."""
+    """Return the possible values of a literal, the likeliest first: none may mean None or the word."""
     match node:
         case ast.Constant(value=value):
             return [value]
@@ -186,7 +188,7 @@ def _fits(value: Any, option: Any) -> bool:
 
 
 def _parts(hint: Any) -> dict[str, type]:
-    """Find the parts that an annotation asks for, by their names."""
+    """Return the parts that an annotation admits, by name."""
     from latentmap.model.part import Part
 
     kinds = [option for option in _options(hint) if isinstance(option, type) and issubclass(option, Part)]
@@ -199,7 +201,7 @@ def _parts(hint: Any) -> dict[str, type]:
 
 
 def _describe(hint: Any) -> str:
-    """Say in words what an annotation asks for."""
+    """Return the values that an annotation admits, in words."""
     texts = list(_parts(hint))
     for option in _options(hint):
         if get_origin(option) is Literal:

@@ -1,4 +1,4 @@
-"""What the command says: text on standard error, JSON on standard output."""
+"""Output of the command: text on standard error, JSON on standard output."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from latentmap.exceptions import DiagnosisWarning
 from latentmap.messages import one_line
 
 TEXT_WIDTH = 24
-"""Characters that a column of text keeps, however narrow the terminal."""
+"""The least width of a column of text, however narrow the terminal."""
 
 
 class UsageError(Exception):
-    """The command was called in a way that cannot work: exit code 2."""
+    """The command was called with invalid arguments: exit code 2."""
 
 
 def say(text: str = "") -> None:
-    """Print a line for a person."""
+    """Print a line of text."""
     print(text, file=sys.stderr)
 
 
 def note(message: Warning | str) -> None:
-    """Print what a person should know."""
+    """Print a note, such as a warning."""
     say(f"note: {one_line(message)}")
 
 
 def emit(value: Mapping[str, Any]) -> None:
-    """Print one JSON object for a program."""
+    """Print one JSON object."""
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def say_pairs(pairs: Mapping[str, Any]) -> None:
-    """Print names and values, the values below each other."""
+    """Print names and values, with the values aligned."""
     width = max((len(name) for name in pairs), default=0)
     for name, value in pairs.items():
         say(f"  {name:<{width}}  {value}".rstrip())
 
 
 def say_table(rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """Print rows of text as a table, the first of them as its head; numbers to the right."""
+    """Print rows of text as a table, the first as its header; numbers are aligned to the right."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -65,6 +65,6 @@ def on_terminal() -> bool:
 
 
 def show_warnings_as_lines() -> None:
-    """Show warnings as plain lines, all those of a fit; to be called inside `warnings.catch_warnings`."""
+    """Show warnings as plain lines, and all of those of a fit; to be called inside `warnings.catch_warnings`."""
     warnings.filterwarnings("always", category=DiagnosisWarning)
     warnings.showwarning = lambda message, *_, **__: note(message)

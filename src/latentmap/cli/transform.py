@@ -22,13 +22,13 @@ def transform(
     given: GivenOrLabels = None,
     as_json: Json = False,
 ) -> None:
-    """Encode rows: write the latent code of each, the mean of q(z|x).
+    """Encode rows: write the latent code of each, the posterior mean of q(z|x).
 
     Parameters
     ----------
     details
-        Write what is known of each code beside it: trust, uncertainty, density, magnification, evidence, and whether
-        the row is unusual among those of the fit, which are read again.
+        Write with each code its trust, uncertainty, density, magnification and evidence, and whether the row is unusual
+        among those of the fit, which are read again.
     """
     check_output(output, ARRAYS)
     from latentmap.cli.runs import load_run, open_rows
@@ -43,17 +43,17 @@ def transform(
         _write_details(estimator, rows.source.name, rows.all(), reference, output, as_json)
         return
     shape, dtype = write_blocks(output, (estimator.transform(*pair) for pair in rows.with_labels()), names)
-    what = f"{counted(shape[0], 'code')} of {counted(shape[1], 'component')}"
-    say_written(output, shape, dtype, what, as_json=as_json)
+    content = f"{counted(shape[0], 'code')} of {counted(shape[1], 'component')}"
+    say_written(output, shape, dtype, content, as_json=as_json)
 
 
 def inverse(run: Run, codes: str, /, *, output: ArrayFile, given: Given = None, as_json: Json = False) -> None:
-    """Decode codes: write the row that each stands for, the mean of p(x|z), in the units and shape of the data.
+    """Decode latent codes: write the mean of p(x|z) of each, in the units and shape of the data.
 
     Parameters
     ----------
     codes
-        A file with a code a row, in any format that transform writes.
+        A file with a latent code in each row, in any format that transform writes.
     """
     check_output(output, ARRAYS)
     from latentmap.cli.runs import column_names, load_decoder
@@ -68,7 +68,7 @@ def inverse(run: Run, codes: str, /, *, output: ArrayFile, given: Given = None, 
 
 
 def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Path, as_json: bool) -> None:
-    """Write codes with what is known of each, and warn of rows that are unlike those of the fit."""
+    """Write codes with their details, and note how many rows are unlike those of the fit."""
     from latentmap.evaluation.details import map_details
 
     details = map_details(estimator, X, reference)
@@ -76,5 +76,5 @@ def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Pa
     if count := int(details.unusual.sum()):
         expected = f"about {details.false_alarm_rate * len(X):.0f} of {len(X):,} would be if they were alike"
         note(f"{counted(count, 'row')} of {name} {'is' if count == 1 else 'are'} unlike those of the fit ({expected})")
-    what = f"{counted(shape[0], 'code')} with {len(details.COLUMNS)} details each"
-    say_written(output, shape, dtype, what, as_json=as_json)
+    content = f"{counted(shape[0], 'code')} with {len(details.COLUMNS)} details each"
+    say_written(output, shape, dtype, content, as_json=as_json)

@@ -40,8 +40,8 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
         names = list(frame.columns)
     except DuplicateError as error:
         raise DataError(f"{name}: column names must be unique: {' '.join(str(error).split())}") from error
-    unique_names([str(known) for known in names], name)
-    kinds = sorted({type(known).__name__ for known in names})
+    unique_names([str(column) for column in names], name)
+    kinds = sorted({type(column).__name__ for column in names})
     if len(kinds) > 1 and "str" in kinds:
         raise DataError(
             f"{name} has columns whose names are of types {' and '.join(kinds)}: expected text in all of them or in "
@@ -71,8 +71,8 @@ def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X"
     [[1.0, 2.0], [nan, 3.0]]
     """
     arrays = []
-    for known, column in columns.items():
-        if (values := _plain(column, known, name)) is None:
+    for column, series in columns.items():
+        if (values := _plain(series, column, name)) is None:
             return None
         arrays.append(values)
     return np.stack(arrays, axis=1) if arrays else np.empty((rows, 0))
@@ -96,7 +96,7 @@ def numeric_rows(data: Any, name: str = "X") -> NDArray[Any]:
 
 def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ", as in fit,") -> DataError:
     """Return the error that says which columns of a frame do not hold numbers."""
-    others = {known: column.dtype for known, column in columns.items() if _plain(column, known, name) is None}
+    others = {column: series.dtype for column, series in columns.items() if _plain(series, column, name) is None}
     return DataError(
         f"{name}: expected numeric columns{like} got {', '.join(map(repr, list(others)[:5]))} of type "
         f"{next(iter(others.values()))}; drop them, or encode them as numbers"
@@ -154,7 +154,7 @@ def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
         frame = pd.DataFrame(series)
         if not isinstance(like, pd.DataFrame):
             return frame
-        own = {str(known): known for known in like.columns}
+        own = {str(column): column for column in like.columns}
         return frame.set_axis(like.index).set_axis([own.get(c.name, c.name) for c in table.columns], axis=1)
     plain = {name: values.tolist() if values.dtype.kind == "O" else values for name, values in cells.items()}
     typed = (nw.col(c.name).cast(_dtype(c)) for c in table.columns)
@@ -192,43 +192,43 @@ def _native(series: nw.Series[Any]) -> str:
     return str(series.to_native().dtype) if series.implementation.is_pandas() else ""
 
 
-def _plain(series: nw.Series[Any], known: str, name: str) -> NDArray[Any] | None:
+def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | None:
     """Return a column of numbers as an array; None if the column holds anything else."""
     dtype = series.dtype
     if _is_empty(series):
         return np.full(len(series), np.nan)
     if dtype == nw.Object:
-        cells = _of_objects(series, known, name)
+        cells = _of_objects(series, column, name)
         return cells.values if cells is not None and cells.numeric and not cells.type.startswith("Date") else None
     if not (dtype.is_numeric() or dtype == nw.Boolean):
         return None
-    _require_exact(series, known, name)
+    _require_exact(series, column, name)
     whole = dtype.is_integer() or dtype == nw.Boolean
     if dtype.is_decimal() or (whole and (series.null_count() or "128" in str(dtype))):
         series = series.cast(nw.Float64)
     return series.to_numpy()
 
 
-def _require_exact(series: nw.Series[Any], known: str, name: str) -> None:
+def _require_exact(series: nw.Series[Any], column: str, name: str) -> None:
     """Raise if a column holds integers or decimals beyond 2^53."""
     if not (series.dtype.is_integer() or series.dtype.is_decimal()):
         return
     ends = [end for end in (series.min(), series.max()) if end is not None and end == end]
     if ends and max(map(abs, ends)) > EXACT:
         row = next(i for i, value in enumerate(series.to_list()) if not is_missing(value) and abs(value) > EXACT)
-        raise DataError(f"{name}: {series.to_list()[row]} at {place([row, 0], names=[known])} {BEYOND}")
+        raise DataError(f"{name}: {series.to_list()[row]} at {place([row, 0], names=[column])} {BEYOND}")
 
 
 def _cells(series: nw.Series[Any], name: str) -> Cells:
     series = _settled(series)
-    dtype, known, own = series.dtype, str(series.name), _native(series)
-    if dtype != nw.Object and (numbers := _plain(series, known, name)) is not None:
+    dtype, column, own = series.dtype, str(series.name), _native(series)
+    if dtype != nw.Object and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
-        return Cells(known, np.asarray(numbers, np.float64), type_, own)
+        return Cells(column, np.asarray(numbers, np.float64), type_, own)
     if dtype in (nw.Date, nw.Datetime):
         micros = series.cast(nw.Datetime("us", getattr(dtype, "time_zone", None)))
         days = np.asarray(micros.dt.timestamp("us").cast(nw.Float64).to_numpy(), np.float64) / DAY
-        return Cells(known, days, str(dtype), own)
+        return Cells(column, days, str(dtype), own)
     if dtype in (nw.Categorical, nw.Enum):
         if series.implementation.is_pandas() and own == "category":  # whose order narwhals does not keep
             kept = series.to_native().cat
@@ -237,49 +237,49 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
         values = object_array([None if is_missing(v) else _category(v) for v in series.to_list()])
-        return Cells(known, values, type(dtype).__name__, own, tuple(categories), ordered)
+        return Cells(column, values, type(dtype).__name__, own, tuple(categories), ordered)
     if dtype == nw.String:
-        return Cells(known, object_array([None if is_missing(v) else v for v in series.to_list()]), "String", own)
-    if dtype == nw.Object and (cells := _of_objects(series, known, name)) is not None:
+        return Cells(column, object_array([None if is_missing(v) else v for v in series.to_list()]), "String", own)
+    if dtype == nw.Object and (cells := _of_objects(series, column, name)) is not None:
         return cells
     kind = own if dtype == nw.Unknown and own else dtype
-    advice = f"drop it, or use it as labels with labels={known!r} (--labels {known})"
-    raise DataError(f"{name}: column {known!r} holds {kind}, not numbers, text or dates: {advice}")
+    advice = f"drop it, or use it as labels with labels={column!r} (--labels {column})"
+    raise DataError(f"{name}: column {column!r} holds {kind}, not numbers, text or dates: {advice}")
 
 
-def _of_objects(series: nw.Series[Any], known: str, name: str) -> Cells | None:
+def _of_objects(series: nw.Series[Any], column: str, name: str) -> Cells | None:
     """Return a column of Python's objects as numbers, dates or text; None if they are anything else."""
     values = [None if is_missing(value) else value for value in series.to_list()]
     present = [(i, value) for i, value in enumerate(values) if value is not None]
-    sorts = {sort: i for i, value in reversed(present) if (sort := _sort(value)) != "truth"}
-    if len(sorts) > 1 and "other" not in sorts:
-        first, then = sorted(sorts.values())[:2]
+    kinds = {kind: i for i, value in reversed(present) if (kind := _kind_of(value)) != "boolean"}
+    if len(kinds) > 1 and "other" not in kinds:
+        first, then = sorted(kinds.values())[:2]
         raise DataError(
-            f"{name}: column {known!r} mixes types: row {then + 1} holds {values[then]!r}, the rows above "
+            f"{name}: column {column!r} mixes types: row {then + 1} holds {values[then]!r}, the rows above "
             f"{values[first]!r}; make all of it text, or all of it numbers"
         )
 
     def where(row: int) -> str:
-        return place([row, 0], names=[known])
+        return place([row, 0], names=[column])
 
-    own, sort = _native(series), next(iter(sorts), "truth")
-    match sort:
-        case "truth":
-            return Cells(known, as_numbers(values, name, where), "Boolean", own)
+    own, kind = _native(series), next(iter(kinds), "boolean")
+    match kind:
+        case "boolean":
+            return Cells(column, as_numbers(values, name, where), "Boolean", own)
         case "number":
             whole = all(isinstance(value, numbers.Integral) for _, value in present)
-            return Cells(known, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
+            return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
         case "text":
-            return Cells(known, object_array(values), "String", own)
+            return Cells(column, object_array(values), "String", own)
         case "date" | "time" | "time with zone":
             days = np.array([np.nan if value is None else _days(value) for value in values])
-            return Cells(known, days, date_type(days=sort == "date", zoned=sort == "time with zone"), own)
+            return Cells(column, days, date_type(days=kind == "date", zoned=kind == "time with zone"), own)
     return None
 
 
-def _sort(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
-        return "truth"
+        return "boolean"
     if isinstance(value, str):
         return "text"
     if isinstance(value, datetime | np.datetime64):

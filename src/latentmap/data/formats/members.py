@@ -34,16 +34,16 @@ def choose_members(
     for word in (member, labels):
         if isinstance(word, str):
             require_known(word, members, f"{name} has no {kind}")
-    others = [known for known in members if known != labels]
-    rows = member or next((known for known in ROWS if known in others and len(shape(known)) > 1), None)
+    others = [key for key in members if key != labels]
+    rows = member or next((key for key in ROWS if key in others and len(shape(key)) > 1), None)
     if rows is None:
-        wide = [known for known in others if len(shape(known)) > 1]
+        wide = [key for key in others if len(shape(key)) > 1]
         if len(wide) != 1:
-            listed = ", ".join(f"{known} {shape(known)}" for known in others) or "no arrays"
+            listed = ", ".join(f"{key} {shape(key)}" for key in others) or "no arrays"
             message = f"Call it X, with two or more axes; found {listed}; or name one, as in {name}::NAME"
             raise DataError(f"{name}: which array holds the rows? {message}")
         rows = wide[0]
     if labels is not None:
         return rows, labels if isinstance(labels, str) else None
-    fitting = (known for known in LABELS if known in members and shape(known) == shape(rows)[:1])
+    fitting = (key for key in LABELS if key in members and shape(key) == shape(rows)[:1])
     return rows, next(fitting, None)
