@@ -31,11 +31,6 @@ def read_settings(estimator: Callable[..., Any], pairs: Sequence[str]) -> dict[s
     A value is a number, true, false, none, a word, or a part: its name, or a call with such values, as in
     ``likelihood=Bernoulli``, ``encoder=MLP(hidden=(400,))`` or ``objective=ELBO(beta=4)``.
 
-    Raises
-    ------
-    UsageError
-        If there is no such parameter or part, or the value is of another type.
-
     Examples
     --------
     >>> from latentmap import VAE

@@ -1,1 +1,1 @@
-"""Where rows come from: sources and data sets, what they hold, how they are scaled, split and written."""
+"""Data: sources of rows and data sets, their schema and scaling, splits, and files that are written."""

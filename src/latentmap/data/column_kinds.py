@@ -68,11 +68,6 @@ def learn_table(
     name
         What errors call the data.
 
-    Raises
-    ------
-    DataError
-        If a setting names no column or makes no sense for it; or nothing is left.
-
     Examples
     --------
     >>> table = learn_table([Cells("height", np.array([1.5, 2.0])), Cells("age", np.array([3.0, 90.0]))])

@@ -198,13 +198,7 @@ class Table:
             raise DataError(f"{name} has columns that the data of the fit had not: {listed}; drop them")
 
     def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
-        """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
-
-        Raises
-        ------
-        DataError
-            If a column is missing, holds text instead of numbers, or a category that the fit has not learned.
-        """
+        """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``."""
         given = {column.name: column for column in cells}
         self.check_names(list(given), name)
         return np.stack([c.encode(given[c.name], self.unseen, name, start) for c in self.columns], axis=1)

@@ -122,15 +122,7 @@ def dataset_source(name: str, split: str = "train", labels: LabelSpec = None) ->
 
 
 def fetch(filename: str, sha256: str, mirrors: Sequence[str], folder: str | os.PathLike[str]) -> Path:
-    """Download a file into a folder, unless it is there, from the first mirror that has it with this checksum.
-
-    Raises
-    ------
-    DataError
-        If no mirror has a file with this checksum.
-    MissingExtraError
-        If pooch is not installed.
-    """
+    """Download a file into a folder, unless it is there, from the first mirror that has it with this checksum."""
     retrieve, faults = _pooch().retrieve, []
     for mirror in mirrors:
         try:

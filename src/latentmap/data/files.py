@@ -25,11 +25,6 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     target
         The file to write. A symbolic link is followed, not replaced.
 
-    Raises
-    ------
-    DataError
-        If the file cannot be written: no permission, no space, a folder of that name. No part of it remains.
-
     Examples
     --------
     >>> import tempfile
@@ -71,15 +66,7 @@ def write_json(target: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Return the value of a JSON file.
-
-    Raises
-    ------
-    ValueError
-        If it is no JSON, or nested too deep.
-    OSError
-        If it cannot be read.
-    """
+    """Return the value of a JSON file; raise a ``ValueError`` if it is not JSON, or nested too deep."""
     try:
         return json.loads(Path(path).read_bytes())
     except RecursionError as error:

@@ -24,13 +24,7 @@ BACKENDS = ("pandas", "polars", "pyarrow")
 
 
 def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
-    """Return a data frame of any library as one of narwhals; None if the data are no data frame.
-
-    Raises
-    ------
-    DataError
-        If two columns have one name, or some names are text and others are not.
-    """
+    """Return a data frame of any library as one of narwhals; None if the data are no data frame."""
     try:
         frame = nw.from_native(data, pass_through=True)
         if isinstance(frame, nw.LazyFrame):
@@ -58,11 +52,6 @@ def columns_of(frame: nw.DataFrame[Any]) -> dict[str, nw.Series[Any]]:
 def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X") -> NDArray[Any] | None:
     """Return columns of numbers as an array, NaN where a cell is missing; None if a column holds anything else.
 
-    Raises
-    ------
-    DataError
-        If whole numbers are beyond 2^53, which double precision would round.
-
     Examples
     --------
     >>> import pandas as pd
@@ -79,13 +68,7 @@ def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X"
 
 
 def numeric_rows(data: Any, name: str = "X") -> NDArray[Any]:
-    """Return an array, a tensor, nested lists or a frame of numbers as an array of any shape; see `plain_array`.
-
-    Raises
-    ------
-    DataError
-        If it does not hold numbers.
-    """
+    """Return an array, a tensor, nested lists or a frame of numbers as an array of any shape; see `plain_array`."""
     if (frame := as_frame(data, name)) is None:
         return plain_array(data, name)
     columns = columns_of(frame)
@@ -105,11 +88,6 @@ def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ",
 
 def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
     """Return the columns of a frame as cells.
-
-    Raises
-    ------
-    DataError
-        If a column holds anything but numbers, text and dates; lists, for instance.
 
     Examples
     --------
@@ -134,11 +112,6 @@ def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
     like
         A frame with as many rows, of which the result takes library and index; by default the library is that of the
         table, else the first of pandas, polars and pyarrow that is installed.
-
-    Raises
-    ------
-    MissingExtraError
-        If none of them is installed.
     """
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend

@@ -124,11 +124,6 @@ def measure(data: NDArray[Any] | Readable, names: Sequence[str] | None = None, n
     name
         What errors call the data.
 
-    Raises
-    ------
-    DataError
-        If the values are not real numbers, or are integers beyond 2^53, which a float would round.
-
     Examples
     --------
     >>> measure(np.array([[0.0, np.nan], [1.5, -2.0]])).missing

@@ -48,7 +48,7 @@ FORMATS: dict[str, Callable[..., Source]] = {
     "-ubyte": IdxSource,
     "-ubyte.gz": IdxSource,
 }
-"""Functions of path and labels that open a file, by the end of its name."""
+"""Functions of path and labels that open a file, by the end of its name; all their errors are `LatentmapError`s."""
 
 ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
     array_source,

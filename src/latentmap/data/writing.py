@@ -160,11 +160,6 @@ WRITERS: dict[str, type[RowWriter]] = {
 def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> Iterator[RowWriter]:
     r"""Yield a writer of rows to a file, which replaces ``path`` when the block ends without an error.
 
-    Raises
-    ------
-    DataError
-        If the file cannot be written.
-
     Examples
     --------
     >>> import tempfile

@@ -33,13 +33,6 @@ def h5ad_source(path: Path, labels: LabelSpec = None, member: str | None = None)
 
     A sparse matrix stays sparse in memory; one of more than 1 GB, or a dense one of more than 256 MB, stays in its
     file. Nothing else is read.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged, or has no such layer or column.
-    MissingExtraError
-        If anndata is not installed.
     """
     anndata_module()
     import h5py

@@ -34,11 +34,6 @@ def any_array(request: Request) -> Source:
 class ArraySource(Source):
     """The rows of an array of shape (n, *event), in memory or memory-mapped.
 
-    Raises
-    ------
-    DataError
-        If there is no row, no feature or only one axis, or the values are not real numbers.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits

@@ -24,13 +24,7 @@ class IdxSource(ArraySource):
 
 
 def read_idx(path: Path) -> NDArray[Any]:
-    """Return the array of an IDX file: two zero bytes, a type, the number of axes, their sizes, the values.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, is no IDX file, or is shorter or longer than its header says.
-    """
+    """Return the array of an IDX file: two zero bytes, a type, the number of axes, their sizes, the values."""
     with reading(path, "IDX"):
         raw = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES:

@@ -30,11 +30,6 @@ class ImageFolderSource(ArraySource):
     Subfolders are the labels, where every image lies in one. Images become grey if all of them are, else RGB, on white
     where they are transparent. If they differ in size, or are longer than 128 pixels, all of them get the median
     height and width, shrunk to that length. ``remark`` lists what was resized and, with ``skip_bad``, left out.
-
-    Raises
-    ------
-    DataError
-        If an image cannot be read, or with ``skip_bad`` none can.
     """
 
     def __init__(self, folder: Path, labels: LabelSpec = None, *, skip_bad: bool = False) -> None:

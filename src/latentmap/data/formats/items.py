@@ -51,11 +51,6 @@ def read_items(data: Any, labels: LabelSpec, name: str) -> tuple[NDArray[Any], L
     """Return the rows, labels and label name of all items, each an array, tensor or image, with or without a label.
 
     Images of torch, (channels, height, width), become (height, width[, channels]).
-
-    Raises
-    ------
-    DataError
-        If there is no item, or one is no array or differs in shape from the first.
     """
     if not len(data):
         raise DataError(f"{name} has no rows: at least one is needed")

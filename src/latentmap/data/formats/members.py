@@ -25,11 +25,6 @@ def choose_members(
 
     Rows are the array called ``member``, else one of `ROWS` with two or more axes, else the only one of two or more
     axes. Labels are the array called ``labels``, else one of `LABELS` with one value a row, unless labels are given.
-
-    Raises
-    ------
-    DataError
-        If there is no array of these names, or none can be chosen for the rows.
     """
     for word in (member, labels):
         if isinstance(word, str):

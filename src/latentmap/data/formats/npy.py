@@ -17,13 +17,7 @@ from latentmap.exceptions import DataError
 
 
 class NpySource(ArraySource):
-    """A ``.npy`` file of shape (n, *event).
-
-    Raises
-    ------
-    DataError
-        If the file is truncated, is no ``.npy`` file, or holds pickled objects, which are never loaded.
-    """
+    """A ``.npy`` file of shape (n, *event); pickled objects are never loaded."""
 
     def __init__(self, path: Path, labels: LabelSpec = None) -> None:
         with reading(path, ".npy"):

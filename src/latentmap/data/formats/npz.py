@@ -20,12 +20,7 @@ class NpzSource(ArraySource):
     """A ``.npz`` file: the member called X, x, data, images or x_train, else the only one of two or more axes.
 
     ``member`` names another. Labels are the member that ``labels`` names, else y, labels, target or y_train, where it
-    has one value a row.
-
-    Raises
-    ------
-    DataError
-        If no member can be chosen, or the file is damaged or holds pickled objects, which are never loaded.
+    has one value a row. Pickled objects are never loaded.
     """
 
     def __init__(self, path: Path, labels: LabelSpec = None, member: str | None = None) -> None:

@@ -46,13 +46,6 @@ def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = N
     Folders called ``name=value`` (Hive's partitions) add a column ``name`` to the rows of their files, which can be
     the labels. Columns that pandas wrote as a row index are left out. Tables of more than 256 MB stay on the disk, and
     are read row group by row group; the kinds of columns are learned from one column at a time.
-
-    Raises
-    ------
-    DataError
-        If a file is damaged or has other columns or types than the first, or a column holds lists, for instance.
-    MissingExtraError
-        If pyarrow is not installed.
     """
     files = parquet_files(path) if path.is_dir() else [path]
     footers, schemas = _read_footers(files)

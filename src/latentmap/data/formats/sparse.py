@@ -30,11 +30,6 @@ class SparseSource(Source):
 
     Whole numbers become single precision, which holds them exactly, or double where they are beyond 2^24.
 
-    Raises
-    ------
-    DataError
-        If there is no row or no column, or the values are not real numbers that double precision can hold.
-
     Examples
     --------
     >>> from scipy import sparse

@@ -13,15 +13,7 @@ from latentmap.exceptions import MissingExtraError
 
 
 def arrow_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> Source:
-    """Return a source of an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as of Hugging Face.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged, or a column holds lists, for instance.
-    MissingExtraError
-        If pyarrow is not installed.
-    """
+    """Return a source of an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as of Hugging Face."""
     ipc = pyarrow_module("ipc")
     with reading(path, "Arrow"), path.open("rb") as stream:
         is_file = stream.read(6) == b"ARROW1"

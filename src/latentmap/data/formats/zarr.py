@@ -22,14 +22,7 @@ def zarr_source(path: Path, labels: LabelSpec = None, member: str | None = None)
     """Return a source of a ``.zarr`` folder: of its array, or that of a group which ``member`` names or holds the rows.
 
     Rows and labels of a group are found by name, as those of a ``.npz`` file. Arrays of more than 256 MB stay on the
-    disk.
-
-    Raises
-    ------
-    DataError
-        If it is damaged, no array can be chosen, or one is stored as pickled objects, which are never loaded.
-    MissingExtraError
-        If zarr is not installed.
+    disk; pickled objects are never loaded.
     """
     try:
         import zarr
