@@ -158,7 +158,7 @@ def _counts(schema: Schema) -> bool:
 
 
 def choose_networks(sizes: Sizes, *, neighbors: bool = False) -> tuple[Network, Network]:
-    """Return encoder and decoder: `Conv` for images of 32 x 32 or more or in colour, else MLPs by the number of features.
+    """Return encoder and decoder: `Conv` for images of 32 x 32 or more or in colour, else MLPs by the features.
 
     To unroll a surface into two or three numbers takes depth rather than width, and so does rolling it up again; maps
     that keep neighbours have it, as they begin where a deep network learns (`start_at_components`).
