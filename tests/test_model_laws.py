@@ -153,32 +153,21 @@ WITH_TOTALS = [
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(
-    "likelihood", [place for c in LIKELIHOODS for place in places(c.likelihood)] + WITH_TOTALS, ids=repr
-)
+@pytest.mark.parametrize("likelihood", [place for c in LIKELIHOODS for place in places(c.part)] + WITH_TOTALS, ids=repr)
 def test_queries_of_a_likelihood_leave_its_state_and_updates_change_running_scales(likelihood, training):
     sizes, x = Sizes((2,), 1), torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
-    own = likelihood.build(sizes).train(training)
+    own, part = likelihood.build(sizes).train(training), likelihood
     with torch.no_grad():
-        likelihood.start(own, x)
-    before, (output, heads) = state_of(own), likelihood.decoder_sizes(sizes)
-    p = likelihood.distribution(own, torch.linspace(-1, 1, 3 * output.features * heads).view(3, -1, heads))
-    for query in (p, likelihood.condition_on(own, x, p)):
+        part.start(own, x)
+    before, (output, heads) = state_of(own), part.decoder_sizes(sizes)
+    p = part.distribution(own, torch.linspace(-1, 1, 3 * output.features * heads).view(3, -1, heads))
+    for query in (p, part.condition_on(own, x, p)):
         assert query.log_prob(x).isfinite().all() and query.mean.shape == query.variance.shape == x.shape
-    (
-        likelihood.append_mask(likelihood.encoder_inputs(own, x), x),
-        likelihood.complete(own, x),
-        likelihood.copies(x, fresh),
-    )
-    (
-        likelihood.is_discrete(2),
-        likelihood.blank(x[0]),
-        likelihood.encoder_sizes(sizes),
-        likelihood.sizes_with_mask(sizes),
-    )
+    part.append_mask(part.encoder_inputs(own, x), x), part.complete(own, x), part.copies(x, fresh)
+    part.is_discrete(2), part.blank(x[0]), part.encoder_sizes(sizes), part.sizes_with_mask(sizes)
     assert same(before, own.state_dict())
-    likelihood.update(own, x, p)
-    assert same(before, own.state_dict()) == ("optimal" not in repr(likelihood))
+    part.update(own, x, p)
+    assert same(before, own.state_dict()) == ("optimal" not in repr(part))
 
 
 @pytest.mark.parametrize("below", [(), (2,)])
