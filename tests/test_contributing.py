@@ -58,6 +58,11 @@ def test_the_likelihood_passes_the_laws(example, law, others):
     law(case=LikelihoodCase(example.RobustLaplace(), REALS, INFINITE), **others)
 
 
+@pytest.mark.parametrize(("law", "others"), laws("likelihood"))
+def test_its_queries_leave_its_state(example, law, others):
+    law(likelihood=example.RobustLaplace(), **others)
+
+
 @pytest.mark.parametrize("posterior", [q for q in POSTERIORS if q.has_density], ids=repr)
 @pytest.mark.parametrize(("law", "others"), laws("posterior", "prior"))
 def test_the_prior_passes_the_laws(example, law, others, posterior):
@@ -75,7 +80,7 @@ def test_parts_are_values(example, law, others):
 
 def test_there_are_laws():
     """The control: a change of the tests must not leave the examples without any."""
-    assert len(laws("case")) > 5 and laws("posterior", "prior") and laws("part")
+    assert len(laws("case")) > 5 and laws("posterior", "prior") and laws("part") and laws("likelihood")
     assert any(isinstance(q, posteriors.Gaussian) for q in POSTERIORS)
 
 

@@ -155,7 +155,7 @@ def test_missing_cells_are_streamed(tmp_path):
 def test_what_cannot_be_streamed_is_refused(tmp_path):
     X = rows()
     np.save(tmp_path / "x.npy", X)
-    with pytest.raises(PartError, match="neighbours are sought among rows in memory, and .*20,000 rows"):
+    with pytest.raises(PartError, match="neighbours are searched among rows in memory, and .*20,000 rows"):
         VAE(2, **SMALL | {"neighbors": 15}).fit(tmp_path / "x.npy")
     with pytest.raises(PartError, match="a conditional model is fitted to rows in memory"):
         VAE(2, **SMALL | {"condition": "labels"}).fit(tmp_path / "x.npy", np.arange(20_000) % 2)

@@ -153,10 +153,10 @@ WITH_TOTALS = [
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("part", [place for c in LIKELIHOODS for place in places(c.part)] + WITH_TOTALS, ids=repr)
-def test_queries_of_a_likelihood_leave_its_state_and_updates_change_running_scales(part, training):
+@pytest.mark.parametrize("likelihood", [place for c in LIKELIHOODS for place in places(c.part)] + WITH_TOTALS, ids=repr)
+def test_queries_of_a_likelihood_leave_its_state_and_updates_change_running_scales(likelihood, training):
     sizes, x = Sizes((2,), 1), torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
-    own = part.build(sizes).train(training)
+    own, part = likelihood.build(sizes).train(training), likelihood
     with torch.no_grad():
         part.start(own, x)
     before, (output, heads) = state_of(own), part.decoder_sizes(sizes)

@@ -9,6 +9,7 @@ import pickle
 import random
 import resource
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd

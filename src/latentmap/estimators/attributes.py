@@ -29,7 +29,7 @@ from latentmap.training.metrics import Row
 class Fitted(RowReader):
     """Attributes of a fitted estimator: views of its ``state_``."""
 
-    plain_: bool = False
+    _as_numbers: bool = False
     """Whether rows of a table of mixed columns are given as numbers, not as a data frame."""
     if TYPE_CHECKING:
         n_features_in_: int
@@ -99,7 +99,7 @@ class Fitted(RowReader):
 
     @property
     def history_units_(self) -> Units:
-        """Units of the history; those of the model in runs of earlier versions where they cannot be told apart."""
+        """Units of the history; those of the model in runs of earlier versions that cannot be converted."""
         return self.state_.history_units
 
     @property
@@ -206,6 +206,6 @@ class Fitted(RowReader):
 
     def _as_frame(self, rows: FloatArray, X: Any = None) -> Any:
         """Return rows of a table of mixed columns as a frame, like X if that is one; numbers where X is numbers."""
-        if self.table_ is None or self.plain_ or isinstance(X, np.ndarray):
+        if self.table_ is None or self._as_numbers or isinstance(X, np.ndarray):
             return rows
         return frame_of(self.table_, rows, X)

@@ -46,15 +46,15 @@ def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
 
 
 def _metrics(fitted: dict[str, Any], history: Sequence[Row]) -> list[str]:
-    """Say what the weights that were kept reach."""
-    found = evaluation(history, bound=fitted["history_bounds"], units=fitted["history_units"])
-    if found is None:
+    """Return lines on the evaluation of the weights that were kept."""
+    kept = evaluation(history, bound=fitted["history_bounds"], units=fitted["history_units"])
+    if kept is None:
         return []
-    units = "the data's own units" if found.units == "data" else "the units that the model sees, not the data's"
-    lines = [f"- of {found.rows}, nats a row in {units}"]
-    if found.elbo is not None:
-        lines.append(f"- ELBO: {found.elbo:.3f}")
-    return [*lines, f"- {found}"]
+    units = "the data's own units" if kept.units == "data" else "the units of the model, not the data's"
+    lines = [f"- of {kept.rows}, nats a row in {units}"]
+    if kept.elbo is not None:
+        lines.append(f"- ELBO: {kept.elbo:.3f}")
+    return [*lines, f"- {kept}"]
 
 
 def _text(value: Any) -> str:

@@ -45,9 +45,9 @@ COMPILE_SECONDS = 60.0
 
 
 def choose_likelihood(binary: bool, *, missing: bool = False, counts: bool = False) -> Likelihood:
-    """Give `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale; of what is there.
+    """Return `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale.
 
-    Whole numbers may be counts, grey values or ranks, so likelihoods of counts and levels have to be asked for; but
+    Whole numbers may be counts, grey values or ranks, so likelihoods of counts and levels must be given; but
     those of a sparse matrix are ``counts``, and get `NegativeBinomial` with the total of each row given.
 
     >>> choose_likelihood(binary=False)
@@ -59,14 +59,14 @@ def choose_likelihood(binary: bool, *, missing: bool = False, counts: bool = Fal
     return Incomplete(likelihood) if missing else likelihood
 
 
-def choose_units(source: Source, likelihood: Likelihood, asked: ScalingKind | Literal["auto"]) -> Scaling:
-    """Give the scaling that the likelihood needs; where any will do, what was asked for or suits the values.
+def choose_units(source: Source, likelihood: Likelihood, requested: ScalingKind | Literal["auto"]) -> Scaling:
+    """Return the scaling that the likelihood needs; where any will do, the requested one, or one by the values.
 
     Raises
     ------
     PartError
-        If the scaling that was asked for is not the one that the likelihood needs; or if counts would be squeezed into
-        [0, 1] for a likelihood of bits or grey values without being asked to.
+        If the requested scaling is not the one that the likelihood needs; or if counts would be squeezed into [0, 1]
+        for a likelihood of bits or grey values without a request.
 
     >>> from latentmap.data.formats.arrays import ArraySource
     >>> from latentmap.model.likelihoods import Poisson
@@ -78,23 +78,23 @@ def choose_units(source: Source, likelihood: Likelihood, asked: ScalingKind | Li
     missing = isinstance(likelihood, Incomplete)
     likelihood = likelihood.likelihood if isinstance(likelihood, Incomplete) else likelihood
     schema, name = source.schema, type(likelihood).__name__
-    chosen, needed = choose_scaling(source, asked, missing=missing), likelihood.scaling(schema)
+    chosen, needed = choose_scaling(source, requested, missing=missing), likelihood.scaling(schema)
     if needed is None:
-        if asked == "auto" and isinstance(likelihood, Bernoulli | ContinuousBernoulli) and _counts(schema):
+        if requested == "auto" and isinstance(likelihood, Bernoulli | ContinuousBernoulli) and _counts(schema):
             raise PartError(
                 f"likelihood {name} takes values from 0 to 1, got whole numbers from {schema.lowest:g} to "
                 f"{schema.highest:g}; use likelihoods.NegativeBinomial() for counts, or scaling='range' for grey values"
             )
         return chosen
-    if asked not in ("auto", needed.kind):
+    if requested not in ("auto", needed.kind):
         raise PartError(
-            f"likelihood {name} needs scaling={needed.kind!r} for these data, got {asked!r}; leave scaling='auto'"
+            f"likelihood {name} needs scaling={needed.kind!r} for these data, got {requested!r}; leave scaling='auto'"
         )
     return needed
 
 
 def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heterogeneous, Scaling]:
-    """Give each column of a table the likelihood of its kind, or the one that was given, and its scaling.
+    """Return for each column of a table the likelihood of its kind, or the one that was given, and its scaling.
 
     ===========  ====================================  ==========================================================
     kind         likelihood                            scaling
@@ -159,7 +159,7 @@ def _counts(schema: Schema) -> bool:
 
 
 def choose_networks(sizes: Sizes, *, neighbors: bool = False) -> tuple[Network, Network]:
-    """Give encoder and decoder: `Conv` for images of 32 x 32 or more or in colour, else MLPs as wide as the data ask.
+    """Return encoder and decoder: `Conv` for images of 32 x 32 or more or in colour, else MLPs by the features.
 
     To unroll a surface into two or three numbers takes depth rather than width, and so does rolling it up again; maps
     that keep neighbours have it, as they begin where a deep network learns (`start_at_components`).
@@ -180,7 +180,7 @@ def choose_networks(sizes: Sizes, *, neighbors: bool = False) -> tuple[Network, 
 
 
 def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
-    """Give a sixteenth of the rows as a power of two, from 32 to 256; to 512 where rows are told from their batch.
+    """Return a sixteenth of the rows as a power of two, from 32 to 256; to 512 where rows are contrasted in a batch.
 
     >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)], choose_batch_size(60_000, neighbors=True)
     ([32, 32, 128, 256], 512)
@@ -189,7 +189,7 @@ def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
 
 
 def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False) -> int:
-    """Give as many epochs as make about 2000 steps, 1100 where each row brings neighbours, from 10 to 125.
+    """Return the epochs that make about 2000 steps, 1100 where each row brings neighbours, from 10 to 125.
 
     >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
     [125, 125, 10, 10]
@@ -199,7 +199,7 @@ def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False) -> int
 
 
 def choose_learning_rate(batch_size: int, pace: float = 1.0) -> float:
-    """Give 1e-2, below 32 rows a batch with the square root of their number, times the pace of the objective.
+    """Return 1e-2, below 32 rows a batch with the square root of their number, times the pace of the objective.
 
     >>> [round(choose_learning_rate(b), 4) for b in (8, 32, 256)], choose_learning_rate(256, pace=0.1)
     ([0.005, 0.01, 0.01], 0.001)
@@ -219,7 +219,7 @@ def choose_largest_lr_multiplier(epochs: int) -> float:
 
 
 def choose_neighbors(rows: int, components: int) -> int:
-    """Give the neighbours that a map of 2 or 3 components keeps: 15, a quarter of the rows if fewer; else none.
+    """Return the neighbours of each row that a map of 2 or 3 components keeps: 15, or a quarter of the rows; else 0.
 
     >>> choose_neighbors(1797, 2), choose_neighbors(20, 2), choose_neighbors(1797, 10)
     (15, 5, 0)
@@ -235,6 +235,6 @@ def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: f
 
 
 def describe_choice(value: object, given: object, basis: str) -> str:
-    """Say what was chosen, and why."""
+    """Describe what was chosen, and why."""
     text = type(value).__name__ if isinstance(value, nn.Module) else str(value)
     return f"{text} ({'given' if given else f'chosen for {basis}'})"

@@ -26,13 +26,12 @@ class Columns(Part):
 
     Parameters
     ----------
-    columns
+    columns : mapping of str to str or mapping, default={}
         By the name of a column its kind ("real", "count", "binary", "categorical", "ordinal", "date"; "drop" leaves it
         out), or settings: ``kind``; ``scaling`` ("standard", "log1p" or "none"); ``categories``, all in their order;
         and ``likelihood``, a part such as ``likelihoods.StudentT("feature")``.
-    unseen
-        What a category that the fit did not see is to `transform` and all others: "error", or "missing" for a cell that
-        is missing.
+    unseen : {"error", "missing"}, default="error"
+        How `transform` and all others take a category that the fit did not contain: as an error, or a missing cell.
 
     Raises
     ------
@@ -60,11 +59,11 @@ class Columns(Part):
             raise PartError(
                 f"columns must be kinds or settings by name, such as {{'age': 'count'}}, got {self.columns!r}"
             )
-        for name, asked in self._settings().items():
-            for key in asked:
+        for name, given in self._settings().items():
+            for key in given:
                 if key not in SETTINGS:
                     raise PartError(f"column {name!r} has no setting {key!r}: {suggest(key, SETTINGS)}")
-            part = asked.get("likelihood")
+            part = given.get("likelihood")
             if part is not None and not isinstance(part, Likelihood):
                 raise PartError(f"likelihood of column {name!r} must be one of latentmap.likelihoods, got {part!r}")
 
@@ -75,18 +74,25 @@ class Columns(Part):
 
     @property
     def likelihoods(self) -> dict[str, Likelihood]:
-        """Those that were given, by column."""
-        return {name: asked["likelihood"] for name, asked in self._settings().items() if "likelihood" in asked}
+        """Likelihoods that were given, by column."""
+        return {name: one["likelihood"] for name, one in self._settings().items() if "likelihood" in one}
 
     def _settings(self) -> dict[str, dict[str, Any]]:
-        return {
-            str(name): {"kind": asked} if isinstance(asked, str) else dict(asked)
-            for name, asked in self.columns.items()
-        }
+        return {str(name): {"kind": one} if isinstance(one, str) else dict(one) for name, one in self.columns.items()}
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
-        """Read them from a TOML file: a table ``[columns.NAME]`` for each, and ``unseen``; likelihoods by name.
+        """Read a TOML file: a table ``[columns.NAME]`` for each column, and ``unseen``; likelihoods by name.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+
+        Returns
+        -------
+        Columns
+            The settings.
 
         Raises
         ------
@@ -95,39 +101,39 @@ class Columns(Part):
         """
         file = Path(path)
         try:
-            found = tomllib.loads(file.read_text(encoding="utf-8"))
+            content = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise DataError(f"{file} cannot be read as TOML: {reason}") from error
-        strange = [key for key in found if key not in ("columns", "unseen")]
-        if strange:
-            raise DataError(f"{file} has no use for {strange[0]!r}: write [columns.NAME] for a column, or unseen = ...")
-        columns = {name: _with_part(asked) for name, asked in found.get("columns", {}).items()}
+            cause = error.strerror if isinstance(error, OSError) else error
+            raise DataError(f"{file} cannot be read as TOML: {cause}") from error
+        unknown = [key for key in content if key not in ("columns", "unseen")]
+        if unknown:
+            raise DataError(f"{file} has no use for {unknown[0]!r}: write [columns.NAME] for a column, or unseen = ...")
+        columns = {name: _with_part(one) for name, one in content.get("columns", {}).items()}
         try:
-            return cls(columns, found.get("unseen", "error"))
+            return cls(columns, content.get("unseen", "error"))
         except PartError as error:
             raise DataError(f"{file}: {error}") from error
 
 
 def numbers(estimator: Any, X: Any = None) -> tuple[Any, NDArray[Any] | None]:
-    """Give a fitted model that takes and gives rows of a table as numbers, and rows as such; others as they are."""
+    """Return a fitted model that takes and returns rows of a table as numbers, and X as such; others as they are."""
     if getattr(estimator, "table_", None) is None:
         return estimator, X
     plain = copy.copy(estimator)
-    plain.plain_ = True
+    plain._as_numbers = True
     if X is None or isinstance(X, np.ndarray):
         return plain, X
     return plain, estimator.encode_table(X)
 
 
-def _with_part(asked: Any) -> Any:
+def _with_part(given: Any) -> Any:
     """Turn the name of a likelihood into one of each column, as its parts have it by default."""
-    if not isinstance(asked, Mapping) or not isinstance(asked.get("likelihood"), str):
-        return asked
+    if not isinstance(given, Mapping) or not isinstance(given.get("likelihood"), str):
+        return given
     from latentmap.model import likelihoods
 
-    name = asked["likelihood"]
+    name = given["likelihood"]
     kind = getattr(likelihoods, name, None) if name in likelihoods.__all__ else None
     if kind is None:
         raise DataError(f"no likelihood is called {name!r}: {suggest(name, likelihoods.__all__)}")
-    return {**asked, "likelihood": kind()}
+    return {**given, "likelihood": kind()}

@@ -1,4 +1,4 @@
-"""What a conditional model is given beside its rows: labels or covariates, as numbers."""
+"""Conditions of a model: labels or covariates of each row, as numbers."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class LabelCondition(Condition):
         return len(self.classes)
 
     def read(self, y: Any, rows: int) -> Float[np.ndarray, "n C"]:
-        """One-hot vectors; refuses classes that the fit has not seen, and missing ones unless it has seen such."""
+        """Return one-hot vectors; refuse classes that the fit did not have, and missing labels unless it had such."""
         labels, missing = _labels([None] if y is None and self.some else y, rows)
         if self.some and UNLABELLED not in self.classes.tolist():
             missing |= labels == UNLABELLED
@@ -96,7 +96,7 @@ class LabelCondition(Condition):
 
 @dataclass(frozen=True, eq=False)
 class CovariateCondition(Condition):
-    """Numbers beside each row, standardised with the mean and standard deviation that they had in the fit.
+    """Covariates of each row, standardised with the mean and standard deviation that they had in the fit.
 
     >>> CovariateCondition.learn([[1.0], [3.0]], 2).read([[3.0]], 1)
     array([[1.]], dtype=float32)
@@ -127,7 +127,7 @@ KINDS: dict[str, type[Condition]] = {"labels": LabelCondition, "covariates": Cov
 
 
 def condition_class(kind: str) -> type[Condition]:
-    """Give the class for a value of the parameter ``condition``; raises `PartError` for others."""
+    """Return the class for a value of the parameter ``condition``; raise `PartError` for others."""
     if kind not in KINDS:
         raise PartError(f"condition must be None, {' or '.join(map(repr, KINDS))}, got {kind!r}")
     return KINDS[kind]

@@ -53,7 +53,7 @@ class DensityMixin(Fitted):
         X : array, tensor, data frame, sparse matrix, data set, or path
             Rows like those of the fit.
         n_samples : int, default=1
-            k, the number of draws for each row.
+            Number k of draws for each row.
         y : array of shape (n,) or (n, C), default=None
             For a conditional model, what the rows are conditioned on.
 
@@ -137,7 +137,7 @@ class DensityMixin(Fitted):
                   \tfrac14\, p(z) + \tfrac34\, q(z|x_{\mathrm{obs}})
 
         by self-normalised importance sampling, in the units of the data, or draws from p(x_mis | x_obs) by resampling
-        with these weights, for multiple imputation (Rubin 1987; Mattei and Frellsen 2019). The share of the prior
+        with these weights, for multiple imputation (Rubin 1987; Mattei and Frellsen 2019). The part of the prior
         bounds the weights (Owen and Zhou 2000); `FewDrawsWarning` says where they leave few draws. A category is filled
         with the likeliest one, and frames hold means rounded as by `inverse_transform`. A column on a logarithmic scale
         is filled with its mean too, not its median; where codes give an infinite mean (`likelihoods.StudentT`, or a

@@ -1,4 +1,4 @@
-"""The diagnosis of a fit, in plain words: what was found, the value, and what to do."""
+"""The diagnosis of a fit, in words: each finding, its value, and what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
 
 FEW_DRAWS, FEW_ROWS = 10, 0.1
-"""Effective draws, and the share of rows with fewer from which on what rests on them is not to be trusted."""
+"""Effective draws, and the fraction of rows with fewer from which on what rests on them is not to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Facts:
 
 
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
-    """Give all findings, warnings last."""
+    """Return all findings, warnings last."""
     makers = (_components, _error, _collapse, _underfit, _overfit, _likelihood, _constant, _skipped)
     return tuple(finding for maker in makers if (finding := maker(facts)) is not None)
 
 
 def warn(findings: Sequence[Finding]) -> None:
-    """Give the findings that ask for action as typed warnings."""
+    """Warn of the findings that need action, with the warning of their type."""
     for finding in findings:
         if finding.warning:
             warnings.warn(str(finding), getattr(exceptions, finding.warning), stacklevel=3)  # the caller of fit
@@ -91,12 +91,12 @@ def _components(facts: Facts) -> Finding:
 
 
 def distortion(history: Sequence[Row]) -> Finding | None:
-    """Say what rows cost given their codes."""
-    found = evaluation(history, bound=False)
-    if found is None:
+    """Return the finding on the distortion of rows."""
+    kept = evaluation(history, bound=False)
+    if kept is None:
         return None
-    value = found.parts["distortion"]
-    return Finding("distortion", f"{found.rows} cost {value:.1f} nats each to describe, given their codes", value)
+    value = kept.parts["distortion"]
+    return Finding("distortion", f"{kept.rows} cost {value:.1f} nats each to describe, given their codes", value)
 
 
 def _error(facts: Facts) -> Finding | None:
@@ -129,11 +129,11 @@ def _underfit(facts: Facts) -> Finding | None:
     late, total = curve[-len(curve) // 4] - curve[-1], curve[0] - curve[-1]
     if total <= 0 or late < 0.2 * total:
         return None
-    share = late / total
+    fraction = late / total
     return Finding(
         "underfit",
-        f"the loss was still falling: {share:.0%} of its whole fall came in the last quarter of the fit",
-        share,
+        f"the loss was still falling: {fraction:.0%} of its whole fall came in the last quarter of the fit",
+        fraction,
         "raise max_epochs or time_budget",
         "UnderfitWarning",
     )

@@ -252,7 +252,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         check_is_fitted(self)
         if self.condition_ is None:
             raise PartError("given(y) is for conditional models; fit with condition='labels' or 'covariates'")
-        self.condition_.read(y, 1)  # refuses what the fit has not seen
+        self.condition_.read(y, 1)  # refuses what was not in the fit
         model = copy.copy(self)
         model.given_ = y
         return model

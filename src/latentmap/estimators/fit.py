@@ -164,7 +164,8 @@ class Fit:
             require_inside(state, self.rows.dense, state.given(self.y, len(self.source)))
         objective = self.parameters._objective(state.model.sizes.some_labels)
         training = plan_training(self.parameters, self._counts, objective, self.device.type, piece=self.piece)
-        return replace(state, choices=dict(state.choices)), training
+        own = copy.deepcopy(state.model)  # so that a fit that fails leaves the earlier one as it was
+        return replace(state, model=own, choices=dict(state.choices)), training
 
     @property
     def _counts(self) -> RowCounts:

@@ -1,4 +1,4 @@
-"""The neighbour graph: which rows lie near which."""
+"""Nearest-neighbour graphs of rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WIDTH = 64
 def neighbor_graph(
     x: Float[Tensor, "N P"], k: int, *, queries: Float[Tensor, "M P"] | None = None
 ) -> Int[Tensor, "M k"]:
-    """Give the k nearest other rows of each row, or of each query, nearest first.
+    """Return the k nearest other rows of each row, or of each query, nearest first.
 
     Exact, however far groups of rows lie apart (see `nearest`), on the device of the rows: 2 N^2 P operations. Beyond
     `EXACT_ROWS` by nearest-neighbour descent (Dong et al. 2011; pynndescent), where that is installed. Among equal
@@ -103,7 +103,7 @@ class Edges:
         return cls(np.searchsorted(begins, np.arange(rows + 1)), ends)
 
     def among(self, rows: NDArray[np.int64], others: NDArray[np.int64]) -> Int[Tensor, "M k"]:
-        """Give the neighbours of some rows among others, by their place there, as an array.
+        """Return the neighbours of some rows among others, by their place there, as an array.
 
         Rows with fewer neighbours than the others repeat theirs. One that has none here is its own neighbour, which
         pulls it nowhere: its own place, or -1 where it is not one of the others itself.
@@ -127,10 +127,10 @@ def with_classes(
     graph: Int[Tensor, "M k"],
     classes: NDArray[np.int64],
     others: NDArray[np.int64],
-    share: float,
+    fraction: float,
     seed: int,
 ) -> Int[Tensor, "M k"]:
-    """Put any rows of the same class in the place of a share of each row's neighbours, the farthest of them.
+    """Replace a fraction of each row's neighbours, the farthest of them, by any rows of the same class.
 
     ``classes`` are those of the rows, ``others`` those of the rows that the graph names; -1 stands for none, and such
     rows keep their neighbours, as those do whose class no other has.
@@ -138,16 +138,16 @@ def with_classes(
     >>> with_classes(torch.tensor([[1, 2], [0, 2], [1, 0]]), np.array([0, 1, 0]), np.array([0, 1, 0]), 0.5, 0).tolist()
     [[1, 2], [0, 1], [1, 0]]
     """
-    found, columns = graph.cpu().numpy().copy(), round(share * graph.shape[1])
+    replaced, columns = graph.cpu().numpy().copy(), round(fraction * graph.shape[1])
     rng = np.random.default_rng([seed, 0xC1A55])
     for name in np.unique(classes[classes >= 0]) if columns else ():
         mine, same = np.flatnonzero(classes == name), np.flatnonzero(others == name)
         if len(same):
-            found[mine, graph.shape[1] - columns :] = rng.choice(same, (len(mine), columns))
-    return torch.from_numpy(found).to(graph.device)
+            replaced[mine, graph.shape[1] - columns :] = rng.choice(same, (len(mine), columns))
+    return torch.from_numpy(replaced).to(graph.device)
 
 
-def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | None) -> Int[Tensor, "M k"]:
+def _descend(points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] | None) -> Int[Tensor, "M k"]:
     """Neighbours by nearest-neighbour descent, which takes differences; a row's own place among them is left out."""
     from pynndescent import NNDescent
 
@@ -157,10 +157,10 @@ def _descend(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] |
         return ((x - centre) / unit).float().cpu().numpy()
 
     index = NNDescent(single(points), n_neighbors=max(k + 1, 15), random_state=0)
-    if asked is not None:
-        found = index.query(single(asked), k)[0]
+    if queries is not None:
+        neighbors = index.query(single(queries), k)[0]
     else:
-        near = index.neighbor_graph[0]
-        itself = near == np.arange(len(near))[:, None]
-        found = np.take_along_axis(near, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, :k]
-    return torch.from_numpy(found.astype(np.int64)).to(points.device)
+        every = index.neighbor_graph[0]
+        itself = every == np.arange(len(every))[:, None]
+        neighbors = np.take_along_axis(every, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, :k]
+    return torch.from_numpy(neighbors.astype(np.int64)).to(points.device)

@@ -21,8 +21,8 @@ BOUND = (DISTORTION, RATE, "class_rate")
 class Evaluation:
     """A loss and the parts that add up to it, nats a row in the data's own units.
 
-    >>> found = Evaluation("held-out rows", 7.5, {"distortion": 5.0, "rate": 2.0, "mmd": 0.5}, bound=True)
-    >>> found.elbo, str(found)
+    >>> kept = Evaluation("held-out rows", 7.5, {"distortion": 5.0, "rate": 2.0, "mmd": 0.5}, bound=True)
+    >>> kept.elbo, str(kept)
     (-7.0, 'loss 7.500 = distortion 5.000 + rate 2.000 + mmd 0.500')
     """
 
@@ -51,7 +51,7 @@ class Evaluation:
 
 
 def evaluation(history: Sequence[Row], *, bound: bool, units: Units = "data") -> Evaluation | None:
-    """Give the evaluation whose weights a fit keeps; None before the first, and where it is not finite."""
+    """Return the evaluation whose weights a fit keeps; None before the first, and where it is not finite."""
     best = best_row(history)
     if best is None:
         return None
@@ -63,7 +63,7 @@ def evaluation(history: Sequence[Row], *, bound: bool, units: Units = "data") ->
 
 
 def best_row(history: Sequence[Row]) -> Row | None:
-    """Give the evaluation whose weights a fit keeps: the best on held-out rows, or the last where there are none."""
+    """Return the row whose weights a fit keeps: the best on held-out rows, or the last where there are none."""
     if not history:
         return None
     if history[-1]["val_loss"] is None:
@@ -79,13 +79,13 @@ def best_row(history: Sequence[Row]) -> Row | None:
 def in_units(history: Sequence[Row], gain: float) -> list[Row]:
     """Bring a history in the model's units to the data's, given what the log-density of each row gains, nats.
 
-    What its loss holds beside distortion and rate had no name then, and is a penalty.
+    The rest of its loss, after distortion and rate, had no name then, and is a penalty.
 
     >>> row = {"loss": -20.0, "distortion": -25.0, "rate": 3.0, "val_loss": None}
     >>> in_units([row], gain=-4344.0)
     [{'loss': 4324.0, 'distortion': 4319.0, 'rate': 3.0, 'val_loss': None, 'penalty': 2.0}]
     """
-    found = []
+    converted = []
     for row in history:
         new = dict(row)
         for prefix in ("", HELD_OUT):
@@ -95,5 +95,5 @@ def in_units(history: Sequence[Row], gain: float) -> list[Row]:
                 rest = loss - distortion - rate
                 if abs(rest) > ROUNDING * (abs(loss) + abs(distortion) + abs(rate)):
                     new[prefix + PENALTY] = rest
-        found.append(new)
-    return found
+        converted.append(new)
+    return converted

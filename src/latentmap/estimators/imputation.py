@@ -45,7 +45,7 @@ def filled(
 def weighted(
     model: GenerativeAutoencoder, x: Float[Tensor, "B P"], k: int, noise: Noise
 ) -> tuple[Distribution, Float[Tensor, "K B"]]:
-    """Give p(x|z) of k draws a row and their log weights; of a row without label, k draws for each of the C classes."""
+    """Return p(x|z) of k draws a row and their log weights; of a row without label, k draws of each of C classes."""
     defence = apart(noise) if k > 1 else None
     if not model.sizes.some_labels or model.condition is None:
         trace = model.trace(x, k, noise, defence=defence)

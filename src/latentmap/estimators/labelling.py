@@ -28,13 +28,35 @@ class InfersLabels(Fitted):
 
     @available_if(_infers_labels)  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> NDArray[Any]:
-        """Give the most likely class of each row, for a model that was fitted with some labels missing."""
-        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
-        return found
+        """Return the most likely class of each row, for a model that was fitted with some labels missing.
+
+        Parameters
+        ----------
+        X : array, tensor, data frame, sparse matrix, data set, or path
+            Rows like those of the fit.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Classes.
+        """
+        classes: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return classes
 
     @available_if(_infers_labels)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> FloatArray:
-        """Give q(c|x) of each class in ``classes_``, shape (n, C), for a model fitted with some labels missing."""
+        """Return q(c|x) of each class in ``classes_``, for a model that was fitted with some labels missing.
+
+        Parameters
+        ----------
+        X : array, tensor, data frame, sparse matrix, data set, or path
+            Rows like those of the fit.
+
+        Returns
+        -------
+        ndarray of shape (n, C)
+            Probabilities.
+        """
 
         def classify(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
             return model.classify(scaling(x)).exp()

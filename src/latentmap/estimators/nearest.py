@@ -13,13 +13,13 @@ GROUP = 32
 SPARE = 5
 """Candidates beyond the k nearest that are measured by differences, too."""
 TOLERANCE = 1e-4
-"""Share of a squared distance by which a row that was passed over may be nearer than the k-th that was found."""
+"""Fraction of a squared distance by which a row that is left out may be nearer than the k-th neighbour."""
 ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
 """Relative rounding of products in single precision, by `torch.get_float32_matmul_precision`."""
 
 
-def nearest(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | None = None) -> Int[Tensor, "M k"]:
-    r"""Give the k nearest other points of each point, or of each that is asked about, nearest first.
+def nearest(points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] | None = None) -> Int[Tensor, "M k"]:
+    r"""Return the k nearest other points of each point, or of each query, nearest first.
 
     By products of matrices, :math:`|y|^2 - 2 x^\top y`, in single precision, whose rounding moves a squared distance by
     no more than
@@ -27,31 +27,31 @@ def nearest(points: Float[Tensor, "N C"], k: int, asked: Float[Tensor, "M C"] | 
     .. math:: E(x) = u\,(4 \sqrt C + 8)\,|x|^2
 
     with the relative rounding u, since a row y with :math:`|y| > 2|x|` is as far off as it is long. Distances are taken
-    from the median of each column, which far rows do not move. Where E is no small share of the k-th distance, a few
+    from the median of each column, which far rows do not move. Where E is no small fraction of the k-th distance, a few
     more candidates are put in order by differences in double precision; where the k-th is then not below the last of
-    them by E, a row that was passed over may be nearer, and the row is sought again by products in double precision.
-    What is in doubt even then is found by the differences to all rows.
+    them by E, a row that was left out may be nearer, and the row is searched again by products in double precision.
+    What is in doubt even then is decided by the differences to all rows.
 
     >>> nearest(torch.tensor([[0.0], [1.0], [10.0], [12.0]]) + 1e6, k=1).tolist()
     [[1], [0], [3], [2]]
     """
-    itself = asked is None
+    itself = queries is None
     centre = points[:: max(1, len(points) // 10_000)].median(0).values.double()
     points = points.double() - centre
-    asked = points if asked is None else asked.double() - centre
-    unit = max(float(rows.abs().max()) for rows in (points, asked) if len(rows)) or 1.0
+    queries = points if queries is None else queries.double() - centre
+    unit = max(float(rows.abs().max()) for rows in (points, queries) if len(rows)) or 1.0
     if not 1e-3 < unit < 1e3:  # squares stay within single precision
-        points, asked = points / unit, points / unit if itself else asked / unit
-    found = torch.empty(len(asked), k, dtype=torch.long, device=points.device)
-    rows = torch.arange(len(asked), device=points.device)
+        points, queries = points / unit, points / unit if itself else queries / unit
+    neighbors = torch.empty(len(queries), k, dtype=torch.long, device=points.device)
+    rows = torch.arange(len(queries), device=points.device)
     for dtype in (torch.float32, torch.float64):
-        rows = _by_products(points, asked, rows, itself, dtype, found)
+        rows = _by_products(points, queries, rows, itself, dtype, neighbors)
     for some in rows.split(_size(points)):
-        distances = torch.cdist(asked[some], points, compute_mode="donot_use_mm_for_euclid_dist")
+        distances = torch.cdist(queries[some], points, compute_mode="donot_use_mm_for_euclid_dist")
         if itself:
             distances.scatter_(1, some[:, None], torch.inf)
-        found[some] = distances.topk(k, largest=False).indices
-    return found
+        neighbors[some] = distances.topk(k, largest=False).indices
+    return neighbors
 
 
 def _size(points: Tensor) -> int:
@@ -60,23 +60,23 @@ def _size(points: Tensor) -> int:
 
 
 def _by_products(
-    points: Tensor, asked: Tensor, rows: Int[Tensor, " R"], itself: bool, dtype: torch.dtype, found: Tensor
+    points: Tensor, queries: Tensor, rows: Int[Tensor, " R"], itself: bool, dtype: torch.dtype, neighbors: Tensor
 ) -> Int[Tensor, " D"]:
-    """Put the neighbours of some rows in their places, and give those rows of which they are in doubt."""
-    n, k, in_doubt = len(points), found.shape[1], [rows[:0]]
+    """Write the neighbours of some rows into the result, and return those rows for which they are in doubt."""
+    n, k, in_doubt = len(points), neighbors.shape[1], [rows[:0]]
     last = min(k + SPARE, n - itself)
-    near, lengths = points.to(dtype), points.square().sum(1)
+    rounded, lengths = points.to(dtype), points.square().sum(1)
     squares, rounding = lengths.to(dtype), torch.finfo(dtype).eps / 2
     if dtype == torch.float32:
         rounding = ROUNDING[torch.get_float32_matmul_precision()]
     size = min(_size(points), max(1, len(rows)))
-    distances = near.new_full((size, -(-n // GROUP) * GROUP), torch.inf)  # (b, N), N up to whole groups
+    distances = rounded.new_full((size, -(-n // GROUP) * GROUP), torch.inf)  # (b, N), N up to whole groups
     for some in rows.split(size):
-        exact, held = asked[some], distances[: len(some)]  # (b, C), (b, N)
-        torch.addmm(squares, exact.to(dtype), near.T, alpha=-2, out=held[:, :n])  # up to the row's own square
+        exact, held = queries[some], distances[: len(some)]  # (b, C), (b, N)
+        torch.addmm(squares, exact.to(dtype), rounded.T, alpha=-2, out=held[:, :n])  # up to the row's own square
         if itself:
             held.scatter_(1, some[:, None], torch.inf)
-        values, found[some] = _least(held, k)
+        values, neighbors[some] = _least(held, k)
         length = exact.square().sum(1)
         error = rounding * (4 * exact.shape[1] ** 0.5 + 8) * length + torch.finfo(dtype).tiny * exact.shape[1]
         close = (error > TOLERANCE * (values[:, -1] + length)).nonzero()[:, 0]
@@ -86,7 +86,7 @@ def _by_products(
         values, candidates = _least(held[close], last)
         apart = (points[candidates] - exact[:, None]).square().sum(2)  # (b, last)
         apart, order = apart.topk(k, largest=False)
-        found[some] = candidates.gather(1, order)
+        neighbors[some] = candidates.gather(1, order)
         if last < n - itself:
             kth, reached = apart[:, -1], values[:, -1] + length
             sure = (error <= (reached - kth).clamp_min(0) + TOLERANCE * kth) | (kth == 0)

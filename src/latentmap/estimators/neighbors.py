@@ -1,4 +1,4 @@
-"""The neighbour side of the fit of a map: which rows are near which, classes, and where the map starts."""
+"""The neighbour side of the fit of a map: the graph of nearest rows, classes, and where the map starts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[i
         return Edges.read(requested, total), describe_choice("a graph", True, "")
     if not auto and requested is not None:
         check_count("neighbors", requested)
-    # with a condition, neighbours in the data share it, and codes are what is left without it
+    # with a condition, neighbours in the data have the same condition, and codes hold the rest
     chosen = requested or 0
     if auto:
         chosen = 0 if p.condition else choose_neighbors(rows, int(p.n_components))
@@ -59,7 +59,7 @@ def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[i
 def no_neighbors(p: Parameters, why: str) -> str:
     """Return why a map of rows that are not kept in memory has no neighbours; refuse where some were requested."""
     if p.neighbors is not None and not (isinstance(p.neighbors, str) and p.neighbors == "auto"):
-        raise PartError(f"neighbours are sought among rows in memory, and {why}; leave neighbors=None, or raise it")
+        raise PartError(f"neighbours are searched among rows in memory, and {why}; leave neighbors=None, or raise it")
     return describe_choice(None, p.neighbors is None, "rows that are not kept in memory")
 
 

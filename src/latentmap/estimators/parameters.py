@@ -1,4 +1,4 @@
-"""The parameters that the estimators share, what each may be, and how a run keeps them."""
+"""Parameters of the estimators: their values, their checks, and their form in a saved run."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _check_model(p: Parameters) -> None:
         condition_class(p.condition)
         if not isinstance(p.neighbors, str | None):
             raise PartError(
-                "a conditional model keeps no neighbours near each other, since they share their condition and "
+                "a conditional model keeps no neighbours near each other, since these have the same condition and "
                 "its codes hold the rest; leave neighbors='auto'"
             )
     for name, (kind, wanted) in _PARTS.items():

@@ -1,6 +1,6 @@
 """Saving and loading without pickles: weights in safetensors, everything else as JSON, and a model card to read.
 
-A run folder holds ``config.json`` (class, parameters, parts, what the fit found, versions), ``model.safetensors``,
+A run folder holds ``config.json`` (class, parameters, parts, state of the fit, versions), ``model.safetensors``,
 ``history.jsonl`` (one line for each evaluation) and ``README.md`` (the model card). ``config.json`` is written last and
 names the hash of the weights, so a folder that a crash left half-new is recognised and refused. The neighbours that a
 map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on need not seek them again.
@@ -93,12 +93,17 @@ def load(
 
     Parameters
     ----------
-    path
+    path : str or path
         The run folder.
-    encoder, decoder
+    encoder, decoder : Module, default=None
         Modules of your own, where the model was fitted with such: their weights are read, their code is not.
-    expected
+    expected : type, default=None
         A class that the estimator must be of.
+
+    Returns
+    -------
+    object
+        The fitted estimator.
 
     Raises
     ------
@@ -127,8 +132,8 @@ def load(
     except LatentmapError as error:
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {error_line(error, 800)}") from error
     except Exception as error:  # damage can raise anything
-        reason = f"{type(error).__name__}: {error_line(error)}"
-        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {reason}") from error
+        cause = f"{type(error).__name__}: {error_line(error)}"
+        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {cause}") from error
     return estimator
 
 
@@ -173,7 +178,7 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
 
 
 def _class(folder: Path, name: Any, expected: type | None) -> Any:
-    """Give the class of a run: the one that is expected, or one of `CLASSES`."""
+    """Return the class of a run: the one that is expected, or one of `CLASSES`."""
     if expected is not None and expected.__name__ == name:
         return expected
     home = CLASSES.get(name) if isinstance(name, str) else None

@@ -164,14 +164,14 @@ def plan_training(
         else:
             why = f"{rows.name} has {rows.total:,} rows, more than memory= allows to keep"
             described["neighbors"] = no_neighbors(p, why)
-    near = neighbors != 0
-    batch_size = choices.choose_batch_size(n, neighbors=near) if p.batch_size is None else p.batch_size
+    is_map = neighbors != 0
+    batch_size = choices.choose_batch_size(n, neighbors=is_map) if p.batch_size is None else p.batch_size
     requested = 1 if piece else p.max_epochs
-    epochs = choices.choose_epochs(n, batch_size, neighbors=near) if requested is None else requested
+    epochs = choices.choose_epochs(n, batch_size, neighbors=is_map) if requested is None else requested
     if requested is None and p.time_budget is not None:
         epochs = 10**6  # the budget alone ends the fit
     rate = choices.choose_learning_rate(batch_size, objective.pace) if p.learning_rate is None else p.learning_rate
-    by_layer = "" if near or piece or objective.adversarial else ", layers by their inputs"
+    by_layer = "" if is_map or piece or objective.adversarial else ", layers by their inputs"
     return TrainingPlan(
         n,
         neighbors,
@@ -247,7 +247,7 @@ def _table_units(p: Parameters, source: Source, table: Table) -> tuple[Likelihoo
 
 
 def _columns_in_words(table: Table) -> str:
-    """Say of which kinds the columns are, and what was left out."""
+    """Describe the kinds of the columns, and what was left out."""
     kinds = {kind: [c.name for c in table.columns if c.kind == kind] for kind in get_args(ColumnKind)}
     text = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
     return f"one a column ({text}{'; ' + table.remark if table.remark else ''})"

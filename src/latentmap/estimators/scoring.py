@@ -67,13 +67,13 @@ def require_score(state: FitState, estimator: str) -> None:
     if state.has_score:
         return
     parts = state.model.parts
-    reason = (
+    cause = (
         f"likelihood is {type(parts.likelihood).__name__}; use likelihoods.Gaussian()"
         if state.has_density
         else f"posterior is {type(parts.posterior).__name__}; use VAE"
     )
     raise NoDensityError(
-        f"{estimator} has no density to score rows with, because its {reason}, or score() for the reconstruction error"
+        f"{estimator} has no density to score rows with, because its {cause}, or score() for the reconstruction error"
     )
 
 

@@ -1,4 +1,4 @@
-"""The data's own units, in which nats are told: what densities gain in them, and histories that lack them."""
+"""The data's own units: the change of log-densities from the model's units, and histories in those."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latentmap.training.metrics import Gain
 
 
 def gain_of(model: GenerativeAutoencoder, scaling: Affine) -> Gain:
-    """Say what the log-density of scaled rows gains in the data's own units: one number, where all rows gain the same.
+    """Return what the log-density of rows gains in the data's own units: one number, where all rows gain the same.
 
     A mass gains nothing, and neither does a distortion that is no density.
     """

@@ -32,7 +32,7 @@ WARMUP = 0.3
 
 
 class VAE(GenerativeEstimator):
-    r"""Variational autoencoder: a map of the data that can be decoded, sampled and asked for likelihoods.
+    r"""Variational autoencoder: a map of the data that can be decoded, sampled and queried for likelihoods.
 
     An encoder gives each row x a distribution over codes, q(z|x) = N(mu(x), sigma^2(x)); a decoder gives each code a
     distribution over rows, p(x|z). Both are trained together to raise the evidence lower bound
@@ -43,67 +43,80 @@ class VAE(GenerativeEstimator):
 
     Parameters
     ----------
-    n_components
+    n_components : int, default=2
         Number of latent components; 2 draws a map.
-    encoder, decoder
-        A network of `latentmap.networks`, or your own module (rows to features, codes to features; it sees vectors
+    encoder, decoder : Network or Module, default=None
+        A network of `latentmap.networks`, or your own module (rows to features, codes to features; it takes vectors
         (B, P) or images (B, C, H, W), and the heads are added), or None to choose by the shape of a row.
-    variational_family, prior, likelihood, objective
-        Parts of the model, the first being the family of q(z|x). None is a diagonal Gaussian, N(0, I), a choice by
-        the values of the data, and the ELBO, for a ladder with a warm-up.
-    neighbors
-        Number of nearest rows that a map keeps near each row, by a contrastive term beside the objective (see
-        `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
-        for less than 60 rows, and none otherwise. Or the neighbours themselves: indices (n, k) of the rows given to
-        `fit`, or a sparse matrix (n, n) whose entries are edges. The graph may be in pieces.
-    metric
-        By what rows are neighbours: "euclidean" by their distance in the model's units, as the encoder sees them;
-        "cosine" by the angle between the rows as they are given, whatever the scaling. Of a table of mixed columns,
-        which has no such angle, it is that between rows as the encoder sees them.
-    neighbor_components
-        Leading principal components of the rows in which neighbours are sought, or None for all columns. "auto" takes
+    variational_family : Posterior, default=None
+        Family of q(z|x); None is a diagonal Gaussian.
+    prior : Prior, default=None
+        Prior of the latent codes; None is N(0, I).
+    likelihood : Likelihood, default=None
+        Distribution p(x|z); None chooses it by the values of the data.
+    objective : Objective, default=None
+        What is minimised; None is minus the ELBO, for a ladder with a warm-up.
+    neighbors : int, "auto", array of shape (n, k), sparse matrix (n, n) or None, default="auto"
+        Number of nearest neighbours of each row that a map keeps near it, by a contrastive term added to the objective
+        (see `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
+        for less than 60 rows, and none otherwise. Or the neighbours themselves: indices of the rows given to `fit`, or
+        a matrix whose entries are edges. The graph may be in pieces.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        Metric of the neighbours: "euclidean" is the distance in the model's units, of encoder inputs; "cosine" the
+        angle between the rows as they are given, whatever the scaling. Of a table of mixed columns, which has no such
+        angle, it is that between encoder inputs.
+    neighbor_components : int, "auto" or None, default="auto"
+        Leading principal components of the rows in which neighbours are searched, or None for all columns. "auto" takes
         all columns up to 200, of more the fewest components, 50 to 200, that hold four fifths of the variance.
-    supervised
-        Share of the neighbours, from 0 to 1, that are any rows of the same class instead, by the labels that `fit`
-        takes as ``y``: classes draw together on the map. Rows whose label is missing (None, NaN, or -1 among labels
-        from 0) keep the neighbours that they have. New rows need no label.
-    init
+    supervised : float, default=0.0
+        Fraction of the neighbours that are replaced by any rows of the same class, by the labels that `fit` takes as
+        ``y``: classes draw together on the map. Rows whose label is missing (None, NaN, or -1 among labels from 0) keep
+        their neighbours. New rows need no label.
+    init : {"pca", "random"}, default="pca"
         "pca" lets the codes of a map that keeps neighbours start as the leading principal components of the rows, so
-        that maps of refits agree; "random" as the seed has it.
-    condition
-        What the model is conditioned on: None, "labels" (classes of any type) or "covariates" (numbers, standardised).
-        `fit` and every method that encodes, decodes or scores then take it as ``y``: p(x|z, y) draws rows of a class
-        that is asked for, and z holds what the class does not say (conditional VAE; Kingma et al. 2014, Sohn et al.
-        2015). Labels may be missing for some rows (None, NaN, or -1 among labels from 0): the model infers them, and
-        `predict` gives them (see `latentmap.objectives.SemiSupervised`). A prior that depends on the condition is
+        that maps of refits agree; "random" starts at the initial weights of the seed.
+    condition : {"labels", "covariates"} or None, default=None
+        What the model is conditioned on: classes of any type, or numbers, which are standardised. `fit` and every
+        method that encodes, decodes or scores then take it as ``y``: p(x|z, y) draws rows of a given class, and z holds
+        what the class does not say (conditional VAE; Kingma et al. 2014, Sohn et al. 2015). Labels may be missing for
+        some rows (None, NaN, or -1 among labels from 0): the model infers them, and `predict` returns them (see
+        `latentmap.objectives.SemiSupervised`). A prior that depends on the condition is
         `latentmap.priors.Conditional`; a map of such codes keeps no neighbours.
-    ladder
+    ladder : sequence of int, default=None
         Components of further levels of codes below the first, from the top down, as in ``ladder=(8, 32)``; None for
-        one level (ladder VAE, Sonderby et al. 2016; see `latentmap.model.ladder.Ladder`). `transform` gives the top
+        one level (ladder VAE, Sonderby et al. 2016; see `latentmap.model.ladder.Ladder`). `transform` returns the top
         level, `reconstruct` and `score_samples` use them all, `sample` draws them from the top down.
-    columns
+    columns : Columns, default=None
         For a data frame: what is known of some of its columns, as ``Columns({"age": "count"})``; None infers all of it
         where there are columns of text, categories or dates, and takes a frame of numbers for an array.
-    scaling
-        "auto", "none", "range" (one scale for all features) or "standard" (one for each).
-    max_epochs, batch_size, learning_rate
-        None chooses by the number of rows. The rate is that of a layer of 256 inputs; docs/choices.md has the others'.
-    early_stopping, validation_fraction
-        Whether to hold rows out, stop when their objective no longer falls, and restore the best weights; how many.
-    time_budget
+    scaling : {"auto", "none", "range", "standard"}, default="auto"
+        "range" is one scale for all features, "standard" one for each.
+    max_epochs, batch_size : int, default=None
+        Passes over the rows, and rows in a batch; None chooses by the number of rows.
+    learning_rate : float, default=None
+        Learning rate of a layer of 256 inputs (docs/choices.md has the others'); None chooses by the batch size.
+    early_stopping : bool, default=True
+        Whether to hold rows out, stop when their objective no longer falls, and restore the best weights.
+    validation_fraction : float, default=0.1
+        Fraction of the rows that are held out.
+    time_budget : float, default=None
         Seconds within which the fit and its schedule have to end; None for no limit.
-    memory
-        How much of it rows may take, such as "600MB"; None takes a quarter of what is free. A file that needs more is
+    memory : str or int, default=None
+        Memory that rows may take, such as "600MB"; None takes a quarter of what is free. A file that needs more is
         read block by block, in every epoch; its map keeps no neighbours.
-    device, precision, compile
-        "auto" takes what the machine has; see `latentmap.training.device`.
-    warm_start
-        Whether another `fit` goes on from the weights of the last.
-    random_state
+    device : str, default="auto"
+        Name of a device of torch; "auto" takes what the machine has.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Type of matrix products in training.
+    compile : bool or "auto", default="auto"
+        Whether to compile the training step; "auto" compiles where that pays.
+    warm_start : bool, default=False
+        Whether another `fit` continues from the weights of the last.
+    random_state : int, numpy generator or None, default=None
         Seed of the held-out rows, the initial weights, the order of rows and the noise. None draws a fresh one.
-    callbacks
+    callbacks : sequence of callable, default=None
         Functions of each new row of ``history_``, or of it and a `latentmap.training.callbacks.Progress`.
-    verbose
+    verbose : int, default=0
         1 shows a progress bar, 0 nothing.
 
     Attributes
@@ -115,23 +128,45 @@ class VAE(GenerativeEstimator):
         .. math:: \text{loss} = \text{distortion} + \text{rate} + \text{further parts}, \qquad
                   -\mathrm{ELBO} = \text{distortion} + \text{rate},
 
-        whatever the objective: ``rate_weighting`` is what beta, a warm-up, a capacity or free bits make the rate cost
-        beside itself, ``importance_weighting`` what a bound of several draws takes off; ``neighbors`` and
+        whatever the objective: ``rate_weighting`` is the change of the rate's weight by beta, a warm-up, a capacity or
+        free bits, ``importance_weighting`` the difference of a bound of several draws; ``neighbors`` and
         ``global_correlation`` are the terms of a map; each penalty has the name of its class (``mmd``), as have the
         costs of quantised codes (``commitment``); ``class_rate``, ``class_prior`` and ``classification`` belong to rows
-        of classes that may be missing. What critics add is no part of it, since their yardstick moves, and neither is
-        the loss of a critic; what an objective of your own adds without a name is ``penalty``.
+        of classes that may be missing. The terms of critics are no part of it, since their scale changes during the
+        fit, and neither is the loss of a critic; what an objective of your own adds without a name is ``penalty``.
     evaluation_ : Evaluation
-        That row of the history whose weights were kept: ``loss``, ``parts`` and ``elbo``, which is what `score` gives
-        for the held-out rows, up to the noise of its draws.
+        The row of the history whose weights were kept: ``loss``, ``parts`` and ``elbo``, the value of `score` for the
+        held-out rows, up to the noise of its draws.
     kl_per_component_, active_components_ : ndarray of shape (n_components,)
         Nats that each component carries, and whether its mean varies over the rows (variance above 0.01).
+    code_mean_, code_variance_ : ndarray of shape (n_components,)
+        Moments of the posterior means over the rows.
     findings_ : tuple of Finding
         The diagnosis of the fit, in words.
-    classes_ : ndarray
-        The classes, with ``condition="labels"``.
-    choices_ : dict
+    choices_ : dict of str
         What was chosen automatically, and why.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, with ``condition="labels"``.
+    loss_ : float
+        Loss of the evaluation whose weights were kept, on the training rows.
+    n_iter_, fit_seconds_, seed_, interrupted_ : int, float, int and bool
+        Number of epochs, training time, seed of the fit, and whether it was interrupted.
+    model_, scaling_, device_, prior_ : Module, Module, torch.device and Prior
+        The model, the change of units between data and model, where they lie, and the prior of the model.
+    data_schema_, data_fingerprint_, table_, event_shape_ : Schema, str, Table and tuple of int
+        What the rows of the fit hold, their hash, the columns of a table (else None), and the shape of one row.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of values in a row, and the names of the columns of a data frame.
+    condition_, given_, needs_y_, has_labels_ : Condition, object and bool
+        How y becomes numbers, the y of `given`, whether rows have to come with y, and whether it holds labels.
+    has_rate_, has_score_, takes_missing_ : bool
+        Whether latent codes and rows have a density, and whether rows may have missing cells.
+    manifold_ : {"flat", "sphere", "ball"}
+        The space of the latent codes.
+    history_units_ : {"data", "model"}
+        Units of the history; "model" only in runs of version 0.1 whose units cannot be converted.
+    state_ : FitState
+        All of the above as one value, which a fit returns and `save` writes.
 
     Examples
     --------

@@ -58,16 +58,16 @@ def model_for(weights: Mapping[str, Tensor], parts: Parts, sizes: Sizes) -> Gene
     with _Bounded(weights):
         model = compose(parts, sizes, generator_for(0))
     expected = {f"model.{name}": tuple(values.shape) for name, values in model.state_dict().items()}
-    found = {name: tuple(values.shape) for name, values in weights.items() if name.startswith("model.")}
+    stored = {name: tuple(values.shape) for name, values in weights.items() if name.startswith("model.")}
     for name, shape in expected.items():
-        if name not in found:
+        if name not in stored:
             raise ModelError(f"its config.json asks for weights {name}, which model.safetensors lacks")
-        if found[name] != shape:
+        if stored[name] != shape:
             raise ModelError(
                 f"its config.json and model.safetensors do not agree, a size mismatch: {name} is to have shape "
-                f"{shape}, and has {found[name]}"
+                f"{shape}, and has {stored[name]}"
             )
-    if others := sorted(found.keys() - expected.keys()):
+    if others := sorted(stored.keys() - expected.keys()):
         raise ModelError(f"its model.safetensors holds weights that config.json does not ask for: {others[0]}")
     return model
 

@@ -1,0 +1,176 @@
+"""A fit is one state: it replaces the earlier one whole or not at all, and that of earlier versions still loads."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+
+from latentmap import VAE, Autoencoder, load, networks
+from latentmap.data import sources
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.sources import open_source
+from latentmap.estimators.plan import preview
+from latentmap.estimators.state import FitState
+from latentmap.exceptions import DataError, PartError
+
+RUNS = Path(__file__).parent / "runs" / "format1"
+EXPECTED = json.loads((RUNS / "expected.json").read_text(encoding="utf-8"))
+TINY = networks.MLP((8,))
+SMALL = {"encoder": TINY, "decoder": TINY, "max_epochs": 2, "random_state": 0}
+pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+rng = np.random.default_rng(0)
+X = rng.normal(size=(90, 4))
+TABLE = pd.DataFrame({"a": X[:, 0], "b": rng.poisson(2.0, 90), "c": rng.choice(list("xyz"), 90)})
+
+
+def close(got, expected):
+    np.testing.assert_allclose(got, np.array(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_runs_of_format_1_load_for_ever():
+    table, X, y = pd.read_csv(RUNS / "table.csv"), np.array(EXPECTED["X"]), np.array(EXPECTED["y"])
+    model = load(RUNS / "table")  # its likelihood is called Columns there
+    close(model.transform(table), EXPECTED["table"])
+    close(model.score_samples(table, 2), EXPECTED["table_score"])
+    labels = load(RUNS / "labels")
+    close(labels.transform(X, y), EXPECTED["labels"])
+    close(labels.predict_proba(X), EXPECTED["labels_proba"])
+    chart = load(RUNS / "map")
+    close(chart.transform(X), EXPECTED["map"])
+    close(chart.sample(2, random_state=0), EXPECTED["map_sample"])
+    assert chart.state_.graphs.graph.shape[1] == 3 and chart.history_units_ == "data" and "prior" in chart.choices_
+
+
+def test_a_state_is_json_and_weights():
+    state = VAE(2, **SMALL).fit(TABLE).state_
+    text = json.dumps(state.to_json())
+    again = FitState.from_json(json.loads(text), state.module.state_dict(), state.device, modules={})
+    assert json.dumps(again.to_json()) == text
+    rows = open_source(TABLE, columns=again.table).all_rows()
+    np.testing.assert_array_equal(again.posterior(rows)[0], state.posterior(rows)[0])
+
+
+class Stop(Exception):
+    pass
+
+
+def stop(row):
+    raise Stop
+
+
+REFUSED = {
+    "a callback that raises": (X, {"callbacks": [stop]}, Stop),
+    "rows with infinity": (np.where(X > 2, np.inf, X), {}, DataError),
+    "another likelihood's rows": (X, {"likelihood": "Gaussian"}, PartError),
+    "text": (X.astype(str), {}, DataError),
+    "one row": (X[:1], {}, DataError),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_fit_that_fails_leaves_the_earlier_one(name, warm):
+    rows, settings, error = REFUSED[name]
+    vae = VAE(2, warm_start=warm, **SMALL).fit(X)
+    before, codes = copy.deepcopy(vae.model_.state_dict()), vae.transform(X)
+    vae.set_params(**settings)
+    with pytest.raises(error):
+        vae.fit(rows)
+    torch.testing.assert_close(vae.model_.state_dict(), before, rtol=0, atol=0)
+    np.testing.assert_array_equal(vae.transform(X), codes)
+    assert vae.n_iter_ == 2 and len(vae.history_) == len(VAE(2, **SMALL).fit(X).history_)
+
+
+def test_a_piece_that_fails_leaves_the_earlier_ones():
+    vae = VAE(2, **SMALL).partial_fit(X)
+    before = copy.deepcopy(vae.model_.state_dict())
+    with pytest.raises(Stop):
+        vae.set_params(callbacks=[stop]).partial_fit(X)
+    torch.testing.assert_close(vae.model_.state_dict(), before, rtol=0, atol=0)
+    vae.set_params(callbacks=None).partial_fit(X)
+    assert vae.n_iter_ == 2 and not torch.equal(*(next(iter(s.values())) for s in (vae.model_.state_dict(), before)))
+
+
+def test_a_warm_start_keeps_the_table_of_the_fit():
+    vae = VAE(2, warm_start=True, **SMALL).fit(TABLE)
+    vae.fit(TABLE[TABLE["c"] != "x"])  # categories keep their places
+    assert vae.table_.columns[2].categories == ("x", "y", "z") and vae.n_iter_ == 4
+    with pytest.raises(DataError, match="'w' is not among the categories of the fit"):
+        vae.fit(TABLE.replace({"c": {"x": "w"}}))
+    assert vae.fit(TABLE.drop(columns="b")).n_iter_ == 2  # other columns begin anew
+
+
+PLANNED = {
+    "rows": (X, {}),
+    "few rows": (X[:7], {}),
+    "images": (rng.integers(0, 17, size=(60, 8, 8)), {}),
+    "a table": (TABLE, {}),
+    "missing cells": (np.where(X > 1, np.nan, X), {}),
+    "a sparse matrix": (sparse.csr_array(rng.poisson(0.4, size=(80, 20)) * 1.0), {}),
+    "a stream": (ArraySource(rng.normal(size=(20_000, 8))), {"memory": "1MB"}),
+    "three components": (X, {"n_components": 3, "neighbors": 4}),
+    "settings": (X, {"batch_size": 16, "learning_rate": 0.1, "encoder": TINY, "scaling": "range"}),
+    "an autoencoder": (X, {}),
+}
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_fit_follows_the_plan_that_is_shown(name):
+    data, settings = PLANNED[name]
+    estimator = (Autoencoder if "autoencoder" in name else VAE)(random_state=0, max_epochs=1).set_params(**settings)
+    source = open_source(data)
+    model, training = preview(estimator, source, source)
+    estimator.fit(data)
+    for choice, text in (model.choices | training.choices).items():
+        assert estimator.choices_[choice] == text, choice
+    assert estimator.model_.parts.likelihood == model.likelihood and training.choices["batch_size"]
+
+
+class Doubled:
+    """Rows in a container that nobody knows."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+
+def test_a_new_kind_of_input_is_one_adapter(monkeypatch):
+    def doubled(request):
+        return ArraySource(2 * request.data.rows, name="doubled") if isinstance(request.data, Doubled) else None
+
+    with pytest.raises(DataError, match="X is a Doubled: expected an array"):
+        VAE(2, **SMALL).fit(Doubled(X))
+    monkeypatch.setattr(sources, "ADAPTERS", (*sources.ADAPTERS, doubled))
+    vae = VAE(2, **SMALL).fit(Doubled(X))
+    np.testing.assert_array_equal(vae.transform(Doubled(X)), vae.transform(2 * X))
+
+
+BIG = 2**53 + 1
+TOO_BIG = {
+    "array": np.array([[1, BIG], [2, 3]]),
+    "unsigned": np.array([[1, BIG], [2, 3]], dtype=np.uint64),
+    "list": [[1, BIG], [2, 3]],
+    "frame": pd.DataFrame({"a": [1, 2], "b": [BIG, 3]}),
+    "tensor": torch.tensor([[1, BIG], [2, 3]]),
+    "masked": np.ma.array([[1, BIG], [2, 3]], mask=[[True, False], [False, False]]),
+    "sparse": sparse.csr_array(np.array([[1, BIG], [2, 3]])),
+    "objects": np.array([[1, BIG], [2, 3]], dtype=object),
+}
+
+
+@pytest.mark.parametrize("name", TOO_BIG)
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "transform", "score_samples", "impute"])
+def test_integers_that_double_precision_rounds_are_refused_by_every_door(name, method, tmp_path):
+    vae = VAE(2, neighbors=None, **SMALL)
+    if "fit" not in method:
+        vae.fit(np.random.default_rng(0).normal(size=(30, 2)))
+    with pytest.raises(DataError, match="9007199254740993 at .* is beyond 2\\^53"):
+        getattr(vae, method)(TOO_BIG[name])
+    if name == "array" and method == "fit":
+        np.save(tmp_path / "x.npy", TOO_BIG[name])
+        with pytest.raises(DataError, match="is beyond 2\\^53"):
+            vae.fit(tmp_path / "x.npy")
