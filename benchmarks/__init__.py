@@ -1,1 +1,1 @@
-"""Speed and quality beside the peers: pairs in one run, medians of several runs, raw results as JSON."""
+"""Speed and quality compared with the peers: pairs in one run, medians of several runs, raw results as JSON."""

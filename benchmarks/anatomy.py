@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: shares by kind of work, of the 784-400-20 MLP, eager and compiled.
+"""Time of a training step: fractions by kind of work, of the 784-400-20 MLP, eager and compiled.
 
 LATENTMAP_DATA=folder python -m benchmarks.anatomy
 """
@@ -29,12 +29,12 @@ REST, BETWEEN = "other operations of torch", "Python, and waiting"
 
 
 def main() -> None:
-    """Profile the last epochs of short fits, and write the shares."""
+    """Profile the last epochs of short fits, and write the fractions."""
     warnings.simplefilter("ignore")  # of short fits
     sys.path.insert(0, str(HERE))
     from cases import CASES
 
-    case, found = CASES["MLP 784-400-20"], []
+    case, measured = CASES["MLP 784-400-20"], []
     for batch in BATCHES:
         for compiled in (False, True):
             rows = case.rows()[: 20 * batch]
@@ -43,13 +43,13 @@ def main() -> None:
             for watch in (plain, watched):
                 vae_of(case, callbacks=[watch], **given).fit(rows)
             print(batch, compiled, plain.seconds, watched.seconds, flush=True)
-            found.append({"batch": batch, "compiled": compiled, "ms_a_step": 1e3 * plain.seconds / STEPS})
-            found[-1]["shares"] = shares(watched.profiler.key_averages(), watched.seconds)
-    write("anatomy", {"case": "MLP 784-400-20", "steps": STEPS, "raw": found})
+            measured.append({"batch": batch, "compiled": compiled, "ms_a_step": 1e3 * plain.seconds / STEPS})
+            measured[-1]["shares"] = fractions(watched.profiler.key_averages(), watched.seconds)
+    write("anatomy", {"case": "MLP 784-400-20", "steps": STEPS, "raw": measured})
 
 
 class Watch:
-    """Times the epochs of a fit, and profiles them if asked to, but for the first, in which it compiles."""
+    """Times the epochs of a fit, and profiles them with a profiler, except the first, in which it compiles."""
 
     def __init__(self, profiler: Any = None) -> None:
         self.profiler = profiler
@@ -67,8 +67,8 @@ class Watch:
         return self.ends[-1] - self.ends[0]
 
 
-def shares(events: Any, seconds: float) -> dict[str, float]:
-    """Share of the wall clock by kind of work; what torch does on its own threads is not counted twice."""
+def fractions(events: Any, seconds: float) -> dict[str, float]:
+    """Return the fraction of the wall clock by kind of work; torch's own threads are not counted twice."""
     spent = dict.fromkeys([*KINDS, REST], 0.0)
     for event in events:
         kind = next((kind for kind, starts in KINDS.items() if event.key.startswith(starts)), REST)

@@ -29,7 +29,7 @@ class Case:
         return Sizes(self.event, self.latent)
 
     def rows(self) -> np.ndarray:
-        """Bytes (n, P): 24,000 images of MNIST, or 2,000 colour images of noise, which take as long as any."""
+        """Return bytes (n, P): 24,000 images of MNIST, or 2,000 colour images of noise, which take as long as any."""
         if self.event == (784,):
             from mnist import images
 
@@ -37,7 +37,7 @@ class Case:
         return np.random.default_rng(0).integers(0, 256, (2000, int(np.prod(self.event))), dtype=np.uint8)
 
     def modules(self):
-        """Encoder (B, P) -> (B, 2 D) and decoder (B, D) -> (B, P, 1)."""
+        """Return encoder (B, P) -> (B, 2 D) and decoder (B, D) -> (B, P, 1)."""
         return self.network.encoder(self.sizes, 2 * self.latent), self.network.decoder(self.sizes, 1)
 
     @property

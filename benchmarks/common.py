@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, the peers' environment, running a contestant, and writing results."""
+"""Common functions of the benchmarks: the machine, environments of peers, running a contestant, writing results."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ENVIRONMENTS = {
     "peers": ("torch==2.13.0", "pythae==0.1.2", "jaxtyping==0.3.11", "ctgan==0.12.1", "pyod==3.6.7"),
     "scvi": ("torch==2.13.0", "scvi-tools==1.4.2", "jaxtyping==0.3.11"),
 }
-"""What peers need, by environment: those that get along share one."""
+"""Requirements of the peers, by environment; compatible ones have one in common."""
 OF_SPEED = ("throughput", "elbo", "overhead", "anatomy", "together")
-"""Benchmarks whose results hang on the processor; those of each precision of its matrix products are kept apart."""
+"""Benchmarks whose results depend on the processor, stored by the precision of its matrix products."""
 PRECISIONS = ("bfloat16", "float32")
-"""What processors multiply matrices in: bfloat16, where they have it natively."""
+"""Precisions of matrix products: bfloat16 where the processor has it natively."""
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine and the versions that a result belongs to."""
+    """Return the machine and the versions of a result."""
     import torch
 
     import latentmap
@@ -45,12 +45,12 @@ def machine() -> dict[str, Any]:
 
 
 def precision_of(machine: dict[str, Any]) -> str:
-    """What this machine multiplies matrices in: one of PRECISIONS."""
+    """Return the precision of this machine's matrix products, one of PRECISIONS."""
     return "bfloat16" if machine["bfloat16"] else "float32"
 
 
 def peers_python(name: str = "peers") -> Path:
-    """Make this environment of peers, apart from ours, where it is not there yet; give its Python."""
+    """Make this environment of peers if it does not exist, and return its Python."""
     folder = HERE.parent / f".venv-{name}"
     python = folder / "bin" / "python"
     if not python.exists():
@@ -60,7 +60,7 @@ def peers_python(name: str = "peers") -> Path:
 
 
 def contest(python: Path | str, module: str, *arguments: str) -> dict[str, Any]:
-    """Run one contestant in a process of its own; its last line of output is its result."""
+    """Run one contestant in a process of its own, and return its result, the last line of output."""
     command = [str(python), str(HERE / f"{module}.py"), *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
@@ -73,29 +73,29 @@ def ours(module: str, *arguments: str) -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median and range of several runs."""
+    """Return median and range of several runs."""
     return {"median": statistics.median(values), "low": min(values), "high": max(values), "runs": len(values)}
 
 
 def kept(name: str) -> list[dict[str, Any]]:
-    """Runs that were measured before; those of another machine say which."""
+    """Return the runs of earlier calls; those of another machine name it."""
     path = place(name)
     if not path.exists():
         return []
-    found = json.loads(path.read_text())
-    other = {} if found["machine"] == machine() else {"machine": found["machine"]}
-    return [other | run for run in found["raw"]]
+    result = json.loads(path.read_text())
+    other = {} if result["machine"] == machine() else {"machine": result["machine"]}
+    return [other | run for run in result["raw"]]
 
 
 def place(name: str, precision: str | None = None) -> Path:
-    """Where a result lies: those of speed by the precision of this machine's products, or the one that is given."""
+    """Return the file of a result; those of speed depend on the precision of the matrix products."""
     if name not in OF_SPEED:
         return RESULTS / f"{name}.json"
     return RESULTS / (precision or precision_of(machine())) / f"{name}.json"
 
 
 def write(name: str, result: dict[str, Any]) -> Path:
-    """Write a raw result with the machine it belongs to."""
+    """Write a raw result with its machine."""
     path = place(name)
     path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n")

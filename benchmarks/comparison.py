@@ -1,4 +1,4 @@
-"""The tables of docs/comparison.md and README.md, from what `latentmap compare` found.
+"""The tables of docs/comparison.md and README.md, from results of `latentmap compare`.
 
 latentmap compare digits --seed 0 -o DIGITS; latentmap compare mnist --seed 0 -o MNIST
 python -m benchmarks.comparison DIGITS [MNIST]
@@ -20,16 +20,16 @@ ROOT = HERE.parent
 
 
 def main(digits: str, mnist: str | None = None) -> None:
-    """Rewrite the tables of what was compared, and the picture of the README."""
+    """Rewrite the tables of the comparison, and the picture of the README."""
     page = ROOT / "docs" / "comparison.md"
     text = page.read_text()
     for name, folder in (("digits", digits), ("mnist", mnist)):
         if folder is None:
             continue
-        found = json.loads((Path(folder) / "comparison.json").read_text())
-        text = between(text, f"{name} methods", methods(found))
-        text = between(text, f"{name} verdicts", verdicts(found))
-        text = between(text, f"{name} claims", claims(found))
+        comparison = json.loads((Path(folder) / "comparison.json").read_text())
+        text = between(text, f"{name} methods", methods(comparison))
+        text = between(text, f"{name} verdicts", verdicts(comparison))
+        text = between(text, f"{name} claims", claims(comparison))
     page.write_text(text)
     readme = ROOT / "README.md"
     readme.write_text(
@@ -38,8 +38,8 @@ def main(digits: str, mnist: str | None = None) -> None:
     shutil.copy(Path(digits) / "maps.png", ROOT / "docs" / "images" / "digits.png")
 
 
-def methods(found: dict[str, Any]) -> str:
-    """One row a method."""
+def methods(comparison: dict[str, Any]) -> str:
+    """Return one row per method."""
     head = (
         "",
         "10-NN accuracy",
@@ -48,7 +48,7 @@ def methods(found: dict[str, Any]) -> str:
         "seconds to fit",
         "seconds to place new rows",
     )
-    return grid(head, map(method, found["methods"]))
+    return grid(head, map(method, comparison["methods"]))
 
 
 def method(row: dict[str, Any]) -> Iterable[str]:
@@ -64,14 +64,14 @@ def method(row: dict[str, Any]) -> Iterable[str]:
     )
 
 
-def verdicts(found: dict[str, Any]) -> str:
-    """How many measures hold, in words."""
-    told = (", ".join(f"{n} {verdict}" for verdict, n in counts.items()) for counts in found["verdicts"].values())
-    return "\n".join(f"* {claim}: {counts}" for claim, counts in zip(found["verdicts"], told))
+def verdicts(comparison: dict[str, Any]) -> str:
+    """Return the number of measures that hold, by claim."""
+    lines = (", ".join(f"{n} {verdict}" for verdict, n in counts.items()) for counts in comparison["verdicts"].values())
+    return "\n".join(f"* {claim}: {counts}" for claim, counts in zip(comparison["verdicts"], lines))
 
 
-def claims(found: dict[str, Any]) -> str:
-    """One row a measure."""
+def claims(comparison: dict[str, Any]) -> str:
+    """Return one row per measure."""
     head = ("claim", "measure", "autoencoder", "VAE", "real rows", "expected of the VAE", "")
     rows = (
         (
@@ -83,7 +83,7 @@ def claims(found: dict[str, Any]) -> str:
             c["expected"],
             c["verdict"],
         )
-        for c in found["claims"]
+        for c in comparison["claims"]
     )
     return grid(head, rows)
 

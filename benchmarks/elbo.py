@@ -1,4 +1,4 @@
-"""Time to a test -ELBO on MNIST, ours beside pythae's, the same network (784-400-20, Bernoulli), alternating.
+"""Time to a test -ELBO on MNIST, ours and pythae's, the same network (784-400-20, Bernoulli), alternating.
 
 LATENTMAP_DATA=folder python -m benchmarks.elbo [RUNS] [--resume]
 
@@ -37,12 +37,12 @@ def main(runs: int = 5, *, resume: bool = False) -> None:
 
 
 def reached(fit: dict[str, Any]) -> float | None:
-    """Seconds to the first epoch below the target."""
+    """Return the seconds to the first epoch below the target."""
     return _least(row["seconds"] for row in fit["curve"] if row["elbo"] <= TARGET)
 
 
 def summary(raw: list[dict[str, Any]]) -> dict[str, Any]:
-    """Seconds to the target: our shortest schedule that ends below it, pythae's first epoch that does."""
+    """Return the seconds to the target: our shortest schedule that ends below it, pythae's first epoch that does."""
     mine = {
         how: [_least(f["seconds"] for f in run["ours"] if f["compile"] == how and f["elbo"] <= TARGET) for run in raw]
         for how in ("eager", "compiled")
@@ -62,25 +62,25 @@ def summary(raw: list[dict[str, Any]]) -> dict[str, Any]:
         for epochs in OUR_EPOCHS
     }
     return {
-        "ours": {how: spread(found) for how, found in mine.items() if None not in found},
-        "pythae": {name: spread(found) for name, found in peers.items() if None not in found},
+        "ours": {how: spread(seconds) for how, seconds in mine.items() if None not in seconds},
+        "pythae": {name: spread(seconds) for name, seconds in peers.items() if None not in seconds},
         "short of it": {
             name: _short([run["pythae"][i] for run in raw])
-            for i, (name, found) in enumerate(peers.items())
-            if None in found
+            for i, (name, seconds) in enumerate(peers.items())
+            if None in seconds
         },
         "ratios": {
-            f"{how} to its {which}": spread([p / m for p, m in zip(theirs, found, strict=True)])
-            for how, found in mine.items()
+            f"{how} to its {which}": spread([p / m for p, m in zip(theirs, seconds, strict=True)])
+            for how, seconds in mine.items()
             for which, theirs in against.items()
-            if None not in theirs and None not in found
+            if None not in theirs and None not in seconds
         },
         "ours_by_epochs": by_epochs,
     }
 
 
 def _short(fits: list[dict[str, Any]]) -> str:
-    """How long a setting was given in the runs in which it did not reach the target, at the least."""
+    """Return the shortest time of a setting in the runs in which it did not reach the target."""
     ends = [(fit["curve"][-1]["seconds"], len(fit["curve"])) for fit in fits if reached(fit) is None]
     seconds, epochs = min(ends)
     return f"{epochs} epochs, {seconds:.0f} s" + ("" if len(ends) == len(fits) else f", in {len(ends)} of {len(fits)}")

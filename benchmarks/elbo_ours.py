@@ -18,5 +18,5 @@ epochs, seed, how = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 case = CASES["MLP 784-400-20"]
 vae = vae_of(case, max_epochs=epochs, compile=how == "compiled", random_state=seed)
 vae.fit(images("train"))
-found = {"seconds": vae.fit_seconds_, "elbo": -vae.score(images("t10k"))}
-print(json.dumps({"epochs": epochs, "seed": seed, "compile": how, **found}))
+result = {"seconds": vae.fit_seconds_, "elbo": -vae.score(images("t10k"))}
+print(json.dumps({"epochs": epochs, "seed": seed, "compile": how, **result}))

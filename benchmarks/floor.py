@@ -1,4 +1,4 @@
-"""What this machine can do at the most: matrix products at the shapes of a step, and memory bandwidth.
+"""Limits of this machine: matrix products at the shapes of a step, and memory bandwidth.
 
 python -m benchmarks.floor prints it; `benchmarks.throughput` measures it in each run, in turn with those it limits.
 """
@@ -18,18 +18,18 @@ ROUNDS, CALLS = 20, 5
 
 
 def floors() -> dict[str, float]:
-    """Operations a second of matrix products, in what fits train in here, and bytes a second of copying."""
-    found = {}
+    """Return operations per second of matrix products, in the precisions of fits, and bytes per second of copying."""
+    limits = {}
     precisions = dict.fromkeys(("float32", precision_of(machine())))
     for batch in (128, 512, 1024):
         for precision in precisions:
             dtype = getattr(torch, precision)
             x, w = torch.randn(batch, 784).to(dtype), torch.randn(784, 400).to(dtype)
             name = f"{precision} products, batch {batch}, operations a second"
-            found[name] = 2 * batch * 784 * 400 / _seconds(lambda x=x, w=w: x @ w)
+            limits[name] = 2 * batch * 784 * 400 / _seconds(lambda x=x, w=w: x @ w)
     big, other = torch.ones(2**26), torch.empty(2**26)
-    found["copying, bytes a second"] = 2 * 4 * 2**26 / _seconds(lambda: other.copy_(big))
-    return found
+    limits["copying, bytes a second"] = 2 * 4 * 2**26 / _seconds(lambda: other.copy_(big))
+    return limits
 
 
 def _seconds(function: Callable[[], Tensor]) -> float:

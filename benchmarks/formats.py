@@ -1,4 +1,4 @@
-"""The same rows in every format: whether a fit gives the same numbers, and what share of its time is reading.
+"""The same rows in every format: whether they hold the same numbers, and what fraction of a fit is reading.
 
 LATENTMAP_DATA=folder python -m benchmarks.formats
 """
@@ -24,7 +24,7 @@ ROWS, RUNS = 20_000, 3
 
 
 def writers() -> dict[str, Callable[[np.ndarray[Any, Any], Path], None]]:
-    """How to write rows in each format."""
+    """Return functions that write rows in each format."""
     import anndata
     import zarr
 
@@ -44,7 +44,7 @@ def writers() -> dict[str, Callable[[np.ndarray[Any, Any], Path], None]]:
 
 
 def main() -> None:
-    """Write MNIST's first rows, read each file, fit to one, and write the shares."""
+    """Write MNIST's first rows, read each file, fit to one, and write the fractions."""
     X = load_dataset("mnist")[0][:ROWS].reshape(ROWS, -1).astype(np.float32)
     start = time.perf_counter()
     VAE(2, random_state=0).fit(X)

@@ -1,9 +1,9 @@
-"""Filling missing cells: embedded tables with cells removed at random, beside scikit-learn's imputers.
+"""Filling missing cells: embedded tables with cells removed at random, compared with scikit-learn's imputers.
 
 python -m benchmarks.imputation [SEEDS]
 
-Columns are standardised for the imputers that compare them. What is measured is the root mean squared error of cells
-that were removed, in units of the standard deviation of their column.
+Columns are standardised for the imputers that compare them. The measure is the root mean squared error of the removed
+cells, in units of the standard deviation of their column.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Fill = Callable[[np.ndarray[Any, Any], int], np.ndarray[Any, Any]]
 
 
 def ours(X: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
-    """As the documentation says: half as many components as columns, at most 8 for these few rows."""
+    """Impute as documented: half as many components as columns, at most 8 for these few rows."""
     components = min(8, max(2, X.shape[1] // 2))
     parts = {"likelihood": likelihoods.Gaussian("feature"), "objective": objectives.IWAE(5), "neighbors": None}
     filled: np.ndarray[Any, Any] = VAE(components, **parts, random_state=seed).fit(X).impute(X)
@@ -45,7 +45,7 @@ def ours(X: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
 
 
 def imputer(make: Callable[[int], Any]) -> Fill:
-    """Scikit-learn's, on standardised columns."""
+    """Return an imputer of scikit-learn on standardised columns."""
 
     def fill(X: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
         units = StandardScaler()
@@ -74,16 +74,16 @@ def main(seeds: int = 3) -> None:
         X = X[:, X.std(0) > 0]
         for rate in RATES:
             for seed in range(seeds):
-                gone = np.random.default_rng(seed).random(X.shape) < rate
-                holed = np.where(gone, np.nan, X)
+                removed = np.random.default_rng(seed).random(X.shape) < rate
+                incomplete = np.where(removed, np.nan, X)
                 for name, fill in METHODS.items():
                     if table == "digits" and name == "iterative" and seed:
                         continue  # minutes a run
                     start = time.perf_counter()
-                    error = (fill(holed, seed) - X)[gone] / np.broadcast_to(X.std(0), X.shape)[gone]
+                    error = (fill(incomplete, seed) - X)[removed] / np.broadcast_to(X.std(0), X.shape)[removed]
                     seconds = time.perf_counter() - start
-                    found = {"table": table, "rate": rate, "seed": seed, "method": name}
-                    raw.append(found | {"nrmse": float(np.sqrt(np.square(error).mean())), "seconds": seconds})
+                    run = {"table": table, "rate": rate, "seed": seed, "method": name}
+                    raw.append(run | {"nrmse": float(np.sqrt(np.square(error).mean())), "seconds": seconds})
                     print(json.dumps(raw[-1]), flush=True)
     write("imputation", {"raw": raw})
 

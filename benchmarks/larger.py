@@ -1,4 +1,4 @@
-"""Data larger than memory: rate and peak memory of a fit to 6 GB on disk, beside a fit to a part that is in memory.
+"""Data larger than memory: rate and peak memory of a fit to 6 GB on disk, compared with a fit to a part in memory.
 
 python -m benchmarks.larger [FOLDER] [RUNS]: makes 13 GB of data in FOLDER, which stays there.
 """
@@ -22,7 +22,7 @@ MEMORY, SECONDS = "600MB", "20"
 
 
 def main(folder: Path, runs: int = 3) -> None:
-    """Make the data where they lack, run the contestants in turn, and write what they print."""
+    """Make missing data, run the contestants alternately, and write their results."""
     if not (folder / "rows.parquet").exists():
         make(folder, ROWS)
     np.save(folder / "part.npy", np.load(folder / "rows.npy", mmap_mode="r")[:PART])
@@ -34,15 +34,15 @@ def main(folder: Path, runs: int = 3) -> None:
             print(json.dumps(raw[-1]), flush=True)
     summary = {}
     for name, (file, _) in files.items():
-        mine = [found for found in raw if found["rows"] == name]
-        rate = [found["rows_per_second"] for found in mine]
-        inside = [found["rows_per_second"] for found in raw if found["rows"] == "in memory"]
-        before = [found["all_seconds"] - found["fit_seconds"] for found in mine]
+        mine = [run for run in raw if run["rows"] == name]
+        rate = [run["rows_per_second"] for run in mine]
+        inside = [run["rows_per_second"] for run in raw if run["rows"] == "in memory"]
+        before = [run["all_seconds"] - run["fit_seconds"] for run in mine]
         summary[name] = {
             "gigabytes": (folder / file).stat().st_size / 1e9,
             "rows_per_second": spread(rate),
             "share": spread([a / b for a, b in zip(rate, inside, strict=True)]),
-            "peak_mb": spread([found["peak_mb"] for found in mine]),
+            "peak_mb": spread([run["peak_mb"] for run in mine]),
             "seconds_beside": spread(before),
             "info_seconds": spread([_info(folder / file) for _ in range(runs)]),
         }

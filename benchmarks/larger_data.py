@@ -11,7 +11,7 @@ FEATURES, LATENT, BLOCK = 784, 8, 20_000
 
 
 def block(start: int) -> np.ndarray:
-    """Rows of one block: tanh(z A) B plus a little noise."""
+    """Return rows of one block: tanh(z A) B plus a little noise."""
     weights = np.random.default_rng(0)
     A, B = weights.normal(size=(LATENT, 64)), weights.normal(size=(64, FEATURES)) / 8
     rng = np.random.default_rng([1, start])

@@ -1,10 +1,10 @@
-"""Maps beside the peers' maps: digits, two tables and MNIST, medians over seeds, and growth with the rows.
+"""Maps compared with those of the peers: digits, two tables and MNIST, medians over seeds, and growth with the rows.
 
 LATENTMAP_DATA=folder python -m benchmarks.maps [--seeds 3] [--data digits,wine] [--growth 5000,20000]
 
 Each fit is a process of its own, and is written to benchmarks/results/maps.json as it ends: a run that was interrupted
-goes on where it stopped, and one on another machine starts again. Methods alternate, so that what the machine does
-beside them falls on all. The tables of docs/maps.md are rewritten at the end; --table rewrites them alone.
+continues where it stopped, and one on another machine starts again. Methods alternate, so that other work
+on the machine affects all. The tables of docs/maps.md are rewritten at the end; --table rewrites them alone.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ Columns = tuple[tuple[str, Callable[[Fit], float | None], str], ...]
 
 
 def main() -> None:
-    """Run what is not there yet; write results and tables."""
+    """Run missing fits; write results and tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="fits of each method on each data set")
     parser.add_argument("--data", default=",".join(DATA), help="data sets, separated by commas")
     parser.add_argument("--methods", default=",".join(METHODS), help="methods, separated by commas")
     parser.add_argument(
-        "--growth", default=",".join(map(str, GROWTH)), help="rows of MNIST beside all; 240000 works too"
+        "--growth", default=",".join(map(str, GROWTH)), help="rows of MNIST besides all; 240000 works too"
     )
     parser.add_argument("--table", action="store_true", help="only rewrite the tables")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     fits = kept("maps")
-    if not asked.table:
+    if not options.table:
         fits = [fit for fit in fits if "machine" not in fit]
-        methods = asked.methods.split(",")
-        growth = [int(rows) for rows in asked.growth.split(",") if rows]
-        for key in jobs(asked.data.split(",") if asked.data else [], methods, growth, asked.seeds):
+        methods = options.methods.split(",")
+        growth = [int(rows) for rows in options.growth.split(",") if rows]
+        for key in jobs(options.data.split(",") if options.data else [], methods, growth, options.seeds):
             if not any(fit["key"] == list(key) for fit in fits):
                 fits.append(run(key))
                 write("maps", {"threads": torch.get_num_threads(), "raw": fits})
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def jobs(data: list[str], methods: list[str], growth: list[int], seeds: int) -> Iterator[tuple[str, int, str, int]]:
-    """Data set, training rows (0 for all), method and seed of each fit, in order."""
+    """Yield data set, training rows (0 for all), method and seed of each fit, in order."""
     for name in data:
         yield from ((name, 0, method, seed) for seed in range(seeds) for method in methods)
     for rows in growth:
@@ -67,7 +67,7 @@ def jobs(data: list[str], methods: list[str], growth: list[int], seeds: int) -> 
 
 
 def run(key: tuple[str, int, str, int]) -> Fit:
-    """Fit one map; a method that fails says so in the results, and holds nothing up."""
+    """Fit one map; a failure is noted in the results, and the next fit follows."""
     try:
         fit = {"key": list(key)} | ours("maps_fit", *map(str, key))
     except subprocess.CalledProcessError as error:
@@ -79,12 +79,12 @@ def run(key: tuple[str, int, str, int]) -> Fit:
 
 
 def rewrite(fits: list[Fit]) -> None:
-    """Put the tables of what is there between their marks."""
+    """Write the tables between their marks."""
     text = PAGE.read_text()
     for name in DATA:
-        found = group(fits, name, 0)
-        if found:
-            tables = medians(found, QUALITY), medians(found, COSTS)
+        by_method = group(fits, name, 0)
+        if by_method:
+            tables = medians(by_method, QUALITY), medians(by_method, COSTS)
             text = between(text, name, "\n\n".join(tables))
     if sizes := sorted({fit["key"][1] for fit in fits if fit["key"][0] == "mnist"}):
         text = between(text, "growth", growing(fits, sizes))
@@ -92,9 +92,9 @@ def rewrite(fits: list[Fit]) -> None:
 
 
 def group(fits: list[Fit], name: str, rows: int) -> dict[str, list[Fit]]:
-    """Fits of one data set by method, in the order of METHODS."""
+    """Return the fits of one data set by method, in the order of METHODS."""
     mine = [fit for fit in fits if fit["key"][:2] == [name, rows] and "failed" not in fit]
-    return {method: found for method in METHODS if (found := [fit for fit in mine if fit["key"][2] == method])}
+    return {method: selected for method in METHODS if (selected := [fit for fit in mine if fit["key"][2] == method])}
 
 
 QUALITY: Columns = (
@@ -113,24 +113,24 @@ COSTS: Columns = (
 )
 
 
-def medians(found: dict[str, list[Fit]], columns: Columns) -> str:
-    """Medians over seeds, each with its range."""
+def medians(by_method: dict[str, list[Fit]], columns: Columns) -> str:
+    """Return medians over seeds, each with its range."""
     rows = [
         [METHODS[method], *(median([of(fit) for fit in fits], form) for _, of, form in columns)]
-        for method, fits in found.items()
+        for method, fits in by_method.items()
     ]
     return grid(("", *(title for title, _, _ in columns)), rows)
 
 
 def growing(fits: list[Fit], sizes: list[int]) -> str:
-    """Seconds and memory by training rows; 0 stands for all."""
+    """Return seconds and memory by training rows; 0 stands for all."""
     rows = []
     for method in GROWING:
-        found = {size: group(fits, "mnist", size).get(method) for size in sizes}
+        by_size = {size: group(fits, "mnist", size).get(method) for size in sizes}
         rows += [
             [
                 f"{METHODS[method]}, {title}",
-                *(median([f[key] for f in found[size] or []], form) for size in order(sizes)),
+                *(median([f[key] for f in by_size[size] or []], form) for size in order(sizes)),
             ]
             for title, key, form in (("seconds to fit", "fit_seconds", ".1f"), ("peak MB", "peak_mb", ".0f"))
         ]
@@ -138,18 +138,18 @@ def growing(fits: list[Fit], sizes: list[int]) -> str:
 
 
 def order(sizes: list[int]) -> list[int]:
-    """Ascending, with 0 in the place of all of MNIST's rows."""
+    """Return sizes in ascending order, with 0 in the place of all of MNIST's rows."""
     return sorted(sizes, key=lambda size: size or 60_000)
 
 
 def median(values: list[float | None], form: str) -> str:
-    """Median and, where it shows, the range; empty where nothing was measured."""
+    """Return median and range, or the median alone if they are equal; empty without values."""
     known = [value for value in values if value is not None]
     if not known:
         return ""
-    found = spread(known)
-    low, high = format(found["low"], form), format(found["high"], form)
-    middle = format(found["median"], form)
+    summary = spread(known)
+    low, high = format(summary["low"], form), format(summary["high"], form)
+    middle = format(summary["median"], form)
     return middle if low == high else f"{middle} ({low} to {high})"
 
 

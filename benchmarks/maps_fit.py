@@ -1,6 +1,6 @@
 """One map: fitted, new rows placed, all measured, as JSON: python benchmarks/maps_fit.py DATA ROWS METHOD SEED.
 
-DATA is digits, breast_cancer, wine or mnist; ROWS the training rows to use, 0 for all. Beyond the rows that there are,
+DATA is digits, breast_cancer, wine or mnist; ROWS the training rows to use, 0 for all. Beyond the rows of the data,
 copies are added that are shifted by a pixel.
 """
 
@@ -24,7 +24,7 @@ VOTES, NEIGHBORHOODS, MAX_ROWS = (1, 5, 10), (5, 15, 50), 10_000
 
 
 def load(name, rows, seed):
-    """Training rows with labels, and new rows with labels: MNIST's own, or a fifth that is held out by the seed."""
+    """Return training and new rows with their labels: MNIST's own, or a fifth that is held out by the seed."""
     if name == "mnist":
         (X, y), new = load_dataset("mnist", "train"), load_dataset("mnist", "test")
     else:
@@ -43,17 +43,17 @@ def peak_mb():
 
 
 def shape_of(X, Z):
-    """Trustworthiness and continuity by neighbourhood, neighbour recall, and the correlation of distances."""
-    found, most, n = {}, max(NEIGHBORHOODS), len(X)
+    """Return trustworthiness and continuity by neighbourhood, neighbour recall, and the correlation of distances."""
+    measures, most, n = {}, max(NEIGHBORHOODS), len(X)
     for measure, ranks in (
         ("trustworthiness", neighborhood.neighbor_ranks(X, Z, min(most, (n - 1) // 2))),
         ("continuity", neighborhood.neighbor_ranks(Z, X, min(most, (n - 1) // 2))),
     ):
         by_size = {k: neighborhood.row_trust(ranks[:, :k], n).mean() for k in NEIGHBORHOODS if k <= ranks.shape[1]}
-        found[measure] = {str(k): float(value) for k, value in by_size.items()}
-    found["neighbor_recall"] = neighborhood.neighbor_recall(X, Z, max_rows=MAX_ROWS)
-    found["distance_correlation"] = or_none(lambda: neighborhood.distance_rank_correlation(X, Z, max_rows=3000))
-    return found
+        measures[measure] = {str(k): float(value) for k, value in by_size.items()}
+    measures["neighbor_recall"] = neighborhood.neighbor_recall(X, Z, max_rows=MAX_ROWS)
+    measures["distance_correlation"] = or_none(lambda: neighborhood.distance_rank_correlation(X, Z, max_rows=3000))
+    return measures
 
 
 def main(name, rows, method_name, seed):

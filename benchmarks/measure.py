@@ -1,4 +1,4 @@
-"""What every contestant measures alike, without any library of ours: memory, rates, and time a part of a fit took."""
+"""Measures of every contestant, without any library of ours: memory, and rates of epochs and calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def peak_mb() -> float:
-    """Resident memory of this program at its highest.
+    """Return the peak resident memory of this process.
 
     The kernel's count for resource usage begins with that of the process that started it; this one does not.
     """
@@ -22,7 +22,7 @@ def peak_mb() -> float:
 
 
 class Epochs:
-    """Seconds, and CPU seconds of all threads, of one epoch after the other; called where one ends, or begins."""
+    """Seconds, and CPU seconds of all threads, of successive epochs; called where one begins or ends."""
 
     def __init__(self) -> None:
         self.marks: list[tuple[float, float]] = []
@@ -31,14 +31,14 @@ class Epochs:
         self.marks.append((time.perf_counter(), time.process_time()))
 
     def rates(self, rows: int, step: int = 1) -> dict[str, float]:
-        """Rows a second, and CPU seconds for a million rows: medians over every step-th pair of neighbouring marks."""
+        """Return rows per second, and CPU seconds for a million rows: medians over every step-th pair of marks."""
         pairs = list(zip(self.marks, self.marks[1:]))[::step]
         seconds, spent = (statistics.median(b[i] - a[i] for a, b in pairs) for i in (0, 1))
         return {"rows_per_second": rows / seconds, "cpu_seconds": 1e6 * spent / rows}
 
 
 def rows_per_second(rows: int, function: Callable[[], object], runs: int = 3) -> float:
-    """Median of some calls after one that is not counted."""
+    """Return the median over some calls after one that is not counted."""
     seconds: list[float] = []
     for _ in range(runs + 1):
         start = time.perf_counter()

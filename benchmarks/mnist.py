@@ -1,4 +1,4 @@
-"""MNIST as arrays, without any library of ours: what both sides of a contest read."""
+"""MNIST as arrays, without any library of ours, for all contestants."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 
 
 def images(part: str) -> np.ndarray:
-    """Bytes (n, 784) of "train" or "t10k", from the folder in LATENTMAP_DATA."""
+    """Return bytes (n, 784) of "train" or "t10k", from the folder in LATENTMAP_DATA."""
     path = Path(os.environ["LATENTMAP_DATA"]) / "mnist" / f"{part}-images-idx3-ubyte.gz"
     return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=16).reshape(-1, 784).copy()
 
 
 def labels(part: str) -> np.ndarray:
-    """Digits (n,) of "train" or "t10k"."""
+    """Return digits (n,) of "train" or "t10k"."""
     path = Path(os.environ["LATENTMAP_DATA"]) / "mnist" / f"{part}-labels-idx1-ubyte.gz"
     return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=8).copy()
 
 
 def binary(part: str) -> np.ndarray:
-    """Images (n, 784) of zeros and ones, each pixel drawn once with its grey value as probability, always the same."""
+    """Return images (n, 784) of zeros and ones: each pixel is a fixed draw with its grey value as probability."""
     chance = np.random.default_rng([0, len(part)]).random((len(images(part)), 784), dtype=np.float32)
     return (chance * 255 < images(part)).astype(np.float32)

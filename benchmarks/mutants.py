@@ -3,11 +3,11 @@
 Operators: comparisons and arithmetic swapped, terms of sums and factors of products removed, numbers moved by one or
 set to 0, truths and conditions negated, "and" for "or", signs and "not" dropped, min for max and mean for sum, method
 calls dropped (`.exp()`, `.detach()`, `.clamp()`), named arguments dropped, the last axis taken for the first, branches
-of `where` swapped, statements left out, and the first argument returned in place of what is made of it.
+of `where` swapped, statements left out, and the first argument returned in place of the result.
 
 Left out by rule, because no test of a value can or should see them: docstrings and other texts, annotations, imports,
 decorators, assertions, `__repr__`; errors and warnings with the names that are read in them alone; settings' defaults,
-which are choices; how bits are scrambled, where others serve as well (SCRAMBLED); what is there for speed or for the
+which are choices; how bits are scrambled, where others serve as well (SCRAMBLED); code for speed or for the
 type checker (PERFORMANCE, UNSEEN, `.contiguous()`, autocast, which does nothing in single precision).
 """
 
@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PERFORMANCE = {"PAIRS", "CACHED", "GPU_VALUES", "CHUNK", "SAMPLES", "outputs"}
-"""Names of what says how much is done at a time."""
+"""Names of settings of how much is done at a time."""
 SCRAMBLED = {"_MIX", "_scramble"}
 UNSEEN = {"device", "validate_args", "stacklevel", "strict", "non_blocking", "copy", "samples", "retain_graph"}
-"""Named arguments that change speed, or where things lie, and no value on one processor."""
+"""Named arguments that change speed or device, and no value on one processor."""
 COMPARED = {
     ast.Lt: ("<=", ">"),
     ast.LtE: ("<", ">"),
@@ -48,7 +48,7 @@ DROPPED = {
     *("clamp", "clamp_min", "clamp_max", "softmax", "log_softmax", "logsumexp", "round", "floor", "sign", "nan_to_num"),
     *("masked_fill", "tril", "double", "float", "softplus", "flatten", "mean", "sum", "cumsum", "sort", "eval"),
 }
-"""Methods whose object may stand in their place."""
+"""Methods whose object may replace their result."""
 
 
 @dataclass(frozen=True)
@@ -60,37 +60,37 @@ class Mutant:
     mutated: str
     start: int
     end: int
-    """What is replaced, in bytes."""
+    """The end of the replaced bytes."""
 
     def of(self, source: bytes) -> bytes:
-        """Give the source with the fault in it."""
+        """Return the source with the fault."""
         return source[: self.start] + self.mutated.encode() + source[self.end :]
 
-    def told(self) -> dict[str, object]:
-        """Describe it for a result."""
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON."""
         return {name: value for name, value in asdict(self).items() if name not in ("start", "end")}
 
 
 def mutants(path: Path, root: Path, seed: int) -> list[Mutant]:
-    """Give one mutant for each place and operator; where an operator knows several, the seed says which."""
+    """Return one mutant for each place and operator; the seed chooses among an operator's several."""
     source = path.read_bytes()
     tree, choice = ast.parse(source), random.Random(seed)
     name = str(path.relative_to(root))
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    found = []
+    faults = []
     for node in _visible(tree):
         for operator, target, options in _operators(node):
             start = starts[target.lineno - 1] + target.col_offset
             end = starts[target.end_lineno - 1] + target.end_col_offset
             original, mutated = source[start:end].decode(), choice.choice(options)
-            found.append(Mutant(name, target.lineno, operator, original, mutated, start, end))
-    return found
+            faults.append(Mutant(name, target.lineno, operator, original, mutated, start, end))
+    return faults
 
 
 def differs(mutant: Mutant, root: Path) -> bool:
-    """Whether a mutant is Python, and another program."""
+    """Return whether a mutant is valid Python, and a different program."""
     source = (root / mutant.file).read_bytes()
     try:
         return ast.dump(ast.parse(mutant.of(source))) != ast.dump(ast.parse(source))
@@ -99,7 +99,7 @@ def differs(mutant: Mutant, root: Path) -> bool:
 
 
 def _visible(tree: ast.Module) -> Iterator[ast.AST]:
-    """Walk through what is not left out by rule."""
+    """Yield the nodes that are not left out by rule."""
     texts = _names_of_texts(tree)
 
     def walk(node: ast.AST) -> Iterator[ast.AST]:
@@ -139,7 +139,7 @@ def _left_out(node: ast.AST, texts: set[str]) -> bool:
 
 
 def _is_setting(node: ast.AST) -> bool:
-    """Whether a line of a class is a setting with its default."""
+    """Return whether a line of a class is a setting with its default."""
     return isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation)
 
 
@@ -153,19 +153,18 @@ def _reads(node: ast.AST) -> set[str]:
 
 
 def _names_of_texts(tree: ast.Module) -> set[str]:
-    """Names that errors and warnings alone read."""
+    """Return the names that errors and warnings alone read."""
     inside, every = [], []
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) or (isinstance(node, ast.Expr) and "warnings.warn" in ast.unparse(node)):
             inside += [n for n in ast.walk(node) if isinstance(n, ast.Name)]
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             every.append(node)
-    told = {n.id for n in inside}
-    return told - {n.id for n in every if n not in inside}
+    return {n.id for n in inside} - {n.id for n in every if n not in inside}
 
 
 def _operators(node: ast.AST) -> Iterator[tuple[str, ast.AST, tuple[str, ...]]]:
-    """Yield (operator, node that is replaced, what may stand there)."""
+    """Yield (operator, replaced node, replacements)."""
     text = ast.unparse
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         swaps = COMPARED[type(node.ops[0])]
@@ -217,10 +216,10 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.AST, tuple[str, ...]]]:
     if name == "where" and len(node.args) == 3:
         condition, yes, no = map(text, node.args)
         yield "branches swapped", node, (f"{text(function)}({condition}, {no}, {yes})",)
-    seen = [keyword for keyword in node.keywords if keyword.arg and keyword.arg not in UNSEEN]
+    named = [keyword for keyword in node.keywords if keyword.arg and keyword.arg not in UNSEEN]
     left = [
         ", ".join([*map(text, node.args), *(text(other) for other in node.keywords if other is not keyword)])
-        for keyword in seen
+        for keyword in named
     ]
     if left:
         yield "argument dropped", node, tuple(f"{text(function)}({some})" for some in left)

@@ -1,12 +1,12 @@
-"""The share of small faults in the package that its tests notice.
+"""The fraction of small faults in the package that its tests notice.
 
 python -m benchmarks.mutation [--files model objectives estimators/scoring.py] [--count 300] [--seed 0]
 
 Mutants (see `benchmarks.mutants`) are drawn evenly over the lines of the files. One process imports what the tests
 import, but for the package and the tests themselves, and forks for each mutant: the child reads the source with the
 fault in it, and runs the tests that enter its block, the fastest first, up to the first that fails. A first run of all
-tests, on sources that note which blocks are entered, says which those are; it is kept in ``--map`` where that is given.
-A mutant that takes far longer than the tests should is caught. Results go to benchmarks/results/mutation.json.
+tests, on sources that record which blocks are entered, finds these; ``--map`` stores its result.
+A mutant that takes far longer than the tests should counts as caught. Results go to benchmarks/results/mutation.json.
 """
 
 from __future__ import annotations
@@ -38,54 +38,54 @@ TESTS = (
     *("model", "objectives", "estimators", "recipes", "persistence", "training", "evaluation_evidence"),
     *("data_cells", "data_columns", "data_scaling", "correctness"),
 )
-"""What the names of the files with tests of these sources begin with."""
+"""Beginnings of the names of the test files of these sources."""
 SLOW, ENOUGH, MOST = 30.0, 6.0, 60.0
-"""Seconds of a test that is too slow to be asked; of the fast ones that are asked first; of all that are asked."""
+"""Seconds of a test that is too slow to run; of the fast tests that run first; of all tests of a mutant."""
 ALREADY = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-"""Plugins are imported before pytest could look at them, which is all the same here."""
+"""Plugins are imported before pytest could rewrite them, which does not matter here."""
 OURS = ("latentmap", "tests", "test_", "conftest", "benchmarks", "parts", "shapes", "graphs", "tapes", "__main__")
 """Modules of each child's own."""
 
 
 def main() -> None:
-    """Draw mutants, see which are killed, print the share by file."""
+    """Draw mutants, see which are killed, print the fraction by file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", nargs="+", default=SOURCES, help="files or folders of src/latentmap")
     parser.add_argument("--count", type=int, default=300, help="mutants to draw")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
-    parser.add_argument("--tests", nargs="+", default=TESTS, help="what the names of files with tests begin with")
-    parser.add_argument("--map", type=Path, help="where to keep which test enters which block")
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="beginnings of the names of test files")
+    parser.add_argument("--map", type=Path, help="file with the blocks that each test enters")
     parser.add_argument("--jobs", type=int, default=1, help="mutants that are tried at a time")
     parser.add_argument("--out", default="mutation", help="name of the result")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT)]
     sys.dont_write_bytecode = True
-    files = sorted(path for name in asked.files for path in _files(ROOT / "src/latentmap" / name))
-    every = [mutant for path in files for mutant in mutants(path, ROOT, asked.seed)]
-    known = _known(asked.map, files, asked.tests)
+    files = sorted(path for name in options.files for path in _files(ROOT / "src/latentmap" / name))
+    every = [mutant for path in files for mutant in mutants(path, ROOT, options.seed)]
+    known = _known(options.map, files, options.tests)
     for module in known["modules"]:
         _import(module)
-    found: list[dict[str, Any]] = []
-    chosen = [*drawn(every, asked.count, asked.seed)]
+    results: list[dict[str, Any]] = []
+    chosen = [*drawn(every, options.count, options.seed)]
     controls = [Mutant(name, 1, "none", "", "", 0, 0) for name in dict.fromkeys(mutant.file for mutant in chosen)]
-    for result in _results([*chosen, *controls], known, asked.jobs):
-        print(len(found), result["file"], result["line"], result["operator"], "|", result["killed_by"], flush=True)
+    for result in _results([*chosen, *controls], known, options.jobs):
+        print(len(results), result["file"], result["line"], result["operator"], "|", result["killed_by"], flush=True)
         if result["operator"] == "none":
             if result["killed_by"] is not None:
                 sys.exit(f"{result['file']} as it stands fails {result['killed_by']}")
             continue
         if result["killed_by"] is None:
             print(f"    {result['original']}\n    {result['mutated']}", flush=True)
-        found.append(result)
-        found.sort(key=lambda result: (result["file"], result["line"], result["operator"]))
-        _write(asked.out, {"of": len(every), "seed": asked.seed, "shares": shares(found), "mutants": found})
-    for name, (killed, count) in shares(found).items():
+        results.append(result)
+        results.sort(key=lambda result: (result["file"], result["line"], result["operator"]))
+        _write(options.out, {"of": len(every), "seed": options.seed, "shares": fractions(results), "mutants": results})
+    for name, (killed, count) in fractions(results).items():
         print(f"{name:55} {killed:4d} of {count:4d}  {killed / count:4.0%}")
 
 
 def drawn(every: list[Mutant], count: int, seed: int) -> Iterable[Mutant]:
-    """Draw at equal steps, so that each file has its share."""
+    """Draw at equal steps, so that each file is represented."""
     count, start = min(count, len(every)), random.Random(seed).random()
     for i in range(count):
         mutant = every[int((i + start) * len(every) / count)]
@@ -99,17 +99,17 @@ def _results(chosen: list[Mutant], known: dict[str, Any], jobs: int) -> Iterator
     for job in range(jobs):
         if not os.fork():
             for mutant in chosen[job::jobs]:
-                os.write(theirs, json.dumps(mutant.told() | tried(mutant, known)).encode() + b"\n")
+                os.write(theirs, json.dumps(mutant.to_json() | tried(mutant, known)).encode() + b"\n")
             os._exit(0)
     os.close(theirs)
     with os.fdopen(ours) as results:
         yield from map(json.loads, results)
 
 
-def shares(found: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
-    """Count the killed of all, by file and altogether."""
+def fractions(results: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Return the numbers of killed and of all mutants, by file and in total."""
     counts: dict[str, tuple[int, int]] = {}
-    for result in found:
+    for result in results:
         for name in (result["file"], "all"):
             killed, count = counts.get(name, (0, 0))
             counts[name] = killed + (result["killed_by"] is not None), count + 1
@@ -117,8 +117,8 @@ def shares(found: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 
 
 def tried(mutant: Mutant, known: dict[str, Any]) -> dict[str, Any]:
-    """Run the tests of a mutant, the slow ones apart; say which one killed it, of how many, in how many seconds."""
-    start, tests = time.perf_counter(), asked_of(mutant, known)
+    """Run the tests of a mutant, the slow ones apart; return which one killed it, of how many, in how many seconds."""
+    start, tests = time.perf_counter(), tests_for(mutant, known)
     killed = None
     for some in tests:
         killed = killed or _killed(mutant, some, known)
@@ -137,8 +137,8 @@ def _killed(mutant: Mutant, tests: list[str], known: dict[str, Any]) -> Any:
     return _child(run, cpu=30 + 10 * seconds) if tests else None
 
 
-def asked_of(mutant: Mutant, known: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Give the tests that enter the mutant's block, or else its class or file: the fastest, and some that are left."""
+def tests_for(mutant: Mutant, known: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the tests that enter the mutant's block, or else its class or file: the fastest, and some others."""
     tests, blocks = known["tests"], _around(mutant)
     entering = [name for name in tests if blocks & set(tests[name]["blocks"])]
     chosen: tuple[list[str], list[str]] = ([], [])
@@ -161,7 +161,7 @@ def _around(mutant: Mutant) -> set[str]:
 
 
 class Watch:
-    """Keeps to some tests, in their order by file, and notes the first that fails."""
+    """Selects some tests, in their order by file, and records the first that fails."""
 
     def __init__(self, tests: list[str]) -> None:
         self.place = {name: i for i, name in enumerate(tests)}
@@ -187,7 +187,7 @@ class Watch:
 
 
 class Notes:
-    """Notes which blocks each test enters, itself or through its fixtures, and the seconds it takes."""
+    """Records the blocks that each test enters, itself or through its fixtures, and its seconds."""
 
     def __init__(self, screen: int) -> None:
         self.screen = screen
@@ -229,20 +229,20 @@ class Notes:
         if report.outcome != "passed":
             self.failed = {*getattr(self, "failed", ()), report.nodeid}
 
-    def told(self) -> dict[str, Any]:
-        """What each passing test enters, and its seconds with those of its fixtures."""
-        found = {}
+    def summary(self) -> dict[str, Any]:
+        """Return the blocks of each passing test, and its seconds with those of its fixtures."""
+        tests = {}
         for name, test in self.tests.items():
             if name in getattr(self, "failed", ()):
                 continue
             of = [self.fixtures[key] for key in test["fixtures"] if key in self.fixtures]
             blocks = set.union(test["blocks"], *(blocks for blocks, _ in of))
-            found[name] = {"blocks": sorted(blocks), "seconds": test["seconds"] + sum(seconds for _, seconds in of)}
-        return found
+            tests[name] = {"blocks": sorted(blocks), "seconds": test["seconds"] + sum(seconds for _, seconds in of)}
+        return tests
 
 
 def _known(place: Path | None, files: list[Path], names: Iterable[str]) -> dict[str, Any]:
-    """Find out which tests enter which blocks, in a child; or read what an earlier run found."""
+    """Return which tests enter which blocks, from a child process or the file of an earlier run."""
     if place is not None and place.exists():
         known: dict[str, Any] = json.loads(place.read_text())
         return known
@@ -255,22 +255,22 @@ def _known(place: Path | None, files: list[Path], names: Iterable[str]) -> dict[
         builtins.entered = lambda block: notes.entered.add(block)  # type: ignore[attr-defined]
         _replace({str(path.relative_to(ROOT)): _noting(path) for path in files})
         tests = [str(path) for name in names for path in sorted(ROOT.glob(f"tests/test_{name}*.py"))]
-        doctests = [str(ROOT / "src/latentmap" / room) for room in ("model", "objectives", "estimators")]
+        doctests = [str(ROOT / "src/latentmap" / package) for package in ("model", "objectives", "estimators")]
         pytest.main([*_options(), *tests, *doctests], plugins=[notes])
         modules = [name for name in sys.modules if not name.startswith(OURS)]
-        return {"tests": notes.told(), "failed": sorted(getattr(notes, "failed", ())), "modules": modules}
+        return {"tests": notes.summary(), "failed": sorted(getattr(notes, "failed", ())), "modules": modules}
 
-    found = _child(run, cpu=3600, wall=7200)
-    if not isinstance(found, dict):
-        sys.exit(f"the tests could not be run: {found}")
-    print(f"{len(found['tests'])} tests; not asked, because they fail or are skipped: {found['failed']}", flush=True)
+    answer = _child(run, cpu=3600, wall=7200)
+    if not isinstance(answer, dict):
+        sys.exit(f"the tests could not be run: {answer}")
+    print(f"{len(answer['tests'])} tests; left out, because they fail or are skipped: {answer['failed']}", flush=True)
     if place is not None:
-        place.write_text(json.dumps(found))
-    return found
+        place.write_text(json.dumps(answer))
+    return answer
 
 
 def _too_slow(*_: object) -> None:
-    raise TimeoutError("too slow to be asked")
+    raise TimeoutError("too slow")
 
 
 def _options() -> list[str]:
@@ -282,7 +282,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _spans(tree: ast.AST) -> list[tuple[int, int]]:
-    """Lines of every block of a function."""
+    """Return the lines of every block of a function."""
     return [(block[0].lineno, block[-1].end_lineno or 0) for block in _blocks(tree)]
 
 
@@ -294,7 +294,7 @@ def _blocks(tree: ast.AST) -> list[list[ast.stmt]]:
 
 
 def _noting(path: Path) -> bytes:
-    """Give a source that notes every block of a function that is entered."""
+    """Return a source that records every block of a function that is entered."""
     tree = ast.parse(path.read_bytes())
     for block in _blocks(tree):
         name = f"{path.relative_to(ROOT)}:{block[0].lineno}"
@@ -328,7 +328,7 @@ def _import(module: str) -> None:
 
 
 def _child(function: Callable[[], Any], cpu: float, wall: float = 600.0) -> Any:
-    """Run a function in a fork of this process, within its seconds; give what it gives, or the word for its end."""
+    """Run a function in a fork of this process, within its seconds; return its result, or why it ended."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if not pid:

@@ -1,13 +1,13 @@
-"""In how many principal components a map's neighbours are sought: what it keeps of them, and what it takes.
+"""Neighbour search of a map in principal components: recall and seconds by their number.
 
 LATENTMAP_DATA=folder python -m benchmarks.neighbors [--rows 20000]
 
-Recall is the share of the 15 nearest rows in all columns, of 500 rows, that are among the 15 found; seconds are those
-of the processor, on one thread, to project and search all rows. The table of docs/maps.md is rewritten at the end.
+Recall is the fraction of the 15 nearest rows in all columns, of 500 rows, that are among the 15 of the search; seconds
+are CPU seconds, on one thread, to project and search all rows. The table of docs/maps.md is rewritten at the end.
 
 * MNIST: images in units from 0 to 1. digits: scikit-learn's, 8 x 8.
 * embeddings: rows of 30 components, of variances that fall as 1 / i, turned in so many columns, and noise of a tenth of
-  their variance in every direction; a model of what neural networks give.
+  their variance in every direction; a model of the outputs of neural networks.
 * words: the functions that scikit-learn, scipy and numpy document, by latent semantic analysis of their docstrings
   (tf-idf and its leading singular vectors), rows of unit length.
 """
@@ -34,7 +34,7 @@ from latentmap.estimators.graph import neighbor_graph
 from latentmap.model.components import Components, projection
 
 NEIGHBORS, QUERIES, SOME = 15, 500, 20_000
-ASKED: tuple[Components, ...] = (None, 50, 200, "auto")
+COMPONENTS: tuple[Components, ...] = (None, 50, 200, "auto")
 LEFT_OUT = ("tests", "conftest", "distutils", "f2py", "__main__", "_pyinst", "_precompute")
 """Modules that are no documentation, or do something when they are imported."""
 PAGE = HERE.parent / "docs" / "maps.md"
@@ -48,13 +48,13 @@ def main() -> None:
     raw = []
     for name, X in data(parser.parse_args().rows):
         rows = torch.from_numpy(X)
-        for components in ASKED:
+        for components in COMPONENTS:
             start = time.process_time()
             points = projection(rows[:: max(1, len(rows) // SOME)], components)(rows)
-            found = neighbor_graph(points, NEIGHBORS)[:QUERIES]
+            neighbors = neighbor_graph(points, NEIGHBORS)[:QUERIES]
             seconds = time.process_time() - start
-            exact = found if components is None else exact
-            recall = np.mean([np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)])
+            exact = neighbors if components is None else exact
+            recall = np.mean([np.isin(a, b).mean() for a, b in zip(exact, neighbors, strict=True)])
             raw.append(
                 {"data": name, "rows": len(X), "columns": X.shape[1], "components": components}
                 | {"searched": points.shape[1], "recall": float(recall), "seconds": seconds}
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def data(rows: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and rows."""
+    """Yield names and rows."""
     yield "digits", load_dataset("digits")[0].reshape(-1, 64) / 16
     rng = np.random.default_rng(0)
     for columns in (128, 256, 384):
@@ -80,12 +80,12 @@ def data(rows: int) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def docstrings() -> list[str]:
-    """The docstrings of what three packages document, each once."""
+    """Return the docstrings of three packages, each once."""
     import numpy
     import scipy
     import sklearn
 
-    found = {}
+    texts: dict[str, None] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for package in (sklearn, scipy, numpy):
@@ -104,15 +104,15 @@ def docstrings() -> list[str]:
                     for one in (member, *inner):
                         text = inspect.getdoc(one) if callable(one) else None
                         if text and len(text) > 200:
-                            found[text] = None
-    return list(found)
+                            texts[text] = None
+    return list(texts)
 
 
 def table(raw: list[dict[str, object]]) -> str:
-    """Recall and seconds by number of components, a row for each data set."""
+    """Return recall and seconds by number of components, a row for each data set."""
     rows = []
-    for start in range(0, len(raw), len(ASKED)):
-        mine = raw[start : start + len(ASKED)]
+    for start in range(0, len(raw), len(COMPONENTS)):
+        mine = raw[start : start + len(COMPONENTS)]
         cells = [f"{run['recall']:.3f}, {run['seconds']:.1f} s" for run in mine[1:-1]]
         chosen = f"{mine[-1]['searched']}: {mine[-1]['recall']:.3f}, {mine[-1]['seconds']:.1f} s"
         size = [str(mine[0]["data"]), f"{mine[0]['rows']:,}", str(mine[0]["columns"])]

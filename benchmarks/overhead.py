@@ -1,4 +1,4 @@
-"""What a small job costs: start-up, a small table, embedding and sampling.
+"""Cost of small jobs: start-up, a small table, embedding and sampling.
 
 LATENTMAP_DATA=folder python -m benchmarks.overhead [RUNS]
 """

@@ -36,8 +36,8 @@ def main(seeds: int = 5) -> None:
             vae.set_params(precision="float32")
             raw.append({"way": way, "seed": seed, "elbo": -vae.score(test), "seconds": vae.fit_seconds_})
             print(json.dumps(raw[-1]), flush=True)
-    found = {way: [run["elbo"] for run in raw if run["way"] == way] for way in WAYS}
-    summary = {way: {"mean": mean(costs), "deviation": stdev(costs)} for way, costs in found.items()}
+    by_way = {way: [run["elbo"] for run in raw if run["way"] == way] for way in WAYS}
+    summary = {way: {"mean": mean(costs), "deviation": stdev(costs)} for way, costs in by_way.items()}
     write("precision", {"rows": ROWS, "epochs": EPOCHS, "summary": summary, "raw": raw})
 
 

@@ -1,8 +1,8 @@
-"""Every recipe on binarised MNIST: one network (784-400-20), one number of epochs; beside pythae's of the same name.
+"""Every recipe on binarised MNIST: one network (784-400-20), one number of epochs; and pythae's of the same name.
 
 LATENTMAP_DATA=folder python -m benchmarks.recipes [EPOCHS SEEDS [NAME ...]]
 
-Results are kept as each contestant ends, and a run goes on where the last one stopped: an hour a seed on one core.
+Each result is written as it ends, and a run continues where the last one stopped: an hour a seed on one core.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Measure = Callable[[Any], dict[str, float]]
 
 
 def main(epochs: int = 6, seeds: int = 1, *names: str) -> None:
-    """Run what is missing from benchmarks/results/recipes.json, and write it after each contestant."""
+    """Run the contestants missing from benchmarks/results/recipes.json, and write it after each contestant."""
     raw, python, measure = kept("recipes"), peers_python(), measures()
     done = {(r["name"], r["who"], r["seed"], r["epochs"]) for r in raw}
     for seed in range(seeds):
@@ -44,20 +44,20 @@ def main(epochs: int = 6, seeds: int = 1, *names: str) -> None:
                     arguments = (name, str(seed), str(epochs), folder)
                     try:
                         if who == "latentmap":
-                            found = ours("recipes_ours", *arguments)
+                            result = ours("recipes_ours", *arguments)
                         else:
-                            found = contest(python, "recipes_pythae", *arguments)
-                        found |= measure(np.load(Path(folder) / "arrays.npz"))
+                            result = contest(python, "recipes_pythae", *arguments)
+                        result |= measure(np.load(Path(folder) / "arrays.npz"))
                     except subprocess.CalledProcessError as error:
                         print(name, who, "failed:", error.stderr[-2000:], flush=True)
                         continue
-                raw.append({"name": name, "who": who, "seed": seed, "epochs": epochs} | found)
+                raw.append({"name": name, "who": who, "seed": seed, "epochs": epochs} | result)
                 write("recipes", {"raw": raw})
                 print(json.dumps(raw[-1]), flush=True)
 
 
 def measures() -> Measure:
-    """Prepare what is asked of the arrays of every contestant alike."""
+    """Return a function of the arrays of a contestant that measures them."""
     grey, digits = mnist.images("train")[::6] / 255.0, mnist.labels("train")
     real, own = mnist.images("t10k") / 255.0, mnist.labels("t10k")
     rows = mnist.binary("t10k")
@@ -67,15 +67,15 @@ def measures() -> Measure:
     def measure(arrays: Any) -> dict[str, float]:
         train, test = arrays["codes_train"], arrays["codes_test"]
         nearest = KNeighborsClassifier(10).fit(train, digits)
-        found = {
+        measured = {
             "mse": float(np.square(arrays["reconstructions"] - rows).mean()),
             "knn_accuracy": float(nearest.score(test, own)),
             "active": int(active_components(test, ACTIVE).sum()),
         }
         for name in ("samples", "later_samples"):
             if name in arrays:
-                found[f"frechet_{name}"] = float(frechet_distance(space.features(arrays[name]), target))
-        return found
+                measured[f"frechet_{name}"] = float(frechet_distance(space.features(arrays[name]), target))
+        return measured
 
     return measure
 

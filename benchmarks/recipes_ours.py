@@ -1,4 +1,4 @@
-"""One recipe of ours on binarised MNIST: what it makes of rows, as arrays, and its seconds and bounds as JSON.
+"""One recipe of ours on binarised MNIST: its results as arrays, its seconds and bounds as JSON.
 
 python benchmarks/recipes_ours.py NAME SEED EPOCHS FOLDER
 """
@@ -35,10 +35,10 @@ train, test = (binary(part).reshape(-1, 28, 28) for part in ("train", "t10k"))
 y, y_test = (labels(part) if parts.get("condition") else None for part in ("train", "t10k"))
 vae = VAE(20, **shared | parts, max_epochs=epochs, early_stopping=False, random_state=seed)
 vae.fit(train, y)
-found = {"seconds": vae.fit_seconds_, "settings": str(parts)}
+result = {"seconds": vae.fit_seconds_, "settings": str(parts)}
 if vae.has_score_:
     first = None if y_test is None else y_test[:1000]
-    found |= {"elbo": vae.score(test, y_test), "evidence": vars(evidence(vae, test[:1000], 1000, y=first))}
+    result |= {"elbo": vae.score(test, y_test), "evidence": vars(evidence(vae, test[:1000], 1000, y=first))}
 arrays = {
     "codes_train": vae.transform(train, y),
     "codes_test": vae.transform(test, y_test),
@@ -50,6 +50,6 @@ try:
     if y is None:
         arrays["later_samples"] = vae.fit_prior(train, prior).sample(10000, random_state=seed)
 except exceptions.PartError as error:
-    found["no_later_samples"] = str(error)
+    result["no_later_samples"] = str(error)
 np.savez(folder / "arrays.npz", **{key: value.reshape(len(value), -1) for key, value in arrays.items()})
-print(json.dumps(found))
+print(json.dumps(result))

@@ -76,12 +76,12 @@ trainer = BaseTrainer(
 )
 start = time.perf_counter()
 trainer.train()
-found = {"seconds": time.perf_counter() - start}
+result = {"seconds": time.perf_counter() - start}
 model.eval()
 
 
 def log_weights(x, k):
-    """Log importance weights (k, B), of the model's own posterior, prior and Bernoulli likelihood."""
+    """Return log importance weights (k, B), of the model's own posterior, prior and Bernoulli likelihood."""
     q = model.encoder(x)
     mu, log_var = q.embedding, q.log_covariance
     z = mu + (0.5 * log_var).exp() * torch.randn(k, *mu.shape)
@@ -95,7 +95,7 @@ def log_weights(x, k):
 
 
 def codes_of(x):
-    """Means of the posterior; for vq the quantised codes."""
+    """Return means of the posterior; for vq the quantised codes."""
     return model({"data": x}).z if name == "vq" else model.encoder(x).embedding
 
 
@@ -107,8 +107,8 @@ with torch.no_grad():
     if "reconstruction_loss" in vars(config) and name != "wae":
         bounds = torch.cat([log_weights(x, 1000).logsumexp(0) - math.log(1000) for x in test[:1000].split(10)])
         error = bounds.std() / math.sqrt(len(bounds))
-        found |= {"elbo": torch.cat([log_weights(x, 1)[0] for x in test.split(1000)]).mean().item()}
-        found |= {"evidence": {"mean": bounds.mean().item(), "error": error.item()}}
+        result |= {"elbo": torch.cat([log_weights(x, 1)[0] for x in test.split(1000)]).mean().item()}
+        result |= {"evidence": {"mean": bounds.mean().item(), "error": error.item()}}
     arrays = {"codes_train": codes_of(train), "codes_test": codes_of(test)}
     arrays["reconstructions"] = model.decoder(arrays["codes_test"]).reconstruction
 arrays = {key: value.numpy() for key, value in arrays.items()}
@@ -121,4 +121,4 @@ elif name != "vq":
     arrays["later_samples"] = draw(mixture)
 np.savez(folder / "arrays.npz", **arrays)
 print()
-print(json.dumps(found))
+print(json.dumps(result))

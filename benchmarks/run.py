@@ -2,10 +2,10 @@
 
 LATENTMAP_DATA=folder python -m benchmarks.run [NAME ...]
 
-Without names all of BENCHMARKS, which takes some three hours. One that fails is told at the end, and holds nothing up.
-Left out, each to be run by its own name: recipes, which takes hours; sweep, of what the defaults rest on, which has no
-peers and takes an hour; larger, which makes 13 GB of data; comparison, which makes tables of what `latentmap compare`
-wrote.
+Without names all of BENCHMARKS, which takes some three hours. Failures are reported at the end.
+Left out, each to be run by its own name: recipes, which takes hours; sweep, the evidence for the defaults, which has no
+peers and takes an hour; larger, which makes 13 GB of data; comparison, which makes tables of results of
+`latentmap compare`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BENCHMARKS = (
     *("throughput", "elbo", "overhead", "together", "precision", "anatomy"),
     *("imputation", "synthetic", "formats", "maps"),
 )
-"""The floor is measured with throughput; synthetic and maps keep what they measured before."""
+"""The floor is measured with throughput; synthetic and maps keep earlier results."""
 
 
 def main(*names: str) -> None:

@@ -1,10 +1,10 @@
-"""Synthetic tables: what a model learns from drawn rows, tried on real ones, beside ctgan's TVAE.
+"""Synthetic tables: models trained on drawn rows, scored on real ones, compared with ctgan's TVAE.
 
-python -m benchmarks.synthetic [SEEDS] [TABLES]: digits too, where there is an hour for TVAE's many columns.
+python -m benchmarks.synthetic [SEEDS] [TABLES]: digits too, which takes an hour for TVAE's many columns.
 
 Each generator is fitted to 70 % of the rows, with the target as one of the columns, and draws as many. A forest learns
-the target from the drawn rows and is tried on the other 30 %: accuracy, or R^2 of a number. "real" learns from the rows
-themselves.
+the target from the drawn rows and is scored on the other 30 %: accuracy, or R^2 of a number. "real" learns from the
+rows themselves.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TARGET = "target"
 
 
 def mixed(rows: int = 3000) -> pd.DataFrame:
-    """People who do not exist: amounts, counts, categories, an order and a date, and whether they buy."""
+    """Return synthetic people: amounts, counts, categories, an order and a date, and whether they buy."""
     rng = np.random.default_rng(0)
     age = rng.gamma(9.0, 4.5, rows) + 18
     job = rng.choice(["clerk", "nurse", "farmer", "teacher", "none"], rows, p=[0.3, 0.25, 0.15, 0.2, 0.1])
@@ -64,7 +64,7 @@ def mixed(rows: int = 3000) -> pd.DataFrame:
 
 
 def table(name: str) -> pd.DataFrame:
-    """A table with its target."""
+    """Return a table with its target."""
     if name == "mixed":
         return mixed()
     data = EMBEDDED[name]()
@@ -76,7 +76,7 @@ def table(name: str) -> pd.DataFrame:
 
 
 def ours(train: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """As the documentation says: as many components as columns, at most 32, and draws with noise."""
+    """Draw rows as documented: as many components as columns, at most 32, and draws with noise."""
     components = min(32, train.shape[1])
     model = VAE(components, columns=Columns({}), neighbors=None, random_state=seed)
     drawn: pd.DataFrame = model.fit(train).sample(len(train), random_state=seed, noise=True)
@@ -84,7 +84,7 @@ def ours(train: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def theirs(train: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """ctgan's TVAE with its defaults, in its own environment; dates as days."""
+    """Draw rows by ctgan's TVAE with its defaults, in its own environment; dates as days."""
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "train.csv", Path(folder) / "drawn.csv"
         frame = train.assign(**{c: days(train[c]) for c in train if train[c].dtype.kind == "M"})
@@ -95,12 +95,12 @@ def theirs(train: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def days(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Dates as numbers."""
+    """Return dates as numbers."""
     return (column - pd.Timestamp("2015-01-01")) / pd.Timedelta(days=1)
 
 
 def score(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> float:
-    """What a forest that learned from some rows makes of others."""
+    """Return the score on test rows of a forest trained on others."""
     both = pd.concat([train.astype(object), test.astype(object)])
     columns = {}
     for name in test:
@@ -121,7 +121,7 @@ def score(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> float:
 
 
 def main(seeds: int = 3, tables: str = "wine,breast_cancer,diabetes,iris,mixed") -> None:
-    """Draw tables with every generator, and write scores and seconds; what was measured before is kept."""
+    """Draw tables with every generator, and write scores and seconds; earlier results are kept."""
     warnings.simplefilter("ignore", exceptions.DiagnosisWarning)
     raw = kept("synthetic")
     done = {(run["table"], run["seed"], run["method"]) for run in raw}
@@ -136,19 +136,19 @@ def main(seeds: int = 3, tables: str = "wine,breast_cancer,diabetes,iris,mixed")
                 start = time.perf_counter()
                 drawn = draw(train, seed)
                 seconds = time.perf_counter() - start
-                found = {"table": name, "seed": seed, "method": method, "score": score(drawn, test, seed)}
-                raw.append(found | {"seconds": seconds})
+                run = {"table": name, "seed": seed, "method": method, "score": score(drawn, test, seed)}
+                raw.append(run | {"seconds": seconds})
                 print(json.dumps(raw[-1]), flush=True)
                 write("synthetic", {"summary": medians(raw), "raw": raw})
 
 
 def medians(raw: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Median scores by table and method."""
-    found: dict[str, dict[str, float]] = {}
+    """Return median scores by table and method."""
+    scores: dict[str, dict[str, float]] = {}
     for run in raw:
         same = [r["score"] for r in raw if (r["table"], r["method"]) == (run["table"], run["method"])]
-        found.setdefault(run["table"], {})[run["method"]] = median(same)
-    return found
+        scores.setdefault(run["table"], {})[run["method"]] = median(same)
+    return scores
 
 
 if __name__ == "__main__":

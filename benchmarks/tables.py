@@ -14,14 +14,14 @@ DOCS = HERE.parent / "docs"
 
 
 def main() -> None:
-    """Rewrite what lies between the marks of each table, and leave the words around it alone."""
+    """Rewrite the tables between their marks, and nothing else."""
     for page in sorted(set(PAGES.values())):
         path = DOCS / f"{page}.md"
         path.write_text(rewritten(path.read_text(), page))
 
 
 def rewritten(text: str, page: str) -> str:
-    """Give a page with the tables of what was measured."""
+    """Return a page with the tables of the results."""
     for table in (table for table in TABLES if PAGES[table] == page):
         name = "throughput" if table in OF_THROUGHPUT else table.__name__
         paths = [place(name, precision) for precision in PRECISIONS] if name in OF_SPEED else [place(name)]
@@ -34,14 +34,14 @@ def rewritten(text: str, page: str) -> str:
 
 
 def title(result: dict[str, Any]) -> str:
-    """The machine of a result, the precision of its matrix products, and how many runs there are."""
+    """Return the machine of a result, the precision of its matrix products, and how many runs there are."""
     machine = result["machine"]
     runs = f", {result['runs']} run{'s' * (result['runs'] > 1)}" if "runs" in result else ""
     return f"{machine['processor']}, {machine['cores']} cores, matrix products in {precision_of(machine)}{runs}:"
 
 
 def between(text: str, name: str, table: str) -> str:
-    """Put a table between its marks, which have to be there."""
+    """Return the text with a table between its marks, which have to exist."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     head, _, rest = text.partition(start)
     _, mark, tail = rest.partition(end)
@@ -50,15 +50,15 @@ def between(text: str, name: str, table: str) -> str:
 
 
 def elbo(result: dict[str, Any]) -> str:
-    """Seconds of training and the test -ELBO that they give."""
+    """Return seconds of training and test -ELBO."""
     summary = result["summary"]
     rows = [
-        (f"latentmap, epochs: {epochs}", ranged(found["seconds"], 1), ranged(found["elbo"], 2))
-        for epochs, found in summary["ours_by_epochs"].items()
+        (f"latentmap, epochs: {epochs}", ranged(value["seconds"], 1), ranged(value["elbo"], 2))
+        for epochs, value in summary["ours_by_epochs"].items()
     ]
     below, peers = f"below {result['target']}", summary["pythae"]
-    rows += [(f"latentmap, {how}, {below}", ranged(found, 1), "") for how, found in summary["ours"].items()]
-    rows += [(f"pythae, rate and batch {name}, {below}", ranged(found, 1), "") for name, found in peers.items()]
+    rows += [(f"latentmap, {how}, {below}", ranged(value, 1), "") for how, value in summary["ours"].items()]
+    rows += [(f"pythae, rate and batch {name}, {below}", ranged(value, 1), "") for name, value in peers.items()]
     rows += [
         (f"pythae, rate and batch {name}", f"not in {epochs}", "") for name, epochs in summary["short of it"].items()
     ]
@@ -67,18 +67,18 @@ def elbo(result: dict[str, Any]) -> str:
 
 
 def larger(result: dict[str, Any]) -> str:
-    """Rate, share of that in memory, peak memory, and what is not training."""
+    """Return rate, fraction of the rate in memory, peak memory, and seconds besides training."""
     rows = [
         (
             name,
-            f"{found['gigabytes']:.1f}",
-            f"{found['rows_per_second']['median']:,.0f}",
-            ranged(found["share"], 2),
-            f"{found['peak_mb']['high']:,.0f}",
-            f"{found['seconds_beside']['median']:.0f}",
-            f"{found['info_seconds']['median']:.1f}",
+            f"{run['gigabytes']:.1f}",
+            f"{run['rows_per_second']['median']:,.0f}",
+            ranged(run["share"], 2),
+            f"{run['peak_mb']['high']:,.0f}",
+            f"{run['seconds_beside']['median']:.0f}",
+            f"{run['info_seconds']['median']:.1f}",
         )
-        for name, found in result["summary"].items()
+        for name, run in result["summary"].items()
     ]
     heads = (
         "rows",
@@ -100,13 +100,13 @@ NAMES = {
     "pyod": "pyod",
     "scvi": "scvi-tools",
 }
-"""Contestants of throughput, in the words of its tables."""
+"""Contestants of throughput, and their names in its tables."""
 LIMITED = ("eager", "compiled", "loop", "pythae")
-"""Those that have the very same layers."""
+"""Contestants with the same layers."""
 
 
 def throughput(result: dict[str, Any]) -> str:
-    """Rows a second of each contestant."""
+    """Return rows per second of each contestant."""
     rows = [
         (case["case"], case["batch"], *(ranged(case["rates"][who], 0) if who in case["rates"] else "" for who in NAMES))
         for case in result["cases"]
@@ -115,7 +115,7 @@ def throughput(result: dict[str, Any]) -> str:
 
 
 def ratios(result: dict[str, Any]) -> str:
-    """How many times the rate of a peer, run by run."""
+    """Return multiples of a peer's rate, by run."""
     pairs = [(who, peer) for peer in ("pythae", "loop") for who in ("eager", "compiled")]
     rows = []
     for case in result["cases"]:
@@ -126,7 +126,7 @@ def ratios(result: dict[str, Any]) -> str:
 
 
 def limits(result: dict[str, Any]) -> str:
-    """Shares of the machine's matrix products, in the precision and at the batch of each contestant."""
+    """Return rates over that of the machine's matrix products, in the precision and at the batch of each contestant."""
     rows, floors = [], _floors(result)
     for case in result["cases"]:
         if not case["operations"]:
@@ -141,7 +141,7 @@ def limits(result: dict[str, Any]) -> str:
 
 
 def costs(result: dict[str, Any]) -> str:
-    """Peak memory, and CPU seconds for a million rows."""
+    """Return peak memory, and CPU seconds for a million rows."""
     rows = [
         (case["case"], case["batch"], *(_cost(case["raw"].get(who, [])) for who in NAMES)) for case in result["cases"]
     ]
@@ -154,7 +154,7 @@ def _cost(runs: list[dict[str, Any]]) -> str:
 
 
 def embedding(result: dict[str, Any]) -> str:
-    """Rows a second embedded and sampled, beside pythae's, and the share of the limit of embedding."""
+    """Return rows per second embedded and sampled, multiples of pythae's, and fractions of the limit of embedding."""
     rows, floors, first = [], _floors(result), dict[str, Any]()
     for case in result["cases"]:
         first.setdefault(case["case"], case)
@@ -164,14 +164,14 @@ def embedding(result: dict[str, Any]) -> str:
             {who: _median(case["raw"].get(who, []), f"{what}_per_second") for who in whose}
             for what in ("embedded", "sampled")
         )
-        share = ""
+        fraction = ""
         if case.get("embedding") and embedded["eager"]:
             precision = case["raw"]["eager"][0]["embedded_in"]
             products = floors[f"{precision} products, batch 1024, operations a second"] / case["embedding"]
             memory = floors["copying, bytes a second"] / 784
             bound = "products" if products < memory else "memory"
-            share = f"{embedded['eager'] / min(products, memory):.0%} ({precision}, {bound})"
-        cells = (*map(_rate, embedded.values()), _times(embedded), share)
+            fraction = f"{embedded['eager'] / min(products, memory):.0%} ({precision}, {bound})"
+        cells = (*map(_rate, embedded.values()), _times(embedded), fraction)
         rows.append((name, *cells, *(_rate(sampled[who]) for who in whose if who != "scvi"), _times(sampled)))
     names = ("ours", "plain loop", "pythae")
     head = [f"embedded, {name}" for name in (*names, "scvi-tools", "ours / pythae", "ours, of the limit")]
@@ -180,8 +180,8 @@ def embedding(result: dict[str, Any]) -> str:
 
 
 def _median(runs: list[dict[str, Any]], key: str) -> float | None:
-    found = [run[key] for run in runs if key in run]
-    return median(found) if found else None
+    values = [run[key] for run in runs if key in run]
+    return median(values) if values else None
 
 
 def _rate(value: float | None) -> str:
@@ -194,34 +194,34 @@ def _times(rates: dict[str, float | None]) -> str:
 
 
 def floors(result: dict[str, Any]) -> str:
-    """The limits of the machine."""
+    """Return the limits of the machine."""
     billions = {
-        name: found | {key: found[key] / 1e9 for key in ("median", "low", "high")}
-        for name, found in result["floors"].items()
+        name: limit | {key: limit[key] / 1e9 for key in ("median", "low", "high")}
+        for name, limit in result["floors"].items()
     }
     return grid(("limit", "in 10^9"), [(name, ranged(value, 0)) for name, value in billions.items()])
 
 
 def _floors(result: dict[str, Any]) -> dict[str, float]:
-    return {name: found["median"] for name, found in result["floors"].items()}
+    return {name: limit["median"] for name, limit in result["floors"].items()}
 
 
 def overhead(result: dict[str, Any]) -> str:
-    """Seconds, or rows a second."""
+    """Return seconds, or rows per second."""
     rows = [(name, ranged(value, 3 if value["median"] > 0.01 else 4)) for name, value in result["summary"].items()]
     return grid(("", "median (range)"), rows)
 
 
 def together(result: dict[str, Any]) -> str:
-    """Seconds of a fit alone, and of each of several at once."""
+    """Return seconds of a fit alone, and of each of several at once."""
     rows = [
-        (name, ranged(found["alone"], 1), ranged(found["together"], 1)) for name, found in result["summary"].items()
+        (name, ranged(times["alone"], 1), ranged(times["together"], 1)) for name, times in result["summary"].items()
     ]
     return grid(("", "a fit alone, s", f"each of {result['fits']} at once, s"), rows)
 
 
 def recipes(result: dict[str, Any]) -> str:
-    """What every recipe reaches, pythae's below ours of the same name."""
+    """Return the results of every recipe, pythae's below ours of the same name."""
     head = (
         "recipe",
         "-log p(x), nats",
@@ -247,12 +247,12 @@ def recipes(result: dict[str, Any]) -> str:
 
 
 def imputation(result: dict[str, Any]) -> str:
-    """Median errors of the cells that were removed, the least of each line in bold."""
-    found: dict[tuple[str, float], dict[str, list[float]]] = {}
+    """Return median errors of the removed cells, the least of each line in bold."""
+    groups: dict[tuple[str, float], dict[str, list[float]]] = {}
     for run in result["raw"]:
-        found.setdefault((run["table"], run["rate"]), {}).setdefault(run["method"], []).append(run["nrmse"])
-    rows, methods = [], list(next(iter(found.values())))
-    for (table, rate), errors in found.items():
+        groups.setdefault((run["table"], run["rate"]), {}).setdefault(run["method"], []).append(run["nrmse"])
+    rows, methods = [], list(next(iter(groups.values())))
+    for (table, rate), errors in groups.items():
         medians = [median(errors[method]) for method in methods]
         cells = (f"**{value:.3f}**" if value == min(medians) else f"{value:.3f}" for value in medians)
         rows.append((table, f"{rate:.0%}", *cells))
@@ -260,7 +260,7 @@ def imputation(result: dict[str, Any]) -> str:
 
 
 def synthetic(result: dict[str, Any]) -> str:
-    """Median scores of what was learned from drawn rows, the better generator in bold."""
+    """Return median scores of models trained on drawn rows, the better generator in bold."""
     rows, (real, *methods) = [], list(next(iter(result["summary"].values())))
     for table, scores in result["summary"].items():
         best = max(scores[method] for method in methods)
@@ -270,20 +270,20 @@ def synthetic(result: dict[str, Any]) -> str:
 
 
 def formats(result: dict[str, Any]) -> str:
-    """Median seconds to read, and their share of a fit."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    """Return median seconds to read, and their fraction of a fit."""
+    groups: dict[str, list[dict[str, Any]]] = {}
     for run in result["raw"]:
-        found.setdefault(run["format"], []).append(run)
+        groups.setdefault(run["format"], []).append(run)
     rows = []
-    for name, runs in found.items():
+    for name, runs in groups.items():
         same = "yes" if all(run["same"] for run in runs) else "no"
-        seconds, share = (median([run[key] for run in runs]) for key in ("seconds", "share_of_fit"))
-        rows.append((f"`{name}`", f"{seconds:.2f}", f"{share:.1%}", same))
+        seconds, fraction = (median([run[key] for run in runs]) for key in ("seconds", "share_of_fit"))
+        rows.append((f"`{name}`", f"{seconds:.2f}", f"{fraction:.1%}", same))
     return grid(("format", "seconds to read", "share of a fit", "the same numbers"), rows)
 
 
 def anatomy(result: dict[str, Any]) -> str:
-    """Milliseconds of a step, and the share of each kind of work."""
+    """Return milliseconds of a step, and the fraction of each kind of work."""
     kinds = list(result["raw"][0]["shares"])
     rows = [
         (
@@ -297,23 +297,23 @@ def anatomy(result: dict[str, Any]) -> str:
 
 
 def precision(result: dict[str, Any]) -> str:
-    """Test -ELBO of each way to train, and how much more it is than the first's."""
+    """Return the test -ELBO of each way to train, and the difference to the first."""
     rows, first = [], next(iter(result["summary"]))
     costs = {way: {r["seed"]: r["elbo"] for r in result["raw"] if r["way"] == way} for way in result["summary"]}
-    for way, found in result["summary"].items():
+    for way, value in result["summary"].items():
         apart = [costs[way][seed] - costs[first][seed] for seed in costs[first]]
-        rows.append((way, f"{found['mean']:.2f} ± {found['deviation']:.2f}", f"{sum(apart) / len(apart):+.2f}"))
+        rows.append((way, f"{value['mean']:.2f} ± {value['deviation']:.2f}", f"{sum(apart) / len(apart):+.2f}"))
     return grid(("", "test -ELBO, nats, mean and deviation", "beside the first, same seeds"), rows)
 
 
 def sweep(result: dict[str, Any]) -> str:
-    """How much the test -ELBO of a setting is above that of the defaults, and how many times their seconds it takes."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    """Return the test -ELBO of each setting less that of the defaults, and its seconds as a multiple of theirs."""
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in result["raw"]:
-        found.setdefault(run["data"], {}).setdefault(run["setting"], []).append(run)
-    base, *settings = next(iter(found.values()))
+        groups.setdefault(run["data"], {}).setdefault(run["setting"], []).append(run)
+    base, *settings = next(iter(groups.values()))
     rows = []
-    for name, runs in found.items():
+    for name, runs in groups.items():
         cost, seconds = ({s: mean(r[key] for r in same) for s, same in runs.items()} for key in ("elbo", "seconds"))
         cells = [
             f"{cost[s] - cost[base]:+.3f}, {seconds[s] / seconds[base]:.1f}×" if s in cost else "" for s in settings
@@ -324,14 +324,14 @@ def sweep(result: dict[str, Any]) -> str:
 
 
 def ranged(value: dict[str, float], digits: int) -> str:
-    """Median, and the range over the runs where there are some."""
+    """Return the median, and the range if there are several runs."""
     digits = 0 if value["median"] > 1000 else digits
     middle = f"{value['median']:,.{digits}f}"
     return middle if value["runs"] == 1 else f"{middle} ({value['low']:,.{digits}f} to {value['high']:,.{digits}f})"
 
 
 def grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Write a Markdown table."""
+    """Return a Markdown table."""
     head = list(head)
     lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

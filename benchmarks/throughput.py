@@ -24,7 +24,7 @@ NO_CONVOLUTIONS = ("pyod", "scvi")
 
 
 def main(runs: int = 5) -> None:
-    """Run every case, write throughput.json after each with the floor of this machine, which takes its turn as well."""
+    """Run every case, write throughput.json after each with the floor of this machine, measured in turn."""
     sys.path.insert(0, str(HERE))
     from cases import CASES
 
@@ -36,17 +36,17 @@ def main(runs: int = 5) -> None:
             raw: dict[str, list[dict[str, Any]]] = {who: [] for who in able}
             for _ in range(runs):
                 limits.append(floors())
-                for who, found in raw.items():
+                for who, measured in raw.items():
                     environment, module, *more = CONTESTANTS[who]
-                    found.append(contest(pythons[environment], module, name, str(batch), *more))
-            rates = {who: spread([r["rows_per_second"] for r in found]) for who, found in raw.items()}
+                    measured.append(contest(pythons[environment], module, name, str(batch), *more))
+            rates = {who: spread([r["rows_per_second"] for r in measured]) for who, measured in raw.items()}
             operations = {
                 "operations": case.operations if case.layers else None,
                 "embedding": case.embedding if case.layers else None,
             }
             results.append({"case": name, "batch": batch, **operations, "rates": rates, "raw": raw})
             print(name, batch, {who: round(rate["median"]) for who, rate in rates.items()}, flush=True)
-            limit = {name: spread([found[name] for found in limits]) for name in limits[0]}
+            limit = {name: spread([floor[name] for floor in limits]) for name in limits[0]}
             write("throughput", {"runs": runs, "floors": limit, "cases": results})
 
 

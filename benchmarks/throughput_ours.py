@@ -27,7 +27,7 @@ vae.fit(rows)
 peak = peak_mb()
 types = []
 layer = next(module for module in vae.model_.modules() if isinstance(module, nn.Linear))
-handle = layer.register_forward_hook(lambda module, given, found: types.append(str(found.dtype)))
+handle = layer.register_forward_hook(lambda module, inputs, output: types.append(str(output.dtype)))
 vae.transform(rows[:1])
 handle.remove()
 print(json.dumps({

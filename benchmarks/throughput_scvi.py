@@ -1,6 +1,6 @@
 """Rows a second of scvi-tools' VAE, of the same sizes: python benchmarks/throughput_scvi.py CASE BATCH.
 
-It is for counts: pixels are taken for them. Besides the layers that all have, it has batch normalisation, a decoder
+It is for counts: pixels are counts here. Besides the common layers, it has batch normalisation, a decoder
 whose last layer is there twice (means by a softmax, and the chance of a drop-out, which a Poisson leaves unused), and a
 library size for each row.
 """

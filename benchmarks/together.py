@@ -1,4 +1,4 @@
-"""What several fits at once cost one another: each as it comes, with its share of threads, with threads that sleep.
+"""Cost of several fits at once: with default threads, with one thread each, and with threads that sleep.
 
 LATENTMAP_DATA=folder python -m benchmarks.together [RUNS]
 """
@@ -31,13 +31,13 @@ def main(runs: int = 5) -> None:
             raw[name]["together"].append(mean(_seconds(variables, fits)))
         for how, workers in (("alone", 1), ("together", fits)):
             raw[JOBLIB][how].append(mean(_seconds({}, 1, "joblib", str(workers))))
-    summary = {name: {how: spread(seconds) for how, seconds in found.items()} for name, found in raw.items()}
+    summary = {name: {how: spread(seconds) for how, seconds in times.items()} for name, times in raw.items()}
     path = write("together", {"runs": runs, "fits": fits, "summary": summary, "raw": raw})
-    print({name: {how: round(v["median"], 1) for how, v in found.items()} for name, found in summary.items()}, path)
+    print({name: {how: round(v["median"], 1) for how, v in times.items()} for name, times in summary.items()}, path)
 
 
 def _seconds(variables: dict[str, str], processes: int, *arguments: str) -> list[float]:
-    """Seconds of the fits of so many processes that start at once."""
+    """Return the seconds of the fits of so many processes that start at once."""
     command = [sys.executable, str(HERE / "together_fit.py"), *arguments]
     started = [
         subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.PIPE, text=True)

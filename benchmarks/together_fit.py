@@ -11,7 +11,7 @@ from vae import vae_of
 
 
 def seconds():
-    """Fit in batches of 128, 5 epochs."""
+    """Return the seconds of a fit in batches of 128, 5 epochs."""
     warnings.simplefilter("ignore")  # of short fits
     vae = vae_of(CASES["MLP 784-400-20"], batch_size=128, max_epochs=5, compile=False, random_state=0)
     return vae.fit(images("train")[:10_000]).fit_seconds_

@@ -1,4 +1,4 @@
-"""Our VAE of a case that is timed: what every contestant of ours fits, and nothing that a benchmark varies."""
+"""Our VAE of a case that is timed: the settings that all our contestants have in common."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from latentmap import VAE, likelihoods
 
 
 def vae_of(case: Any, **given: Any) -> VAE:
-    """A VAE with the case's network and codes, for bytes, trained to the end of its schedule."""
+    """Return a VAE with the case's network and codes, for bytes, trained to the end of its schedule."""
     return VAE(
         case.latent,
         encoder=case.network,

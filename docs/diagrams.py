@@ -3,7 +3,7 @@
     python docs/diagrams.py
 
 writes docs/images/autoencoder.png and docs/images/variational-autoencoder.png. The digits at both ends and the numbers
-in the middle are real: models fitted here to scikit-learn's digits give them.
+in the middle are outputs of models that are fitted here to scikit-learn's digits.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python examples/demo.py --out demo
 
-The three findings that it prints are read from the comparison; nothing is said that was not measured in this run.
+The three findings that it prints are measured in this run.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ def main(out: Path) -> None:
     """Compare on the digits, save the map's run and the autoencoder's, write the report, print the findings."""
     start = time.perf_counter()
     X, y = load_dataset("digits")
-    found = compare(X, y, random_state=0, on_progress=lambda text: print(f"  {text}", flush=True))
-    vae, autoencoder = found.estimators["neighbor_vae"], found.estimators["autoencoder"]
+    comparison = compare(X, y, random_state=0, on_progress=lambda text: print(f"  {text}", flush=True))
+    vae, autoencoder = comparison.estimators["neighbor_vae"], comparison.estimators["autoencoder"]
     vae.save(out)
     autoencoder.save(out / "autoencoder")
-    report = write_report(vae, X, y, out, found, name="digits")
+    report = write_report(vae, X, y, out, comparison, name="digits")
     print("\nThe three findings that matter:")
-    for i, finding in enumerate(findings(found), 1):
+    for i, finding in enumerate(findings(comparison), 1):
         print(f"  {i}. {finding}")
     print(f"\n{len(X)} digits, {time.perf_counter() - start:.0f} s. Open the report: {report.resolve()}")
 
 
-def findings(found: Comparison) -> list[str]:
-    """Say in words what the numbers of a comparison say."""
-    by_title = {scores.method: scores for scores in found.scores}
+def findings(comparison: Comparison) -> list[str]:
+    """Return the main results of a comparison in words."""
+    by_title = {scores.method: scores for scores in comparison.scores}
     pca, best = by_title["PCA"], by_title["neighbour VAE"]
-    claims = {claim.measure.name: claim for claim in found.claims}
+    claims = {claim.measure.name: claim for claim in comparison.claims}
     gaps, sampled = claims["gaps_sampler"], claims["frechet_sampler"]
     return [
-        f"the map keeps {_accuracy(best):.0%} of held-out digits among their own kind, PCA {_accuracy(pca):.0%}, and "
+        f"the map places {_accuracy(best):.0%} of held-out digits among their own class, PCA {_accuracy(pca):.0%}, and "
         "unlike t-SNE's it places new rows and can be decoded",
-        f"the VAE's latent space is more compact than the autoencoder's: spread {claims['spread'].vae:.2f} against "
-        f"{claims['spread'].autoencoder:.2f}, gaps {gaps.vae:.0%} against {gaps.autoencoder:.0%} ({gaps.verdict})",
-        f"random points of the VAE decode closer to real digits: Frechet distance {sampled.vae:.1f} against "
-        f"{sampled.autoencoder:.1f} of an autoencoder's, {sampled.real:.1f} among real digits ({sampled.verdict})",
+        f"a more compact latent space than the autoencoder's ({gaps.verdict}): spread {claims['spread'].vae:.2f} "
+        f"against {claims['spread'].autoencoder:.2f}, gaps {gaps.vae:.0%} against {gaps.autoencoder:.0%}",
+        f"samples of the VAE closer to real digits than the autoencoder's ({sampled.verdict}): Frechet distance "
+        f"{sampled.vae:.1f} against {sampled.autoencoder:.1f}, {sampled.real:.1f} among real digits",
     ]
 
 
