@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # numba sets its number for torch too
+os.environ.setdefault("NUMBA_OPT", "0")  # few rows take less time than optimising
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jaxtyping

@@ -228,8 +228,9 @@ def test_likelihoods_stay_finite_for_extreme_decoders(case):
 @torch.no_grad()
 def test_rates_match_monte_carlo(posterior, prior):
     model, x = model_of(posterior, prior), torch.randn(4, 30)
-    rate = model.trace(x, k=5_000).rate  # in closed form, or from these draws
-    (level,) = model.trace(x, k=5_000).levels
+    k = 5_000 if isinstance(posterior, posteriors.Sphere) else 1_000  # the entropy of a sphere's q is small
+    rate = model.trace(x, k=k).rate  # in closed form, or from these draws
+    (level,) = model.trace(x, k=k).levels
     draws = level.log_q - level.log_p  # (K, B)
     error = draws.std(0) / math.sqrt(len(draws) / 2)
     assert ((draws.mean(0) - rate) / error).abs().max() < 4.5

@@ -66,13 +66,13 @@ def test_the_density_of_a_draw_is_that_of_its_inverse(posterior):
 def test_flows_integrate_to_one(posterior):
     model, raw = bent(posterior)
     q = posterior.distribution(model.posterior_state, raw)
-    reach = (q.mean.abs() + 12 * q.stddev).max().item()
-    axis = torch.linspace(-reach, reach, 300, dtype=torch.float64)
-    grid = torch.cartesian_prod(axis, axis)[:, None]
-    cell = (axis[1] - axis[0]) ** 2
     with torch.no_grad():
+        draws = q.rsample((4000,))
+        low, wide = draws.amin(0), draws.amax(0) - draws.amin(0)  # of each row
+        axis = torch.linspace(-0.3, 1.3, 150, dtype=torch.float64)
+        grid, cell = low + wide * torch.cartesian_prod(axis, axis)[:, None], wide.prod(-1) * (axis[1] - axis[0]) ** 2
         assert (q.log_prob(grid).exp().sum(0) * cell) == pytest.approx(1, abs=0.01)
-        u, _ = q.inverse(grid.expand(-1, 3, -1))
+        u, _ = q.inverse(grid)
         assert (q.base.log_prob(u).exp().sum(0) * cell - 1).abs().max() > 0.05  # without the determinant
 
 
@@ -104,9 +104,9 @@ def test_a_flow_reaches_a_posterior_that_bends():
         raw = torch.zeros(1, posterior.heads(2)).requires_grad_()
         with torch.no_grad():
             raw += 0.1 * torch.randn_like(raw)
-        adam = torch.optim.Adam([raw, *own.parameters()], 1e-2)
-        for _ in range(400):
-            z, q, _ = posterior.draw(own, raw, 128, fresh, None)
+        adam = torch.optim.Adam([raw, *own.parameters()], 2e-2)
+        for _ in range(150):
+            z, q, _ = posterior.draw(own, raw, 256, fresh, None)
             log_p = (
                 -0.5 * z[..., 0] ** 2 - 0.5 * ((z[..., 1] - z[..., 0] ** 2) / 0.3) ** 2 - math.log(2 * math.pi * 0.3)
             )
@@ -170,11 +170,11 @@ LEAPFROG = {"steps": 4, "step": 0.3, "tempering": 0.6}
 CURVED = posteriors.RiemannianHamiltonian(**LEAPFROG, centres=4, temperature=2.0)
 
 
-@pytest.mark.parametrize("part", [posteriors.Hamiltonian(**LEAPFROG), CURVED], ids=repr)
+@pytest.mark.parametrize(("part", "k"), [(posteriors.Hamiltonian(**LEAPFROG), 40_000), (CURVED, 10_000)], ids=repr)
 @torch.no_grad()
-def test_hamiltonian_weights_are_unbiased_and_the_bound_is_tighter_than_the_gaussians(part):
+def test_hamiltonian_weights_are_unbiased_and_the_bound_is_tighter_than_the_gaussians(part, k):
     part, own, raw, log_joint, evidence = linear_gaussian(part)
-    z, q, _ = part.draw(own, raw, 40_000, fresh, log_joint)
+    z, q, _ = part.draw(own, raw, k, fresh, log_joint)
     log_w = log_joint(z) - q.log_prob(z)
 
     def worst(log_w):
@@ -186,7 +186,7 @@ def test_hamiltonian_weights_are_unbiased_and_the_bound_is_tighter_than_the_gaus
     assert worst(log_joint(z) - start.log_prob(z)) > 30  # forgets the momenta
     root = own.tempering.sigmoid()
     assert worst(log_w + 2 * root.log()) > 30  # counts the tempering twice
-    z = start.sample((40_000,))
+    z = start.sample((k,))
     assert log_w.mean(0).gt((log_joint(z) - start.log_prob(z)).mean(0) + 0.05).all()
     assert log_w.mean(0).lt(evidence).all()
 

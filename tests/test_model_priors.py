@@ -49,13 +49,14 @@ def test_a_mixture_is_the_sum_of_its_components():
 def test_priors_integrate_to_one(prior):
     torch.manual_seed(0)
     own = prior.build(SIZES).double()
-    axis = torch.linspace(-14, 14, 500, dtype=torch.float64)
+    axis = torch.linspace(-9, 9, 200, dtype=torch.float64)
     grid, cell = torch.cartesian_prod(axis, axis), (axis[1] - axis[0]) ** 2
-    assert density(prior, own, grid).exp().sum() * cell == pytest.approx(1, abs=5e-3)
+    p = density(prior, own, grid).exp()
+    assert p.sum() * cell == pytest.approx(1, abs=5e-3)
     q = prior.distribution(own, none)
     draws = q.sample((20_000,))
     inside = (grid.norm(dim=-1) < 1, draws.norm(dim=-1) < 1)
-    share = (density(prior, own, grid).exp()[inside[0]].sum() * cell).item()
+    share = (p[inside[0]].sum() * cell).item()
     assert inside[1].double().mean().item() == pytest.approx(share, abs=0.02)
     assert inside[1].double().mean().item() != pytest.approx(share + 0.1, abs=0.02)
 
