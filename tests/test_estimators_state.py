@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from latentmap import VAE, Autoencoder, load, networks
+from latentmap import VAE, Autoencoder, load, networks, objectives, priors
 from latentmap.data import sources
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sources import open_source
@@ -84,6 +84,59 @@ def test_a_fit_that_fails_leaves_the_earlier_one(name, warm):
     torch.testing.assert_close(vae.model_.state_dict(), before, rtol=0, atol=0)
     np.testing.assert_array_equal(vae.transform(X), codes)
     assert vae.n_iter_ == 2 and len(vae.history_) == len(VAE(2, **SMALL).fit(X).history_)
+
+
+def test_a_fit_that_fails_leaves_the_features_of_the_earlier_one():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    vae = VAE(2, **SMALL).fit(frame)
+    codes = vae.transform(frame)
+    with pytest.raises(Stop):
+        vae.set_params(callbacks=[stop]).fit(X[:, :3])
+    np.testing.assert_array_equal(vae.transform(frame), codes)
+    assert vae.n_features_in_ == 4 and vae.feature_names_in_.tolist() == list("abcd")
+
+
+def test_a_copy_that_goes_on_leaves_the_original():
+    vae = VAE(2, warm_start=True, **SMALL).fit(X)
+    codes = vae.transform(X)
+    other = copy.copy(vae)
+    assert not np.array_equal(other.partial_fit(X).transform(X), codes)
+    assert not np.array_equal(other.fit(X).transform(X), codes)
+    np.testing.assert_array_equal(vae.transform(X), codes)
+
+
+def test_a_model_with_a_given_condition_goes_on_with_it():
+    vae = VAE(2, condition="labels", **SMALL).fit(X, np.arange(90) % 2)
+    given = vae.given(1).partial_fit(X)
+    np.testing.assert_array_equal(given.transform(X), given.transform(X, np.ones(90)))
+    assert given.n_iter_ == 3 and vae.n_iter_ == 2
+
+
+def test_pieces_go_on_after_a_prior_is_fitted():
+    vae = VAE(2, **SMALL).partial_fit(X)
+    for prior in (priors.Mixture(3), priors.Mixture(5), priors.FittedNormal()):
+        vae.fit_prior(X, prior, random_state=0).partial_fit(X)
+    assert vae.n_iter_ == 4
+    adversarial = objectives.ELBO(penalties=(objectives.FactorCritic(network=TINY),))
+    with pytest.raises(PartError, match="partial_fit continues earlier pieces, and objective or prior are others"):
+        vae.set_params(objective=adversarial).partial_fit(X)
+
+
+def test_pieces_after_a_warm_fit_keep_the_averages_of_the_optimizer():
+    vae = VAE(2, warm_start=True, **SMALL).partial_fit(X)
+    before = vae.state_.trainer
+    assert before and vae.fit(X).state_.trainer is before
+
+
+def test_a_second_stage_in_the_model_is_drawn_from_the_seed():
+    one, same = (VAE(2, prior=priors.TwoStage(8), neighbors=None, **SMALL).fit(X) for _ in range(2))
+    np.testing.assert_array_equal(one.transform(X), same.transform(X))
+
+
+def test_what_fit_refuses_the_plan_refuses():
+    row = open_source(X[:1])
+    with pytest.raises(DataError, match="has 1 row: expected two or more"):
+        preview(VAE(2), row, row)
 
 
 def test_a_piece_that_fails_leaves_the_earlier_ones():

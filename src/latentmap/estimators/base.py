@@ -13,7 +13,7 @@ from latentmap.estimators.encoding import EncodingMixin
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.parameters import check_parameters, read_seed
-from latentmap.estimators.rows import open_as_fitted, open_for_fit
+from latentmap.estimators.rows import open_as_fitted, open_for_fit, remember_features
 from latentmap.estimators.state import FitState
 from latentmap.estimators.summary import draw_codes, rate_per_component
 from latentmap.exceptions import PartError
@@ -55,7 +55,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             earlier = None
         if earlier is not None and earlier.table is not None:
             source = open_source(X, columns=earlier.table)
-        self.state_ = Fit(self, source, y, seed=seed, state=earlier).run()
+        self.state_ = Fit(self, source, self.given_ if y is None else y, seed=seed, state=earlier).run()
+        remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
 
@@ -80,7 +81,9 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         earlier: FitState | None = getattr(self, "state_", None)
         source = open_for_fit(self, X) if earlier is None else open_as_fitted(self, earlier, X)
         seed = read_seed(self.random_state) if earlier is None else earlier.seed
-        self.state_ = Fit(self, source, y, seed=seed, state=earlier, piece=True).run()
+        self.state_ = Fit(self, source, self.given_ if y is None else y, seed=seed, state=earlier, piece=True).run()
+        if earlier is None:
+            remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
 
@@ -121,7 +124,7 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             model = state.model.with_prior(prior).to(state.device)
         fit_density(model, draw_codes(state, rows, given, seed, discrete=isinstance(prior, Autoregressive)), seed)
         described = f"{prior} (fitted to the codes of {len(rows)} rows)"
-        state = replace(state, model=model, choices=state.choices | {"prior": described})
+        state = replace(state, model=model, choices=state.choices | {"prior": described}, trainer={})
         self.state_ = replace(state, kl_per_component=rate_per_component(state, rows, given))
         return self
 

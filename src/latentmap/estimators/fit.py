@@ -21,7 +21,7 @@ from latentmap.estimators.state import FitState, FloatArray, as_tensor
 from latentmap.estimators.summary import summarise
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of
-from latentmap.exceptions import PartError
+from latentmap.exceptions import ModelError, PartError
 from latentmap.model.ladder import compose
 from latentmap.model.noise import generator_for
 from latentmap.model.part import Sizes
@@ -89,14 +89,14 @@ class Fit:
             n_iter=self.state.n_iter + trainer.epoch,
             fit_seconds=self.state.fit_seconds + trainer.seconds,
             interrupted=trainer.interrupted,
-            trainer={name: learned[name] for name in ("objective", "optimizers")} if self.piece else {},
+            trainer={name: learned[name] for name in ("objective", "optimizers")} if self.piece else self.state.trainer,
         )
         return summarise(state, self.rows.some, None if given is None else given[:: self.rows.every], trainer)
 
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
         p, rows, state, planned = self.parameters, self.rows, self.state, self.training
-        classes = read_classes(p, self.y, len(self.source))
+        classes = read_classes(p, self.y, len(self.source)) if rows.kept else None
         search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
         searched, graphs = search.graphs(planned.neighbors, classes)
         objective = p._objective(state.model.sizes.some_labels)
@@ -121,7 +121,12 @@ class Fit:
             gain=gain_of(state.model, state.scaling),
         )
         if self.piece:
-            trainer.load_state_dict(state.trainer, strict=False)
+            try:
+                trainer.load_state_dict(state.trainer, strict=False)
+            except ModelError as error:
+                raise PartError(
+                    f"partial_fit continues earlier pieces, and objective or prior are others ({error}); call fit"
+                ) from error
         return trainer
 
     def _begin(self) -> tuple[FitState, TrainingPlan]:

@@ -119,6 +119,8 @@ def plan(
 def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, TrainingPlan]:
     """Return the plan of a fit to a source, of which some rows are read."""
     memory, n = read_memory(p.memory), len(source)
+    if n < 2:
+        raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
     dense = fits(source, memory)
     held_out = count_held_out(n, p._held_out_fraction, None if dense else most_held_out(source, memory))
     rows = RowCounts(n, n - held_out, dense or source.is_sparse, source.name)
@@ -130,7 +132,7 @@ def plan_model(p: Parameters, source: Source, sizes: Sizes, *, neighbors: bool =
     """Choose likelihood, scaling and networks, but for those that were given."""
     schema, table = source.schema, source.table
     if schema.lowest is None:
-        raise DataError("X holds no finite value at all: fit needs some")
+        raise DataError(f"{source.name} holds no finite value at all: fit needs some")
     likelihood, scaling = _table_units(p, source, table) if table else _units(p, source)
     networks = choices.choose_networks(likelihood.encoder_sizes(sizes), neighbors=neighbors)
     encoder = networks[0] if p.encoder is None else p.encoder

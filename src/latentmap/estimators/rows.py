@@ -42,7 +42,7 @@ class RowReader(Parameters):
 
 
 def open_for_fit(estimator: Parameters, X: Any, least: int = 2) -> Source:
-    """Open the rows of a fit, and let the estimator remember number and names of their features.
+    """Open the rows of a fit.
 
     Raises
     ------
@@ -51,12 +51,16 @@ def open_for_fit(estimator: Parameters, X: Any, least: int = 2) -> Source:
     """
     source = open_source(X, columns=None if estimator.columns is None else estimator.columns.requested)
     _check_shape(source, least, type(estimator).__name__)
+    return source
+
+
+def remember_features(estimator: Parameters, source: Source) -> None:
+    """Let an estimator remember number and names of the features of a fit."""
     if source.table is None:
         validate_data(estimator, _header(source), reset=True, skip_check_array=True)
     else:
         estimator.n_features_in_ = len(source.table.columns)
         estimator.feature_names_in_ = np.array(source.table.names, dtype=object)
-    return source
 
 
 def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:

@@ -122,6 +122,8 @@ class Resident(Feed):
     def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
         """Yield slices of a shuffled order."""
         order = torch.from_numpy(epoch_order(len(self), seed, epoch))[start * size : len(self) // size * size]
+        if not len(order):  # nothing is left of the epoch; an empty tensor splits into one batch
+            return
         indices = order.to(self.device).split(size)
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
             batch = Batch(rows, None if self.condition is None else self.condition[index])

@@ -20,7 +20,7 @@ from latentmap.training.gradients import Reducer
 from latentmap.training.metrics import HELD_OUT, Gain, Row
 from latentmap.training.schedule import Clock, learning_rate_factor
 from latentmap.training.settings import Settings
-from latentmap.training.state import Weights, check_state
+from latentmap.training.state import Weights, check_counters, check_generator, check_state
 from latentmap.training.step import GradientStep
 
 __all__ = ["Callback", "Progress", "Settings", "Trainer"]
@@ -115,13 +115,13 @@ class Trainer:
 
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, restore the best weights, and return the history."""
-        self.interrupted = False
+        self.interrupted = self.stopped = False
         if self.last is not None:
             self.gradient_step.load_weights(self.last)
             self.last = None
         with threads_for(operations(self.gradient_step.learned, self.batch)), self.clock:
             try:
-                while not self._finished():
+                while not (self.stopped or self._complete(self.epoch)):
                     self._run_epoch()
             except KeyboardInterrupt:
                 self.interrupted = True
@@ -157,7 +157,9 @@ class Trainer:
                 "rows": len(self.feed),
                 "batch_size": self.batch,
                 "seed": self.settings.seed,
+                "held_out": 0 if self.held_out is None else len(self.held_out),
                 "losses": list(self.metrics.parts),
+                "likelihood": repr(self.model.parts.likelihood),
             },
             **(self.last or step.weights()),
             **step.state_dict(),
@@ -193,8 +195,11 @@ class Trainer:
         if self.step:
             raise RuntimeError(f"a state is loaded before the first step, this trainer has taken {self.step}")
         step = self.gradient_step
-        expected = self.state_dict() | {"optimizers": step.expected_moments(state.get("optimizers", {}))}
+        moments = state.get("optimizers") if isinstance(state, Mapping) else None
+        expected = self.state_dict() | {"optimizers": step.expected_moments(moments)}
         check_state(expected if strict else {name: expected[name] for name in expected if name in state}, state)
+        check_counters(state.get("counters", {}), self.steps_per_epoch)
+        check_generator(state.get("generator"), step.generator)
         step.load_weights({name: state[name] for name in step.learned if name in state})
         step.load_state_dict(state)
         for name, value in state.get("counters", {}).items():
@@ -243,18 +248,23 @@ class Trainer:
         return rate if self.settings.constant_rate else rate * learning_rate_factor(progress)
 
     def _end_epoch(self) -> None:
-        """Evaluate, unless the last evaluation was too few steps ago."""
-        step, taken = self.gradient_step, self.batches
-        sums, before, skipped = step.sums.clone(), self.skipped_before, step.skipped()
+        """Evaluate, unless the last evaluation was too few steps ago.
+
+        Held-out rows are measured before anything changes, so that a fit that is interrupted there resumes there.
+        """
+        step, taken, skipped = self.gradient_step, self.batches, self.gradient_step.skipped()
+        many = self.step // EVALUATION_STEPS > (self.step - taken) // EVALUATION_STEPS
+        due = taken and (many or self._complete(self.epoch + 1))
+        held_out = self._held_out_losses() if due else None
+        training, rate = self.reducer.mean(step.sums, max(1, taken)).tolist(), float(skipped - self.skipped_before)
         self.epoch += 1
         self.batches, self.skipped_before = 0, skipped
         step.sums.zero_()
-        if taken and (self.step // EVALUATION_STEPS > (self.step - taken) // EVALUATION_STEPS or self._finished()):
-            self._evaluate(self.reducer.mean(sums, taken).tolist(), float(skipped - before) / taken)
+        if due:
+            self._evaluate(training, held_out, rate / taken)
 
-    def _evaluate(self, training: list[float], skipped: float) -> None:
+    def _evaluate(self, training: list[float], held_out: list[float] | None, skipped: float) -> None:
         """Add a row to the history, keep the weights if they are the best, and call the callbacks."""
-        held_out = self._held_out_losses()
         progress = self.clock.progress(self.step)
         row: Row = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
         row |= self.metrics.entries(training) | self.metrics.entries(held_out, HELD_OUT)
@@ -313,11 +323,12 @@ class Trainer:
                 batch = self.feed.with_positives(self.held_out_graph[index], batch, generator)
             yield len(index), batch
 
-    def _finished(self) -> bool:
+    def _complete(self, epochs: int) -> bool:
+        """Return whether the fit is complete after so many epochs."""
         patience = self.settings.patience
         exhausted = patience is not None and self.held_out is not None and self.evaluations_since_best >= patience
-        done = self.epoch >= self.settings.max_epochs or self.clock.progress(self.step) >= 1.0
-        return self.stopped or done or exhausted or self.restores > RESTORES
+        done = epochs >= self.settings.max_epochs or self.clock.progress(self.step) >= 1.0
+        return done or exhausted or self.restores > RESTORES
 
     def _recover(self) -> None:
         """Restore the best weights and halve the learning rate."""

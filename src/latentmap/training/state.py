@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -32,9 +33,7 @@ def load_moments(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], m
 
 
 def check_state(expected: Any, state: Any, path: str = "") -> None:
-    """Refuse a state whose names, shapes of tensors or setup differ from those of a trainer.
-
-    Other values, such as counters and the history, are not compared.
+    """Refuse a state whose names, types, shapes of tensors or setup differ from those of a trainer.
 
     >>> check_state({"setup": {"rows": 100}}, {"setup": {"rows": 90}})
     Traceback (most recent call last):
@@ -47,12 +46,43 @@ def check_state(expected: Any, state: Any, path: str = "") -> None:
             raise ModelError(f"the state does not fit this trainer: {path}{differing[0]} is {where}; {ADVICE}")
         for name, value in expected.items():
             check_state(value, state[name], f"{path}{name}.")
-    elif isinstance(expected, Tensor) or path.startswith("setup."):
-        wanted, given = (_compared(value) for value in (expected, state))
-        if wanted != given:
-            message = f"the state does not fit this trainer: {path[:-1]} is {given}, expected {wanted}"
+    else:
+        compared = _described if path.startswith("setup.") else _kind
+        wanted, actual = compared(expected), compared(state)
+        if wanted != actual:
+            message = f"the state does not fit this trainer: {path[:-1]} is {actual}, expected {wanted}"
             raise ModelError(f"{message}; {ADVICE}")
 
 
-def _compared(value: Any) -> Any:
+def check_counters(counters: Mapping[str, Any], steps_per_epoch: int) -> None:
+    """Refuse counters that no fit can have."""
+    for name, value in counters.items():
+        most = steps_per_epoch if name == "batches" else float("inf")
+        if value is not None and not 0 <= value <= most:
+            raise ModelError(f"the state does not fit this trainer: counters.{name} is {value}; {ADVICE}")
+
+
+def check_generator(state: Any, generator: torch.Generator) -> None:
+    """Refuse a state that a generator does not take."""
+    if state is None:
+        return
+    try:
+        torch.Generator(generator.device).set_state(state)
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(f"the state does not fit this trainer: generator is damaged ({error}); {ADVICE}") from error
+
+
+def _described(value: Any) -> Any:
     return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else value
+
+
+def _kind(value: Any) -> str:
+    """Describe the kind of a value: tensors by type and shape, numbers that a fit can have, lists of evaluations."""
+    if isinstance(value, Tensor):
+        kind = "" if value.is_floating_point() else f"{value.dtype} and "
+        return f"of {kind}shape {tuple(value.shape)}"
+    if value is None or isinstance(value, int | float):
+        return "a number" if value is None or value == value else "not a number"
+    if isinstance(value, list) and all(isinstance(row, Mapping) for row in value):
+        return "a list of evaluations"
+    return type(value).__name__

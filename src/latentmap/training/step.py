@@ -165,13 +165,13 @@ class GradientStep:
         if "sums" in state:
             self.sums.copy_(state["sums"])
 
-    def expected_moments(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Moments]:
+    def expected_moments(self, given: Any) -> dict[str, Moments]:
         """Return tensors of the shapes that the optimizers' state has, for the given parameters."""
         return {
             player: {
                 name: {"step": self.progress, "exp_avg": p, "exp_avg_sq": p}
                 for name, p in parameters.items()
-                if name in given.get(player, ())
+                if isinstance(given, Mapping) and name in given.get(player, ())
             }
             for player, parameters in self._named_players().items()
         }
@@ -242,13 +242,16 @@ class GradientStep:
         return self.objective.losses_of_copies(self.objective_state, model, trace, progress)
 
     def _modules_draw_from(self, generator: torch.Generator) -> AbstractContextManager[object]:
-        """Let a user's own modules draw from a generator, for dropout; the package's networks draw nothing."""
+        """Let parts that draw by themselves do so from a generator: modules of a user's own, or a second VAE."""
         own = [self.model.parts.encoder, self.model.parts.decoder]
-        return contextlib.nullcontext() if all(isinstance(n, Network) for n in own) else drawing_from(generator)
+        plain = all(isinstance(network, Network) for network in own) and not self.model.parts.prior.draws
+        return contextlib.nullcontext() if plain else drawing_from(generator)
 
     def _has_dropout(self) -> bool:
-        """Return whether a network draws by itself, which a compiled step could not do from the fit's generator."""
-        return any(isinstance(m, nn.modules.dropout._DropoutNd | nn.RReLU) for m in self.model.modules())
+        """Return whether a part draws by itself, which a compiled step could not do from the fit's generator."""
+        return self.model.parts.prior.draws or any(
+            isinstance(m, nn.modules.dropout._DropoutNd | nn.RReLU) for m in self.model.modules()
+        )
 
     def _kept_graph(self) -> AbstractContextManager[object]:
         """Retain a compiled graph for as many backward passes as there are players."""

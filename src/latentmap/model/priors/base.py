@@ -25,6 +25,8 @@ Encode = Callable[[Tensor], Distribution]
 class Prior(Part, ABC):
     """Base of priors p(z); a subclass defines `distribution`."""
 
+    draws: ClassVar[bool] = False
+    """Whether the log-density draws noise by itself in training."""
     ex_post: ClassVar[bool] = False
     """Whether every fit of a model ends with fitting it to the codes."""
     manifold: ClassVar[str] = "flat"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -41,6 +41,7 @@ class TwoStage(Prior):
     """
 
     width: int = 256
+    draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         whole("width", self.width)
