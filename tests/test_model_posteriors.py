@@ -232,7 +232,7 @@ def test_plain_steps_keep_volume_at_any_length(length):
 def test_tempering_as_a_whole_keeps_the_volume_of_noise(monkeypatch):
     """Momenta start wider by beta_0^(-1/2), and shrink by as much on the way."""
     part, own, raw, log_joint, _ = linear_gaussian(posteriors.Hamiltonian(**LEAPFROG))
-    start, momenta = part.distribution(own, raw[:1]), posteriors.Hamiltonian.momenta
+    start, momenta = part.distribution(own, raw[:1]), posteriors.Hamiltonian._momenta
 
     def moved(both):
         last = []
@@ -243,7 +243,7 @@ def test_tempering_as_a_whole_keeps_the_volume_of_noise(monkeypatch):
             p.log_prob = lambda r: last.append(r) or density(r)
             return p
 
-        monkeypatch.setattr(posteriors.Hamiltonian, "momenta", watched)
+        monkeypatch.setattr(posteriors.Hamiltonian, "_momenta", watched)
         noise = iter(both.view(2, 1, 1, 2))
         z, _, _ = part.draw(own, raw[:1], 1, lambda shape, like: next(noise), lambda z: log_joint(z)[:, :1])
         return torch.cat([z.flatten(), last[-1].flatten()])

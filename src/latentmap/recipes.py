@@ -91,7 +91,7 @@ def vae() -> Recipe:
 
 
 def beta_vae(beta: float = 4.0) -> Recipe:
-    """Weight on the rate, for components that carry one factor each (Higgins et al. 2017)."""
+    """Weight on the rate, so that each component encodes one factor (Higgins et al. 2017)."""
     return _densities(ELBO(beta=beta))
 
 

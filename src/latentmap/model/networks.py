@@ -365,10 +365,8 @@ def _width(body: nn.Module, probe: Tensor, name: str) -> int:
         with torch.no_grad():
             features = body(probe)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        shape, message = tuple(probe.shape), str(error).splitlines()[0]
-        raise PartError(
-            f"your {name} must turn rows of shape {shape} into one tensor of features: {message}"
-        ) from error
+        shape, text = tuple(probe.shape), str(error).splitlines()[0]
+        raise PartError(f"your {name} must turn rows of shape {shape} into one tensor of features: {text}") from error
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
         raise PartError(f"your {name} must return one tensor with as many rows as it takes, and did not")
     return int(features.shape[1])

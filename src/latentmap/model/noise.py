@@ -22,11 +22,9 @@ class Noise(Protocol):
 
     def __call__(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Draw from N(0, 1), in the dtype and on the device of ``like``."""
-        ...
 
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Draw uniformly from 0 to 1."""
-        ...
 
 
 def generator_for(seed: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -36,11 +36,7 @@ class Affine(nn.Module):
     whole: Tensor | None
 
     def __init__(
-        self,
-        shift: ArrayLike,
-        scale: ArrayLike,
-        stretched: ArrayLike | None = None,
-        whole: ArrayLike | None = None,
+        self, shift: ArrayLike, scale: ArrayLike, stretched: ArrayLike | None = None, whole: ArrayLike | None = None
     ) -> None:
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(np.atleast_1d(np.asarray(shift, dtype=np.float64))))

@@ -156,32 +156,25 @@ class Model(Protocol):
     @property
     def decoder(self) -> nn.Module:
         """The decoder network."""
-        ...
 
     @property
     def condition(self) -> Tensor | None:
         """Condition of the rows of the batch, (B, C)."""
-        ...
 
     def given(self, condition: Float[Tensor, "*K B C"] | None) -> Self:
         """Return this model with the condition of the rows of a batch."""
-        ...
 
     def encoder_inputs(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
         """Return rows in the encoder's units."""
-        ...
 
     def complete(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Return rows with missing cells filled."""
-        ...
 
     def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
         """Return log q(c|x) of each class; raise a `PartError` for a model without classes to infer."""
-        ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Return all parameters."""
-        ...
 
     def trace(
         self,
@@ -195,24 +188,18 @@ class Model(Protocol):
 
         With noise for a `latentmap.model.defence.Defence`, some codes of rows with missing cells come from the prior.
         """
-        ...
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """Return q(z|x), over (B, D)."""
-        ...
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """Return p(x|z), over (*S, P)."""
-        ...
 
     def prior(self) -> Distribution:
         """Return p(z), over (D,)."""
-        ...
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of q(z|x)."""
-        ...
 
     def generative_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of p(z) and p(x|z)."""
-        ...

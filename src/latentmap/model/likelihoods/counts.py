@@ -23,13 +23,7 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import (
-    LOG_DISPERSION_BOUND,
-    LOG_MEAN_BOUND,
-    Within,
-    log_prob_inside,
-    soft_bound,
-)
+from latentmap.model.distributions import LOG_DISPERSION_BOUND, LOG_MEAN_BOUND, Within, log_prob_inside, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, forwarded, positive
 
@@ -118,9 +112,8 @@ class Poisson(Counts):
     Parameters
     ----------
     library : bool, default=False
-        Whether to condition on the total of each row, also in `score_samples`; codes without a row take the mean total:
-
-        .. math:: \lambda = \Bigl(\sum\nolimits_j x_j\Bigr)\, \mathrm{softmax}(\log \bar x + d(z))
+        Whether to condition on the total of each row, also in `score_samples`; codes without a row take the mean total.
+        Then :math:`\lambda = (\sum_j x_j)\, \mathrm{softmax}(\log \bar x + d(z))`.
 
     Examples
     --------

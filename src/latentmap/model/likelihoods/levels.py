@@ -196,11 +196,7 @@ class LogisticLevels(LevelsDistribution):
     """Mixture over the last axis of logistics on [0, 1], integrated over levels; exact in both tails."""
 
     def __init__(
-        self,
-        weights: Float[Tensor, "*S M"],
-        loc: Float[Tensor, "*S M"],
-        log_scale: Float[Tensor, "*S M"],
-        levels: int,
+        self, weights: Float[Tensor, "*S M"], loc: Float[Tensor, "*S M"], log_scale: Float[Tensor, "*S M"], levels: int
     ) -> None:
         super().__init__(weights.shape[:-1], levels)
         self.log_weights = weights.log_softmax(-1)

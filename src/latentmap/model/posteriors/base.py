@@ -29,7 +29,7 @@ class Posterior(Part, ABC):
     has_density: ClassVar[bool] = True
     """Whether q(z|x) has a density, so that there is a rate, a bound and a score."""
     manifold: ClassVar[str] = "flat"
-    """The space of codes: "flat", "sphere" or "ball"; a prior has to live on the same one."""
+    """Latent space: "flat", "sphere" or "ball", the same as the prior's."""
 
     @property
     def evaluates(self) -> bool:

@@ -53,10 +53,12 @@ class Prior(Part, ABC):
 
         Parameters
         ----------
-        own, encode : Learned, callable
-            As for `distribution`.
+        own : Learned
+            State of this prior, from `build`.
         condition : Tensor of shape (B, C) or None
             Condition c of each row.
+        encode : callable
+            As for `distribution`.
 
         Returns
         -------
