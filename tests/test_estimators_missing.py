@@ -245,7 +245,7 @@ def test_pieces_bytes_and_graphs(tmp_path):
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(PartError, match="masked is a share of the rows of a batch, from 0 to 1, got 2"):
+    with pytest.raises(PartError, match="masked must be a fraction of the rows of a batch, from 0 to 1, got 2"):
         likelihoods.Incomplete(masked=2.0)
     X, _ = holes(load_wine().data)
     with pytest.raises(DataError, match="1 infinite value"):

@@ -14,7 +14,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.distributions import normal
 from latentmap.model.noise import RowNoise, fresh
 from latentmap.model.part import Sizes
-from latentmap.model.posteriors import riemannian
+from latentmap.model.posteriors import hamiltonian
 from latentmap.model.transforms import planar
 from latentmap.objectives import ELBO, TotalCorrelation
 
@@ -197,12 +197,12 @@ def log_volumes(part, length):
     start, generator = part.distribution(own, raw[:1]), torch.Generator().manual_seed(0)
 
     def force(z, r):
-        log_p = (lambda v: log_joint(v)[:, :1]) if r is None else (lambda v: part.momenta(own, v).log_prob(r))
+        log_p = (lambda v: log_joint(v)[:, :1]) if r is None else (lambda v: part._momenta(own, v).log_prob(r))
         z = z.view_as(z)  # r may come from the same z
         return torch.autograd.grad(log_p(z).sum(), z, create_graph=True)[0]
 
     def rolled(both):
-        z, r = part.roll(own, *both.view(2, 1, 1, 2), length * start.stddev, force)
+        z, r = part._leapfrog(own, *both.view(2, 1, 1, 2), length * start.stddev, force)
         return torch.cat([z.flatten(), r.flatten()])
 
     places = torch.randn(5, 4, generator=generator).double() + torch.cat([start.mean[0], torch.zeros(2)])
@@ -213,14 +213,14 @@ def log_volumes(part, length):
 def test_steps_on_a_curved_space_keep_volume_as_far_as_is_said(monkeypatch, length, most):
     found = max(log_volumes(CURVED, length))
     assert found < most
-    monkeypatch.setattr(riemannian, "FIXED_POINT", 0)  # explicit steps
+    monkeypatch.setattr(hamiltonian, "FIXED_POINT", 0)  # explicit steps
     assert max(log_volumes(CURVED, length)) > max(most, 1e-3)
 
 
 def test_long_steps_on_a_curved_space_do_not_keep_volume_unless_solved(monkeypatch):
     assert max(log_volumes(CURVED, 1.0)) > 0.1
     assert max(log_volumes(CURVED, 0.5)) > 1e-4
-    monkeypatch.setattr(riemannian, "FIXED_POINT", 30)
+    monkeypatch.setattr(hamiltonian, "FIXED_POINT", 30)
     assert max(log_volumes(CURVED, 0.5)) < 1e-7
 
 
@@ -232,7 +232,7 @@ def test_plain_steps_keep_volume_at_any_length(length):
 def test_tempering_as_a_whole_keeps_the_volume_of_noise(monkeypatch):
     """Momenta start wider by beta_0^(-1/2), and shrink by as much on the way."""
     part, own, raw, log_joint, _ = linear_gaussian(posteriors.Hamiltonian(**LEAPFROG))
-    start, momenta = part.distribution(own, raw[:1]), posteriors.Hamiltonian.momenta
+    start, momenta = part.distribution(own, raw[:1]), posteriors.Hamiltonian._momenta
 
     def moved(both):
         last = []
@@ -243,7 +243,7 @@ def test_tempering_as_a_whole_keeps_the_volume_of_noise(monkeypatch):
             p.log_prob = lambda r: last.append(r) or density(r)
             return p
 
-        monkeypatch.setattr(posteriors.Hamiltonian, "momenta", watched)
+        monkeypatch.setattr(posteriors.Hamiltonian, "_momenta", watched)
         noise = iter(both.view(2, 1, 1, 2))
         z, _, _ = part.draw(own, raw[:1], 1, lambda shape, like: next(noise), lambda z: log_joint(z)[:, :1])
         return torch.cat([z.flatten(), last[-1].flatten()])

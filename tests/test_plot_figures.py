@@ -16,7 +16,7 @@ from latentmap import VAE, Autoencoder, plot, posteriors, priors, recipes
 from latentmap.exceptions import DataError, DiagnosisWarning
 from latentmap.model.networks import MLP
 from latentmap.plot.labels import read_labels
-from latentmap.plot.latent import carried
+from latentmap.plot.latent import information_per_component
 
 SMALL = MLP((32,))
 FIT = {"random_state": 0, "max_epochs": 5, "encoder": SMALL, "decoder": SMALL, "compile": False}
@@ -401,7 +401,7 @@ def test_figures_name_and_follow_the_prior_that_the_model_draws_from(name):
     assert ("standard deviations of the prior" in plot.map(model, X).caption) == (name == "the prior")
     draws = np.concatenate([model.model_.prior().sample((4000,)).numpy() for _ in range(2)])
     low, middle, high = np.quantile(draws, [0.02, 0.5, 0.98], axis=0)
-    best = int(np.argmax(carried(model)[0]))
+    best = int(np.argmax(information_per_component(model)[0]))
     ends = np.tile(middle, (2, 1))
     ends[:, best] = low[best], high[best]
     if model.manifold_ == "sphere":

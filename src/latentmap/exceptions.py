@@ -1,21 +1,21 @@
-"""Errors and warnings: each says what was expected, what came, and what to do.
+"""Errors and warnings: each message states what was expected, what came, and what to do.
 
-Errors derive from the built-in that scikit-learn's contract asks for, so ``except ValueError`` keeps working.
+Errors derive from the built-in that scikit-learn's contract requires, so ``except ValueError`` keeps working.
 """
 
 from __future__ import annotations
 
 
 class LatentmapError(Exception):
-    """Base of the errors that are the fault of the data, a model or a file, never of the program."""
+    """Base of errors in the data, a model or a file, rather than in the program."""
 
 
 class DataError(LatentmapError, ValueError):
-    """The data cannot be used: names the file, column or row where it is known."""
+    """The data cannot be used; the message names the file, column or row where it is known."""
 
 
 class CellError(DataError, TypeError):
-    """A cell holds what is no number at all; a ``TypeError`` as well, which scikit-learn's contract asks for."""
+    """A cell is not a number; also a ``TypeError``, which scikit-learn's contract requires."""
 
 
 class ModelError(LatentmapError, ValueError):
@@ -23,19 +23,28 @@ class ModelError(LatentmapError, ValueError):
 
 
 class PartError(LatentmapError, ValueError):
-    """A part is given an impossible setting, or two parts cannot be combined."""
+    """A setting of a part is invalid, or two parts cannot be combined."""
 
 
 class NoDensityError(LatentmapError, TypeError, AttributeError):
-    """A density is asked of a model that has none; names the part that lacks it and the alternative.
+    """A model has no density; the message names the part that lacks it and the alternative.
 
-    It is an ``AttributeError`` as well, since scikit-learn asks with ``hasattr`` what an estimator can do.
+    Also an ``AttributeError``, since scikit-learn checks with ``hasattr`` what an estimator can do.
     """
 
 
 class MissingExtraError(LatentmapError, ImportError):
-    """An optional dependency is not installed; gives the pip command.
+    """An optional dependency is not installed; the message holds the pip command.
 
+    Parameters
+    ----------
+    package : str
+        The package that is missing.
+    extra : str
+        The extra of latentmap that installs it.
+
+    Examples
+    --------
     >>> str(MissingExtraError("pooch", "datasets"))
     'pooch is needed here and is not installed: pip install "latentmap[datasets]"'
     """
@@ -45,11 +54,11 @@ class MissingExtraError(LatentmapError, ImportError):
 
 
 class DiagnosisWarning(UserWarning):
-    """Base of what a fit says about itself: what, the value, what to do."""
+    """Base of warnings about a fit: what was measured, its value, what to do."""
 
 
 class PosteriorCollapseWarning(DiagnosisWarning):
-    """Some or all latent components carry no information about the data."""
+    """Some or all latent components hold no information about the data."""
 
 
 class UnderfitWarning(DiagnosisWarning):
@@ -77,12 +86,12 @@ class InterruptedWarning(DiagnosisWarning):
 
 
 class CompileWarning(DiagnosisWarning):
-    """The compiler failed; training went on without it."""
+    """The compiler failed; training continued without it."""
 
 
 class CaptureWarning(DiagnosisWarning):
-    """The steps of a fit cannot be recorded as a CUDA graph; training went on without."""
+    """The steps of a fit cannot be recorded as a CUDA graph; training continued without it."""
 
 
 class FewDrawsWarning(DiagnosisWarning):
-    """Scores or filled cells of rows with missing cells rest on few of their weighted draws."""
+    """Scores or imputed cells of rows with missing cells depend on few of their weighted draws."""

@@ -1,7 +1,7 @@
-"""The papers' names: each recipe gives the parameters of `latentmap.VAE` that make a published model.
+"""Published models by name: each recipe returns the parameters of `latentmap.VAE` that make one.
 
-A recipe is a plain dictionary of parts, so every part of it can be seen and changed. It is the paper's model, so it has
-no neighbours; a map asks for them: ``VAE(2, **recipes.vae() | {"neighbors": 15})``.
+A recipe is a plain dictionary of parts, so every part of it can be inspected and changed. It is the paper's model, so
+it has no neighbor term; a map adds it: ``VAE(2, **recipes.vae() | {"neighbors": 15})``.
 
 >>> from latentmap import VAE, recipes
 >>> VAE(10, **recipes.beta_vae(beta=6)).objective.beta
@@ -10,6 +10,7 @@ no neighbours; a map asks for them: ``VAE(2, **recipes.vae() | {"neighbors": 15}
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -35,20 +36,48 @@ from latentmap.objectives import (
 )
 
 NETWORK = MLP((256, 256))
-"""Of critics and other networks that a recipe brings along."""
+"""Default of critics and other networks that a recipe adds."""
 
 Recipe = dict[str, Any]
 """Parameters of `latentmap.VAE`."""
 
+_PARAMETERS = {
+    "alpha": "Fraction of the rate that the MMD replaces.",
+    "below": "Components of the levels below the top one, from the top down.",
+    "beta": "Weight of the rate; in `beta_tc` that of the total correlation.",
+    "capacity": "Rate to hold, in nats a row.",
+    "centres": "Centres of the metric.",
+    "code": "Weight of the norm of the codes.",
+    "codes": "Vectors of a codebook.",
+    "components": "Gaussians of the mixture.",
+    "decoder": "Weight of the norm of the decoder's weights.",
+    "gamma": "Weight of the cost that the critic measures.",
+    "gradient": "Weight of the norm of the decoder's gradient.",
+    "groups": "Bounds, of k draws each.",
+    "inputs": "Pseudo-inputs.",
+    "k": "Draws of a bound.",
+    "levels": "Levels of each component.",
+    "mix": "Weight of the ELBO.",
+    "network": "Network of the critic; in `rae_sn` the decoder.",
+    "pieces": "Equal pieces of the components, each with a codebook.",
+    "stages": "Stages of quantisation.",
+    "steps": "Leapfrog steps.",
+    "transforms": "Transforms in sequence.",
+    "warmup": "Fraction of the fit over which the weight of the rate, or the capacity, rises.",
+    "weight": "Weight of the penalty; in `info` the paper's lambda.",
+    "width": "Width of the hidden layers of the transforms.",
+}
+"""Descriptions of the recipes' parameters, which `_document` adds to their docstrings."""
+
 
 def every() -> dict[str, Callable[..., Recipe]]:
-    """Give every recipe by its name.
+    """Return every recipe by its name.
 
     >>> len(every()) > 10, every()["vae"]()["objective"]
     (True, ELBO(beta=1.0, ...))
     """
-    public = {name: made for name, made in globals().items() if not name.startswith("_")}
-    return {name: made for name, made in public.items() if _annotation(made) == "Recipe"}
+    public = {name: value for name, value in globals().items() if not name.startswith("_")}
+    return {name: f for name, f in public.items() if getattr(f, "__annotations__", {}).get("return") == "Recipe"}
 
 
 def ae() -> Recipe:
@@ -62,7 +91,7 @@ def vae() -> Recipe:
 
 
 def beta_vae(beta: float = 4.0) -> Recipe:
-    """Weight on the rate, for components that carry one factor each (Higgins et al. 2017)."""
+    """Weight on the rate, so that each component encodes one factor (Higgins et al. 2017)."""
     return _densities(ELBO(beta=beta))
 
 
@@ -87,17 +116,17 @@ def info(alpha: float = 0.5, weight: float = 10.0) -> Recipe:
 
 
 def wae(weight: float = 100.0) -> Recipe:
-    """Points whose distribution is drawn to the prior by MMD: Wasserstein autoencoder (Tolstikhin et al. 2018)."""
+    """Autoencoder whose codes match the prior by MMD: Wasserstein autoencoder (Tolstikhin et al. 2018)."""
     return _points(ELBO(beta=0.0, penalties=(MMD(weight),))) | {"prior": priors.Normal()}
 
 
 def aae(weight: float = 10.0, network: Network = NETWORK) -> Recipe:
-    """Points whose distribution is drawn to the prior by a critic: adversarial autoencoder (Makhzani et al. 2016)."""
+    """Autoencoder whose codes match the prior by a critic: adversarial autoencoder (Makhzani et al. 2016)."""
     return _points(ELBO(beta=0.0, penalties=(PriorCritic(weight, network=network),))) | {"prior": priors.Normal()}
 
 
 def vae_gan(gamma: float = 1.0, network: Network = NETWORK) -> Recipe:
-    """Distortion in the features of a critic that tells samples from rows: VAE/GAN (Larsen et al. 2016)."""
+    """Distortion in the features of a critic that discriminates samples from rows: VAE/GAN (Larsen et al. 2016)."""
     return _densities(VAEGAN(gamma=gamma, network=network))
 
 
@@ -142,17 +171,17 @@ def rae_sn(code: float = 1e-2, network: Network = NETWORK) -> Recipe:
 
 
 def vq(codes: int = 512, pieces: int = 2) -> Recipe:
-    """Codes from a learned codebook for each piece of the components: VQ-VAE (van den Oord et al. 2017)."""
+    """Quantised codes, by a learned codebook for each piece of the components: VQ-VAE (van den Oord et al. 2017)."""
     return _points(ELBO(beta=0.0)) | {"variational_family": posteriors.Quantized(codes, pieces=pieces)}
 
 
 def rvq(codes: int = 64, stages: int = 4) -> Recipe:
-    """Codes as sums of vectors, each stage quantising what the last one left (Lee et al. 2022)."""
+    """Residual quantisation: each stage quantises the residual of those before it (Lee et al. 2022)."""
     return _points(ELBO(beta=0.0)) | {"variational_family": posteriors.Quantized(codes, stages=stages)}
 
 
 def fsq(levels: int = 8) -> Recipe:
-    """Components rounded to a few levels: finite scalar quantisation (Mentzer et al. 2024)."""
+    """Finite scalar quantisation: components rounded to a few levels (Mentzer et al. 2024)."""
     return _points(ELBO(beta=0.0)) | {"variational_family": posteriors.FiniteScalar(levels)}
 
 
@@ -162,17 +191,17 @@ def msssim(beta: float = 1.0) -> Recipe:
 
 
 def iaf(transforms: int = 3, width: int = 64) -> Recipe:
-    """Posterior bent by an inverse autoregressive flow (Kingma et al. 2016)."""
+    """Posterior transformed by an inverse autoregressive flow (Kingma et al. 2016)."""
     return _densities(ELBO()) | {"variational_family": posteriors.Flow("iaf", transforms, width)}
 
 
 def maf(transforms: int = 3, width: int = 64) -> Recipe:
-    """Posterior bent by a masked autoregressive flow (Papamakarios et al. 2017)."""
+    """Posterior transformed by a masked autoregressive flow (Papamakarios et al. 2017)."""
     return _densities(ELBO()) | {"variational_family": posteriors.Flow("maf", transforms, width)}
 
 
 def hvae(steps: int = 3) -> Recipe:
-    """Posterior draws that roll towards the true posterior: Hamiltonian VAE (Caterini et al. 2018)."""
+    """Posterior draws moved towards the true posterior: Hamiltonian VAE (Caterini et al. 2018)."""
     return _densities(ELBO()) | {"variational_family": posteriors.Hamiltonian(steps)}
 
 
@@ -182,12 +211,12 @@ def rhvae(steps: int = 3, centres: int = 20) -> Recipe:
 
 
 def sphere(warmup: float = 0.3) -> Recipe:
-    """Codes on the unit sphere (Davidson et al. 2018; De Cao and Aziz 2020)."""
+    """Unit sphere as the latent space, for directions (Davidson et al. 2018; De Cao and Aziz 2020)."""
     return _densities(ELBO(warmup=warmup)) | {"variational_family": posteriors.Sphere(), "prior": priors.Uniform()}
 
 
 def poincare() -> Recipe:
-    """Codes in the Poincare ball, for trees (Mathieu et al. 2019; Nagano et al. 2019)."""
+    """Poincare ball as the latent space, for trees (Mathieu et al. 2019; Nagano et al. 2019)."""
     return _densities(ELBO()) | {"variational_family": posteriors.Poincare(), "prior": priors.WrappedNormal()}
 
 
@@ -197,7 +226,7 @@ def gmm(components: int = 10) -> Recipe:
 
 
 def vamp(inputs: int = 100) -> Recipe:
-    """Prior mixed of the posteriors of rows that it learns: VampPrior (Tomczak and Welling 2018)."""
+    """Mixture of the posteriors of learned pseudo-inputs as the prior: VampPrior (Tomczak and Welling 2018)."""
     return _densities(ELBO()) | {"prior": priors.Vamp(inputs)}
 
 
@@ -207,25 +236,42 @@ def flow_prior(transforms: int = 3, width: int = 64) -> Recipe:
 
 
 def ladder(below: tuple[int, ...] = (16,), warmup: float = 0.3) -> Recipe:
-    """Several levels of codes, inferred from the top down: ladder VAE (Sonderby et al. 2016)."""
+    """Hierarchy of codes, inferred from the top down: ladder VAE (Sonderby et al. 2016)."""
     return _densities(ELBO(warmup=warmup)) | {"ladder": below}
 
 
 def conditional() -> Recipe:
-    """Encoder, decoder and prior that are told each row's label (Kingma et al. 2014; Sohn et al. 2015)."""
+    """Encoder, decoder and prior conditioned on each row's label (Kingma et al. 2014; Sohn et al. 2015)."""
     return _densities(ELBO()) | {"condition": "labels", "prior": priors.Conditional()}
 
 
 def find(name: str) -> Callable[..., Recipe]:
-    """Give a recipe by its name, with - for _ if you like; raises `PartError` with the nearest.
+    """Return a recipe by its name.
 
+    Parameters
+    ----------
+    name : str
+        Name, with - or _.
+
+    Returns
+    -------
+    callable
+        The recipe.
+
+    Raises
+    ------
+    PartError
+        If there is none; the message suggests the nearest.
+
+    Examples
+    --------
     >>> find("beta-tc").__name__
     'beta_tc'
     """
-    known = every()
-    if (found := known.get(name.replace("-", "_"))) is None:
-        raise PartError(f"no recipe is called {name!r}: {suggest(name.replace('-', '_'), known)}")
-    return found
+    known, key = every(), name.replace("-", "_")
+    if key not in known:
+        raise PartError(f"no recipe is called {name!r}: {suggest(key, known)}")
+    return known[key]
 
 
 def _densities(objective: Objective) -> Recipe:
@@ -233,7 +279,7 @@ def _densities(objective: Objective) -> Recipe:
 
 
 def _points(objective: Objective) -> Recipe:
-    """Codes without density; a Gaussian is fitted to them afterwards, to draw samples from."""
+    """Return a model of codes without density; a Gaussian is fitted to them afterwards, to draw samples from."""
     return {
         "variational_family": posteriors.Deterministic(),
         "prior": priors.FittedNormal(),
@@ -242,5 +288,14 @@ def _points(objective: Objective) -> Recipe:
     }
 
 
-def _annotation(function: Any) -> Any:
-    return getattr(function, "__annotations__", {}).get("return")
+def _document(recipe: Callable[..., Recipe]) -> None:
+    """Add the sections on parameters and the return value to a docstring."""
+    parameters = inspect.signature(recipe).parameters.values()
+    entries = [f"{p.name} : {p.annotation}, default={p.default}\n    {_PARAMETERS[p.name]}" for p in parameters]
+    sections = ["Parameters\n----------\n" + "\n".join(entries)] if entries else []
+    sections.append("Returns\n-------\ndict\n    Parameters of `latentmap.VAE`.")
+    recipe.__doc__ = "\n\n".join([recipe.__doc__ or "", *sections])
+
+
+for _recipe in every().values():
+    _document(_recipe)

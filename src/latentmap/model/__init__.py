@@ -1,1 +1,1 @@
-"""The algebra: posterior x prior x likelihood, meeting in one record, the trace."""
+"""Models: posterior, prior, likelihood and networks, and the trace that they return."""

@@ -24,12 +24,12 @@ from latentmap.model.priors import Prior
 from latentmap.model.trace import Level, Trace
 
 FAR = 1e12
-"""Bound of the encoder's inputs, in the model's units, so that codes of any row are finite."""
+"""Bound of the encoder's inputs, so that codes of any row are finite."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a model; a network may be the user's own module."""
+    """Parts of a model; a network may be the user's own module."""
 
     encoder: Network | nn.Module
     decoder: Network | nn.Module
@@ -49,7 +49,7 @@ class GenerativeAutoencoder(nn.Module):
     """Latent variable model with one layer of latent variables: q(z|x), p(z), p(x|z).
 
     Rows are flat and scaled, (B, P). The initial weights are drawn as torch's modules draw theirs, from its
-    process-wide generator; within `latentmap.model.noise.drawing_from`, from the generator that is passed there.
+    process-wide generator; within `latentmap.model.noise.drawing_from`, from that one's.
 
     With a condition c of C numbers a row (``Sizes.condition``) it is q(z|x, c), p(z|c), p(x|z, c) (Kingma et al. 2014;
     Sohn et al. 2015): `given` returns a model with the condition of one batch. Any network serves: an encoder takes
@@ -102,10 +102,10 @@ class GenerativeAutoencoder(nn.Module):
         self.condition: Tensor | None = None
 
     def given(self, condition: Float[Tensor, "*K B C"] | None) -> Self:
-        """Return this model with the condition of the rows of a batch; all weights are shared."""
-        bound = object.__new__(type(self))
-        bound.__dict__.update(self.__dict__, condition=condition)
-        return bound
+        """Return this model with the condition of the rows of a batch, and the same weights."""
+        model = object.__new__(type(self))
+        model.__dict__.update(self.__dict__, condition=condition)
+        return model
 
     def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
         """Return log q(c|x) of each class."""
@@ -114,9 +114,9 @@ class GenerativeAutoencoder(nn.Module):
         return at_least_single(self.classifier(self._network_inputs(x))).log_softmax(-1)
 
     def encoder_inputs(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
-        """Return rows in the encoder's units, between which distances make sense."""
+        """Return rows in the encoder's units."""
         inputs = self.parts.likelihood.encoder_inputs(self.likelihood_state, x)
-        return inputs if self.training else inputs.clamp(-FAR, FAR)  # rows of a fit are not that far out
+        return inputs if self.training else inputs.clamp(-FAR, FAR)  # training rows are not that far out
 
     def complete(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Return rows with missing cells filled."""
@@ -155,7 +155,7 @@ class GenerativeAutoencoder(nn.Module):
 
     def prior(self) -> Distribution:
         """Return p(z), over (D,), or p(z|c), over (B, D), where the prior depends on the condition."""
-        free = self.given(None)  # inputs that a prior learns make up for the condition that they come without
+        free = self.given(None)  # pseudo-inputs of a prior have no condition
         prior: Distribution = self.parts.prior.given(self.prior_state, self.condition, free.encode)
         return prior
 
@@ -190,19 +190,19 @@ class GenerativeAutoencoder(nn.Module):
         z, q, aux = self.parts.posterior.draw(
             self.posterior_state, raw, k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
         )
-        share = None
+        from_prior = None
         if defence is not None and defensible(q, p):
-            guard = Defence.of(x, k, defence)
-            z, share = guard.replace(z, q, p), guard.share
-        px = self._explain(x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, share, inside=self.training)
+            mixture = Defence.of(x, k, defence)
+            z, from_prior = mixture.replace(z, q, p), mixture.fraction
+        px = self._conditioned(x, model.decode(z))
+        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, inside=self.training)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Return the indices of each row's code, where codes are quantised."""
         return self._quantizer().indices(self.posterior_state, self._encoded(x))
 
     def with_prior(self, prior: Prior) -> Self:
-        """Return this model with another, untrained prior; all else is shared."""
+        """Return this model with another, untrained prior, and the same weights otherwise."""
         prior.check_posterior(self.parts.posterior)
         model = self.given(None)
         model._modules = {**self._modules, "prior_state": prior.build(self.sizes)}
@@ -223,7 +223,7 @@ class GenerativeAutoencoder(nn.Module):
         yield from self.prior_state.parameters()
         yield from self.likelihood_state.parameters()
 
-    def _explain(self, x: Tensor, px: Distribution) -> Distribution:
+    def _conditioned(self, x: Tensor, px: Distribution) -> Distribution:
         """Return p(x|z) given the rows; in training, update the statistics of the likelihood first."""
         if self.training:
             self.parts.likelihood.update(self.likelihood_state, x, _features(px))
@@ -249,14 +249,14 @@ class GenerativeAutoencoder(nn.Module):
         return self.parts.posterior
 
     def _completed(self, x: Tensor) -> Self:
-        """Return the model with missing classes filled in by their probabilities."""
+        """Return the model with missing classes replaced by their probabilities."""
         if self.classifier is None or self.condition is None:
             return self
         missing = 1 - self.condition.sum(-1, keepdim=True)
         return self.given(self.condition + missing * self.classify(x).exp())
 
     def _outputs(self) -> int:
-        """Return the numbers that the encoder returns for a row."""
+        """Return how many numbers the encoder returns for a row."""
         return self.parts.posterior.heads(self.sizes.latent)
 
     def _with_condition(self, z: Tensor) -> Tensor:
@@ -269,14 +269,14 @@ class GenerativeAutoencoder(nn.Module):
 
 
 def _encoder(network: Network | nn.Module, sizes: Sizes, outputs: int) -> nn.Module:
-    """Make a network from rows to this many numbers."""
+    """Return a module from rows to this many numbers."""
     if isinstance(network, Network):
         return network.encoder(sizes, outputs)
     return adapt_encoder(network, sizes, outputs)
 
 
 def _features(px: Distribution) -> Distribution:
-    """Return p(x|z) as the likelihood made it: of each feature, or over all of them."""
+    """Return p(x|z) as from the likelihood: of each feature, or over all of them."""
     return px.base_dist if isinstance(px, Independent) else px
 
 

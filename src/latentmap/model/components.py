@@ -1,4 +1,4 @@
-"""Principal components of rows, in which neighbours are searched and maps start."""
+"""Principal components of rows, for the search of neighbors and the initial codes of maps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from torch import Tensor
 
 Components = int | Literal["auto"] | None
 """Number of principal components in which neighbours are searched; "auto" chooses it, None takes all columns."""
-
 COLUMNS = 200
 """Columns up to which all are searched, and the most principal components that are chosen beyond."""
 FEWEST, VARIANCE = 50, 0.8
 """Principal components that are chosen at the least, and the fraction of the variance that they have to hold."""
 EXACT_COLUMNS = 256
-"""Columns up to which principal axes are those of the covariance, and found by iteration beyond."""
+"""Columns up to which principal axes are those of the covariance, and computed by iteration beyond."""
 
 
 def projection(rows: Float[Tensor, "N P"], components: Components = "auto") -> Callable[[Tensor], Tensor]:

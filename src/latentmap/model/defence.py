@@ -1,4 +1,4 @@
-"""Draws from the prior among those of q(z|x), which bound the importance weights of rows that q may be wrong about."""
+"""Defensive mixtures of q(z|x) with the prior, which bound the importance weights of rows with missing cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latentmap.model.manifolds import UniformOnSphere
 from latentmap.model.noise import Noise
 from latentmap.model.transforms import Pushforward
 
-SHARE = 0.25
+FRACTION = 0.25
 """Fraction of the draws that come from the prior."""
 
 
@@ -31,23 +31,23 @@ class Defence:
     """
 
     noise: Noise
-    """Of the draws from the prior."""
+    """Source of the draws from the prior."""
     which: Bool[Tensor, "K B 1"]
     """Which draws come from the prior."""
 
     @classmethod
     def of(cls, x: Float[Tensor, "B P"], k: int, noise: Noise) -> Self:
-        """Let `SHARE` of k draws, at least one, come from the prior in rows with missing cells."""
-        first = torch.arange(k, device=x.device) < max(1, round(SHARE * k))
+        """Return the mixture with `FRACTION` of k draws, at least one, from the prior in rows with missing cells."""
+        first = torch.arange(k, device=x.device) < max(1, round(FRACTION * k))
         return cls(noise, (first[:, None] & x.isnan().any(1))[..., None])
 
     @property
-    def share(self) -> Float[Tensor, " B"]:
+    def fraction(self) -> Float[Tensor, " B"]:
         """Alpha of each row."""
         return self.which[..., 0].double().mean(0)
 
     def replace(self, z: Float[Tensor, "K B D"], q: Distribution, p: Distribution) -> Float[Tensor, "K B D"]:
-        """Put draws from p in the place of some that q drew."""
+        """Replace some draws of q by draws from p."""
         others = draw(p, z.shape[: 2 - len(p.batch_shape)], self.noise)
         mixed = torch.where(self.which, others, z)
         if isinstance(q, Pushforward):

@@ -1,6 +1,6 @@
 """Distributions that torch lacks, and short names for those that it has.
 
-Validation is off throughout: it would synchronise the device at every step. Data are checked once, at the door.
+Validation is off throughout, since it would synchronise the device at every step; data are checked once, on input.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEVELS_LOG_SCALE_BOUND = 7.0
 LOG_DEGREES_BOUND = 6.0
 """Soft bound of |log(nu - 1)| of Student's t, where nu is learned."""
 LOG_MEAN_BOUND = 15.0
-"""Soft bound of what a decoder adds to the log-mean of counts."""
+"""Soft bound of the decoder's output, which is added to the log-mean of counts."""
 LOG_DISPERSION_BOUND = 6.0
 """Soft bound of |log alpha| of negative binomials, where it is learned."""
 LOG_CONCENTRATION_BOUND = 9.0
@@ -62,10 +62,10 @@ def soft_bound(x: Tensor, bound: float) -> Tensor:
 
 
 def draw(p: Distribution, shape: Sequence[int], noise: Noise) -> Tensor:
-    """Draw from a distribution with noise that is passed, without gradient; torch's own samplers take none.
+    """Draw from a distribution with noise, without gradient.
 
-    The distributions that priors consist of take any noise, so that a compiled step can draw from its prior; others
-    need noise from a generator.
+    The distributions of priors take any noise, so that a compiled step can draw from its prior; others need noise from
+    a generator.
 
     >>> from latentmap.model.noise import generator_for
     >>> draw(Normal(torch.zeros(3), 1.0), (2,), Generated(generator_for(0))).shape
@@ -86,14 +86,14 @@ def draw(p: Distribution, shape: Sequence[int], noise: Noise) -> Tensor:
         if isinstance(p, MixtureSameFamily):
             return _draw_mixture(p, shape, noise)
         if not isinstance(noise, Generated):
-            raise PartError(f"a {type(p).__name__} is drawn by a generator, not from noise that was drawn beforehand")
+            raise PartError(f"a {type(p).__name__} is drawn by a generator, not from noise drawn beforehand")
         with drawing_from(noise.generator) if noise.generator is not None else contextlib.nullcontext():
             drawn: Tensor = p.sample(shape)
             return drawn
 
 
 def _draw_mixture(p: MixtureSameFamily, shape: torch.Size, noise: Noise) -> Tensor:
-    """Draw a component by inversion of its distribution function, and then from it."""
+    """Draw a component by inversion of the distribution function, then a value from it."""
     upper, components = p.mixture_distribution.probs.cumsum(-1), p.component_distribution  # (*batch, C)
     uniform = noise.uniform((*shape, *p.batch_shape), upper)[..., None]
     chosen = (uniform > upper[..., :-1]).sum(-1)  # (*shape, *batch)
@@ -104,13 +104,13 @@ def _draw_mixture(p: MixtureSameFamily, shape: torch.Size, noise: Noise) -> Tens
         )
     if not p.batch_shape and isinstance(components, Independent) and isinstance(components.base_dist, Normal):
         return draw(normal(components.mean[chosen], components.stddev[chosen]), (), noise)
-    each = draw(components, shape, noise)  # (*shape, *batch, C, *event), of which one is taken
+    each = draw(components, shape, noise)  # (*shape, *batch, C, *event)
     index = chosen[(..., *[None] * (1 + len(p.event_shape)))].expand(*chosen.shape, 1, *p.event_shape)
     return each.gather(chosen.ndim, index).squeeze(chosen.ndim)
 
 
 def average(p: Distribution, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
-    """Return the expectation over K draws a row, by their weights.
+    """Return the weighted mean over K draws a row.
 
     >>> average(Normal(torch.tensor([[[1.0]], [[3.0]]]), 1.0), torch.tensor([[0.5], [0.5]]))
     tensor([[2.]])
@@ -129,18 +129,18 @@ def exponential_mean(p: Distribution, rate: Float[Tensor, " P"]) -> Float[Tensor
     tensor([2.7183])
     """
     base = p.base_dist if isinstance(p, Independent) else p
-    found: Tensor = base.exponential_mean(rate) if hasattr(base, "exponential_mean") else base.mean
-    return found
+    mean: Tensor = base.exponential_mean(rate) if hasattr(base, "exponential_mean") else base.mean
+    return mean
 
 
 def log_prob_inside(p: Distribution, value: Tensor) -> Tensor:
-    """Return the log-density or log-mass of values that are known to lie in the support, which is not checked.
+    """Return the log-density or log-mass of values in the support, without checking it.
 
     >>> log_prob_inside(Normal(torch.zeros(1), 1.0), torch.zeros(1))
     tensor([-0.9189])
     """
-    unasked: Callable[[Tensor], Tensor] = getattr(p, "log_prob_inside", p.log_prob)
-    return unasked(value)
+    log_prob: Callable[[Tensor], Tensor] = getattr(p, "log_prob_inside", p.log_prob)
+    return log_prob(value)
 
 
 class Within(Distribution):
@@ -156,7 +156,7 @@ class Within(Distribution):
         return torch.where(inside, self.log_prob_inside(torch.where(inside, value, 0.0)), -math.inf)
 
     def log_prob_inside(self, value: Tensor) -> Tensor:
-        """Return the log-density or log-mass of values that are known to lie inside."""
+        """Return the log-density or log-mass of values in the support, without checking it."""
         return super().log_prob(value)
 
 
@@ -164,7 +164,7 @@ class Rows(Independent[Distribution]):
     """`Independent` that uses the faster sum over features of a base that has one."""
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over features; -inf where one lies outside the support."""
+        """Return the sum over features; -inf where one lies outside the support."""
         if not hasattr(self.base_dist, "log_prob_of_rows"):
             elementwise: Tensor = self.base_dist.log_prob(value)
             return elementwise.sum(-1)
@@ -172,7 +172,7 @@ class Rows(Independent[Distribution]):
         return torch.where(self.base_dist.holds(value), log_p, -math.inf) if hasattr(self.base_dist, "holds") else log_p
 
     def log_prob_inside(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over features."""
+        """Return the sum over features, for values in the support."""
         if hasattr(self.base_dist, "log_prob_of_rows"):
             log_p: Tensor = self.base_dist.log_prob_of_rows(value)
             return log_p
@@ -180,12 +180,12 @@ class Rows(Independent[Distribution]):
 
     @property
     def stddev(self) -> Float[Tensor, "*S P"]:
-        """That of the base, which need not square it and take the root again."""
+        """Standard deviation of the base, without squaring it and taking the root again."""
         return self.base_dist.stddev
 
 
 class DiagonalNormal(Normal):
-    """Normal that keeps its scale unexpanded, and the logarithm of it where that is known.
+    """Normal distribution that keeps its scale unexpanded, and the logarithm of it where that is known.
 
     >>> p = independent(DiagonalNormal(torch.zeros(5, 3), torch.tensor([2.0])))
     >>> p.log_prob(torch.zeros(5, 3)).shape, p.base_dist.scale.shape
@@ -207,7 +207,7 @@ class DiagonalNormal(Normal):
         return torch.addcmul(self._peak, (value - self.loc).square(), self._slope)
 
     def log_prob_of_rows(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        """Sum over features; over squares first, where they share one scale."""
+        """Return the sum over features; with one scale for all, by the sum of squares."""
         if self.short.numel() > 1:
             return self.log_prob(value).sum(-1)
         loc, value = torch.broadcast_tensors(self.loc, value)
@@ -265,7 +265,7 @@ class Delta(Distribution):
         return self.loc.expand(*sample_shape, *self.loc.shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Raise a `NoDensityError`: a point mass has no density."""
+        """Raise a `NoDensityError`, since a point mass has no density."""
         raise NoDensityError(
             f"a {self.name} posterior has no density, so this model has no rate, evidence or score per row; "
             "use VAE (posteriors.Gaussian) for those"
@@ -285,7 +285,7 @@ class Distortion(Distribution):
         self.name = name
         self._mean = mean
         self.cost = cost
-        """Rows (B, P) -> nats a row (*S); what the trace takes for the distortion."""
+        """Rows (B, P) -> nats a row (*S), the distortion of a trace."""
         super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
 
     @property
@@ -294,12 +294,12 @@ class Distortion(Distribution):
         return self._mean
 
     def log_prob(self, value: Tensor) -> NoReturn:
-        """Raise a `NoDensityError`: a cost is no density."""
+        """Raise a `NoDensityError`, since a cost is no density."""
         raise NoDensityError(
             f"{self.name} is a distortion without density, so this model has no evidence or score per row and cannot "
             "be importance-weighted; use likelihoods.Gaussian() or likelihoods.DiscretizedLogistic() for those"
         )
 
     def sample(self, sample_shape: Sequence[int] = ()) -> NoReturn:
-        """Raise a `NoDensityError`: a cost has no draws."""
+        """Raise a `NoDensityError`, since a cost has no draws."""
         raise NoDensityError(f"{self.name} is a distortion without density and cannot be drawn from; use its mean")

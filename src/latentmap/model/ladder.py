@@ -1,4 +1,4 @@
-"""The ladder: several layers of latent variables, each with a prior that depends on those above it."""
+"""Ladder models: several layers of latent variables, each with a prior that depends on those above it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from latentmap.model.posteriors import Gaussian
 from latentmap.model.trace import Level, Trace
 
 WIDTH = 128
-"""Features that the encoder gives, and of the layers between the levels."""
+"""Width of the encoder's features, and of the layers between the levels."""
 
 
 class Ladder(GenerativeAutoencoder):
@@ -30,15 +30,15 @@ class Ladder(GenerativeAutoencoder):
               q(z_i|x, z_{>i}) \propto \mathcal{N}(z_i; \mu_i(x), \sigma_i^2(x))\, p(z_i|z_{>i})
 
     The encoder's features pass upwards through one deterministic block a level. Each level combines its own with the
-    prior of the levels above, by precision: q and p share the path down. Two things differ from the paper. All levels
-    reach the decoder and the levels below them, concatenated, so that none is cut off by those between; and the prior
-    of a level has unit variance, since the layers that follow absorb any unit, and a learned variance shrinks until
-    the level is a function of those above. As there, levels only become active with batch normalisation on the way up,
-    and if the rate is warmed up: train with ``ELBO(warmup=0.3)``. The latent code of a row is its top level.
+    prior of the levels above, by precision: q and p have the path down in common. Two things differ from the paper. All
+    levels are inputs, concatenated, of the decoder and of the levels below them; and the prior of a level has unit
+    variance, since the layers that follow absorb any unit, and a learned variance shrinks until the level is a function
+    of those above. As there, levels only become active with batch normalisation on the way up, and if the rate is
+    warmed up: train with ``ELBO(warmup=0.3)``. The latent code of a row is its top level.
 
     Parameters
     ----------
-    parts, sizes
+    parts, sizes : Parts, Sizes
         As for `GenerativeAutoencoder`; the posterior has to be `posteriors.Gaussian`.
 
     Raises
@@ -101,15 +101,15 @@ class Ladder(GenerativeAutoencoder):
         x, (top, *raws) = x[:batch], [raw[:batch] for raw in risen]
         q = self._gaussian(top)
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
-        p, guard = self.prior(), None
+        p, mixture = self.prior(), None
         if defence is not None and defensible(q, p):
-            guard = Defence.of(x, k, defence)
-            z = guard.replace(z, q, p)
-        codes, levels = self._descend(z, raws, noise, guard)
-        px = self._explain(x, super().decode(codes))
+            mixture = Defence.of(x, k, defence)
+            z = mixture.replace(z, q, p)
+        codes, levels = self._descend(z, raws, noise, mixture)
+        px = self._conditioned(x, super().decode(codes))
         traced = (Level(z, q, p), *(Level(*level) for level in levels))
-        share = None if guard is None else guard.share
-        return Trace(x, traced, px, noise=noise, positives=positives, from_prior=share, inside=self.training)
+        from_prior = None if mixture is None else mixture.fraction
+        return Trace(x, traced, px, noise=noise, positives=positives, from_prior=from_prior, inside=self.training)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Return the parameters of the path up."""
@@ -118,7 +118,7 @@ class Ladder(GenerativeAutoencoder):
         yield from self.heads.parameters()
 
     def generative_parameters(self) -> Iterator[nn.Parameter]:
-        """Return the parameters of p(z) and p(x|z), and of the path down, which q(z|x) shares."""
+        """Return the parameters of p(z) and p(x|z), and of the path down, which q(z|x) uses too."""
         yield from super().generative_parameters()
         yield from self.down.parameters()
 
@@ -126,18 +126,18 @@ class Ladder(GenerativeAutoencoder):
         return WIDTH
 
     def _rise(self, x: Tensor) -> list[Tensor]:
-        """What the row says of each level, top first: (B, 2 D_i) each."""
+        """Return the encoder's output for each level, top first: (B, 2 D_i) each."""
         features = [self._encoded(x)]
         for block in self.up:
             features.append(features[-1] + block(features[-1]))
         return [at_least_single(head(h)) for head, h in zip(self.heads, reversed(features), strict=True)]
 
     def _descend(
-        self, z: Tensor, raws: list[Tensor] | None = None, noise: Noise | None = None, guard: Defence | None = None
+        self, z: Tensor, raws: list[Tensor] | None = None, noise: Noise | None = None, mixture: Defence | None = None
     ) -> tuple[Tensor, list[tuple[Tensor, Distribution, Distribution]]]:
-        """From the top's codes (*S, D) to those of all levels side by side, with each level's z, q and p.
+        """Return the concatenated codes of all levels, from those of the top (*S, D), and each level's z, q and p.
 
-        Codes are drawn with noise, and means without it; from q where there is a row, else from p.
+        With noise codes are drawn, without it they are means: of q with ``raws``, else of p.
         """
         levels: list[tuple[Tensor, Distribution, Distribution]] = []
         for i, down in enumerate(self.down):
@@ -145,8 +145,8 @@ class Ladder(GenerativeAutoencoder):
             p = normal(mean, torch.ones_like(mean))
             q = p if raws is None else combine(self._gaussian(raws[i]), p)
             new = q.mean if noise is None else q.mean + q.stddev * noise(q.mean.shape, q.mean)
-            if guard is not None:
-                new = guard.replace(new, q, p)
+            if mixture is not None:
+                new = mixture.replace(new, q, p)
             levels.append((new, q, p))
             z = torch.cat([z, new], -1)
         return z, levels
@@ -167,7 +167,7 @@ def combine(a: Distribution, b: Distribution) -> Distribution:
 
 
 class _BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation that takes a batch of one by the running moments, as it takes rows after training."""
+    """Batch normalisation that uses the running moments for a batch of one, as after training."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and len(x) > 1:

@@ -1,4 +1,4 @@
-"""Where codes lie before the first step: along the principal components of the rows, whatever the seed."""
+"""Initial codes of maps: principal components of the rows, whatever the seed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from latentmap.model.networks import MLP
 from latentmap.model.posteriors import Deterministic, Gaussian
 
 SPREAD = 0.02
-"""Standard deviation of the codes at the start: so near each other that rows can still pass, as t-SNE's do."""
+"""Initial standard deviation of the codes: so close that rows can still pass each other, as t-SNE's do."""
 RIDGE = 1e-3
-"""Share of the mean variance of the features that is added to each: they may be many, and alike."""
+"""Fraction of the mean variance of the features that is added to each, as they may be many and correlated."""
 
 
 @torch.no_grad()
@@ -26,8 +26,8 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
 
     with the initial features H before that layer, and the components Y as columns; the sign of each makes the largest
     of its loadings positive. So maps of refits start alike, with the global structure of the data (Kobak and Linderman
-    2021, of t-SNE and UMAP). Layers of an `MLP` are first scaled to unit variance, or the signal would fade before the
-    last. Return whether it applies: codes have to be flat and the last layer linear.
+    2021, of t-SNE and UMAP). Layers of an `MLP` are first scaled to unit variance, so that the signal does not vanish.
+    Return whether it applies: codes have to be flat and the last layer linear.
 
     >>> from latentmap.model import likelihoods, networks, posteriors, priors
     >>> from latentmap.model.autoencoder import Parts
@@ -43,11 +43,11 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     if not flat or not layers or layers[-1].out_features != model.parts.posterior.heads(model.sizes.latent):
         return False
     last, taken = layers[-1], []
-    handles = [last.register_forward_pre_hook(lambda layer, given: taken.append(given[0]))]
+    handles = [last.register_forward_pre_hook(lambda layer, inputs: taken.append(inputs[0]))]
     if isinstance(model.parts.encoder, MLP):  # a user's own module may be trained already
         handles += [layer.register_forward_hook(_to_unit_variance) for layer in layers[:-1]]
     mode = model.training
-    model.eval().encode(x)  # no dropout: nothing is drawn here, and nothing remembered
+    model.eval().encode(x)  # without dropout and running statistics
     model.train(mode)
     for handle in handles:
         handle.remove()
@@ -69,8 +69,8 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     return True
 
 
-def _to_unit_variance(layer: nn.Linear, given: tuple[Tensor], out: Tensor) -> Tensor:
-    """Scale a layer until its output has unit variance, and return that (Mishkin and Matas 2016)."""
+def _to_unit_variance(layer: nn.Linear, inputs: tuple[Tensor], out: Tensor) -> Tensor:
+    """Scale a layer to an output of unit variance, and return that (Mishkin and Matas 2016)."""
     layer.weight.div_(out.std(0).square().mean().sqrt().clamp_min(1e-6))
-    scaled: Tensor = layer.forward(given[0])
+    scaled: Tensor = layer.forward(inputs[0])
     return scaled

@@ -1,4 +1,4 @@
-"""Curved spaces of codes: the unit sphere and the Poincare ball, their geodesics and their distributions."""
+"""Curved latent spaces: geodesics and distributions of the unit sphere and the Poincare ball."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from latentmap.model.noise import Noise
 from latentmap.model.transforms import Pushforward
 
 RIM = 1 - 1e-6
-"""Coordinates in the ball stay this far inside of its rim, which single precision does not distinguish from it."""
+"""Largest norm of coordinates in the ball, which single precision distinguishes from its rim."""
 
 
 def sphere_geodesic(a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
@@ -33,7 +33,7 @@ def sphere_geodesic(a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Ten
 
 
 def within(z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
-    """Bring points outside of the ball to its rim."""
+    """Project points outside of the ball to its rim."""
     inside: Tensor = z * (RIM / z.norm(dim=-1, keepdim=True).clamp_min(RIM))
     return inside
 
@@ -86,7 +86,7 @@ def ball_exp(x: Float[Tensor, "*#S D"], v: Float[Tensor, "*#S D"]) -> Float[Tens
 
     .. math:: \exp_x(v) = x \oplus \tanh\frac{|v|}{2}\, \frac{v}{|v|}
 
-    The length of v is measured at x, as v is there when carried from 0 (Nickel and Kiela 2017; Ganea et al. 2018).
+    The length of v is that at x after parallel transport from 0 (Nickel and Kiela 2017; Ganea et al. 2018).
 
     >>> ball_log(torch.tensor([0.3, 0.0]), ball_exp(torch.tensor([0.3, 0.0]), torch.tensor([0.0, 2.0])))[1]
     tensor(2.0000)
@@ -107,19 +107,19 @@ def ball_log_det(v: Float[Tensor, "*S D"]) -> Float[Tensor, "*S"]:
 
 
 def _tangent(place: Float[Tensor, "*S E"]) -> Float[Tensor, "*S D"]:
-    """Tangent vector at 0 that leads to a place."""
+    """Return the tangent vector at 0 of the geodesic to a point."""
     return place[..., :-1] * place[..., -1:]
 
 
 class WrappedNormal(Pushforward):
-    r"""A Gaussian of the tangent space at 0, carried to the point :math:`\mu = \exp_0(to)` of the Poincare ball.
+    r"""A Gaussian of the tangent space at 0, transported to the point :math:`\mu = \exp_0(to)` of the Poincare ball.
 
     .. math:: z = \exp_\mu(v), \quad v \sim \mathcal{N}(0, \mathrm{diag}\,\sigma^2), \qquad
               \log q(z) = \log \mathcal{N}(v) - (D - 1) \log \frac{\sinh |v|}{|v|}
 
     with respect to hyperbolic volume (Nagano et al. 2019; Mathieu et al. 2019). Points are coordinates in the ball, or
-    direction and distance (`polar`): those of the last draw are exact at any distance, so that its density and the one
-    that another distribution gives it are of the same point, also where its coordinates end at the rim.
+    direction and distance (`polar`): those of the last draw are exact at any distance, so that its densities under this
+    and other distributions are of the same point, also where its coordinates end at the rim.
 
     >>> WrappedNormal(torch.tensor([[0.5, 0.0]]), torch.ones(1, 2)).sample((3,)).shape
     torch.Size([3, 1, 2])
@@ -131,25 +131,25 @@ class WrappedNormal(Pushforward):
         super().__init__(normal(torch.zeros_like(to), scale), self._forward, self._inverse)
 
     def push(self, u: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
-        """Draw: wrap u, and remember the density and where it is."""
+        """Return u, wrapped, as a draw, and cache its log-density and position."""
         with torch.autocast(u.device.type, enabled=False):
             self.drawn = polar_exp(self.to, u)
             self.last = in_ball(self.drawn).to(u), self.base.log_prob(u) - ball_log_det(u)
         return self.last[0]
 
     def replace(self, which: Bool[Tensor, "*S 1"], z: Float[Tensor, "*S D"], others: Tensor) -> None:
-        """Remember where each point is, of the last draw or another's."""
+        """Replace the last draw, and cache the position of each point."""
         others = others if others.shape[-1] > z.shape[-1] else polar(others)
         super().replace(which, z, others)
         self.drawn = torch.where(which, others, self.drawn)
 
     def place(self, z: Float[Tensor, "*S D"]) -> Tensor:
-        """Direction and distance of the last draw; of other points the coordinates."""
+        """Return direction and distance of the last draw; of other points the coordinates."""
         return self.drawn if self.last is not None and z is self.last[0] else z
 
     @property
     def mean(self) -> Float[Tensor, "*S D"]:
-        """The point that the draws lie around."""
+        """The point mu."""
         r = self.to.norm(dim=-1, keepdim=True).clamp_min(1e-15)
         z: Tensor = self.to * ((r / 2).tanh().clamp(max=RIM) / r)
         return z
@@ -170,7 +170,7 @@ class WrappedNormal(Pushforward):
 
 
 class UniformOnSphere(Distribution):
-    """All points of the unit sphere in D dimensions alike.
+    """Uniform distribution on the unit sphere in D dimensions.
 
     >>> UniformOnSphere(torch.zeros(3)).log_prob(torch.tensor([0.0, 0.0, 1.0])).exp()  # 1 / (4 pi)
     tensor(0.0796)
@@ -189,7 +189,7 @@ class UniformOnSphere(Distribution):
         return torch.zeros_like(self.like)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw."""
+        """Draw from torch's generator."""
         draws = torch.randn(*sample_shape, len(self.like), dtype=self.like.dtype, device=self.like.device)
         return torch.nn.functional.normalize(draws, dim=-1)
 
@@ -198,12 +198,12 @@ class UniformOnSphere(Distribution):
         return torch.nn.functional.normalize(noise((*shape, len(self.like)), self.like), dim=-1)
 
     def log_prob(self, value: Float[Tensor, "*S D"]) -> Float[Tensor, "*S"]:
-        """Minus the logarithm of the sphere's area."""
+        """Return minus the logarithm of the sphere's area."""
         return value.new_full(value.shape[:-1], -self.log_area)
 
 
 class PowerSpherical(Distribution):
-    r"""Unimodal on the unit sphere, with a density that falls as a power (De Cao and Aziz 2020).
+    r"""Power spherical distribution, unimodal on the unit sphere (De Cao and Aziz 2020).
 
     .. math:: q(z) = \frac{\Gamma(\alpha + \beta)}{2^{\alpha + \beta} \pi^\beta\, \Gamma(\alpha)}
               (1 + \mu^\top z)^\kappa, \qquad \alpha = \beta + \kappa, \quad \beta = \frac{D - 1}{2}
@@ -234,12 +234,12 @@ class PowerSpherical(Distribution):
     def stddev(self) -> Float[Tensor, "*S D"]:
         """Standard deviation of each coordinate."""
         a, b = self.alpha[..., None], self.beta
-        along = self.loc.double() ** 2  # share of the direction of mu in each coordinate
+        along = self.loc.double() ** 2  # of mu
         variance = 4 * a / ((a + b) * (a + b + 1)) * (b / (a + b) * along + (1 - along) / 2)
         return variance.sqrt().to(self.loc)
 
     def push(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
-        """Draw from standard normal noise: what of it points along mu makes s, and the rest is w."""
+        """Return a draw by standard normal noise: its component along mu makes s, and the rest is w."""
         e = (noise * self.loc).sum(-1, keepdim=True)
         w = (noise - e * self.loc) / math.sqrt(2)
         s = gamma_quantile(self.alpha[..., None].expand_as(e), e.double()).sqrt().to(noise)
@@ -255,12 +255,12 @@ class PowerSpherical(Distribution):
         return self.push(noise((*shape, *self.loc.shape), self.loc))
 
     def log_prob(self, value: Float[Tensor, "*K D"]) -> Float[Tensor, "*L"]:
-        """With respect to area."""
-        cosine = 0.5 * (self.loc + value).square().sum(-1) - 1  # exact near -1
+        """Return the log-density with respect to area."""
+        cosine = 0.5 * (self.loc + value).square().sum(-1) - 1  # exact about -1
         return (self.concentration * torch.log1p(cosine.clamp(min=-1 + 1e-7)) - self._log_total()).to(value)
 
     def entropy(self) -> Float[Tensor, "*S"]:
-        """In nats, with respect to area."""
+        """Return the entropy in nats, with respect to area."""
         fall = math.log(2) + self.alpha.digamma() - (self.alpha + self.beta).digamma()
         return (self._log_total() - self.concentration * fall).to(self.loc)
 

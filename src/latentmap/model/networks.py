@@ -1,7 +1,7 @@
-"""Networks from data to a posterior's numbers, and from codes to a likelihood's.
+"""Networks from rows to the parameters of a posterior, and from codes to those of a likelihood.
 
 A network is a frozen dataclass that builds two modules: an encoder from rows (B, P) and a decoder from codes (..., D).
-The user's own modules take the place of either.
+A user's own module can replace either.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from latentmap.exceptions import PartError
 from latentmap.model.part import Part, Sizes
 
+__all__ = ["MLP", "Conv", "Network", "ResidualMLP", "SpectralNorm"]
+
 Activation = Literal["relu", "silu", "gelu", "tanh"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
@@ -28,11 +30,37 @@ class Network(Part, ABC):
 
     @abstractmethod
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
-        """Return a module from rows (B, P) to (B, out)."""
+        """Return a module from rows (B, P) to (B, out).
+
+        Parameters
+        ----------
+        sizes : Sizes
+            Sizes of the rows.
+        out : int
+            Numbers to return for each row.
+
+        Returns
+        -------
+        Module
+            The encoder.
+        """
 
     @abstractmethod
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
-        """Return a module from codes (..., D) to (..., P, heads)."""
+        """Return a module from codes (..., D) to (..., P, heads).
+
+        Parameters
+        ----------
+        sizes : Sizes
+            Sizes of codes and rows.
+        heads : int
+            Numbers to return for each feature.
+
+        Returns
+        -------
+        Module
+            The decoder.
+        """
 
 
 @dataclass(frozen=True)
@@ -60,11 +88,11 @@ class MLP(Network):
         _check_activation(self.activation)
 
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
-        """P -> hidden -> out."""
+        """Return P -> hidden -> out."""
         return self._layers(sizes.features, *self.hidden, out)
 
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
-        """D -> hidden, reversed -> P x heads."""
+        """Return D -> hidden, reversed -> P x heads."""
         layers = self._layers(sizes.latent, *reversed(self.hidden), sizes.features * heads)
         return nn.Sequential(layers, nn.Unflatten(-1, (sizes.features, heads)))
 
@@ -103,11 +131,11 @@ class ResidualMLP(Network):
         _check_activation(self.activation)
 
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
-        """P -> width -> blocks -> out."""
+        """Return P -> width -> blocks -> out."""
         return self._layers(sizes.features, out)
 
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
-        """D -> width -> blocks -> P x heads."""
+        """Return D -> width -> blocks -> P x heads."""
         layers = self._layers(sizes.latent, sizes.features * heads)
         return nn.Sequential(layers, nn.Unflatten(-1, (sizes.features, heads)))
 
@@ -162,7 +190,7 @@ class Conv(Network):
         _check_activation(self.activation)
 
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
-        """Image -> halved by each convolution -> width -> out."""
+        """Return image -> halved by each convolution -> width -> out."""
         image = image_shape(sizes)
         layers: list[nn.Module] = [_ToImage(image)]
         for a, b in pairwise((image[0], *self.channels)):
@@ -172,7 +200,7 @@ class Conv(Network):
         return nn.Sequential(*layers)
 
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
-        """Code -> width -> smallest image -> grown to each size of the encoder's pyramid in turn."""
+        """Return code -> width -> smallest image -> upsampled to each size of the encoder's pyramid in turn."""
         image = image_shape(sizes)
         pyramid = _pyramid(image[1:], len(self.channels))
         up = tuple(reversed(self.channels))
@@ -211,7 +239,7 @@ class SpectralNorm(Network):
     network: Network
 
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
-        """The other network's, as it is."""
+        """Return the network's encoder, as it is."""
         return self.network.encoder(sizes, out)
 
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
@@ -228,7 +256,7 @@ def _normalised(module: nn.Module) -> nn.Module:
 
 
 class _SpectralLayer(nn.Module):
-    """A layer with its weight divided by its largest singular value; torch's own one cannot be pickled."""
+    """Layer with its weight divided by its largest singular value; torch's cannot be pickled."""
 
     u: Tensor
 
@@ -255,7 +283,7 @@ class _SpectralLayer(nn.Module):
 
     @torch.no_grad()
     def _vectors(self) -> tuple[Tensor, Tensor]:
-        """Singular vectors (left, right), one power iteration on from the last."""
+        """Return singular vectors (left, right) after one more power iteration."""
         matrix = self.layer.weight.flatten(1)
         with torch.autocast(matrix.device.type, enabled=False):
             v = nn.functional.normalize(matrix.mT @ self.u, dim=0)
@@ -337,12 +365,10 @@ def _width(body: nn.Module, probe: Tensor, name: str) -> int:
         with torch.no_grad():
             features = body(probe)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise PartError(
-            f"your {name} must turn rows of shape {tuple(probe.shape)} into one tensor of features: {reason}"
-        ) from error
+        shape, text = tuple(probe.shape), str(error).splitlines()[0]
+        raise PartError(f"your {name} must turn rows of shape {shape} into one tensor of features: {text}") from error
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
-        raise PartError(f"your {name} must give one tensor with as many rows as it takes, and did not")
+        raise PartError(f"your {name} must return one tensor with as many rows as it takes, and did not")
     return int(features.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""Sources of random numbers, and torch's own functions made to draw from one."""
+"""Sources of random numbers, and a context in which torch's functions draw from a generator."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-_MIX = (
-    -0x40A7B892E31B1A47,
-    -0x6B2FB644ECCEEE15,
-)  # splitmix64 (Steele et al. 2014), signed
-
-
+_MIX = -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15  # splitmix64 (Steele et al. 2014), signed
 APART = 1 << 20
-"""Calls that lie between two streams of noise for the same rows."""
+"""Calls between two streams of noise for the same rows."""
 
 
 class Noise(Protocol):
@@ -27,11 +22,9 @@ class Noise(Protocol):
 
     def __call__(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Draw from N(0, 1), in the dtype and on the device of ``like``."""
-        ...
 
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Draw evenly from 0 to 1."""
-        ...
+        """Draw uniformly from 0 to 1."""
 
 
 def generator_for(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -58,7 +51,7 @@ class Generated:
         return torch.randn(shape, generator=self.generator, dtype=like.dtype, device=like.device)
 
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Draw evenly from 0 to 1."""
+        """Draw uniformly from 0 to 1."""
         return torch.rand(shape, generator=self.generator, dtype=like.dtype, device=like.device)
 
 
@@ -67,7 +60,7 @@ fresh = Generated(None)
 
 
 class Recorded:
-    """Noise that records the requests, so that it can be drawn beforehand next time.
+    """Noise that records its calls, so that they can be drawn beforehand next time.
 
     >>> recorded = Recorded(generator_for(0))
     >>> _ = recorded((2,), torch.zeros(1)), recorded.uniform((3,), torch.zeros(1))
@@ -85,12 +78,12 @@ class Recorded:
         return self.source(shape, like)
 
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Draw evenly from 0 to 1."""
+        """Draw uniformly from 0 to 1."""
         self.requests.append((torch.rand, torch.Size(shape), like.dtype, like.device))
         return self.source.uniform(shape, like)
 
     def again(self, generator: torch.Generator) -> list[Tensor]:
-        """Draw all that was requested, in the same order, from another generator."""
+        """Draw all calls in the same order from another generator."""
         return [
             function(shape, generator=generator, dtype=dtype, device=device)
             for function, shape, dtype, device in self.requests
@@ -98,7 +91,7 @@ class Recorded:
 
 
 class Replayed:
-    """Noise that was drawn beforehand, for compiled functions, which can take tensors but no generator."""
+    """Noise drawn beforehand, for compiled functions, which take tensors but no generator."""
 
     def __init__(self, draws: Sequence[Tensor]) -> None:
         self.draws = draws
@@ -113,10 +106,10 @@ class Replayed:
 
 
 class RowNoise:
-    """Noise that is a function of a row's values and a seed: for scores.
+    """Noise that is a function of a row's values and a seed, for scores.
 
-    A row gets the same draws in whatever company and order it comes, and different rows get independent ones, so
-    scores are repeatable, do not depend on batching, and their errors still average out.
+    A row has the same draws in any batch and order, and different rows have independent ones, so scores are repeatable,
+    do not depend on batching, and their errors still average out.
 
     >>> x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> both = RowNoise(x, seed=0)((1, 2, 4), x)
@@ -125,19 +118,19 @@ class RowNoise:
     """
 
     def __init__(self, x: Float[Tensor, "B P"], seed: int) -> None:
-        equal = torch.where(x.isnan(), torch.nan, x.float() + 0.0)  # all that is missing is alike, and -0.0 is 0.0
+        equal = torch.where(x.isnan(), torch.nan, x.float() + 0.0)  # all missing cells are alike, and -0.0 is 0.0
         bits = equal.contiguous().view(torch.int32).long()  # (B, P)
         position = torch.arange(1, x.shape[1] + 1, device=x.device)
         self.keys = _scramble((bits * _scramble(position + 0x1000003 * seed)).sum(1))  # (B,)
         self.calls = 0
 
     def __call__(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Standard normal draws (K, B, ...), by inversion of the normal distribution function."""
+        """Return standard normal draws (K, B, ...), by inversion of the normal distribution function."""
         normal: Tensor = torch.special.ndtri(self._uniform(shape))
         return normal.to(like.dtype)
 
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Draws (K, B, ...) from 0 to 1."""
+        """Return draws (K, B, ...) from 0 to 1."""
         return self._uniform(shape).to(like.dtype)
 
     def _uniform(self, shape: Sequence[int]) -> Tensor:
@@ -192,7 +185,7 @@ class drawing_from(TorchFunctionMode):
     """A context in which torch's random functions draw from a generator, in this thread alone.
 
     It is for code that takes no generator: the constructors of `torch.nn`, the samplers of `torch.distributions`,
-    modules of a user's own. The process-wide generator is neither read nor moved, so that threads do not meet there.
+    modules of a user's own. The process-wide generator is neither read nor advanced, so threads are independent.
 
     >>> before = torch.get_rng_state()
     >>> with drawing_from(generator_for(0)):
@@ -208,7 +201,7 @@ class drawing_from(TorchFunctionMode):
         self.generator = generator
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Pass the generator to what would draw from the process-wide one."""
+        """Pass the generator to functions that would draw from the process-wide one."""
         kwargs = kwargs or {}
         if func in _GENERATOR_AWARE and kwargs.get("generator") is None:
             return func(*args, **{**kwargs, "generator": self.generator})

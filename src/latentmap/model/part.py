@@ -1,8 +1,8 @@
 """Parts: the pieces that a generative autoencoder is composed of.
 
-A part is a frozen dataclass. Its fields are its configuration, so it can be compared, cloned and written as JSON;
-what it learns lives apart, in a `Learned` module that `Part.build` makes and that the part's methods take as ``own``.
-A new part is therefore one class: its fields, `Part.init`, and the methods of its base class.
+A part is a frozen dataclass. Its fields are its configuration, so it can be compared, cloned and written as JSON; its
+state is a separate `Learned` module that `Part.build` makes and that the part's methods take as ``own``. A new part is
+one class: its fields, `Part.init`, and the methods of its base class.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from latentmap.exceptions import ModelError, PartError
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes that the parts of one model share.
+    """Sizes that the parts of one model have in common.
 
     >>> Sizes(event=(8, 8), latent=2).features
     64
@@ -31,9 +31,9 @@ class Sizes:
     latent: int
     """D, the number of latent components."""
     rows: int | None = None
-    """N, the number of rows that the fit goes over, where it is known: some objectives estimate over all of them."""
+    """N, the number of training rows, where it is known: some objectives estimate over all of them."""
     condition: int = 0
-    """C, the numbers that describe what a row is conditioned on; 0 for models without condition."""
+    """C, the numbers of a row's condition; 0 for models without condition."""
     some_labels: bool = False
     """Whether the condition is a class that not every row has, so that the model has to infer it."""
     alphabet: tuple[int, int] = (0, 0)
@@ -71,7 +71,7 @@ class Part:
 
     _kinds: ClassVar[dict[str, type[Part]]] = {}
     _earlier: ClassVar[Mapping[str, Any]] = {}
-    """What fields that parts of earlier versions lack stand for in them, where that is not the default."""
+    """Values of fields that parts of earlier versions lack, where these are not the defaults."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -79,7 +79,7 @@ class Part:
 
     @classmethod
     def _kind(cls) -> str:
-        """Return the name in JSON: package and class, so that saved runs load wherever the package keeps the class."""
+        """Return the name in JSON: package and class, so that saved runs load whichever module holds the class."""
         package = cls.__module__.removeprefix("latentmap.").removeprefix("model.").partition(".")[0]
         return f"{package}.{cls.__name__}"
 
@@ -161,6 +161,7 @@ def whole(name: str, value: float, *, least: int = 1) -> None:
 class _Forwarded:
     def __init__(self, to: str) -> None:
         self.to = to
+        self.__doc__ = f"Forward to ``{to}``."
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -170,7 +171,7 @@ class _Forwarded:
 
 
 def forwarded(to: str) -> Any:
-    """Return a class attribute that stands for the one of the same name of the object that the attribute ``to`` holds.
+    """Return a class attribute that forwards to that of the same name of the object in the attribute ``to``.
 
     >>> class Wrapper:
     ...     inner = "text"

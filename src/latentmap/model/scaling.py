@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 ROUNDING = 1e-3, 1e-6
-"""How far whole numbers may be from such after a change of units and back: absolutely, and for their size."""
+"""Tolerance of whole numbers after a change of units and back: absolute, and relative."""
 REACH = 16
 """Scales from the shift that values on a logarithmic scale are expected to reach."""
 TINY, HUGE, DROWNING = 1e-30, 1e30, 2.0**11
@@ -24,7 +24,7 @@ class Affine(nn.Module):
 
     Features that are ``stretched`` are first put on a logarithmic scale, :math:`\log(1 + x)`. Double precision stays
     double, so that large offsets lose no digits; anything else becomes single. Rows are `excluded` for values at or
-    below -1 there, and between whole numbers for features that are ``whole``; the encoder reads them all the same.
+    below -1 there, and between whole numbers for features that are ``whole``; the encoder still reads them.
 
     >>> Affine(0.0, 255.0)(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
     tensor([[0.0000, 0.2000, 1.0000]])
@@ -36,11 +36,7 @@ class Affine(nn.Module):
     whole: Tensor | None
 
     def __init__(
-        self,
-        shift: ArrayLike,
-        scale: ArrayLike,
-        stretched: ArrayLike | None = None,
-        whole: ArrayLike | None = None,
+        self, shift: ArrayLike, scale: ArrayLike, stretched: ArrayLike | None = None, whole: ArrayLike | None = None
     ) -> None:
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(np.atleast_1d(np.asarray(shift, dtype=np.float64))))
@@ -50,7 +46,7 @@ class Affine(nn.Module):
             self.register_buffer(name, torch.as_tensor(mask) if mask is not None and mask.any() else None)
 
     def forward(self, x: Shaped[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """Data units to model units, in single precision."""
+        """Return data in model units, in single precision."""
         if self.stretched is not None:
             x = x if x.is_floating_point() else x.float()
             x = torch.where(self.stretched, x.clamp_min(torch.finfo(x.dtype).eps / 2 - 1).log1p(), x)
@@ -62,7 +58,7 @@ class Affine(nn.Module):
 
     @property
     def fits_single(self) -> bool:
-        """Whether single precision holds what is scaled: no range near its ends, and no offset that drowns a range."""
+        """Whether single precision holds the scaled data: no extreme range, and no offset large against its range."""
         scale, shift = self.scale, self.shift.abs()
         fits = (scale > TINY) & (scale < HUGE) & (shift < HUGE) & (shift < DROWNING * scale)
         if self.stretched is not None:
@@ -70,38 +66,37 @@ class Affine(nn.Module):
         return bool(fits.all())
 
     def restored(self, x: Float[Tensor, "*S P"], like: torch.dtype) -> Float[Tensor, "*S P"]:
-        """Model units to data units, in the precision of ``like``, or in double where single does not hold them."""
+        """Return data units from model units, in the precision of ``like``, or in double where single is too little."""
         return self.rounded(self.inverse(x), like)
 
     def rounded(self, x: Float[Tensor, "*S P"], like: torch.dtype) -> Float[Tensor, "*S P"]:
-        """Data units in the precision of ``like``, or as they are where single precision does not hold them."""
+        """Return data units in the precision of ``like``, or as they are where single precision is too little."""
         return x.to(like) if like.is_floating_point and self.fits_single else x
 
     def inverse(self, x: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
-        """Model units to data units, in double precision."""
-        x = x.to(torch.float64, copy=True).mul_(self.scale).add_(self.shift)  # in place, a copy of their own
+        """Return data units from model units, in double precision."""
+        x = x.to(torch.float64, copy=True).mul_(self.scale).add_(self.shift)
         return x if self.stretched is None else torch.where(self.stretched, x.expm1(), x)
 
     def excluded(self, x: Shaped[Tensor, "B P"]) -> Bool[Tensor, " B"]:
-        """Say which rows, in data units, hold a value that has no place in the model's: no density or mass is there."""
-        found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        """Return which rows, in data units, hold a value that the change of units excludes: it has no density."""
+        excluded = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         if self.stretched is not None:
-            found = found | (self.stretched & (x <= -1)).any(-1)
+            excluded = excluded | (self.stretched & (x <= -1)).any(-1)
         if self.whole is not None and x.is_floating_point():
             off = (x - x.round()).abs() > ROUNDING[0] + ROUNDING[1] * x.abs()
-            found = found | (self.whole & off).any(-1)
-        return found
+            excluded = excluded | (self.whole & off).any(-1)
+        return excluded
 
     def varies(self, missing: bool, but: Bool[Tensor, " P"]) -> bool:
-        """Whether rows differ in `log_jacobian`, as they do with ``missing`` cells or on a logarithmic scale."""
+        """Return whether rows differ in `log_jacobian`, as they do with missing cells or on a logarithmic scale."""
         scaled = (self.scale != 1) | (False if self.stretched is None else self.stretched)
         return bool((scaled & ~but).any()) and (missing or self.stretched is not None)
 
     def log_jacobian(self, x: Float[Tensor, "B P"], but: Bool[Tensor, " P"] | None = None) -> Float[Tensor, " B"]:
-        """Log-determinant of the change of units, nats: what a log-density in data units gains.
+        """Return the log-determinant of the change of units, nats, to add to a log-density for data units.
 
-        Missing cells gain nothing, and neither do the features ``but`` for which the change is made: those whose
-        values have a mass, which no unit changes.
+        Missing cells add nothing, nor do the features in ``but``, those with a mass, which no unit changes.
         """
         log_scale = self.scale.log().expand_as(x)
         if self.stretched is not None:

@@ -1,6 +1,6 @@
-"""The interface between models and the rest: a model returns a `Trace`, whatever its parts.
+"""The interface of models, which return a `Trace`, whatever their parts.
 
-Shapes: K samples, B rows, D latent components, P features. Densities are in nats, one number a row, unreduced.
+Shapes: K samples, B rows, D latent components, P features. Densities are in nats, one number a row.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class once(Generic[T]):
 
 @dataclass(frozen=True)
 class Level:
-    """One layer of latent variables: a draw from q(z|x), with q and the prior p that it is measured against."""
+    """One layer of latent variables: a draw from q(z|x), with q and the prior p."""
 
     z: Float[Tensor, "K B D"]
     q: Distribution
@@ -59,7 +59,7 @@ class Level:
         """KL(q(z|x) || p(z)): in closed form where torch has one, else the mean of log q - log p over the K samples."""
         try:
             return _over_rows(kl_divergence(self.q, self.p), 1)
-        except NotImplementedError:  # torch's word for "no closed form for this pair"
+        except NotImplementedError:  # no closed form
             return (self.log_q - self.log_p).mean(0)
 
     @property
@@ -77,13 +77,13 @@ class Level:
 
 
 def _over_rows(rate: Tensor, axes: int) -> Tensor:
-    """Average over the K samples, where q hangs on draws of the levels above it."""
+    """Average over the K samples, where q depends on draws of the levels above it."""
     return rate.mean(0) if rate.ndim > axes else rate
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a model computes of a batch: draws and distributions of each level, and p(x|z) given the draws."""
+    """Result of a model for a batch: draws and distributions of each level, and p(x|z) given the draws."""
 
     x: Float[Tensor, "B P"]
     levels: tuple[Level, ...]
@@ -92,7 +92,7 @@ class Trace:
     aux: dict[str, Float[Tensor, " B"]] = field(default_factory=dict)
     """Further costs of a row from its parts, such as a commitment cost."""
     noise: Noise = fresh
-    """Source of the draws, for what else is drawn."""
+    """Source of the draws, for further ones."""
     positives: Float[Tensor, "N D"] | None = None
     """Posterior means of the positives of a contrastive batch, view by view: B rows each, in the order of the batch."""
     from_prior: Float[Tensor, " B"] | None = None
@@ -114,15 +114,15 @@ class Trace:
     def log_w(self) -> Float[Tensor, "K B"]:
         """log p(x, z) - log q(z|x), the log importance weight: its mean over draws is the ELBO.
 
-        Where some draws come from the prior, their mixture stands in the place of q.
+        Where some draws come from the prior, q is replaced by the mixture with it.
         """
         gains = [level.log_p - level.log_q for level in self.levels]
         log_w: Tensor = sum(gains, start=self.log_px)
         if self.from_prior is None:
             return log_w
-        share = self.from_prior.to(log_w.dtype)
-        mixture = torch.logaddexp(share.log(), torch.log1p(-share) - functools.reduce(torch.add, gains))  # over p
-        return torch.where(share > 0, self.log_px - mixture, log_w)
+        alpha = self.from_prior.to(log_w.dtype)
+        mixture = torch.logaddexp(alpha.log(), torch.log1p(-alpha) - functools.reduce(torch.add, gains))  # over p
+        return torch.where(alpha > 0, self.log_px - mixture, log_w)
 
     @once
     def rate(self) -> Float[Tensor, " B"]:
@@ -144,44 +144,37 @@ class Trace:
         Parameters
         ----------
         groups : int, default=1
-            M: the K draws give the mean of M bounds of K/M draws each. K = M is the ELBO.
+            Number M of bounds, of K/M draws each, of which the mean is taken. K = M is the ELBO.
         """
         w: Tensor = self.log_w.unflatten(0, (groups, -1))  # (M, K/M, B)
         return (w.logsumexp(1) - math.log(w.shape[1])).mean(0)
 
 
 class Model(Protocol):
-    """What objectives, training and evaluation use of a model; see `GenerativeAutoencoder`."""
+    """Interface of a model for objectives, training and evaluation; see `GenerativeAutoencoder`."""
 
     @property
     def decoder(self) -> nn.Module:
-        """The network from codes to the likelihood's numbers, for penalties on its weights."""
-        ...
+        """The decoder network."""
 
     @property
     def condition(self) -> Tensor | None:
         """Condition of the rows of the batch, (B, C)."""
-        ...
 
     def given(self, condition: Float[Tensor, "*K B C"] | None) -> Self:
         """Return this model with the condition of the rows of a batch."""
-        ...
 
     def encoder_inputs(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
-        """Return rows in the encoder's units, between which distances make sense."""
-        ...
+        """Return rows in the encoder's units."""
 
     def complete(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Return rows with missing cells filled."""
-        ...
 
     def classify(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
         """Return log q(c|x) of each class; raise a `PartError` for a model without classes to infer."""
-        ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Return all parameters."""
-        ...
 
     def trace(
         self,
@@ -195,24 +188,18 @@ class Model(Protocol):
 
         With noise for a `latentmap.model.defence.Defence`, some codes of rows with missing cells come from the prior.
         """
-        ...
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """Return q(z|x), over (B, D)."""
-        ...
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """Return p(x|z), over (*S, P)."""
-        ...
 
     def prior(self) -> Distribution:
         """Return p(z), over (D,)."""
-        ...
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of q(z|x)."""
-        ...
 
     def generative_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of p(z) and p(x|z)."""
-        ...

@@ -19,7 +19,7 @@ Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Pushforward(Distribution):
-    r"""Distribution of z = f(u) for u from a Gaussian; it caches the density of its last draw, without inverting f.
+    r"""Distribution of z = f(u) for u from a Gaussian; it caches the log-density of its last draw, without inverting f.
 
     .. math:: \log q(f(u)) = \log \mathcal{N}(u) - \log \left| \det \frac{\partial f}{\partial u} \right|
 
@@ -41,7 +41,7 @@ class Pushforward(Distribution):
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
     def push(self, u: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
-        """Draw: map u, and remember the density."""
+        """Return f(u) as a draw, and cache its log-density."""
         with torch.autocast(u.device.type, enabled=False):
             z, log_det = self.forward(u)
         self.last = z, self.base.log_prob(u) - log_det
@@ -56,18 +56,18 @@ class Pushforward(Distribution):
         return self.push(draw(self.base, shape, noise))
 
     def log_prob(self, value: Float[Tensor, "*S D"]) -> Tensor:
-        """Recall the density of the last draw; invert for other points."""
+        """Return the log-density, cached for the last draw; other points are inverted."""
         if self.last is not None and value is self.last[0]:
             return self.last[1]
         if self.inverse is None:
-            raise NoDensityError("this posterior knows the density of its own draws alone; use posteriors.Gaussian()")
+            raise NoDensityError("this posterior has the density of its own draws alone; use posteriors.Gaussian()")
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)  # a density for each of the batch
         with torch.autocast(value.device.type, enabled=False):
             u, log_det = self.inverse(value.expand(*shape, -1))
         return self.base.log_prob(u) + log_det
 
     def replace(self, which: Bool[Tensor, "*S 1"], z: Float[Tensor, "*S D"], others: Tensor) -> None:
-        """Let z stand for the last draw, with points of another distribution in some places, wherever those are."""
+        """Replace the last draw by z, which holds points of another distribution where ``which`` is true."""
         assert self.last is not None
         self.last = z, torch.where(which[..., 0], self.log_prob(others), self.last[1])
 
@@ -77,12 +77,12 @@ class Pushforward(Distribution):
 
     @property
     def mean(self) -> Float[Tensor, "*S D"]:
-        """Mean over the points."""
+        """Mean over the cubature points."""
         return self._points().mean(0)
 
     @property
     def stddev(self) -> Float[Tensor, "*S D"]:
-        """Standard deviation over the points."""
+        """Standard deviation over the cubature points."""
         return self._points().std(0, correction=0)
 
     def _points(self) -> Float[Tensor, "N *S D"]:

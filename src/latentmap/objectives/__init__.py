@@ -1,4 +1,4 @@
-"""Objectives: what is minimised, and by which player."""
+"""Objectives: the losses that a fit minimises, one for each player."""
 
 from latentmap.objectives.adversarial import VAEGAN, FactorCritic, PriorCritic
 from latentmap.objectives.base import Critic, Objective, Penalty

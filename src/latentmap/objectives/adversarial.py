@@ -1,4 +1,4 @@
-"""Critics: networks that play against the model, each with a loss of its own."""
+"""Critics: networks trained against the model, each with a loss of its own."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ softplus = nn.functional.softplus
 
 @dataclass(frozen=True)
 class CodeCritic(Critic):
-    """Base of critics that tell codes of data from other codes, by a number for each that is positive for data."""
+    """Base of critics that classify codes as those of data, by a positive logit, or as others."""
 
     network: Network = MLP((256, 256))
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The critic's network, from a code to one number."""
+        """Return the critic's network, from a code to a logit."""
         return {"critic": self.network.encoder(Sizes((sizes.latent,), 1), 1)}
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse models with several layers of codes."""
+        """Raise a `PartError` for models with several layers of codes."""
         only_level(f"objectives.{type(self).__name__}", trace)
 
     @abstractmethod
-    def others(self, trace: Trace) -> Float[Tensor, "N D"]:
-        """Draw the codes that those of the data are told from."""
+    def _others(self, trace: Trace) -> Float[Tensor, "N D"]:
+        """Draw the codes that are not of data."""
 
     def opposition(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """Cross-entropy of telling the two apart; the codes are cut from the encoder."""
-        data, others = trace.levels[0].z.detach(), self.others(trace).detach()
+        """Compute the cross-entropy of the classification, without gradient for the encoder."""
+        data, others = trace.levels[0].z.detach(), self._others(trace).detach()
         return softplus(-self._logit(own, data)).mean() + softplus(self._logit(own, others)).mean()
 
     def _logit(self, own: Learned, z: Tensor) -> Tensor:
@@ -68,65 +68,97 @@ class CodeCritic(Critic):
 
 @dataclass(frozen=True)
 class PriorCritic(CodeCritic):
-    r"""Critic that tells codes of data from draws of the prior (adversarial autoencoder, Makhzani et al. 2015).
+    r"""Critic that discriminates codes of data from draws of the prior (Makhzani et al. 2015).
 
     .. math:: \text{cost} = -\mathbb{E}\, \log \sigma(-c(z)), \quad z \sim q(z), \qquad
               \text{critic} = -\mathbb{E}_{q(z)} \log \sigma(c(z)) - \mathbb{E}_{p(z)} \log \sigma(-c(z))
 
-    ``ELBO(beta=0, penalties=(PriorCritic(),))`` with `posteriors.Deterministic` is the paper's. It needs no density.
+    ``ELBO(beta=0, penalties=(PriorCritic(),))`` with `posteriors.Deterministic` is the paper's adversarial autoencoder.
+    It needs no density.
 
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the cost.
+    network : Network, default=MLP((256, 256))
+        The critic's network.
+
+    Examples
+    --------
     >>> PriorCritic(weight=10.0).weight
     10.0
     """
 
-    def others(self, trace: Trace) -> Float[Tensor, "N D"]:
-        """As many draws from the prior as there are rows."""
+    def _others(self, trace: Trace) -> Float[Tensor, "N D"]:
+        """Draw as many codes from the prior as there are rows."""
         return prior_draws(trace.levels[0], trace.noise)
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """What it takes to pass for draws of the prior (the form that does not saturate)."""
+        """Compute the non-saturating cost of the codes."""
         return softplus(self._logit(own, trace.levels[0].z)).mean()
 
 
 @dataclass(frozen=True)
 class FactorCritic(CodeCritic):
-    r"""Total correlation, by a critic that tells codes from shuffled ones (FactorVAE, Kim and Mnih 2018).
+    r"""Total correlation, by a critic that discriminates codes from shuffled ones (FactorVAE, Kim and Mnih 2018).
 
     .. math:: \text{cost} = \mathbb{E}_{q(z)}\, c(z), \qquad
               c(z) \to \log \frac{q(z)}{\prod_d q(z_d)} \text{ as the critic learns}
 
-    Each component is shuffled over the batch by itself, which makes draws of the product of the marginals. It needs no
-    density, so it takes any posterior, where `TotalCorrelation` needs one that factorises.
+    Shuffling each component over the batch by itself makes draws of the product of the marginals. It needs no density,
+    so it takes any posterior, where `TotalCorrelation` needs one that factorises.
 
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the total correlation.
+    network : Network, default=MLP((256, 256))
+        The critic's network.
+
+    Examples
+    --------
     >>> FactorCritic(weight=10.0).needs_batch
     True
     """
 
     needs_batch: ClassVar[bool] = True
 
-    def others(self, trace: Trace) -> Float[Tensor, "N D"]:
-        """Codes of the batch, each component in an order of its own."""
+    def _others(self, trace: Trace) -> Float[Tensor, "N D"]:
+        """Return the codes of the batch, each component in an order of its own."""
         z = trace.levels[0].z  # (K, B, D)
         order = trace.noise.uniform(z.shape, z).flatten(0, 1).argsort(0)
         return z.flatten(0, 1).gather(0, order)
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """The critic's estimate of the total correlation."""
+        """Return the critic's estimate of the total correlation."""
         return self._logit(own, trace.levels[0].z).mean()
 
 
 @dataclass(frozen=True)
 class VAEGAN(Objective):
-    r"""Distortion in the features of a critic of rows, which also has to be fooled (VAE-GAN, Larsen et al. 2016).
+    r"""Distortion in the features of a critic of rows, and an adversarial loss (VAE-GAN, Larsen et al. 2016).
 
     .. math:: \text{encoder: } \beta\, \text{rate} + \tfrac12 \|f(x) - f(\hat x)\|^2, \qquad
-              \text{decoder: } \gamma\, \tfrac12 \|f(x) - f(\hat x)\|^2 + \text{fooling},
+              \text{decoder: } \gamma\, \tfrac12 \|f(x) - f(\hat x)\|^2 - \log \sigma(c),
 
-    with :math:`\hat x` the mean of p(x|z) and f the critic's features. The critic tells rows of the data from decoded
-    codes, of data and of the prior; the decoder, to fool it, minimises :math:`-\log \sigma(c)` of both. ``gamma``
-    weighs content against style. What is watched is distortion + beta rate in the data's own space, because the
-    critic's is a yardstick that moves; for the same reason a scale that the likelihood learns stays as it starts.
+    with :math:`\hat x` the mean of p(x|z) and f the critic's features. The critic discriminates rows of the data from
+    decoded codes, of data and of the prior; the decoder minimises :math:`-\log \sigma(c)` of both. The monitored loss
+    is distortion + beta rate in the data's own space, because the critic's changes during the fit; for the same cause a
+    learned scale of the likelihood stays as it starts.
 
+    Parameters
+    ----------
+    beta : float, default=1.0
+        Weight of the rate.
+    gamma : float, default=1.0
+        Weight of content against style.
+    network : Network, default=MLP((256,))
+        Network of the critic's features.
+    width : int, default=128
+        Number of features f.
+
+    Examples
+    --------
     >>> VAEGAN(width=0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: width must be a whole number >= 1, got 0
@@ -136,7 +168,6 @@ class VAEGAN(Objective):
     gamma: float = 1.0
     network: Network = MLP((256,))
     width: int = 128
-    """Number of features f."""
 
     def __post_init__(self) -> None:
         positive("beta", self.beta, zero=True)
@@ -145,21 +176,21 @@ class VAEGAN(Objective):
 
     @property
     def adversarial(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     @property
     def pace(self) -> float:
-        """A tenth: what is to be reached moves with the critic."""
+        """Learning-rate multiplier, a tenth: the optimum moves with the critic."""
         return 0.1
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The critic: features of a row, and what they say of it."""
+        """Return the critic: features of a row, and its logit from them."""
         score = nn.Sequential(nn.SiLU(), nn.Linear(self.width, 1))
         return {"features": self.network.encoder(sizes, self.width), "score": score}
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse a rate where there is no density, and models with several layers of codes."""
+        """Raise a `PartError` for a rate without density, several layers of codes, or missing cells."""
         only_level("objectives.VAEGAN", trace)
         if isinstance(trace.px, ObservedCells):
             raise PartError("objectives.VAEGAN compares whole rows; use objectives.ELBO(), or fill what is missing")
@@ -167,7 +198,7 @@ class VAEGAN(Objective):
             require_density(f"objectives.VAEGAN(beta={self.beta:g})", trace)
 
     def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
-        """Encoder, decoder and critic."""
+        """Return encoder, decoder and critic."""
         return {
             INFERENCE: [*model.inference_parameters()],
             GENERATIVE: [*model.generative_parameters()],
@@ -175,7 +206,7 @@ class VAEGAN(Objective):
         }
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Loss of each player, and the cost in the data's own space to watch."""
+        """Compute the loss of each player, and the cost in the data's own space to monitor."""
         (level,) = trace.levels
         parts, extra = own_parts(trace), extra_cost(trace)
         rate = self.beta * parts[RATE] if self.beta else torch.zeros_like(extra)

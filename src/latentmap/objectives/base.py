@@ -1,4 +1,4 @@
-"""The interface of objectives: losses by player, from a model's trace alone; and of what can be added to them."""
+"""Base of objectives, which return losses by player from a model's trace, and of the penalties added to them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MODEL = "model"
 INFERENCE, GENERATIVE = "inference", "generative"
 """The players of q(z|x) and of p(x, z), in objectives that split them."""
 MONITOR = "monitor"
-"""What to watch, where the loss of the first player hangs on a critic, which is a yardstick that moves."""
+"""The loss to monitor, where that of the first player depends on a critic, which changes during the fit."""
 DISTORTION, RATE, RATE_WEIGHTING = "distortion", "rate", "rate_weighting"
-"""Parts of the loss that is watched: the cost of a row given its code, that of the code, and what weights add to it."""
+"""Terms of the monitored loss: the cost of a row given its code, that of the code, and what weights add to it."""
 RESERVED = frozenset(
     f"val_{name}" if held_out else name for name in ("loss", DISTORTION, RATE) for held_out in (False, True)
 ) | {MODEL, INFERENCE, GENERATIVE, MONITOR, "critic", "epoch", "step", "seconds", "progress", "rows_per_second"}
-"""Names that no other part of a loss may have."""
+"""Names that no other term of a loss may have."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Objective(Part, ABC):
 
     @property
     def samples(self) -> int:
-        """K, the draws a row that the trace must hold."""
+        """K, the draws of each row that the trace must hold."""
         return 1
 
     @property
     def needs_batch(self) -> bool:
-        """Whether the loss of a batch is more than a mean over its rows, so that its parts cannot be averaged."""
+        """Whether the loss of a batch is more than a mean over its rows, so that its terms cannot be averaged."""
         return False
 
     @property
@@ -55,38 +55,87 @@ class Objective(Part, ABC):
 
     @property
     def pace(self) -> float:
-        """Share of the usual learning rate that this objective bears."""
+        """Learning-rate multiplier."""
         return 1.0
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse a model that this cannot train, by its trace of some rows: a `PartError` that says what to use."""
+        """Raise a `PartError` if this objective cannot train the model; the message names an alternative.
+
+        Parameters
+        ----------
+        model : Model
+            Model to train.
+        trace : Trace
+            Its trace of some rows.
+        """
 
     def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
-        """Name the players and the parameters that each one moves."""
+        """Return the parameters of each player.
+
+        Parameters
+        ----------
+        own : Learned
+            State of this objective, from `build`.
+        model : Model
+            Model to train.
+
+        Returns
+        -------
+        dict of str to list of Parameter
+            Parameters by player.
+        """
         return {MODEL: [*model.parameters(), *own.parameters()]}
 
     @abstractmethod
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Loss of each player, nats a row, and `MONITOR` where needed; ``progress`` runs from 0 to 1 over the fit.
+        """Compute the loss of each player, and the terms of the monitored loss.
 
-        What comes beside, under any other name, are the parts that add up to the loss that is watched, for the history
-        of the fit: `DISTORTION`, `RATE` and the rest by their names, the same ones in every step. An objective that
-        gives none has the distortion and rate of the trace, and ``penalty`` for what they leave of its loss.
+        Parameters
+        ----------
+        own : Learned
+            State of this objective, from `build`.
+        model : Model
+            Model to train.
+        trace : Trace
+            Its trace of a batch.
+        progress : Tensor
+            Progress of the fit, from 0 to 1.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Losses by player, nats a row, and `MONITOR` where needed. Any other names are the terms of the monitored
+            loss, for the history: `DISTORTION`, `RATE` and others, the same ones in every step. Without them the
+            history holds the distortion and rate of the trace, and ``penalty`` for the rest of the loss.
         """
 
     def losses_of_copies(
         self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
     ) -> Mapping[str, Tensor]:
-        """Loss of each player for copies of rows with some of their cells hidden, by their own trace.
+        """Compute the loss of each player for copies of rows with hidden cells, without terms over whole batches.
 
-        That of rows with missing cells, without what concerns a batch of whole rows as such.
+        Parameters
+        ----------
+        own, model, trace, progress : Learned, Model, Trace, Tensor
+            As for `losses`; the trace is that of the copies.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Losses by player.
         """
         return self.losses(own, model, trace, progress)
 
 
 @dataclass(frozen=True)
 class Penalty(Part, ABC):
-    """Base of what `ELBO` can add to its cost, times ``weight``; a new penalty is one class with one method."""
+    """Base of penalties that `ELBO` adds to its cost; a new penalty is one class with one method.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the penalty.
+    """
 
     needs_batch: ClassVar[bool] = False
     """As `Objective.needs_batch`."""
@@ -94,7 +143,7 @@ class Penalty(Part, ABC):
     weight: float = 1.0
 
     _part: ClassVar[str]
-    """Name of the part of a loss that this is: `TotalCorrelation` is total_correlation."""
+    """Name as a term of a loss: `TotalCorrelation` is total_correlation."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -104,57 +153,93 @@ class Penalty(Part, ABC):
         positive("weight", self.weight, zero=True)
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """As `Objective.check_model`."""
+        """Raise a `PartError` if the penalty does not apply to the model.
+
+        Parameters
+        ----------
+        model, trace : Model, Trace
+            As for `Objective.check_model`.
+        """
 
     @abstractmethod
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """Cost of a batch before the weight, a mean over its rows."""
+        """Compute the cost of a batch before the weight.
+
+        Parameters
+        ----------
+        own : Learned
+            State of this penalty, from `build`.
+        model, trace : Model, Trace
+            The model, and its trace of the batch.
+
+        Returns
+        -------
+        Tensor
+            Mean over the rows.
+        """
 
 
 @dataclass(frozen=True)
 class Critic(Penalty, ABC):
-    """Base of penalties that an opponent learns: ``own`` is the critic's, and it minimises a loss of its own."""
+    """Base of penalties that a critic estimates, a network that minimises a loss of its own.
+
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the penalty.
+    """
 
     @abstractmethod
     def opposition(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """Loss of the critic; the model's parameters get no gradient from it."""
+        """Compute the loss of the critic, without gradient for the model's parameters.
+
+        Parameters
+        ----------
+        own, model, trace : Learned, Model, Trace
+            As for `cost`.
+
+        Returns
+        -------
+        Tensor
+            Mean over the rows.
+        """
 
 
 def monitored(losses: Mapping[str, Tensor]) -> Tensor:
-    """Give the loss to watch: `MONITOR` where there is one, else that of the first player."""
+    """Return the monitored loss: `MONITOR` where there is one, else that of the first player."""
     return losses[MONITOR] if MONITOR in losses else next(iter(losses.values()))
 
 
 def unused(name: str, names: Container[str]) -> str:
-    """Give a part of a loss its name, or the name and a number where that is taken.
+    """Return the name of a term of a loss, with a number where it is taken.
 
     >>> unused("mmd", {"distortion", "mmd"}), unused("rate", {})
     ('mmd_2', 'rate_2')
     """
-    found, number = name, 1
-    while found in names or found in RESERVED:
+    free, number = name, 1
+    while free in names or free in RESERVED:
         number += 1
-        found = f"{name}_{number}"
-    return found
+        free = f"{name}_{number}"
+    return free
 
 
 def own_parts(trace: Trace) -> dict[str, Tensor]:
-    """Give distortion, rate, if any, and the costs that parts bring along (`Trace.aux`), means over the batch."""
-    found = {DISTORTION: trace.distortion.mean()}
+    """Return distortion, rate, if any, and the further costs of parts (`Trace.aux`), means over the batch."""
+    terms = {DISTORTION: trace.distortion.mean()}
     if trace.has_density:
-        found[RATE] = trace.rate.mean()
+        terms[RATE] = trace.rate.mean()
     for name, cost in trace.aux.items():
-        found[unused(name, found)] = cost.mean()
-    return found
+        terms[unused(name, terms)] = cost.mean()
+    return terms
 
 
 def extra_cost(trace: Trace) -> Float[Tensor, ""]:
-    """Mean over the batch of the costs that parts bring along (`Trace.aux`)."""
+    """Return the mean over the batch of the further costs of parts (`Trace.aux`)."""
     return sum((cost.mean() for cost in trace.aux.values()), start=trace.x.new_zeros(()))
 
 
 def require_density(name: str, trace: Trace) -> None:
-    """Refuse a model whose posterior has no density; ``name`` is what needs one."""
+    """Raise a `PartError` if the posterior has no density, which ``name`` needs."""
     try:
         _ = trace.rate
     except NoDensityError as error:
@@ -165,14 +250,14 @@ def require_density(name: str, trace: Trace) -> None:
 
 
 def only_level(name: str, trace: Trace) -> Level:
-    """Give the level of a model with one layer of latent variables; refuse others."""
+    """Return the level of a model with one layer of latent variables; raise a `PartError` for others."""
     if len(trace.levels) != 1:
         raise PartError(f"{name} takes models with one layer of codes, got {len(trace.levels)}; use objectives.ELBO()")
     return trace.levels[0]
 
 
 def require_factors(name: str, trace: Trace, alternative: str) -> Distribution:
-    """Give q(z_d|x), over (B, D); refuse a posterior that does not factorise, where ``name`` needs one that does."""
+    """Return q(z_d|x), over (B, D); raise a `PartError` if the posterior does not factorise, as ``name`` needs."""
     q = only_level(name, trace).q
     if not isinstance(q, Independent):
         raise PartError(

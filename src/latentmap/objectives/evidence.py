@@ -36,7 +36,7 @@ SAMPLES = 64
 
 
 def log_weights(model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise) -> Float[Tensor, "K B"]:
-    """Log importance weights of k draws a row; with two or more, rows with missing cells draw from the prior too."""
+    """Return log importance weights of k draws a row; of two or more, rows with missing cells draw some from p(z)."""
     defended = k > 1 and bool(x.isnan().any())
     trace = functools.partial(model.trace, defence=apart(noise)) if defended else model.trace
     return torch.cat([trace(x, min(SAMPLES, k - done), noise).log_w for done in range(0, k, SAMPLES)])
@@ -45,11 +45,11 @@ def log_weights(model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise) -> 
 def evidence_bound(
     model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise, *, weighted: bool = False
 ) -> Float[Tensor, " B"]:
-    r"""Lower bound on log p(x) from k draws, nats a row: the ELBO for one draw, IWAE-k for more, in log space.
+    r"""Return a lower bound on log p(x) from k draws, nats a row: the ELBO for one draw, IWAE-k for more, in log space.
 
     The ELBO takes the rate in closed form where there is one. Its exponential is then no unbiased estimate of p(x), and
-    a logarithm of a mean of such may lie above log p(x); ``weighted`` gives the logarithm of the mean weight for one
-    draw too, whose exponential is unbiased. Rows are in the model's units.
+    a logarithm of a mean of such may lie above log p(x); with ``weighted`` one draw returns its log weight instead,
+    whose exponential is unbiased. Rows are in the model's units.
     """
     return bound_and_draws(model, x, k, noise, weighted=weighted)[0]
 
@@ -57,7 +57,7 @@ def evidence_bound(
 def bound_and_draws(
     model: Model, x: Float[Tensor, "B P"], k: int, noise: Noise, *, weighted: bool = False
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """Give `evidence_bound`, and how many of the draws it rests on (`effective_draws`)."""
+    """Return `evidence_bound` and `effective_draws`."""
     if k == 1 and not weighted:
         trace = model.trace(x, 1, noise)
         bound = -(trace.distortion + trace.rate)
@@ -67,7 +67,7 @@ def bound_and_draws(
 
 
 def effective_draws(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
-    r"""Effective sample size of weighted draws (Kong 1992), from 1 to K.
+    r"""Return the effective sample size of weighted draws (Kong 1992), from 1 to K.
 
     .. math:: \frac{(\sum_k w_k)^2}{\sum_k w_k^2}
 
@@ -84,14 +84,25 @@ class ELBO(Objective):
     .. math:: \text{cost}(x) = \underbrace{-\mathbb{E}_q \log p(x|z)}_{\text{distortion}}
               + \beta(t)\, \underbrace{\mathrm{KL}(q(z|x) \,\|\, p(z))}_{\text{rate}} + \sum_i w_i\, \text{penalty}_i
 
-    ``beta = 1`` gives the bound itself, ``beta = 0`` an autoencoder. ``warmup`` is the fraction of the fit over which
-    beta rises linearly from 0; with several ``cycles`` (Fu et al. 2019) the fit is cut in as many pieces, and beta
-    rises anew over that fraction of each.
+    Parameters
+    ----------
+    beta : float, default=1.0
+        Weight of the rate: 1 is the bound itself, 0 an autoencoder.
+    free_bits : float, default=0.0
+        Nats that each component may use, on average over a batch, before it costs anything, which keeps components from
+        collapsing (Kingma et al. 2016).
+    warmup : float, default=0.0
+        Fraction of each cycle over which beta rises linearly from 0.
+    cycles : int, default=1
+        Equal pieces of the fit, each with a warm-up (Fu et al. 2019).
+    capacity : float, optional
+        C, nats at which :math:`\beta\, |\text{rate} - C(t)|` holds the mean rate of a batch; the warm-up then raises C
+        in place of beta (Burgess et al. 2018).
+    penalties : tuple of Penalty, default=()
+        Penalties to add, each times its weight.
 
-    ``capacity`` C holds the rate at C nats, :math:`\beta\, |\text{rate} - C(t)|` on average over a batch, and the
-    warm-up then raises C in place of beta (Burgess et al. 2018). ``free_bits`` are the nats that each component may
-    use, on average over a batch, before it costs anything (Kingma et al. 2016), which keeps components from collapsing.
-
+    Examples
+    --------
     >>> ELBO(beta=-1.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: beta must be a finite number >= 0, got -1.0
@@ -111,30 +122,30 @@ class ELBO(Objective):
         if not 0 <= self.warmup <= 1:
             raise PartError(f"warmup is a fraction of the fit, from 0 to 1, got {self.warmup!r}")
         if self.cycles > 1 and not self.warmup:
-            raise PartError(f"cycles={self.cycles} repeat a warm-up, and there is none; give warmup=0.5")
+            raise PartError(f"cycles={self.cycles} repeat a warm-up, and there is none; set warmup=0.5")
         if self.capacity is not None:
             positive("capacity", self.capacity, zero=True)
             if self.free_bits or not self.beta:
-                raise PartError("capacity holds the rate with the weight beta > 0 and without free_bits; give one")
+                raise PartError("capacity holds the rate with the weight beta > 0 and without free_bits; set one")
         if not (isinstance(self.penalties, tuple) and all(isinstance(p, Penalty) for p in self.penalties)):
             raise PartError(f"penalties must be a tuple of penalties, got {self.penalties!r}; write (MMD(),)")
 
     @property
     def needs_batch(self) -> bool:
-        """True with free bits, a capacity, or a penalty over pairs of rows."""
+        """Whether there are free bits, a capacity, or a penalty over pairs of rows."""
         return bool(self.free_bits) or self.capacity is not None or any(p.needs_batch for p in self.penalties)
 
     @property
     def adversarial(self) -> bool:
-        """True with a critic among the penalties."""
+        """Whether a critic is among the penalties."""
         return any(isinstance(p, Critic) for p in self.penalties)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """What each penalty learns, under the penalty's name."""
+        """Return the state of each penalty."""
         return {f"penalty_{i}": penalty.build(sizes) for i, penalty in enumerate(self.penalties)}
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse a rate where there is no density, and what a penalty refuses."""
+        """Raise a `PartError` for a rate without density, or if a penalty does."""
         if self.beta:
             require_density(f"objectives.ELBO(beta={self.beta:g})", trace)
         if self.free_bits:
@@ -143,7 +154,7 @@ class ELBO(Objective):
             penalty.check_model(model, trace)
 
     def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
-        """One player for the model and what penalties learn with it, and one for each critic."""
+        """Return one player for the model and its penalties, and one for each critic."""
         ours = [*model.parameters()]
         critics = {}
         for name, penalty, state in self._states(own):
@@ -154,7 +165,7 @@ class ELBO(Objective):
         return {MODEL: ours, **critics}
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Mean cost over the batch, the loss of each critic, and the cost without the critics' part to watch."""
+        """Compute the mean cost over the batch, the loss of each critic, and the cost without critics to monitor."""
         parts = own_parts(trace)
         cost = parts[DISTORTION] + extra_cost(trace)
         if self.beta:
@@ -177,13 +188,13 @@ class ELBO(Objective):
 
     @property
     def _is_bound(self) -> bool:
-        """Whether distortion and rate cost what they are."""
+        """Whether the cost, without penalties, is minus the bound."""
         return self.beta == 1 and not (self.warmup or self.free_bits) and self.capacity is None
 
     def losses_of_copies(
         self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
     ) -> Mapping[str, Tensor]:
-        """Distortion and weighted rate alone: of which little is known, a row needs few nats, whatever others use."""
+        """Compute distortion and weighted rate alone: rows of few observed cells need few nats, whatever others do."""
         cost = trace.distortion.mean() + extra_cost(trace)
         weight = self.beta * self._ramp(progress) if self.capacity is None else 1.0
         return {MODEL: cost + weight * trace.rate.mean() if self.beta else cost}
@@ -193,7 +204,7 @@ class ELBO(Objective):
             yield f"penalty_{i}", penalty, getattr(own, f"penalty_{i}")
 
     def _rate(self, trace: Trace, progress: Tensor) -> Tensor:
-        """Give the weighted rate, a mean over the batch."""
+        """Return the weighted rate, a mean over the batch."""
         ramp = self._ramp(progress)
         if self.capacity is not None:
             return self.beta * (trace.rate.mean() - self.capacity * ramp).abs()

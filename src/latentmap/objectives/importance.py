@@ -1,4 +1,4 @@
-"""Importance-weighted bounds on log p(x), and the gradients that suit them."""
+"""Importance-weighted bounds on log p(x), and their gradient estimators."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from latentmap.objectives.base import (
 
 @dataclass(frozen=True)
 class _Weighted(Objective):
-    """What bounds of k draws in each of m groups share."""
+    """Base of bounds of k draws in each of m groups."""
 
     k: int = 5
     groups: int = 1
@@ -43,12 +43,12 @@ class _Weighted(Objective):
         return self.k * self.groups
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse a posterior without density."""
+        """Raise a `PartError` for a posterior without density."""
         require_density(f"objectives.{type(self).__name__}", trace)
 
 
 def _parts(trace: Trace, bound: Tensor) -> dict[str, Tensor]:
-    """Give the parts of a loss that is minus this bound: those of the ELBO, and what weighting the draws takes off."""
+    """Return the terms of minus this bound: those of the ELBO, and the difference that weighting the draws makes."""
     parts = own_parts(trace)
     return parts | {"importance_weighting": -bound - parts[DISTORTION] - parts[RATE]}
 
@@ -60,9 +60,19 @@ class IWAE(_Weighted):
     .. math:: \text{cost}(x) = -\frac1m \sum_{j=1}^m \log \frac1k \sum_{i=1}^k w_{ij}, \qquad
               w_{ij} = \frac{p(x|z_{ij})\, p(z_{ij})}{q(z_{ij}|x)}
 
-    With m ``groups`` it is the mean of m such bounds (MIWAE), and ``mix`` is the weight of the ELBO of all draws
-    against it (CIWAE; both Rainforth et al. 2018). k = 1 and mix = 1 are the ELBO.
+    k = 1 and mix = 1 are the ELBO.
 
+    Parameters
+    ----------
+    k : int, default=5
+        Draws of each bound.
+    groups : int, default=1
+        Number m of bounds, of which the mean is taken (MIWAE, Rainforth et al. 2018).
+    mix : float, default=0.0
+        Weight of the ELBO of all draws against the bound (CIWAE, Rainforth et al. 2018).
+
+    Examples
+    --------
     >>> IWAE(k=0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: k must be a whole number >= 1, got 0
@@ -76,27 +86,35 @@ class IWAE(_Weighted):
             raise PartError(f"mix is the weight of the ELBO, from 0 to 1, got {self.mix!r}")
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Minus the mean bound over the batch, for one player."""
+        """Compute minus the mean bound over the batch, for one player."""
         bound = ((1 - self.mix) * trace.bound(self.groups) + self.mix * trace.log_w.mean(0)).mean()
         return {MODEL: extra_cost(trace) - bound} | _parts(trace, bound)
 
 
 @dataclass(frozen=True)
 class _TwoBounds(_Weighted):
-    """Two players, p(x, z) and q(z|x), each with a loss of its own over the same draws."""
+    """Base of objectives with two players, p(x, z) and q(z|x), each with a loss over the same draws."""
 
     def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
-        """The generative side first: its bound is the one to watch."""
+        """Return the generative player first: its bound is monitored."""
         return {GENERATIVE: [*model.generative_parameters()], INFERENCE: [*model.inference_parameters()]}
 
 
 @dataclass(frozen=True)
 class PIWAE(_TwoBounds):
-    r"""Bounds that suit each side: IWAE of all k m draws for p(x, z), MIWAE of m groups for q(z|x).
+    r"""Separate bounds: IWAE of all k m draws for p(x, z), MIWAE of m groups for q(z|x) (Rainforth et al. 2018).
 
-    The gradient that an encoder gets from IWAE drowns in noise as k grows; the mean over groups keeps it (Rainforth et
-    al. 2018).
+    The signal-to-noise ratio of IWAE's gradient for the encoder falls as k grows; the mean over groups restores it.
 
+    Parameters
+    ----------
+    k : int, default=8
+        Draws of each group.
+    groups : int, default=8
+        Number m of groups.
+
+    Examples
+    --------
     >>> PIWAE(k=8, groups=4).samples
     32
     """
@@ -105,7 +123,7 @@ class PIWAE(_TwoBounds):
     groups: int = 8
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Minus the mean of each bound over the batch, one for each player."""
+        """Compute minus the mean of each player's bound over the batch."""
         extra, bound = extra_cost(trace), trace.bound().mean()
         losses = {GENERATIVE: extra - bound, INFERENCE: extra - trace.bound(self.groups).mean()}
         return losses | _parts(trace, bound)
@@ -119,15 +137,24 @@ class DReG(_TwoBounds):
               \frac{\partial \log w_i}{\partial z_i} \frac{\partial z_i}{\partial \phi}, \qquad
               \tilde w_i = \frac{w_i}{\sum_j w_j}
 
-    It equals IWAE's gradient in expectation, and its signal does not fade as k grows. k = 1 is the path derivative of
-    the ELBO (Roeder et al. 2017).
+    It equals IWAE's gradient in expectation, and its signal-to-noise ratio does not fall as k grows. k = 1 is the path
+    derivative of the ELBO (Roeder et al. 2017).
 
+    Parameters
+    ----------
+    k : int, default=5
+        Draws of each bound.
+    groups : int, default=1
+        Number of bounds, of which the mean is taken.
+
+    Examples
+    --------
     >>> DReG(k=50).samples
     50
     """
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse a posterior without factors, and a prior that is made of the encoder."""
+        """Raise a `PartError` for a posterior without factors, or a prior that consists of the encoder."""
         super().check_model(model, trace)
         require_factors("objectives.DReG", trace, "objectives.IWAE()")
         (level,) = trace.levels
@@ -139,7 +166,7 @@ class DReG(_TwoBounds):
             raise PartError("objectives.DReG needs a prior apart from the encoder; use objectives.IWAE() for this one")
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Minus the mean bound for p(x, z); for q(z|x) a loss whose gradient alone means something."""
+        """Compute minus the mean bound for p(x, z), and for q(z|x) a loss of which only the gradient has a meaning."""
         (level,) = trace.levels
         score = level.q.log_prob(level.z.detach())  # its gradient is the one that the path derivative leaves out
         log_w = (trace.log_w + score - score.detach()).unflatten(0, (self.groups, self.k))  # (M, K/M, B)

@@ -1,4 +1,4 @@
-"""The neighbour term: what makes a latent space a map as good as t-SNE's and UMAP's, beside any other objective."""
+"""The contrastive neighbor term, which makes a latent space a map as t-SNE's and UMAP's, with any other objective."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import cosine_similarity
 
 from latentmap.exceptions import DataError, PartError
-from latentmap.model.part import Learned, Sizes, positive
+from latentmap.model.part import Learned, Sizes, forwarded, positive
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
@@ -23,23 +23,23 @@ from latentmap.objectives.evidence import ELBO
 Metric = Literal["euclidean", "cosine"]
 
 START = 3.0
-"""Scale at which the kernel starts, a wide one: it narrows as rows have found their place, to some tens in the end."""
+"""Initial scale of the kernel, a wide one: it narrows during the fit, to some tens in the end."""
 PAIRED = 128
 """Rows of a batch between which distances are compared, at the most."""
 TINY = 1e-12
 """Squared distance that counts as none."""
 CACHED, GPU_VALUES = 2**19, 2**26
-"""Kernels that are made at a time, at the most: on a CPU so many as its cache holds, else as there is room for."""
+"""Kernels that are computed at a time, at the most: on a CPU as many as its cache holds, else as memory does."""
 
 
 @dataclass(frozen=True)
 class NeighborEmbedding(Objective):
-    r"""An objective with a contrastive neighbour term over the codes, added to the loss of the encoder's player.
+    r"""An objective with a contrastive neighbor term over the codes, added to the loss of the encoder's player.
 
-    Each of the B rows of a batch comes with n rows that lie near it in the data. Among these M = (1 + n) B rows, the
-    ends of each such pair have to be told from all others by their distance, under a Cauchy kernel (InfoNCE-t-SNE,
-    Damrich et al. 2023); and distances on the map are to go with those in the data, whose correlation is r (the global
-    term of Parametric UMAP, Sainburg et al. 2021):
+    Each of the B rows of a batch has n positives, neighbors in the data. Among these M = (1 + n) B rows, the distances
+    of positive pairs are contrasted with all others under a Cauchy kernel (InfoNCE-t-SNE, Damrich et al. 2023); and r
+    is the correlation of distances on the map with those in the data (the global term of Parametric UMAP, Sainburg et
+    al. 2021):
 
     .. math:: \mathcal{L} = \text{base} + P \left( w \cdot \left[
               \frac1{n B} \sum_{(i, j)} -\log \kappa(\mu_i, \mu_j)
@@ -48,9 +48,23 @@ class NeighborEmbedding(Objective):
 
     With all rows as the batch the first is t-SNE's objective with uniform affinities over a k-nearest-neighbour graph;
     with fewer negatives it moves along the spectrum that ends at UMAP's (Boehm et al. 2022). The prior fixes the size
-    of the codes, so the scale s between the two is learned with the model. The codes are posterior means: the map
-    itself.
+    of the codes, so the scale s between the two is learned with the model. The codes are posterior means.
 
+    Parameters
+    ----------
+    base : Objective, default=ELBO()
+        The objective to extend.
+    weight : float, default=0.5
+        Nats w for each of a row's P features, since the distortion grows with them.
+    global_weight : float, default=0.05
+        Nats g for each feature: they keep the clusters of a map in their places.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        Distance of rows, see `compared`.
+    units : Affine, optional
+        The change of units of the rows, which is undone for angles; None takes rows as they are.
+
+    Examples
+    --------
     >>> NeighborEmbedding(weight=0.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: weight must be a finite number > 0, got 0.0
@@ -58,13 +72,9 @@ class NeighborEmbedding(Objective):
 
     base: Objective = ELBO()
     weight: float = 0.5
-    """w, nats for each of a row's P features, since the distortion that it stands beside grows with them."""
     global_weight: float = 0.05
-    """g, nats for each feature: what keeps the islands of a map in their places; 0 leaves those to the start."""
     metric: Metric = "euclidean"
-    """By what rows of data are near, see `compared`."""
     units: Affine | None = field(default=None, repr=False, compare=False)
-    """The change of units that rows have gone through, which is undone for angles; None takes rows as they are."""
 
     def __post_init__(self) -> None:
         positive("weight", self.weight)
@@ -73,60 +83,49 @@ class NeighborEmbedding(Objective):
 
     @property
     def needs_batch(self) -> bool:
-        """Always: rows are told apart from the others of their batch."""
+        """True, as rows are contrasted with the others of their batch."""
         return True
 
-    @property
-    def adversarial(self) -> bool:
-        """As the base."""
-        return self.base.adversarial
-
-    @property
-    def pace(self) -> float:
-        """As the base."""
-        return self.base.pace
+    adversarial = forwarded("base")
+    pace = forwarded("base")
+    samples = forwarded("base")
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """As the base."""
+        """Check the model for the base."""
         self.base.check_model(model, trace)
 
-    @property
-    def samples(self) -> int:
-        """K of the objective that this one extends."""
-        return self.base.samples
-
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The logarithm of the scale s, and what the base learns."""
+        """Return the logarithm of the scale s, and the state of the base."""
         return {"log_scale": nn.Parameter(torch.tensor(math.log(START))), "base": self.base.build(sizes)}
 
     def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
-        """The base's players; the scale goes with the encoder's."""
+        """Return the base's players, with the scale in the encoder's."""
         players = self.base.players(own.base, model)
         encoder = INFERENCE if INFERENCE in players else next(iter(players))
         return players | {encoder: [*players[encoder], own.log_scale]}
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Losses of the base, and the neighbour term where the trace brings neighbours."""
+        """Compute the losses of the base, with the neighbor term where the trace holds positives."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
-        near = apart = trace.x.new_zeros(())
+        neighbors = correlated = trace.x.new_zeros(())
         if trace.positives is not None:
-            rows = trace.levels[0].q.mean  # (B, D)
-            codes = torch.cat([rows, trace.positives])  # (M, D)
-            near = term = self.weight * contrast(codes * own.log_scale.exp(), len(rows))
+            anchors = trace.levels[0].q.mean  # (B, D)
+            codes = torch.cat([anchors, trace.positives])  # (M, D)
+            neighbors = total = self.weight * contrast(codes * own.log_scale.exp(), len(anchors))
             if self.global_weight:
-                apart = self.global_weight * (1 - self._agreement(model, trace.x, rows))
-                term = term + apart
+                correlated = self.global_weight * (1 - self._agreement(model, trace.x, anchors))
+                total = total + correlated
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
-                losses[name] = losses[name] + trace.x.shape[1] * term
-        parts = {"neighbors": near} | ({"global_correlation": apart} if self.global_weight else {})
-        for name, part in parts.items():
-            losses[unused(name, losses)] = trace.x.shape[1] * part
+                losses[name] = losses[name] + trace.x.shape[1] * total
+        terms = {"neighbors": neighbors} | ({"global_correlation": correlated} if self.global_weight else {})
+        for name, term in terms.items():
+            losses[unused(name, losses)] = trace.x.shape[1] * term
         return losses
 
     def losses_of_copies(
         self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
     ) -> Mapping[str, Tensor]:
-        """As the base."""
+        """Compute the losses of the base."""
         return self.base.losses_of_copies(own.base, model, trace, progress)
 
     def _agreement(self, model: Model, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
@@ -139,11 +138,11 @@ class NeighborEmbedding(Objective):
 def compared(
     model: Model, x: Float[Tensor, "B P"], metric: Metric, units: Affine | None = None
 ) -> Float[Tensor, "B Q"]:
-    """Give scaled rows such that their Euclidean distances are in the order of a metric: what near means on a map.
+    """Return rows whose Euclidean distances are in the order of a metric.
 
-    ``euclidean`` is the distance in the model's units, of rows as the encoder sees them. ``cosine`` is the angle
-    between rows as they came, which no shift and no scale may turn, so ``units`` undoes those; without, as in tables of
-    mixed columns, that between rows as the encoder sees them. Missing cells are filled as for the encoder.
+    ``euclidean`` is the distance in the encoder's units. ``cosine`` is the angle between rows in the data's units, so
+    ``units`` undoes the change; without, as in tables of mixed columns, that in the encoder's units. Missing cells are
+    filled as for the encoder.
     """
     if metric == "cosine" and units is not None:
         return normalise_for(units.inverse(model.complete(x)), metric)
@@ -153,7 +152,7 @@ def compared(
 def normalise_for(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N Q"]:
     """Return rows whose Euclidean distances are in the order of this metric: of unit length for angles.
 
-    Rows of zeros have no direction: by a column of their own they are alike, and at right angles to all others.
+    Rows of zeros have no direction: an added column makes them equal, and orthogonal to all others.
 
     >>> normalise_for(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), "cosine")
     tensor([[0.6000, 0.8000, 0.0000],
@@ -170,21 +169,21 @@ def normalise_for(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N Q
 
 
 def contrast(codes: Float[Tensor, "M D"], rows: int) -> Float[Tensor, ""]:
-    """Nats that it takes to find neighbours in a batch: row i of the first ``rows`` goes with row i of each later lot.
+    """Return the contrastive loss of a batch of views of ``rows`` codes each: the anchors, then their positives.
 
     >>> apart = 100.0 * torch.arange(3.0)[:, None]
     >>> round(contrast(torch.cat([apart, apart]), 3).item(), 2), round(contrast(torch.zeros(6, 1), 3).item(), 2)
     (0.0, 1.61)
     """
-    with torch.autocast(codes.device.type, enabled=False):  # differences of near codes need all digits
-        lots = codes.unflatten(0, (-1, rows))  # (1 + n, B, D)
-        apart: Tensor = torch.log1p((lots[1:] - lots[0]).square().sum(-1))
+    with torch.autocast(codes.device.type, enabled=False):  # differences of close codes need all digits
+        views = codes.unflatten(0, (-1, rows))  # (1 + n, B, D)
+        attraction: Tensor = torch.log1p((views[1:] - views[0]).square().sum(-1))
         sums: Tensor = _KernelSums.apply(codes)  # type: ignore[no-untyped-call]
-        return apart.mean() + sums.log().mean()
+        return attraction.mean() + sums.log().mean()
 
 
 def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-    """Pearson's correlation between the distances of rows and those of their codes; 0 where either are all equal.
+    """Return Pearson's correlation of the distances of rows with those of their codes; 0 where either are all equal.
 
     >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     >>> round(correlation(x, x[:, :1]).item(), 3), correlation(x, torch.ones(3, 1)).item()
@@ -196,19 +195,19 @@ def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"]) -> Float[Tenso
 
 
 def _distances(x: Tensor) -> Tensor:
-    """Distances of all pairs of rows, less their mean, (B B,), zero for a row and itself; flat between equal rows."""
+    """Return centred distances of all pairs of rows, (B B,), zero for a row and itself; flat between equal rows."""
     x = x - x.mean(0)  # an offset would cancel in the products
     squares, pairs = x.square().sum(1), len(x) * (len(x) - 1)
-    apart = (squares[:, None] + squares - 2 * (x @ x.T)).clamp_min(TINY).sqrt()
-    apart = (apart - apart[0, -1].detach()).fill_diagonal_(0.0)  # so that equal distances leave exactly zero
-    return (apart - apart.sum() / max(1, pairs)).fill_diagonal_(0.0).flatten()
+    distances = (squares[:, None] + squares - 2 * (x @ x.T)).clamp_min(TINY).sqrt()
+    distances = (distances - distances[0, -1].detach()).fill_diagonal_(0.0)  # so that equal ones leave exactly zero
+    return (distances - distances.sum() / max(1, pairs)).fill_diagonal_(0.0).flatten()
 
 
 class _KernelSums(torch.autograd.Function):
     r"""Kernels of each row to all others, :math:`S_i = \sum_{j \ne i} 1 / (1 + |a_i - a_j|^2)`, and their gradient.
 
-    The M x M kernels are made in blocks that stay in the cache, once for the sums and once for the gradient, and their
-    squares reduced by products: through autograd's graph the same takes many times as long, for memory alone.
+    The M x M kernels are computed in blocks that stay in the cache, once for the sums and once for the gradient, and
+    their squares reduced by products: autograd's graph is limited by memory, and takes many times as long.
     """
 
     @staticmethod
@@ -226,12 +225,12 @@ class _KernelSums(torch.autograd.Function):
         with torch.autocast(a.device.type, enabled=False):
             sums = torch.cat([columns @ kernel.square_().T for kernel in _kernels(a)], 1).T
         ga, g1, a1, ones = sums.split([a.shape[1], 1] * 2, 1)
-        moved: Tensor = 2 * (ga - g1 * a + g * (a1 - ones * a))
-        return moved
+        gradient_of_codes: Tensor = 2 * (ga - g1 * a + g * (a1 - ones * a))
+        return gradient_of_codes
 
 
 def _kernels(a: Float[Tensor, "M D"]) -> Iterator[Float[Tensor, "b M"]]:
-    """Yield kernels to all rows, some rows at a time; none of a row to itself."""
+    """Yield the kernels of some rows at a time to all rows; zero for a row and itself."""
     squares, ones = a.square().sum(1, keepdim=True), torch.ones_like(a[:, :1])
     left, right = torch.cat([-2 * a, squares + 1, ones], 1), torch.cat([a, ones, squares], 1).T.contiguous()
     rows = max(1, (CACHED if a.device.type == "cpu" else GPU_VALUES) // len(a))

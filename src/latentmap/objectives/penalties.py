@@ -1,4 +1,4 @@
-"""Penalties: what `ELBO` can add to its cost, over codes and over the decoder."""
+"""Penalties that `ELBO` can add to its cost, on codes and on the decoder."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from latentmap.model.trace import Level, Model, Trace
 from latentmap.objectives.base import Penalty, only_level, require_factors
 
 PAIRS = 2**18
-"""Densities of codes under posteriors that are held at a time: as many as caches hold, a fifth faster than more."""
+"""Densities of codes under posteriors that are computed at a time: as many as caches hold."""
 
 
 @dataclass(frozen=True)
 class TotalCorrelation(Penalty):
-    r"""Total correlation of the aggregate posterior: what the components know of each other (Chen et al. 2018).
+    r"""Total correlation of the aggregate posterior, the dependence between components (Chen et al. 2018).
 
     .. math:: \mathrm{TC} = \mathrm{KL}\Big(q(z) \,\Big\|\, \prod_d q(z_d)\Big), \qquad
               q(z) = \frac1N \sum_{n=1}^N q(z|x_n)
@@ -38,6 +38,13 @@ class TotalCorrelation(Penalty):
     ``ELBO(beta=1, penalties=(TotalCorrelation(5),))`` is their beta-TCVAE with beta = 6. The densities are estimated
     from a batch (`aggregate_density`); their logarithms, and so the penalty, are exact once the batch is all the data.
 
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the total correlation.
+
+    Examples
+    --------
     >>> TotalCorrelation(weight=-1.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: weight must be a finite number >= 0, got -1.0
@@ -46,17 +53,17 @@ class TotalCorrelation(Penalty):
     needs_batch: ClassVar[bool] = True
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """N, the number of rows that q(z) is the mean over."""
+        """Return N, the number of rows that q(z) is the mean over."""
         if sizes.rows is None:
             raise PartError("TotalCorrelation needs the number of rows of the data, as Sizes(..., rows=N)")
         return {"rows": torch.tensor(float(sizes.rows))}
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse posteriors whose components cannot be told apart."""
+        """Raise a `PartError` for posteriors that do not factorise over components."""
         self._factors(trace)
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """Mean of log q(z) - sum_d log q(z_d) over the codes of the batch."""
+        """Compute the mean of log q(z) - sum_d log q(z_d) over the codes of the batch."""
         joint, marginals = aggregate_density(self._factors(trace), trace.levels[0].z, own.rows)
         return (joint - marginals.sum(-1)).mean()
 
@@ -73,7 +80,7 @@ def aggregate_density(
 
     The row that a code was drawn from is in the data for certain and has weight 1/N; the others of the batch stand for
     the rest. That makes the densities unbiased, and exact for B = N: the stratified estimate of Chen et al. (2018),
-    averaged over the order of the batch. A batch of one knows its own row alone.
+    averaged over the order of the batch. A batch of one holds its own row alone.
     """
     k, b, d = z.shape
     n = rows.clamp(min=b) if b > 1 else torch.ones_like(rows)
@@ -95,10 +102,21 @@ class MMD(Penalty):
     .. math:: \mathrm{MMD}^2 = \mathbb{E}\, \kappa(z, z') + \mathbb{E}\, \kappa(y, y') - 2\, \mathbb{E}\, \kappa(z, y),
               \qquad z, z' \sim q(z), \quad y, y' \sim p(z)
 
-    The estimate is unbiased, so it may be negative. With :math:`r = \|a - b\|^2 / 2D`, whose mean is 1 under N(0, I),
-    and the mean over ``scales`` c, the kernel is "imq", :math:`\kappa = c / (c + r)`, whose tails reach far codes, or
-    "rbf", :math:`\kappa = \exp(-r / c)`. It needs no density; a batch of one has no pairs and costs nothing.
+    The estimate is unbiased, so it may be negative. With :math:`r = \|a - b\|^2 / 2D`, whose mean under N(0, I) is 1,
+    the kernel is a mean over scales c. It needs no density; a batch of one has no pairs and costs nothing.
 
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the discrepancy.
+    kernel : {"imq", "rbf"}, default="imq"
+        Inverse multiquadric, :math:`\kappa = c / (c + r)`, whose tails reach far codes, or Gaussian,
+        :math:`\kappa = \exp(-r / c)`.
+    scales : tuple of float, default=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+        The scales c.
+
+    Examples
+    --------
     >>> MMD(weight=10.0, kernel="cosine")
     Traceback (most recent call last):
     latentmap.exceptions.PartError: kernel must be 'imq' or 'rbf', got 'cosine'
@@ -119,11 +137,11 @@ class MMD(Penalty):
             positive("scales", scale)
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse models with several layers of codes."""
+        """Raise a `PartError` for models with several layers of codes."""
         only_level("objectives.MMD", trace)
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """Unbiased estimate from the codes of the batch and as many draws from the prior, a mean over the K samples."""
+        """Estimate it from the codes of the batch and as many draws from the prior, a mean over the K samples."""
         (level,) = trace.levels
         z = level.z
         b = z.shape[1]
@@ -138,7 +156,7 @@ class MMD(Penalty):
         centre = a.mean(-2, keepdim=True)  # an offset would cancel in the products
         a, b = a - centre, b - centre
         squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[..., None, :]  # (K, B, B)
-        with torch.autocast(a.device.type, enabled=False):  # half precision would cancel near codes
+        with torch.autocast(a.device.type, enabled=False):  # half precision would cancel for close codes
             distance = (squares - 2 * a @ b.mT).clamp(min=0) / (2 * a.shape[-1])
         scales = torch.stack([distance.new_full((1, 1, 1), scale) for scale in self.scales])  # (S, 1, 1, 1)
         values = scales / (scales + distance) if self.kernel == "imq" else (-distance / scales).exp()
@@ -156,12 +174,19 @@ class CodeNorm(Penalty):
 
     .. math:: \tfrac12\, \mathbb{E}\, \|z\|^2
 
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the norm.
+
+    Examples
+    --------
     >>> CodeNorm(weight=0.1)
     CodeNorm(weight=0.1)
     """
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """Over all layers of codes."""
+        """Compute the sum over all layers of codes."""
         return 0.5 * sum((level.z.square().sum(-1).mean() for level in trace.levels), start=trace.x.new_zeros(()))
 
 
@@ -171,12 +196,19 @@ class DecoderNorm(Penalty):
 
     .. math:: \tfrac12\, \|\theta\|^2
 
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the norm.
+
+    Examples
+    --------
     >>> DecoderNorm(weight=1e-4)
     DecoderNorm(weight=0.0001)
     """
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """The same for every batch."""
+        """Compute the norm, the same for every batch."""
         weights = [p.square().sum() for p in model.decoder.parameters() if p.ndim > 1]
         return 0.5 * sum(weights, start=trace.x.new_zeros(()))
 
@@ -188,9 +220,16 @@ class DecoderGradient(Penalty):
     .. math:: \|J\|_F^2 = \sum_d \Big\| \frac{\partial\, \mathbb{E}[x|z]}{\partial z_d} \Big\|^2
               = \mathbb{E}_v \|J v\|^2, \qquad v_d = \pm 1
 
-    It takes one pass of the decoder for each component of the code or, where there are more components than
-    ``projections``, one for each of so many random directions v: an unbiased estimate (Hutchinson 1990).
+    Parameters
+    ----------
+    weight : float, default=1.0
+        Weight of the norm.
+    projections : int, default=4
+        Random directions v of an unbiased estimate (Hutchinson 1990), each with a pass of the decoder. For codes of no
+        more components it is exact, with a pass for each.
 
+    Examples
+    --------
     >>> DecoderGradient(projections=0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: projections must be a whole number >= 1, got 0
@@ -203,20 +242,19 @@ class DecoderGradient(Penalty):
         whole("projections", self.projections)
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse models with several layers of codes, and decoders that cannot be differentiated forwards."""
+        """Raise a `PartError` for several layers of codes, or a decoder without forward-mode derivatives."""
         only_level("objectives.DecoderGradient", trace)
         try:
             _scripted()
             self.cost(Learned(), model, trace)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
             raise PartError(
-                "objectives.DecoderGradient needs a decoder that torch differentiates forwards; "
-                f"use networks.SpectralNorm() or objectives.DecoderNorm() with this one ({reason})"
+                "objectives.DecoderGradient needs a decoder that torch differentiates forwards; use "
+                f"networks.SpectralNorm() or objectives.DecoderNorm() with this one ({str(error).splitlines()[0]})"
             ) from error
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
-        """In the model's units, a mean over the codes of the batch."""
+        """Compute the norm in the model's units, a mean over the codes of the batch."""
         z = trace.levels[0].z  # (K, B, D)
         d = z.shape[-1]
         if exact := d <= self.projections:

@@ -25,10 +25,16 @@ class SemiSupervised(Objective):
     .. math:: \text{cost}(x, c) = -\mathcal{L}(x, c) - w \log q(c|x), \qquad
               \text{cost}(x) = \sum_c q(c|x) \left[ -\mathcal{L}(x, c) + \log q(c|x) \right],
 
-    the latter for rows without class, an upper bound on -log p(x). The weight w, nats a row with a class, teaches
-    q(c|x) the classes that are known, which the bound alone does not: too low, and the model may find other groups than
-    the labels'. A step takes as long as C of a conditional model.
+    the latter for rows without class, an upper bound on -log p(x). A step takes as long as C of a conditional model.
 
+    Parameters
+    ----------
+    weight : float, default=10.0
+        Nats w for each row with a class, which train q(c|x) on the labels: too few, and the model may find other groups
+        than theirs.
+
+    Examples
+    --------
     >>> SemiSupervised(weight=-1.0)
     Traceback (most recent call last):
     latentmap.exceptions.PartError: weight must be a finite number > 0, got -1.0
@@ -41,18 +47,18 @@ class SemiSupervised(Objective):
 
     @property
     def needs_batch(self) -> bool:
-        """True: the classifier's cost is a mean over the rows of a batch that have a class."""
+        """True, as the classifier's cost is a mean over the rows of a batch that have a class."""
         return True
 
     def check_model(self, model: Model, trace: Trace) -> None:
-        """Refuse models without rate, or with nothing to infer."""
+        """Raise a `PartError` for models without rate, or without classes to infer."""
         require_density("objectives.SemiSupervised", trace)
         if model.condition is None:
             raise PartError("objectives.SemiSupervised needs classes; use VAE(condition='labels')")
         model.classify(trace.x)
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
-        """Mean cost over the batch."""
+        """Compute the mean cost over the batch."""
         known = model.condition
         assert known is not None
         rows, classes = known.shape
@@ -62,17 +68,16 @@ class SemiSupervised(Objective):
         log_q = model.classify(trace.x)
         labelled = known.sum(1)  # (B,) 1 or 0
         inferred = (log_q.exp() * (cost + log_q)).sum(1)
-        taught = -(known * log_q).sum() / labelled.sum().clamp(min=1.0)
-        classification = self.weight * taught
+        classification = self.weight * (-(known * log_q).sum() / labelled.sum().clamp(min=1.0))
         loss = ((known * cost).sum(1) + (1 - labelled) * inferred).mean() + classification
-        shares = known + (1 - labelled)[:, None] * log_q.exp()  # (B, C)
-        means = [((shares.T.flatten() * part).sum() / rows) for part in (traced.distortion, traced.rate)]
-        gained = (log_q.exp() * (log_q + math.log(classes))).sum(1)  # KL(q(c|x) || 1/C)
+        weights = known + (1 - labelled)[:, None] * log_q.exp()  # (B, C)
+        means = [((weights.T.flatten() * term).sum() / rows) for term in (traced.distortion, traced.rate)]
+        class_rate = (log_q.exp() * (log_q + math.log(classes))).sum(1)  # KL(q(c|x) || 1/C)
         return {
             MODEL: loss,
             DISTORTION: means[0],
             RATE: means[1],
-            "class_rate": ((1 - labelled) * gained).mean(),
+            "class_rate": ((1 - labelled) * class_rate).mean(),
             "class_prior": labelled.mean() * math.log(classes),
             "classification": classification,
         }

@@ -1,4 +1,4 @@
-"""How the fit went and what each component carries."""
+"""The course of a fit and the information in each component."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from latentmap.estimators.history import BOUND
-from latentmap.plot.latent import carried
+from latentmap.plot.latent import information_per_component
 from latentmap.plot.style import BLUE, FAINT, MUTED, ORANGE, Display, number, one_axes, panels, styled
 from latentmap.training.metrics import HELD_OUT, parts_of
 
@@ -25,15 +25,15 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
 
     Parameters
     ----------
-    estimator
-        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
-    ax
-        Axes to draw the panels in; a new figure without.
+    estimator : VAE or Autoencoder
+        A fitted model.
+    ax : Axes, optional
+        Axes to draw the panels in; by default a new figure.
 
     Returns
     -------
     Display
-        ``data_`` holds epoch, -ELBO, distortion, rate and those three held out, (evaluations, 7); NaN is "not known".
+        ``data_`` holds epoch, -ELBO, distortion, rate and those three held out, (evaluations, 7); NaN if not known.
     """
     table = np.array([_entry(entry) for entry in estimator.history_]).reshape(-1, 7)
     parts = [("−ELBO", 1), ("distortion", 2), ("rate", 3)] if np.nan_to_num(table[:, 3]).any() else [("distortion", 2)]
@@ -56,7 +56,7 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
     if more:
         caption += f"The loss adds {' and '.join(name.replace('_', ' ') for name in more)}. "
     if not own:
-        caption += "Nats are those of the units that the model sees, not the data's: an earlier version fitted it. "
+        caption += "Nats are in the model's units, not the data's: an earlier version fitted it. "
     if np.isfinite(table[:, 4]).any():
         caption += "Held-out rows take no part in training: a gap that grows between the two curves is overfitting."
     else:
@@ -66,21 +66,21 @@ def learning_curves(estimator: Any, *, ax: Axes | None = None) -> Display:
 
 @styled
 def rates(estimator: Any, *, ax: Axes | None = None) -> Display:
-    r"""Draw what each component carries: :math:`KL(q(z_j|x) \| p(z_j))` in nats, or the variance of its codes.
+    r"""Draw the information in each component: :math:`KL(q(z_j|x) \| p(z_j))` in nats, or the variance of its codes.
 
     Parameters
     ----------
-    estimator
-        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
-    ax
-        Axes to draw on; a new figure without.
+    estimator : VAE or Autoencoder
+        A fitted model.
+    ax : Axes, optional
+        Axes to draw on; by default a new figure.
 
     Returns
     -------
     Display
         ``data_`` holds the amounts, (d,), in the order of the components.
     """
-    amounts, unit = carried(estimator)
+    amounts, unit = information_per_component(estimator)
     active = np.asarray(estimator.active_components_, dtype=bool)
     order = np.argsort(-amounts, kind="stable")
     n = len(amounts)
@@ -96,24 +96,24 @@ def rates(estimator: Any, *, ax: Axes | None = None) -> Display:
     margin = max(0.7, 3.2 - n / 2)  # few bars stay slim
     ax.set_xlim(-margin, n - 1 + margin)
     ax.grid(axis="y", color=FAINT, linewidth=0.6)
-    what = "the nats of information about a row" if unit == "nats" else "how widely its codes vary"
-    caption = f"What each component carries, {what}. {int(active.sum())} of {n} are active"
-    caption += "." if active.all() else "; grey ones carry next to nothing and could be left out."
+    what = "its nats about a row" if unit == "nats" else "the variance of its codes"
+    caption = f"The information in each component: {what}. {int(active.sum())} of {n} are active"
+    caption += "." if active.all() else "; grey ones hold next to none and could be left out."
     return Display(figure, ax, amounts, caption)
 
 
 def _entry(entry: Mapping[str, Any]) -> list[float]:
-    """Return epoch, then -ELBO, distortion and rate in training and held out; the loss may hold further parts."""
-    found = [float(entry["epoch"])]
+    """Return epoch, then -ELBO, distortion and rate in training and held out; the loss may hold further terms."""
+    values = [float(entry["epoch"])]
     for prefix in ("", HELD_OUT):
         distortion, rate, *more = (entry.get(prefix + name, 0.0) for name in BOUND)
         distortion, rate = (float("nan") if value is None else float(value) for value in (distortion, rate))
-        found += [distortion + rate + sum(value or 0.0 for value in more), distortion, rate]
-    return found
+        values += [distortion + rate + sum(value or 0.0 for value in more), distortion, rate]
+    return values
 
 
 def _focus(ax: Axes, values: np.ndarray) -> None:
-    """Fit the y-axis to the later course where the first evaluations lie far above it."""
+    """Limit the y-axis to the later course where the first evaluations lie far above it."""
     values = values[np.isfinite(values)]
     low, typical, high = np.percentile(values, [0, 85, 100])
     top = typical + 0.6 * (typical - low)

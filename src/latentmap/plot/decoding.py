@@ -1,4 +1,4 @@
-"""What the decoder makes of codes: reconstructions, samples, traversals of components, paths between rows."""
+"""Decoded codes: reconstructions, samples, traversals of components, paths between rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from latentmap.estimators.columns import numbers
 from latentmap.evaluation.claims import latent_vectors
 from latentmap.evaluation.rows import take
-from latentmap.plot.latent import along, carried, has_standard_prior, prior_in_words, quantiles
+from latentmap.plot.latent import along, describe_prior, has_standard_prior, information_per_component, quantiles
 from latentmap.plot.rows import RowStyle, dense, spread
 from latentmap.plot.style import BLUE, MUTED, ORANGE, Display, number, one_axes, panels, plain, styled
 
@@ -27,22 +27,22 @@ def reconstructions(
     feature_names: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Display:
-    r"""Draw rows beside what the model makes of them, :math:`\hat{x} = d(e(x))`.
+    r"""Draw rows and their reconstructions, :math:`\hat{x} = d(e(x))`.
 
     Parameters
     ----------
-    estimator
-        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
-    X
-        Rows, as given to ``fit``; ``n`` of them are drawn, evenly spaced.
-    n
-        How many rows; by default 12 images, 6 profiles or 8 strips.
-    image_shape
-        (h, w) or (h, w, c) of rows that are flattened images.
-    feature_names
-        Names of the features of a vector; by default those that the model saw.
-    ax
-        Axes to draw on; a new figure without.
+    estimator : VAE or Autoencoder
+        A fitted model.
+    X : array-like
+        Rows, as passed to ``fit``; ``n`` of them are drawn, evenly spaced.
+    n : int, optional
+        Number of rows; by default 12 images, 6 profiles or 8 strips.
+    image_shape : tuple of int, optional
+        Shape (h, w) or (h, w, c) of rows that are flattened images.
+    feature_names : sequence of str, optional
+        Names of the features of a vector; by default those in the fit.
+    ax : Axes, optional
+        Axes to draw on; by default a new figure.
 
     Returns
     -------
@@ -56,12 +56,12 @@ def reconstructions(
     both = np.stack([_shaped(rows, style), _shaped(estimator.reconstruct(rows), style)])
     if style.kind == "picture":
         figure, ax = _draw(ax, style, both, ["original", "reconstruction"])
-        caption = "Originals above, below them what the decoder makes of their codes. "
+        caption = "Originals above, their reconstructions below. "
         caption += f"The mean squared error of these {len(chosen)} rows is {number(np.mean((both[0] - both[1]) ** 2))}."
     else:
         names = ["original", "reconstruction"]
         figure, ax = _draw(ax, style, both.swapaxes(0, 1), [f"row {i}" for i in chosen], names, [MUTED, ORANGE])
-        caption = "Rows of the data and what the decoder makes of their codes" + _reading(style, ", the original above")
+        caption = "Rows of the data and their reconstructions" + _reading(style, ", the original above")
         off = np.mean(np.abs(both[0] - both[1]) / (style.high - style.low))
         caption += f" On average a feature is off by {off:.0%} of its range."
     return Display(figure, ax, both, caption)
@@ -82,15 +82,15 @@ def samples(
 
     Parameters
     ----------
-    estimator
-        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
-    n
-        How many; by default 60, or 24 strips.
-    X
-        Rows, as given to ``fit``: they set the range of values, and profiles are drawn beside theirs.
-    random_state
+    estimator : VAE or Autoencoder
+        A fitted model.
+    n : int, optional
+        Number of samples; by default 60, or 24 strips.
+    X : array-like, optional
+        Rows, as passed to ``fit``: they set the range of values, and profiles are drawn next to theirs.
+    random_state : int, default=0
         Seed of the draws.
-    image_shape, feature_names, ax
+    image_shape, feature_names, ax : optional
         As for `reconstructions`.
 
     Returns
@@ -102,11 +102,11 @@ def samples(
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     n = n or (24 if style.kind == "strip" else 60)
     drawn = _shaped(estimator.sample(n, random_state=random_state), style)
-    source = prior_in_words(estimator)
-    caption = f"{n} rows that the model invents: codes drawn at random from {source}, then decoded."
+    source = describe_prior(estimator)
+    caption = f"{n} samples of the model: codes drawn at random from {source}, then decoded."
     if style.kind == "picture":
         figure, ax = _draw(ax, style, style.tiles(drawn, min(n, round(np.sqrt(1.7 * n)))))
-        caption += " The more they look like the data, the better the model knows it."
+        caption += " The more they look like the data, the better the model."
     elif style.kind == "profile" and X is not None:
         data = _shaped(take(X, np.resize(spread(X.shape[0], n), n)), style)
         figure, ax = _draw(ax, style, np.stack([data, drawn]), ["data", "samples"], colours=[[MUTED] * n, [BLUE] * n])
@@ -128,7 +128,7 @@ def random_points(
     feature_names: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Display:
-    r"""Draw what several models make of points picked at random in their latent spaces, side by side.
+    r"""Draw random points of the latent spaces of several models, decoded, side by side.
 
     .. math:: z_j \sim U(q_{0.005}, q_{0.995}), \quad x = d(z)
 
@@ -137,18 +137,18 @@ def random_points(
 
     Parameters
     ----------
-    estimators
+    estimators : dict of str to VAE or Autoencoder
         Fitted models by title.
-    X
-        Rows, as given to ``fit``.
-    n
-        How many points a model.
-    random_state
+    X : array-like
+        Rows, as passed to ``fit``.
+    n : int, default=36
+        Number of points of each model.
+    random_state : int, default=0
         Seed of the points.
-    image_shape, feature_names
+    image_shape, feature_names : optional
         As for `reconstructions`.
-    ax
-        Axes to draw the panels in; a new figure without.
+    ax : Axes, optional
+        Axes to draw the panels in; by default a new figure.
 
     Returns
     -------
@@ -171,8 +171,8 @@ def random_points(
         tiles = style.tiles(decoded[-1], columns) if style.kind == "picture" else decoded[-1][None]
         style.draw(panel, tiles, colours=None if style.kind == "picture" else [BLUE] * n)
         panel.set_title(plain(title))
-    caption = f"{n} points picked evenly at random in the latent space of each model, the same rule for all, decoded. "
-    caption += "Where a latent space has holes, points in them decode to what is no data."
+    caption = f"{n} points drawn uniformly in the latent space of each model, the same rule for all, decoded. "
+    caption += "Where a latent space has holes, points in them decode to rows unlike the data."
     return Display(figure, axes, np.stack(decoded), caption)
 
 
@@ -189,21 +189,21 @@ def traversals(
 ) -> Display:
     """Decode codes along one component at a time, the others held at their median: one line a component.
 
-    Components are ordered by what they carry: nats of rate where it is known of each, otherwise variance of the codes.
-    Steps go from the 2 % to the 98 % quantile of the model's prior, that of the last `fit_prior` if there was one. On
-    the sphere they follow the great circle that ends at the component's axis.
+    Components are ordered by their nats of rate where these are known, otherwise by the variance of the codes. Steps go
+    from the 2 % to the 98 % quantile of the model's prior, that of the last `fit_prior` if there was one. On the sphere
+    they follow the great circle that ends at the component's axis.
 
     Parameters
     ----------
-    estimator
-        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
-    X
+    estimator : VAE or Autoencoder
+        A fitted model.
+    X : array-like, optional
         Rows; they set the range of values.
-    n_components
-        How many components at most.
-    n_steps
+    n_components : int, default=10
+        Number of components at most.
+    n_steps : int, optional
         Steps along each; by default 11 images, otherwise 5.
-    image_shape, feature_names, ax
+    image_shape, feature_names, ax : optional
         As for `reconstructions`.
 
     Returns
@@ -215,7 +215,7 @@ def traversals(
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     levels = np.linspace(0.02, 0.98, n_steps or (11 if style.kind == "picture" else 5))
     values = quantiles(estimator, levels)
-    amounts, unit = carried(estimator)
+    amounts, unit = information_per_component(estimator)
     chosen = np.argsort(-amounts, kind="stable")[:n_components]
     middle = quantiles(estimator, np.array([0.5]))[:, 0]
     codes = np.stack([along(estimator, middle, component, values[component]) for component in chosen])
@@ -225,7 +225,7 @@ def traversals(
     standard = has_standard_prior(estimator)
     steps = [number(round(v, 1)) for v in values[0]] if standard else [f"{level:.0%}" for level in levels]
     figure, ax = _draw(ax, style, rows, names, steps)
-    by = prior_in_words(estimator)
+    by = describe_prior(estimator)
     stay = "keep their proportions" if estimator.manifold_ == "sphere" else "stay in the middle"
     caption = f"One component at a time moves from the low to the high end of {by}, the others {stay}"
     caption += _reading(style, ", from low above to high below")
@@ -249,15 +249,15 @@ def interpolations(
 
     Parameters
     ----------
-    estimator
-        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
-    X
-        Rows, as given to ``fit``; pairs lie half of the rows apart.
-    n
-        How many pairs.
-    n_steps
-        Places along a path, ends included; by default 11 images, otherwise 5.
-    image_shape, feature_names, ax
+    estimator : VAE or Autoencoder
+        A fitted model.
+    X : array-like
+        Rows, as passed to ``fit``; pairs lie half of the rows apart.
+    n : int, default=6
+        Number of pairs.
+    n_steps : int, optional
+        Points along a path, ends included; by default 11 images, otherwise 5.
+    image_shape, feature_names, ax : optional
         As for `reconstructions`.
 
     Returns
@@ -273,16 +273,16 @@ def interpolations(
         _shaped(estimator.interpolate(take(X, ends[0, i : i + 1]), take(X, ends[1, i : i + 1]), n_steps), style)
         for i in range(n)
     ])  # fmt: skip
-    share = [f"{t:.0%}" for t in np.linspace(0, 1, n_steps)]
-    caption = "The way between two rows of the data in equal steps through the latent space, decoded"
+    fractions = [f"{t:.0%}" for t in np.linspace(0, 1, n_steps)]
+    caption = "The path between two rows of the data in equal steps through the latent space, decoded"
     if style.kind != "picture":
         names = [f"row {a} to {b}" for a, b in ends.T]
-        figure, ax = _draw(ax, style, paths, names, share)
+        figure, ax = _draw(ax, style, paths, names, fractions)
         return Display(figure, ax, paths, caption + _reading(style, ", from one row above to the other below"))
     first, last = (_shaped(take(X, end), style)[:, None] for end in ends)
     blank = np.full_like(first, np.nan)
     tiles = np.concatenate([first, blank, paths, blank, last], axis=1)
-    figure, ax = _draw(ax, style, tiles, (), ["original", "", *share, "", "original"])
+    figure, ax = _draw(ax, style, tiles, (), ["original", "", *fractions, "", "original"])
     caption += "; the originals stand at both ends. In a smooth latent space each step looks like data."
     return Display(figure, ax, paths, caption)
 
@@ -305,7 +305,7 @@ def _draw(
 
 
 def _reading(style: RowStyle, order: str = "") -> str:
-    """Return the end of a caption's first sentence and how to read it."""
+    """Return the end of a caption's first sentence, and how to read the drawing."""
     if style.kind == "strip":
         return (
             f"{order}. A line of a strip is a row, its colours run from each feature's low (dark) to its high (light)."

@@ -1,4 +1,4 @@
-"""Labels as colours: classes get a colour and a name each, numbers a colour bar."""
+"""Labels as colours: a colour and a name for each class, a colour bar for numbers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Labels:
 
     Attributes
     ----------
-    title
-        What the labels are called, or an empty string.
-    names
+    title : str
+        Name of the labels, or an empty string.
+    names : tuple of str
         The class names, in order; empty when the labels are numbers.
-    codes
-        ``(n,)`` class of each row; -1 where a row has no label.
-    values
-        ``(n,)`` numbers when the labels are continuous, otherwise ``None``.
-    n_other
-        How many small classes the last one, "other", stands for.
+    codes : ndarray of shape (n,)
+        Class of each row; -1 where a row has no label.
+    values : ndarray of shape (n,) or None
+        Numbers when the labels are continuous.
+    n_other : int
+        Number of small classes in the last one, "other".
     """
 
     title: str
@@ -40,7 +40,7 @@ class Labels:
 
     @property
     def colours(self) -> tuple[str, ...]:
-        """One colour a class."""
+        """One colour for each class."""
         palette = list(TEN if len(self.names) <= len(TEN) else TWENTY)[: len(self.names)]
         return (*palette[:-1], MUTED) if self.n_other else tuple(palette)
 
@@ -50,7 +50,7 @@ class Labels:
 
 
 def read_labels(y: Any, n_rows: int) -> Labels | None:
-    """Decide whether labels are classes or numbers, and name them.
+    """Return labels as classes or numbers.
 
     Text, booleans, categories and up to 20 different whole numbers are classes; anything else is a number. Of more than
     20 classes the 19 largest keep a colour and the rest is "other".

@@ -1,4 +1,4 @@
-"""Facts about a model's latent space that several figures need."""
+"""Properties of a model's latent space that several figures need."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from latentmap.exceptions import DataError
 from latentmap.model.priors import FittedNormal, Normal
 
 DRAWS = 4000
-"""Of a prior without quantiles in closed form."""
+"""Draws of a prior without quantiles in closed form."""
 
 
 def has_standard_prior(estimator: Any) -> bool:
-    """Tell whether the codes of a model are expected to be standard normal."""
+    """Return whether the prior of a model is standard normal."""
     return isinstance(estimator.prior_, Normal)
 
 
-def prior_in_words(estimator: Any) -> str:
-    """Name what `sample` draws codes from: the model's prior as it is now."""
+def describe_prior(estimator: Any) -> str:
+    """Return a description of the model's current prior, which `sample` draws codes from."""
     if has_standard_prior(estimator):
         return "the prior"
     if isinstance(estimator.prior_, FittedNormal):
@@ -31,7 +31,7 @@ def prior_in_words(estimator: Any) -> str:
 def codes_of(estimator: Any, X: Any) -> np.ndarray:
     """Return the codes of ``X``, (n, d), as floats of double precision."""
     if X is None:
-        raise DataError("this figure of this model needs codes: pass X, rows as given to fit")
+        raise DataError("this figure of this model needs codes: pass X, rows as passed to fit")
     return np.asarray(estimator.transform(X), dtype=float)
 
 
@@ -45,15 +45,12 @@ def quantiles(estimator: Any, levels: np.ndarray) -> np.ndarray:
 
 
 def along(estimator: Any, middle: np.ndarray, component: int, values: np.ndarray) -> np.ndarray:
-    """Return codes (n, d) that move in one component, the others at the middle (d,).
-
-    On a sphere these keep the middle's proportions, and the lengths that are left over: the way is a circle.
-    """
+    """Return codes (n, d) that move in one component, the others at the middle (d,); on a sphere along a circle."""
     if estimator.manifold_ != "sphere":
         others = np.tile(middle, (len(values), 1))
     else:
         direction = np.where(np.arange(len(middle)) == component, 0.0, middle)
-        if np.linalg.norm(direction) < 0.05:  # of the middle of all directions nothing is left
+        if np.linalg.norm(direction) < 0.05:  # the middle has no direction
             direction = (np.arange(len(middle)) != component).astype(float)
         values = np.clip(values, -1, 1)
         others = np.sqrt(1 - values[:, None] ** 2) * direction / np.linalg.norm(direction)
@@ -61,8 +58,8 @@ def along(estimator: Any, middle: np.ndarray, component: int, values: np.ndarray
     return others
 
 
-def carried(estimator: Any) -> tuple[np.ndarray, str]:
-    """Return how much each component carries, (d,), and its unit: nats of rate, or variance of the codes."""
+def information_per_component(estimator: Any) -> tuple[np.ndarray, str]:
+    """Return the information in each component, (d,), and its unit: nats of rate, or variance of the codes."""
     if estimator.kl_per_component_ is not None:
         return np.asarray(estimator.kl_per_component_, dtype=float), "nats"
     return np.asarray(estimator.code_variance_, dtype=float), "variance"

@@ -1,4 +1,4 @@
-"""The latent space as a plane: the map of the codes, what each place on it decodes to, and maps of several methods."""
+"""The latent space as a plane: the map of the codes, a decoded grid, and maps of several methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latentmap.data.columns import Column, Table
 from latentmap.estimators.columns import numbers
 from latentmap.exceptions import DataError
 from latentmap.plot.labels import Labels, read_labels
-from latentmap.plot.latent import codes_of, has_standard_prior, prior_in_words, quantiles
+from latentmap.plot.latent import codes_of, describe_prior, has_standard_prior, quantiles
 from latentmap.plot.points import draw_points
 from latentmap.plot.rows import RowStyle
 from latentmap.plot.style import FAINT, MUTED, Display, number, one_axes, panels, plain, styled
@@ -33,14 +33,14 @@ def map(estimator: Any, X: Any, y: Any = None, *, ax: Axes | None = None) -> Dis
 
     Parameters
     ----------
-    estimator
-        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
-    X
-        Rows, as given to ``fit``.
-    y
+    estimator : VAE or Autoencoder
+        A fitted model.
+    X : array-like
+        Rows, as passed to ``fit``.
+    y : array-like of shape (n,), optional
         One label a row: classes (text, booleans, up to 20 whole numbers) or numbers. Missing labels are grey.
-    ax
-        Axes to draw on; a new figure without.
+    ax : Axes, optional
+        Axes to draw on; by default a new figure.
 
     Returns
     -------
@@ -97,23 +97,19 @@ def decoded_grid(
 
     .. math:: x_{ij} = d(q_1(u_i), q_2(u_j)), \quad u \text{ evenly spaced in } (0, 1)
 
-    with :math:`q` the quantiles of the codes of ``X`` or, without ``X``, of the model's prior. Images are laid
-    out as one picture; of vectors, each feature becomes a plane of its own.
+    with :math:`q` the quantiles of the codes of ``X`` or, without ``X``, of the model's prior. Images are drawn as one
+    picture, vectors as a plane for each feature.
 
     Parameters
     ----------
-    estimator
+    estimator : VAE or Autoencoder
         A fitted model with two components.
-    X
-        Rows, as given to ``fit``; they set the range of values, too.
-    n
-        Places along each axis.
-    image_shape
-        (h, w) or (h, w, c) of rows that are flattened images.
-    feature_names
-        Names of the features of a vector; by default those that the model saw.
-    ax
-        Axes to draw on; a new figure without.
+    X : array-like, optional
+        Rows, as passed to ``fit``; they set the range of values, too.
+    n : int, default=16
+        Points along each axis.
+    image_shape, feature_names, ax : optional
+        As for `reconstructions`.
 
     Returns
     -------
@@ -131,21 +127,21 @@ def decoded_grid(
     estimator, X = numbers(estimator, X)
     levels = np.linspace(0.02, 0.98, n)
     if X is None:
-        axes, by = quantiles(estimator, levels), prior_in_words(estimator)
+        axes, by = quantiles(estimator, levels), describe_prior(estimator)
     else:
         axes, by = np.quantile(codes_of(estimator, X), levels, axis=0).T, "the codes"
     grid = np.stack(np.meshgrid(*axes), axis=-1).astype(np.float32)
     decoded = np.asarray(estimator.inverse_transform(grid.reshape(-1, 2)), dtype=float)
     style = RowStyle.of(estimator, X, image_shape, feature_names)
     rows = decoded.reshape(n, n, *style.shape)
-    caption = "What the decoder makes of each place on the map"
+    caption = "The decoded row of each point on the map"
     drawn: Any
     if style.kind == "picture":
         figure, drawn = _picture_plane(ax, style, rows, axes)
     else:
         figure, drawn, left_out = _feature_planes(ax, style, rows, estimator.table_)
         caption += f", one plane a feature, its high values light{left_out}"
-    caption += f". The places are even quantiles of {by}, so that each stands for about as many rows."
+    caption += f". The points are even quantiles of {by}, so that each represents about as many rows."
     return Display(figure, drawn, rows, caption)
 
 
@@ -155,10 +151,10 @@ def comparison(comparison: Any, *, ax: Axes | None = None) -> Display:
 
     Parameters
     ----------
-    comparison
-        A `latentmap.evaluation.compare.Comparison`.
-    ax
-        Axes to draw the panels in; a new figure without.
+    comparison : latentmap.evaluation.compare.Comparison
+        The comparison.
+    ax : Axes, optional
+        Axes to draw the panels in; by default a new figure.
 
     Returns
     -------
@@ -177,7 +173,7 @@ def comparison(comparison: Any, *, ax: Axes | None = None) -> Display:
         panel.set_aspect("equal")
         panel.spines[:].set(visible=True, color=FAINT)
     caption = (
-        f"The same {len(points):,} rows mapped by {len(maps)} methods. Look at what holds together and what comes "
+        f"The same {len(points):,} rows mapped by {len(maps)} methods. Compare which rows lie together and which "
         "apart; the axes of different maps have no common scale."
     )
     return Display(figure, axes, np.stack(list(maps.values())), caption)
@@ -202,9 +198,9 @@ def _plane(codes: np.ndarray, labels: Labels | None) -> tuple[np.ndarray, str, s
     centred = codes - codes.mean(0)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     axes = axes[:2] * np.sign(axes[:2].sum(1, keepdims=True) + 1e-12)  # a sign that does not depend on the solver
-    share = singular**2 / max(float((singular**2).sum()), 1e-300)
+    variance = singular**2 / max(float((singular**2).sum()), 1e-300)
     first, second = (
-        f"principal axis {i + 1} of {size} components ({share[i]:.0%} of the codes' variance)" for i in range(2)
+        f"principal axis {i + 1} of {size} components ({variance[i]:.0%} of the codes' variance)" for i in range(2)
     )
     return centred @ axes.T, first, second
 
@@ -236,7 +232,7 @@ Planes = tuple[Figure, np.ndarray, str]
 
 
 def _extent(plane: np.ndarray, column: Column | None, width: int) -> str:
-    """Say from what to what a feature goes over the map, or from dark to light through which categories."""
+    """Return the range of a feature over the map, or its categories from dark to light."""
     if column is None or column.type == "Boolean":
         return f"{number(plane.min())} to {number(plane.max())}"
     ends = np.array([plane.min(), plane.max()])
@@ -252,7 +248,7 @@ def _feature_planes(ax: Axes | None, style: RowStyle, rows: np.ndarray, table: T
     """Draw each feature's decoded value over the map, its range above; return what is left out."""
     n = rows.shape[-1]
     scaled = ((rows - rows.mean((0, 1))) / (style.high - style.low)).reshape(-1, n)
-    # Pivoting picks the feature that changes most, then always the one that those before explain least.
+    # Pivoting picks the feature that varies most, then always the one that those before explain least.
     pivots = qr(scaled, mode="r", pivoting=True)[1]
     kept = np.sort(pivots[: n if n <= MOST_PLANES else MOST_PLANES // 2])
     columns = min(len(kept), 4 if len(kept) <= 12 else 5 if len(kept) <= 15 else 6)
@@ -269,4 +265,4 @@ def _feature_planes(ax: Axes | None, style: RowStyle, rows: np.ndarray, table: T
     corner = axes[(len(kept) - 1) // columns * columns]
     corner.set_xlabel("$z_1$ →", loc="left", labelpad=2)
     corner.set_ylabel("$z_2$ →", loc="bottom", labelpad=2)
-    return figure, axes, f" ({len(kept)} of {n} features, those that together tell most)" if n > len(kept) else ""
+    return figure, axes, f" ({len(kept)} of {n} features, the most informative together)" if n > len(kept) else ""

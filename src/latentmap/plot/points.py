@@ -1,4 +1,4 @@
-"""Points on a plane, coloured by label: the drawing that all maps share."""
+"""Points on a plane, coloured by label, as all maps draw them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MOST_POINTS = 200_000
 def draw_points(
     ax: Axes, points: np.ndarray, labels: Labels | None, *, square: bool = False, scale: float = 1.0
 ) -> str:
-    """Scatter ``points`` (n, 2) on ``ax``, labelled; return what a reader must know about points not drawn.
+    """Scatter ``points`` (n, 2) on ``ax``, labelled; return a note on points that are not drawn.
 
-    Many points become small and translucent, are drawn as one picture inside a vector file, and in a random order, so
-    that no class lies on top of the others. Stray points far outside do not shrink the map: the frame leaves them out.
-    A ``square`` panel, one of several, has no colour bar of its own.
+    Points are smaller and more translucent the more there are, rasterised, and in random order, so that no class covers
+    the others. Outliers far outside do not shrink the map: the frame leaves them out. A ``square`` panel, one of
+    several, has no colour bar of its own.
     """
     rng = np.random.default_rng(0)
     order = rng.permutation(len(points))[:MOST_POINTS]
@@ -54,15 +54,15 @@ def draw_points(
 
 
 def _frame(ax: Axes, points: np.ndarray, least: float) -> str:
-    """Fit the frame to the points, no side below ``least`` of the other; return how many strays it leaves out."""
+    """Fit the frame to the points, no side below ``least`` of the other; return a note on outliers outside."""
     low, high = points.min(0), points.max(0)
     inner_low, inner_high = np.percentile(points, [0.5, 99.5], axis=0)
-    room = 0.5 * (inner_high - inner_low)
+    margin = 0.5 * (inner_high - inner_low)
     if ((high - low) > 3 * (inner_high - inner_low)).any() and len(points) > 50:
-        low, high = np.maximum(low, inner_low - room), np.minimum(high, inner_high + room)
+        low, high = np.maximum(low, inner_low - margin), np.minimum(high, inner_high + margin)
     outside = int(((points < low) | (points > high)).any(1).sum())
     extent = float((high - low).max())
-    if extent < 1e-6 * float(np.abs(points).max()) or extent == 0:  # one place: ticks need room around it
+    if extent < 1e-6 * float(np.abs(points).max()) or extent == 0:  # a single point
         extent = 1.0
     side = np.maximum(high - low, least * extent) * 1.08
     middle = (high + low) / 2
@@ -94,7 +94,7 @@ def _name_classes(ax: Axes, points: np.ndarray, labels: Labels, font: float) -> 
 
 
 def _legend(ax: Axes, labels: Labels) -> None:
-    """List the classes beside the map: too many to name on it."""
+    """List the classes next to the map, where there are too many to name on it."""
     handles = [
         Line2D([], [], linestyle="", marker="o", markersize=5, color=colour, label=plain(name, 22))
         for name, colour in zip(labels.names, labels.colours, strict=True)

@@ -1,4 +1,4 @@
-"""How rows of any data are drawn: images as one mosaic, named features as profiles, long vectors as strips of heat."""
+"""Drawing of rows of any data: images as a mosaic, named features as profiles, long vectors as strips of a heat map."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from latentmap.plot.style import FAINT, INK, MUTED, PATH, plain
 
 MOST_NAMED = 40
 MANY = 15  # rows in one band of profiles, from which on they are drawn as thin lines
-TILE = 96  # pixels that one image is given at most
+TILE = 96  # pixels of one image at most
 Kind = Literal["picture", "profile", "strip"]
 
 
 @dataclass(frozen=True, eq=False)
 class RowStyle:
-    """How one row of the data is drawn, the same way in every figure of a model.
+    """Style in which rows of the data are drawn, the same in every figure of a model.
 
     Attributes
     ----------
-    kind
-        ``picture`` for images, ``profile`` for up to 40 features, ``strip`` beyond.
-    shape
-        The shape of one row as drawn: (h, w), (h, w, c) or (features,).
-    low, high
-        The range of values: one number for images, one a feature otherwise.
-    paper
-        Whether grey images are mostly empty and so drawn as ink on paper.
-    names
+    kind : {"picture", "profile", "strip"}
+        Pictures for images, profiles for up to 40 features, strips beyond.
+    shape : tuple of int
+        Shape of one row as drawn: (h, w), (h, w, c) or (features,).
+    low, high : ndarray
+        Range of values: one number for images, one for each feature otherwise.
+    paper : bool
+        Whether grey images are mostly empty and so drawn as black on white.
+    names : tuple of str
         Feature names; empty for images.
     """
 
@@ -54,7 +54,7 @@ class RowStyle:
         image_shape: tuple[int, ...] | None = None,
         feature_names: Sequence[str] | None = None,
     ) -> RowStyle:
-        """Choose by the shape of a row; ranges come from ``X``, without it from samples of the model.
+        """Return the style for the shape of a row; ranges are those of ``X``, without it of samples of the model.
 
         Raises
         ------
@@ -65,8 +65,8 @@ class RowStyle:
         shape = tuple(image_shape or event)
         if np.prod(shape) != np.prod(event):
             raise DataError(f"image_shape {shape} has {np.prod(shape)} values, but a row of this model has {event}")
-        seen = estimator.sample(256, random_state=0) if X is None else take(X, spread(X.shape[0], 2000))
-        values = dense(seen).reshape(-1, *shape)
+        rows = estimator.sample(256, random_state=0) if X is None else take(X, spread(X.shape[0], 2000))
+        values = dense(rows).reshape(-1, *shape)
         if len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3, 4)):
             shape = shape[:2] if shape[-1] == 1 and len(shape) == 3 else shape
             low, high = _image_range(values)
@@ -79,7 +79,7 @@ class RowStyle:
         return cls("profile" if n <= MOST_NAMED else "strip", (n,), low, high, False, names)
 
     def size(self, n_groups: int, n_rows: int, width: float = 7.4) -> tuple[float, float]:
-        """Return a good figure size in inches for ``draw``."""
+        """Return a figure size in inches that suits ``draw``."""
         if self.kind == "picture":
             tile = min((width - 0.8) / n_rows, 1.1)
             return tile * n_rows + 0.8, tile * n_groups * self.shape[0] / self.shape[1] + 0.5
@@ -119,7 +119,7 @@ class RowStyle:
         return tiles.reshape(-1, columns, *self.shape)
 
     def mosaic(self, groups: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """Lay images (rows, columns, h, w[, c]) out as one, values 0 to 1, NaN between; also the size of a tile."""
+        """Return images (rows, columns, h, w[, c]) as one, values 0 to 1, NaN between, and the size of a tile."""
         scaled = np.clip((groups - self.low) / max(float(self.high - self.low), 1e-12), 0, 1)
         scaled = _resized(scaled.astype(np.float32))
         gap = max(2, round(0.07 * max(scaled.shape[2:4])))
@@ -193,12 +193,12 @@ class RowStyle:
 
 
 def dense(rows: Any) -> np.ndarray:
-    """Return rows of any kind as an array of floats."""
+    """Return sparse or dense rows as an array of floats."""
     return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows, dtype=float)
 
 
 def spread(n: int, most: int) -> np.ndarray:
-    """Return up to ``most`` row numbers, evenly spaced over ``n`` rows."""
+    """Return up to ``most`` row indices, evenly spaced over ``n`` rows."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
 
 
@@ -220,7 +220,7 @@ def _image_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def _resized(images: np.ndarray) -> np.ndarray:
-    """Repeat the pixels of small images, average those of large ones, so that tiles are drawn crisply."""
+    """Repeat the pixels of small images, average those of large ones, so that tiles are drawn sharply."""
     height, width = images.shape[2:4]
     if max(height, width) > 2 * TILE:
         factor = max(height, width) // TILE

@@ -1,4 +1,4 @@
-"""The one look of all figures: colours, type, and the object that every figure comes in."""
+"""Style of all figures: colours and fonts, and the object that each figure is returned in."""
 
 from __future__ import annotations
 
@@ -77,18 +77,18 @@ styled = mpl.rc_context(STYLE)  # a decorator: the style holds inside one functi
 
 @dataclass(frozen=True, eq=False)
 class Display:
-    """A figure, what it shows, and how to read it.
+    """A figure, its data, and how to read it.
 
-    Attributes
+    Parameters
     ----------
-    figure_
+    figure_ : Figure
         The matplotlib figure; no global state of matplotlib refers to it.
-    ax_
-        Its axes, or an array of them where the figure has several panels.
-    data_
+    ax_ : Axes or ndarray of Axes
+        Its axes, an array where the figure has several panels.
+    data_ : ndarray
         The array that is drawn: codes, pictures, curves or rates.
-    caption
-        One or two sentences: what one sees and how to read it.
+    caption : str
+        What the figure shows and how to read it.
     """
 
     figure_: Figure
@@ -97,13 +97,37 @@ class Display:
     caption: str
 
     def png(self, dpi: int = 150) -> bytes:
-        """Return the figure as the bytes of a PNG file."""
+        """Return the figure as the bytes of a PNG file.
+
+        Parameters
+        ----------
+        dpi : int, default=150
+            Resolution.
+
+        Returns
+        -------
+        bytes
+            Content of the file.
+        """
         buffer = io.BytesIO()
         self._write(buffer, "png", dpi)
         return buffer.getvalue()
 
     def save(self, path: str | Path, dpi: int = 150) -> Path:
-        """Write the figure to ``path`` (png, svg or pdf, by its suffix), whole or not at all, and return the path."""
+        """Write the figure to a file, completely or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            Path; its suffix selects png, svg or pdf.
+        dpi : int, default=150
+            Resolution.
+
+        Returns
+        -------
+        Path
+            The path.
+        """
         path = Path(path)
         with atomic_path(path) as temporary:
             self._write(temporary, path.suffix.lstrip(".") or "png", dpi)
@@ -150,7 +174,7 @@ def root(ax: Axes) -> Figure:
 
 
 def plain(text: object, width: int = 28) -> str:
-    """Return ``text`` as matplotlib shows it letter by letter: dollars are no formulas, long names are cut."""
+    """Return ``text`` for matplotlib to show literally: dollars escaped, long names cut."""
     shown = " ".join(str(text).split())
     if len(shown) > width:
         shown = shown[: width - 1].rstrip() + "…"
@@ -158,7 +182,7 @@ def plain(text: object, width: int = 28) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Return a number as a reader wants it: few digits, a true minus, no exponent below a million.
+    """Return a number as text: few digits, a typographic minus, no exponent below a million.
 
     >>> number(-1387.2), number(0.24612), number(0.0)
     ('−1,387', '0.246', '0')

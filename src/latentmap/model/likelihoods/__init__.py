@@ -1,4 +1,4 @@
-"""Likelihoods p(x|z): how a decoder's output becomes a distribution over data.
+"""Likelihoods p(x|z), which interpret a decoder's output as a distribution over data.
 
 Data arrive scaled (see `latentmap.data.scaling`); a new likelihood is one class here and one line in the law tests.
 """

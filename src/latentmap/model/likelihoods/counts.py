@@ -3,8 +3,8 @@
 The encoder reads them on a logarithmic scale, and the decoder returns by how much the log-mean of a feature differs
 from that of the training rows: counts of any size are as easy to learn as scaled values.
 
-With ``library=True`` the total of a row is given, and the code describes the proportions alone: for rows whose totals
-depend on how much was counted, such as cells sequenced to different depths (Lopez et al. 2018).
+With ``library=True`` the likelihood is conditional on the total of a row, and the code describes the proportions alone:
+for rows such as cells sequenced to different depths (Lopez et al. 2018).
 """
 
 from __future__ import annotations
@@ -23,20 +23,14 @@ from torch.nn import functional as F
 from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import (
-    LOG_DISPERSION_BOUND,
-    LOG_MEAN_BOUND,
-    Within,
-    log_prob_inside,
-    soft_bound,
-)
+from latentmap.model.distributions import LOG_DISPERSION_BOUND, LOG_MEAN_BOUND, Within, log_prob_inside, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, forwarded, positive
 
 LARGE = 20.0
 """Counts beyond which log-gammas are Stirling's series, to 1e-9."""
 MOST = 1e30
-"""Counts beyond have no mass: their logarithms overflow single precision."""
+"""Counts beyond which there is no mass: their logarithms overflow single precision."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +43,26 @@ class Counts(Likelihood, ABC):
     @property
     @abstractmethod
     def library(self) -> bool:
-        """Whether the total of a row is given, so that the code describes proportions."""
+        """Whether the likelihood is conditional on the total of a row, so that the code describes proportions."""
 
     @abstractmethod
     def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
-        """Return the distribution with a mean that is larger by the exponential of ``factor``."""
+        """Return the distribution with the mean times the exponential of ``factor``."""
 
     def scaling(self, schema: Schema) -> Scaling | None:
-        """Leave counts as they are."""
+        """Return the identity."""
         return Scaling(0.0, 1.0, "none")
 
     def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """Return asinh(x), which is x near 0 and log(2x) far from it, and finite for any input.
-
-        With ``library``, x is first scaled to the mean total.
-        """
+        """Return asinh(x), about x for small and log(2x) for large counts; with ``library``, x of the mean total."""
         return torch.asinh(x * (-self._depth(own, x)).exp() if self.library else x)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Log-mean of each feature over the training rows, and of their totals."""
+        """Return the log-mean of each feature over the training rows, and of their totals."""
         return {"log_mean": torch.zeros(sizes.features)} | ({"log_library": torch.zeros(1)} if self.library else {})
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Take the mean of each feature; one count for a feature without any."""
+        """Compute the mean of each feature; one count for a feature without any."""
         own.log_mean.copy_(x.mean(0).clamp_min(1 / len(x)).log())
         if self.library:
             own.log_library.copy_(x.sum(1).mean().clamp_min(1 / len(x)).log())
@@ -83,24 +74,24 @@ class Counts(Likelihood, ABC):
         return self.times(px, self._depth(own, x)) if self.library else px
 
     def _depth(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
-        """Logarithm of the total of each row over the mean of them, of what is there."""
+        """Return the logarithm of the total of each row, of its observed cells, over the mean total."""
         depth: Tensor = x.nansum(-1, keepdim=True).clamp(1.0, MOST).log() - own.log_library
         return depth
 
     def _log_mean(self, own: Learned, raw: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
-        """Log of the mean of each feature; of a row with the mean total, where totals are given."""
+        """Return the log-mean of each feature; with ``library``, that of a row with the mean total."""
         log_mean: Tensor = own.log_mean + soft_bound(raw, LOG_MEAN_BOUND)
         return own.log_library + log_mean.log_softmax(-1) if self.library else log_mean
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse to give the total of a single feature, which says all of it."""
+        """Raise a `PartError` for the total of a single feature, which is the feature itself."""
         if self.library and sizes.features < 2:
             raise PartError(
-                f"{self} takes the total of a row as given, and a row of one feature is its total; use library=False"
+                f"{self} conditions on the total of a row, and a row of one feature is its total; use library=False"
             )
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
-        """Refuse what is negative or not whole."""
+        """Raise a `PartError` for values that are negative or not whole."""
         if low < 0 or not schema.integral:
             kind = "values in between" if low >= 0 else "negative values"
             other = "ContinuousBernoulli() or likelihoods.Gaussian()" if schema.within(0.0, 1.0) else "Gaussian()"
@@ -121,9 +112,8 @@ class Poisson(Counts):
     Parameters
     ----------
     library : bool, default=False
-        Whether the total of each row is given, also to `score_samples`; codes without a row take the mean total. Then
-
-        .. math:: \lambda = \Bigl(\sum\nolimits_j x_j\Bigr)\, \mathrm{softmax}(\log \bar x + d(z))
+        Whether to condition on the total of each row, also in `score_samples`; codes without a row take the mean total.
+        Then :math:`\lambda = (\sum_j x_j)\, \mathrm{softmax}(\log \bar x + d(z))`.
 
     Examples
     --------
@@ -135,11 +125,11 @@ class Poisson(Counts):
     library: bool = False
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
-        """Poisson with this log-mean."""
+        """Return the Poisson distribution with this log-mean."""
         return PoissonCounts(self._log_mean(own, raw[..., 0]).exp(), validate_args=False)
 
     def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
-        """Poisson with a larger mean."""
+        """Return the Poisson distribution with the mean times the factor's exponential."""
         return PoissonCounts(px.mean * factor.exp(), validate_args=False)
 
 
@@ -157,7 +147,7 @@ class NegativeBinomial(Counts):
         Alpha: one learned value for each feature, one for all, or a fixed number. A learned log alpha is bounded softly
         by 6, d(z) by 15.
     library : bool, default=False
-        Whether the total of each row is given, as for `Poisson`.
+        Whether to condition on the total of each row, as for `Poisson`.
 
     Examples
     --------
@@ -177,14 +167,14 @@ class NegativeBinomial(Counts):
             raise PartError(f"dispersion must be 'shared', 'feature' or a positive number, got {self.dispersion!r}")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The log-mean of each feature, and the log of alpha."""
+        """Return the log-mean of each feature, and the log of alpha."""
         log_alpha = torch.tensor([1.0 if isinstance(self.dispersion, str) else float(self.dispersion)]).log()
         if isinstance(self.dispersion, str):
             log_alpha = nn.Parameter(log_alpha.repeat(1 if self.dispersion == "shared" else sizes.features))
         return {**super().init(sizes), "log_dispersion": log_alpha}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
-        """Negative binomial with 1 / alpha failures and log-odds log(alpha * mu)."""
+        """Return the negative binomial with 1 / alpha failures and log-odds log(alpha * mu)."""
         log_alpha: Tensor = own.log_dispersion
         if isinstance(self.dispersion, str):
             log_alpha = soft_bound(log_alpha, LOG_DISPERSION_BOUND)
@@ -192,7 +182,7 @@ class NegativeBinomial(Counts):
         return NegativeBinomialCounts((-log_alpha).exp(), logits=log_odds, validate_args=False)
 
     def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
-        """Negative binomial with a larger mean, and the same dispersion."""
+        """Return the negative binomial of the same dispersion with the mean times the factor's exponential."""
         assert isinstance(px, distributions.NegativeBinomial)
         return NegativeBinomialCounts(px.total_count, logits=px.logits + factor, validate_args=False)
 
@@ -227,7 +217,7 @@ class ZeroInflated(Counts):
 
     @property
     def heads(self) -> int:
-        """Those of the counts, and the log-odds of pi."""
+        """Numbers of the counts, and the log-odds of pi."""
         return self.counts.heads + 1
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ZeroInflatedCounts:
@@ -235,7 +225,7 @@ class ZeroInflated(Counts):
         return ZeroInflatedCounts(raw[..., -1], self.counts.distribution(own, raw[..., :-1]))
 
     def times(self, px: distributions.Distribution, factor: Float[Tensor, "*S 1"]) -> distributions.Distribution:
-        """Return the mixture with a larger mean of the counts."""
+        """Return the mixture with the mean of the counts times the factor's exponential."""
         assert isinstance(px, ZeroInflatedCounts)
         return ZeroInflatedCounts(px.gate, self.counts.times(px.counts, factor))
 
@@ -244,7 +234,7 @@ class WholeNumbers(Within):
     """Distribution of whole numbers from 0 on."""
 
     def inside(self, value: Tensor) -> Tensor:
-        """Whole numbers >= 0."""
+        """Return whether values are whole numbers >= 0."""
         return (value >= 0) & (value <= MOST) & (value.floor() == value)
 
 
@@ -257,13 +247,13 @@ class PoissonCounts(WholeNumbers, distributions.Poisson):
         .. math:: x \log \lambda - \lambda - \log x! = x\, (\log(1 + u) - u) - \tfrac12 \log(2 \pi x)
                   - \tfrac{1}{12 x} + \dots, \qquad u = \lambda / x - 1
         """
-        far, near = value.clamp_min(LARGE), value.clamp_max(LARGE)
-        small = near * self.rate.log() - self.rate - torch.lgamma(near + 1)
-        u = (self.rate - far) / far
+        x, few = value.clamp_min(LARGE), value.clamp_max(LARGE)
+        small = few * self.rate.log() - self.rate - torch.lgamma(few + 1)
+        u = (self.rate - x) / x
         inner = u.clamp(-0.02, 0.02)
-        bent = inner.square() * (-0.5 + inner * (1 / 3 + inner * (-0.25 + inner / 5)))
-        bent = torch.where(u == inner, bent, (self.rate / far).log() - u)
-        large = far * bent - 0.5 * (2 * math.pi * far).log() - _series(far)
+        series = inner.square() * (-0.5 + inner * (1 / 3 + inner * (-0.25 + inner / 5)))  # of log(1 + u) - u
+        difference = torch.where(u == inner, series, (self.rate / x).log() - u)
+        large = x * difference - 0.5 * (2 * math.pi * x).log() - _series(x)
         return torch.where(value > LARGE, large, small)
 
 
@@ -282,16 +272,16 @@ def log_gamma_ratio(x: Tensor, r: Tensor) -> Tensor:
     >>> log_gamma_ratio(torch.tensor([3.0, 1e8]), torch.tensor(2.0))  # log(x + 1)
     tensor([ 1.3863, 18.4207])
     """
-    near = x.clamp_max(LARGE)
+    few = x.clamp_max(LARGE)
     b, shift = x.clamp_min(LARGE) + 1, r - 1
     a = b + shift
     large = (a - 0.5) * torch.log1p(shift / b) + shift * (b.log() - 1)
     large = large + _series(a) - _series(b)
-    return torch.where(x > LARGE, large, torch.lgamma(near + r) - torch.lgamma(near + 1))
+    return torch.where(x > LARGE, large, torch.lgamma(few + r) - torch.lgamma(few + 1))
 
 
 def _series(x: Tensor) -> Tensor:
-    """What Stirling's series adds to log Gamma(x)."""
+    """Return the terms of Stirling's series of log Gamma(x) that fall with x."""
     y = x.reciprocal()
     return y * (1 / 12 - y * y * (1 / 360 - y * y / 1260))
 
@@ -318,11 +308,11 @@ class ZeroInflatedCounts(distributions.Distribution):
         return opened * (self.counts.variance + (1 - opened) * self.counts.mean**2)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-mass of counts."""
+        """Return the log-mass of counts."""
         return self._gated(value, self.counts.log_prob(value))
 
     def log_prob_inside(self, value: Tensor) -> Tensor:
-        """Log-mass of values that are known to be counts."""
+        """Return the log-mass of values that are known to be counts."""
         return self._gated(value, log_prob_inside(self.counts, value))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:

@@ -19,7 +19,7 @@ from latentmap.model.likelihoods.levels import Categorical, CategoricalLevels
 from latentmap.model.part import Learned, Sizes
 
 BLANK = -1.0
-"""Level of a category that is missing: none of them."""
+"""Level of a missing category."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Heterogeneous(Likelihood):
 
     .. math:: \log p(x|z) = \sum_j \log p_j(x_j | z)
 
-    with densities and masses side by side; a value outside its column's support gives -inf. `VAE` chooses it for data
-    frames and files with columns of text, categories or dates. The encoder reads standardised numbers, counts on a
-    logarithmic scale, and one-hot categories, all zeros where one is missing. A column's point estimate is its mean, or
-    its likeliest category.
+    of densities and masses; a value outside its column's support has -inf. `VAE` chooses it for data frames and files
+    with columns of text, categories or dates. The encoder reads standardised numbers, counts on a logarithmic scale,
+    and one-hot categories, all zeros where one is missing. A column's point estimate is its mean, or its likeliest
+    category.
 
     Parameters
     ----------
@@ -55,13 +55,11 @@ class Heterogeneous(Likelihood):
             if isinstance(part, Heterogeneous) or not part.has_density:
                 raise PartError(f"{part} cannot be the likelihood of one column; use likelihoods.Gaussian('feature')")
             if getattr(part, "library", False):
-                raise PartError(
-                    f"{part} takes the total of a row as given, and a column has none but itself; use library=False"
-                )
+                raise PartError(f"{part} conditions on the total of a row, and a column has none; use library=False")
 
     @property
     def groups(self) -> list[tuple[Likelihood, list[int]]]:
-        """Distinct likelihoods, each with the columns that share it."""
+        """Distinct likelihoods, each with its columns."""
         return [(part, [j for j, p in enumerate(self.columns) if p == part]) for part in dict.fromkeys(self.columns)]
 
     def encoder_sizes(self, sizes: Sizes) -> Sizes:
@@ -73,12 +71,12 @@ class Heterogeneous(Likelihood):
         return replace(sizes, event=(sum(part.heads for part in self.columns),)), 1
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse rows with another number of columns."""
+        """Raise a `PartError` for rows with another number of columns."""
         if sizes.event != (len(self.columns),):
             raise PartError(f"likelihood Heterogeneous is one of {len(self.columns)} columns, got rows {sizes.event}")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """State of each group, and the mean and spread of the encoder's inputs."""
+        """Return the state of each group, and the mean and spread of the encoder's inputs."""
         groups = [part.build(replace(sizes, event=(len(at),))) for part, at in self.groups]
         width = len(self._is_number())
         return {"groups": nn.ModuleList(groups), "mean": torch.zeros(width), "spread": torch.ones(width)}
@@ -95,7 +93,7 @@ class Heterogeneous(Likelihood):
         )
 
     def is_discrete(self, features: int) -> Tensor:
-        """Say of each column whether its values have a mass."""
+        """Return whether the values of each column have a mass."""
         return torch.tensor([part.discrete for part in self.columns])
 
     def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
@@ -109,7 +107,7 @@ class Heterogeneous(Likelihood):
         return torch.where(unordered, BLANK, mean)
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Initialise each group from its columns, and take the mean and spread of the encoder's inputs."""
+        """Initialise each group from its columns, and the mean and spread of the encoder's inputs."""
         for part, at, state in self._with_states(own):
             part.start(state, x[:, at])
         inputs = self._raw_inputs(own, x)
@@ -133,14 +131,14 @@ class Heterogeneous(Likelihood):
             part.update(state, x[:, at], p)
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
-        """Accept all: each column is checked where its likelihood is chosen."""
+        """Accept all data: each column is checked where its likelihood is chosen."""
 
     def _with_states(self, own: Learned) -> list[tuple[Likelihood, list[int], Learned]]:
         """Return the groups, each with its state."""
         return [(part, at, state) for (part, at), state in zip(self.groups, own.groups, strict=True)]
 
     def _is_number(self) -> list[bool]:
-        """Say of each of the encoder's inputs whether it is a number, not the component of a category."""
+        """Return whether each of the encoder's inputs is a number, not the component of a category."""
         levels = [p.levels if isinstance(p, Categorical) else None for p in self.columns]
         return [count is None for count in levels for _ in range(count or 1)]
 
@@ -194,17 +192,17 @@ class HeterogeneousDistribution(Distribution):
 
     def average(self, weight: Float[Tensor, "K B"]) -> Float[Tensor, "B P"]:
         """Average means over draws by their weights; of categories, take the likeliest on average."""
-        found = []
+        averages = []
         for _, p in self.groups:
             if isinstance(p, CategoricalLevels):
                 mass = torch.einsum("kb,kbpl->bpl", weight, p.log_masses.exp())
-                found.append(mass.argmax(-1).to(weight.dtype) / p.top)
+                averages.append(mass.argmax(-1).to(weight.dtype) / p.top)
             else:
-                found.append(torch.einsum("kb,kbp->bp", weight, p.mean))
-        return self._together(found)
+                averages.append(torch.einsum("kb,kbp->bp", weight, p.mean))
+        return self._together(averages)
 
     def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
-        """Return that of every column."""
+        """Return the `exponential_mean` of every column."""
         return self._together([exponential_mean(p, rate[at]) for at, p in self.groups])
 
     def _together(self, pieces: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rows of which some cells are missing: a likelihood of what is there."""
+"""Likelihood of rows with missing cells."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Incomplete(Likelihood):
         if getattr(self.likelihood, "library", False):
             raise PartError("rows with missing counts have no total: leave library=False, or fill them before fitting")
         if not 0 <= self.masked <= 1:
-            raise PartError(f"masked is a share of the rows of a batch, from 0 to 1, got {self.masked!r}")
+            raise PartError(f"masked must be a fraction of the rows of a batch, from 0 to 1, got {self.masked!r}")
 
     discrete = forwarded("likelihood")
     support = forwarded("likelihood")
@@ -81,7 +81,7 @@ class Incomplete(Likelihood):
     check_data = forwarded("likelihood")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """State of the wrapped likelihood, and the encoder's fill values."""
+        """Return the state of the wrapped likelihood, and the encoder's fill values."""
         return self.likelihood.init(sizes) | {"fill": torch.zeros(sizes.features)}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> ObservedCells:
@@ -106,24 +106,24 @@ class Incomplete(Likelihood):
         return replace(inputs, event=(*inputs.event[:2], 2 * math.prod(inputs.event[2:])))
 
     def append_mask(self, inputs: Float[Tensor, "B E"], x: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
-        """Append 1 for a cell that is missing, 0 for one that is observed."""
+        """Append 1 for each missing cell, 0 for each observed one."""
         if not self.masked:
             return inputs
         missing = x.isnan().to(inputs.dtype)
         if missing.shape != inputs.shape:
             return torch.cat([inputs, missing], 1)
-        return torch.stack([inputs, missing], 2).flatten(1)  # a channel beside each of an image's
+        return torch.stack([inputs, missing], 2).flatten(1)  # a channel after each of an image's
 
     def copies(self, x: Float[Tensor, "B P"], noise: Noise) -> Float[Tensor, "N P"] | None:
         """Return copies of the first rows, each with a uniformly drawn fraction of its cells hidden."""
         if not self.masked:
             return None
         copies = x[: math.ceil(self.masked * len(x))]
-        share, cell = (noise.uniform((1, *shape), copies)[0] for shape in ((len(copies), 1), copies.shape))
-        return copies.masked_fill(cell < share, torch.nan)
+        fraction, cell = (noise.uniform((1, *shape), copies)[0] for shape in ((len(copies), 1), copies.shape))
+        return copies.masked_fill(cell < fraction, torch.nan)
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Take the fill values, and start the wrapped likelihood from completed rows."""
+        """Initialise the fill values, and the wrapped likelihood from completed rows."""
         own.fill.copy_(self.blank(x.nanmean(0).nan_to_num()))
         self.likelihood.start(own, self.complete(own, x))
 
@@ -137,7 +137,7 @@ class Incomplete(Likelihood):
 
 
 class ObservedCells(Distribution):
-    """Independent features (P,), whose log-density leaves out NaN; moments and draws are of every cell."""
+    """Independent features (P,), whose log-density leaves out NaN; moments and draws are those of every cell."""
 
     arg_constraints: dict[str, Any] = {}
 
@@ -156,7 +156,7 @@ class ObservedCells(Distribution):
         return average(self.base, weight)
 
     def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:
-        """Return that of every cell."""
+        """Return the `exponential_mean` of every cell."""
         return exponential_mean(self.base, rate)
 
     def log_prob(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:

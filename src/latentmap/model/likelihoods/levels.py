@@ -22,11 +22,11 @@ from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, whole
 
 START = -2.0
-"""Log of the scale of a logistic that a fit starts from, where the levels span 0 to 1."""
+"""Log of the initial scale of a logistic, where the levels span 0 to 1."""
 SHARPEST = 0.125
 """The smallest scale of a logistic, in levels: one level then holds at most 96 % of the mass."""
 ROUNDING = 1e-3
-"""How far beyond the ends, in levels, the change of units may move them."""
+"""Tolerance beyond the ends, in levels, for rounding in the change of units."""
 REACH = 10
 """Scales from its location beyond which a logistic function is taken to be 0 or 1."""
 
@@ -42,7 +42,7 @@ class Levels(Likelihood, ABC):
     Parameters
     ----------
     levels : int, default=256
-        L, at least 2.
+        Number L of levels, at least 2.
     """
 
     levels: int = 256
@@ -60,7 +60,7 @@ class Levels(Likelihood, ABC):
         return Scaling(0.0, 1.0, "none")
 
     def check_data(self, schema: Schema, low: float, high: float) -> None:
-        """Refuse whole numbers beyond the levels, and fractions beyond [0, 1]."""
+        """Raise a `PartError` for whole numbers beyond the levels, or fractions beyond [0, 1]."""
         if low < 0 or high > 1:
             name, most = type(self).__name__, schema.highest
             enough = f"{name}(levels={most + 1:.0f})" if schema.integral and low >= 0 and most else "Gaussian()"
@@ -82,9 +82,9 @@ class LogisticMixture(Levels):
     Parameters
     ----------
     levels : int, default=256
-        L, as of all likelihoods over levels.
+        Number L of levels.
     components : int, default=5
-        M.
+        Number M of logistics.
 
     Examples
     --------
@@ -106,7 +106,7 @@ class LogisticMixture(Levels):
         return 3 * self.components
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> LogisticLevels:
-        """Mixture of logistics whose locations start spread over the levels."""
+        """Return the mixture of logistics, whose locations start spread over the levels."""
         weights, loc, log_scale = raw.chunk(3, -1)  # (*S, P, M) each
         return LogisticLevels(weights, loc, log_scale, self.levels)
 
@@ -122,7 +122,7 @@ class DiscretizedLogistic(Levels):
     Parameters
     ----------
     levels : int, default=256
-        L, as of all likelihoods over levels.
+        Number L of levels.
 
     Examples
     --------
@@ -137,7 +137,7 @@ class DiscretizedLogistic(Levels):
         return 2
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> LogisticLevels:
-        """Logistic around the decoder's output."""
+        """Return the logistic around the decoder's output."""
         loc, log_scale = raw.chunk(2, -1)  # (*S, P, 1) each
         return LogisticLevels(torch.zeros_like(loc), loc, log_scale, self.levels)
 
@@ -153,7 +153,7 @@ class Categorical(Levels):
     Parameters
     ----------
     levels : int, default=256
-        L, the numbers that the decoder returns for each feature.
+        Number L of levels, and of logits for each feature.
 
     Examples
     --------
@@ -168,12 +168,12 @@ class Categorical(Levels):
         return self.levels
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> CategoricalLevels:
-        """Categorical over the levels with these logits."""
+        """Return the categorical distribution over the levels with these logits."""
         return CategoricalLevels(raw)
 
 
 class LevelsDistribution(Distribution, ABC):
-    """Distribution over the fractions k / (L - 1): values are rounded to the nearest; beyond the ends is no mass."""
+    """Distribution over the fractions k / (L - 1): values are rounded to the nearest, with no mass beyond the ends."""
 
     arg_constraints: dict[str, Any] = {}
 
@@ -182,25 +182,21 @@ class LevelsDistribution(Distribution, ABC):
         super().__init__(shape, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log of the mass of the level of each value."""
+        """Return the log-mass of the level of each value."""
         level = value * self.top
         inside = (level >= -ROUNDING) & (level <= self.top + ROUNDING)
         return torch.where(inside, self._log_mass(torch.where(inside, level, 0.0).round()), -math.inf)
 
     @abstractmethod
     def _log_mass(self, level: Tensor) -> Tensor:
-        """Log of the mass of whole levels from 0 to L - 1."""
+        """Return the log-mass of whole levels from 0 to L - 1."""
 
 
 class LogisticLevels(LevelsDistribution):
     """Mixture over the last axis of logistics on [0, 1], integrated over levels; exact in both tails."""
 
     def __init__(
-        self,
-        weights: Float[Tensor, "*S M"],
-        loc: Float[Tensor, "*S M"],
-        log_scale: Float[Tensor, "*S M"],
-        levels: int,
+        self, weights: Float[Tensor, "*S M"], loc: Float[Tensor, "*S M"], log_scale: Float[Tensor, "*S M"], levels: int
     ) -> None:
         super().__init__(weights.shape[:-1], levels)
         self.log_weights = weights.log_softmax(-1)
@@ -224,7 +220,7 @@ class LogisticLevels(LevelsDistribution):
 
     @property
     def variance(self) -> Float[Tensor, "*S"]:
-        """Mean square of the distance: how it grows from level to level, times the probability to be beyond."""
+        """Variance, as a sum over levels j of the increase of the squared distance times P(level >= j)."""
         loc, scale, mean = self.loc * self.top, self.scale * self.top, self.mean * self.top
         whole = mean.floor()
         square = torch.zeros_like(mean)  # of the distance from there
@@ -236,7 +232,7 @@ class LogisticLevels(LevelsDistribution):
         return (square - (mean - whole).square()).clamp_min(0) / self.top**2
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draw a component, a value from it, and round it to its level."""
+        """Draw a component, then a value from it, rounded to its level."""
         shape = torch.Size((*sample_shape, *self.batch_shape))
         chosen = torch.distributions.Categorical(logits=self.log_weights, validate_args=False).sample(sample_shape)
         loc, scale = (_pick(t.expand(*shape, -1), chosen) for t in (self.loc, self.scale))
@@ -244,7 +240,7 @@ class LogisticLevels(LevelsDistribution):
         return (value * self.top).round().clamp(0, self.top) / self.top
 
     def _log_mass(self, level: Tensor) -> Tensor:
-        """log [F(b) - F(a)] = log F(b) + log F(-a) + log(1 - e^(a - b)), where each end of the levels is open."""
+        """Return log [F(b) - F(a)] = log F(b) + log F(-a) + log(1 - e^(a - b)), with open ends."""
         centred = level[..., None] / self.top - self.loc  # (*S, M)
         half = 0.5 / self.top
         upper = torch.where(level[..., None] == self.top, 0.0, F.logsigmoid((centred + half) / self.scale))

@@ -1,4 +1,4 @@
-"""Likelihoods of real values: a location from the decoder, and a scale that is learned, estimated or given."""
+"""Likelihoods of real values: a location from the decoder, and a scale that is learned, estimated or fixed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from latentmap.model.part import Learned, Sizes, positive
 Scale = float | Literal["shared", "feature", "optimal"]
 
 START = -1.0
-"""Log of the scale that a fit starts from, below the spread of scaled data."""
+"""Log of the initial scale, below the spread of scaled data."""
 RATE, FAINT = 0.02, 1e-3
-"""Weight of a batch in the running average, and of the start before the first batch."""
+"""Weight of a batch in the running average, and of the initial value before the first batch."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LocationScale(Likelihood, ABC):
     scale: Scale = "shared"
 
     moment: ClassVar[int] = 0
-    """p, where the likeliest scale is (mean of |x - d(z)|^p)^(1/p); 0 where it has no closed form."""
+    """Power p of the maximum-likelihood scale, (mean of |x - d(z)|^p)^(1/p); 0 where it has no closed form."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.scale, str):
@@ -45,7 +45,7 @@ class LocationScale(Likelihood, ABC):
         """Return the distribution with this location and scale."""
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Log-scale; or, for an optimal scale, the running average of |x - d(z)|^p and its weight."""
+        """Return the log-scale; or, for an optimal scale, the running average of |x - d(z)|^p and its weight."""
         if self._estimates_scale:
             return {"running": torch.tensor([FAINT * math.exp(START * self.moment), FAINT])}
         if isinstance(self.scale, str):
@@ -53,11 +53,11 @@ class LocationScale(Likelihood, ABC):
         return {"log_scale": torch.tensor([float(self.scale)]).log()}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> td.Distribution:
-        """The family around the decoder's output."""
+        """Return the distribution around the decoder's output."""
         return self.family(own, raw.squeeze(-1), self._scale(own))
 
     def condition_on(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> td.Distribution:
-        """Return p(x|z), in training with an optimal scale: the likeliest one for the batch, without gradient."""
+        """Return p(x|z); an optimal scale is in training that of the batch, without gradient."""
         if not (self._estimates_scale and own.training):
             return px
         return self.family(own, px.mean, self._optimum(self._deviation(x, px)))
@@ -115,7 +115,7 @@ class Gaussian(LocationScale):
     moment: ClassVar[int] = 2
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
-        """N(loc, scale^2)."""
+        """Return N(loc, scale^2)."""
         return DiagonalNormal(loc, scale)
 
 
@@ -128,7 +128,7 @@ class Laplace(LocationScale):
     Parameters
     ----------
     scale : {"shared", "feature", "optimal"} or float, default="shared"
-        b, as sigma of `Gaussian`; its optimum is the mean absolute error.
+        Scale b, as sigma of `Gaussian`; its optimum is the mean absolute error.
 
     Examples
     --------
@@ -140,7 +140,7 @@ class Laplace(LocationScale):
     moment: ClassVar[int] = 1
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
-        """Laplace(loc, scale)."""
+        """Return Laplace(loc, scale)."""
         return LaplaceDensity(loc, scale, validate_args=False)
 
 
@@ -163,7 +163,7 @@ class StudentT(LocationScale):
     Parameters
     ----------
     scale : {"shared", "feature"} or float, default="shared"
-        s, as sigma of `Gaussian`.
+        Scale s, as sigma of `Gaussian`.
     degrees : "learned" or float, default="learned"
         Nu, always above 1, so that the mean exists. A learned log(nu - 1) is bounded softly by 6.
 
@@ -182,12 +182,12 @@ class StudentT(LocationScale):
             raise PartError(f"degrees must be 'learned' or a finite number > 1, got {self.degrees!r}")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The log-scale, and log(nu - 1): it starts at nu = 5."""
-        log_excess = torch.tensor([4.0 if isinstance(self.degrees, str) else self.degrees - 1.0]).log()
+        """Return the log-scale, and log(nu - 1), which starts at nu = 5."""
         learned = isinstance(self.degrees, str)
+        log_excess = torch.tensor([4.0 if isinstance(self.degrees, str) else self.degrees - 1.0]).log()
         return {**super().init(sizes), "log_excess": nn.Parameter(log_excess) if learned else log_excess}
 
     def family(self, own: Learned, loc: Float[Tensor, "*S P"], scale: Float[Tensor, " Q"]) -> td.Distribution:
-        """Student's t with nu degrees of freedom."""
+        """Return Student's t with nu degrees of freedom."""
         excess = soft_bound(own.log_excess, LOG_DEGREES_BOUND) if isinstance(self.degrees, str) else own.log_excess
         return td.StudentT(1 + excess.exp(), loc, scale, validate_args=False)

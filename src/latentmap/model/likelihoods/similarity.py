@@ -1,4 +1,4 @@
-"""A distortion without density: how unlike two images look."""
+"""Structural similarity of images: a distortion without density."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Weights of the scales, finest first, as Wang et al. measured them on observers."""
 WINDOW, SPREAD = 11, 1.5
 LUMINANCE, CONTRAST = 0.01**2, 0.03**2
-"""What keeps the quotients stable where an image is dark or flat, for values from 0 to 1."""
+"""Constants that keep the quotients stable where an image is dark or flat, for values from 0 to 1."""
 FLOOR = 0.02
 
 
@@ -38,7 +38,7 @@ class MSSSIM(Likelihood):
     Parameters
     ----------
     weight : float, default=1.0
-        w, the largest cost of each of the P features of a row, in nats.
+        Largest cost w of each of the P features of a row, in nats.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class MSSSIM(Likelihood):
         positive("weight", self.weight)
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse rows that are not images."""
+        """Raise a `PartError` for rows that are not images."""
         if len(sizes.event) not in (2, 3):
             raise PartError(
                 f"likelihood MSSSIM takes images, rows of shape (height, width[, channels]), got {sizes.event}; "
@@ -65,7 +65,7 @@ class MSSSIM(Likelihood):
             )
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The window, for images of this size."""
+        """Return the module that compares images of this size."""
         return {"similarity": Similarity(image_shape(sizes))}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Distortion:
@@ -91,7 +91,7 @@ class Similarity(nn.Module):
         self.weights = [weight / sum(scales) for weight in scales]
 
     def forward(self, x: Float[Tensor, "*T P"], y: Float[Tensor, "*S P"]) -> Float[Tensor, "*S"]:
-        """Compare rows; x may lack leading axes of y."""
+        """Return the similarity of rows; x may lack leading axes of y."""
         c, h, w = self.image
         with torch.autocast(y.device.type, enabled=False):  # variances are differences of like numbers
             a, b = (t.expand_as(y).reshape(-1, h, w, c).movedim(-1, 1).reshape(-1, 1, h, w) for t in (x, y))
@@ -105,7 +105,7 @@ class Similarity(nn.Module):
         return similarity.view(*y.shape[:-1], c).mean(-1)
 
     def _compare(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Luminance and contrast-structure at every place of the window."""
+        """Return luminance and contrast-structure at every position of the window."""
         count = self.window.numel()
         rows = torch.cat([a, b, a * a, b * b, a * b])
         rows = F.conv2d(F.conv2d(rows, self.window.view(1, 1, count, 1)), self.window.view(1, 1, 1, count))
@@ -116,5 +116,5 @@ class Similarity(nn.Module):
 
 
 def _raised(alike: Tensor) -> Tensor:
-    """Bend values below 0.02 so that they stay positive: the power of a negative number is none."""
+    """Replace values below 0.02 by an exponential, so that they stay positive and have a power."""
     return torch.where(alike > FLOOR, alike, FLOOR * torch.exp(alike / FLOOR - 1))

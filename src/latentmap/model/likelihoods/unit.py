@@ -17,7 +17,7 @@ from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned
 
 ROUNDING = 1e-6
-"""How far beyond 0 and 1 the change of units may move the ends of the data in single precision."""
+"""Tolerance beyond 0 and 1 for rounding in the change of units in single precision."""
 EXACT = 40.0
 """Logits above which log(1 + e^l) is l in double precision too."""
 
@@ -28,8 +28,8 @@ class Bernoulli(Likelihood):
 
     .. math:: \log p(x|z) = x \log \pi(z) + (1 - x) \log(1 - \pi(z))
 
-    For values in between it is the cross-entropy that the literature reports for MNIST, which is no density
-    (`ContinuousBernoulli` is). Outside [0, 1] it is -inf; in a column of a table, everywhere but at 0 and 1.
+    For values in between it is the cross-entropy that the literature reports for MNIST, not a density
+    (`ContinuousBernoulli` is one). Outside [0, 1] it is -inf; in a column of a table, everywhere but at 0 and 1.
 
     >>> p = Bernoulli().distribution(Learned(), torch.zeros(3, 1))
     >>> p.log_prob(torch.ones(3)).exp()
@@ -40,15 +40,15 @@ class Bernoulli(Likelihood):
     support: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
-        """Bernoulli with these logits."""
+        """Return the cross-entropy with these logits."""
         return Greys(logits=raw.squeeze(-1), validate_args=False)
 
     def of_columns(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
-        """Of bits alone."""
+        """Return the Bernoulli distribution of 0 and 1."""
         return Bits(logits=raw.squeeze(-1), validate_args=False)
 
     def check_column(self, schema: Schema, low: float, high: float) -> None:
-        """Refuse grey values too."""
+        """Raise a `PartError` for values between 0 and 1 too."""
         self.check_data(schema, low, high)
         if not schema.integral:
             raise PartError(
@@ -61,23 +61,23 @@ class Bits(Within, distributions.Bernoulli):
     """Bernoulli of 0 and 1."""
 
     def inside(self, value: Tensor) -> Tensor:
-        """0 and 1."""
+        """Return whether values are 0 or 1."""
         return (value == 0) | (value == 1)
 
 
 class Greys(Within, distributions.Bernoulli):
-    """Cross-entropy of values from 0 to 1, which takes few passes over a row."""
+    """Cross-entropy of values from 0 to 1, in few passes over a row."""
 
     def inside(self, value: Tensor) -> Tensor:
-        """From 0 to 1."""
+        """Return whether values lie from 0 to 1."""
         return _unit(value, value)
 
     def holds(self, rows: Float[Tensor, "*K P"]) -> Bool[Tensor, "*K"]:
-        """By the ends of each row."""
+        """Return whether rows lie in the support."""
         return _unit(rows.amin(-1), rows.amax(-1))
 
     def log_prob_of_rows(self, value: Float[Tensor, "*K P"]) -> Float[Tensor, "*L"]:
-        r"""Sum over features, of :math:`x l - \log(1 + e^l)` with logits l, for rows inside the support."""
+        r"""Sum :math:`x l - \log(1 + e^l)` with logits l over features, for rows inside the support."""
         costs = torch.addcmul(softplus(self.logits, threshold=EXACT), value, self.logits, value=-1)
         return -costs.sum(-1)
 
@@ -99,7 +99,7 @@ class ContinuousBernoulli(Likelihood):
     support: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> distributions.Distribution:
-        """Continuous Bernoulli with these logits, kept where its normaliser is exact in single precision."""
+        """Return the continuous Bernoulli with these logits, where its normaliser is exact in single precision."""
         return UnitDensity(logits=soft_bound(raw.squeeze(-1), LOGIT_BOUND), validate_args=False)
 
 
@@ -107,7 +107,7 @@ class UnitDensity(Within, distributions.ContinuousBernoulli):
     """Continuous Bernoulli on [0, 1]."""
 
     def inside(self, value: Tensor) -> Tensor:
-        """From 0 to 1."""
+        """Return whether values lie from 0 to 1."""
         return _unit(value, value)
 
 

@@ -1,4 +1,4 @@
-"""Base of posteriors, and the two plain ones: a point and a diagonal Gaussian."""
+"""Base of posteriors, the point mass and the diagonal Gaussian."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from latentmap.model.part import Learned, Part
 
 LogJoint = Callable[[Tensor], Tensor]
 """z (K, B, D) -> log p(x, z) (K, B): for posteriors that move their draws towards the true one."""
-
 Draw = tuple[Tensor, Distribution, dict[str, Tensor]]
 """z (K, B, D), the q that it was drawn from, and further costs of a row by name."""
 
@@ -30,7 +29,7 @@ class Posterior(Part, ABC):
     has_density: ClassVar[bool] = True
     """Whether q(z|x) has a density, so that there is a rate, a bound and a score."""
     manifold: ClassVar[str] = "flat"
-    """The space of codes: "flat", "sphere" or "ball"; a prior has to live on the same one."""
+    """Latent space: "flat", "sphere" or "ball", the same as the prior's."""
 
     @property
     def evaluates(self) -> bool:
@@ -38,16 +37,23 @@ class Posterior(Part, ABC):
         return self.has_density
 
     def heads(self, latent: int) -> int:
-        """Return the numbers that the encoder returns for a row, for this many latent components."""
+        """Return how many numbers the encoder returns for a row.
+
+        Parameters
+        ----------
+        latent : int
+            Number D of latent components.
+
+        Returns
+        -------
+        int
+            Number H.
+        """
         return latent
 
     @abstractmethod
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Distribution:
-        """Return q(z|x), over (B, D), from the encoder's output; its mean is what `transform` returns."""
-
-    @abstractmethod
-    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
-        """Draw k codes for each row, reparameterised.
+        """Return q(z|x), whose mean is the posterior mean that `transform` returns.
 
         Parameters
         ----------
@@ -55,12 +61,27 @@ class Posterior(Part, ABC):
             State of this posterior, from `build`.
         raw : Tensor of shape (B, H)
             Encoder output.
+
+        Returns
+        -------
+        Distribution
+            Over (B, D).
+        """
+
+    @abstractmethod
+    def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
+        """Draw k codes for each row, reparameterised.
+
+        Parameters
+        ----------
+        own, raw : Learned, Tensor of shape (B, H)
+            As for `distribution`.
         k : int
             Draws of each row.
         noise : Noise
             Source of standard normal noise.
         log_joint : callable
-            z (K, B, D) -> log p(x, z) (K, B), for posteriors that move their draws towards the true one.
+            Maps z (K, B, D) to log p(x, z) (K, B), for posteriors that move their draws towards the true one.
 
         Returns
         -------
@@ -69,11 +90,35 @@ class Posterior(Part, ABC):
         """
 
     def geodesic(self, a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
-        """Return the point at the fraction t of the shortest path from a to b."""
+        """Return a point of the shortest path between two codes.
+
+        Parameters
+        ----------
+        a, b : Tensor of shape (*S, D)
+            Codes.
+        t : Tensor
+            Fraction of the path from a to b.
+
+        Returns
+        -------
+        Tensor of shape (*K, D)
+            Code.
+        """
         return a + t * (b - a)
 
     def onto(self, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
-        """Return the nearest point of the latent space."""
+        """Return the nearest point of the latent space.
+
+        Parameters
+        ----------
+        z : Tensor of shape (*S, D)
+            Points.
+
+        Returns
+        -------
+        Tensor of shape (*S, D)
+            Codes.
+        """
         return z
 
 
@@ -88,7 +133,7 @@ class Deterministic(Posterior):
     has_density: ClassVar[bool] = False
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Delta:
-        """All mass on the encoder's output."""
+        """Return the point mass at the encoder's output."""
         return Delta(raw)
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
@@ -112,11 +157,11 @@ class Gaussian(Posterior):
     """
 
     def heads(self, latent: int) -> int:
-        """Two numbers for each component: mu and s."""
+        """Return two numbers for each component: mu and s."""
         return 2 * latent
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Independent[Distribution]:
-        """N(mu, sigma^2) from the two halves of the encoder's output."""
+        """Return N(mu, sigma^2) from the two halves of the encoder's output."""
         loc, s = raw.chunk(2, -1)  # (B, D) each
         log_scale = soft_bound(s, LATENT_LOG_SCALE_BOUND)
         return normal(loc, log_scale.exp(), log_scale)

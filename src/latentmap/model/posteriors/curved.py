@@ -37,7 +37,7 @@ class Sphere(Posterior):
     manifold: ClassVar[str] = "sphere"
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse a sphere of two points."""
+        """Raise a `PartError` for a sphere of two points."""
         _two_or_more("Sphere", sizes)
 
     def heads(self, latent: int) -> int:
@@ -45,7 +45,7 @@ class Sphere(Posterior):
         return latent + 1
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> manifolds.PowerSpherical:
-        """The direction of the first D numbers, with a kappa from the last: 10 (D - 1) where that is 0."""
+        """Return mu, the direction of the first D numbers, with a kappa from the last: 10 (D - 1) where that is 0."""
         loc = normalize(raw[..., :-1], dim=-1)
         above = (CONCENTRATION - 1) * soft_bound(raw[..., -1], LOG_CONCENTRATION_BOUND).exp()
         return manifolds.PowerSpherical(loc, (loc.shape[-1] - 1) * (1 + above))
@@ -56,11 +56,11 @@ class Sphere(Posterior):
         return q.push(noise((k, *q.mean.shape), q.mean)), q, {}
 
     def geodesic(self, a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
-        """Along the great circle."""
+        """Return a point of the great circle."""
         return manifolds.sphere_geodesic(a, b, t)
 
     def onto(self, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
-        """The same direction, at length 1."""
+        """Return the direction, at length 1."""
         return normalize(z, dim=-1)
 
 
@@ -70,9 +70,9 @@ class Poincare(Posterior):
 
     .. math:: z = \exp_{\mu(x)}(v), \quad v \sim \mathcal{N}(0, \mathrm{diag}\,\sigma^2(x)), \qquad |z| < 1
 
-    with curvature -1. Its prior is `priors.WrappedNormal`. Densities are with respect to hyperbolic volume, and of the
-    point that is drawn, at any distance from the origin; the decoder and `transform` use its coordinates, which stay
-    1e-6 inside of the rim, 14.5 from the origin.
+    with curvature -1. Its prior is `priors.WrappedNormal`. Densities are with respect to hyperbolic volume, and exact
+    at any distance from the origin; the decoder and `transform` use coordinates, which stay 1e-6 inside of the rim,
+    14.5 from the origin.
 
     >>> import torch
     >>> Poincare().distribution(Learned(), torch.tensor([[2.0, 0.0, 0.0, 0.0]])).mean  # 2 from the origin: tanh(2 / 2)
@@ -82,7 +82,7 @@ class Poincare(Posterior):
     manifold: ClassVar[str] = "ball"
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse a line, which has no curvature."""
+        """Raise a `PartError` for a line, which has no curvature."""
         _two_or_more("Poincare", sizes)
 
     def heads(self, latent: int) -> int:
@@ -90,21 +90,21 @@ class Poincare(Posterior):
         return 2 * latent
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> manifolds.WrappedNormal:
-        """Around the end of the geodesic from 0."""
+        """Return the wrapped normal around the end of the geodesic from 0."""
         to, s = raw.chunk(2, -1)
         return manifolds.WrappedNormal(to, soft_bound(s, LATENT_LOG_SCALE_BOUND).exp())
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
-        """Wrap sigma(x) * noise around mu(x)."""
+        """Draw by wrapping sigma(x) * noise around mu(x)."""
         q = self.distribution(own, raw)
         return q.push(q.base.stddev * noise((k, *q.to.shape), q.to)), q, {}
 
     def geodesic(self, a: Float[Tensor, "*#S D"], b: Float[Tensor, "*#S D"], t: Tensor) -> Float[Tensor, "*K D"]:
-        """Along the arc that meets the rim at right angles."""
+        """Return a point of the arc that meets the rim at right angles."""
         return manifolds.ball_exp(a, t * manifolds.ball_log(a, b))
 
     def onto(self, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
-        """The same direction, within the rim."""
+        """Return the point, within the rim."""
         return manifolds.within(z)
 
 

@@ -1,4 +1,4 @@
-"""Posteriors bent by a normalising flow."""
+"""Posteriors transformed by a normalising flow."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ class Flow(Posterior):
         return 2 * latent + (self.transforms * (2 * latent + 1) if self.kind == "planar" else self.context)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The networks of the transforms."""
+        """Return the networks of the transforms."""
         if self.kind == "planar":
             return {}
         return {"flow": autoregressive(self.kind, sizes.latent, self.context, self.transforms, self.width)}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Pushforward:
-        """Distribution of f(u)."""
+        """Return the distribution of f(u)."""
         if self.kind == "planar":
             latent = (raw.shape[-1] - self.transforms) // (2 + 2 * self.transforms)
-            moments, bends = raw[..., : 2 * latent], raw[..., 2 * latent :]
-            return Pushforward(Gaussian().distribution(own, moments), planar(bends, self.transforms))
+            moments, planes = raw[..., : 2 * latent], raw[..., 2 * latent :]
+            return Pushforward(Gaussian().distribution(own, moments), planar(planes, self.transforms))
         moments, h = raw.split([raw.shape[-1] - self.context, self.context], -1)
         return flowing(own.flow, Gaussian().distribution(own, moments), h, inverse=self.kind == "maf")
 

@@ -1,4 +1,4 @@
-"""Posteriors on finitely many codes: the encoder's output is replaced by the nearest of them."""
+"""Quantising posteriors: the encoder's output is replaced by the nearest of finitely many codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latentmap.model.part import Learned, Sizes, positive, whole
 from latentmap.model.posteriors.base import Draw, LogJoint, Posterior
 
 DEAD = 0.03
-"""Part of an even share of rows below which a vector of a codebook is dead; one that starts anew counts twice it."""
+"""Usage, relative to an even one, below which a vector of a codebook is dead; a restarted one counts twice that."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,56 @@ class Quantizer(Posterior):
 
     @abstractmethod
     def alphabet(self, latent: int) -> tuple[int, int]:
-        """Return L, the number of indices of a code, and the number of values of each."""
+        """Return the number of indices of a code, and the number of values of each.
+
+        Parameters
+        ----------
+        latent : int
+            Number D of latent components.
+
+        Returns
+        -------
+        tuple of int
+            L, and the number of values.
+        """
 
     @abstractmethod
     def embed(self, own: Learned, indices: Int[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
-        """Return the points with these indices."""
+        """Return the points with these indices.
+
+        Parameters
+        ----------
+        own, indices : Learned, Tensor of shape (*S, L)
+            State of this posterior, and indices.
+
+        Returns
+        -------
+        Tensor of shape (*S, D)
+            Points.
+        """
 
     @abstractmethod
     def indices(self, own: Learned, raw: Float[Tensor, "B H"]) -> Int[Tensor, "B L"]:
-        """Return the indices of the nearest point."""
+        """Return the indices of the nearest point.
 
-    def bound(self, raw: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
-        """Return what is quantised; gradients pass straight through the rounding (Bengio et al. 2013)."""
+        Parameters
+        ----------
+        own, raw : Learned, Tensor of shape (B, H)
+            As for `distribution`.
+
+        Returns
+        -------
+        Tensor of shape (B, L)
+            Indices.
+        """
+
+    def _bounded(self, raw: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
+        """Return the values to quantise; gradients pass straight through the rounding (Bengio et al. 2013)."""
         return raw
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Delta:
-        """All mass on the nearest point."""
-        bounded = self.bound(raw)
+        """Return the point mass at the nearest point."""
+        bounded = self._bounded(raw)
         return Delta(bounded + (self.embed(own, self.indices(own, raw)) - bounded).detach(), type(self).__name__)
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
@@ -60,8 +93,8 @@ class Quantized(Quantizer):
     .. math:: z = e_j, \quad j = \arg\min_i |h(x) - e_i|^2, \qquad
               \text{cost of a row} = -\log p(x|z) + \beta\, |h(x) - \mathrm{sg}(z)|^2
 
-    Codebooks are no parameters: a vector is the running mean of the encoder's outputs that are nearest to it, and one
-    that hardly any row is nearest to restarts at a row of the batch.
+    Codebooks are not trained by gradients: a vector is the running mean of the encoder's outputs that are nearest to
+    it, and one that hardly any row is nearest to restarts at a row of the batch.
 
     Parameters
     ----------
@@ -96,29 +129,29 @@ class Quantized(Quantizer):
             raise PartError(f"decay is the weight of earlier batches, at least 0 and below 1, got {self.decay!r}")
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse components that the pieces do not divide."""
+        """Raise a `PartError` for components that the pieces do not divide."""
         if sizes.latent % self.pieces:
             raise PartError(f"n_components must be a multiple of pieces={self.pieces}, got {sizes.latent}")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Codebooks, and the share of rows that chose each vector: none, so that the first batch gives them all."""
+        """Return codebooks, and the usage of each vector: none, so that the first batch initialises them all."""
         shape = self.stages, self.pieces, self.codes
         return {"book": torch.randn(*shape, sizes.latent // self.pieces), "usage": torch.zeros(shape)}
 
     def alphabet(self, latent: int) -> tuple[int, int]:
-        """Stages x pieces, and codes."""
+        """Return stages times pieces, and codes."""
         return self.stages * self.pieces, self.codes
 
     def indices(self, own: Learned, raw: Float[Tensor, "B H"]) -> Int[Tensor, "B L"]:
-        """The nearest vectors, stage by stage."""
+        """Return the indices of the nearest vectors, stage by stage."""
         return self._search(own, raw)
 
     def embed(self, own: Learned, indices: Int[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
-        """Sum of the stages' vectors."""
+        """Return the sum of the stages' vectors."""
         stage = torch.arange(self.stages, device=indices.device)[:, None]
         piece = torch.arange(self.pieces, device=indices.device)
-        found: Tensor = own.book[stage, piece, indices.unflatten(-1, (self.stages, self.pieces))]  # (*S, S, G, d)
-        return found.sum(-3).flatten(-2)
+        vectors: Tensor = own.book[stage, piece, indices.unflatten(-1, (self.stages, self.pieces))]  # (*S, S, G, d)
+        return vectors.sum(-3).flatten(-2)
 
     def draw(self, own: Learned, raw: Float[Tensor, "B H"], k: int, noise: Noise, log_joint: LogJoint) -> Draw:
         """Return the point k times, with its commitment cost; in training, update the codebooks."""
@@ -129,7 +162,7 @@ class Quantized(Quantizer):
 
     @torch.no_grad()
     def _search(self, own: Learned, raw: Tensor, noise: Noise | None = None) -> Tensor:
-        """Find the nearest vectors, and with noise move the codebooks."""
+        """Return the indices of the nearest vectors; with noise, update the codebooks."""
         rest = raw.unflatten(-1, (self.pieces, -1)).transpose(0, 1).to(own.book)  # (G, B, d)
         chosen = []
         for stage in range(self.stages):
@@ -143,11 +176,11 @@ class Quantized(Quantizer):
         return torch.cat(chosen, 1)
 
     def _learn(self, own: Learned, stage: int, h: Tensor, index: Tensor, noise: Noise) -> None:
-        """Move each vector to the running mean of what chose it, and dead ones to rows of the batch."""
+        """Set each vector to the running mean of the outputs nearest to it, and dead ones to rows of the batch."""
         book, usage = own.book[stage], own.usage[stage]  # (G, N, d), (G, N)
-        ours = torch.nn.functional.one_hot(index, self.codes).to(book) / h.shape[1]  # (G, B, N)
-        counts = usage.lerp(ours.sum(1), 1 - self.decay)
-        sums = (usage[..., None] * book).lerp(ours.transpose(1, 2) @ h, 1 - self.decay)
+        assigned = torch.nn.functional.one_hot(index, self.codes).to(book) / h.shape[1]  # (G, B, N)
+        counts = usage.lerp(assigned.sum(1), 1 - self.decay)
+        sums = (usage[..., None] * book).lerp(assigned.transpose(1, 2) @ h, 1 - self.decay)
         dead = counts < DEAD / self.codes
         fresh = h[:, (noise.uniform((self.codes,), h) * h.shape[1]).long().clamp_max(h.shape[1] - 1)]
         moved = torch.where(dead[..., None], fresh, sums / counts.clamp_min(1e-12)[..., None])
@@ -165,7 +198,7 @@ class FiniteScalar(Quantizer):
     Parameters
     ----------
     levels : int, default=8
-        L, at least 2.
+        Number L of levels, at least 2.
 
     Examples
     --------
@@ -179,17 +212,16 @@ class FiniteScalar(Quantizer):
         whole("levels", self.levels, least=2)
 
     def alphabet(self, latent: int) -> tuple[int, int]:
-        """One index a component, of L values."""
+        """Return an index for each component, of L values."""
         return latent, self.levels
 
-    def bound(self, raw: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
-        """Between -1 and 1."""
+    def _bounded(self, raw: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
         return raw.tanh()
 
     def indices(self, own: Learned, raw: Float[Tensor, "B H"]) -> Int[Tensor, "B L"]:
-        """The nearest level."""
-        return ((self.levels - 1) / 2 * (self.bound(raw) + 1)).round().long()
+        """Return the nearest levels, from 0 to L - 1."""
+        return ((self.levels - 1) / 2 * (self._bounded(raw) + 1)).round().long()
 
     def embed(self, own: Learned, indices: Int[Tensor, "*S L"]) -> Float[Tensor, "*S D"]:
-        """From 0 ... L - 1 to -1 ... 1."""
+        """Return the values of levels, from -1 to 1."""
         return indices * (2 / (self.levels - 1)) - 1

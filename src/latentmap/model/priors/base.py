@@ -1,4 +1,4 @@
-"""Base of priors, and the plain ones: a Gaussian that is fixed, fitted, or depends on the condition."""
+"""Base of priors, those without parameters, and Gaussians that are fitted or depend on the condition."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from latentmap.exceptions import PartError
+from latentmap.model import manifolds
 from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, StandardNormal, independent, normal, soft_bound
 from latentmap.model.part import Learned, Part, Sizes
 from latentmap.model.posteriors import Posterior
 
 Encode = Callable[[Tensor], Distribution]
-"""x (B, P) -> q(z|x): lent to priors that are made of posteriors; never stored by them."""
+"""x (B, P) -> q(z|x), for priors that consist of posteriors."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +31,52 @@ class Prior(Part, ABC):
     ex_post: ClassVar[bool] = False
     """Whether every fit of a model ends with fitting it to the codes."""
     manifold: ClassVar[str] = "flat"
-    """The space of codes that it lies on, as `Posterior.manifold`, or "any"."""
+    """Its latent space, as `Posterior.manifold`, or "any"."""
 
     @abstractmethod
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """Return p(z), over (D,).
+        """Return p(z).
 
         Parameters
         ----------
         own : Learned
             State of this prior, from `build`.
         encode : callable
-            x (B, P) -> q(z|x), for priors that are made of posteriors.
+            Maps x (B, P) to q(z|x), for priors that consist of posteriors.
+
+        Returns
+        -------
+        Distribution
+            Over (D,).
         """
 
     def given(self, own: Learned, condition: Float[Tensor, "B C"] | None, encode: Encode) -> Distribution:
-        """Return p(z|c), over (B, D); for most priors p(z), over (D,), whatever the condition."""
+        """Return p(z|c), which for most priors is p(z).
+
+        Parameters
+        ----------
+        own : Learned
+            State of this prior, from `build`.
+        condition : Tensor of shape (B, C) or None
+            Condition c of each row.
+        encode : callable
+            As for `distribution`.
+
+        Returns
+        -------
+        Distribution
+            Over (B, D), or over (D,) if it does not depend on c.
+        """
         return self.distribution(own, encode)
 
     def check_posterior(self, posterior: Posterior) -> None:
-        """Raise a `PartError` for a posterior on another latent space."""
+        """Raise a `PartError` for a posterior on another latent space.
+
+        Parameters
+        ----------
+        posterior : Posterior
+            Posterior of the model.
+        """
         if self.manifold not in (posterior.manifold, "any"):
             raise PartError(
                 f"the codes of {posterior} lie on a {posterior.manifold} space, and {self} is a prior on a "
@@ -57,10 +84,29 @@ class Prior(Part, ABC):
             )
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Initialise the state from training rows, as `Likelihood.start`."""
+        """Initialise the state from training rows, before the first step.
+
+        Parameters
+        ----------
+        own, x : Learned, Tensor of shape (B, P)
+            State of this prior, and scaled rows.
+        """
 
     def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
-        """Begin a fit to the codes of a trained model; return whether it is complete, or takes gradient steps."""
+        """Initialise the state from the codes of a trained model.
+
+        Parameters
+        ----------
+        own, codes : Learned, Tensor of shape (N, D)
+            State of this prior, and codes.
+        seed : int
+            Seed.
+
+        Returns
+        -------
+        bool
+            Whether the prior is fitted, without gradient steps.
+        """
         return not list(own.parameters())
 
 
@@ -74,11 +120,11 @@ class Normal(Prior):
     """
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Constants, as buffers: they follow the model to its device."""
+        """Return constants, as buffers, which follow the model to its device."""
         return {"loc": torch.zeros(sizes.latent), "scale": torch.ones(sizes.latent)}
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """N(0, I)."""
+        """Return N(0, I)."""
         return independent(StandardNormal(own.loc, own.scale))
 
 
@@ -100,15 +146,15 @@ class FittedNormal(Prior):
     ex_post: ClassVar[bool] = True
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Mean and Cholesky factor of the covariance, as buffers."""
+        """Return the mean and the Cholesky factor of the covariance, as buffers."""
         return {"loc": torch.zeros(sizes.latent), "cholesky": torch.eye(sizes.latent)}
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """N(m, S)."""
+        """Return N(m, S)."""
         return MultivariateNormal(own.loc, scale_tril=own.cholesky, validate_args=False)
 
     def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
-        """Take the mean and covariance of the codes; a floor keeps the covariance of few or equal codes positive."""
+        """Compute the mean and covariance of the codes; a floor keeps that of few or equal codes positive definite."""
         z = codes.double()
         centred = z - z.mean(0)
         covariance = centred.T @ centred / max(len(z) - 1, 1)  # (D, D)
@@ -133,22 +179,68 @@ class Conditional(Prior):
     """
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse models without condition."""
+        """Raise a `PartError` for models without condition."""
         if not sizes.condition:
             raise PartError("priors.Conditional needs a conditional model, VAE(condition=...); use priors.Normal()")
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The matrices A and S."""
+        """Return the matrices A and S."""
         return {name: nn.Parameter(torch.zeros(sizes.condition, sizes.latent)) for name in ("loc", "log_scale")}
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """Refuse: without a condition there is none."""
+        """Raise a `PartError`: there is no p(z) without a condition."""
         raise PartError("priors.Conditional needs the condition of each row; use model.given(condition)")
 
     def given(self, own: Learned, condition: Float[Tensor, "B C"] | None, encode: Encode) -> Distribution:
-        """N(A c, exp(S c)^2)."""
+        """Return N(A c, exp(S c)^2)."""
         if condition is None:
             return self.distribution(own, encode)
         with torch.autocast(condition.device.type, enabled=False):
             log_scale = soft_bound(condition @ own.log_scale, LATENT_LOG_SCALE_BOUND)
             return normal(condition @ own.loc, log_scale.exp(), log_scale)
+
+
+@dataclass(frozen=True)
+class Uniform(Prior):
+    r"""Uniform prior on the unit sphere, for `posteriors.Sphere`.
+
+    .. math:: p(z) = \Gamma(D/2)\, /\, (2 \pi^{D/2})
+
+    >>> own = Uniform().build(Sizes(event=(4,), latent=2))
+    >>> Uniform().distribution(own, lambda x: None).log_prob(torch.tensor([1.0, 0.0])).exp()  # 1 / (2 pi)
+    tensor(0.1592)
+    """
+
+    manifold: ClassVar[str] = "sphere"
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Return the middle, as a buffer."""
+        return {"loc": torch.zeros(sizes.latent)}
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """Return the uniform distribution."""
+        return manifolds.UniformOnSphere(own.loc)
+
+
+@dataclass(frozen=True)
+class WrappedNormal(Prior):
+    r"""Standard normal of the tangent space at the origin of the Poincare ball (Nagano et al. 2019).
+
+    .. math:: z = \exp_0(v), \quad v \sim \mathcal{N}(0, I)
+
+    with a density with respect to hyperbolic volume; for `posteriors.Poincare`.
+
+    >>> own = WrappedNormal().build(Sizes(event=(4,), latent=2))
+    >>> WrappedNormal().distribution(own, lambda x: None).sample((5,)).norm(dim=-1).max() < 1
+    tensor(True)
+    """
+
+    manifold: ClassVar[str] = "ball"
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Return constants, as buffers."""
+        return {"loc": torch.zeros(sizes.latent), "scale": torch.ones(sizes.latent)}
+
+    def distribution(self, own: Learned, encode: Encode) -> Distribution:
+        """Return the wrapped normal around 0."""
+        return manifolds.WrappedNormal(own.loc, own.scale)

@@ -1,4 +1,4 @@
-"""Priors that are fitted to the codes of a trained model: a second stage, and one over indices."""
+"""Priors fitted to the codes of a trained model: a second VAE, and a network over indices."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class TwoStage(Prior):
         whole("width", self.width)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """A model of codes, made of the same parts as one of rows; and the moments of the codes."""
-        from latentmap.model.autoencoder import GenerativeAutoencoder, Parts  # they have priors
+        """Return a model of codes, and their moments."""
+        from latentmap.model.autoencoder import GenerativeAutoencoder, Parts  # these import priors
 
         network, d = MLP((self.width, self.width)), sizes.latent
         parts = Parts(network, network, Gaussian(), Normal(), GaussianLikelihood())
@@ -56,18 +56,18 @@ class TwoStage(Prior):
         return {"model": model, "loc": torch.zeros(d), "scale": torch.ones(d)}
 
     def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
-        """Take the moments of the codes; the model is still to be trained."""
+        """Compute the moments of the codes; the model remains to be trained."""
         own.loc.copy_(codes.mean(0))
         own.scale.copy_(codes.std(0).clamp_min(1e-6))
         return False
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """Draws of the second model, and its bound."""
+        """Return the distribution of the second model's draws, whose log-density is its bound."""
         return _Marginal(own)
 
 
 class _Marginal(Distribution):
-    """The codes that a second model gives: draws, and a bound on their log-density."""
+    """Distribution of the codes that a second model generates, with a bound in place of the log-density."""
 
     arg_constraints: dict[str, Any] = {}
 
@@ -83,10 +83,10 @@ class _Marginal(Distribution):
         return z * scale + loc
 
     def log_prob(self, value: Float[Tensor, "*S D"]) -> Tensor:
-        """One draw in training; else 16, whose noise depends on the code alone.
+        """Return the bound from one draw in training, else from 16, whose noise depends on the code alone.
 
-        Its exponential is an unbiased estimate of p(z), so that weights which hold it keep their expectation: that of
-        the ELBO with its rate in closed form is not.
+        Its exponential is an unbiased estimate of p(z), as importance weights need; that of an ELBO with its rate in
+        closed form is not.
         """
         loc, scale = self._moments()
         x = ((value - loc) / scale).flatten(0, -2)
@@ -104,7 +104,7 @@ class Autoregressive(Prior):
 
     .. math:: p(i_1 \dots i_L) = \prod_l p(i_l\,|\,i_1 \dots i_{l-1})
 
-    With it VQ models can be sampled; draws are indices.
+    It samples VQ models; draws are indices.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class Autoregressive(Prior):
         whole("width", self.width)
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse codes without indices."""
+        """Raise a `PartError` for codes without indices."""
         if not all(sizes.alphabet):
             raise PartError(
                 "priors.Autoregressive is over the indices of quantised codes, and this model has none; use "
@@ -132,7 +132,7 @@ class Autoregressive(Prior):
             )
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """What stands for each index at its place, the network, and the logits of each place."""
+        """Return the embedding of each index at each position, the network, and the layer of logits."""
         length, values = sizes.alphabet
         return {
             "embedding": nn.Parameter(0.1 * torch.randn(length, values + 1, self.width)),
@@ -142,12 +142,12 @@ class Autoregressive(Prior):
         }
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """Over indices (L,)."""
+        """Return the distribution over indices (L,)."""
         return _Chain(own)
 
 
 class _Chain(Distribution):
-    """Indices, each of which depends on those before it."""
+    """Distribution of indices, each of which depends on those before it."""
 
     arg_constraints: dict[str, Any] = {}
 
@@ -156,14 +156,14 @@ class _Chain(Distribution):
         super().__init__(event_shape=torch.Size([self.length]), validate_args=False)
 
     def log_prob(self, value: Int[Tensor, "*S L"]) -> Tensor:
-        """Sum over the indices of the logarithm of each, given those before it."""
+        """Return the sum over the indices of the log-mass of each, given those before it."""
         indices = value.flatten(0, -2)
         before = torch.cat([torch.zeros_like(indices[:, :1]), indices[:, :-1] + 1], 1)  # 0 stands for the beginning
         inputs = self.own.embedding[torch.arange(self.length, device=value.device), before]  # (N, L, W)
         logits = torch.einsum("nlw,lwv->nlv", self.own.network(inputs)[0], self.own.weight) + self.own.bias
         log_p = logits.log_softmax(-1).gather(-1, indices[..., None]).sum((-2, -1))
-        found: Tensor = log_p.unflatten(0, value.shape[:-1])
-        return found
+        result: Tensor = log_p.unflatten(0, value.shape[:-1])
+        return result
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:

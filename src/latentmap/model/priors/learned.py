@@ -32,7 +32,7 @@ class Mixture(Prior):
     Parameters
     ----------
     components : int, default=10
-        C.
+        Number C of Gaussians.
 
     Examples
     --------
@@ -47,29 +47,29 @@ class Mixture(Prior):
         whole("components", self.components)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Centres drawn from N(0, I), unit scales, equal shares; L is exp(log_scale) on its diagonal, lower below."""
+        """Return means drawn from N(0, I), and L as log_scale and lower, its diagonal and the rest; equal weights."""
         loc = torch.randn(self.components, sizes.latent)
         values = {"loc": loc, "log_scale": torch.zeros_like(loc), "logits": torch.zeros(self.components)}
         values["lower"] = torch.zeros(*loc.shape, sizes.latent)
         return {name: nn.Parameter(value) for name, value in values.items()}
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """Sum over the components."""
+        """Return the mixture."""
         diagonal = soft_bound(own.log_scale, LATENT_LOG_SCALE_BOUND).exp().diag_embed()
         components = MultivariateNormal(own.loc, scale_tril=diagonal + own.lower.tril(-1), validate_args=False)
         return _mixture(own.logits, components)
 
     def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
-        """Expectation maximisation, scikit-learn's."""
+        """Fit by scikit-learn's expectation maximisation."""
         if len(codes) < self.components:
             raise PartError(f"components={self.components} need as many codes to be fitted to, got {len(codes)}")
-        found = GaussianMixture(self.components, random_state=seed).fit(codes.cpu().double().numpy())
-        lower = torch.from_numpy(np.linalg.cholesky(found.covariances_))
+        mixture = GaussianMixture(self.components, random_state=seed).fit(codes.cpu().double().numpy())
+        lower = torch.from_numpy(np.linalg.cholesky(mixture.covariances_))
         log_scale = lower.diagonal(dim1=-2, dim2=-1).log() / LATENT_LOG_SCALE_BOUND
-        own.loc.copy_(torch.from_numpy(found.means_))
+        own.loc.copy_(torch.from_numpy(mixture.means_))
         own.log_scale.copy_(LATENT_LOG_SCALE_BOUND * log_scale.clamp(-0.999, 0.999).atanh())
         own.lower.copy_(lower)
-        own.logits.copy_(torch.from_numpy(found.weights_).log())
+        own.logits.copy_(torch.from_numpy(mixture.weights_).log())
         return True
 
 
@@ -84,7 +84,7 @@ class Vamp(Prior):
     Parameters
     ----------
     inputs : int, default=100
-        M.
+        Number M of pseudo-inputs.
 
     Examples
     --------
@@ -100,7 +100,7 @@ class Vamp(Prior):
         whole("inputs", self.inputs)
 
     def check_posterior(self, posterior: Posterior) -> None:
-        """Refuse posteriors that have no density, or that of their own draws alone."""
+        """Raise a `PartError` for posteriors without a density at every point."""
         super().check_posterior(posterior)
         if not posterior.evaluates:
             raise PartError(
@@ -108,20 +108,20 @@ class Vamp(Prior):
             )
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Pseudo-inputs, at random until `start` takes rows of the data."""
+        """Return pseudo-inputs, at random until `start`."""
         return {"inputs": nn.Parameter(torch.randn(self.inputs, sizes.features))}
 
     def start(self, own: Learned, x: Float[Tensor, "B P"]) -> None:
-        """Take rows at equal steps; the same ones again where there are too few."""
+        """Initialise the pseudo-inputs by evenly spaced rows, some repeated where there are too few."""
         rows = torch.linspace(0, len(x) - 1, self.inputs, device=x.device).round().long()
         own.inputs.data.copy_(x[rows])
 
     def prepare(self, own: Learned, codes: Shaped[Tensor, "N D"], seed: int) -> bool:
-        """Refuse: it is made of the encoder."""
+        """Raise a `PartError`: the prior consists of the encoder."""
         raise PartError("priors.Vamp is learned with its model, VAE(prior=priors.Vamp()); use priors.Mixture() here")
 
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
-        """Equal shares of the posteriors."""
+        """Return the mixture of the posteriors, of equal weights."""
         return _mixture(own.inputs.new_zeros(self.inputs), encode(own.inputs))
 
 
@@ -161,12 +161,12 @@ class Flow(Prior):
         whole("width", self.width)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """The networks of the transforms, and where the Gaussian lies."""
+        """Return the networks of the transforms, and the mean of the Gaussian."""
         flow = autoregressive(self.kind, sizes.latent, 0, self.transforms, self.width)
         return {"flow": flow, "loc": torch.zeros(sizes.latent)}
 
     def distribution(self, own: Learned, encode: Encode) -> Pushforward:
-        """N(0, I), sent back through f."""
+        """Return N(0, I) sent through the inverse of f."""
         return flowing(own.flow, normal(own.loc, torch.ones_like(own.loc)), None, inverse=True)
 
 
