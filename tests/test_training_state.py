@@ -378,7 +378,10 @@ def test_a_fit_that_is_interrupted_while_it_evaluates_resumes_there():
 DAMAGE = {
     "no state": (lambda s: None, "is missing"),
     "a list": (lambda s: [], "is missing"),
-    "integers": (lambda s: s["model"].update({k: v.long() for k, v in s["model"].items()}), "is of torch.int64 and shape"),
+    "integers": (
+        lambda s: s["model"].update({k: v.long() for k, v in s["model"].items()}),
+        "is of torch.int64 and shape",
+    ),
     "an array": (lambda s: s["model"].update({k: v.numpy() for k, v in s["model"].items()}), "is ndarray"),
     "a history of text": (lambda s: s.update(history="abc"), "history is str"),
     "no history": (lambda s: s.update(history=None), "history is"),
