@@ -204,7 +204,7 @@ def test_what_a_method_has_but_is_not_measured_is_not_said_to_be_impossible(foun
         ({"test_size": 1.5}, "test_size must lie between 0 and 1, got 1.5"),
         ({"max_rows": 30}, "at least 50 training rows and 20 new ones, got 30 and 30"),
         ({"methods": ["tsne"], "n_components": 4}, "t-SNE maps to at most 3 components, not 4"),
-        ({"methods": ["pca"], "n_components": 65}, "64 principal components at the most, 65 are asked"),
+        ({"methods": ["pca"], "n_components": 65}, "n_components must be at most 64 for PCA of these rows, got 65"),
         ({"methods": ["pca"], "fitted": {"vae": VAE()}}, "nothing compared here can be given fitted as 'vae'"),
         ({"methods": ["vae"], "fitted": {"vae": VAE(3)}}, "fitted with 3 components, but 2 are compared"),
         ({"X_new": np.zeros((50, 7))}, r"shape of the others, \(8, 8\), got \(7,\)"),
