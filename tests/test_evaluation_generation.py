@@ -1,4 +1,4 @@
-"""Laws of the generation measures: analytic distances, chance levels, and controls that must be told apart."""
+"""Laws of the generation measures: analytic distances, chance levels, and controls that must differ."""
 
 import numpy as np
 import pytest
@@ -125,11 +125,11 @@ def test_overlap_agrees_with_its_formula_and_exchanges_precision_with_recall():
     distances = np.linalg.norm(a[:, None] - b, axis=-1)
     radii = np.sort(np.linalg.norm(a[:, None] - a, axis=-1), axis=1)[:, k]  # column 0 is the row itself
     inside = distances <= radii[:, None]
-    found = gen.overlap(a, b, k)
-    assert found.precision == pytest.approx(inside.any(0).mean())
-    assert found.density == pytest.approx(inside.sum() / (k * len(b)))
-    assert found.coverage == pytest.approx(inside.any(1).mean())
-    assert gen.overlap(b, a, k).precision == found.recall
+    result = gen.overlap(a, b, k)
+    assert result.precision == pytest.approx(inside.any(0).mean())
+    assert result.density == pytest.approx(inside.sum() / (k * len(b)))
+    assert result.coverage == pytest.approx(inside.any(1).mean())
+    assert gen.overlap(b, a, k).precision == result.recall
 
 
 @pytest.mark.parametrize(

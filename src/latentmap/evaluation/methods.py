@@ -17,7 +17,7 @@ from latentmap.estimators.vae import VAE
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import suggest
 
-__all__ = ["METHODS", "Method", "Units", "find_method"]
+__all__ = ["METHODS", "Units"]
 
 
 class Units:
@@ -70,16 +70,7 @@ class Units:
 
 
 class Method(ABC):
-    """Base class of the methods. The constructor imports and validates, so that the time to fit is that of the method.
-
-    Parameters
-    ----------
-    n_components : int
-        Dimensions of the map.
-    random_state : int or None
-        Seed.
-    units : Units
-        Units in which distances between rows count.
+    """Base class of the methods. The constructor imports and validates, so that only the fit itself is timed.
 
     Attributes
     ----------
@@ -99,47 +90,14 @@ class Method(ABC):
 
     @abstractmethod
     def fit_map(self, X: np.ndarray) -> np.ndarray:
-        """Fit to rows and return their map.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, ...)
-            Rows in data units.
-
-        Returns
-        -------
-        ndarray of shape (n, n_components)
-            The map.
-        """
+        """Fit to rows (n, ...) in data units, and return their map, (n, n_components)."""
 
     def embed(self, X: np.ndarray) -> np.ndarray | None:
-        """Embed new rows.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, ...)
-            Rows in data units.
-
-        Returns
-        -------
-        ndarray of shape (n, n_components) or None
-            Codes; None if the method cannot embed new rows.
-        """
+        """Return the codes of new rows; None if the method cannot embed them."""
         return None
 
     def decode(self, Z: np.ndarray) -> np.ndarray | None:
-        """Decode codes.
-
-        Parameters
-        ----------
-        Z : ndarray of shape (n, n_components)
-            Codes.
-
-        Returns
-        -------
-        ndarray of shape (n, ...) or None
-            Rows in data units; None if the method cannot decode.
-        """
+        """Return the rows in data units that codes decode to; None if the method cannot decode."""
         return None
 
 
@@ -297,25 +255,8 @@ METHODS: dict[str, type[Method]] = {
 
 
 def find_method(name: str) -> type[Method]:
-    """Return the method of a name.
+    """Return the method of a name. Raise with a suggestion if there is none.
 
-    Parameters
-    ----------
-    name : str
-        Key of `METHODS`.
-
-    Returns
-    -------
-    type of Method
-        The class.
-
-    Raises
-    ------
-    DataError
-        If there is no method of this name.
-
-    Examples
-    --------
     >>> find_method("vae").title
     'VAE'
     """
