@@ -140,7 +140,7 @@ def _reconstruction(estimator: Any, X: Any, y: Any = None) -> Fact:
 def _variance_kept(error: np.ndarray, variance: np.ndarray) -> float:
     """Return the mean fraction of variance kept over the columns that vary; 1 if none does."""
     varies = variance > 0
-    return max(0.0, 1 - float(np.mean(error[varies] / variance[varies]))) if varies.any() else 1.0
+    return max(1 - float(np.mean(error[varies] / variance[varies])), 0.0) if varies.any() else 1.0
 
 
 def _columns_kept(table: Table, original: Any, decoded: np.ndarray) -> Fact:
