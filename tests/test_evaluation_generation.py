@@ -87,7 +87,7 @@ def test_confidence_tells_digits_from_noise_and_from_blends(digits, space):
     sure = gen.confidence(space, real)
     for fake in (noise, blends):
         unsure = gen.confidence(space, fake)
-        assert unsure.mean < sure.mean - 0.15 and unsure.fraction_sure < sure.share_sure - 0.3
+        assert unsure.mean < sure.mean - 0.15 and unsure.fraction_sure < sure.fraction_sure - 0.3
 
 
 @pytest.mark.parametrize("labelled", [True, False])
