@@ -46,7 +46,7 @@ def measured(models, digits, space, **settings):
 
 
 @pytest.fixture(scope="module")
-def found(models, digits, space):
+def claims(models, digits, space):
     return measured(models, digits, space)
 
 
@@ -70,16 +70,16 @@ def test_verdict_follows_from_the_numbers(expected, autoencoder, vae, verdict):
     assert cl.Claim(measure, autoencoder, vae).verdict == verdict
 
 
-def test_every_measure_is_taken_once_and_of_both_models(found):
-    assert {claim.measure.name for claim in found} == ALL and len(found) == len(cl.MEASURES)
-    assert all(np.isfinite([claim.autoencoder, claim.vae]).all() for claim in found)
-    assert sum(sum(counts.values()) for counts in cl.verdicts(found).values()) == len(cl.MEASURES)
-    assert [claim["name"] for claim in json.loads(json.dumps([c.to_json() for c in found]))][0] == "spread"
+def test_every_measure_is_taken_once_and_of_both_models(claims):
+    assert {claim.measure.name for claim in claims} == ALL and len(claims) == len(cl.MEASURES)
+    assert all(np.isfinite([claim.autoencoder, claim.vae]).all() for claim in claims)
+    assert sum(sum(counts.values()) for counts in cl.verdicts(claims).values()) == len(cl.MEASURES)
+    assert [claim["name"] for claim in json.loads(json.dumps([c.to_json() for c in claims]))][0] == "spread"
 
 
-def test_measures_are_seeded(models, digits, space, found):
-    assert measured(models, digits, space) == found
-    assert measured(models, digits, space, random_state=1) != found
+def test_measures_are_seeded(models, digits, space, claims):
+    assert measured(models, digits, space) == claims
+    assert measured(models, digits, space, random_state=1) != claims
 
 
 def test_a_model_is_even_with_itself(models, digits, space):
@@ -87,19 +87,19 @@ def test_a_model_is_even_with_itself(models, digits, space):
         assert {claim.verdict for claim in measured((model, model), digits, space)} == {"even"}
 
 
-def test_exchanged_models_turn_every_verdict(models, digits, space, found):
+def test_exchanged_models_turn_every_verdict(models, digits, space, claims):
     turned = {"holds": "fails", "fails": "holds"}
-    for claim, other in zip(found, measured(models[::-1], digits, space)):
+    for claim, other in zip(claims, measured(models[::-1], digits, space)):
         assert (claim.autoencoder, claim.vae) == (other.vae, other.autoencoder)
         assert other.verdict == turned.get(claim.verdict, claim.verdict)
 
 
-def test_real_rows_score_better_than_noise_in_the_place_of_generated_ones(digits, space, found):
+def test_real_rows_score_better_than_noise_in_the_place_of_generated_ones(digits, space, claims):
     X, _ = digits
     units = Units(X)
     real = space.features(units(X[1200:]))
     noise = cl.realism("noise", lambda: np.random.default_rng(0).random((500, 64)), real, space)
-    floor = {claim.measure.name: claim.real for claim in found}
+    floor = {claim.measure.name: claim.real for claim in claims}
     for kind, better in (("precision", max), ("frechet", min), ("confidence", max), ("sure", max)):
         values = floor[f"{kind}_uniform"], noise[f"{kind}_noise"]()
         assert values[0] != values[1] and better(values) == values[0]
@@ -108,8 +108,8 @@ def test_real_rows_score_better_than_noise_in_the_place_of_generated_ones(digits
 
 def test_what_needs_labels_cannot_be_said_without_them(models, digits):
     X, _ = digits
-    found = measured(models, digits, generation.pca_features(Units(X)(X[:1200])))
-    silent = {claim.measure.name for claim in found if claim.verdict == "cannot"}
+    claims = measured(models, digits, generation.pca_features(Units(X)(X[:1200])))
+    silent = {claim.measure.name for claim in claims if claim.verdict == "cannot"}
     assert silent == {name for name in ALL if name.startswith(("confidence", "sure"))}
 
 
@@ -129,10 +129,10 @@ def test_a_crumpled_decoder_fails_against_a_plain_one(digits, space):
             VAE(2, decoder=decoder, neighbors=None, max_epochs=12, random_state=0).fit(X[:1200])
             for decoder in (nn.Linear(2, 64), nn.Sequential(Crumple(), nn.Linear(2, 64)))
         )
-    found = {claim.measure.name: claim for claim in measured((crumpled, plain), digits, space)}
-    assert {found[name].verdict for name in ("length_ratio", "largest_step", "sensitivity")} == {"holds"}
-    assert found["sensitivity"].vae == pytest.approx(1, abs=0.1)
-    assert found["length_ratio"].vae == pytest.approx(1, abs=0.01)
+    by_name = {claim.measure.name: claim for claim in measured((crumpled, plain), digits, space)}
+    assert {by_name[name].verdict for name in ("length_ratio", "largest_step", "sensitivity")} == {"holds"}
+    assert by_name["sensitivity"].vae == pytest.approx(1, abs=0.1)
+    assert by_name["length_ratio"].vae == pytest.approx(1, abs=0.01)
 
 
 def test_latent_vectors_are_draws_from_the_posterior_and_codes_without_one(models, digits):

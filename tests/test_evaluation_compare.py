@@ -42,27 +42,27 @@ def steps():
 
 
 @pytest.fixture(scope="module")
-def found(digits, fitted, steps):
+def comparison(digits, fitted, steps):
     X, y = digits
     given = {"fitted": fitted, "on_progress": steps.append}
     return compare(X[:300], y[:300], X_new=X[300:], y_new=y[300:], methods=["pca", "tsne", *fitted], **given)
 
 
-def test_methods_are_scored_on_new_rows_where_they_can(found):
-    by = {scores.method: scores for scores in found.scores}
-    assert list(by) == ["PCA", "t-SNE", "autoencoder", "VAE"] == list(found.maps)
-    assert by["t-SNE"].rows == "training" and "t-SNE" not in found.new_maps
+def test_methods_are_scored_on_new_rows_where_they_can(comparison):
+    by = {scores.method: scores for scores in comparison.scores}
+    assert list(by) == ["PCA", "t-SNE", "autoencoder", "VAE"] == list(comparison.maps)
+    assert by["t-SNE"].rows == "training" and "t-SNE" not in comparison.new_maps
     assert by["t-SNE"].neighbor_accuracy is by["t-SNE"].reconstruction_error is by["t-SNE"].embed_seconds is None
     for name in ("PCA", "autoencoder", "VAE"):
         assert by[name].rows == "new" and set(by[name].neighbor_accuracy) == {1, 5, 10}
         assert by[name].reconstruction_error > 0 and by[name].embed_seconds > 0
-        assert found.new_maps[name].shape == (200, 2)
-    assert all(Z.shape == (300, 2) for Z in found.maps.values())
-    assert len(found.labels) == 300 and len(found.new_labels) == 200
+        assert comparison.new_maps[name].shape == (200, 2)
+    assert all(Z.shape == (300, 2) for Z in comparison.maps.values())
+    assert len(comparison.labels) == 300 and len(comparison.new_labels) == 200
 
 
-def test_table_says_cannot_where_a_method_cannot(found):
-    head, *rows = found.table()
+def test_table_says_cannot_where_a_method_cannot(comparison):
+    head, *rows = comparison.table()
     assert head[:2] == ["method", "10-NN accuracy"] and all(len(row) == len(head) for row in rows)
     by = {row[0]: dict(zip(head, row)) for row in rows}
     assert {name for name, value in by["t-SNE"].items() if value == "cannot"} == {
@@ -74,7 +74,7 @@ def test_table_says_cannot_where_a_method_cannot(found):
     assert "cannot" not in by["VAE"].values()
 
 
-def test_scores_are_those_of_the_measures(found, digits):
+def test_scores_are_those_of_the_measures(comparison, digits):
     """PCA by hand: scaled to [0, 1], fitted on the training rows, measured on the new ones."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import trustworthiness
@@ -84,7 +84,7 @@ def test_scores_are_those_of_the_measures(found, digits):
     rows = X.reshape(500, -1) / 16
     pca = PCA(2, random_state=0).fit(rows[:300])
     Z, new = pca.transform(rows[:300]), pca.transform(rows[300:])
-    scores = found.scores[0]
+    scores = comparison.scores[0]
     assert scores.reconstruction_error == pytest.approx(np.square(pca.inverse_transform(new) - rows[300:]).mean())
     assert scores.trustworthiness == pytest.approx(
         trustworthiness(rows[300:], new), abs=1e-3
@@ -92,21 +92,21 @@ def test_scores_are_those_of_the_measures(found, digits):
     assert scores.neighbor_accuracy[10] == KNeighborsClassifier(10).fit(Z, y[:300]).score(new, y[300:])
 
 
-def test_estimators_given_fitted_are_used_as_they_are(found, fitted, digits):
-    assert found.estimators == fitted
-    assert found.scores[3].fit_seconds == fitted["vae"].fit_seconds_
-    np.testing.assert_array_equal(found.maps["VAE"], fitted["vae"].transform(digits[0][:300]))
-    assert found.settings["fitted_before"] == ["autoencoder", "vae"]
+def test_estimators_given_fitted_are_used_as_they_are(comparison, fitted, digits):
+    assert comparison.estimators == fitted
+    assert comparison.scores[3].fit_seconds == fitted["vae"].fit_seconds_
+    np.testing.assert_array_equal(comparison.maps["VAE"], fitted["vae"].transform(digits[0][:300]))
+    assert comparison.settings["fitted_before"] == ["autoencoder", "vae"]
 
 
-def test_result_is_plain_json_and_tells_what_it_depends_on(found, steps):
-    plain = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert plain == found.to_json()
+def test_result_is_plain_json_and_tells_what_it_depends_on(comparison, steps):
+    plain = json.loads(json.dumps(comparison.to_json(), allow_nan=False))
+    assert plain == comparison.to_json()
     assert plain["settings"]["training_rows"] == 300 and plain["settings"]["new_rows"] == 200
     assert plain["settings"]["feature_space"].startswith("MLP-classifier-128 penultimate, trained on ")
     assert {claim["claim"] for claim in plain["claims"]} == {"compact", "smooth", "realistic"} == set(plain["verdicts"])
-    head, *rows = found.claims_table()
-    assert len(rows) == len(found.claims) and all(len(row) == len(head) for row in rows)
+    head, *rows = comparison.claims_table()
+    assert len(rows) == len(comparison.claims) and all(len(row) == len(head) for row in rows)
     assert steps[0] == "PCA (1 of 4)" and len(steps) == 5
 
 
@@ -122,9 +122,9 @@ def test_rows_are_held_out_once_for_all_and_repeatably(digits):
 
 def test_rows_are_capped_on_both_sides_and_said(digits):
     X, y = digits
-    found = compare(X, y, methods=["pca"], max_rows=60, test_size=0.5)
-    assert (found.settings["training_rows"], found.settings["new_rows"]) == (60, 60)
-    assert len(found.labels) == 60
+    comparison = compare(X, y, methods=["pca"], max_rows=60, test_size=0.5)
+    assert (comparison.settings["training_rows"], comparison.settings["new_rows"]) == (60, 60)
+    assert len(comparison.labels) == 60
 
 
 def test_held_out_rows_are_not_fitted(digits):
@@ -148,16 +148,16 @@ def test_columns_in_different_units_count_alike():
 
 @pytest.mark.parametrize("labels", [None, np.random.default_rng(0).normal(size=500), np.zeros(500)])
 def test_without_classes_there_is_no_accuracy(digits, labels):
-    found = compare(digits[0], labels, methods=["pca"])
-    assert found.scores[0].neighbor_accuracy is None and found.scores[0].silhouette is None
-    assert "10-NN accuracy" not in found.table()[0]
+    comparison = compare(digits[0], labels, methods=["pca"])
+    assert comparison.scores[0].neighbor_accuracy is None and comparison.scores[0].silhouette is None
+    assert "10-NN accuracy" not in comparison.table()[0]
 
 
 def test_claims_are_measured_without_labels_too(digits, fitted):
     X, _ = digits
-    found = compare(X[:300], X_new=X[300:], methods=["autoencoder", "vae"], fitted=fitted)
-    assert found.settings["feature_space"].startswith("PCA-50, fitted on ")
-    assert {"holds", "cannot"} <= {claim.verdict for claim in found.claims}
+    comparison = compare(X[:300], X_new=X[300:], methods=["autoencoder", "vae"], fitted=fitted)
+    assert comparison.settings["feature_space"].startswith("PCA-50, fitted on ")
+    assert {"holds", "cannot"} <= {claim.verdict for claim in comparison.claims}
 
 
 def test_estimators_are_fitted_here_when_not_given(digits):
@@ -190,11 +190,11 @@ def test_a_missing_baseline_names_its_extra_before_anything_is_fitted(digits, mo
     assert steps == []
 
 
-def test_what_a_method_has_but_is_not_measured_is_not_said_to_be_impossible(found):
+def test_what_a_method_has_but_is_not_measured_is_not_said_to_be_impossible(comparison):
     import dataclasses
 
-    scores = dataclasses.replace(found.scores[1], unmeasured=methods.UMAP.unmeasured)
-    assert "not measured" in dataclasses.replace(found, scores=(scores,)).table()[1]
+    scores = dataclasses.replace(comparison.scores[1], unmeasured=methods.UMAP.unmeasured)
+    assert "not measured" in dataclasses.replace(comparison, scores=(scores,)).table()[1]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_what_a_method_has_but_is_not_measured_is_not_said_to_be_impossible(foun
         ({"test_size": 1.5}, "test_size must lie between 0 and 1, got 1.5"),
         ({"max_rows": 30}, "at least 50 training rows and 20 new ones, got 30 and 30"),
         ({"methods": ["tsne"], "n_components": 4}, "t-SNE maps to at most 3 components, not 4"),
-        ({"methods": ["pca"], "n_components": 65}, "64 principal components at the most, 65 are asked"),
+        ({"methods": ["pca"], "n_components": 65}, "n_components must be at most 64 for PCA of these rows, got 65"),
         ({"methods": ["pca"], "fitted": {"vae": VAE()}}, "nothing compared here can be given fitted as 'vae'"),
         ({"methods": ["vae"], "fitted": {"vae": VAE(3)}}, "fitted with 3 components, but 2 are compared"),
         ({"X_new": np.zeros((50, 7))}, r"shape of the others, \(8, 8\), got \(7,\)"),

@@ -57,9 +57,9 @@ def test_density_is_that_of_the_draws_in_any_dimension():
     for d in (1, 2, 3):
         at = rng.normal(size=(50, d))
         exact = -0.5 * np.square(at).sum(1) - d / 2 * np.log(2 * np.pi)
-        found = log_density(rng.normal(size=(200_000, d)), at, 200)
-        assert np.abs(found - exact).mean() < 0.15
-        assert np.abs(found - exact[::-1]).mean() > 0.3
+        density = log_density(rng.normal(size=(200_000, d)), at, 200)
+        assert np.abs(density - exact).mean() < 0.15
+        assert np.abs(density - exact[::-1]).mean() > 0.3
 
 
 def test_rows_like_those_of_the_fit_are_called_unusual_at_the_stated_rate_and_noise_always(digits, vae):
@@ -68,10 +68,10 @@ def test_rows_like_those_of_the_fit_are_called_unusual_at_the_stated_rate_and_no
     noise = rng.integers(0, 17, size=(200, 8, 8)).astype(np.uint8)
     shuffled = rng.permuted(new.reshape(len(new), -1), axis=1).reshape(new.shape)  # the right values at wrong places
     for rate in (0.05, 0.1):
-        found = map_details(vae, new, train, false_alarm_rate=rate)
-        assert found.false_alarm_rate <= rate
-        assert found.unusual.mean() < 2.5 * rate  # other writers wrote the last rows of digits
-    assert found.unusual.mean() > 0
+        details = map_details(vae, new, train, false_alarm_rate=rate)
+        assert details.false_alarm_rate <= rate
+        assert details.unusual.mean() < 2.5 * rate  # other writers wrote the last rows of digits
+    assert details.unusual.mean() > 0
     assert map_details(vae, noise, train, false_alarm_rate=0.01).unusual.mean() > 0.99
     assert map_details(vae, shuffled, train, false_alarm_rate=0.01).unusual.mean() > 0.8
 
@@ -81,24 +81,24 @@ def test_the_stated_rate_holds_for_rows_of_the_same_distribution():
     centres = rng.normal(size=(8, 10)) * 3
     X = centres[rng.integers(0, 8, 12_000)] + rng.normal(size=(12_000, 10))
     model = VAE(2, max_epochs=3, neighbors=None, random_state=0).fit(X[:6000])
-    found = map_details(model, X[6000:], X[:6000], false_alarm_rate=0.05)
-    assert found.unusual.mean() == pytest.approx(0.05, abs=0.03)
+    details = map_details(model, X[6000:], X[:6000], false_alarm_rate=0.05)
+    assert details.unusual.mean() == pytest.approx(0.05, abs=0.03)
 
 
 def test_a_row_that_the_encoder_misplaces_has_less_trust(digits, vae):
-    found = map_details(vae, digits[:1200])
-    assert found.trust.mean() > 0.85 and found.trust.max() <= 1
+    details = map_details(vae, digits[:1200])
+    assert details.trust.mean() > 0.85 and details.trust.max() <= 1
     torn = VAE(2, max_epochs=1, neighbors=None, random_state=0).fit(digits[:1200])
-    assert map_details(torn, digits[:1200]).trust.mean() < found.trust.mean()
+    assert map_details(torn, digits[:1200]).trust.mean() < details.trust.mean()
 
 
 def test_an_autoencoder_is_certain_and_is_judged_by_its_reconstructions(digits):
     model = Autoencoder(2, max_epochs=20, random_state=0).fit(digits[:600])
-    found = map_details(model, digits[600:700], digits[:600])
-    assert (found.uncertainty == 0).all() and (found.evidence < 0).all()
+    details = map_details(model, digits[600:700], digits[:600])
+    assert (details.uncertainty == 0).all() and (details.evidence < 0).all()
     errors = np.square(digits[600:700] - model.reconstruct(digits[600:700])).mean((1, 2))
-    assert found.evidence == pytest.approx(-errors)
-    assert found.columns().shape == (100, 2 + len(found.COLUMNS))
+    assert details.evidence == pytest.approx(-errors)
+    assert details.columns().shape == (100, 2 + len(details.COLUMNS))
 
 
 def test_rates_and_references_that_make_no_sense_are_refused(digits, vae):
@@ -119,7 +119,7 @@ def test_codes_and_evidence_of_rows_with_missing_cells_are_those_of_transform_an
     holed[::2, :30] = np.nan
     tiny = networks.MLP((16,))
     vae = VAE(2, encoder=tiny, decoder=tiny, max_epochs=3, neighbors=None, random_state=0).fit(holed)
-    found = map_details(vae, holed)
-    np.testing.assert_allclose(found.codes, vae.transform(holed), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.evidence, vae.score_samples(holed), rtol=1e-5)
-    assert np.abs(found.evidence - vae.score_samples(vae.impute(holed)))[::2].min() > 1  # the control
+    details = map_details(vae, holed)
+    np.testing.assert_allclose(details.codes, vae.transform(holed), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(details.evidence, vae.score_samples(holed), rtol=1e-5)
+    assert np.abs(details.evidence - vae.score_samples(vae.impute(holed)))[::2].min() > 1  # the control

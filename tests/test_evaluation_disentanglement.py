@@ -41,15 +41,15 @@ def test_a_rotation_scores_low_though_it_tells_as_much(name):
 
 def test_two_components_for_one_factor_are_pure_but_not_complete():
     twice = np.c_[FACTORS[:, 0], FACTORS[:, 0], FACTORS[:, 1]] + 1e-3 * NOISE
-    found = scores.dci(twice, FACTORS[:, :2])
-    assert found.disentanglement > 0.9 and found.completeness < 0.8
+    result = scores.dci(twice, FACTORS[:, :2])
+    assert result.disentanglement > 0.9 and result.completeness < 0.8
     assert scores.mutual_information_gap(twice, FACTORS[:, :2]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_one_component_for_two_factors_is_not_pure():
     both = (FACTORS[:, :1] + 6 * FACTORS[:, 1:2]).astype(float)
-    found = scores.dci(both, FACTORS[:, :2])
-    assert found.disentanglement < 0.3 and found.informativeness > 0.9
+    result = scores.dci(both, FACTORS[:, :2])
+    assert result.disentanglement < 0.3 and result.informativeness > 0.9
 
 
 def test_factors_of_equal_gap_average():

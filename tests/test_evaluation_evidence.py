@@ -19,29 +19,29 @@ def log_weights(k, rows, seed=0):
 def test_the_bound_meets_the_evidence_within_its_error():
     rows = np.random.default_rng(1).normal(size=200) * np.sqrt(2)
     exact = norm.logpdf(rows, 0, np.sqrt(2)).mean()
-    found = importance_bound(log_weights(5000, rows))
-    assert abs(found.mean - exact) < 4 * found.sampling_error < 0.02
-    assert found.error == pytest.approx(norm.logpdf(rows, 0, np.sqrt(2)).std(ddof=1) / np.sqrt(200), rel=0.05)
-    assert abs(log_weights(5000, rows).mean() - exact) > 20 * found.sampling_error  # the ELBO is not the evidence
+    bound = importance_bound(log_weights(5000, rows))
+    assert abs(bound.mean - exact) < 4 * bound.sampling_error < 0.02
+    assert bound.error == pytest.approx(norm.logpdf(rows, 0, np.sqrt(2)).std(ddof=1) / np.sqrt(200), rel=0.05)
+    assert abs(log_weights(5000, rows).mean() - exact) > 20 * bound.sampling_error  # the ELBO is not the evidence
 
 
 def test_the_sampling_error_is_the_spread_over_repeated_draws():
     rows = np.random.default_rng(1).normal(size=50)
-    found = [importance_bound(log_weights(200, rows, seed)) for seed in range(100)]
-    spread = np.std([each.mean for each in found])
-    assert np.mean([each.sampling_error for each in found]) == pytest.approx(spread, rel=0.3)
-    assert 1 < found[0].effective_draws < 200
+    bounds = [importance_bound(log_weights(200, rows, seed)) for seed in range(100)]
+    spread = np.std([each.mean for each in bounds])
+    assert np.mean([each.sampling_error for each in bounds]) == pytest.approx(spread, rel=0.3)
+    assert 1 < bounds[0].effective_draws < 200
 
 
 def test_far_weights_do_not_overflow():
-    found = importance_bound(np.array([[-1e5, 1e5], [-1e5 + 1, 1e5]]))
-    assert np.isfinite(found.mean) and np.isfinite(found.sampling_error)
+    bound = importance_bound(np.array([[-1e5, 1e5], [-1e5 + 1, 1e5]]))
+    assert np.isfinite(bound.mean) and np.isfinite(bound.sampling_error)
 
 
 def test_the_bound_of_a_model_is_its_score(vae, rows):
-    found = evidence(vae, rows, k=100)
-    assert found.mean == pytest.approx(vae.score_samples(rows, 100).mean(), abs=1e-9)
-    assert evidence(vae, rows, 5).mean < found.mean + 2 * found.sampling_error
+    bound = evidence(vae, rows, k=100)
+    assert bound.mean == pytest.approx(vae.score_samples(rows, 100).mean(), abs=1e-9)
+    assert evidence(vae, rows, 5).mean < bound.mean + 2 * bound.sampling_error
     assert vae.log_weights(rows[:3], 7).shape == (3, 7)
     np.testing.assert_allclose(vae.log_weights(rows[:1], 70), vae.log_weights(rows[:3], 70)[:1], rtol=1e-6)
 
@@ -54,27 +54,27 @@ def test_models_without_density_are_refused(autoencoder, rows):
 def test_codes_that_fill_the_prior_have_no_divergence():
     rng = np.random.default_rng(0)
     a = 0.9  # means N(0, a^2) and variances 1 - a^2 add up to the prior
-    found = rate_parts(a * rng.normal(size=(4000, 1)), np.full((4000, 1), np.sqrt(1 - a**2)))
-    assert found.information == pytest.approx(-0.5 * np.log(1 - a**2), abs=0.03)
-    assert found.divergence == pytest.approx(0, abs=0.03)
+    parts = rate_parts(a * rng.normal(size=(4000, 1)), np.full((4000, 1), np.sqrt(1 - a**2)))
+    assert parts.information == pytest.approx(-0.5 * np.log(1 - a**2), abs=0.03)
+    assert parts.divergence == pytest.approx(0, abs=0.03)
 
 
 def test_codes_that_all_agree_carry_nothing():
-    found = rate_parts(np.full((300, 2), 1.5), np.full((300, 2), 0.5))
-    assert found.information == pytest.approx(0, abs=1e-9)
-    assert found.divergence == pytest.approx(found.rate) and found.rate > 2
+    parts = rate_parts(np.full((300, 2), 1.5), np.full((300, 2), 0.5))
+    assert parts.information == pytest.approx(0, abs=1e-9)
+    assert parts.divergence == pytest.approx(parts.rate) and parts.rate > 2
 
 
 def test_information_is_at_most_log_n():
-    found = rate_parts(100.0 * np.random.default_rng(0).normal(size=(64, 3)), np.full((64, 3), 0.1))
-    assert found.information == pytest.approx(np.log(64), abs=1e-6)
-    assert found.rate == pytest.approx(found.information + found.divergence)
+    parts = rate_parts(100.0 * np.random.default_rng(0).normal(size=(64, 3)), np.full((64, 3), 0.1))
+    assert parts.information == pytest.approx(np.log(64), abs=1e-6)
+    assert parts.rate == pytest.approx(parts.information + parts.divergence)
 
 
 def test_a_fitted_model_splits_its_rate(vae, rows):
-    found = rate_parts(*vae.posterior(rows))
-    assert found.rate == pytest.approx(vae.kl_per_component_.sum(), rel=1e-4)
-    assert 0 < found.information < np.log(len(rows)) and found.divergence > -0.05
+    parts = rate_parts(*vae.posterior(rows))
+    assert parts.rate == pytest.approx(vae.kl_per_component_.sum(), rel=1e-4)
+    assert 0 < parts.information < np.log(len(rows)) and parts.divergence > -0.05
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Laws of the generation measures: analytic distances, chance levels, and controls that must be told apart."""
+"""Laws of the generation measures: analytic distances, chance levels, and controls that must differ."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_confidence_tells_digits_from_noise_and_from_blends(digits, space):
     sure = gen.confidence(space, real)
     for fake in (noise, blends):
         unsure = gen.confidence(space, fake)
-        assert unsure.mean < sure.mean - 0.15 and unsure.share_sure < sure.share_sure - 0.3
+        assert unsure.mean < sure.mean - 0.15 and unsure.fraction_sure < sure.fraction_sure - 0.3
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -125,11 +125,11 @@ def test_overlap_agrees_with_its_formula_and_exchanges_precision_with_recall():
     distances = np.linalg.norm(a[:, None] - b, axis=-1)
     radii = np.sort(np.linalg.norm(a[:, None] - a, axis=-1), axis=1)[:, k]  # column 0 is the row itself
     inside = distances <= radii[:, None]
-    found = gen.overlap(a, b, k)
-    assert found.precision == pytest.approx(inside.any(0).mean())
-    assert found.density == pytest.approx(inside.sum() / (k * len(b)))
-    assert found.coverage == pytest.approx(inside.any(1).mean())
-    assert gen.overlap(b, a, k).precision == found.recall
+    result = gen.overlap(a, b, k)
+    assert result.precision == pytest.approx(inside.any(0).mean())
+    assert result.density == pytest.approx(inside.sum() / (k * len(b)))
+    assert result.coverage == pytest.approx(inside.any(1).mean())
+    assert gen.overlap(b, a, k).precision == result.recall
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def test_gap_fraction_is_the_stated_function_of_relative_density(d, rarer):
     """Codes that come from the draws' distribution with probability 1/rarer, and else from far away."""
     codes = gaussian(6000, d)
     codes[len(codes) // rarer :] += 1000
-    found = latent.gap_fraction(codes, gaussian(6000, d, 1), gaussian(4000, d, 2))
-    assert found == pytest.approx((1 + 1 / rarer) ** -5, abs=0.03)
+    fraction = latent.gap_fraction(codes, gaussian(6000, d, 1), gaussian(4000, d, 2))
+    assert fraction == pytest.approx((1 + 1 / rarer) ** -5, abs=0.03)
 
 
 @pytest.mark.parametrize("n", [500, 4000])
@@ -112,15 +112,15 @@ def test_active_components_are_those_whose_means_vary():
 def test_an_affine_decoder_is_perfectly_smooth(d):
     weights = np.random.default_rng(3).normal(size=(d, 12))
     codes = affine(gaussian(3000, d))
-    found = latent.lines(lambda z: (z @ weights + 4).reshape(-1, 3, 4), codes[:50], codes[50:100])
-    assert found.length_ratio == pytest.approx(1) and found.largest_step == pytest.approx(1)
+    curves = latent.lines(lambda z: (z @ weights + 4).reshape(-1, 3, 4), codes[:50], codes[50:100])
+    assert curves.length_ratio == pytest.approx(1) and curves.largest_step == pytest.approx(1)
     np.testing.assert_allclose(
-        found.midpoints.reshape(50, 12), (codes[:50] + codes[50:100]) @ weights / 2 + 4, atol=1e-9
+        curves.midpoints.reshape(50, 12), (codes[:50] + codes[50:100]) @ weights / 2 + 4, atol=1e-9
     )
     assert latent.sensitivity(lambda z: z @ weights + 4, codes) == pytest.approx(1, rel=0.1)
 
 
-def test_a_detour_a_jump_and_a_crumpled_decoder_are_told_apart():
+def test_a_detour_a_jump_and_a_crumpled_decoder_differ():
     half_circle = latent.lines(lambda z: np.c_[np.cos(z), np.sin(z)], [[0.0]], [[np.pi]], 256)
     assert half_circle.length_ratio == pytest.approx(np.pi / 2, rel=1e-3)
     assert half_circle.largest_step == pytest.approx(1)

@@ -1,9 +1,9 @@
-"""What is known of places on a map: which to believe, how sure, dense and stretched they are; rows that are unusual."""
+"""Diagnostics of each row on a map: trust, uncertainty, density and magnification; detection of unusual rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,33 +19,35 @@ from latentmap.evaluation.neighborhood import neighbor_ranks, row_trust
 from latentmap.evaluation.rows import as_vectors, sample_rows, take
 from latentmap.exceptions import DataError
 
+__all__ = ["Details", "log_density", "magnification", "map_details"]
+
 REFERENCE_ROWS = 5000
-"""Training rows among which neighbours are sought, at the most."""
+"""Maximum number of training rows among which neighbours are searched."""
 
 
 @dataclass(frozen=True)
 class Details:
     """One value for each row; see `map_details`.
 
-    Attributes
+    Parameters
     ----------
-    codes : array of shape (n, d)
+    codes : ndarray of shape (n, d)
         The map.
-    trust : array of shape (n,)
-        Share of trust in the place of the row, 1 if its neighbours on the map are its neighbours in the data; about
-        one half if they are any rows.
-    uncertainty : array of shape (n,)
+    trust : ndarray of shape (n,)
+        Trustworthiness of the row: 1 if its neighbours on the map are its neighbours in the data, about one half if
+        they are random rows.
+    uncertainty : ndarray of shape (n,)
         Standard deviation of q(z|x), the geometric mean over the components, latent units; 0 for an autoencoder.
-    density : array of shape (n,)
+    density : ndarray of shape (n,)
         Logarithm of the density of the aggregate posterior at the code, nats.
-    magnification : array of shape (n,)
-        Volume of decoded rows, in the model's units, for a unit of volume on the map.
-    evidence : array of shape (n,)
+    magnification : ndarray of shape (n,)
+        Volume of decoded rows, in the model's units, per unit of volume on the map.
+    evidence : ndarray of shape (n,)
         Lower bound on log p(x), nats; minus the squared error of reconstruction for a model without density.
-    unusual : array of shape (n,)
+    unusual : ndarray of shape (n,)
         Whether the row is unlike those of the fit.
     false_alarm_rate : float
-        Share of rows like those of the fit that are called unusual, at the most, in expectation.
+        Upper bound on the expected fraction of rows like those of the fit that are called unusual.
     """
 
     codes: Float[np.ndarray, "n d"]
@@ -60,7 +62,7 @@ class Details:
     COLUMNS = ("trust", "uncertainty", "density", "magnification", "evidence", "unusual")
 
     def columns(self) -> Float[np.ndarray, "n c"]:
-        """Give codes and details side by side, as `COLUMNS` names them after the codes; unusual rows have a 1."""
+        """Return the codes followed by the details in the order of `COLUMNS`; unusual rows have a 1."""
         return np.column_stack([self.codes, *(getattr(self, name) for name in self.COLUMNS)])
 
 
@@ -73,7 +75,7 @@ def map_details(
     false_alarm_rate: float = 0.01,
     random_state: int = 0,
 ) -> Details:
-    r"""Say for each row what is known of its place on the map, and whether it is unlike the rows of the fit.
+    r"""Return diagnostics of each row on the map, and whether it is unlike the rows of the fit.
 
     A row is unusual if its evidence is low or its code lies far from those of the fit. With e(x) the evidence and
     q(z) the density of the aggregate posterior at its code, each taken from its median and divided by its median
@@ -81,25 +83,30 @@ def map_details(
 
     .. math:: t(x) = \max\Big(\frac{m_e - e(x)}{s_e}, \frac{m_q - \log q(z)}{s_q}\Big) > \tau,
 
-    with tau the value that a share of `false_alarm_rate` of the calibration rows exceeds (conformal: rows drawn like
-    these exceed it no more often in expectation; Vovk et al. 2005). Those are the rows that the fit held out, the
-    same whenever it is given the same rows, or all rows where it held out none, when the rate is a little too low.
+    with tau the value that a fraction `false_alarm_rate` of the calibration rows exceeds (conformal: rows of the same
+    distribution exceed it no more often in expectation; Vovk et al. 2005). Those are the rows that the fit held out, or
+    all rows where it held out none, when the rate is a little too low.
 
     Parameters
     ----------
-    estimator
-        Fitted.
-    X : array of shape (n, ...)
-        Rows, in the units of the data. Codes and evidence are those of what is there; for trust missing cells are
-        filled, and whether a row is unusual is decided with a draw in them: the evidence of fewer cells is higher.
-    reference : array of shape (m, ...), optional
-        The rows that the model was fitted to, all and in their order; X itself if None.
-    n_neighbors : int
+    estimator : estimator
+        Fitted estimator.
+    X : array-like of shape (n, ...)
+        Rows, in the units of the data. Codes and evidence are those of the observed cells. Trust is computed with
+        missing cells imputed, `unusual` with draws in their place: the evidence of fewer cells is higher.
+    reference : array-like of shape (m, ...), optional
+        All rows that the model was fitted to, in the same order; X if None.
+    n_neighbors : int, default=15
         Neighbours on the map whose ranks in the data make the trust.
-    false_alarm_rate : float
-        In (0, 1). Fewer calibration rows than its inverse allow no less than one in their number.
-    random_state : int
-        Seed of the rows among which neighbours are sought, at most `REFERENCE_ROWS`, and of draws from q(z|x).
+    false_alarm_rate : float, default=0.01
+        In (0, 1); at least the inverse of the number of calibration rows is used.
+    random_state : int, default=0
+        Seed of the sample of at most `REFERENCE_ROWS` rows that are searched for neighbours, and of draws from q(z|x).
+
+    Returns
+    -------
+    Details
+        One value of each diagnostic for each row.
 
     Raises
     ------
@@ -115,57 +122,63 @@ def map_details(
     --------
     >>> from latentmap import VAE, load_dataset
     >>> X, y = load_dataset("digits")
-    >>> found = map_details(VAE(2, max_epochs=5, random_state=0).fit(X), X)
-    >>> found.columns().shape, found.COLUMNS[0]
+    >>> details = map_details(VAE(2, max_epochs=5, random_state=0).fit(X), X)
+    >>> details.columns().shape, details.COLUMNS[0]
     ((1797, 8), 'trust')
     """
     if not 0 < false_alarm_rate < 1:
         raise DataError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate}")
     estimator, X = numbers(estimator, X)
     reference = numbers(estimator, reference)[1]
-    asked, filled, drawn = _completed(estimator, X)
-    known = (asked, filled, drawn) if reference is None else _completed(estimator, reference)
-    known_asked, known_filled, known_drawn = known
-    itself = reference is None and len(filled) <= REFERENCE_ROWS
-    train, held_out = _split(estimator, len(known_filled))
-    some = sample_rows(len(known_filled), REFERENCE_ROWS, random_state)
-    look = np.asarray if estimator.table_ is None else estimator.encoder_inputs
-    units = Units(look(known_filled))
-    mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(asked))
-    near = None if itself else (units(look(take(known_filled, some))), estimator.transform(take(known_filled, some)))
-    ranks = neighbor_ranks(units(look(filled)), mean, n_neighbors, near)
-    draws = latent_vectors(estimator, take(known_filled, train), random_state)
-    measures = [(evidence(estimator, rows), log_density(draws, Z)) for rows, Z in (
-        (drawn, mean), (take(known_drawn, held_out), estimator.transform(take(known_asked, held_out))),
-    )]  # fmt: skip
-    (found, density), calibration = measures
-    unusual, rate = _unusual((found, density), calibration, false_alarm_rate)
+    rows = _Completed.of(estimator, X)
+    fitted = rows if reference is None else _Completed.of(estimator, reference)
+    within = reference is None and len(rows.filled) <= REFERENCE_ROWS
+    train, held_out = _split(estimator, len(fitted.filled))
+    sample = sample_rows(len(fitted.filled), REFERENCE_ROWS, random_state)
+    numeric = np.asarray if estimator.table_ is None else estimator.encoder_inputs
+    units = Units(numeric(fitted.filled))
+    mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(rows.given))
+    searched = None if within else take(fitted.filled, sample)
+    neighbors = None if within else (units(numeric(searched)), estimator.transform(searched))
+    ranks = neighbor_ranks(units(numeric(rows.filled)), mean, n_neighbors, neighbors)
+    draws = latent_vectors(estimator, take(fitted.filled, train), random_state)
+    scores = evidence(estimator, rows.drawn), log_density(draws, mean)
+    calibration_codes = estimator.transform(take(fitted.given, held_out))
+    calibration = evidence(estimator, take(fitted.drawn, held_out)), log_density(draws, calibration_codes)
+    unusual, rate = _unusual(scores, calibration, false_alarm_rate)
     return Details(
         codes=mean,
-        trust=row_trust(ranks, len(filled) if itself else len(some) + 1),
+        trust=row_trust(ranks, len(rows.filled) if within else len(sample) + 1),
         uncertainty=np.exp(np.log(np.maximum(deviation, 1e-300)).mean(1)) * (deviation > 0).all(1),
-        density=density,
+        density=scores[1],
         magnification=magnification(estimator, mean),
-        evidence=found if drawn is asked else evidence(estimator, asked),
+        evidence=scores[0] if rows.drawn is rows.given else evidence(estimator, rows.given),
         unusual=unusual,
         false_alarm_rate=rate,
     )
 
 
-def _completed(estimator: Any, X: Any) -> tuple[Any, Any, Any]:
-    """Give rows as they came, and with missing cells filled by their means, and by a draw.
+class _Completed(NamedTuple):
+    """Rows as given, with missing cells filled by their means, and by a draw.
 
     Distances need whole rows, and the bound on a whole row compares with others. Likelihoods can score a draw as they
-    score the cells that are there; means need not be possible values.
+    score observed cells; means need not be possible values.
     """
-    if not estimator.takes_missing_:
-        return X, X, X
-    filled = estimator.impute(X)
-    return X, filled, as_given(X, estimator.impute(X, 1)[0]) if estimator.has_score_ else filled
+
+    given: Any
+    filled: Any
+    drawn: Any
+
+    @classmethod
+    def of(cls, estimator: Any, X: Any) -> _Completed:
+        if not estimator.takes_missing_:
+            return cls(X, X, X)
+        filled = estimator.impute(X)
+        return cls(X, filled, as_given(X, estimator.impute(X, 1)[0]) if estimator.has_score_ else filled)
 
 
 def evidence(estimator: Any, X: Any) -> Float[np.ndarray, " n"]:
-    """ELBO of each row, nats; minus the mean squared error of its reconstruction for a model without density."""
+    """Return the ELBO of each row, nats; minus the mean squared error of reconstruction for a model without density."""
     if estimator.has_score_:
         return np.asarray(estimator.score_samples(X), dtype=np.float64)
     errors = as_vectors(X) - as_vectors(estimator.reconstruct(X))
@@ -173,16 +186,23 @@ def evidence(estimator: Any, X: Any) -> Float[np.ndarray, " n"]:
 
 
 def log_density(draws: Any, Z: Any, n_neighbors: int = 10) -> Float[np.ndarray, " m"]:
-    r"""Density of the draws' distribution at each place, nats, by the distance to the k-th nearest draw.
+    r"""Estimate the log-density of draws at each point from the distance to the k-th nearest draw.
 
     .. math:: \log \hat q(z) = \log \frac{k}{n V_d r_k(z)^d}, \quad V_d \text{ the volume of the unit ball}
 
     Parameters
     ----------
-    draws, Z : arrays of shape (n, d) and (m, d)
-        One draw from q(z|x) for each row makes the aggregate posterior; places on the map.
-    n_neighbors : int
-        k; the fewer of it and n.
+    draws : array-like of shape (n, d)
+        Draws, such as one from q(z|x) for each row for the aggregate posterior.
+    Z : array-like of shape (m, d)
+        Points.
+    n_neighbors : int, default=10
+        The number k, at most n.
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        Log-densities in nats.
 
     References
     ----------
@@ -208,19 +228,24 @@ def log_density(draws: Any, Z: Any, n_neighbors: int = 10) -> Float[np.ndarray, 
 
 
 def magnification(estimator: Any, Z: Any) -> Float[np.ndarray, " n"]:
-    r"""How much the decoder stretches the map at each place, as a volume.
+    r"""Return the factor by which the decoder magnifies volumes at each point of the map.
 
     .. math:: \sqrt{\det J^\top J}, \quad J = \partial\, \mathbb{E}[x|z] / \partial z
 
-    with rows in the units of the model: distances on the map mean little where this is uneven. On a sphere it is the
-    area of the sphere that is stretched: moves off it do not count.
+    with rows in the units of the model: distances on the map mean little where this is uneven. On a sphere only
+    tangential directions count.
 
     Parameters
     ----------
-    estimator
-        Fitted.
-    Z : array of shape (n, d)
-        Places on the map.
+    estimator : estimator
+        Fitted estimator.
+    Z : array-like of shape (n, d)
+        Codes.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Magnification factors.
 
     Examples
     --------
@@ -240,7 +265,7 @@ def magnification(estimator: Any, Z: Any) -> Float[np.ndarray, " n"]:
             columns.append(column)
         J = torch.stack(columns, 2)  # (B, P, D)
         squared = J.mT @ J
-        if estimator.manifold_ == "sphere":  # nothing changes across it, which is no fold
+        if estimator.manifold_ == "sphere":  # the decoder is constant along the radius
             squared = squared + z[:, :, None] * z[:, None]
         volume: Tensor = torch.linalg.det(squared).clamp_min(0).sqrt()
         return volume
@@ -250,25 +275,25 @@ def magnification(estimator: Any, Z: Any) -> Float[np.ndarray, " n"]:
 
 
 def _split(estimator: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that the fit trained on, and rows that it held out; all twice where it held out none."""
+    """Return the indices of the training rows and of the held-out rows; all rows twice where none were held out."""
     fraction = estimator.validation_fraction if estimator.early_stopping else 0.0
     train, held_out = split_rows(n, fraction, estimator.seed_)
     return train, held_out if len(held_out) else train
 
 
 def _unusual(
-    found: tuple[np.ndarray, np.ndarray], calibration: tuple[np.ndarray, np.ndarray], rate: float
+    scores: tuple[np.ndarray, np.ndarray], calibration: tuple[np.ndarray, np.ndarray], rate: float
 ) -> tuple[np.ndarray, float]:
-    """Which rows exceed the threshold of the calibration rows, and the rate at which rows like those do."""
+    """Return which rows exceed the threshold of the calibration rows, and the rate at which rows like those do."""
 
-    def oddness(measures: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def oddness(scores: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         parts = []
-        for values, usual in zip(measures, calibration, strict=True):
-            middle = np.median(usual)
-            parts.append((middle - values) / max(np.median(np.abs(usual - middle)), 1e-12))
+        for values, usual in zip(scores, calibration, strict=True):
+            median = np.median(usual)
+            parts.append((median - values) / max(np.median(np.abs(usual - median)), 1e-12))
         return np.asarray(np.max(parts, axis=0))
 
     n = len(calibration[0])
-    allowed = max(1, int(rate * (n + 1)))  # of n + 1 rows alike, the new one is among the oddest so many
+    allowed = max(1, int(rate * (n + 1)))  # of n + 1 exchangeable rows, the new one is among the oddest `allowed`
     threshold = np.sort(oddness(calibration))[n - allowed]
-    return oddness(found) > threshold, allowed / (n + 1)
+    return oddness(scores) > threshold, allowed / (n + 1)

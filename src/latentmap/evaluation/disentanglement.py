@@ -1,7 +1,7 @@
-"""How well single components of a code match single known factors of the data: MIG, SAP, DCI and the FactorVAE score.
+"""Disentanglement: how well single components of the codes match single factors of the data (MIG, SAP, DCI, FactorVAE).
 
-Codes are an array (n, d), posterior means for instance; factors are known values behind each row (n, f), such as the
-shape, size and position of what a picture shows. Every score is 1 where each factor has a component of its own.
+Codes are an array (n, d), such as posterior means; factors are the ground truth of each row (n, f), such as the shape,
+size and position of an object in an image. Every score is 1 if each factor has a component of its own.
 """
 
 from __future__ import annotations
@@ -16,20 +16,25 @@ from latentmap.evaluation.rows import paired
 from latentmap.exceptions import DataError
 
 _ACTIVE = 1e-9
-"""Share of the largest variance below which a component counts as constant."""
+"""Fraction of the largest variance below which a component counts as constant."""
 
 
 def mutual_information_gap(codes: Any, factors: Any, bins: int = 20) -> float:
-    r"""How much more the best component knows of a factor than the second best (MIG; Chen et al. 2018).
+    r"""Return the gap in mutual information between the two best components for a factor (MIG; Chen et al. 2018).
 
     .. math:: \frac1f \sum_k \frac{I(z_{(1)}; v_k) - I(z_{(2)}; v_k)}{H(v_k)}
 
     Parameters
     ----------
-    codes, factors : arrays of shape (n, d) and (n, f)
-        Factors take few values each. With a single component the second best knows nothing.
-    bins : int
-        Equal parts of each component's range, over which the information is counted; nats cancel.
+    codes, factors : array-like of shape (n, d) and (n, f)
+        Factors take few values each. With a single component the information of the second best is 0.
+    bins : int, default=20
+        Number of bins of equal width for each component.
+
+    Returns
+    -------
+    float
+        In [0, 1]; mean over the factors.
 
     Raises
     ------
@@ -56,11 +61,19 @@ def mutual_information_gap(codes: Any, factors: Any, bins: int = 20) -> float:
 
 
 def attribute_predictability(codes: Any, factors: Any) -> float:
-    r"""How much better the best component predicts a factor linearly than the second best (SAP; Kumar et al. 2018).
+    r"""Return the gap in linear predictability between the two best components (SAP; Kumar et al. 2018).
 
     .. math:: \frac1f \sum_k R^2_{(1)k} - R^2_{(2)k}, \qquad R^2_{ik} = \mathrm{corr}(z_i, v_k)^2
 
-    Parameters and errors are those of `mutual_information_gap`; factors are taken as numbers.
+    Parameters
+    ----------
+    codes, factors : array-like of shape (n, d) and (n, f)
+        The distinct values of each factor count as 0, 1, 2, ... in their order.
+
+    Returns
+    -------
+    float
+        In [0, 1]; mean over the factors.
 
     Examples
     --------
@@ -82,9 +95,16 @@ def attribute_predictability(codes: Any, factors: Any) -> float:
 
 @dataclass(frozen=True)
 class DCI:
-    """Disentanglement: each component serves one factor. Completeness: each factor needs one component.
+    """Scores of `dci`, in [0, 1].
 
-    Informativeness is the share of held-out values that are predicted right. All lie between 0 and 1.
+    Parameters
+    ----------
+    disentanglement : float
+        1 if each component is important for one factor.
+    completeness : float
+        1 if each factor depends on one component.
+    informativeness : float
+        Accuracy of the predicted factors on held-out rows.
     """
 
     disentanglement: float
@@ -93,16 +113,26 @@ class DCI:
 
 
 def dci(codes: Any, factors: Any, random_state: int = 0) -> DCI:
-    r"""Entropies of the importances by which a forest predicts factors from components (Eastwood and Williams 2018).
+    r"""Compute DCI from the importances of components in random forests (Eastwood and Williams 2018).
 
-    With R_ik the importance of component i for factor k, P its shares over factors and Q over components,
+    With R_ik the importance of component i for factor k, normalised over factors to P and over components to Q,
 
     .. math:: D = \sum_i \rho_i (1 - H_f(P_i)), \qquad C = \frac1f \sum_k 1 - H_d(Q_k), \qquad
               \rho_i = \frac{\sum_k R_{ik}}{\sum_{ik} R_{ik}}
 
     H to the base of the number of alternatives. A quarter of the rows is held out for the third score.
 
-    Parameters and errors are those of `mutual_information_gap`; ``random_state`` seeds the split and the forest.
+    Parameters
+    ----------
+    codes, factors : array-like of shape (n, d) and (n, f)
+        Factors take few values each.
+    random_state : int, default=0
+        Seed of the split and of the forests.
+
+    Returns
+    -------
+    DCI
+        The three scores.
 
     Examples
     --------
@@ -116,21 +146,22 @@ def dci(codes: Any, factors: Any, random_state: int = 0) -> DCI:
 
     codes, values = _codes_and_factors(codes, factors)
     train, test = train_test_split(np.arange(len(codes)), random_state=random_state)
-    importances, right = [], []
+    importances, accuracies = [], []
     for factor in values.T:
         forest = RandomForestClassifier(50, max_features=None, random_state=random_state).fit(
             codes[train], factor[train]
         )
         importances.append(forest.feature_importances_)
-        right.append(forest.score(codes[test], factor[test]))
+        accuracies.append(forest.score(codes[test], factor[test]))
     R = np.array(importances).T  # (d, f)
     total = R.sum(1)
-    pure = 1 - _entropy(R)
-    return DCI(float(pure @ total / total.sum()), float((1 - _entropy(R.T)).mean()), float(np.mean(right)))
+    return DCI(
+        float((1 - _entropy(R)) @ total / total.sum()), float((1 - _entropy(R.T)).mean()), float(np.mean(accuracies))
+    )
 
 
 def factor_vae_score(codes: Any, factors: Any, votes: int = 800, batch: int = 64, random_state: int = 0) -> float:
-    r"""How often the component that varies least gives away which factor was held fixed (Kim and Mnih 2018).
+    r"""Return how often the component that varies least predicts which factor was held fixed (Kim and Mnih 2018).
 
     For each vote a factor k and a value of it are drawn, ``batch`` rows with that value, and the component
     :math:`\arg\min_i \mathrm{Var}(z_i) / \mathrm{Var}_{\text{all}}(z_i)`; the score is the accuracy of the best map
@@ -138,10 +169,19 @@ def factor_vae_score(codes: Any, factors: Any, votes: int = 800, batch: int = 64
 
     Parameters
     ----------
-    codes, factors : arrays of shape (n, d) and (n, f)
-        Factors take few values each, so that there are rows to draw for each value (with replacement).
-    votes, batch, random_state : int
-        Number of votes, rows for each, and seed.
+    codes, factors : array-like of shape (n, d) and (n, f)
+        Factors take few values each: rows are drawn for each value, with replacement.
+    votes : int, default=800
+        Number of votes.
+    batch : int, default=64
+        Number of rows per vote.
+    random_state : int, default=0
+        Seed of the draws.
+
+    Returns
+    -------
+    float
+        In [0, 1].
 
     Raises
     ------
@@ -177,10 +217,9 @@ def _codes_and_factors(codes: Any, factors: Any) -> tuple[Float[np.ndarray, "n d
 
 
 def _entropy(weights: Float[np.ndarray, "a b"]) -> Float[np.ndarray, " a"]:
-    """Entropy of each row's shares, to the base of their number; a single share has none, and none at all all of it."""
+    """Return the entropy of each row of weights, normalised, to the base of their number; 1 if all weights are 0."""
     if weights.shape[1] == 1:
         return np.zeros(len(weights))
     total = weights.sum(1, keepdims=True)
-    shares = np.where(total > 0, weights / np.where(total > 0, total, 1), 1 / weights.shape[1])
-    logs = np.log(np.where(shares > 0, shares, 1))
-    return np.asarray(-(shares * logs).sum(1) / np.log(weights.shape[1]))
+    p = np.where(total > 0, weights / np.where(total > 0, total, 1), 1 / weights.shape[1])
+    return np.asarray(-(p * np.log(np.where(p > 0, p, 1))).sum(1) / np.log(weights.shape[1]))

@@ -1,4 +1,4 @@
-"""How likely a model finds rows, with error bars; and where the nats of its codes go."""
+"""Bounds on the log-likelihood of rows with error bars, and the parts of the rate."""
 
 from __future__ import annotations
 
@@ -14,15 +14,29 @@ from latentmap.evaluation.rows import as_vectors, sample_rows
 from latentmap.exceptions import DataError
 
 BLOCK = 2**24
-"""Densities held at a time."""
+"""Number of densities computed at a time."""
 
 
 def bits_per_dimension(nats: float, n_features: int) -> float:
-    r"""Cost of a row in bits for each of its values, :math:`-\log_2 p(x) / P`, from -log p(x) in nats.
+    r"""Return the cost of a row in bits per value, :math:`-\log_2 p(x) / P`, from -log p(x) in nats.
 
-    Of discrete values, such as grey levels under `latentmap.likelihoods.DiscretizedLogistic`; those of 8 bits cost at
-    most 8, if the model says anything of them. A density has none, since its nats depend on the unit of the data.
+    It applies to discrete values, such as grey levels under `latentmap.likelihoods.DiscretizedLogistic`: a uniform
+    model of 8-bit values has 8. The nats of a density depend on the unit of the data.
 
+    Parameters
+    ----------
+    nats : float
+        Negative log-likelihood of a row.
+    n_features : int
+        The number P of values in a row.
+
+    Returns
+    -------
+    float
+        Bits per value.
+
+    Examples
+    --------
     >>> bits_per_dimension(784 * np.log(256), 784)
     8.0
     """
@@ -31,19 +45,18 @@ def bits_per_dimension(nats: float, n_features: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A lower bound on the mean log-density of rows, nats a row, with its errors.
+    """A lower bound on the mean log-density of rows, nats per row, with its errors.
 
-    Attributes
+    Parameters
     ----------
     mean : float
         The bound, IWAE-k; -inf if a row holds a value that its likelihood excludes.
     error : float
-        Standard error of the mean over the rows: how much other rows of the same kind would change it; NaN where that
-        is -inf.
+        Standard error of the mean over the rows; NaN where that is -inf.
     sampling_error : float
-        Standard error that the k draws leave (delta method): how much other draws would change it.
+        Standard error due to the k draws (delta method).
     effective_draws : float
-        Mean over rows of (sum w)^2 / sum w^2, from 1 to k. Near 1 the bound hangs on single draws: take a larger k.
+        Mean over rows of (sum w)^2 / sum w^2, from 1 to k. Use a larger k if it is close to 1.
     """
 
     mean: float
@@ -53,20 +66,25 @@ class Evidence:
 
 
 def importance_bound(log_weights: Any) -> Evidence:
-    r"""Importance-weighted bound from log-weights, in log space (IWAE; Burda et al. 2016).
+    r"""Return the importance-weighted bound of log-weights, computed in log space (IWAE; Burda et al. 2016).
 
     .. math:: \mathcal{L}_k = \frac1n \sum_j \log \frac1k \sum_{i=1}^k w_{ij}, \qquad
               \text{sampling error of a row} \approx \frac{\mathrm{sd}(w)}{\sqrt{k}\, \bar w}
 
     Parameters
     ----------
-    log_weights : array of shape (k, n)
-        log p(x, z) - log q(z|x) for k draws of each of n rows; -inf for a row that has no mass.
+    log_weights : array-like of shape (k, n)
+        The values log p(x, z) - log q(z|x) for k draws of each of n rows; -inf for a row without mass.
+
+    Returns
+    -------
+    Evidence
+        The bound and its errors.
 
     Examples
     --------
-    >>> found = importance_bound(np.full((50, 10), -3.0))
-    >>> found.mean, found.sampling_error, round(found.effective_draws)
+    >>> bound = importance_bound(np.full((50, 10), -3.0))
+    >>> bound.mean, bound.sampling_error, round(bound.effective_draws)
     (-3.0, 0.0, 50)
     """
     top, w = _weights(log_weights)  # (n,), (k, n)
@@ -82,16 +100,21 @@ def importance_bound(log_weights: Any) -> Evidence:
 
 
 def effective_draws(log_weights: Any) -> NDArray[np.float64]:
-    r"""Effective sample size of each row's weighted draws, from 1 to k (Kong 1992).
+    r"""Return the effective sample size of each row's weighted draws, from 1 to k (Kong 1992).
 
     .. math:: \frac{\left(\sum_{i=1}^k w_{ij}\right)^2}{\sum_{i=1}^k w_{ij}^2}
 
-    Where it is small, a row's score and what is filled into its missing cells hang on single draws: take a larger k.
+    Where it is small, a row's score and its imputed cells depend on few draws: use a larger k.
 
     Parameters
     ----------
-    log_weights : array of shape (k, n)
-        As `importance_bound` takes them: ``estimator.log_weights(X, k).T``.
+    log_weights : array-like of shape (k, n)
+        As for `importance_bound`: ``estimator.log_weights(X, k).T``.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Effective numbers of draws.
 
     Examples
     --------
@@ -99,12 +122,11 @@ def effective_draws(log_weights: Any) -> NDArray[np.float64]:
     array([2., 1.])
     """
     _, w = _weights(log_weights)
-    found: NDArray[np.float64] = np.square(w.sum(0)) / np.square(w).sum(0)
-    return found
+    return np.asarray(np.square(w.sum(0)) / np.square(w).sum(0))
 
 
 def _weights(log_weights: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the largest log weight of each row, and all weights over it, (k, n); 1 for a row that has no mass."""
+    """Return the largest log-weight of each row, and all weights relative to it, (k, n); 1 for a row without mass."""
     given = np.asarray(log_weights, np.float64)
     log_w = np.where(given == -np.inf, given, as_vectors(np.where(given == -np.inf, 0.0, given), "log_weights"))
     top: NDArray[np.float64] = log_w.max(0)
@@ -114,22 +136,38 @@ def _weights(log_weights: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def evidence(estimator: Any, X: Any, k: int = 100, *, y: Any = None) -> Evidence:
-    """Bound the mean log-density of rows under a fitted model by k draws each, in the data's own units.
+    """Bound the mean log-density of rows under a fitted model by k draws each, in the units of the data.
 
     The mean is that of ``estimator.score_samples(X, k)``; for one draw the rate is sampled too.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator.
+    X : array-like of shape (n, ...)
+        Rows.
+    k : int, default=100
+        Number of draws per row.
+    y : array-like of shape (n,), optional
+        Conditions of the rows, for a conditional model.
+
+    Returns
+    -------
+    Evidence
+        The bound and its errors.
 
     Raises
     ------
     NoDensityError
-        For a model without density, such as an autoencoder.
+        If the model has no density, such as an autoencoder.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from latentmap import VAE
     >>> X = load_iris().data
-    >>> found = evidence(VAE(2, max_epochs=20, random_state=0).fit(X), X, k=50)
-    >>> found.sampling_error < found.error
+    >>> bound = evidence(VAE(2, max_epochs=20, random_state=0).fit(X), X, k=50)
+    >>> bound.sampling_error < bound.error
     True
     """
     return importance_bound(estimator.log_weights(X, k, y=y).T)
@@ -137,16 +175,16 @@ def evidence(estimator: Any, X: Any, k: int = 100, *, y: Any = None) -> Evidence
 
 @dataclass(frozen=True)
 class RateParts:
-    """The rate and its two parts, nats a row: rate = information + divergence.
+    """The rate and its two parts, nats per row: rate = information + divergence.
 
-    Attributes
+    Parameters
     ----------
     rate : float
-        Mean of KL(q(z|x) || p(z)): what codes cost.
+        Mean of KL(q(z|x) || p(z)).
     information : float
-        I(x; z): what codes say of which row they belong to; at most log n.
+        Mutual information I(x; z) between rows and codes; at most log n.
     divergence : float
-        KL(q(z) || p(z)) of the aggregate posterior: what codes of data have that draws of the prior lack.
+        Divergence KL(q(z) || p(z)) of the aggregate posterior from the prior.
     """
 
     rate: float
@@ -165,11 +203,19 @@ def rate_parts(means: Any, scales: Any, *, draws: int = 4, max_rows: int = 5000,
 
     Parameters
     ----------
-    means, scales : arrays of shape (n, d)
-        What ``VAE.posterior`` gives.
-    draws, max_rows, random_state : int
-        Draws for each row, the rows taken at the most, and the seed of both. The information cannot exceed log n: more
-        rows may show more.
+    means, scales : array-like of shape (n, d)
+        As ``VAE.posterior`` returns them.
+    draws : int, default=4
+        Number of draws per row.
+    max_rows : int, default=5000
+        Maximum number n of rows; the information cannot exceed log n.
+    random_state : int, default=0
+        Seed of the sample of rows and of the draws.
+
+    Returns
+    -------
+    RateParts
+        The rate, the information and the divergence.
 
     Raises
     ------
@@ -178,8 +224,8 @@ def rate_parts(means: Any, scales: Any, *, draws: int = 4, max_rows: int = 5000,
 
     Examples
     --------
-    >>> apart = rate_parts(100.0 * np.arange(8.0)[:, None], np.ones((8, 1)))
-    >>> round(apart.information, 4), round(float(np.log(8)), 4)
+    >>> separate = rate_parts(100.0 * np.arange(8.0)[:, None], np.ones((8, 1)))
+    >>> round(separate.information, 4), round(float(np.log(8)), 4)
     (2.0794, 2.0794)
     >>> same = rate_parts(np.ones((8, 2)), np.ones((8, 2)))
     >>> same.rate, round(abs(same.information), 9), round(same.divergence, 9)
@@ -195,13 +241,12 @@ def rate_parts(means: Any, scales: Any, *, draws: int = 4, max_rows: int = 5000,
     n, d = mu.shape
     rate = 0.5 * (mu.square() + sigma.square() - 1 - 2 * sigma.log()).sum(1).mean()
     noise = torch.from_numpy(np.random.default_rng([random_state, 0xE5]).normal(size=(draws, n, d)))
-    information: list[Tensor] = []
+    terms: list[Tensor] = []
     size = max(1, BLOCK // (n * d))
     codes, noise = (mu + sigma * noise).flatten(0, 1), noise.flatten(0, 1)
     for z, own in zip(codes.split(size), noise.split(size), strict=True):
         scaled = (z[:, None] - mu) / sigma  # (b, n, d)
         mixture = (-0.5 * scaled.square() - sigma.log()).sum(2).logsumexp(1) - np.log(n)
-        information.append(-0.5 * own.square().sum(1) - mixture)
-    log_scale = sigma.log().sum(1).mean()
-    knows = float(torch.cat(information).mean() - log_scale)
-    return RateParts(float(rate), knows, float(rate) - knows)
+        terms.append(-0.5 * own.square().sum(1) - mixture)
+    information = float(torch.cat(terms).mean() - sigma.log().sum(1).mean())
+    return RateParts(float(rate), information, float(rate) - information)

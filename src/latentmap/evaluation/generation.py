@@ -1,7 +1,7 @@
-"""How real generated rows look, in a feature space that has a name; every measure takes arrays.
+"""Realism and variety of generated rows in a named feature space; every measure takes arrays.
 
-The Frechet distance here is in a feature space of our own making, not in the one of the published "FID": values compare
-only within one space, which is why each space says what made it.
+The Frechet distance is computed in feature spaces fitted here, not in that of the published "FID": values compare only
+within one space, which its name identifies.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from latentmap.exceptions import DataError
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """A named map from rows to features, with a classifier's class probabilities where labels made it.
+    """A named map from rows to features, and to class probabilities if it comes from a classifier.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        What the features are, and the fingerprint of the rows that made them.
+        Kind of the features, and the fingerprint of the rows that they were fitted to.
     features : callable
         Rows (n, ...) to features (n, k).
-    probabilities : callable or None
-        Rows (n, ...) to class probabilities (n, c); None where there were no labels.
-    accuracy : float or None
-        The classifier's accuracy on rows held out from its training, None where there is none.
+    probabilities : callable, optional
+        Rows (n, ...) to class probabilities (n, c); None without a classifier.
+    accuracy : float, optional
+        Accuracy of the classifier on held-out rows; None without any.
     """
 
     name: str
@@ -44,22 +44,27 @@ class FeatureSpace:
 def classifier_features(
     X: Any, y: Any, *, width: int = 128, validation_fraction: float = 0.2, random_state: int = 0
 ) -> FeatureSpace:
-    """Feature space of the hidden layer of a small classifier trained on labelled rows.
+    """Return the feature space of the hidden layer of a small classifier trained on labelled rows.
 
     .. math:: h(x) = max(0, W_1 x + b_1), p(y|x) = softmax(W_2 h(x) + b_2)
 
     Parameters
     ----------
-    X : array of shape (n, ...)
-        Rows in units near one, such as [0, 1] or standard scores.
-    y : array of shape (n,)
-        Their labels, two classes or more.
-    width : int
-        Hidden units, which is the number of features.
-    validation_fraction : float
-        Share of rows kept from training to measure the classifier's accuracy.
-    random_state : int
+    X : array-like of shape (n, ...)
+        Rows scaled to about one, such as [0, 1] or standard scores.
+    y : array-like of shape (n,)
+        Labels, of two classes or more.
+    width : int, default=128
+        Number of hidden units, which are the features.
+    validation_fraction : float, default=0.2
+        Fraction of rows held out to measure the classifier's accuracy.
+    random_state : int, default=0
         Seed of the split, the initial weights and the order of rows.
+
+    Returns
+    -------
+    FeatureSpace
+        With class probabilities.
 
     Raises
     ------
@@ -84,13 +89,13 @@ def classifier_features(
     kept = np.random.default_rng(random_state).permutation(len(rows)) >= round(validation_fraction * len(rows))
     classifier = MLPClassifier(
         (width,),
-        alpha=0.1,  # this much decay costs no accuracy, and leaves the classifier unsure of noise and of blends
+        alpha=0.1,  # keeps the classifier unsure of noise and of blends, at no cost in accuracy
         learning_rate_init=2e-3,
         batch_size=min(128, int(kept.sum())),
         max_iter=30,
         random_state=random_state,
     )
-    with warnings.catch_warnings():  # the number of epochs is fixed on purpose: convergence is not asked for
+    with warnings.catch_warnings():  # the number of epochs is fixed on purpose
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(rows[kept], labels[kept])
     name = f"MLP-classifier-{width} penultimate, trained on {_fingerprint(rows)}"
@@ -104,16 +109,21 @@ def classifier_features(
 
 
 def pca_features(X: Any, *, n_components: int = 50) -> FeatureSpace:
-    r"""Feature space of the leading principal components, for rows without labels.
+    r"""Return the feature space of the leading principal components, for rows without labels.
 
     .. math:: h(x) = W (x - \bar{x})
 
     Parameters
     ----------
-    X : array of shape (n, ...)
-        Rows, in the units in which distances shall count.
-    n_components : int
-        How many components; fewer where the rows have fewer.
+    X : array-like of shape (n, ...)
+        Rows, in the units in which distances count.
+    n_components : int, default=50
+        Maximum number of components.
+
+    Returns
+    -------
+    FeatureSpace
+        Without class probabilities.
 
     Examples
     --------
@@ -124,24 +134,29 @@ def pca_features(X: Any, *, n_components: int = 50) -> FeatureSpace:
     from sklearn.decomposition import PCA
 
     rows = as_vectors(X)
-    centre = rows.mean(axis=0)  # scikit-learn takes the mean off the products, where an offset cancels
+    centre = rows.mean(axis=0)  # against cancellation, since scikit-learn centres after multiplying
     pca = PCA(min(n_components, *rows.shape), random_state=0).fit(rows - centre)
     name = f"PCA-{pca.n_components_}, fitted on {_fingerprint(rows)}"
     return FeatureSpace(name, features=lambda X: pca.transform(as_vectors(X) - centre))
 
 
 def frechet_distance(real: Any, generated: Any) -> float:
-    r"""Frechet distance between the Gaussians that have the means and covariances of two sets of features.
+    r"""Return the Frechet distance between Gaussians with the means and covariances of two sets of features.
 
     .. math:: \|\mu_1 - \mu_2\|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^{1/2})
 
-    The squared 2-Wasserstein distance of those Gaussians, in squared feature units. Covariances of few rows are rough
-    and push it up, so compare only values that come from equal numbers of rows.
+    The squared 2-Wasserstein distance of those Gaussians, in squared feature units. It is biased upwards for few rows:
+    compare only values from equal numbers of rows.
 
     Parameters
     ----------
-    real, generated : arrays of shape (n, k) and (m, k)
-        Features of real and of generated rows, of one feature space; at least two rows each.
+    real, generated : array-like of shape (n, k) and (m, k)
+        Features of real and of generated rows in one feature space; at least two rows each.
+
+    Returns
+    -------
+    float
+        0 for equal means and covariances.
 
     Raises
     ------
@@ -171,24 +186,36 @@ def frechet_distance(real: Any, generated: Any) -> float:
 
 @dataclass(frozen=True)
 class Confidence:
-    """How sure a classifier is of rows, by its largest class probability.
+    """Confidence of a classifier, its largest class probability.
 
-    Attributes
+    Parameters
     ----------
     mean : float
         Mean over rows of max_c p(c|x), in (0, 1].
-    share_sure : float
-        Share of rows with max_c p(c|x) > 0.9.
+    fraction_sure : float
+        Fraction of rows with max_c p(c|x) > 0.9.
     """
 
     mean: float
-    share_sure: float
+    fraction_sure: float
 
 
 def confidence(space: FeatureSpace, X: Any) -> Confidence:
-    r"""Measure how sure the classifier behind a feature space is of rows: low on blends of classes and on noise.
+    r"""Return the confidence of the classifier of a feature space: low on blends of classes and on noise.
 
     .. math:: \frac{1}{n} \sum_i \max_c p(c|x_i)
+
+    Parameters
+    ----------
+    space : FeatureSpace
+        A feature space with class probabilities.
+    X : array-like of shape (n, ...)
+        Rows.
+
+    Returns
+    -------
+    Confidence
+        The mean confidence, and the fraction of rows with high confidence.
 
     Raises
     ------
@@ -199,7 +226,7 @@ def confidence(space: FeatureSpace, X: Any) -> Confidence:
     --------
     >>> sure = FeatureSpace("sure", np.asarray, probabilities=lambda X: np.tile([0.95, 0.05], (len(X), 1)))
     >>> confidence(sure, np.zeros((4, 2)))
-    Confidence(mean=0.95, share_sure=1.0)
+    Confidence(mean=0.95, fraction_sure=1.0)
     """
     if space.probabilities is None:
         raise DataError(f"confidence needs a classifier and {space.name} has none: use classifier_features")
@@ -209,18 +236,18 @@ def confidence(space: FeatureSpace, X: Any) -> Confidence:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How two sets of features overlap, by balls that reach each row's k-th neighbour in its own set.
+    """Overlap of two sets of features, by balls that reach each row's k-th neighbour in its own set.
 
-    Attributes
+    Parameters
     ----------
     precision : float
-        Share of generated rows inside some real row's ball: realism.
+        Fraction of generated rows inside some real row's ball: realism.
     recall : float
-        Share of real rows inside some generated row's ball: variety.
+        Fraction of real rows inside some generated row's ball: variety.
     density : float
-        Mean number of real balls around a generated row, over k: realism, robust to outliers; near 1 for equal sets.
+        Mean number of real balls around a generated row, over k: realism, robust to outliers; about 1 for equal sets.
     coverage : float
-        Share of real rows whose ball holds a generated row: variety, robust to outliers.
+        Fraction of real rows whose ball contains a generated row: variety, robust to outliers.
     """
 
     precision: float
@@ -230,7 +257,7 @@ class Overlap:
 
 
 def overlap(real: Any, generated: Any, n_neighbors: int = 5) -> Overlap:
-    r"""Precision, recall, density and coverage of generated features.
+    r"""Return precision, recall, density and coverage of generated features.
 
     With r_k(x) the distance from x to its k-th neighbour in its own set of N real or M generated rows:
 
@@ -243,10 +270,15 @@ def overlap(real: Any, generated: Any, n_neighbors: int = 5) -> Overlap:
 
     Parameters
     ----------
-    real, generated : arrays of shape (n, d) and (m, d)
-        Features of real and of generated rows, of one feature space.
-    n_neighbors : int
-        k.
+    real, generated : array-like of shape (n, d) and (m, d)
+        Features of real and of generated rows in one feature space.
+    n_neighbors : int, default=5
+        The number k.
+
+    Returns
+    -------
+    Overlap
+        The four measures.
 
     Raises
     ------
@@ -279,9 +311,9 @@ def overlap(real: Any, generated: Any, n_neighbors: int = 5) -> Overlap:
 
 
 def _radii(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
-    """Distances to the k-th other row, by the differences that decide what lies within them."""
-    found = [np.partition(apart, n_neighbors, axis=1)[:, n_neighbors] for _, apart in _distance_blocks(rows, rows)]
-    return np.concatenate(found)  # the row itself is the first, at distance 0
+    """Return the distance of each row to its k-th neighbour; the row itself is the first, at distance 0."""
+    blocks = (distances for _, distances in _distance_blocks(rows, rows))
+    return np.concatenate([np.partition(block, n_neighbors, axis=1)[:, n_neighbors] for block in blocks])
 
 
 def _distance_blocks(a: np.ndarray, b: np.ndarray, size: int = 1024) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -1,9 +1,9 @@
-r"""How a latent space lies and how it decodes: spread, gaps and smoothness, in numbers that compare between models.
+r"""Compactness and smoothness of a latent space: spread, gaps and decoding, in numbers that compare between models.
 
 A network absorbs any affine map of its codes into its first layer, so the unit, the axes and the origin of a latent
-space say nothing. Every measure here is therefore the same for codes z and for any invertible affine map of them, but
-those in latent units (`spread`, `active_components` and the divergence from the prior). What needs a scale is taken on
-whitened codes, w = S^{-1/2} (z - m) with m and S the mean and covariance of the codes.
+space are arbitrary. All measures are therefore invariant to invertible affine maps of the codes, except those in latent
+units (`spread`, `active_components` and the divergence from the prior). What needs a scale is computed on whitened
+codes, w = S^{-1/2} (z - m) with m and S the mean and covariance of the codes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ from latentmap.exceptions import DataError
 
 Codes = Float[np.ndarray, "n d"]
 Decode = Callable[[Codes], Any]
-"""Codes (n, d) to rows (n, ...), in units in which distances shall count."""
+"""Codes (n, d) to rows (n, ...), in units in which distances count."""
 
 
 def spread(codes: Any) -> float:
-    r"""Root mean square distance of the codes from their mean, per component, in latent units.
+    r"""Return the root mean square distance of the codes from their mean, per component, in latent units.
 
     .. math:: \sqrt{tr(S) / d}
 
-    Not free of scale: 1 for draws from N(0, I), to which a VAE's rate pulls its codes; anything for an autoencoder.
+    Parameters
+    ----------
+    codes : array-like of shape (n, d)
+        Latent vectors.
+
+    Returns
+    -------
+    float
+        1 for draws from N(0, I); arbitrary for an autoencoder, whose latent space has no scale.
 
     Examples
     --------
@@ -38,16 +46,17 @@ def spread(codes: Any) -> float:
     return float(np.sqrt(as_vectors(codes, "codes").var(axis=0).mean()))
 
 
-def tail_ratio(codes: Any, share: float = 0.99) -> float:
-    r"""Radius that holds nearly all codes over the radius that holds half of them: how far the tails reach.
+def tail_ratio(codes: Any, quantile: float = 0.99) -> float:
+    r"""Return the radius that contains nearly all codes over the radius that contains half of them.
 
     .. math:: Q_{0.99}(\|w\|) / Q_{0.5}(\|w\|)
 
     Parameters
     ----------
-    codes : array of shape (n, d)
-    share : float
-        The share to hold; less than one, so that a single code does not decide.
+    codes : array-like of shape (n, d)
+        Latent vectors.
+    quantile : float, default=0.99
+        Fraction of the codes within the larger radius.
 
     Returns
     -------
@@ -60,29 +69,31 @@ def tail_ratio(codes: Any, share: float = 0.99) -> float:
     2.6
     """
     codes = as_vectors(codes, "codes")
-    radii = np.linalg.norm(Whitening.of(codes)(codes), axis=1)
-    return float(np.quantile(radii, share) / np.median(radii))
+    radii = np.linalg.norm(_Whitening.of(codes)(codes), axis=1)
+    return float(np.quantile(radii, quantile) / np.median(radii))
 
 
 def negentropy(codes: Any, n_neighbors: int = 5, random_state: int = 0) -> float:
-    r"""Divergence of the codes from the Gaussian of their own mean and covariance, in nats.
+    r"""Estimate the divergence of the codes from the Gaussian with their mean and covariance, in nats.
 
     .. math:: KL(q \| N(m, S)) = H(N(m, S)) - H(q) \approx \frac{d}{n} \sum_i \log r_k(g_i) - \log r_k(w_i)
 
     with r_k the distance to the k-th neighbour among the codes, or among as many draws g from N(0, I). Its exponential
-    says how many times less volume the codes fill than their Gaussian does.
+    is the ratio of the volumes that the Gaussian and the codes fill.
 
     Parameters
     ----------
-    codes : array of shape (n, d)
+    codes : array-like of shape (n, d)
         More codes than neighbours; equal codes count once.
-    n_neighbors, random_state : int
-        k, and the seed of the draws.
+    n_neighbors : int, default=5
+        The number k.
+    random_state : int, default=0
+        Seed of the draws.
 
     Returns
     -------
     float
-        0 for a Gaussian in any number of dimensions, up to the noise of the estimate, and positive otherwise.
+        0 for a Gaussian, up to the noise of the estimate, and positive otherwise.
 
     References
     ----------
@@ -99,16 +110,28 @@ def negentropy(codes: Any, n_neighbors: int = 5, random_state: int = 0) -> float
     n, d = codes.shape
     _check_count(n, n_neighbors)
     draws = np.random.default_rng(random_state).normal(size=(n, d))
-    of_codes, of_draws = (_neighbor_distances(w, n_neighbors) for w in (Whitening.of(codes)(codes), draws))
+    of_codes, of_draws = (_neighbor_distances(w, n_neighbors) for w in (_Whitening.of(codes)(codes), draws))
     return float(d * (np.log(of_draws).mean() - np.log(of_codes).mean()))
 
 
 def divergence_from_standard_normal(codes: Any, n_neighbors: int = 5, random_state: int = 0) -> float:
-    r"""Divergence of the aggregate posterior from the prior N(0, I), in nats, from one vector drawn for each row.
+    r"""Estimate the divergence of the aggregate posterior from the prior N(0, I), in nats, from one draw for each row.
 
     .. math:: KL(q \| N(0, I)) = KL(q \| N(m, S)) + \tfrac12 (tr S + m^T m - d - \log\det S)
 
-    the first term by `negentropy`, whose parameters and errors these are; the second from mean and covariance, exactly.
+    The first term is estimated by `negentropy`, the second is exact.
+
+    Parameters
+    ----------
+    codes : array-like of shape (n, d)
+        One draw from q(z|x) for each row.
+    n_neighbors, random_state : int
+        As for `negentropy`.
+
+    Returns
+    -------
+    float
+        0 for draws from the prior, up to the noise of the estimate.
 
     Examples
     --------
@@ -123,26 +146,26 @@ def divergence_from_standard_normal(codes: Any, n_neighbors: int = 5, random_sta
 
 
 def gap_fraction(codes: Any, reference: Any, probes: Any, n_neighbors: int = 5) -> float:
-    r"""Share of probed places that lie in a gap: around them, draws come k times before the first code does.
+    r"""Return the fraction of probes in a gap of the codes: the nearest code is farther than the k-th nearest draw.
 
-    With n codes, n reference draws y and m probes p, the latter two from one distribution (a model's own sampling
-    distribution, say), in whitened coordinates,
+    With n codes, n reference draws y and m probes p, the latter two from one distribution (such as a model's sampling
+    distribution), in whitened coordinates,
 
     .. math:: \frac{1}{m} \sum_j 1[\min_i \|p_j - z_i\| > r_k(p_j)], \quad
               r_k(p) \text{ the distance from p to the k-th nearest reference draw.}
 
-    The distribution itself sets what is near, so there is no length to choose, in 2 dimensions or in 20. Where the
-    density of codes is rho times that of the draws, a probe is in a gap with probability (1 + rho)^-k: for k = 5, 3%
-    where they are equal, 62% where codes are ten times rarer, 100% where there are none.
+    The draws set the scale, so there is no length to choose in any number of dimensions. Where the density of codes is
+    rho times that of the draws, a probe is in a gap with probability (1 + rho)^-k: for k = 5, 3% where they are equal,
+    62% where codes are ten times rarer, 100% where there are none.
 
     Parameters
     ----------
-    codes : array of shape (n, d)
+    codes : array-like of shape (n, d)
         Latent vectors of rows of data.
-    reference, probes : arrays of shape (n', d) and (m, d)
+    reference, probes : array-like of shape (n', d) and (m, d)
         Independent draws of one distribution. Equal numbers of codes and reference draws are used: the fewer of both.
-    n_neighbors : int
-        k.
+    n_neighbors : int, default=5
+        The number k.
 
     Returns
     -------
@@ -170,25 +193,30 @@ def gap_fraction(codes: Any, reference: Any, probes: Any, n_neighbors: int = 5) 
         raise DataError(f"codes, reference and probes must have equal widths, got {widths}")
     n = min(len(codes), len(reference))
     _check_count(n, n_neighbors)
-    white = Whitening.of(codes)
-    near_code, near_draw = (
+    white = _Whitening.of(codes)
+    to_code, to_draw = (
         NearestNeighbors(n_neighbors=k).fit(white(a[sample_rows(len(a), n)])).kneighbors(white(probes))[0][:, -1]
         for a, k in ((codes, 1), (reference, n_neighbors))
     )
-    return float((near_code > near_draw).mean())
+    return float((to_code > to_draw).mean())
 
 
 def active_components(means: Any, threshold: float = 0.01) -> Bool[np.ndarray, " d"]:
-    r"""Which components carry information: those whose posterior mean varies over the rows.
+    r"""Return which components are active: their posterior means vary over the rows.
 
     .. math:: Var_x(E_{q(z|x)}[z_i]) > 0.01
 
     Parameters
     ----------
-    means : array of shape (n, d)
-        Posterior means, in units of a prior of variance 1.
-    threshold : float
-        In the same units, squared.
+    means : array-like of shape (n, d)
+        Posterior means, for a prior of variance 1.
+    threshold : float, default=0.01
+        Variance above which a component is active.
+
+    Returns
+    -------
+    ndarray of bool of shape (d,)
+        Whether each component is active.
 
     References
     ----------
@@ -204,18 +232,18 @@ def active_components(means: Any, threshold: float = 0.01) -> Bool[np.ndarray, "
 
 @dataclass(frozen=True)
 class Lines:
-    """What decoding along straight lines between codes shows.
+    """Smoothness of decoding along straight lines between codes.
 
-    Attributes
+    Parameters
     ----------
     length_ratio : float
-        Length of the decoded curves over that of the straight chords between their ends, both summed over all lines: 1
-        where the decoder is affine, more the further it strays on the way.
+        Length of the decoded curves over that of the chords between their ends, both summed over all lines: 1 for an
+        affine decoder, more for a longer detour.
     largest_step : float
-        Largest step of a decoded curve over its mean step, mean over lines: 1 where the decoder is affine, as many as
-        there are steps where it jumps once.
-    midpoints : array of shape (m, ...)
-        The rows that the middles of the lines decode to.
+        Largest step of a decoded curve over its mean step, mean over lines: 1 for an affine decoder, the number of
+        steps for a single jump.
+    midpoints : ndarray of shape (m, ...)
+        Decoded midpoints of the lines.
     """
 
     length_ratio: float
@@ -234,20 +262,25 @@ def lines(decode: Decode, starts: Any, ends: Any, n_steps: int = 32) -> Lines:
     ----------
     decode : callable
         Codes to rows.
-    starts, ends : arrays of shape (m, d)
+    starts, ends : array-like of shape (m, d)
         The ends of the lines.
-    n_steps : int
-        T, even, so that there is a step at the middle.
+    n_steps : int, default=32
+        The number T, even so that one step ends at the midpoint.
+
+    Returns
+    -------
+    Lines
+        The two measures, and the decoded midpoints.
 
     Raises
     ------
     DataError
-        If `n_steps` is odd, or the decoder gives the same row everywhere: then there is no path to measure.
+        If `n_steps` is odd, or the decoder returns the same row everywhere.
 
     Examples
     --------
-    >>> found = lines(lambda z: z @ [[1.0, 0.0, 2.0], [0.0, 3.0, 1.0]], [[0.0, 0.0]], [[1.0, 2.0]])
-    >>> round(found.length_ratio, 9), round(found.largest_step, 9), found.midpoints
+    >>> curves = lines(lambda z: z @ [[1.0, 0.0, 2.0], [0.0, 3.0, 1.0]], [[0.0, 0.0]], [[1.0, 2.0]])
+    >>> round(curves.length_ratio, 9), round(curves.largest_step, 9), curves.midpoints
     (1.0, 1.0, array([[0.5, 3. , 2. ]]))
     """
     starts, ends = as_vectors(starts, "starts"), as_vectors(ends, "ends")
@@ -262,33 +295,36 @@ def lines(decode: Decode, starts: Any, ends: Any, n_steps: int = 32) -> Lines:
     chords = np.linalg.norm(rows[-1] - rows[0], axis=-1)
     moving = steps.max(axis=0) > 0
     if not moving.any() or not chords.sum() > 0:
-        raise DataError("the decoder gives the same row at both ends of every line: there is no path to measure")
+        raise DataError("the decoder returns the same row at both ends of every line: there is no path to measure")
     largest = (steps.max(axis=0)[moving] / steps.mean(axis=0)[moving]).mean()
     return Lines(float(steps.sum() / chords.sum()), float(largest), decoded[n_steps // 2])
 
 
 def sensitivity(decode: Decode, codes: Any, noise: float = 0.1, random_state: int = 0) -> float:
-    r"""How strongly decoded rows change when codes move a little, relative to an affine decoder.
+    r"""Return how strongly decoded rows change with small moves of the codes, relative to an affine decoder.
 
     .. math:: \frac{E \|d(z + \delta) - d(z)\|^2}{\epsilon^2 tr Cov(d(z))}, \quad \delta \sim N(0, \epsilon^2 S)
-
-    An affine decoder has 1 whatever its weights; one that packs much change into small parts of the space has more.
 
     Parameters
     ----------
     decode : callable
         Codes to rows.
-    codes : array of shape (n, d)
-        Where to start from.
-    noise : float
-        Epsilon, the size of the moves in units of the codes' own standard deviation.
-    random_state : int
+    codes : array-like of shape (n, d)
+        Latent vectors.
+    noise : float, default=0.1
+        The size epsilon of the moves, in units of the codes' standard deviation.
+    random_state : int, default=0
         Seed of the moves.
+
+    Returns
+    -------
+    float
+        1 for any affine decoder; more for one that changes much within small parts of the space.
 
     Raises
     ------
     DataError
-        If the decoder gives the same row for all codes.
+        If the decoder returns the same row for all codes.
 
     Examples
     --------
@@ -297,42 +333,35 @@ def sensitivity(decode: Decode, codes: Any, noise: float = 0.1, random_state: in
     True
     """
     codes = as_vectors(codes, "codes")
-    moves = Whitening.of(codes).colour(np.random.default_rng(random_state).normal(size=codes.shape))
-    still, moved = (as_vectors(decode(z), "decoded rows") for z in (codes, codes + noise * moves))
-    variance = still.var(axis=0).sum()
+    moves = _Whitening.of(codes).colour(np.random.default_rng(random_state).normal(size=codes.shape))
+    at_codes, moved = (as_vectors(decode(z), "decoded rows") for z in (codes, codes + noise * moves))
+    variance = at_codes.var(axis=0).sum()
     if not variance > 0:
-        raise DataError("the decoder gives the same row for all codes: there is no change to compare with")
-    return float(np.square(moved - still).sum(axis=1).mean() / (noise**2 * variance))
+        raise DataError("the decoder returns the same row for all codes: there is no change to compare with")
+    return float(np.square(moved - at_codes).sum(axis=1).mean() / (noise**2 * variance))
 
 
 @dataclass(frozen=True, eq=False)
-class Whitening:
-    """The affine map that gives codes zero mean and unit covariance; axes without variance are left as they are."""
+class _Whitening:
+    """The affine map to zero mean and unit covariance; axes without variance keep their scale."""
 
     mean: Float[np.ndarray, " d"]
     axes: Float[np.ndarray, "d d"]
     scale: Float[np.ndarray, " d"]
 
     @classmethod
-    def of(cls, codes: Codes) -> Whitening:
-        """Take mean and principal axes of codes.
-
-        Raises
-        ------
-        DataError
-            If all codes are equal.
-        """
+    def of(cls, codes: Codes) -> _Whitening:
+        """Fit to codes. Raise if all are equal."""
         values, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes.T, bias=True)))
         if not values[-1] > 0:
             raise DataError("all codes are equal: a latent space that has collapsed to a point has no shape")
         return cls(codes.mean(axis=0), axes, np.sqrt(np.where(values > 1e-12 * values[-1], values, 1)))
 
     def __call__(self, z: Codes) -> Codes:
-        """Whiten codes."""
         return np.asarray((z - self.mean) @ self.axes / self.scale)
 
     def colour(self, w: Codes) -> Codes:
-        """Give vectors of unit covariance the covariance of the codes, without their mean."""
+        """Transform vectors of unit covariance to the covariance of the codes, without their mean."""
         return np.asarray((w * self.scale) @ self.axes.T)
 
 
@@ -345,4 +374,4 @@ def _neighbor_distances(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
 
 def _check_count(n: int, n_neighbors: int) -> None:
     if not 1 <= n_neighbors < n:
-        raise DataError(f"{n_neighbors} neighbours need more distinct codes than that, got {n}: give more rows")
+        raise DataError(f"{n_neighbors} neighbours need more distinct codes than that, got {n}: pass more rows")

@@ -1,4 +1,4 @@
-"""The methods that `compare` sets side by side: each fits rows and gives their map, and does the rest if it can."""
+"""Methods for `compare`: each fits rows and returns their map; some embed new rows and decode too."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from latentmap.estimators.vae import VAE
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import suggest
 
+__all__ = ["METHODS", "Units"]
+
 
 class Units:
-    """Units in which rows are compared: vectors x' = (x - shift) / scale, by the rule that the estimators scale by.
+    """Units in which rows are compared: vectors x' = (x - shift) / scale, scaled as by the estimators.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+        Training rows, which determine the scaling.
 
     Attributes
     ----------
     name : str
-        What one unit is.
+        Description of the unit.
 
     Examples
     --------
@@ -43,23 +50,34 @@ class Units:
         }[scaling.kind]
 
     def __call__(self, X: Any) -> np.ndarray:
-        """Rows in data units, (n, ...), to vectors, (n, d)."""
+        """Transform rows in data units, (n, ...), to vectors, (n, d)."""
         return (np.asarray(X, dtype=np.float64).reshape(len(X), -1) - self._shift) / self._scale
 
     def inverse(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors, (n, d), to rows in data units, (n, ...)."""
+        """Transform vectors to rows in data units.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n, d)
+            Vectors in these units.
+
+        Returns
+        -------
+        ndarray of shape (n, ...)
+            Rows.
+        """
         return (vectors * self._scale + self._shift).reshape(len(vectors), *self._event)
 
 
 class Method(ABC):
-    """One way to make a map. Constructing it imports what it needs and checks what it is asked: fitting is timed.
+    """Base class of the methods. The constructor imports and validates, so that only the fit itself is timed.
 
     Attributes
     ----------
     title : str
-        What tables and pictures call it.
+        Name in tables and figures.
     unmeasured : str
-        Why decoding is not measured although the method has it; empty where it is measured, or where there is none.
+        Why decoding is not measured although the method has it; empty otherwise.
     """
 
     title: str
@@ -72,14 +90,14 @@ class Method(ABC):
 
     @abstractmethod
     def fit_map(self, X: np.ndarray) -> np.ndarray:
-        """Fit to rows (n, ...) in data units, and give their map, (n, n_components)."""
+        """Fit to rows (n, ...) in data units, and return their map, (n, n_components)."""
 
     def embed(self, X: np.ndarray) -> np.ndarray | None:
-        """Place rows that were not fitted; None where the method cannot."""
+        """Return the codes of new rows; None if the method cannot embed them."""
         return None
 
     def decode(self, Z: np.ndarray) -> np.ndarray | None:
-        """Give the rows in data units that places on the map stand for; None where the method cannot."""
+        """Return the rows in data units that codes decode to; None if the method cannot decode."""
         return None
 
 
@@ -89,28 +107,28 @@ class PCA(Method):
     title = "PCA"
 
     def fit_map(self, X: np.ndarray) -> np.ndarray:
-        """Fit the leading principal axes."""
+        """Fit the leading principal axes and project the rows."""
         most = min(len(X), X[0].size)
         if self.n_components > most:
-            raise DataError(f"these rows have {most} principal components at the most, {self.n_components} are asked")
+            raise DataError(f"n_components must be at most {most} for PCA of these rows, got {self.n_components}")
         self._pca = decomposition.PCA(self.n_components, random_state=self.random_state).fit(self.units(X))
         return self.embed(X)
 
     def embed(self, X: np.ndarray) -> np.ndarray:
-        """Project rows."""
+        """Project rows onto the principal axes."""
         return np.asarray(self._pca.transform(self.units(X)))
 
     def decode(self, Z: np.ndarray) -> np.ndarray:
-        """Give the point of the principal plane."""
+        """Return points of the principal subspace."""
         return self.units.inverse(self._pca.inverse_transform(Z))
 
 
 class TSNE(Method):
-    """t-SNE (van der Maaten and Hinton 2008), by scikit-learn: it can neither place new rows nor decode."""
+    """t-SNE (van der Maaten and Hinton 2008), by scikit-learn: it can neither embed new rows nor decode."""
 
     title = "t-SNE"
 
-    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+    def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
         super().__init__(n_components, random_state, units)
         _at_most(3, self)
 
@@ -127,11 +145,11 @@ class TSNE(Method):
 
 
 class OpenTSNE(Method):
-    """t-SNE by openTSNE (Policar et al. 2019), which places new rows one by one on a fixed map."""
+    """t-SNE by openTSNE (Policar et al. 2019), which embeds new rows one by one on a fixed map."""
 
     title = "openTSNE"
 
-    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+    def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
         super().__init__(n_components, random_state, units)
         _at_most(2, self)
         self._package = _baseline("openTSNE")
@@ -142,13 +160,13 @@ class OpenTSNE(Method):
             self.n_components,
             perplexity=_perplexity(len(X)),
             random_state=self.random_state,
-            n_jobs=torch.get_num_threads(),  # all that this process may use: more would wait for one another
+            n_jobs=torch.get_num_threads(),  # as many as this process may use
         )
         self._embedding = fitter.fit(self.units(X))
         return np.asarray(self._embedding)
 
     def embed(self, X: np.ndarray) -> np.ndarray:
-        """Place rows by their neighbours, then by gradient descent."""
+        """Embed rows by their neighbours, then by gradient descent."""
         return np.asarray(self._embedding.transform(self.units(X)))
 
 
@@ -168,22 +186,22 @@ class UMAP(Method):
             n_neighbors=min(15, len(X) - 1),
             n_components=self.n_components,
             random_state=self.random_state,
-            n_jobs=torch.get_num_threads() if self.random_state is None else 1,  # a seed binds it to one core
+            n_jobs=torch.get_num_threads() if self.random_state is None else 1,  # a seed allows one thread only
         )
         return np.asarray(self._umap.fit_transform(self.units(X)))
 
     def embed(self, X: np.ndarray) -> np.ndarray:
-        """Place rows by their neighbours, then by gradient descent."""
+        """Embed rows by their neighbours, then by gradient descent."""
         return np.asarray(self._umap.transform(self.units(X)))
 
 
 class Estimator(Method):
-    """An estimator of this package, to be fitted with its defaults or fitted already."""
+    """An estimator of this package, fitted here with its defaults, or fitted before."""
 
     estimator: Any
 
     def fit_map(self, X: np.ndarray) -> np.ndarray:
-        """Fit, and encode the rows."""
+        """Fit the estimator and encode the rows."""
         self.estimator.fit(X)
         return self.embed(X)
 
@@ -201,29 +219,27 @@ class AutoencoderMethod(Estimator):
 
     title = "autoencoder"
 
-    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+    def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
         super().__init__(n_components, random_state, units)
         self.estimator = Autoencoder(n_components, random_state=random_state)
 
 
 class VAEMethod(Estimator):
-    """`latentmap.VAE` without neighbours: it differs from the autoencoder in being variational, and in nothing else."""
+    """`latentmap.VAE` without the neighbour objective: it differs from the autoencoder in being variational alone."""
 
     title = "VAE"
+    neighbors: int | None = None
 
-    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
+    def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
         super().__init__(n_components, random_state, units)
-        self.estimator = VAE(n_components, neighbors=None, random_state=random_state)
+        self.estimator = VAE(n_components, neighbors=self.neighbors, random_state=random_state)
 
 
-class NeighborVAEMethod(Estimator):
-    """`latentmap.VAE` that keeps neighbours: its default for maps."""
+class NeighborVAEMethod(VAEMethod):
+    """`latentmap.VAE` with the neighbour objective: its default for maps."""
 
     title = "neighbour VAE"
-
-    def __init__(self, n_components: int, random_state: int, units: Units) -> None:
-        super().__init__(n_components, random_state, units)
-        self.estimator = VAE(n_components, neighbors=15, random_state=random_state)
+    neighbors = 15
 
 
 METHODS: dict[str, type[Method]] = {
@@ -235,19 +251,12 @@ METHODS: dict[str, type[Method]] = {
     "vae": VAEMethod,
     "neighbor_vae": NeighborVAEMethod,
 }
-"""The methods by the names that `compare` and the command know."""
+"""Name of each method, as for `compare` and ``latentmap compare``, to its class."""
 
 
 def find_method(name: str) -> type[Method]:
-    """Find a method by its name.
+    """Return the method of a name. Raise with a suggestion if there is none.
 
-    Raises
-    ------
-    DataError
-        If there is none of this name; says which was probably meant.
-
-    Examples
-    --------
     >>> find_method("vae").title
     'VAE'
     """
@@ -257,7 +266,7 @@ def find_method(name: str) -> type[Method]:
 
 
 def _leading(rows: np.ndarray, random_state: int | None) -> np.ndarray:
-    """Fifty principal components: what t-SNE is given by custom, since its neighbours cost time by the column."""
+    """Reduce rows to fifty principal components, as is usual for t-SNE."""
     if min(rows.shape) <= 50:
         return rows
     return np.asarray(decomposition.PCA(50, random_state=random_state).fit_transform(rows))

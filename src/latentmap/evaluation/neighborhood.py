@@ -1,7 +1,7 @@
-"""How well a map keeps what is near near and what is far far; every function takes arrays.
+"""Preservation of neighbourhoods and distances by a map; every function takes arrays.
 
-Measures that cost the square of the rows are taken on a seeded sample of at most `max_rows` rows. A sample is sparser
-than the whole, so values compare between maps of the same rows, not between samples of different sizes.
+Measures of quadratic cost use a seeded sample of at most `max_rows` rows. A sample is sparser than the whole, so values
+compare between maps of the same rows, not between samples of different sizes.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from latentmap.evaluation.rows import as_vectors, centred, paired, sample_rows, 
 from latentmap.exceptions import DataError
 
 BLOCK = 2**24
-"""Distances held at a time."""
+"""Number of distances computed at a time."""
 
 
 def neighbor_accuracy(Z: Any, y: Any, Z_new: Any, y_new: Any, n_neighbors: int = 10) -> float:
-    """Share of new rows whose label is the majority label of their nearest neighbours on the training map.
+    """Return the accuracy of the majority label of the nearest neighbours on the training map, for new rows.
 
     Parameters
     ----------
-    Z, y : arrays of shape (n, k) and (n,)
-        The map of the training rows and their labels; the vote is fitted here.
-    Z_new, y_new : arrays of shape (m, k) and (m,)
-        The map of rows that the method never saw, and their labels; the vote is scored here.
-    n_neighbors : int
-        How many neighbours vote; each has one vote, distances are Euclidean.
+    Z, y : array-like of shape (n, k) and (n,)
+        Map and labels of the training rows.
+    Z_new, y_new : array-like of shape (m, k) and (m,)
+        Map and labels of held-out rows.
+    n_neighbors : int, default=10
+        Number of neighbours, of equal weight; distances are Euclidean.
 
     Returns
     -------
     float
-        In [0, 1]; the share of the most frequent class is what an uninformative map reaches.
+        In [0, 1]; an uninformative map reaches the fraction of the most frequent class.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def neighbor_accuracy(Z: Any, y: Any, Z_new: Any, y_new: Any, n_neighbors: int =
 
 
 def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 3000, random_state: int = 0) -> float:
-    r"""Trustworthiness: how far neighbours on the map are neighbours in the data.
+    r"""Return the trustworthiness: how far neighbours on the map are neighbours in the data.
 
     .. math:: 1 - \frac{2}{nk(2n-3k-1)} \sum_i \sum_{j \in N_k^Z(i)} \max(0, r^X(i,j) - k)
 
@@ -65,17 +65,19 @@ def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 300
 
     Parameters
     ----------
-    X, Z : arrays of n rows
+    X, Z : array-like of n rows
         The data and its map.
-    n_neighbors : int
-        k, less than half the rows used.
-    max_rows, random_state : int
-        A larger n is sampled down to `max_rows` rows with this seed.
+    n_neighbors : int, default=5
+        The number k, less than half the rows used.
+    max_rows : int, default=3000
+        Size of the sample of a larger n.
+    random_state : int, default=0
+        Seed of the sample.
 
     Returns
     -------
     float
-        In [0, 1], 1 when every neighbour on the map is one in the data.
+        In [0, 1]; 1 if every neighbour on the map is one in the data.
 
     Raises
     ------
@@ -101,21 +103,21 @@ def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 300
 def neighbor_ranks(
     X: Any, Z: Any, n_neighbors: int, reference: tuple[Any, Any] | None = None
 ) -> Int[np.ndarray, "n k"]:
-    """Ranks in the data of each row's nearest neighbours on the map, r^X(i, j) for j in N_k^Z(i), the nearest first.
+    """Return the ranks r^X(i, j) in the data of the neighbours j in N_k^Z(i) of each row on the map, nearest first.
 
     Parameters
     ----------
-    X, Z : arrays of n rows
+    X, Z : array-like of n rows
         The data and its map.
     n_neighbors : int
-        k; one call with the largest serves all smaller ones, ``ranks[:, :k]``.
-    reference : pair of arrays of m rows, optional
-        Data and map of the rows that are searched for neighbours; the other rows among the n themselves if None.
+        The number k; ``ranks[:, :k]`` are the ranks for a smaller one.
+    reference : pair of array-like of m rows, optional
+        Data and map of the rows that are searched for neighbours; the other rows of X and Z if None.
 
     Returns
     -------
-    array of shape (n, k)
-        1 for the nearest; rows at equal distance share the better rank.
+    ndarray of int of shape (n, k)
+        1 for the nearest; rows at equal distance have the same, better rank.
 
     Examples
     --------
@@ -123,34 +125,38 @@ def neighbor_ranks(
     [[2, 1], [2, 1], [2, 1]]
     """
     X, Z = paired(X, Z)
-    others = paired(*reference) if reference else (X, Z)
-    _check_neighbors(n_neighbors, len(others[0]) - (reference is None))
+    searched = paired(*reference) if reference else (X, Z)
+    _check_neighbors(n_neighbors, len(searched[0]) - (reference is None))
     ranks = np.empty((len(X), n_neighbors), dtype=np.int64)
-    sides = [centred(a, b) for a, b in zip((X, Z), others, strict=True)]
-    for start in range(0, len(X), size := max(1, BLOCK // len(others[0]))):
+    sides = [centred(a, b) for a, b in zip((X, Z), searched, strict=True)]
+    for start in range(0, len(X), size := max(1, BLOCK // len(searched[0]))):
         in_data, on_map = (squared_distances(a[start : start + size], b) for a, b in sides)
         if reference is None:
             for distances in (in_data, on_map):
                 np.fill_diagonal(distances[:, start:], np.inf)
-        near = _nearest(on_map, n_neighbors)
-        sought = np.take_along_axis(in_data, near, axis=1)
+        to_neighbors = np.take_along_axis(in_data, _nearest(on_map, n_neighbors), axis=1)
         in_data.sort(axis=1)
-        for i, (row, values) in enumerate(zip(in_data, sought, strict=True), start):
+        for i, (row, values) in enumerate(zip(in_data, to_neighbors, strict=True), start):
             ranks[i] = 1 + np.searchsorted(row, values)
     return ranks
 
 
 def row_trust(ranks: Int[np.ndarray, "n k"], rows: int) -> Float[np.ndarray, " n"]:
-    r"""Trust in the place of each row: its own term of `trustworthiness`, which is the mean of these.
+    r"""Return the term of each row in `trustworthiness`, which is their mean.
 
     .. math:: 1 - \frac{2}{k(2n-3k-1)} \sum_{j \in N_k^Z(i)} \max(0, r^X(i,j) - k)
 
     Parameters
     ----------
-    ranks : array of shape (n, k)
-        Of `neighbor_ranks`.
+    ranks : ndarray of shape (n, k)
+        As `neighbor_ranks` returns them.
     rows : int
-        n in the equation: the rows among which neighbours were sought, and the row itself.
+        The number n in the equation: the rows that were searched for neighbours, and the row itself.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Values in [0, 1].
 
     Examples
     --------
@@ -163,9 +169,19 @@ def row_trust(ranks: Int[np.ndarray, "n k"], rows: int) -> Float[np.ndarray, " n
 
 
 def continuity(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 3000, random_state: int = 0) -> float:
-    """Continuity: how far neighbours in the data are neighbours on the map.
+    """Return the continuity, which is `trustworthiness` with data and map exchanged.
 
-    Trustworthiness with data and map exchanged; parameters, range, errors and source are those of `trustworthiness`.
+    Parameters
+    ----------
+    X, Z : array-like of n rows
+        The data and its map.
+    n_neighbors, max_rows, random_state : int
+        As for `trustworthiness`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 if every neighbour in the data is one on the map.
 
     Examples
     --------
@@ -177,23 +193,25 @@ def continuity(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 3000, ra
 
 
 def neighbor_recall(X: Any, Z: Any, n_neighbors: int = 15, *, max_rows: int = 5000, random_state: int = 0) -> float:
-    r"""Mean share of each row's nearest neighbours in the data that are among its nearest on the map.
+    r"""Return the mean fraction of each row's nearest neighbours in the data that are among its nearest on the map.
 
     .. math:: \frac{1}{nk} \sum_i |N_k^X(i) \cap N_k^Z(i)|
 
     Parameters
     ----------
-    X, Z : arrays of n rows
+    X, Z : array-like of n rows
         The data and its map.
-    n_neighbors : int
-        k, less than the rows used.
-    max_rows, random_state : int
-        A larger n is sampled down to `max_rows` rows with this seed.
+    n_neighbors : int, default=15
+        The number k, less than the rows used.
+    max_rows : int, default=5000
+        Size of the sample of a larger n.
+    random_state : int, default=0
+        Seed of the sample.
 
     Returns
     -------
     float
-        In [0, 1]; a random map has k / (n - 1).
+        In [0, 1]; k / (n - 1) for a random map.
 
     Raises
     ------
@@ -214,7 +232,7 @@ def neighbor_recall(X: Any, Z: Any, n_neighbors: int = 15, *, max_rows: int = 50
 
 
 def distance_rank_correlation(X: Any, Z: Any, *, max_rows: int = 1000, random_state: int = 0) -> float:
-    r"""Spearman's rank correlation between the pairwise distances in the data and those on the map.
+    r"""Return Spearman's rank correlation between the pairwise distances in the data and those on the map.
 
     .. math:: \rho(\{\|x_i - x_j\|\}_{i<j}, \{\|z_i - z_j\|\}_{i<j})
 
@@ -222,15 +240,17 @@ def distance_rank_correlation(X: Any, Z: Any, *, max_rows: int = 1000, random_st
 
     Parameters
     ----------
-    X, Z : arrays of n rows
-        The data and its map; Euclidean distances.
-    max_rows, random_state : int
-        All pairs of a seeded sample of at most `max_rows` rows are used.
+    X, Z : array-like of n rows
+        The data and its map; distances are Euclidean.
+    max_rows : int, default=1000
+        Size of the sample of a larger n.
+    random_state : int, default=0
+        Seed of the sample.
 
     Returns
     -------
     float
-        In [-1, 1]; 0 for a map that has nothing of the data.
+        In [-1, 1]; 0 for a random map.
 
     Raises
     ------
@@ -258,7 +278,7 @@ def distance_rank_correlation(X: Any, Z: Any, *, max_rows: int = 1000, random_st
 
 
 def silhouette(Z: Any, y: Any, *, max_rows: int = 5000, random_state: int = 0) -> float:
-    r"""Mean silhouette of labels on a map: how tight and apart the labelled groups lie.
+    r"""Return the mean silhouette of labels on a map: how compact and separate the labelled groups are.
 
     .. math:: \frac{1}{n} \sum_i \frac{b_i - a_i}{\max(a_i, b_i)}
 
@@ -266,10 +286,12 @@ def silhouette(Z: Any, y: Any, *, max_rows: int = 5000, random_state: int = 0) -
 
     Parameters
     ----------
-    Z, y : arrays of shape (n, k) and (n,)
+    Z, y : array-like of shape (n, k) and (n,)
         A map and the labels of its rows.
-    max_rows, random_state : int
-        A larger n is sampled down to `max_rows` rows with this seed.
+    max_rows : int, default=5000
+        Size of the sample of a larger n.
+    random_state : int, default=0
+        Seed of the sample.
 
     Returns
     -------
@@ -304,16 +326,16 @@ def silhouette(Z: Any, y: Any, *, max_rows: int = 5000, random_state: int = 0) -
 
 def _neighbors(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
     (rows,) = centred(rows)
-    found = np.empty((len(rows), n_neighbors), dtype=np.int64)
+    indices = np.empty((len(rows), n_neighbors), dtype=np.int64)
     for start in range(0, len(rows), size := max(1, BLOCK // len(rows))):
         distances = squared_distances(rows[start : start + size], rows)
         np.fill_diagonal(distances[:, start:], np.inf)
-        found[start : start + size] = _nearest(distances, n_neighbors)
-    return found
+        indices[start : start + size] = _nearest(distances, n_neighbors)
+    return indices
 
 
 def _nearest(distances: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k smallest values of each row, the smallest first."""
+    """Return the columns of the k smallest values of each row, smallest first."""
     few = np.argpartition(distances, k - 1, axis=1)[:, :k]
     order = np.argsort(np.take_along_axis(distances, few, axis=1), axis=1, kind="stable")
     return np.take_along_axis(few, order, axis=1)
@@ -322,5 +344,5 @@ def _nearest(distances: np.ndarray, k: int) -> np.ndarray:
 def _check_neighbors(n_neighbors: int, most: int) -> None:
     if not 1 <= n_neighbors <= most:
         raise DataError(
-            f"n_neighbors must be 1 to {most} for these rows, got {n_neighbors}: ask fewer or give more rows"
+            f"n_neighbors must be 1 to {most} for these rows, got {n_neighbors}: set a smaller number or pass more rows"
         )

@@ -1,4 +1,4 @@
-"""What every measure does first: rows as finite vectors, few enough of them, drawn with a seed."""
+"""Helpers of the measures: rows as finite vectors, seeded samples of them, and exact distances between them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from jaxtyping import Float, Int
 from latentmap.data.frames import numeric_rows
 from latentmap.exceptions import DataError
 
+__all__: list[str] = []  # helpers of this project, which may change
+
 
 def as_vectors(X: Any, name: str = "X") -> Float[np.ndarray, "n d"]:
-    """Rows of any shape as vectors of double precision.
+    """Return rows of any shape as vectors of double precision.
 
     Raises
     ------
@@ -34,7 +36,7 @@ def as_vectors(X: Any, name: str = "X") -> Float[np.ndarray, "n d"]:
 
 
 def sample_rows(n: int, max_rows: int, random_state: int = 0) -> Int[np.ndarray, " m"]:
-    """Indices of at most `max_rows` of `n` rows, without replacement and in ascending order.
+    """Draw indices of at most `max_rows` of `n` rows, without replacement and in ascending order.
 
     Examples
     --------
@@ -49,12 +51,12 @@ def sample_rows(n: int, max_rows: int, random_state: int = 0) -> Int[np.ndarray,
 
 
 def take(X: Any, indices: np.ndarray) -> Any:
-    """Return rows of an array, tensor, sparse matrix or data frame, as what it is."""
+    """Return rows of an array, tensor, sparse matrix or data frame, in the same type."""
     return X.iloc[indices] if hasattr(X, "iloc") else X[indices]
 
 
 def paired(X: Any, Z: Any) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n k"]]:
-    """Two views of the same rows as vectors.
+    """Return two arrays of the same rows as vectors.
 
     Raises
     ------
@@ -68,19 +70,19 @@ def paired(X: Any, Z: Any) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, 
 
 
 RELIABLE = 1e-8
-"""Share of the squares of two rows below which their squared distance is taken by differences."""
+"""Fraction of the squares of two rows below which their squared distance is computed from differences."""
 
 
 def centred(*sets: Float[np.ndarray, "_ d"]) -> list[Float[np.ndarray, "_ d"]]:
-    """Sets of rows around the median of the last one, within one of it: distances keep their ratios, to the last bit.
+    """Centre sets of rows on the median of the last, and scale them within one: ratios of distances stay exact.
 
     >>> centred(1e9 + np.array([[0.0], [1.0], [2.0]]))[0].tolist()
     [[-0.5], [0.0], [0.5]]
     """
 
     def within_one(rows: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-        _, power = np.frexp(max(np.abs(some).max() for some in rows))
-        return tuple(np.ldexp(some, -power) for some in rows)
+        _, power = np.frexp(max(np.abs(each).max() for each in rows))
+        return tuple(np.ldexp(each, -power) for each in rows)
 
     sets = within_one(sets)  # where nothing overflows
     centre = np.median(sets[-1], axis=0)
@@ -88,7 +90,7 @@ def centred(*sets: Float[np.ndarray, "_ d"]) -> list[Float[np.ndarray, "_ d"]]:
 
 
 def squared_distances(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
-    r"""Squared distances of all pairs, to seven digits however near two rows lie; zero between equal ones.
+    r"""Return the squared distances of all pairs, to seven digits even between close rows; zero between equal ones.
 
     By a product of matrices, :math:`|a|^2 + |b|^2 - 2 a^\top b`, and by differences where that cancels: rows should be
     `centred`, which leaves few such pairs.
@@ -97,17 +99,17 @@ def squared_distances(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) 
     [[0.0], [1.0]]
     """
     squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)
-    found = squares - 2 * a @ b.T
+    distances = squares - 2 * a @ b.T
     squares *= RELIABLE
-    near, other = np.nonzero(found <= squares)
-    for start in range(0, len(near), size := max(1, 2**22 // a.shape[1])):
-        i, j = near[start : start + size], other[start : start + size]
-        found[i, j] = np.square(a[i] - b[j]).sum(axis=1)
-    return np.asarray(found)
+    pairs = np.argwhere(distances <= squares)
+    for start in range(0, len(pairs), size := max(1, 2**22 // a.shape[1])):
+        i, j = pairs[start : start + size].T
+        distances[i, j] = np.square(a[i] - b[j]).sum(axis=1)
+    return np.asarray(distances)
 
 
 def or_none(measure: Callable[[], float]) -> float | None:
-    """Take a measure, or give None where it does not apply: no labels, too few rows, a map collapsed to a point.
+    """Return a measure, or None where it does not apply: no labels, too few rows, a map collapsed to a point.
 
     Examples
     --------

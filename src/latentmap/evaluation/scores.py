@@ -1,4 +1,4 @@
-"""What is measured of one map: its shape beside that of the data, what it decodes, what it cost."""
+"""Scores of one map: how it keeps the structure of the data, how well it decodes, and its run time."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ from latentmap.evaluation import neighborhood
 from latentmap.evaluation.methods import Estimator, Method
 from latentmap.evaluation.rows import or_none, sample_rows
 
-ROWS_A_CLASS = 5
-"""Labels with fewer rows a label on average are values, not classes."""
+__all__ = ["Scores"]
+
+ROWS_PER_CLASS = 5
+"""Labels with fewer rows per label on average are values, not classes."""
 SIZES = (5, 15, 50)
-"""Neighbours for which trustworthiness and continuity are measured, where there are enough rows."""
-SHAPE_ROWS = 3000
-"""Rows over which they are, at the most."""
+"""Numbers of neighbours for which trustworthiness and continuity are measured, where there are enough rows."""
+MAX_ROWS = 3000
+"""Maximum number of rows for trustworthiness and continuity."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one method reaches; None where it cannot.
+    """Scores of one method; None where it has no such ability.
 
-    Attributes
+    Parameters
     ----------
     method : str
-        Its title.
+        Title of the method.
     neighbor_accuracy : dict or None
-        Number of neighbours to the share of new rows whose label is the majority label of their neighbours on the
-        training map; None without classes.
+        Number of neighbours to the accuracy of their majority vote on the labels of new rows; None without classes.
     trustworthiness, continuity, neighbor_recall, distance_rank_correlation, silhouette : float or None
         Of the map against the data; see `latentmap.evaluation.neighborhood`.
     rows : str
-        The rows that those are measured on: "new", or "training" where a method cannot place new rows.
+        The rows that those are measured on: "new", or "training" where a method cannot embed new rows.
     reconstruction_error : float or None
         Mean squared error of decoded new rows, in the units of the comparison.
     fit_seconds, embed_seconds : float or None
-        Seconds to the map of the training rows, and to place the new rows on it.
-    unmeasured : str
+        Seconds to fit the training rows, and to embed the new rows.
+    unmeasured : str, default=""
         Why decoding is not measured although the method has it; empty otherwise.
-    minus_elbo : float or None
-        Bound on -log p(x) of the new rows, nats a row in their own units.
-    trustworthiness_at, continuity_at : dict
+    minus_elbo : float, optional
+        Upper bound on -log p(x) of the new rows, nats per row in their own units.
+    trustworthiness_at, continuity_at : dict, optional
         By the number of neighbours; `trustworthiness` and `continuity` are those of 5.
     """
 
@@ -66,7 +67,7 @@ class Scores:
     continuity_at: dict[int, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             name: {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
             for name, value in asdict(self).items()
@@ -82,61 +83,53 @@ class Rows:
 
     @property
     def classes(self) -> np.ndarray | None:
-        """The labels, where they are classes."""
+        """The labels, if they are classes."""
         if self.labels is None:
             return None
         n = len(np.unique(self.labels))
-        return self.labels if 1 < n <= len(self.labels) / ROWS_A_CLASS else None
+        return self.labels if 1 < n <= len(self.labels) / ROWS_PER_CLASS else None
 
-    def take(self, rows: np.ndarray) -> Rows:
-        """Some of them."""
-        return Rows(self.X[rows], None if self.labels is None else self.labels[rows])
+    def take(self, indices: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.X[indices], None if self.labels is None else self.labels[indices])
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """A map of the training rows, and the seconds that it took."""
+class Embedded:
+    """Codes of the training rows and of the new rows, None where a method cannot embed these, and run times."""
 
     Z: np.ndarray
-    seconds: float
+    fit_seconds: float
+    Z_new: np.ndarray | None
+    embed_seconds: float
 
 
-def make_map(method: Method, X: np.ndarray, fitted_before: bool) -> Mapped:
-    """Fit a method, or take it as it was fitted before."""
-    if fitted_before and isinstance(method, Estimator):
-        return Mapped(method.embed(X), float(method.estimator.fit_seconds_))
+def fit_and_embed(method: Method, X: np.ndarray, X_new: np.ndarray, fitted_before: bool) -> Embedded:
+    """Fit a method, unless it was fitted before, and embed the training rows and the new rows."""
     start = time.perf_counter()
-    Z = method.fit_map(X)
-    return Mapped(Z, time.perf_counter() - start)
+    if fitted_before and isinstance(method, Estimator):
+        Z, fit_seconds = method.embed(X), float(method.estimator.fit_seconds_)
+    else:
+        Z, fit_seconds = method.fit_map(X), time.perf_counter() - start
+    start = time.perf_counter()
+    Z_new = method.embed(X_new)
+    return Embedded(Z, fit_seconds, Z_new, time.perf_counter() - start)
 
 
 def score(
-    method: Method, mapped: Mapped, train: Rows, new: Rows, neighbors: Sequence[int], random_state: int
-) -> tuple[Scores, np.ndarray | None]:
-    """Measure a map; gives the new rows' places too, where the method has some."""
-    start = time.perf_counter()
-    placed = method.embed(new.X)
-    seconds = time.perf_counter() - start
-    if placed is None:  # measured on as many training rows, since the measures depend on how many there are
-        some = sample_rows(len(train.X), len(new.X), random_state)
-        seen, Z = train.take(some), mapped.Z[some]
-    else:
-        seen, Z = new, placed
-    rows = method.units(seen.X)
-    accuracy = error = minus_elbo = None
-    if placed is not None and train.classes is not None and new.labels is not None:
-        accuracy = {
-            k: neighborhood.neighbor_accuracy(mapped.Z, train.classes, placed, new.labels, k) for k in neighbors
-        }
-    if placed is not None and (decoded := method.decode(placed)) is not None:
-        error = float(np.square(method.units(decoded) - rows).mean())
-    if placed is not None and isinstance(method, Estimator) and isinstance(method.estimator, VAE):
-        minus_elbo = -method.estimator.score(new.X)
-    some = sample_rows(len(rows), SHAPE_ROWS, random_state)
-    trust, continuity = _shape(rows[some], Z[some]), _shape(Z[some], rows[some])
+    method: Method, embedded: Embedded, train: Rows, new: Rows, neighbors: Sequence[int], random_state: int
+) -> Scores:
+    """Score a fitted method and its codes."""
+    measured, Z = new, embedded.Z_new
+    if Z is None:  # measured on as many training rows, since the measures depend on the number of rows
+        indices = sample_rows(len(train.X), len(new.X), random_state)
+        measured, Z = train.take(indices), embedded.Z[indices]
+    rows, classes = method.units(measured.X), measured.classes
+    indices = sample_rows(len(rows), MAX_ROWS, random_state)
+    trust, continuity = (_trust_at_sizes(*pair) for pair in ((rows[indices], Z[indices]), (Z[indices], rows[indices])))
     return Scores(
         method=method.title,
-        neighbor_accuracy=accuracy,
+        neighbor_accuracy=_neighbor_accuracy(embedded, train, new, neighbors),
         trustworthiness=trust[SIZES[0]],
         continuity=continuity[SIZES[0]],
         trustworthiness_at=trust,
@@ -145,34 +138,51 @@ def score(
         distance_rank_correlation=or_none(
             lambda: neighborhood.distance_rank_correlation(rows, Z, random_state=random_state)
         ),
-        silhouette=None
-        if seen.classes is None
-        else neighborhood.silhouette(Z, seen.classes, random_state=random_state),
-        rows="training" if placed is None else "new",
-        reconstruction_error=error,
-        minus_elbo=minus_elbo,
-        fit_seconds=mapped.seconds,
-        embed_seconds=None if placed is None else seconds,
+        silhouette=None if classes is None else neighborhood.silhouette(Z, classes, random_state=random_state),
+        rows="training" if embedded.Z_new is None else "new",
+        reconstruction_error=_reconstruction_error(method, embedded.Z_new, new.X),
+        minus_elbo=_minus_elbo(method, new.X),
+        fit_seconds=embedded.fit_seconds,
+        embed_seconds=None if embedded.Z_new is None else embedded.embed_seconds,
         unmeasured=method.unmeasured,
-    ), placed
+    )
 
 
-def _shape(X: np.ndarray, Z: np.ndarray) -> dict[int, float]:
-    """Trustworthiness by the number of neighbours; the other way round it is continuity."""
+def _neighbor_accuracy(embedded: Embedded, train: Rows, new: Rows, neighbors: Sequence[int]) -> dict[int, float] | None:
+    if embedded.Z_new is None or train.classes is None or new.labels is None:
+        return None
+    maps = embedded.Z, train.classes, embedded.Z_new, new.labels
+    return {k: neighborhood.neighbor_accuracy(*maps, k) for k in neighbors}
+
+
+def _reconstruction_error(method: Method, Z: np.ndarray | None, X: np.ndarray) -> float | None:
+    decoded = None if Z is None else method.decode(Z)
+    return None if decoded is None else float(np.square(method.units(decoded) - method.units(X)).mean())
+
+
+def _minus_elbo(method: Method, X: np.ndarray) -> float | None:
+    if isinstance(method, Estimator) and isinstance(method.estimator, VAE):
+        return -method.estimator.score(X)
+    return None
+
+
+def _trust_at_sizes(X: np.ndarray, Z: np.ndarray) -> dict[int, float]:
+    """Return the trustworthiness by the number of neighbours; the continuity if X and Z are exchanged."""
     sizes = [k for k in SIZES if k <= (len(X) - 1) // 2]
     ranks = neighborhood.neighbor_ranks(X, Z, sizes[-1])
     return {k: float(neighborhood.row_trust(ranks[:, :k], len(X)).mean()) for k in sizes}
 
 
-def over_runs(runs: Sequence[Scores], of: Callable[[Sequence[float]], Any]) -> Scores:
-    """Give a statistic of each number over several runs of a method, such as their mean."""
-    found: dict[str, Any] = {}
-    for name in (known.name for known in fields(Scores)):
-        values = [getattr(run, name) for run in runs]
-        if isinstance(values[0], dict):
-            found[name] = {k: float(of([value[k] for value in values])) for k in values[0]}
-        elif any(value is None or isinstance(value, str) for value in values):
-            found[name] = values[0]
-        else:
-            found[name] = float(of(values))
-    return Scores(**found)
+def over_runs(runs: Sequence[Scores], statistic: Callable[[Sequence[float]], Any]) -> Scores:
+    """Return a statistic of each number over several runs of a method, such as their mean."""
+    return Scores(
+        **{each.name: _over_runs([getattr(run, each.name) for run in runs], statistic) for each in fields(Scores)}
+    )
+
+
+def _over_runs(values: Sequence[Any], statistic: Callable[[Sequence[float]], Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {k: float(statistic([value[k] for value in values])) for k in values[0]}
+    if any(value is None or isinstance(value, str) for value in values):
+        return values[0]
+    return float(statistic(values))

@@ -1,4 +1,4 @@
-"""Whether a map says the same when it is made again: with another seed, or from other rows of the same kind."""
+"""Stability of a map: how far refits agree, with another seed or on other rows of the same distribution."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ import numpy as np
 from latentmap.evaluation.methods import Method
 from latentmap.evaluation.rows import paired
 
+__all__ = ["Stability", "procrustes_distance"]
+
 
 @dataclass(frozen=True)
 class Stability:
-    """How far maps of refits of one method are apart; 0 is agreement, 1 none.
+    """Distance between maps of refits of one method; 0 is agreement, 1 none.
 
-    Attributes
+    Parameters
     ----------
     method : str
-        Its title.
+        Title of the method.
     seeds : float
         Mean Procrustes distance between maps of the same rows by two seeds.
     halves : float or None
-        Procrustes distance between the places of new rows on the maps of two halves of the others; None where a method
-        cannot place new rows.
+        Procrustes distance between the codes of new rows by fits to two halves of the training rows; None where a
+        method cannot embed new rows.
     """
 
     method: str
@@ -34,16 +36,21 @@ class Stability:
 
 
 def procrustes_distance(A: Any, B: Any) -> float:
-    r"""Give the share of one map that no shift, turn, reflection and change of size of the other explains.
+    r"""Return the fraction of one map that no translation, rotation, reflection and scaling of the other explains.
 
     .. math:: 1 - \Bigl(\sum_i \sigma_i(A^\top B)\Bigr)^2, \qquad A, B \text{ centred, of norm } 1
 
-    with the singular values sigma (Gower 1975). It lies between 0 and 1, and is symmetric.
+    with the singular values sigma (Gower 1975).
 
     Parameters
     ----------
-    A, B : arrays of shape (n, d)
+    A, B : array-like of shape (n, d)
         Two maps of the same rows.
+
+    Returns
+    -------
+    float
+        In [0, 1], and symmetric.
 
     Examples
     --------
@@ -57,18 +64,18 @@ def procrustes_distance(A: Any, B: Any) -> float:
 
 
 def between_maps(maps: Sequence[np.ndarray]) -> float:
-    """Mean Procrustes distance between the maps of all pairs of refits."""
+    """Return the mean Procrustes distance between the maps of all pairs of refits."""
     return float(np.mean([procrustes_distance(a, b) for a, b in combinations(maps, 2)]))
 
 
 def between_halves(make: Callable[[], Method], X: np.ndarray, X_new: np.ndarray, random_state: int) -> float | None:
-    """Fit to each half of the rows, and give the distance between the places of new rows; None without such."""
+    """Return the distance between the codes of new rows by fits to either half of the rows; None without codes."""
     order = np.random.default_rng(random_state).permutation(len(X))
-    placed = []
+    codes = []
     for half in np.array_split(order, 2):
         method = make()
         method.fit_map(X[np.sort(half)])
-        placed.append(method.embed(X_new))
-        if placed[0] is None:
+        codes.append(method.embed(X_new))
+        if codes[0] is None:
             return None
-    return procrustes_distance(*placed)
+    return procrustes_distance(*codes)

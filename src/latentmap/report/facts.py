@@ -1,4 +1,4 @@
-"""What a report says in words: headline facts, findings, choices, the comparison's table."""
+"""Text of a report: headline facts, settings, and the tables of claims."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from latentmap.evaluation.rows import take
 from latentmap.plot.rows import dense, spread
 from latentmap.plot.style import number
 
-MOST_ROWS = 5000
-"""Rows over which the reconstruction error of a report is measured, at the most."""
+MAX_ROWS = 5000
+"""Maximum number of rows for the ELBO and the reconstruction error of a report."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One headline: a number or short phrase, what it is, and one line about it."""
+    """One headline: its label, a number or short phrase, and a note of one line."""
 
     label: str
     value: str
@@ -28,9 +28,9 @@ class Fact:
 
 
 def headline_facts(estimator: Any, X: Any, y: Any = None) -> list[Fact]:
-    """Return what a reader wants first: the data, the model, how well it does, what it cost.
+    """Return facts about the data, the model, its likelihood and reconstruction, and the fit.
 
-    A conditional model needs ``y``, unless it is settled for one.
+    A conditional model needs ``y``, unless its condition is fixed.
     """
     estimator, X = numbers(estimator, X)
     event, active = tuple(estimator.event_shape_), np.asarray(estimator.active_components_)
@@ -53,17 +53,17 @@ def settings(estimator: Any) -> dict[str, str]:
 
 
 def capitalised(sentence: str) -> str:
-    """Return a message as a sentence: a capital first, but for the name of a parameter, and a full stop last."""
+    """Return a message as a sentence with a capital, except in the name of a parameter, and a full stop."""
     text = sentence.strip()
     if not text:
         return ""
-    spelled = "_" in text.split()[0] or "=" in text.split()[0]
-    return (text if spelled else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")
+    is_parameter = "_" in text.split()[0] or "=" in text.split()[0]
+    return (text if is_parameter else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 @dataclass(frozen=True)
 class ClaimTable:
-    """The measures of one part of the founding claim."""
+    """The measures of one claim."""
 
     title: str
     tally: str
@@ -78,34 +78,40 @@ CLAIMS = {
 
 
 def claim_tables(comparison: Any) -> list[ClaimTable]:
-    """Return for each part of the claim its measures: text, autoencoder, VAE, real rows, what is expected, verdict."""
+    """Return for each claim its measures: text, autoencoder, VAE, real rows, expectation, verdict."""
     tables = []
     for kind, title in CLAIMS.items():
         rows = [row[1:] for row in comparison.claims_table()[1:] if row[0] == kind]
-        held, said = (sum(row[-1] in verdicts for row in rows) for verdicts in (("holds",), ("holds", "even", "fails")))
+        verdicts = [row[-1] for row in rows if row[-1] != "cannot"]
         if rows:
-            tables.append(ClaimTable(title, f"{held} of {said} measures as claimed", rows))
+            tables.append(ClaimTable(title, f"{verdicts.count('holds')} of {len(verdicts)} measures as claimed", rows))
     return tables
 
 
 def _cost(estimator: Any, X: Any, y: Any) -> list[Fact]:
-    """Say how likely rows are, by what the fit found of rows that it held out; or what they cost, without a density."""
-    found = estimator.evaluation_
-    if estimator.has_score_ and not (found and found.bound and found.units == "data"):
-        some = spread(X.shape[0], MOST_ROWS)  # what the fit found is of another prior, in other units, or not finite
-        elbo = estimator.score(take(X, some), None if y is None else [y[i] for i in some])
+    """Return the ELBO of the fit's held-out rows, else of X; the distortion for a model without density."""
+    kept = estimator.evaluation_
+    if estimator.has_score_ and not (kept and kept.bound and kept.units == "data"):
+        rows, labels = _sample(X, y)  # the fit's own is of another prior, in other units, or not finite
+        elbo = estimator.score(rows, labels)
         return [Fact("ELBO", f"{number(elbo)} nats", "a row, on rows shown here" + _bits(estimator, elbo))]
-    if found is None or found.units != "data":
+    if kept is None or kept.units != "data":
         return []
-    distortion, rate, where = found.parts["distortion"], found.parts.get("rate", 0.0), f"a row, on {found.rows}"
-    note = f"{where}; distortion {number(distortion)}, rate {number(rate)}"
-    if found.elbo is not None:
-        return [Fact("ELBO", f"{number(found.elbo)} nats", note + _bits(estimator, found.elbo))]
+    distortion, rate, where = kept.parts["distortion"], kept.parts.get("rate", 0.0), f"a row, on {kept.rows}"
+    if kept.elbo is not None:
+        note = f"{where}; distortion {number(distortion)}, rate {number(rate)}"
+        return [Fact("ELBO", f"{number(kept.elbo)} nats", note + _bits(estimator, kept.elbo))]
     return [Fact("Distortion", f"{number(distortion)} nats", where + (f"; rate {number(rate)}" if rate else ""))]
 
 
+def _sample(X: Any, y: Any) -> tuple[Any, list[Any] | None]:
+    """Return at most `MAX_ROWS` rows, spread over X, and their labels."""
+    indices = spread(X.shape[0], MAX_ROWS)
+    return take(X, indices), None if y is None else [y[i] for i in indices]
+
+
 def _bits(estimator: Any, elbo: float) -> str:
-    """Say how many bits a value costs, of images whose values have a mass."""
+    """Return the bits per dimension as text, for images of discrete values."""
     event = tuple(estimator.event_shape_)
     if len(event) < 2 or not estimator.model_.parts.likelihood.discrete:
         return ""
@@ -113,11 +119,10 @@ def _bits(estimator: Any, elbo: float) -> str:
 
 
 def _reconstruction(estimator: Any, X: Any, y: Any = None) -> Fact:
-    some = spread(X.shape[0], MOST_ROWS)
-    rows, given = take(X, some), None if y is None else [y[i] for i in some]
-    original = dense(rows).reshape(rows.shape[0], -1)
-    original = np.ma.masked_invalid(original)  # what is missing has no error
-    decoded = dense(estimator.reconstruct(rows, given)).reshape(original.shape)
+    """Return the fraction of variance that reconstructions keep, and their error; missing cells do not count."""
+    rows, labels = _sample(X, y)
+    original = np.ma.masked_invalid(dense(rows).reshape(rows.shape[0], -1))
+    decoded = dense(estimator.reconstruct(rows, labels)).reshape(original.shape)
     if estimator.table_ is not None:
         return _columns_kept(estimator.table_, original, decoded)
     error = np.square(original - decoded).mean(0).filled(0.0)
@@ -125,29 +130,30 @@ def _reconstruction(estimator: Any, X: Any, y: Any = None) -> Fact:
     note = f"mean squared error {number(float(error.mean()))}"
     if not (variance > 0).any():
         return Fact("Reconstruction", "exact" if not error.any() else "inexact", f"rows do not vary; {note}")
-    if len(estimator.event_shape_) > 1:  # pixels share a unit, the features of a table do not
-        kept, of = 1 - float(error.sum() / variance.sum()), "of the variance kept"
+    if len(estimator.event_shape_) > 1:  # pixels have one unit, the features of a table do not
+        kept, of = max(1 - float(error.sum() / variance.sum()), 0), "of the variance kept"
     else:
-        kept, of = (
-            1 - float(np.mean(error[variance > 0] / variance[variance > 0])),
-            "of a feature's variance kept, on average",
-        )
-    return Fact("Reconstruction", f"{max(kept, 0):.0%}", f"{of}; {note}")
+        kept, of = _variance_kept(error, variance), "of a feature's variance kept, on average"
+    return Fact("Reconstruction", f"{kept:.0%}", f"{of}; {note}")
+
+
+def _variance_kept(error: np.ndarray, variance: np.ndarray) -> float:
+    """Return the mean fraction of variance kept over the columns that vary; 1 if none does."""
+    varies = variance > 0
+    return max(1 - float(np.mean(error[varies] / variance[varies])), 0.0) if varies.any() else 1.0
 
 
 def _columns_kept(table: Table, original: Any, decoded: np.ndarray) -> Fact:
-    """Say how much of a table of mixed columns is kept: categories that are right, and variance of numbers."""
-    named = [bool(column.categories) for column in table.columns]
-    numbers_ = ~np.array(named)
-    right = (np.rint(decoded[:, named]) == original[:, named]).mean()
-    error = np.square(original - decoded)[:, numbers_].mean(0).filled(0.0)
-    variance = original[:, numbers_].var(0).filled(0.0)
-    varies = variance > 0
-    kept = max(0.0, 1 - float(np.mean(error[varies] / variance[varies]))) if varies.any() else 1.0
-    if not numbers_.any():
+    """Return the accuracy of the categories of a mixed table, and the variance that its numbers keep."""
+    categorical = np.array([bool(column.categories) for column in table.columns])
+    right = (np.rint(decoded[:, categorical]) == original[:, categorical]).mean()
+    if categorical.all():
         return Fact("Reconstruction", f"{right:.0%}", "of categories right")
-    note = "of a number's variance kept, on average"
-    return Fact("Reconstruction", f"{kept:.0%}", note + (f"; {right:.0%} of categories right" if any(named) else ""))
+    numeric = original[:, ~categorical]
+    error = np.square(numeric - decoded[:, ~categorical]).mean(0).filled(0.0)
+    kept = _variance_kept(error, numeric.var(0).filled(0.0))
+    note = f"; {right:.0%} of categories right" if categorical.any() else ""
+    return Fact("Reconstruction", f"{kept:.0%}", "of a number's variance kept, on average" + note)
 
 
 def _row_in_words(event: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Writing the report."""
+"""The report as an HTML file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from latentmap.evaluation.methods import METHODS
 from latentmap.plot.style import Display
 from latentmap.report.facts import capitalised, claim_tables, headline_facts, settings
 
-MOST_BYTES = 450_000
-"""Size of one figure, at the most: ten of them, inlined, stay below 5 MB or so."""
+MAX_BYTES = 450_000
+"""Maximum size of one figure: ten of them, inlined, stay below about 5 MB."""
 
-LEAST_ROWS = 40
-"""Fewer rows than these have no neighbourhoods to speak of."""
+MIN_ROWS = 40
+"""The map's quality is shown for more rows than these."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A figure of the report: its name, heading, picture as base64, width on the page in pixels, and caption."""
+    """A figure of the report: its name, heading, image as base64, width on the page in pixels, and caption."""
 
     name: str
     heading: str
@@ -48,29 +48,33 @@ def write_report(
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of a fitted model; return the path of the report.
+    """Write ``report.html`` and ``figures/*.png`` of a fitted model.
 
-    The page needs nothing else: its pictures are inside, and it asks nothing of a network. Each file is written whole
-    or not at all.
+    The page is self-contained: it embeds its figures and loads nothing from a network. Files are written atomically.
 
     Parameters
     ----------
-    estimator
-        A fitted `latentmap.VAE` or `latentmap.Autoencoder`.
-    X
-        Rows to show, as given to ``fit``.
-    y
-        One label a row, or nothing; see `latentmap.plot.map`.
-    folder
-        Where to write; made if it does not exist.
-    comparison
-        A `latentmap.evaluation.compare.Comparison` to show, or nothing.
-    name
-        What the data is called.
-    image_shape
-        (h, w) or (h, w, c) of rows that are flattened images.
-    feature_names
-        Names of the features of a vector; by default those that the model saw.
+    estimator : VAE or Autoencoder
+        Fitted estimator.
+    X : array-like of shape (n, ...)
+        Rows to show, as for ``fit``.
+    y : array-like of shape (n,), optional
+        Labels; see `latentmap.plot.map`.
+    folder : path-like, default="."
+        Where to write; created if it does not exist.
+    comparison : Comparison, optional
+        Result of `latentmap.evaluation.compare.compare` to show.
+    name : str, default="data"
+        Name of the data.
+    image_shape : tuple of int, optional
+        Shape (h, w) or (h, w, c) of rows that are flattened images.
+    feature_names : sequence of str, optional
+        Names of the features of a vector; those of the fit if None.
+
+    Returns
+    -------
+    Path
+        Path of the report.
 
     Raises
     ------
@@ -89,20 +93,20 @@ def write_report(
     'report.html'
     """
     estimator, X = numbers(estimator, X)
-    folder, X = Path(folder), _whole(estimator, X)
-    look: dict[str, Any] = {"image_shape": image_shape, "feature_names": feature_names}
+    folder, X = Path(folder), _complete(estimator, X)
+    options: dict[str, Any] = {"image_shape": image_shape, "feature_names": feature_names}
     figures: list[tuple[str, str, Callable[[], Display]]] = [
         ("map", "The map", lambda: plot.map(estimator, X, y)),
-        _decoded(estimator, X, look),
+        _decoded(estimator, X, options),
         *_quality(estimator, X),
-        ("reconstructions", "What the model keeps of a row", lambda: plot.reconstructions(estimator, X, **look)),
-        ("samples", "Rows that the model invents", lambda: plot.samples(estimator, X=X, **look)),
-        ("interpolations", "The way from one row to another", lambda: plot.interpolations(estimator, X, **look)),
-        ("learning_curves", "How the fit went", lambda: plot.learning_curves(estimator)),
-        ("rates", "What each component carries", lambda: plot.rates(estimator)),
+        ("reconstructions", "Reconstructions", lambda: plot.reconstructions(estimator, X, **options)),
+        ("samples", "Generated rows", lambda: plot.samples(estimator, X=X, **options)),
+        ("interpolations", "Interpolations between rows", lambda: plot.interpolations(estimator, X, **options)),
+        ("learning_curves", "Learning curves", lambda: plot.learning_curves(estimator)),
+        ("rates", "Rate of each component", lambda: plot.rates(estimator)),
     ]
     sections = [_section(folder, key, heading, draw()) for key, heading, draw in figures]
-    compared = [] if comparison is None else [_section(folder, *figure) for figure in _compared(comparison, X, look)]
+    compared = [] if comparison is None else [_section(folder, *figure) for figure in _compared(comparison, X, options)]
     page = _template().render(
         name=name,
         model=type(estimator).__name__,
@@ -123,31 +127,31 @@ def write_report(
     return target
 
 
-def _whole(estimator: Any, X: Any) -> Any:
-    """Return rows with missing cells as the model fills them, since pictures and measures need whole ones."""
+def _complete(estimator: Any, X: Any) -> Any:
+    """Return rows with missing cells imputed, since figures and measures need complete rows."""
     return estimator.impute(X) if estimator.takes_missing_ else X
 
 
-def _decoded(estimator: Any, X: Any, look: dict[str, Any]) -> tuple[str, str, Callable[[], Display]]:
-    """Return the figure that shows what codes mean: a grid over a plane, otherwise one line a component."""
+def _decoded(estimator: Any, X: Any, options: dict[str, Any]) -> tuple[str, str, Callable[[], Display]]:
+    """Return the figure of decoded codes: a grid for two components, otherwise one line per component."""
     if len(estimator.active_components_) == 2:
-        return "decoded_grid", "What each place decodes to", lambda: plot.decoded_grid(estimator, X, **look)
-    return "traversals", "What each component changes", lambda: plot.traversals(estimator, X, **look)
+        return "decoded_grid", "Decoded grid", lambda: plot.decoded_grid(estimator, X, **options)
+    return "traversals", "Traversals of each component", lambda: plot.traversals(estimator, X, **options)
 
 
 def _quality(estimator: Any, X: Any) -> list[tuple[str, str, Callable[[], Display]]]:
-    """Return the figure of what is known of places on a plane; none for other models."""
-    if len(estimator.active_components_) != 2 or len(X) <= LEAST_ROWS or estimator.condition_ is not None:
+    """Return the figure of the map's quality, for models with two components."""
+    if len(estimator.active_components_) != 2 or len(X) <= MIN_ROWS or estimator.condition_ is not None:
         return []
-    return [("map_quality", "What to believe of the map", lambda: plot.map_quality(estimator, X))]
+    return [("map_quality", "Quality of the map", lambda: plot.map_quality(estimator, X))]
 
 
-def _compared(comparison: Any, X: Any, look: dict[str, Any]) -> list[tuple[str, str, Display]]:
-    """Return the figures of a comparison: the maps, and what its models decode random points to."""
-    figures = [("comparison", "Beside other methods", plot.comparison(comparison))]
+def _compared(comparison: Any, X: Any, options: dict[str, Any]) -> list[tuple[str, str, Display]]:
+    """Return the figures of a comparison: the maps, and random points that its models decode."""
+    figures = [("comparison", "Comparison with other methods", plot.comparison(comparison))]
     if comparison.estimators:
         models = {METHODS[name].title: estimator for name, estimator in comparison.estimators.items()}
-        figures.append(("random_points", "Points drawn at random", plot.random_points(models, X, **look)))
+        figures.append(("random_points", "Points drawn at random", plot.random_points(models, X, **options)))
     return figures
 
 
@@ -160,10 +164,10 @@ def _section(folder: Path, name: str, heading: str, display: Display) -> Section
     """Write the figure's file and return it as a section, at the highest resolution that its size allows."""
     for dpi in (150, 110, 80, 60):
         data = display.png(dpi)
-        if len(data) <= MOST_BYTES:
+        if len(data) <= MAX_BYTES:
             break
     write_bytes(folder / "figures" / f"{name}.png", data)
-    inches = int.from_bytes(data[16:20]) / dpi  # the width stands in the header of a PNG file
+    inches = int.from_bytes(data[16:20]) / dpi  # a PNG file holds its width in these bytes
     return Section(name, heading, base64.b64encode(data).decode(), round(108 * inches), display.caption)
 
 
