@@ -9,7 +9,7 @@ demo: .venv/installed
 	@$(BIN)/python examples/demo.py --out demo
 
 test: check
-	$(BIN)/python -m pytest -n $${PYTEST_WORKERS:-2}
+	$(BIN)/python -m pytest -n $${PYTEST_WORKERS:-2} --dist loadfile
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
