@@ -13,7 +13,7 @@ demo: .venv/installed ## Fit the embedded digits and write a report to demo/
 	@$(BIN)/python examples/demo.py --out demo
 
 test: check ## Run the checks, the doctests and the tests, on PYTEST_WORKERS processes (default: 2)
-	$(BIN)/python -m pytest -n $${PYTEST_WORKERS:-2}
+	$(BIN)/python -m pytest -n $${PYTEST_WORKERS:-2} --dist loadfile
 
 check: .venv/installed-test ## Run linter, formatter, type checker and import contract, without the tests
 	$(BIN)/ruff check .

@@ -172,6 +172,7 @@ def test_info_says_what_data_hold_and_what_fit_would_choose(capsys, tmp_path, fo
 
 
 @pytest.mark.parametrize("rows", [3, 5, 30, 600, 1797])
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 def test_info_says_the_batch_epochs_and_neighbours_of_a_fit(capsys, tmp_path, digits, rows):
     def stop(_, progress):
         progress.stop()

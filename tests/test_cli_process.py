@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import latentmap
+from command import ask
 from latentmap.training.progress import ProgressBar
 
 START = [sys.executable, "-c", "import sys; from latentmap.cli import main; sys.exit(main())"]
@@ -24,28 +25,28 @@ def process(*arguments, **options):
     return subprocess.run([*START, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
 
 
-def loaded_by(*arguments):
-    """Heavy modules that the command has loaded when it ends."""
-    code = f"import sys; from latentmap.cli import main; main({list(arguments)}); "
-    heavy = "('torch', 'sklearn', 'numpy', 'scipy', 'matplotlib', 'narwhals')"
-    code += f"print('loaded:', *[m for m in {heavy} if m in sys.modules])"
+def loaded_by(*calls):
+    """Heavy modules that the command has loaded after each call, in one process."""
+    heavy = ("torch", "sklearn", "numpy", "scipy", "matplotlib", "narwhals")
+    code = f"import sys; from latentmap.cli import main\nfor call in {calls}:\n"
+    code += f"    main(call); print('loaded:', *[m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
-    return set(done.stdout.rpartition("loaded:")[2].split())
+    return [set(line.split()[1:]) for line in done.stdout.splitlines() if line.startswith("loaded:")]
 
 
 def test_help_loads_nothing_heavy():
-    for arguments in (["--help"], ["fit", "--help"], ["--version"], [], ["fti"], ["fit", "digits", "--n-component"]):
-        assert loaded_by(*arguments) == set(), arguments
-    assert {"numpy", "torch"} <= loaded_by("info", "digits")  # the control
+    light = (["--help"], ["fit", "--help"], ["--version"], [], ["fti"], ["fit", "digits", "--n-component"])
+    *without, control = loaded_by(*light, ["info", "digits"])
+    assert without == [set()] * len(light) and {"numpy", "torch"} <= control
 
 
-def test_help_names_every_command_and_option():
+def test_help_names_every_command_and_option(capsys):
     overall = process("--help")
     assert overall.returncode == 0 and overall.stderr == ""
     for command in ("fit", "transform", "inverse", "sample", "score", "compare", "report", "info"):
-        text = process(command, "--help").stdout
+        text = ask(capsys, command, "--help").out
         assert command in overall.stdout and "--json" in text and f"latentmap {command}" in text
-    assert "--overwrite" in process("fit", "--help").stdout
+    assert "--overwrite" in ask(capsys, "fit", "--help").out
 
 
 def test_json_alone_is_on_standard_output(tmp_path):

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 
-from latentmap import VAE, exceptions
+from latentmap import VAE, exceptions, networks
 from latentmap.estimators import graph as graphs
 from latentmap.estimators.graph import Edges, neighbor_graph
 from latentmap.exceptions import DataError, PartError
@@ -17,6 +17,7 @@ from latentmap.training.feed import POSITIVES
 from latentmap.training.step import GradientStep
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+MLP = networks.MLP((64,))
 PAIRS = [np.array([[1], [0], [3], [2]]), sparse.csr_matrix(np.kron(np.eye(2), 1 - np.eye(2)))]
 
 
@@ -133,7 +134,7 @@ def test_a_map_keeps_the_neighbours_that_it_is_given(digits):
     of_label = np.stack([rng.choice(np.flatnonzero(y == label), 15) for label in y])
     accuracy = {}
     for name, graph in (("data", kneighbors_graph(X, 15, mode="distance")), ("labels", of_label)):
-        vae = VAE(2, neighbors=graph, max_epochs=40, random_state=0).fit(X)
+        vae = VAE(2, encoder=MLP, decoder=MLP, neighbors=graph, max_epochs=20, random_state=0).fit(X)
         Z = vae.transform(X)
         accuracy[name] = neighbor_accuracy(Z[::2], y[::2], Z[1::2], y[1::2])
         assert vae.choices_["neighbors"].startswith("a graph")

@@ -43,8 +43,7 @@ def linear(n=2000, seed=0):
 def fitted():
     rows, covariance = linear()
     X, gone = holes(rows)
-    settings = {"neighbors": None, "max_epochs": 150, "random_state": 0, "objective": IWAE(5)}
-    settings["likelihood"] = likelihoods.Gaussian("feature")
+    settings = QUICK | {"max_epochs": 40, "objective": IWAE(5), "likelihood": likelihoods.Gaussian("feature")}
     return VAE(2, **settings).fit(X), rows, X, gone, covariance
 
 

@@ -18,6 +18,7 @@ from latentmap.model.scaling import Affine
 
 TINY = networks.MLP((32,))
 SMALL = {"encoder": TINY, "decoder": TINY, "neighbors": None, "random_state": 0}
+LONG = SMALL | {"max_epochs": 40}
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 
 
@@ -44,7 +45,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def vae(rows):
-    return VAE(2, **SMALL).fit(rows)
+    return VAE(2, **LONG).fit(rows)
 
 
 def test_every_column_is_learned_and_none_swamps_the_others(vae, rows):
@@ -60,7 +61,7 @@ def test_every_column_is_learned_and_none_swamps_the_others(vae, rows):
 
 def test_a_column_that_is_sure_leaves_the_others_their_share(rows):
     copies = {f"copy {i}": rows["weight"] + 1e-9 for i in range(6)}  # seven columns that are known to the last digit
-    back = VAE(2, **SMALL).fit(rows.assign(**copies)).reconstruct(rows.assign(**copies))
+    back = VAE(2, **SMALL, max_epochs=20).fit(rows.assign(**copies)).reconstruct(rows.assign(**copies))
     assert (back["city"] == rows["city"]).mean() > 0.95
 
 
@@ -126,7 +127,7 @@ def test_missing_cells_are_left_out_and_filled(rows):
     gone = rng.random(len(rows)) < 0.3
     holes.loc[gone, "city"] = None
     holes.loc[rng.random(len(rows)) < 0.3, "weight"] = np.nan
-    vae = VAE(2, **SMALL).fit(holes)
+    vae = VAE(2, **LONG).fit(holes)
     assert isinstance(vae.model_.parts.likelihood, Incomplete)
     filled = vae.impute(holes)
     assert not filled.isna().any().any()

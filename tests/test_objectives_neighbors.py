@@ -124,14 +124,16 @@ def test_too_few_rows_are_refused():
 
 
 def test_neighbours_make_a_better_map_and_keep_the_model(digits):
-    from latentmap import VAE
+    from latentmap import VAE, networks
 
+    network = networks.MLP((64,))
+    settings = {"encoder": network, "decoder": network, "max_epochs": 25, "random_state": 0}
     digit_labels = load_digits().target
     order = np.random.default_rng(0).permutation(len(digits))
     train, test = order[:1400], order[1400:]
 
     def measure(neighbors):
-        vae = VAE(2, neighbors=neighbors, max_epochs=40, random_state=0).fit(digits[train])
+        vae = VAE(2, neighbors=neighbors, **settings).fit(digits[train])
         classifier = KNeighborsClassifier(10).fit(vae.transform(digits[train]), digit_labels[train])
         return classifier.score(vae.transform(digits[test]), digit_labels[test]), vae.score(digits[test])
 

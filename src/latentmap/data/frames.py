@@ -186,7 +186,7 @@ def _require_exact(series: nw.Series[Any], column: str, name: str) -> None:
     """Raise if a column holds integers or decimals beyond 2^53."""
     if not (series.dtype.is_integer() or series.dtype.is_decimal()):
         return
-    ends = [end for end in (series.min(), series.max()) if end is not None and end == end]
+    ends = [end for end in (series.min(), series.max()) if not is_missing(end)]
     if ends and max(map(abs, ends)) > EXACT:
         row = next(i for i, value in enumerate(series.to_list()) if not is_missing(value) and abs(value) > EXACT)
         raise DataError(f"{name}: {series.to_list()[row]} at {place([row, 0], names=[column])} {BEYOND}")

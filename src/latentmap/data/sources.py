@@ -73,6 +73,7 @@ def open_source(
     *,
     skip_bad: bool = False,
     numeric: bool = False,
+    name: str = "X",
 ) -> Source:
     """Return a source of data of any kind.
 
@@ -90,6 +91,8 @@ def open_source(
         Whether to leave out the images of a folder that cannot be read, and list them in ``remark``.
     numeric
         Whether a data frame must hold only numbers, as that of the fit did.
+    name
+        What errors call data in memory.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def open_source(
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
         return data
-    request = Request(data, labels, columns=columns, numeric=numeric)
+    request = Request(data, labels, name, columns, numeric)
     source = next((made for adapt in ADAPTERS if (made := adapt(request)) is not None), None) or any_array(request)
     source.in_memory = not isinstance(data, np.memmap)
     return source

@@ -42,7 +42,7 @@ def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
     """
     if isinstance(data, np.ma.MaskedArray):
         return _unmasked(data, name)
-    if hasattr(data, "detach"):
+    if is_tensor(data):
         return _of_tensor(data, name)
     listed = isinstance(data, list | tuple)
     if not listed and not hasattr(data, "__array__"):
@@ -92,6 +92,11 @@ def native(block: NDArray[Any]) -> NDArray[Any]:
     wide = block.dtype.kind == "f" and block.itemsize > 8
     with np.errstate(over="ignore"):  # values that are too large become infinite, which is an error later
         return np.asarray(block, dtype=np.dtype(np.float64) if wide else block.dtype.newbyteorder("="))
+
+
+def is_tensor(data: Any) -> bool:
+    """Return whether data are a tensor of torch, without importing it."""
+    return hasattr(data, "detach") and hasattr(data, "dtype")
 
 
 def is_missing(value: Any) -> bool:
@@ -173,7 +178,7 @@ def _unwrapped(item: Any, name: str) -> Any:
         return item if PLAIN.issuperset(map(type, item)) else [_unwrapped(value, name) for value in item]
     if type(item).__name__ == "MaskedConstant":
         return None
-    return plain_array(item, name) if hasattr(item, "detach") or isinstance(item, np.ma.MaskedArray) else item
+    return plain_array(item, name) if is_tensor(item) or isinstance(item, np.ma.MaskedArray) else item
 
 
 def _not_a_number(value: Any) -> str:

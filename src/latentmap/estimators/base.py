@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from typing import Any, Self
 
-from latentmap.data.sources import open_source
+from latentmap.data.sources import Source
 from latentmap.estimators import diagnosis, persistence
 from latentmap.estimators.density import DensityMixin
 from latentmap.estimators.encoding import EncodingMixin
@@ -16,7 +17,7 @@ from latentmap.estimators.parameters import check_parameters, read_seed
 from latentmap.estimators.rows import open_as_fitted, open_for_fit, remember_features
 from latentmap.estimators.state import FitState
 from latentmap.estimators.summary import draw_codes, rate_per_component
-from latentmap.exceptions import PartError
+from latentmap.exceptions import DiagnosisWarning, PartError
 from latentmap.model.noise import drawing_from, generator_for
 from latentmap.model.priors import Autoregressive, Prior
 from latentmap.training.density import fit_density
@@ -51,10 +52,12 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         earlier: FitState | None = getattr(self, "state_", None) if self.warm_start else None
         source = open_for_fit(self, X)
         seed = read_seed(self.random_state) if earlier is None else earlier.seed
-        if earlier is not None and (source.first.shape[1:] != earlier.event_shape or not _same(source, earlier)):
+        if earlier is not None and not _has_columns_of(source, earlier):
+            message = "the rows have other columns than those of the earlier fit, so warm_start begins a new one"
+            warnings.warn(message, DiagnosisWarning, stacklevel=2)
             earlier = None
-        if earlier is not None and earlier.table is not None:
-            source = open_source(X, columns=earlier.table)
+        if earlier is not None:
+            source = open_as_fitted(self, earlier, X)
         self.state_ = Fit(self, source, self.given_ if y is None else y, seed=seed, state=earlier).run()
         remember_features(self, source)
         diagnosis.warn(self.findings_)
@@ -168,8 +171,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         return estimator
 
 
-def _same(source: Any, state: FitState) -> bool:
-    """Return whether rows have the named columns of the fit, or none as it had."""
+def _has_columns_of(source: Source, state: FitState) -> bool:
+    """Return whether rows have the shape of those of a fit, and its columns where these are of several kinds."""
     if source.table is None or state.table is None:
-        return source.table is state.table
-    return bool(source.table.names == state.table.names)
+        return source.table is state.table and source.first.shape[1:] == state.event_shape
+    return set(source.table.names) == set(state.table.names)

@@ -133,7 +133,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
             Decoded rows.
         """
         check_is_fitted(self)
-        codes = read_codes(self.state_, Z)
+        codes = read_codes(self.state_, Z, self.get_feature_names_out())
         return self._as_frame(self._decode(codes, self._given(y, len(codes))))
 
     def reconstruct(self, X: Any, y: Any = None) -> Any:

@@ -17,7 +17,7 @@ from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
 from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
-from latentmap.estimators.state import FitState, FloatArray, as_tensor
+from latentmap.estimators.state import FitState, FloatArray, as_tensor, require_unchanged
 from latentmap.estimators.summary import summarise
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of
@@ -164,6 +164,7 @@ class Fit:
 
     def _continue(self, state: FitState) -> tuple[FitState, TrainingPlan]:
         """Check that the model takes these rows, and plan how they are trained on."""
+        require_unchanged(self.parameters, state)
         require_finite(self.source, missing=state.takes_missing, advice=ADVICE)
         if self.rows.dense is not None:
             require_inside(state, self.rows.dense, state.given(self.y, len(self.source)))

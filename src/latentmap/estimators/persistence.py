@@ -161,7 +161,11 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
     """Describe a fitted estimator as plain JSON, all but its weights and history."""
     names = getattr(estimator, "feature_names_in_", None)
-    own = {"n_features_in_": estimator.n_features_in_, "feature_names_in_": None if names is None else names.tolist()}
+    own = {
+        "n_features_in_": estimator.n_features_in_,
+        "feature_names_in_": None if names is None else names.tolist(),
+        "given_": None if estimator.given_ is None else np.asarray(estimator.given_).tolist(),
+    }
     return {
         "format": FORMAT,
         "class": type(estimator).__name__,
@@ -226,6 +230,8 @@ def _restore(
     condition = estimator.condition
     estimator.state_ = FitState.from_json(fitted, weights, device, condition=condition, modules=modules)
     estimator.n_features_in_ = math.prod(estimator.event_shape_)
+    if fitted.get("given_") is not None:
+        estimator.given_ = fitted["given_"]
     if fitted["feature_names_in_"] is not None:
         estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from latentmap.data.frames import as_frame, numeric_rows
+from latentmap.data.frames import as_frame
 from latentmap.data.rows import LazyRows
 from latentmap.data.sources import Source, open_source, require_finite
 from latentmap.data.streaming import fits, read_memory
@@ -99,13 +100,17 @@ def fits_memory(source: Source, memory: str | int | None) -> bool:
     return source.in_memory and not source.is_sparse or fits(source, read_memory(memory))
 
 
-def read_codes(state: FitState, Z: Any) -> FloatArray:
-    """Return latent codes as an array (n, D)."""
-    codes: FloatArray = check_array(numeric_rows(Z, "Z"), dtype=[np.float64, np.float32], input_name="Z")
-    components = state.model.sizes.latent
-    if codes.shape[1] != components:
-        raise DataError(f"expected codes with {components} components, got {codes.shape[1]}")
-    return codes
+def read_codes(state: FitState, Z: Any, names: Sequence[str] = ()) -> FloatArray:
+    """Return latent codes as an array (n, D); columns of a frame or file with these names are taken by name."""
+    source, components = open_source(Z, numeric=True, name="Z"), state.model.sizes.latent
+    if source.first.shape[1:] != (components,):
+        shape = " x ".join(map(str, source.first.shape[1:]))
+        raise DataError(f"expected codes with {components} components, got {shape}")
+    require_finite(source)
+    codes = source.all_rows()
+    if source.names is not None and source.names != tuple(names) and set(source.names) == set(names):
+        codes = codes[:, [source.names.index(name) for name in names]]
+    return codes if codes.dtype.kind == "f" else codes.astype(np.float64)
 
 
 def as_given(X: Any, values: NDArray[Any]) -> Any:
@@ -119,9 +124,22 @@ def as_given(X: Any, values: NDArray[Any]) -> Any:
     return frame.with_columns(*columns).to_native()
 
 
+class _Header:
+    """The names of columns, in the form of a data frame without rows, of which scikit-learn reads them."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.shape = (0, len(names))
+        self.column_names = lambda: names
+
+    def __dataframe__(self) -> _Header:
+        return self
+
+
 def _header(source: Source) -> Any:
-    """Return what names and counts the features: a frame without rows, or the first row."""
-    return source.first.reshape(1, -1) if source.header is None else source.header
+    """Return what names and counts the features: names of columns, or the first row."""
+    if source.names is None or not source.has_feature_names:
+        return source.first.reshape(1, -1)
+    return _Header(source.names)
 
 
 def _check_shape(source: Source, least: int, estimator: str) -> None:

@@ -18,8 +18,9 @@ from latentmap.data.schema import Schema
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_from_json
 from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.history import Evaluation, Units, evaluation
-from latentmap.estimators.parameters import read_parameter
+from latentmap.estimators.parameters import Parameters, read_parameter
 from latentmap.estimators.weights import model_for, scaling_for
+from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.part import Sizes
@@ -239,6 +240,29 @@ class FitState:
         )
         state.module.load_state_dict(weights)
         return state
+
+
+def require_unchanged(p: Parameters, state: FitState) -> None:
+    """Raise if parameters ask for another model than that of the fit that they are to continue."""
+    sizes, parts = state.model.sizes, state.model.parts
+    likelihood = parts.likelihood
+    plain = likelihood.likelihood if isinstance(likelihood, Incomplete) else likelihood
+    kept: dict[str, tuple[Any, ...]] = {
+        "n_components": (sizes.latent,),
+        "ladder": (sizes.below, list(sizes.below), None if not sizes.below else sizes.below),
+        "likelihood": (None, likelihood, plain),
+        "variational_family": (None, parts.posterior),
+        "prior": (None, parts.prior) if "prior" not in state.choices else (getattr(p, "prior", None),),
+        "encoder": (None, parts.encoder),
+        "decoder": (None, parts.decoder),
+    }
+    for name, values in kept.items():
+        value = getattr(p, name, None)
+        if not isinstance(value, nn.Module) and not any(value == one for one in values):
+            raise PartError(
+                f"{name} is {value!r}, and the fit to continue has {values[-1]!r}: set it back, or fit anew with "
+                "warm_start=False"
+            )
 
 
 def _array(values: Any, dtype: type) -> Any:

@@ -280,7 +280,7 @@ class Trainer:
             self.evaluations_since_best += 1
         facts = self.progress()
         for callback in self.callbacks:
-            notify(callback, row, facts)
+            notify(callback, dict(row), facts)
 
     def progress(self) -> Progress:
         """Return the state of the fit that callbacks get."""

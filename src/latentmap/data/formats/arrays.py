@@ -13,14 +13,14 @@ from latentmap.data.column_kinds import learn_table
 from latentmap.data.columns import Cells, ColumnSpec
 from latentmap.data.formats.base import Request, Source
 from latentmap.data.schema import RowIndex
-from latentmap.data.values import native, plain_array
+from latentmap.data.values import is_tensor, native, plain_array
 from latentmap.exceptions import DataError
 
 
 def array_source(request: Request) -> Source | None:
     """Return a source of an array, a tensor or nested lists."""
     data = request.data
-    return any_array(request) if isinstance(data, np.ndarray | list | tuple) or hasattr(data, "detach") else None
+    return any_array(request) if isinstance(data, np.ndarray | list | tuple) or is_tensor(data) else None
 
 
 def any_array(request: Request) -> Source:

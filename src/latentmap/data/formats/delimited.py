@@ -62,7 +62,9 @@ def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec =
     if table.label_name is not None:
         annotations["labels"] = _typed(label_cells)
     if columns is None and not texts:
-        return ArraySource(values, names=table.names, **annotations)
+        source = ArraySource(values, names=table.names, **annotations)
+        source.has_feature_names = table.names is not None
+        return source
     return TableSource(table.cells(values, texts), columns, **annotations)
 
 

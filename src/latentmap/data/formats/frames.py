@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,14 @@ from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face
 from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, non_numeric, numbers_of
-from latentmap.exceptions import DataError
+from latentmap.exceptions import DataError, MissingExtraError
 
 
 def frame_source(request: Request) -> Source | None:
     """Return a source of a data frame of any library, or of a table of Hugging Face's."""
     data = request.data
+    if hasattr(data, "__arrow_c_stream__") and type(data).__module__.startswith("pyarrow"):
+        return table_of(replace(request, data=pyarrow_module("lib").table(data)))
     if (frame := as_frame(data, request.name)) is not None:
         return _of_frame(frame, request)
     if not is_hugging_face(data) or (table := arrow_table(data, request.labels)) is None:
@@ -26,8 +29,12 @@ def frame_source(request: Request) -> Source | None:
 
 
 def table_of(request: Request) -> Source:
-    """Return a source of a table of pyarrow."""
-    return _of_frame(nw.from_native(request.data, eager_only=True), request)
+    """Return a source of a table of pyarrow, without the columns that pandas wrote as a row index."""
+    index = index_columns(request.data.schema)
+    table = request.data.drop_columns(index) if index else request.data
+    if (frame := as_frame(table, request.name)) is None:
+        raise DataError(f"{request.name} is no table that can be read: expected named columns")
+    return _of_frame(frame, request)
 
 
 def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
@@ -39,9 +46,26 @@ def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
     array = numbers_of(series, len(frame), name) if request.columns is None else None
     if array is not None:
         source = ArraySource(array, name=name, names=list(series), labels=labels, label_name=label_name)
-        source.header = frame.head(0).to_native()
+        source.has_feature_names = all(isinstance(column, str) for column in frame.columns)
         return source
     if request.numeric:
         raise non_numeric(series, name)
     cells, backend = cells_of(series.values(), name), backend_of(frame)
     return TableSource(cells, request.columns, backend=backend, name=name, labels=labels, label_name=label_name)
+
+
+def index_columns(schema: Any) -> list[str]:
+    """Return the names of the columns that pandas wrote as a row index."""
+    try:
+        stored = (schema.pandas_metadata or {}).get("index_columns", [])
+        return [name for name in stored if isinstance(name, str) and name in schema.names]
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"what pandas wrote beside its columns cannot be read: {error}") from error
+
+
+def pyarrow_module(module: str) -> Any:
+    """Return a module of pyarrow."""
+    try:
+        return importlib.import_module(f"pyarrow.{module}")
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "tables") from error

@@ -24,7 +24,8 @@ from latentmap.data.formats.base import (
     reading,
     row_numbers,
 )
-from latentmap.data.formats.tables import index_columns, pyarrow_module, table_source
+from latentmap.data.formats.frames import index_columns, pyarrow_module
+from latentmap.data.formats.tables import table_source
 from latentmap.data.frames import cells_of
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
 from latentmap.exceptions import DataError
