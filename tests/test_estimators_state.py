@@ -6,21 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from scipy import sparse
 
-from latentmap import VAE, Autoencoder, load, networks, objectives, priors
+from latentmap import VAE, Autoencoder, likelihoods, load, networks, objectives, priors
 from latentmap.data import sources
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sources import open_source
 from latentmap.estimators.plan import preview
 from latentmap.estimators.state import FitState
-from latentmap.exceptions import DataError, PartError
+from latentmap.exceptions import DataError, DiagnosisWarning, PartError
 
 RUNS = Path(__file__).parent / "runs" / "format1"
 EXPECTED = json.loads((RUNS / "expected.json").read_text(encoding="utf-8"))
-TINY = networks.MLP((8,))
+TINY, MLP = networks.MLP((8,)), networks.MLP((9,))
 SMALL = {"encoder": TINY, "decoder": TINY, "max_epochs": 2, "random_state": 0}
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 rng = np.random.default_rng(0)
@@ -227,3 +228,79 @@ def test_integers_that_double_precision_rounds_are_refused_by_every_door(name, m
         np.save(tmp_path / "x.npy", TOO_BIG[name])
         with pytest.raises(DataError, match="is beyond 2\\^53"):
             vae.fit(tmp_path / "x.npy")
+
+
+NUMBERS = pd.DataFrame(X, columns=list("abcd"))
+NAMED = {
+    "pandas": lambda frame, path: frame,
+    "a table of Arrow": lambda frame, path: pa.Table.from_pandas(frame),
+    "a batch of Arrow": lambda frame, path: pa.RecordBatch.from_pandas(frame),
+    "a csv file": lambda frame, path: frame.to_csv(path / "x.csv", index=False) or path / "x.csv",
+    "a tsv file": lambda frame, path: frame.to_csv(path / "x.tsv", index=False, sep="\t") or path / "x.tsv",
+    "a parquet file": lambda frame, path: frame.to_parquet(path / "x.parquet") or path / "x.parquet",
+    "a feather file": lambda frame, path: frame.to_feather(path / "x.feather") or path / "x.feather",
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_of_columns_are_held_against_the_fit_whatever_holds_them(name, tmp_path):
+    rows = NUMBERS.drop(index=3).reset_index(drop="file" in name)  # a frame with an index of its own, but for files
+    rows = rows.drop(columns="index", errors="ignore").set_axis(rows.index if "file" in name else range(1, 90))
+    fitted = VAE(2, **SMALL).fit(rows)
+    np.testing.assert_array_equal(fitted.transform(NAMED[name](rows, tmp_path)), fitted.transform(rows))
+    for method in (fitted.transform, fitted.partial_fit):
+        with pytest.raises(ValueError, match="feature names should match"):
+            method(NAMED[name](rows[list("dcba")], tmp_path))
+    again = VAE(2, **SMALL).fit(NAMED[name](rows, tmp_path))
+    assert again.feature_names_in_.tolist() == list("abcd")
+    with pytest.raises(ValueError, match="feature names should match"):
+        again.transform(rows[list("dcba")])
+
+
+def test_a_warm_start_needs_the_columns_and_the_model_of_the_fit():
+    vae = VAE(2, warm_start=True, **SMALL).fit(NUMBERS)
+    with pytest.raises(ValueError, match="feature names should match"):
+        vae.fit(NUMBERS[list("dcba")])
+    for change in ({"n_components": 5}, {"likelihood": likelihoods.Laplace()}, {"ladder": (3,)}, {"encoder": MLP}):
+        with pytest.raises(PartError, match=f"{next(iter(change))} is .*, and the fit to continue has"):
+            clone_of(vae).set_params(**change).fit(NUMBERS)
+        with pytest.raises(PartError, match="set it back, or fit anew"):
+            clone_of(vae).set_params(**change).partial_fit(NUMBERS)
+    with pytest.warns(DiagnosisWarning, match="the rows have other columns"):
+        vae.fit(NUMBERS[list("abc")])
+    table = VAE(2, warm_start=True, **SMALL).fit(TABLE)
+    assert table.fit(TABLE[list("cba")]).n_iter_ == 4  # columns of several kinds are found by name
+
+
+def clone_of(vae):
+    return copy.deepcopy(vae)
+
+
+def test_a_given_condition_is_saved(tmp_path):
+    vae = VAE(2, condition="labels", **SMALL).fit(X, np.array(list("uv"))[np.arange(90) % 2]).given("v")
+    vae.save(tmp_path)
+    np.testing.assert_array_equal(load(tmp_path).transform(X), vae.transform(X))
+
+
+def test_codes_come_through_the_same_door(tmp_path):
+    vae = VAE(2, **SMALL).fit(X)
+    codes = vae.transform(X)
+    rows = vae.inverse_transform(codes)
+    frame = pd.DataFrame(codes, columns=vae.get_feature_names_out())
+    np.save(tmp_path / "z.npy", codes)
+    for given in (frame, frame[["vae1", "vae0"]], sparse.csr_array(codes), tmp_path / "z.npy", codes.tolist()):
+        np.testing.assert_allclose(vae.inverse_transform(given), rows, rtol=1e-5, atol=1e-6)
+    wrong = {
+        "Z has no rows": codes[:0],
+        "expected rows and features in Z": codes[0],
+        "Z contains 4 NaN": np.full((2, 2), np.nan),
+        "2 components, got 1": codes[:, :1],
+    }
+    for message, given in wrong.items():
+        with pytest.raises(DataError, match=message):
+            vae.inverse_transform(given)
+
+
+def test_a_column_of_missing_whole_numbers_is_a_column():
+    frame = TABLE.assign(d=pd.array([pd.NA] * 90, dtype="Int64"))
+    assert "d" not in [column.name for column in VAE(2, **SMALL).fit(frame).table_.columns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import numbers
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -132,6 +132,12 @@ def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
     plain = {name: values.tolist() if values.dtype.kind == "O" else values for name, values in cells.items()}
     typed = (nw.col(c.name).cast(_dtype(c)) for c in table.columns)
     return nw.from_dict(plain, backend=backend).with_columns(*typed).to_native()
+
+
+def empty_frame(names: Sequence[str]) -> Any:
+    """Return a data frame of the first library that is installed, without rows; None if none is."""
+    backend: Any = next(filter(_is_installed, BACKENDS), None)
+    return None if backend is None else nw.from_dict({name: [] for name in names}, backend=backend).to_native()
 
 
 def backend_of(frame: nw.DataFrame[Any]) -> str | None:

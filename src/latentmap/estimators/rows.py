@@ -124,22 +124,9 @@ def as_given(X: Any, values: NDArray[Any]) -> Any:
     return frame.with_columns(*columns).to_native()
 
 
-class _Header:
-    """The names of columns, in the form of a data frame without rows, of which scikit-learn reads them."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.shape = (0, len(names))
-        self.column_names = lambda: names
-
-    def __dataframe__(self) -> _Header:
-        return self
-
-
 def _header(source: Source) -> Any:
-    """Return what names and counts the features: names of columns, or the first row."""
-    if source.names is None or not source.has_feature_names:
-        return source.first.reshape(1, -1)
-    return _Header(source.names)
+    """Return what names and counts the features: a frame without rows, or the first row."""
+    return source.first.reshape(1, -1) if source.header is None else source.header
 
 
 def _check_shape(source: Source, least: int, estimator: str) -> None:

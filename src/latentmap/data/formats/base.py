@@ -73,8 +73,8 @@ class Source(ABC):
         Whether the rows lie in memory as a sparse matrix, of which a few at a time are made dense.
     in_memory
         Whether the rows lie in memory as they are, so that reading them block by block saves nothing.
-    has_feature_names
-        Whether the names are those of columns, which rows of the same model must have in the same order.
+    header
+        A data frame without rows that has the columns of the data, where these have names; else None.
     tallies
         Whether whole numbers from 0 on are counts of a row, as in a sparse matrix.
     """
@@ -87,7 +87,7 @@ class Source(ABC):
     table: Table | None = None
     is_sparse: bool = False
     in_memory: bool = False
-    has_feature_names: bool = False
+    header: Any = None
     tallies: bool = False
 
     def annotate(

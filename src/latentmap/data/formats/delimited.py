@@ -19,6 +19,7 @@ from latentmap.data.checks import BEYOND, EXACT
 from latentmap.data.columns import Cells, ColumnSpec, Table, date_type, days_since_epoch, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
+from latentmap.data.frames import empty_frame
 from latentmap.exceptions import DataError
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
@@ -63,7 +64,7 @@ def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec =
         annotations["labels"] = _typed(label_cells)
     if columns is None and not texts:
         source = ArraySource(values, names=table.names, **annotations)
-        source.has_feature_names = table.names is not None
+        source.header = None if table.names is None else empty_frame(table.names)
         return source
     return TableSource(table.cells(values, texts), columns, **annotations)
 

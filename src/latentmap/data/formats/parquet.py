@@ -26,7 +26,7 @@ from latentmap.data.formats.base import (
 )
 from latentmap.data.formats.frames import index_columns, pyarrow_module
 from latentmap.data.formats.tables import table_source
-from latentmap.data.frames import cells_of
+from latentmap.data.frames import cells_of, empty_frame
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
@@ -59,7 +59,9 @@ def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = N
     label_name = name_of(labels, data.schema.names, f"{path} has no column")
     values = labels if label_name is None else plain_labels(data.read([label_name]).column(0).to_numpy())
     if columns is None and all(_is_plain(data.schema.field(name).type) for name in kept):
-        return ParquetSource(path, footers, groups, kept, data.schema, values, label_name)
+        source = ParquetSource(path, footers, groups, kept, data.schema, values, label_name)
+        source.header = empty_frame(kept)
+        return source
     frames = (nw.from_native(data.read([name]), eager_only=True) for name in kept)
     cells = (cells_of(frame.iter_columns(), str(path))[0] for frame in frames)
     table = learn_table(cells, columns, names=kept, backend="pyarrow", name=str(path))
