@@ -15,11 +15,12 @@ demo: .venv/installed ## Fit the embedded digits and write a report to demo/
 test: check ## Run the checks, the doctests and the tests, on PYTEST_WORKERS processes (default: 2)
 	$(BIN)/python -m pytest -n $${PYTEST_WORKERS:-2} --dist loadfile
 
-check: .venv/installed-test ## Run linter, formatter, type checker and import contract, without the tests
+check: .venv/installed-test ## Run linter, formatter, type checker and import contract and docstrings, without the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.docstrings
 
 fix: .venv/installed-test ## Apply what linter and formatter can mend by themselves
 	$(BIN)/ruff check --fix .

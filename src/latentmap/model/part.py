@@ -84,14 +84,42 @@ class Part:
         return f"{package}.{cls.__name__}"
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Return the initial parameters, buffers and submodules, by name."""
+        """Return the initial parameters, buffers and submodules, by name.
+
+        Parameters
+        ----------
+        sizes : Sizes
+            Sizes of data and latent codes.
+
+        Returns
+        -------
+        dict of Parameter, Tensor and Module
+            What the part learns.
+        """
         return {}
 
     def check(self, sizes: Sizes) -> None:
-        """Raise a `PartError` for sizes that this part cannot take."""
+        """Raise a `PartError` for sizes that this part cannot take.
+
+        Parameters
+        ----------
+        sizes : Sizes
+            Sizes of data and latent codes.
+        """
 
     def build(self, sizes: Sizes) -> Learned:
-        """Return a new state for data and codes of these sizes."""
+        """Return a new state for data and codes of these sizes.
+
+        Parameters
+        ----------
+        sizes : Sizes
+            Sizes of data and latent codes.
+
+        Returns
+        -------
+        Learned
+            A module of what `init` returns.
+        """
         self.check(sizes)
         return Learned(**self.init(sizes))
 
@@ -107,7 +135,18 @@ class Part:
 
     @classmethod
     def from_json(cls, description: dict[str, Any]) -> Self:
-        """Return the part that `to_json` described; raise a `ModelError` for an unknown kind."""
+        """Return the part that `to_json` described; raise a `ModelError` for an unknown kind.
+
+        Parameters
+        ----------
+        description : dict
+            What `to_json` returned.
+
+        Returns
+        -------
+        Part
+            An equal part.
+        """
         fields = {name: _decode(value) for name, value in description.items() if name != "part"}
         name = str(description.get("part"))
         kind = Part._kinds.get(_RENAMED.get(name, name))
