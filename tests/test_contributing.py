@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import test_model_laws
+import test_model_parts
 import test_recipes
 from command import must
 from latentmap import VAE, posteriors, recipes
@@ -43,7 +44,7 @@ def example():
 def laws(*arguments):
     """Every law of parts that is parametrised by these arguments, once for each value of its others."""
     found = []
-    for law in vars(test_model_laws).values():
+    for law in (vars(test_model_laws) | vars(test_model_parts)).values():
         marks = [mark.args for mark in getattr(law, "pytestmark", []) if mark.name == "parametrize"]
         values = {names if isinstance(names, tuple) else (names,): values for names, values in marks}
         if values.pop(arguments, None):
