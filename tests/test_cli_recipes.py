@@ -70,7 +70,7 @@ def test_every_recipe_has_its_report_and_answers_or_says_in_one_line_what_it_can
         assert "has no density to score rows with" in answers["score"].err
     page = (run / "report.html").read_text()
     assert {path.stem for path in (run / "figures").iterdir()} >= {"map", "decoded_grid", "samples", "interpolations"}
-    assert ("An autoencoder gives each row" in page) == (name in POINTS)
+    assert ("An autoencoder encodes each row" in page) == (name in POINTS)
     assert np.load(codes).shape == (60, 2) and np.load(tmp_path / "x.npy").shape == (60, 8, 8)
     for written in (codes, tmp_path / "x.npy", tmp_path / "s.npy"):
         assert np.isfinite(np.load(written)).all()
