@@ -242,7 +242,7 @@ def test_a_history_in_other_units_is_brought_to_the_data_s(capsys, tmp_path):
     assert told[0] == told[1]
     again.save(tmp_path / "new")
     assert load(tmp_path / "new").history_ == again.history_
-    assert "in the units that the model sees" in must(capsys, "info", run).err
+    assert "in the units of the model" in must(capsys, "info", run).err
     assert "in the data's own units" in must(capsys, "info", tmp_path / "new").err
 
 
@@ -256,7 +256,7 @@ def test_a_history_that_cannot_be_brought_to_the_data_s_units_says_so(tmp_path):
     assert fact.value == f"−{abs(again.score(HOLES)):.3g} nats"
     again.save(tmp_path / "again")
     assert load(tmp_path / "again").history_units_ == "model"
-    assert "the units that the model sees" in (tmp_path / "again" / "README.md").read_text()
+    assert "the units of the model" in (tmp_path / "again" / "README.md").read_text()
     shutil.rmtree(tmp_path / "old")
     again.partial_fit(HOLES)
     assert again.history_units_ == "data" and len(again.history_) == 1

@@ -11,7 +11,7 @@ from latentmap.objectives.base import DISTORTION, RATE
 from latentmap.training.metrics import HELD_OUT, LOSS, PENALTY, ROUNDING, Row, parts_of
 
 Units = Literal["data", "model"]
-"""Units that the nats of a history are of: the data's own, or those that the model sees, as before version 0.2."""
+"""Units that the nats of a history are of: the data's own, or those of the model, as before version 0.2."""
 
 BOUND = (DISTORTION, RATE, "class_rate")
 """Parts of a loss that make minus the ELBO."""
