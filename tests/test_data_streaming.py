@@ -123,12 +123,13 @@ def test_npy_is_read_in_the_order_of_its_bytes(tmp_path):
 def test_a_fit_of_blocks_is_as_good_as_a_fit_in_memory(tmp_path):
     X = rows()
     np.save(tmp_path / "x.npy", X)
-    inside = VAE(2, **{**SMALL, "memory": "1GB"}).fit(tmp_path / "x.npy")
-    blocks = VAE(2, **SMALL).fit(tmp_path / "x.npy")
+    settings = SMALL | {"max_epochs": 12}
+    inside = VAE(2, **settings | {"memory": "1GB"}).fit(tmp_path / "x.npy")
+    blocks = VAE(2, **settings).fit(tmp_path / "x.npy")
     assert "memory" not in inside.choices_ and "blocks of" in blocks.choices_["memory"]
     assert blocks.data_fingerprint_ == inside.data_fingerprint_ and blocks.data_schema_ == inside.data_schema_
     np.testing.assert_allclose(blocks.score(X), inside.score(X), atol=0.35)
-    again = VAE(2, **SMALL).fit(np.load(tmp_path / "x.npy", mmap_mode="r"))  # memory-mapped arrays too
+    again = VAE(2, **settings).fit(np.load(tmp_path / "x.npy", mmap_mode="r"))  # memory-mapped arrays too
     np.testing.assert_array_equal(again.transform(X), blocks.transform(X))
     np.testing.assert_allclose(blocks.transform(tmp_path / "x.npy"), blocks.transform(X), atol=1e-5)
     np.testing.assert_allclose(blocks.score_samples(tmp_path / "x.npy"), blocks.score_samples(X), atol=1e-3)

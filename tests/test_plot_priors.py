@@ -5,6 +5,7 @@ import pytest
 
 from latentmap import VAE, Autoencoder, plot, posteriors, priors, recipes
 from latentmap.plot.latent import information_per_component
+from latentmap.training import density
 from test_plot_figures import FIT, digits, fit
 
 
@@ -44,7 +45,8 @@ def test_figures_name_and_follow_the_prior_that_the_model_draws_from(name):
     assert np.abs(display.data_[0, [0, 2]] - expected).max() < 0.2 * spread + 1e-3
 
 
-def test_captions_name_the_prior_that_was_fitted_last():
+def test_captions_name_the_prior_that_was_fitted_last(monkeypatch):
+    monkeypatch.setattr(density, "STEPS", 100)
     model, X = small(), digits()
     model.fit_prior(X, priors.Mixture(3), random_state=0)
     assert "from the prior Mixture(components=3), fitted to the codes, then" in plot.samples(model, 4).caption

@@ -156,7 +156,9 @@ def _descend(points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"]
     def single(x: Tensor) -> NDArray[np.float32]:
         return ((x - centre) / unit).float().cpu().numpy()
 
+    threads = torch.get_num_threads()  # which numba sets for OpenMP, and so for torch
     index = NNDescent(single(points), n_neighbors=max(k + 1, 15), random_state=0)
+    torch.set_num_threads(threads)
     if queries is not None:
         neighbors = index.query(single(queries), k)[0]
     else:
