@@ -56,6 +56,13 @@ def test_a_state_is_json_and_weights():
     np.testing.assert_array_equal(again.posterior(rows)[0], state.posterior(rows)[0])
 
 
+def test_attributes_before_a_fit_say_that_there_is_none():
+    for name in ("state_", "model_", "history_", "choices_", "evaluation_", "needs_y_"):
+        assert not hasattr(VAE(), name)
+        with pytest.raises(AttributeError, match="this VAE is not fitted yet: call fit first"):
+            getattr(VAE(), name)
+
+
 class Stop(Exception):
     pass
 

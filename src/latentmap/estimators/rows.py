@@ -24,9 +24,23 @@ ADVICE = "fill them, or fit with likelihood=likelihoods.Incomplete(), as this fi
 class RowReader(Parameters):
     """Rows for the methods of a fitted estimator."""
 
-    state_: FitState
+    _state: FitState | None = None
     given_: Any = None
     """What all rows are conditioned on where no y is given."""
+
+    @property
+    def state_(self) -> FitState:
+        """The result of the fit."""
+        if self._state is None:
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        return self._state
+
+    @state_.setter
+    def state_(self, state: FitState) -> None:
+        self._state = state
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._state is not None
 
     def _rows(self, X: Any, y: Any) -> tuple[Any, FloatArray | None]:
         """Return checked rows, and what they are conditioned on; a file that does not fit in memory stays in place."""
