@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from latentmap import VAE, Autoencoder, likelihoods, load, networks, objectives, priors
+from latentmap import VAE, Autoencoder, Columns, likelihoods, load, networks, objectives, posteriors, priors
 from latentmap.data import sources
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sources import open_source
@@ -277,6 +277,34 @@ def test_a_warm_start_needs_the_columns_and_the_model_of_the_fit():
         vae.fit(NUMBERS[list("abc")])
     table = VAE(2, warm_start=True, **SMALL).fit(TABLE)
     assert table.fit(TABLE[list("cba")]).n_iter_ == 4  # columns of several kinds are found by name
+
+
+OTHER = {
+    "condition": ({}, {"condition": "labels"}),
+    "no condition": ({"condition": "labels"}, {"condition": None}),
+    "scaling": ({"scaling": "none"}, {"scaling": "standard"}),
+    "a module": ({}, {"decoder": torch.nn.Linear(2, 4)}),
+    "another module": ({"decoder": torch.nn.Linear(2, 4)}, {"decoder": torch.nn.Sequential(torch.nn.Linear(2, 4))}),
+    "no module": ({"decoder": torch.nn.Linear(2, 4)}, {"decoder": None}),
+    "columns": ({}, {"columns": Columns({"a": "real"})}),
+    "variational_family": ({}, {"variational_family": posteriors.Sphere()}),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_pieces_need_the_model_of_the_first(name):
+    first, change = OTHER[name]
+    y = np.arange(90) % 2
+    vae = VAE(2, **SMALL | {"neighbors": None} | first).partial_fit(NUMBERS, y)
+    assert clone_of(vae).partial_fit(NUMBERS, y).n_iter_ == 2
+    with pytest.raises(PartError, match=f"{next(iter(change))} is .*, and the fit to continue has"):
+        vae.set_params(**change).partial_fit(NUMBERS, y)
+
+
+@pytest.mark.parametrize("labels", [np.array(["2020-01-01", "2021-01-01"], "M8[D]"), np.array([b"u", b"v"])])
+def test_labels_that_a_run_cannot_keep_are_refused(labels):
+    with pytest.raises(DataError, match="expected labels that are numbers or text"):
+        VAE(2, condition="labels", **SMALL).fit(X, labels[np.arange(90) % 2])
 
 
 def clone_of(vae):

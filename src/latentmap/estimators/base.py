@@ -95,7 +95,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
 
         Codes rarely lie as the prior of a model expects them, and those of an autoencoder have none; a density that is
         fitted to them afterwards gives better samples (Ghosh et al. 2020). Encoder and decoder stay as they are. It is
-        fitted to one draw of q(z|x) for each row, and saved with the model; `fit` starts again with the one before.
+        fitted to one draw of q(z|x) for each row, and saved with the model; `fit` starts again with the one before,
+        unless it is a warm start, which trains the model with this one.
 
         Parameters
         ----------

@@ -161,6 +161,8 @@ def _labels(y: Any, rows: int, *, alone: bool = True) -> tuple[NDArray[Any], NDA
         filled = np.full(len(labels), present[0], dtype=kind)
         filled[~missing] = present
         labels = filled
+    if labels.dtype.kind not in "biufU" and not missing.all():
+        raise DataError(f"expected labels that are numbers or text, got {labels.dtype}; give them as text")
     return labels, missing
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from latentmap.data.columns import Table
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import Schema
-from latentmap.estimators.conditions import Condition, LabelCondition, condition_from_json
+from latentmap.estimators.conditions import KINDS, Condition, LabelCondition, condition_from_json
 from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.parameters import Parameters, read_parameter
@@ -23,6 +23,7 @@ from latentmap.estimators.weights import model_for, scaling_for
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
+from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
 from latentmap.model.scaling import Affine
 from latentmap.training.metrics import Row
@@ -243,26 +244,43 @@ class FitState:
 
 
 def require_unchanged(p: Parameters, state: FitState) -> None:
-    """Raise if parameters ask for another model than that of the fit that they are to continue."""
+    """Raise if parameters request another model than that of the fit that they are to continue.
+
+    A prior that was fitted afterwards stands in the place of that of the parameters.
+    """
     sizes, parts = state.model.sizes, state.model.parts
     likelihood = parts.likelihood
     plain = likelihood.likelihood if isinstance(likelihood, Incomplete) else likelihood
+    kind = next((kind for kind in KINDS if type(state.condition) is KINDS[kind]), None)
+    scaling = state.choices.get("scaling", "auto").partition(" ")[0]
     kept: dict[str, tuple[Any, ...]] = {
         "n_components": (sizes.latent,),
         "ladder": (sizes.below, list(sizes.below), None if not sizes.below else sizes.below),
+        "condition": (kind,),
+        "scaling": ("auto", scaling),
+        "columns": (p.columns if state.table else None,),
         "likelihood": (None, likelihood, plain),
         "variational_family": (None, parts.posterior),
-        "prior": (None, parts.prior) if "prior" not in state.choices else (getattr(p, "prior", None),),
-        "encoder": (None, parts.encoder),
-        "decoder": (None, parts.decoder),
+        "prior": (getattr(p, "prior", None),) if "prior" in state.choices else (None, parts.prior),
+        "encoder": (None, parts.encoder) if isinstance(parts.encoder, Network) else (parts.encoder,),
+        "decoder": (None, parts.decoder) if isinstance(parts.decoder, Network) else (parts.decoder,),
     }
     for name, values in kept.items():
         value = getattr(p, name, None)
-        if not isinstance(value, nn.Module) and not any(value == one for one in values):
+        if not any(value == one or _same_module(value, one) for one in values):
             raise PartError(
-                f"{name} is {value!r}, and the fit to continue has {values[-1]!r}: set it back, or fit anew with "
-                "warm_start=False"
+                f"{name} is {_named(value)}, and the fit to continue has {_named(values[-1])}: set it back, or fit "
+                "anew with warm_start=False"
             )
+
+
+def _same_module(one: Any, other: Any) -> bool:
+    """Return whether two modules of a user's own have the same layers; a fit keeps a copy of its own."""
+    return isinstance(one, nn.Module) and isinstance(other, nn.Module) and repr(one) == repr(other)
+
+
+def _named(value: Any) -> str:
+    return f"a {type(value).__name__}" if isinstance(value, nn.Module) else repr(value)
 
 
 def _array(values: Any, dtype: type) -> Any:
