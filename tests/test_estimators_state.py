@@ -120,6 +120,12 @@ def test_a_model_with_a_given_condition_goes_on_with_it():
     assert given.n_iter_ == 3 and vae.n_iter_ == 2
 
 
+def test_pieces_keep_the_neighbours_of_the_fit():
+    vae = VAE(2, **SMALL).fit(X)
+    before = vae.state_.graphs
+    assert before is not None and vae.partial_fit(X).state_.graphs is before
+
+
 def test_pieces_go_on_after_a_prior_is_fitted():
     vae = VAE(2, **SMALL).partial_fit(X)
     for prior in (priors.Mixture(3), priors.Mixture(5), priors.FittedNormal()):

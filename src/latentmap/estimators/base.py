@@ -57,7 +57,7 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             warnings.warn(message, DiagnosisWarning, stacklevel=2)
             earlier = None
         if earlier is not None:
-            source = open_as_fitted(self, earlier, X)
+            source = open_as_fitted(self, earlier, source if earlier.table is None else X)
         self.state_ = Fit(self, source, self.given_ if y is None else y, seed=seed, state=earlier).run()
         remember_features(self, source)
         diagnosis.warn(self.findings_)

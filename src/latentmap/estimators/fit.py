@@ -80,7 +80,6 @@ class Fit:
             if self.parameters.verbose:
                 trainer.callbacks.append(stack.enter_context(ProgressBar()))
             history = trainer.run()
-        learned = trainer.state_dict()
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,
@@ -89,7 +88,7 @@ class Fit:
             n_iter=self.state.n_iter + trainer.epoch,
             fit_seconds=self.state.fit_seconds + trainer.seconds,
             interrupted=trainer.interrupted,
-            trainer={name: learned[name] for name in ("objective", "optimizers")} if self.piece else self.state.trainer,
+            trainer=_passed_on(trainer) if self.piece else self.state.trainer,
         )
         return summarise(state, self.rows.some, None if given is None else given[:: self.rows.every], trainer)
 
@@ -98,13 +97,13 @@ class Fit:
         p, rows, state, planned = self.parameters, self.rows, self.state, self.training
         classes = read_classes(p, self.y, len(self.source)) if rows.kept else None
         search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
-        searched, graphs = search.graphs(planned.neighbors, classes)
+        kept, graphs = search.graphs(planned.neighbors, classes)
         objective = p._objective(state.model.sizes.some_labels)
         if graphs:
             search.start()
             objective = search.objective(objective)
         settings, described = trainer_settings(p, planned, state.model, objective, state.seed + state.n_iter)
-        self.state = replace(state, graphs=searched)
+        self.state = replace(state, graphs=kept)
         self.state.choices.update(planned.choices | described | ({"memory": rows.memory} if rows.memory else {}))
         condition, held_out_condition = (
             None if given is None else as_tensor(given[some]).to(self.device) for some in (rows.train, rows.held_out)
@@ -176,6 +175,12 @@ class Fit:
     @property
     def _counts(self) -> RowCounts:
         return RowCounts(len(self.source), len(self.rows.train), self.rows.kept, self.source.name)
+
+
+def _passed_on(trainer: Trainer) -> dict[str, Any]:
+    """Return what the next piece continues from, beside the model."""
+    state = trainer.state_dict()
+    return {name: state[name] for name in ("objective", "optimizers")}
 
 
 def _scaled_range(source: Source, scaling: Affine) -> tuple[float, float]:

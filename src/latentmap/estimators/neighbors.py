@@ -99,22 +99,22 @@ class NeighborSearch:
     held_out: Indices
 
     def graphs(self, k: int | Edges, classes: NDArray[np.int64] | None) -> tuple[Graphs | None, dict[str, Tensor]]:
-        """Return the graphs that were searched, and those that the fit uses: with given edges, and rows of a class."""
+        """Return the graphs to keep with the fit, and those that it uses: with given edges, and rows of a class."""
         if classes is not None and not k:
             raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
-        searched = None
+        kept = self.state.graphs
         if not k:
-            return None, {}
+            return kept, {}
         if isinstance(k, Edges):
             used = {"graph": k.among(self.train, self.train), "held_out_graph": k.among(self.held_out, self.train)}
         else:
-            searched = self._search(k)
-            used = {"graph": searched.graph.long(), "held_out_graph": searched.held_out_graph.long()}
+            kept = self._search(k)
+            used = {"graph": kept.graph.long(), "held_out_graph": kept.held_out_graph.long()}
         if classes is not None:
             fraction, seed = float(self.parameters.supervised), self.state.seed
             for name, rows in (("graph", self.train), ("held_out_graph", self.held_out)):
                 used[name] = with_classes(used[name], classes[rows], classes[self.train], fraction, seed)
-        return searched, {name: graph.to(self.state.device) for name, graph in used.items()}
+        return kept, {name: graph.to(self.state.device) for name, graph in used.items()}
 
     def start(self) -> None:
         """Let a map start at principal components, unless it continues an earlier fit."""

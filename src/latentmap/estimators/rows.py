@@ -56,16 +56,16 @@ class RowReader(Parameters):
         return self.state_.given(self.given_ if y is None else y, n)
 
 
-def open_for_fit(estimator: Parameters, X: Any, least: int = 2) -> Source:
+def open_for_fit(estimator: Parameters, X: Any) -> Source:
     """Open the rows of a fit.
 
     Raises
     ------
     DataError
-        If X is no data, or has fewer than the ``least`` rows.
+        If X is no data, or has fewer than two rows.
     """
     source = open_source(X, columns=None if estimator.columns is None else estimator.columns.requested)
-    _check_shape(source, least, type(estimator).__name__)
+    _check_shape(source, 2, type(estimator).__name__)
     return source
 
 

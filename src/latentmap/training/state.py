@@ -47,8 +47,7 @@ def check_state(expected: Any, state: Any, path: str = "") -> None:
         for name, value in expected.items():
             check_state(value, state[name], f"{path}{name}.")
     else:
-        compared = _described if path.startswith("setup.") else _kind
-        wanted, actual = compared(expected), compared(state)
+        wanted, actual = (expected, state) if path.startswith("setup.") else (_kind(expected), _kind(state))
         if wanted != actual:
             message = f"the state does not fit this trainer: {path[:-1]} is {actual}, expected {wanted}"
             raise ModelError(f"{message}; {ADVICE}")
@@ -70,10 +69,6 @@ def check_generator(state: Any, generator: torch.Generator) -> None:
         torch.Generator(generator.device).set_state(state)
     except (RuntimeError, TypeError) as error:
         raise ModelError(f"the state does not fit this trainer: generator is damaged ({error}); {ADVICE}") from error
-
-
-def _described(value: Any) -> Any:
-    return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else value
 
 
 def _kind(value: Any) -> str:
