@@ -270,6 +270,14 @@ def test_names_of_columns_are_held_against_the_fit_whatever_holds_them(name, tmp
         again.transform(rows[list("dcba")])
 
 
+@pytest.mark.parametrize("name", [name for name in NAMED if "Arrow" not in name or "table" in name])
+def test_a_column_of_labels_is_no_feature(name, tmp_path):
+    labelled = NUMBERS.assign(kind=np.array(list("uv"))[np.arange(90) % 2])
+    vae = VAE(2, **SMALL).fit(open_source(NAMED[name](labelled, tmp_path), "kind"))
+    assert vae.feature_names_in_.tolist() == list("abcd") and vae.n_features_in_ == 4
+    np.testing.assert_array_equal(vae.transform(NUMBERS), VAE(2, **SMALL).fit(NUMBERS).transform(NUMBERS))
+
+
 def test_a_warm_start_needs_the_columns_and_the_model_of_the_fit():
     vae = VAE(2, warm_start=True, **SMALL).fit(NUMBERS)
     with pytest.raises(ValueError, match="feature names should match"):

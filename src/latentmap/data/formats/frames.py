@@ -46,7 +46,8 @@ def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
     array = numbers_of(series, len(frame), name) if request.columns is None else None
     if array is not None:
         source = ArraySource(array, name=name, names=list(series), labels=labels, label_name=label_name)
-        source.header = frame.head(0).to_native()
+        header = frame.head(0)
+        source.header = (header if label_name is None else header.drop(label_name)).to_native()
         return source
     if request.numeric:
         raise non_numeric(series, name)
