@@ -13,7 +13,7 @@ from torch import Tensor
 from latentmap.data.sampling import split_rows
 from latentmap.estimators.columns import numbers
 from latentmap.estimators.rows import as_given, read_codes
-from latentmap.evaluation.claims import latent_vectors
+from latentmap.evaluation.codes import latent_vectors
 from latentmap.evaluation.methods import Units
 from latentmap.evaluation.neighborhood import neighbor_ranks, row_trust
 from latentmap.evaluation.rows import as_vectors, sample_rows, take

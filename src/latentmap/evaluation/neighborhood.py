@@ -18,15 +18,15 @@ BLOCK = 2**24
 """Number of distances computed at a time."""
 
 
-def neighbor_accuracy(Z: Any, y: Any, Z_new: Any, y_new: Any, n_neighbors: int = 10) -> float:
-    """Return the accuracy of the majority label of the nearest neighbours on the training map, for new rows.
+def neighbor_accuracy(Z: Any, y: Any, Z_new: Any = None, y_new: Any = None, n_neighbors: int = 10) -> float:
+    """Return the accuracy of the majority label of the nearest neighbours on the training map.
 
     Parameters
     ----------
     Z, y : array-like of shape (n, k) and (n,)
         Map and labels of the training rows.
-    Z_new, y_new : array-like of shape (m, k) and (m,)
-        Map and labels of held-out rows.
+    Z_new, y_new : array-like of shape (m, k) and (m,), optional
+        Map and labels of held-out rows; without them each training row is judged by the others.
     n_neighbors : int, default=10
         Number of neighbours, of equal weight; distances are Euclidean.
 
@@ -48,11 +48,11 @@ def neighbor_accuracy(Z: Any, y: Any, Z_new: Any, y_new: Any, n_neighbors: int =
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    Z, Z_new = as_vectors(Z, "Z"), as_vectors(Z_new, "Z_new")
-    _check_neighbors(n_neighbors, len(Z))
-    Z_new, Z = centred(Z_new, Z)
+    Z = as_vectors(Z, "Z")
+    _check_neighbors(n_neighbors, len(Z) - (Z_new is None))
+    Z_new, Z = (None, *centred(Z)) if Z_new is None else centred(as_vectors(Z_new, "Z_new"), Z)
     vote = KNeighborsClassifier(n_neighbors).fit(Z, np.asarray(y))
-    return float(vote.score(Z_new, np.asarray(y_new)))
+    return float(vote.score(Z_new, np.asarray(y if Z_new is None else y_new)))  # None: each row without itself
 
 
 def trustworthiness(X: Any, Z: Any, n_neighbors: int = 5, *, max_rows: int = 3000, random_state: int = 0) -> float:

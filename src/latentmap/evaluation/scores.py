@@ -44,6 +44,8 @@ class Scores:
         Seconds to fit the training rows, and to embed the new rows.
     unmeasured : str, default=""
         Why decoding is not measured although the method has it; empty otherwise.
+    training_accuracy : dict, optional
+        As `neighbor_accuracy`, of training rows among the others, for a method that cannot embed new rows.
     minus_elbo : float, optional
         Upper bound on -log p(x) of the new rows, nats per row in their own units.
     trustworthiness_at, continuity_at : dict, optional
@@ -62,6 +64,7 @@ class Scores:
     fit_seconds: float
     embed_seconds: float | None
     unmeasured: str = ""
+    training_accuracy: dict[int, float] | None = None
     minus_elbo: float | None = None
     trustworthiness_at: dict[int, float] = field(default_factory=dict)
     continuity_at: dict[int, float] = field(default_factory=dict)
@@ -76,10 +79,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a comparison, and their labels."""
+    """Rows of a comparison, their labels, and their places in the data."""
 
     X: np.ndarray
     labels: np.ndarray | None
+    places: np.ndarray
 
     @property
     def classes(self) -> np.ndarray | None:
@@ -91,7 +95,8 @@ class Rows:
 
     def take(self, indices: np.ndarray) -> Rows:
         """Return some of the rows."""
-        return Rows(self.X[indices], None if self.labels is None else self.labels[indices])
+        labels = None if self.labels is None else self.labels[indices]
+        return Rows(self.X[indices], labels, self.places[indices])
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,7 @@ def score(
         fit_seconds=embedded.fit_seconds,
         embed_seconds=None if embedded.Z_new is None else embedded.embed_seconds,
         unmeasured=method.unmeasured,
+        training_accuracy=_training_accuracy(embedded, train, neighbors),
     )
 
 
@@ -153,6 +159,12 @@ def _neighbor_accuracy(embedded: Embedded, train: Rows, new: Rows, neighbors: Se
         return None
     maps = embedded.Z, train.classes, embedded.Z_new, new.labels
     return {k: neighborhood.neighbor_accuracy(*maps, k) for k in neighbors}
+
+
+def _training_accuracy(embedded: Embedded, train: Rows, neighbors: Sequence[int]) -> dict[int, float] | None:
+    if embedded.Z_new is not None or train.classes is None:
+        return None
+    return {k: neighborhood.neighbor_accuracy(embedded.Z, train.classes, n_neighbors=k) for k in neighbors}
 
 
 def _reconstruction_error(method: Method, Z: np.ndarray | None, X: np.ndarray) -> float | None:
@@ -181,8 +193,8 @@ def over_runs(runs: Sequence[Scores], statistic: Callable[[Sequence[float]], Any
 
 
 def _over_runs(values: Sequence[Any], statistic: Callable[[Sequence[float]], Any]) -> Any:
+    if any(value is None for value in values):
+        return None
     if isinstance(values[0], dict):
         return {k: float(statistic([value[k] for value in values])) for k in values[0]}
-    if any(value is None or isinstance(value, str) for value in values):
-        return values[0]
-    return float(statistic(values))
+    return values[0] if isinstance(values[0], str) else float(statistic(values))

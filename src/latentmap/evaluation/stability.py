@@ -23,16 +23,17 @@ class Stability:
     ----------
     method : str
         Title of the method.
-    seeds : float
-        Mean Procrustes distance between maps of the same rows by two seeds.
-    halves : float or None
-        Procrustes distance between the codes of new rows by fits to two halves of the training rows; None where a
-        method cannot embed new rows.
+    seeds : float or None
+        Mean Procrustes distance between the maps of two fits with other seeds and splits, of the rows that both share;
+        None where they share none.
+    halves : float, optional
+        Procrustes distance between the codes of new rows by fits to two halves of the training rows; None where it is
+        not measured, or a method cannot embed new rows.
     """
 
     method: str
-    seeds: float
-    halves: float | None
+    seeds: float | None
+    halves: float | None = None
 
 
 def procrustes_distance(A: Any, B: Any) -> float:
@@ -63,9 +64,19 @@ def procrustes_distance(A: Any, B: Any) -> float:
     return float(max(0.0, round(1 - np.linalg.svd(a.T @ b, compute_uv=False).sum() ** 2, 12)))
 
 
-def between_maps(maps: Sequence[np.ndarray]) -> float:
-    """Return the mean Procrustes distance between the maps of all pairs of refits."""
-    return float(np.mean([procrustes_distance(a, b) for a, b in combinations(maps, 2)]))
+def between_maps(maps: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """Return the mean Procrustes distance between all pairs of maps, given with the places of their rows in the data.
+
+    >>> map = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    >>> between_maps([(map, np.arange(4)), (map[::-1] + 5, np.arange(4)[::-1])])
+    0.0
+    """
+    distances = []
+    for (a, of_a), (b, of_b) in combinations(maps, 2):
+        _, in_a, in_b = np.intersect1d(of_a, of_b, assume_unique=True, return_indices=True)
+        if len(in_a) > a.shape[1] + 1:  # so few rows can always be moved onto each other
+            distances.append(procrustes_distance(a[in_a], b[in_b]))
+    return float(np.mean(distances)) if distances else None
 
 
 def between_halves(make: Callable[[], Method], X: np.ndarray, X_new: np.ndarray, random_state: int) -> float | None:

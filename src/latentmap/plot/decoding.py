@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentmap.estimators.columns import numbers
-from latentmap.evaluation.claims import latent_vectors
+from latentmap.evaluation.codes import latent_vectors
 from latentmap.evaluation.rows import take
 from latentmap.plot.latent import along, describe_prior, has_standard_prior, information_per_component, quantiles
 from latentmap.plot.rows import RowStyle, dense, spread

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmap.evaluation.claims import sample_codes
+from latentmap.evaluation.codes import sample_codes
 from latentmap.exceptions import DataError
 from latentmap.model.priors import FittedNormal, Normal
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from latentmap.estimators.columns import numbers
-from latentmap.evaluation.claims import latent_vectors
+from latentmap.evaluation.codes import latent_vectors
 from latentmap.evaluation.details import Details, log_density, map_details
 from latentmap.evaluation.rows import take
 from latentmap.exceptions import DataError
