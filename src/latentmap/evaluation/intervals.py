@@ -79,7 +79,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float], scale: Sc
     Examples
     --------
     >>> print(paired_difference([1.0, 1.1, 0.9], [2.0, 2.1, 1.9]))
-    -1.00 [-1.00, -1.00]
+    -1.000 [-1.000, -1.000]
     >>> print(paired_difference([1.0, 1.2, 0.9], [4.0, 5.0, 3.0], "ratio"))
     ×0.262 [0.2, 0.345]
     >>> paired_difference([1.0, 1.2, 0.8], [1.1, 0.7, 1.2]).exceeds
