@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from latentmap.data.files import atomic_path
+from latentmap.exceptions import DataError
 
 INK = "#1f2933"
 MUTED = "#66727f"
@@ -35,29 +38,42 @@ TWENTY = TEN + (
 # From one end of a path through the latent space to the other.
 PATH = LinearSegmentedColormap.from_list("path", [BLUE, "#a9b4bf", ORANGE])
 
+WIDTHS = {"wide": 7.4, "narrow": 3.7}
+"""Width of a figure in inches: of a page, and of a phone, where letters of the same size fill twice as much of it."""
+
+Size = Literal["wide", "narrow"]
+ThemeName = Literal["light", "dark"]
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of everything but the data."""
+
+    ink: str
+    muted: str
+    faint: str
+    line: str
+    shade: str
+    paper: str
+
+
+THEMES = {
+    "light": Theme(INK, MUTED, FAINT, line="#aab4be", shade="#e9edf1", paper="white"),
+    "dark": Theme("#e6eaee", "#a3adb8", "#3a434d", line="#67727d", shade="#272e36", paper="#14181d"),
+}
+
 STYLE: Any = {
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
-    "text.color": INK,
-    "axes.facecolor": "white",
-    "axes.edgecolor": "#aab4be",
     "axes.linewidth": 0.7,
-    "axes.labelcolor": MUTED,
     "axes.labelsize": 9.0,
     "axes.titlesize": 10.5,
-    "axes.titlecolor": INK,
     "axes.titlelocation": "left",
     "axes.titlepad": 8.0,
     "axes.grid": False,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": "#aab4be",
-    "ytick.color": "#aab4be",
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
     "xtick.labelsize": 8.0,
     "ytick.labelsize": 8.0,
     "xtick.major.size": 3.0,
@@ -72,12 +88,47 @@ STYLE: Any = {
     "image.cmap": "viridis",
 }
 
-styled = mpl.rc_context(STYLE)  # a decorator: the style holds inside one function and nowhere else
+
+def style(theme: ThemeName = "light", width: Size = "wide") -> dict[str, Any]:
+    """Return matplotlib's settings for a theme and a width of figures.
+
+    >>> style("dark")["text.color"], style(width="narrow")["figure.figsize"]
+    ('#e6eaee', (3.7, 3.7))
+    """
+    for name, given, known in (("theme", theme, THEMES), ("width", width, WIDTHS)):
+        if given not in known:
+            raise DataError(f"{name} must be {' or '.join(map(repr, known))}, got {given!r}")
+    colours, inches = THEMES[theme], WIDTHS[width]
+    by_colour = {
+        colours.paper: ("figure.facecolor", "savefig.facecolor", "axes.facecolor"),
+        colours.ink: ("text.color", "axes.titlecolor"),
+        colours.muted: ("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor", "legend.labelcolor"),
+        colours.line: ("axes.edgecolor", "xtick.color", "ytick.color"),
+        colours.faint: ("grid.color",),
+    }
+    settings = {key: colour for colour, keys in by_colour.items() for key in keys}
+    return STYLE | settings | {"figure.figsize": (inches, inches)}
 
 
-@dataclass(frozen=True, eq=False)
+def current_theme() -> Theme:
+    """Return the theme that figures are being drawn in."""
+    return THEMES["dark" if mpl.rcParams["figure.facecolor"] == THEMES["dark"].paper else "light"]
+
+
+def page_width() -> float:
+    """Return the width in inches of the figures that are being drawn."""
+    narrow = mpl.rcParams["figure.figsize"][0] == WIDTHS["narrow"]
+    return WIDTHS["narrow" if narrow else "wide"]
+
+
+styled = mpl.rc_context(style())  # a decorator: the style holds inside one function and nowhere else
+
+
 class Display:
-    """A figure, its data, and how to read it.
+    """A figure with its data, how to read it and what is seen on it.
+
+    Functions such as `map` compute a subclass and draw it; `plot` draws it again, on other axes or in another theme,
+    without computing again. This class itself holds a figure that was drawn once.
 
     Parameters
     ----------
@@ -89,28 +140,71 @@ class Display:
         The array that is drawn: codes, pictures, curves or rates.
     caption : str
         What the figure shows and how to read it.
+    alt : str, default=""
+        What is seen on it, for those who do not see it.
     """
 
     figure_: Figure
     ax_: Any
     data_: np.ndarray
     caption: str
+    alt: str
+    from_estimator: ClassVar[Callable[..., Any]]
+    _options: Mapping[str, Any] = {}
 
-    def png(self, dpi: int = 150) -> bytes:
+    def __init__(self, figure_: Figure, ax_: Any, data_: np.ndarray, caption: str, alt: str = "") -> None:
+        self.figure_, self.ax_, self.data_, self.caption, self.alt = figure_, ax_, data_, caption, alt
+
+    def plot(self, *, ax: Axes | None = None, theme: ThemeName = "light", width: Size = "wide", **kwargs: Any) -> Self:
+        """Draw the figure, again if it is drawn.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Axes to draw on; by default a new figure.
+        theme : {"light", "dark"}, default="light"
+            Colours of text, lines and background.
+        width : {"wide", "narrow"}, default="wide"
+            Width of a new figure, 7.4 or 3.7 inches; a narrow one has larger letters and fewer columns, for a phone.
+        **kwargs : dict
+            Settings of matplotlib, where the figure's class has any: of ``scatter`` for maps.
+
+        Returns
+        -------
+        Display
+            This object, with a new ``figure_`` and ``ax_``.
+        """
+        with mpl.rc_context(style(theme, width)):
+            self.figure_, self.ax_ = self._draw(ax, **kwargs)
+        self._options = kwargs
+        return self
+
+    def _draw(self, ax: Axes | None, **kwargs: Any) -> tuple[Figure, Any]:
+        """Draw on ``ax`` or a new figure; return the figure and its axes."""
+        raise DataError("this figure was drawn once and cannot be drawn again: call its function with other axes")
+
+    def png(self, dpi: int = 150, theme: ThemeName | None = None, width: Size | None = None) -> bytes:
         """Return the figure as the bytes of a PNG file.
 
         Parameters
         ----------
         dpi : int, default=150
             Resolution.
+        theme : {"light", "dark"}, optional
+            Theme to draw it in, see `plot`; by default the figure as it is.
+        width : {"wide", "narrow"}, optional
+            Width to draw it in, see `plot`; by default the figure as it is.
 
         Returns
         -------
         bytes
             Content of the file.
         """
+        display = self
+        if (theme or width) and type(self) is not Display:
+            display = copy.copy(self).plot(theme=theme or "light", width=width or "wide", **self._options)
         buffer = io.BytesIO()
-        self._write(buffer, "png", dpi)
+        display._write(buffer, "png", dpi)
         return buffer.getvalue()
 
     def save(self, path: str | Path, dpi: int = 150) -> Path:
@@ -119,7 +213,7 @@ class Display:
         Parameters
         ----------
         path : str or Path
-            Path; its suffix selects png, svg or pdf.
+            Path; its suffix selects png, svg or pdf, or gif for a map in three dimensions that turns.
         dpi : int, default=150
             Resolution.
 
@@ -130,31 +224,49 @@ class Display:
         """
         path = Path(path)
         with atomic_path(path) as temporary:
-            self._write(temporary, path.suffix.lstrip(".") or "png", dpi)
+            self._write(temporary, path.suffix.lstrip(".").lower() or "png", dpi)
         return path
 
     def _write(self, target: Path | io.BytesIO, kind: str, dpi: int) -> None:
-        with mpl.rc_context(STYLE):
-            self.figure_.savefig(target, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.08)
+        with mpl.rc_context(style()):
+            self.figure_.savefig(target, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.08, facecolor="auto")
 
     def _repr_png_(self) -> bytes:
         return self.png()
 
 
-def one_axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
-    """Return ``ax`` with its figure, or new axes on a new figure of ``size`` inches."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def draws(display: type[Display], name: str = "from_estimator") -> Callable[[Function], Function]:
+    """Make a function the constructor ``name`` of a display, too: one signature and one docstring for both."""
+
+    def register(function: Function) -> Function:
+        setattr(display, name, staticmethod(function))
+        return function
+
+    return register
+
+
+def one_axes(ax: Axes | None, size: tuple[float, float], **kwargs: Any) -> tuple[Figure, Axes]:
+    """Return ``ax`` with its figure, or new axes on a new figure of ``size`` inches, smaller where the page is."""
     if ax is None:
-        figure = Figure(figsize=size, layout="constrained")
-        return figure, figure.add_subplot()
+        shrink = min(1.0, page_width() / size[0])
+        figure = Figure(figsize=(shrink * size[0], shrink * size[1]), layout="constrained")
+        return figure, figure.add_subplot(**kwargs)
     return root(ax), ax
 
 
 def panels(ax: Axes | None, n: int, size: tuple[float, float], columns: int | None = None) -> tuple[Figure, np.ndarray]:
-    """Return a figure and ``n`` axes in rows of ``columns``: new ones, or panels inside the given ``ax``."""
+    """Return a figure and ``n`` axes in rows of ``columns``: new ones, or panels inside the given ``ax``.
+
+    A narrow figure has fewer columns, its panels the same proportions.
+    """
     columns = columns or n
     rows = -(-n // columns)
     if ax is None:
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05))
+        figure_size, columns, rows = _fewer_columns(n, size, columns, rows)
+        figure = Figure(figsize=figure_size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for spare in axes[n:]:
             spare.remove()
@@ -163,6 +275,16 @@ def panels(ax: Axes | None, n: int, size: tuple[float, float], columns: int | No
     width, height = 1 / columns, 1 / rows
     corners = [(i % columns * width, 1 - (i // columns + 1) * height) for i in range(n)]
     return root(ax), np.array([ax.inset_axes((x, y, 0.82 * width, 0.78 * height)) for x, y in corners])
+
+
+def _fewer_columns(n: int, size: tuple[float, float], columns: int, rows: int) -> tuple[tuple[float, float], int, int]:
+    """Return the size, columns and rows of a figure as wide as the page at the most."""
+    page = page_width()
+    if size[0] <= page or page == WIDTHS["wide"]:
+        return size, columns, rows
+    fewer = max(1, int(columns * page / WIDTHS["wide"]))
+    more = -(-n // fewer)
+    return (page, size[1] / rows * more * (page / fewer) / (size[0] / columns)), fewer, more
 
 
 def root(ax: Axes) -> Figure:
