@@ -185,6 +185,30 @@ def gap_fraction(codes: Any, reference: Any, probes: Any, n_neighbors: int = 5) 
     >>> round(gap_fraction(draw(size=(2000, 2)) + 9, draw(size=(2000, 2)), draw(size=(2000, 2))), 2)
     1.0
     """
+    return float(in_gaps(codes, reference, probes, n_neighbors).mean())
+
+
+def in_gaps(codes: Any, reference: Any, probes: Any, n_neighbors: int = 5) -> Bool[np.ndarray, " m"]:
+    """Return which probes lie in a gap of the codes, by the rule of `gap_fraction`.
+
+    Parameters
+    ----------
+    codes, reference, probes : array-like of shape (n, d), (n', d) and (m, d)
+        As for `gap_fraction`.
+    n_neighbors : int, default=5
+        The number k.
+
+    Returns
+    -------
+    ndarray of bool of shape (m,)
+        Whether each probe lies in a gap.
+
+    Examples
+    --------
+    >>> draw = np.random.default_rng(0).normal
+    >>> in_gaps(draw(size=(500, 2)), draw(size=(500, 2)) * 3, [[0.0, 0.0], [6.0, 6.0]])
+    array([False,  True])
+    """
     from sklearn.neighbors import NearestNeighbors
 
     codes, reference, probes = (as_vectors(a, "codes and draws") for a in (codes, reference, probes))
@@ -198,7 +222,7 @@ def gap_fraction(codes: Any, reference: Any, probes: Any, n_neighbors: int = 5) 
         NearestNeighbors(n_neighbors=k).fit(white(a[sample_rows(len(a), n)])).kneighbors(white(probes))[0][:, -1]
         for a, k in ((codes, 1), (reference, n_neighbors))
     )
-    return float((to_code > to_draw).mean())
+    return np.asarray(to_code > to_draw)
 
 
 def active_components(means: Any, threshold: float = 0.01) -> Bool[np.ndarray, " d"]:

@@ -7,8 +7,9 @@
 (12, 8, 8)
 """
 
+from latentmap.plot.claims import decoded_grids, latent_gaps, lines, random_points
 from latentmap.plot.curves import learning_curves, rates
-from latentmap.plot.decoding import interpolations, random_points, reconstructions, samples, traversals
+from latentmap.plot.decoding import interpolations, reconstructions, samples, traversals
 from latentmap.plot.maps import comparison, decoded_grid, map
 from latentmap.plot.quality import map_quality
 from latentmap.plot.style import Display
@@ -17,8 +18,11 @@ __all__ = [
     "Display",
     "comparison",
     "decoded_grid",
+    "decoded_grids",
     "interpolations",
+    "latent_gaps",
     "learning_curves",
+    "lines",
     "map",
     "map_quality",
     "random_points",

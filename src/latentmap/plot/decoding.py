@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentmap.estimators.columns import numbers
-from latentmap.evaluation.codes import latent_vectors
 from latentmap.evaluation.rows import take
 from latentmap.plot.latent import along, describe_prior, has_standard_prior, information_per_component, quantiles
 from latentmap.plot.rows import RowStyle, dense, spread
-from latentmap.plot.style import BLUE, MUTED, ORANGE, Display, number, one_axes, panels, plain, styled
+from latentmap.plot.style import BLUE, MUTED, ORANGE, Display, number, one_axes, styled
 
 
 @styled
@@ -115,65 +114,6 @@ def samples(
         figure, ax = _draw(ax, style, drawn[None], colours=[BLUE] * n)
         caption += _reading(style).removeprefix(".")
     return Display(figure, ax, drawn, caption)
-
-
-@styled
-def random_points(
-    estimators: Mapping[str, Any],
-    X: Any,
-    *,
-    n: int = 36,
-    random_state: int = 0,
-    image_shape: tuple[int, ...] | None = None,
-    feature_names: Sequence[str] | None = None,
-    ax: Axes | None = None,
-) -> Display:
-    r"""Draw random points of the latent spaces of several models, decoded, side by side.
-
-    .. math:: z_j \sim U(q_{0.005}, q_{0.995}), \quad x = d(z)
-
-    with :math:`q` the quantiles of each component over the latent vectors of ``X``: one rule for all models, the one
-    that `latentmap.evaluation.claims` measures by. A latent space without holes decodes to data everywhere.
-
-    Parameters
-    ----------
-    estimators : dict of str to VAE or Autoencoder
-        Fitted models by title.
-    X : array-like
-        Rows, as passed to ``fit``.
-    n : int, default=36
-        Number of points of each model.
-    random_state : int, default=0
-        Seed of the points.
-    image_shape, feature_names : optional
-        As for `reconstructions`.
-    ax : Axes, optional
-        Axes to draw the panels in; by default a new figure.
-
-    Returns
-    -------
-    Display
-        ``ax_`` holds one panel a model, ``data_`` the decoded rows, (models, n, ...).
-    """
-    rows = [numbers(estimator, X) for estimator in estimators.values()]
-    estimators, X = dict(zip(estimators, (estimator for estimator, _ in rows), strict=True)), rows[0][1]
-    style = RowStyle.of(next(iter(estimators.values())), X, image_shape, feature_names)
-    columns = round(np.sqrt(n))
-    wide = 7.8 / len(estimators)
-    high = wide * (-(-n // columns) * style.shape[0]) / (columns * style.shape[1]) if style.kind == "picture" else 3.2
-    figure, axes = panels(ax, len(estimators), (7.8, min(high, 9.0) + 0.3))
-    decoded = []
-    for panel, (title, estimator) in zip(axes, estimators.items(), strict=True):
-        vectors = latent_vectors(estimator, X, random_state)
-        low, high = np.quantile(vectors, [0.005, 0.995], axis=0)
-        codes = np.random.default_rng(random_state).uniform(low, high, (n, vectors.shape[1]))
-        decoded.append(_shaped(estimator.inverse_transform(codes.astype(np.float32)), style))
-        tiles = style.tiles(decoded[-1], columns) if style.kind == "picture" else decoded[-1][None]
-        style.draw(panel, tiles, colours=None if style.kind == "picture" else [BLUE] * n)
-        panel.set_title(plain(title))
-    caption = f"{n} points drawn uniformly in the latent space of each model, the same rule for all, decoded. "
-    caption += "Where a latent space has holes, points in them decode to rows unlike the data."
-    return Display(figure, axes, np.stack(decoded), caption)
 
 
 @styled
