@@ -2,7 +2,7 @@
 
     python examples/demo.py --out demo
 
-The three findings that it prints are measured in this run.
+The three findings that it prints are measured in this run, over several fits of each model.
 """
 
 from __future__ import annotations
@@ -13,43 +13,50 @@ from pathlib import Path
 
 from latentmap import load_dataset
 from latentmap.evaluation.compare import Comparison, Scores, compare
+from latentmap.evaluation.intervals import rounded
 from latentmap.report import write_report
+
+FITS = 3
 
 
 def main(out: Path) -> None:
     """Compare on the digits, save the map's run and the autoencoder's, write the report, print the findings."""
     start = time.perf_counter()
     X, y = load_dataset("digits")
-    comparison = compare(X, y, random_state=0, on_progress=lambda text: print(f"  {text}", flush=True))
+    comparison = compare(X, y, seeds=FITS, on_progress=lambda text: print(f"  {text}", flush=True))
     vae, autoencoder = comparison.estimators["neighbor_vae"], comparison.estimators["autoencoder"]
     vae.save(out)
     autoencoder.save(out / "autoencoder")
     report = write_report(vae, X, y, out, comparison, name="digits")
-    print("\nThe three findings that matter:")
-    for i, finding in enumerate(findings(comparison), 1):
-        print(f"  {i}. {finding}")
+    print(f"\nThe three findings that matter, over {FITS} fits of each model:")
+    for i, (finding, figure) in enumerate(findings(comparison), 1):
+        print(f"  {i}. {finding}\n     See {out / 'figures' / figure}.png")
     print(f"\n{len(X)} digits, {time.perf_counter() - start:.0f} s. Open the report: {report.resolve()}")
 
 
-def findings(comparison: Comparison) -> list[str]:
-    """Return the main results of a comparison in words."""
-    by_title = {scores.method: scores for scores in comparison.scores}
-    pca, best = by_title["PCA"], by_title["neighbour VAE"]
-    claims = {claim.measure.name: claim for claim in comparison.claims}
-    gaps, sampled = claims["gaps_sampler"], claims["frechet_sampler"]
-    return [
-        f"the map places {_accuracy(best):.0%} of held-out digits among their own class, PCA {_accuracy(pca):.0%}, and "
-        "unlike t-SNE's it places new rows and can be decoded",
-        f"a more compact latent space than the autoencoder's ({gaps.verdict}): spread {claims['spread'].vae:.2f} "
-        f"against {claims['spread'].autoencoder:.2f}, gaps {gaps.vae:.0%} against {gaps.autoencoder:.0%}",
-        f"samples of the VAE closer to real digits than the autoencoder's ({sampled.verdict}): Frechet distance "
-        f"{sampled.vae:.1f} against {sampled.autoencoder:.1f}, {sampled.real:.1f} among real digits",
-    ]
+def findings(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the main results of a comparison in words, each with the name of the figure that shows it."""
+    compact, smooth, random = (
+        next(text for text in comparison.conclusions(part)[::-1]) for part in ("compact", "smooth", "realistic")
+    )
+    return [(_map(comparison), "comparison"), (f"{compact} {smooth}", "latent_gaps"), (random, "random_points")]
 
 
-def _accuracy(scores: Scores) -> float:
-    by_count = scores.neighbor_accuracy or {}
-    return by_count[max(by_count)]
+def _map(comparison: Comparison) -> str:
+    of = {scores.method: i for i, scores in enumerate(comparison.scores)}
+    ours, pca = (
+        _accuracy(comparison.scores[of[name]], comparison.spread[of[name]]) for name in ("neighbour VAE", "PCA")
+    )
+    return (
+        f"The map places {ours} of held-out digits among their own class, PCA {pca}, and unlike t-SNE's it places new "
+        "rows and can be decoded."
+    )
+
+
+def _accuracy(scores: Scores, spread: Scores) -> str:
+    by_count, deviation = scores.neighbor_accuracy or {}, spread.neighbor_accuracy or {}
+    most = max(by_count)
+    return f"{rounded(100 * by_count[most], 100 * deviation[most], 1)}%"
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ from latentmap.cli.describe import describe_source
 from latentmap.cli.options import Components, Data, Folder, Json, Labels, Seed
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, on_terminal, say, say_table
-from latentmap.data.files import write_json
-from latentmap.messages import suggest
+from latentmap.data.files import write_json, write_text
+from latentmap.messages import counted, suggest
 
 if TYPE_CHECKING:
     from latentmap.data.sources import Source
-    from latentmap.evaluation.compare import Comparison
+    from latentmap.evaluation.comparison import Comparison
 
-OURS = ("autoencoder", "vae", "neighbor_vae")
 MOST_ROWS = 10_000
 SHOWN_ROWS = 2000
 """The rows that set the scale of the pictures of decoded codes."""
@@ -28,51 +27,68 @@ def compare(
     data: Data,
     /,
     *,
-    against: str = "pca,tsne",
+    against: str | None = None,
     output: Folder | None = None,
     labels: Labels = None,
     n_components: Components = 2,
     max_rows: int = MOST_ROWS,
     seed: Seed = 0,
-    seeds: int = 1,
+    seeds: int = 5,
+    claims: str = "auto",
+    halves: bool = False,
     as_json: Json = False,
 ) -> None:
     """Compare an autoencoder, a VAE and a VAE that keeps neighbours with other methods, on held-out rows.
 
     Also measures the claims about a VAE: that its latent space is more compact and smoother than an autoencoder's, and
-    that points drawn at random decode to realistic rows. Test rows are those of the data set, if it has some; else a
-    fifth of the rows is held out.
+    that points drawn at random decode to realistic rows. Test rows are those of the data set, if it has some; else each
+    fit holds out another fifth of the rows.
 
     Parameters
     ----------
     against
-        Other methods, separated by commas: pca, tsne, opentsne, umap.
+        Other methods, separated by commas: pca, tsne, opentsne, umap; by default pca, tsne and umap, as far as they are
+        installed and map to so many components.
     output
-        Folder for comparison.json and the pictures.
+        Folder for comparison.json, comparison.md and the pictures.
     max_rows
         The most rows to fit to, and the most to score on.
     seeds
-        Fits of each method; of several, means, deviations and the agreement of their maps are shown.
+        Fits of each method: means and deviations are shown, and a claim has a verdict only where the difference exceeds
+        the spread between fits.
+    claims
+        Numbers of components that the claims are measured with, separated by commas, or none; auto: those of the maps,
+        and 16.
+    halves
+        Fit each method to two halves of the rows too, and show how far its map moves.
     """
     if output is not None:
         check_output(output / "comparison.json", [".json"])
     from latentmap.data.sources import open_source
 
-    methods = _methods(against)
+    settings: dict[str, Any] = {
+        "n_components": n_components,
+        "max_rows": max_rows,
+        "random_state": seed,
+        "seeds": seeds,
+    }
+    settings |= {"methods": _methods(against, n_components), "claims": _components(claims), "halves": halves}
     source = open_source(data, labels)
     say(describe_source(source))
-    settings = {"n_components": n_components, "max_rows": max_rows, "random_state": seed, "seeds": seeds}
-    comparison = run_comparison(source, methods, **settings)
-    say_table(comparison.table(), "Methods")
+    comparison = run_comparison(source, **settings)
+    say_table(comparison.table(), f"Methods, {counted(seeds, 'fit')} each")
     if comparison.claims:
+        say_table(comparison.generated_table(), "Random points, decoded")
         say_table(comparison.claims_table(), "Claims of the VAE beside the autoencoder")
+        for sentence in comparison.conclusions():
+            say(f"- {sentence}")
     if output is not None:
         _write(comparison, source, output)
     if as_json:
         emit(comparison.to_json())
 
 
-def run_comparison(source: Source, methods: Sequence[str] = ("pca", "tsne", *OURS), **settings: Any) -> Comparison:
+def run_comparison(source: Source, **settings: Any) -> Comparison:
     """Return the comparison on a source, with the test rows of a data set that has some; show the progress."""
     from rich.console import Console
 
@@ -82,28 +98,46 @@ def run_comparison(source: Source, methods: Sequence[str] = ("pca", "tsne", *OUR
     new = dataset_source(source.name, "test") if DATASETS.get(source.name) is not None else None
     with Console(stderr=True).status("comparing") as status:
         shown = status.update if on_terminal() else say
-        return compare(source, methods=methods, X_new=new, on_progress=shown, **settings)
+        return compare(source, X_new=new, on_progress=shown, **settings)
 
 
-def _methods(against: str) -> tuple[str, ...]:
+def _methods(against: str | None, n_components: int) -> tuple[str, ...] | None:
+    from latentmap.evaluation.compare import default_methods, ours
     from latentmap.evaluation.methods import METHODS
 
+    if against is None:
+        return default_methods(n_components)
     others = [name.strip() for name in against.split(",") if name.strip()]
     for name in others:
         if name not in METHODS:
             raise UsageError(f"--against: no method is called {name!r}: {suggest(name, METHODS)}")
-    unique = {METHODS[name]: name for name in (*OURS[::-1], *others[::-1])}  # a method may have two names
+    unique = {METHODS[name]: name for name in (*ours(n_components)[::-1], *others[::-1])}  # one may have two names
     return tuple(unique.values())[::-1]
 
 
+def _components(claims: str) -> Sequence[int] | str:
+    if claims in ("auto", "none"):
+        return claims if claims == "auto" else ()
+    try:
+        return tuple(int(text) for text in claims.split(","))
+    except ValueError:
+        raise UsageError(f"--claims takes auto, none or whole numbers such as 2,16, got {claims!r}") from None
+
+
 def _write(comparison: Comparison, source: Source, folder: Path) -> None:
-    """Write numbers and pictures: the maps, and rows that the autoencoder and the VAEs decode."""
+    """Write numbers and pictures: those of the report, and rows that each model of the maps decodes."""
+    from latentmap.report.compared import comparison_figures
+
     write_json(folder / "comparison.json", comparison.to_json())
-    latentmap.plot.comparison(comparison).save(folder / "maps.png")
-    X = source.read(slice(0, None, max(1, len(source) // SHOWN_ROWS)))
-    names = source.schema.names
+    write_text(folder / "comparison.md", comparison.to_markdown())
+    rows = slice(0, None, max(1, len(source) // SHOWN_ROWS))
+    X, names = source.read(rows), source.schema.names
+    y = None if source.labels is None else source.labels[rows]
+    figures = {name: display for name, _, display in comparison_figures(comparison, X, y, feature_names=names)}
     for name, estimator in comparison.estimators.items():
         decoded = latentmap.plot.decoded_grid if len(estimator.active_components_) == 2 else latentmap.plot.traversals
-        decoded(estimator, X, feature_names=names).save(folder / f"{name}-decoded.png")
-        latentmap.plot.samples(estimator, X=X, feature_names=names).save(folder / f"{name}-samples.png")
-    say(f"wrote comparison.json and {1 + 2 * len(comparison.estimators)} pictures to {folder}")
+        figures[f"{name}-decoded"] = decoded(estimator, X, feature_names=names)
+        figures[f"{name}-samples"] = latentmap.plot.samples(estimator, X=X, feature_names=names)
+    for name, display in figures.items():
+        display.save(folder / f"{name}.png")
+    say(f"wrote comparison.json, comparison.md and {len(figures)} pictures to {folder}")

@@ -22,6 +22,9 @@ from latentmap.messages import suggest
 
 __all__ = ["Comparison", "Scores", "compare", "default_methods"]
 
+MOST_OF_MAPS = 3
+"""Components of a map, at the most."""
+
 Progress = Callable[[str], None]
 
 
@@ -44,9 +47,13 @@ def default_methods(n_components: int) -> tuple[str, ...]:
     >>> "tsne" in default_methods(2), "tsne" in default_methods(16), "vae" in default_methods(16)
     (True, False, True)
     """
-    is_map = n_components <= 3
-    baselines = ("pca", *(("tsne",) if is_map else ()), *(("umap",) if find_spec("umap") else ()))
-    return (*baselines, AUTOENCODER, VAE, *(("neighbor_vae",) if is_map else ()))
+    baselines = ("pca", *(("tsne",) if n_components <= MOST_OF_MAPS else ()), *(("umap",) if find_spec("umap") else ()))
+    return (*baselines, *ours(n_components))
+
+
+def ours(n_components: int) -> tuple[str, ...]:
+    """Return the models of this package that are compared: with few components the neighbour VAE is one."""
+    return (AUTOENCODER, VAE, *(("neighbor_vae",) if n_components <= MOST_OF_MAPS else ()))
 
 
 def compare(

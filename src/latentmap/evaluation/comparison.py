@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from latentmap.evaluation.claims import Claim, Measured, verdicts
+from latentmap.evaluation.claims import Claim, Measured, Part, verdicts
 from latentmap.evaluation.conclusions import conclude
 from latentmap.evaluation.intervals import rounded, with_spread
 from latentmap.evaluation.samplers import SAMPLERS
@@ -123,9 +123,20 @@ class Comparison:
             "generated": [generated.to_json() for generated in self.generated],
         }
 
-    def conclusions(self) -> list[str]:
-        """Return what the claims amount to, one sentence for each part and number of components."""
-        return conclude(self.claims)
+    def conclusions(self, part: Part | None = None) -> list[str]:
+        """Return what the claims, or one part of them, amount to: a sentence for each part and number of components."""
+        return conclude([claim for claim in self.claims if part in (None, claim.measure.claim)])
+
+    def to_markdown(self) -> str:
+        """Return conclusions and tables as a page in Markdown."""
+        tables = {
+            "Methods": self.table(),
+            "Random points": self.generated_table(),
+            "Claims": self.claims_table(),
+        }
+        sentences = "\n".join(f"* {sentence}" for sentence in self.conclusions())
+        sections = {"Conclusions": sentences} | {name: _markdown(rows) for name, rows in tables.items() if rows}
+        return "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items() if text) + "\n"
 
     def table(self) -> list[list[str]]:
         """Return the scores as rows of text, the first with the names of the columns."""
@@ -179,6 +190,12 @@ class Comparison:
             for each in self.generated
         ]
         return [["model", "components", "points drawn from", *KINDS.values()], *rows] if rows else []
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [cells[0], ["---"] * len(cells[0]), *cells[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _text(value: float | None, deviation: float | None = None, most: int = 6) -> str:

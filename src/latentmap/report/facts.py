@@ -1,4 +1,4 @@
-"""Text of a report: headline facts, settings, and the tables of claims."""
+"""Text of a report: headline facts and settings."""
 
 from __future__ import annotations
 
@@ -59,33 +59,6 @@ def capitalised(sentence: str) -> str:
         return ""
     is_parameter = "_" in text.split()[0] or "=" in text.split()[0]
     return (text if is_parameter else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-@dataclass(frozen=True)
-class ClaimTable:
-    """The measures of one claim."""
-
-    title: str
-    tally: str
-    rows: list[list[str]]
-
-
-CLAIMS = {
-    "compact": "The latent space is more compact",
-    "smooth": "It is smoother",
-    "realistic": "Points drawn at random decode to realistic rows",
-}
-
-
-def claim_tables(comparison: Any) -> list[ClaimTable]:
-    """Return for each claim its measures: text, autoencoder, VAE, real rows, expectation, verdict."""
-    tables = []
-    for kind, title in CLAIMS.items():
-        rows = [row[1:] for row in comparison.claims_table()[1:] if row[0] == kind]
-        verdicts = [row[-1] for row in rows if row[-1] != "cannot"]
-        if rows:
-            tables.append(ClaimTable(title, f"{verdicts.count('holds')} of {len(verdicts)} measures as claimed", rows))
-    return tables
 
 
 def _cost(estimator: Any, X: Any, y: Any) -> list[Fact]:

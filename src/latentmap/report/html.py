@@ -15,9 +15,11 @@ import jinja2
 from latentmap import __version__, plot
 from latentmap.data.files import write_bytes, write_text
 from latentmap.estimators.columns import numbers
-from latentmap.evaluation.methods import METHODS
+from latentmap.evaluation.samplers import SAMPLERS
+from latentmap.messages import counted
 from latentmap.plot.style import Display
-from latentmap.report.facts import capitalised, claim_tables, headline_facts, settings
+from latentmap.report.compared import claim_tables, comparison_figures
+from latentmap.report.facts import capitalised, headline_facts, settings
 
 MAX_BYTES = 450_000
 """Maximum size of one figure: ten of them, inlined, stay below about 5 MB."""
@@ -106,7 +108,8 @@ def write_report(
         ("rates", "Rate of each component", lambda: plot.rates(estimator)),
     ]
     sections = [_section(folder, key, heading, draw()) for key, heading, draw in figures]
-    compared = [] if comparison is None else [_section(folder, *figure) for figure in _compared(comparison, X, options)]
+    drawn = () if comparison is None else comparison_figures(comparison, X, y, **options)
+    compared = [_section(folder, *figure) for figure in drawn]
     page = _template().render(
         name=name,
         model=type(estimator).__name__,
@@ -118,6 +121,9 @@ def write_report(
         comparison=comparison,
         table=[] if comparison is None else comparison.table(),
         claims=[] if comparison is None else claim_tables(comparison),
+        generated=[] if comparison is None else comparison.generated_table(),
+        samplers=list(SAMPLERS.values()),
+        reported=_title(estimator),
         choices=estimator.choices_,
         settings=settings(estimator),
         has_rate=estimator.has_rate_,
@@ -146,13 +152,11 @@ def _quality(estimator: Any, X: Any) -> list[tuple[str, str, Callable[[], Displa
     return [("map_quality", "Quality of the map", lambda: plot.map_quality(estimator, X))]
 
 
-def _compared(comparison: Any, X: Any, options: dict[str, Any]) -> list[tuple[str, str, Display]]:
-    """Return the figures of a comparison: the maps, and random points that its models decode."""
-    figures = [("comparison", "Comparison with other methods", plot.comparison(comparison))]
-    if comparison.estimators:
-        models = {METHODS[name].title: estimator for name, estimator in comparison.estimators.items()}
-        figures.append(("random_points", "Points drawn at random", plot.random_points(models, X, **options)))
-    return figures
+def _title(estimator: Any) -> str:
+    """Return the name of a model as in the tables of a comparison, with the number of its components."""
+    neighbors = estimator.choices_.get("neighbors", "None")[:1].isdigit()
+    kind = "autoencoder" if not estimator.has_rate_ else "neighbour VAE" if neighbors else "VAE"
+    return f"{kind} with {counted(len(estimator.active_components_), 'component')}"
 
 
 def _finding(finding: Any) -> dict[str, Any]:
