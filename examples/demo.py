@@ -36,10 +36,9 @@ def main(out: Path) -> None:
 
 def findings(comparison: Comparison) -> list[tuple[str, str]]:
     """Return the main results of a comparison in words, each with the name of the figure that shows it."""
-    compact, smooth, random = (
-        next(text for text in comparison.conclusions(part)[::-1]) for part in ("compact", "smooth", "realistic")
-    )
-    return [(_map(comparison), "comparison"), (f"{compact} {smooth}", "latent_gaps"), (random, "random_points")]
+    compact, smooth = (comparison.conclusions(part)[0] for part in ("compact", "smooth"))
+    realistic = comparison.conclusions("realistic")[-1]
+    return [(_map(comparison), "comparison"), (f"{compact} {smooth}", "latent_gaps"), (realistic, "random_points")]
 
 
 def _map(comparison: Comparison) -> str:

@@ -75,7 +75,7 @@ def compare(
     settings |= {"methods": _methods(against, n_components), "claims": _components(claims), "halves": halves}
     source = open_source(data, labels)
     say(describe_source(source))
-    comparison = run_comparison(source, **settings)
+    comparison = run_comparison(source, methods=methods, claims=judged, halves=halves, **settings)
     say_table(comparison.table(), f"Methods, {counted(seeds, 'fit')} each")
     if comparison.claims:
         say_table(comparison.generated_table(), "Random points, decoded")

@@ -89,8 +89,8 @@ def _generated(claim: Part, of: str, where: str, other: str | None = None) -> It
 
 
 MEASURES = (
-    Measure("divergence", "compact", "nats by which the latent vectors differ from N(0, I)", "lower"),
-    Measure("negentropy", "compact", "nats by which the latent vectors differ from any Gaussian", "lower"),
+    Measure("divergence", "compact", "nats by which latent vectors differ from N(0, I)", "lower", "ratio"),
+    Measure("negentropy", "compact", "nats by which latent vectors differ from any Gaussian", "lower", "ratio"),
     Measure("tail_ratio", "compact", "radius that holds 99% of latent vectors, over that of half", "lower", "ratio"),
     Measure("gaps_normal", "compact", "gap fraction, points from N(0, I)", "lower"),
     Measure("gaps_uniform", "compact", "gap fraction, points uniform in the box", "lower"),
@@ -127,7 +127,7 @@ class Claim:
     --------
     >>> claim = Claim(MEASURES[0], 2, autoencoder=(2.1, 2.6, 1.9), vae=(0.2, 0.3, 0.2))
     >>> claim.verdict, str(claim.difference)
-    ('holds', '-2.0 [-2.7, -1.2]')
+    ('holds', '×0.106 [0.0599, 0.187]')
     """
 
     measure: Measure

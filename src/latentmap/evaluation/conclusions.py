@@ -12,7 +12,7 @@ from latentmap.messages import counted
 
 __all__ = ["conclude", "outcome"]
 
-Outcome = Literal["holds", "even", "fails", "mixed", "cannot"]
+Outcome = Literal["holds", "partly holds", "even", "partly fails", "fails", "mixed", "cannot"]
 
 SENTENCES: dict[Part, str] = {
     "compact": "the VAE's latent space is {} compact {} the autoencoder's",
@@ -23,7 +23,9 @@ SENTENCES: dict[Part, str] = {
 }
 WORDS: dict[Outcome, tuple[str, str]] = {
     "holds": ("more", "than"),
+    "partly holds": ("in part more", "than"),
     "even": ("as", "as"),
+    "partly fails": ("in part less", "than"),
     "fails": ("less", "than"),
     "mixed": ("by some measures more, by others less", "than"),
     "cannot": ("more", "than"),
@@ -38,7 +40,7 @@ HEADLINES: dict[str, str] = {
 
 
 def outcome(claims: Sequence[Claim]) -> Outcome:
-    """Return the verdict on several measures: one way where none goes the other way and no more of them are even.
+    """Return the verdict on several measures: "partly" where more of them are even, "mixed" where they go both ways.
 
     Parameters
     ----------
@@ -47,16 +49,18 @@ def outcome(claims: Sequence[Claim]) -> Outcome:
 
     Returns
     -------
-    {"holds", "even", "fails", "mixed", "cannot"}
+    {"holds", "partly holds", "even", "partly fails", "fails", "mixed", "cannot"}
         The verdict.
     """
     counts = Counter(claim.verdict for claim in claims)
     holds, even, fails = (counts[verdict] for verdict in ("holds", "even", "fails"))
     if holds and fails:
         return "mixed"
-    if not holds + even + fails:
-        return "cannot"
-    return "even" if even > holds + fails else "holds" if holds else "fails" if fails else "even"
+    if holds:
+        return "holds" if holds >= even else "partly holds"
+    if fails:
+        return "fails" if fails >= even else "partly fails"
+    return "even" if even else "cannot"
 
 
 def conclude(claims: Sequence[Claim]) -> list[str]:
