@@ -207,14 +207,17 @@ def test_info_describes_a_run(capsys, folder):
 
 def test_compare_shows_tables_and_writes_numbers_and_pictures(capsys, tmp_path, folder):
     answer = must(capsys, "compare", folder / "trees.csv", "--labels", "kind", "--against", "pca", "-o",
-                  tmp_path / "compare", "--json")  # fmt: skip
+                  tmp_path / "compare", "--seeds", "2", "--claims", "2", "--json")  # fmt: skip
     said = answer.json
     assert [method["method"] for method in said["methods"]] == ["PCA", "autoencoder", "VAE", "neighbour VAE"]
     assert said == json.loads((tmp_path / "compare" / "comparison.json").read_text())
-    assert {claim["claim"] for claim in said["claims"]} == {"compact", "smooth", "realistic"}
+    assert {claim["claim"] for claim in said["claims"]} == {"compact", "smooth", "realistic", "repaired"}
+    page = (tmp_path / "compare" / "comparison.md").read_text()
+    assert all(sentence in page and sentence in answer.err for sentence in said["conclusions"])
     assert "trustworthiness" in answer.err and "Claims of the VAE" in answer.err and "verdict" in answer.err
     pictures = {path.stem for path in (tmp_path / "compare").glob("*.png")}
-    assert pictures >= {"maps", "vae-samples", "vae-decoded", "autoencoder-samples", "autoencoder-decoded"}
+    assert pictures >= {"comparison", "latent_gaps", "decoded_grids", "lines", "random_points"}
+    assert pictures >= {"vae-samples", "vae-decoded", "autoencoder-samples", "autoencoder-decoded"}
 
 
 def test_details_of_codes_are_columns_and_unusual_rows_are_counted(capsys, tmp_path, folder):

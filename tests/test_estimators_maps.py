@@ -141,11 +141,11 @@ def test_procrustes_distances_are_those_of_scipy():
 
 
 def test_a_comparison_over_seeds_gives_means_spreads_and_how_far_maps_move():
-    found = compare(X, y, methods=["pca", "tsne", "neighbor_vae"], max_rows=200, seeds=2)
-    single = compare(X, y, methods=["pca"], max_rows=200)
+    found = compare(X, y, methods=["pca", "tsne", "neighbor_vae"], max_rows=200, seeds=2, halves=True)
+    single = compare(X, y, methods=["pca"], max_rows=200, seeds=1)
     assert not single.spread and not single.stability and single.scores[0].method == "PCA"
     pca, tsne, ours = found.stability
-    assert pca.seeds < 1e-3 and 0 < pca.halves < 1  # a projection does not depend on a seed
+    assert 0 < pca.seeds < pca.halves < 1  # a projection moves with the rows alone, and two splits share most of them
     assert tsne.halves is None and tsne.seeds >= 0  # t-SNE places no new rows
     assert 0 < ours.seeds < 1 and 0 < ours.halves < 1
     means, spreads = found.scores[2], found.spread[2]
@@ -155,8 +155,6 @@ def test_a_comparison_over_seeds_gives_means_spreads_and_how_far_maps_move():
     assert table[0][-2:] == ["moves by seed", "moves by half of the rows"] and "±" in table[3][1]
     assert "cannot" in table[2] and "±" not in single.table()[1][1]
     assert found.to_json()["stability"][1]["halves"] is None
-    with pytest.raises(DataError, match="seeds must be a whole number >= 1"):
-        compare(X, y, methods=["pca"], seeds=0)
 
 
 def test_halves_are_fitted_apart():

@@ -1,5 +1,6 @@
 """A comparison is fair, repeatable and says what a method cannot."""
 
+import functools
 import importlib.util
 import json
 import sys
@@ -7,14 +8,16 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits, load_iris, load_wine
 
 from latentmap import VAE, Autoencoder
 from latentmap.evaluation import methods
-from latentmap.evaluation.compare import compare
-from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.evaluation.compare import compare, default_methods
+from latentmap.evaluation.samplers import SAMPLERS
+from latentmap.exceptions import DataError, MissingExtraError, PartError
 
 BASELINES = {"opentsne": "openTSNE", "umap": "umap"}
+PARTS = ("compact", "smooth", "realistic", "repaired")
 QUICK = ["pca", *(["opentsne"] if importlib.util.find_spec("openTSNE") else [])]  # umap-learn compiles for a minute
 
 
@@ -44,7 +47,7 @@ def steps():
 @pytest.fixture(scope="module")
 def comparison(digits, fitted, steps):
     X, y = digits
-    given = {"fitted": fitted, "on_progress": steps.append}
+    given = {"fitted": fitted, "on_progress": steps.append, "seeds": 1, "claims": [2]}
     return compare(X[:300], y[:300], X_new=X[300:], y_new=y[300:], methods=["pca", "tsne", *fitted], **given)
 
 
@@ -53,6 +56,7 @@ def test_methods_are_scored_on_new_rows_where_they_can(comparison):
     assert list(by) == ["PCA", "t-SNE", "autoencoder", "VAE"] == list(comparison.maps)
     assert by["t-SNE"].rows == "training" and "t-SNE" not in comparison.new_maps
     assert by["t-SNE"].neighbor_accuracy is by["t-SNE"].reconstruction_error is by["t-SNE"].embed_seconds is None
+    assert set(by["t-SNE"].training_accuracy) == {1, 5, 10} and by["PCA"].training_accuracy is None
     for name in ("PCA", "autoencoder", "VAE"):
         assert by[name].rows == "new" and set(by[name].neighbor_accuracy) == {1, 5, 10}
         assert by[name].reconstruction_error > 0 and by[name].embed_seconds > 0
@@ -66,10 +70,11 @@ def test_table_says_cannot_where_a_method_cannot(comparison):
     assert head[:2] == ["method", "10-NN accuracy"] and all(len(row) == len(head) for row in rows)
     by = {row[0]: dict(zip(head, row)) for row in rows}
     assert {name for name, value in by["t-SNE"].items() if value == "cannot"} == {
-        "10-NN accuracy",
         "reconstruction error",
         "seconds to embed",
     }
+    assert by["t-SNE"]["10-NN accuracy"].startswith("cannot; 0.9")
+    assert by["t-SNE"]["10-NN accuracy"].endswith(" (training rows)")
     assert by["t-SNE"]["trustworthiness"].endswith(" (training rows)")
     assert "cannot" not in by["VAE"].values()
 
@@ -104,15 +109,16 @@ def test_result_is_plain_json_and_tells_what_it_depends_on(comparison, steps):
     assert plain == comparison.to_json()
     assert plain["settings"]["training_rows"] == 300 and plain["settings"]["new_rows"] == 200
     assert plain["settings"]["feature_space"].startswith("MLP-classifier-128 penultimate, trained on ")
-    assert {claim["claim"] for claim in plain["claims"]} == {"compact", "smooth", "realistic"} == set(plain["verdicts"])
+    assert {claim["claim"] for claim in plain["claims"]} == {*PARTS} == set(plain["verdicts"])
     head, *rows = comparison.claims_table()
     assert len(rows) == len(comparison.claims) and all(len(row) == len(head) for row in rows)
     assert steps[0] == "PCA (1 of 4)" and len(steps) == 5
+    assert {claim["verdict"] for claim in plain["claims"]} == {"cannot"}  # of one fit each
 
 
 def test_rows_are_held_out_once_for_all_and_repeatably(digits):
     X, y = digits
-    one, again, other = (compare(X, y, methods=["pca"], random_state=seed) for seed in (0, 0, 1))
+    one, again, other = (compare(X, y, methods=["pca"], seeds=1, random_state=seed) for seed in (0, 0, 1))
     assert (one.settings["training_rows"], one.settings["new_rows"]) == (400, 100)
     np.testing.assert_array_equal(one.maps["PCA"], again.maps["PCA"])
     assert one.scores[0].neighbor_accuracy == again.scores[0].neighbor_accuracy
@@ -155,9 +161,78 @@ def test_without_classes_there_is_no_accuracy(digits, labels):
 
 def test_claims_are_measured_without_labels_too(digits, fitted):
     X, _ = digits
-    comparison = compare(X[:300], X_new=X[300:], methods=["autoencoder", "vae"], fitted=fitted)
+    comparison = compare(X[:300], X_new=X[300:], methods=["autoencoder", "vae"], fitted=fitted, seeds=1, claims=[2])
     assert comparison.settings["feature_space"].startswith("PCA-50, fitted on ")
-    assert {"holds", "cannot"} <= {claim.verdict for claim in comparison.claims}
+    without = {claim.measure.name.partition("_")[0] for claim in comparison.claims if not claim.vae}
+    assert without == {"balance"}
+    assert comparison.estimators == fitted == comparison.sampled[2]
+
+
+@pytest.fixture(scope="module")
+def quick_models():
+    """Fits of a few epochs in the place of those by default."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for model in (Autoencoder, VAE):
+            patch.setattr(model, "__init__", functools.partialmethod(model.__init__, max_epochs=3))
+        yield
+
+
+@pytest.fixture(scope="module")
+def several(quick_models, digits):
+    return compare(*digits, methods=["pca", "tsne", "autoencoder", "vae"], seeds=3)
+
+
+def test_each_fit_has_its_own_seed_and_its_own_split(several, digits):
+    X, y = digits
+    assert several.settings["claims"] == [2, 16] and several.settings["seeds"] == 3
+    single = [compare(X, y, methods=["pca"], random_state=seed, seeds=1).scores[0] for seed in range(3)]
+    trust = [scores.trustworthiness for scores in single]
+    assert len({*trust}) == 3
+    assert several.scores[0].trustworthiness == pytest.approx(np.mean(trust))
+    assert several.spread[0].trustworthiness == pytest.approx(np.std(trust, ddof=1))
+    assert all(stability.seeds is not None for stability in several.stability)
+
+
+def test_claims_are_measured_over_all_fits_with_both_numbers_of_components(several):
+    assert {claim.n_components for claim in several.claims} == {2, 16}
+    assert all(len(claim.autoencoder) == len(claim.vae) == 3 for claim in several.claims)
+    assert {claim.verdict for claim in several.claims} <= {"holds", "even", "fails"}
+    assert [*several.sampled] == [2, 16] and several.sampled[2] == several.estimators
+    head, real, *rows = several.generated_table()
+    assert real[0] == "real rows" and {row[2] for row in rows} == {s.title for s in SAMPLERS.values()}
+    assert len(rows) == 2 * 2 * 4 and all(len(row) == len(head) for row in rows)
+    assert all("±" in cell for row in rows for cell in row[3:])
+    assert len(several.conclusions()) == 8 and len(several.conclusions("smooth")) == 2
+    page = several.to_markdown()
+    assert [line for line in page.splitlines() if line.startswith("#")] == [
+        "## Conclusions",
+        "## Methods",
+        "## Random points",
+        "## Claims",
+    ]
+    assert all(sentence in page for sentence in several.conclusions())
+
+
+def test_methods_by_default_are_those_that_map_to_so_many_components(quick_models, digits):
+    comparison = compare(*digits, n_components=16, seeds=1)
+    assert {"t-SNE", "neighbour VAE"}.isdisjoint(comparison.maps) and comparison.settings["claims"] == [16]
+    assert default_methods(2)[:2] == ("pca", "tsne") and "neighbor_vae" in default_methods(3)
+
+
+def test_few_columns_are_judged_with_half_as_many_components(quick_models):
+    X, y = load_wine(return_X_y=True)
+    comparison = compare(X, y, seeds=2, methods=["autoencoder", "vae"])
+    assert comparison.settings["claims"] == [2, 6]
+    assert "cannot" not in {claim.verdict for claim in comparison.claims}
+
+
+@pytest.mark.parametrize("labels", [None, np.zeros(178), np.arange(178)])
+def test_without_classes_what_needs_them_says_why(quick_models, labels):
+    comparison = compare(load_wine().data, labels, seeds=2, claims=[2], methods=["autoencoder", "vae"])
+    silent = {claim.measure.name: claim.reason for claim in comparison.claims if claim.verdict == "cannot"}
+    assert [*silent] == ["balance_normal"] and "rows without labels of two classes" in silent["balance_normal"]
+    assert comparison.claims_table()[-1][-1].startswith("cannot: ")
 
 
 def test_estimators_are_fitted_here_when_not_given(digits):
@@ -215,6 +290,12 @@ def test_what_a_method_has_but_is_not_measured_is_not_said_to_be_impossible(comp
 def test_bad_input_is_one_clear_line(settings, message, digits):
     with pytest.raises(DataError, match=message):
         compare(*digits, **settings)
+
+
+@pytest.mark.parametrize("name", ["seeds", "claims"])
+def test_counts_are_checked(name, digits):
+    with pytest.raises(PartError, match=f"{name} must be a whole number >= 1, got 0"):
+        compare(*digits, methods=["autoencoder", "vae"], **{name: 0 if name == "seeds" else [0]})
 
 
 def test_nan_is_refused_with_its_place(digits):

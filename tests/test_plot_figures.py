@@ -179,12 +179,51 @@ def test_random_points_show_every_model_by_the_same_rule(fitted):
     models = {"VAE": fitted("grey")[0], "<autoencoder>": fitted("grey", Autoencoder, 2)[0]}
     X = digits()
     display = plot.random_points(models, X, n=9, random_state=1)
-    assert [panel.get_title(loc="left") for panel in display.ax_] == list(models)
-    assert display.data_.shape == (2, 9, 8, 8)
+    assert [panel.get_title(loc="left") for panel in display.ax_] == [*models, "real rows"]
+    assert display.data_.shape == (3, 9, 8, 8)
+    assert {row.tobytes() for row in display.data_[-1]} <= {row.tobytes() for row in X.astype(float)}
     np.testing.assert_array_equal(display.data_, plot.random_points(models, X, n=9, random_state=1).data_)
     assert len(display.png(50)) > 3000
     table, X = fitted("table")
-    assert plot.random_points({"VAE": table}, X).data_.shape == (1, 36, 13)
+    assert plot.random_points({"VAE": table}, X).data_.shape == (2, 64, 13)
+    with pytest.raises(DataError, match="no distribution is called 'gausian': did you mean 'gaussian'"):
+        plot.random_points(models, X, sampler="gausian")
+
+
+def test_random_points_are_decoded_from_the_distribution_that_is_named(fitted):
+    model, X = fitted("grey")
+    codes = np.random.default_rng(3).normal(size=(9, 2)).astype(np.float32)
+    drawn = plot.random_points({"VAE": model}, X, n=9, random_state=3).data_[0]
+    np.testing.assert_allclose(drawn, np.asarray(model.inverse_transform(codes)).reshape(9, 8, 8), rtol=1e-5)
+
+
+def test_gaps_are_shaded_where_no_codes_lie(fitted):
+    model, X = fitted("grey")
+    display = plot.latent_gaps({"VAE": model, "again": model}, X, np.arange(len(X)) % 3)
+    (low, high), gaps = display.boxes[0], display.gaps[0]
+    cells = len(gaps)
+    codes = display.data_[0]
+    inside = ((codes > low) & (codes < high)).all(1)
+    at = ((codes[inside] - low) / (high - low) * (cells - 1)).round().astype(int)
+    assert gaps[at[:, 1], at[:, 0]].mean() < 0.1 < gaps.mean()  # few of the cells with a code, many of the others
+    assert f"{gaps.mean():.0%} in gaps" in display.ax_[0].get_title(loc="left") and f"{gaps.mean():.0%}" in display.alt
+
+
+def test_decoded_grids_and_lines_show_the_same_points_of_each_model(fitted):
+    model, X = fitted("grey")
+    grids = plot.decoded_grids({"VAE": model, "again": model}, X, n=4)
+    assert grids.data_.shape == (2, 16, 8, 8)
+    np.testing.assert_array_equal(grids.data_[0], grids.data_[1])
+    lines = plot.lines({"VAE": model, "again": model}, X, n=2, n_steps=5)
+    assert lines.data_.shape == (2, 2, 5, 8, 8)
+    ends = lines.ends[:, 0].reshape(2, *X.shape[1:]).astype(X.dtype)
+    np.testing.assert_allclose(lines.data_[:, 0, 0], np.reshape(model.reconstruct(ends), (2, 8, 8)), atol=1e-4)
+    three = fitted("grey", VAE, 5)[0]
+    for draw in (plot.decoded_grids, plot.latent_gaps):
+        with pytest.raises(DataError, match="models with 2 components, but five has 5"):
+            draw({"five": three}, X)
+    with pytest.raises(DataError, match="pass one or more"):
+        plot.lines({}, X)
 
 
 def test_traversals_start_with_the_component_that_carries_most(fitted):

@@ -66,13 +66,8 @@ def compare(
         check_output(output / "comparison.json", [".json"])
     from latentmap.data.sources import open_source
 
-    settings: dict[str, Any] = {
-        "n_components": n_components,
-        "max_rows": max_rows,
-        "random_state": seed,
-        "seeds": seeds,
-    }
-    settings |= {"methods": _methods(against, n_components), "claims": _components(claims), "halves": halves}
+    methods, judged = _methods(against, n_components), _components(claims)
+    settings = {"n_components": n_components, "max_rows": max_rows, "random_state": seed, "seeds": seeds}
     source = open_source(data, labels)
     say(describe_source(source))
     comparison = run_comparison(source, methods=methods, claims=judged, halves=halves, **settings)

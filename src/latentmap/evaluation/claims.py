@@ -127,7 +127,7 @@ class Claim:
     --------
     >>> claim = Claim(MEASURES[0], 2, autoencoder=(2.1, 2.6, 1.9), vae=(0.2, 0.3, 0.2))
     >>> claim.verdict, str(claim.difference)
-    ('holds', '×0.106 [0.0599, 0.187]')
+    ('holds', '×0.105 [0.0827, 0.133]')
     """
 
     measure: Measure

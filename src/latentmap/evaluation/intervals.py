@@ -81,7 +81,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float], scale: Sc
     >>> print(paired_difference([1.0, 1.1, 0.9], [2.0, 2.1, 1.9]))
     -1.000 [-1.000, -1.000]
     >>> print(paired_difference([1.0, 1.2, 0.9], [4.0, 5.0, 3.0], "ratio"))
-    ×0.262 [0.2, 0.345]
+    ×0.262 [0.195, 0.352]
     >>> paired_difference([1.0, 1.2, 0.8], [1.1, 0.7, 1.2]).exceeds
     False
     """
