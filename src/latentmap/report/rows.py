@@ -180,6 +180,6 @@ def _are_fitted(estimator: Any, source: Source, indices: Indices) -> bool:
         source = open_source(source.read(indices), columns=estimator.table_)
     try:
         schema = replace(source.schema, event_shape=tuple(estimator.data_schema_.event_shape))  # images may come flat
-        return bool(content_hash(source, schema) == estimator.data_fingerprint_
+        return bool(content_hash(source, schema) == estimator.data_fingerprint_)
     except LatentmapError:
         return False
