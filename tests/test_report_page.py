@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +167,12 @@ def test_the_rows_of_one_label_keep_their_kinds(capsys, tmp_path, unrendered):
         told = rows_of((tmp_path / "run" / "report.html").read_text())["map"]
         n, trained, held = map(int, re.fullmatch(r"(\d+) rows of the fit, (\d+) .* (\d+) held out\.", told).groups())
         assert n == trained + held < 40
+
+
+def test_the_examples_of_its_documentation_run(tmp_path, monkeypatch, unrendered):
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    text = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
+    for code in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(code.replace("VAE(2,", "VAE(2, max_epochs=1,"), "docs/report.md", "exec"), found)
+    assert f"print(rows)     # {found['rows']}\n" in text

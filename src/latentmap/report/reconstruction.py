@@ -97,7 +97,7 @@ def _of_images(errors: Errors, unit: Any) -> Reconstruction:
 def _of_columns(errors: Errors, names: Sequence[str], more: str = "") -> Reconstruction:
     """Return the mean variance of a column kept, its error in standard deviations, and the worst columns."""
     varies = errors.variance > 0
-    constant = f"; {counted(int((~varies).sum()), 'column')} that never vary left out" if not varies.all() else ""
+    constant = f"; {counted(int((~varies).sum()), 'column')} without variance left out" if not varies.all() else ""
     if not varies.any():
         return _kept(errors, "", pooled=False, more=more)
     of = errors.columns(varies)
