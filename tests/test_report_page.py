@@ -1,11 +1,14 @@
 """The page: what each figure is of, its contents, its alternative texts, and its pictures for any screen."""
 
+import base64
 import html
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits, load_wine
 
 from command import must
@@ -142,6 +145,14 @@ def test_figures_that_hold_too_much_are_drawn_coarser(tmp_path):
     display.ax_.imshow(np.random.default_rng(0).random((400, 800, 3)), interpolation="nearest", aspect="auto")
     display.figure_.set_size_inches(7, 5)
     assert len(display.png(150)) > MAX_BYTES >= 3 / 4 * len(section(tmp_path, "noise", "Noise", display).picture.data)
+    display.ax_.clear()
+    display.ax_.imshow(np.random.default_rng(0).random((100, 160)), interpolation="bicubic", aspect="auto")
+    few = section(tmp_path, "smooth", "Smooth", display).picture
+    with (
+        Image.open(io.BytesIO(base64.b64decode(few.data))) as page,
+        Image.open(tmp_path / "figures/smooth.png") as file,
+    ):
+        assert (page.mode, file.mode) == ("P", "RGBA") and page.size == file.size, "fewer colours before fewer pixels"
 
 
 def test_the_command_tells_its_own_rows_from_new_ones(capsys, tmp_path, unrendered):
