@@ -56,6 +56,7 @@ def test_every_figure_says_which_rows_it_is_of(vae, tmp_path, unrendered):
     assert "Held-out rows take no part in training" in text and "New rows" not in text
     new = page(vae, DIGITS.images[300:400], folder=tmp_path)
     assert rows_of(new)["reconstructions"] == "some of 100 new rows." and "rows other than the 300 rows" in new
+    assert "Of the fit and its rows: 300 rows of the fit, 270 trained on" in new
     assert rows_of(new)["learning_curves"] == rows_of(text)["learning_curves"] == of["map"]
 
 

@@ -135,7 +135,7 @@ def _kept(errors: Errors, note: str, *, pooled: bool, more: str = "") -> Reconst
     if not (errors.variance > 0).any():
         exact = not errors.squared.any()
         note = f"the rows do not vary, so there is no variance to compare with{f'; {note}' if note else ''}"
-        return Reconstruction("exact" if exact else "inexact", note + more, not exact)
+        return Reconstruction("exact" if exact else "not exact", note + more)
     kept, error = errors.kept(pooled=pooled)
     what = "of the variance kept" if pooled else "of a column's variance kept, on average"
     if kept <= 0:
