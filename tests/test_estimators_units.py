@@ -19,6 +19,7 @@ from latentmap.data.sampling import split_rows
 from latentmap.estimators.diagnosis import Facts, diagnose
 from latentmap.estimators.history import Evaluation
 from latentmap.report.facts import headline_facts
+from latentmap.report.numbers import standard_error, with_error
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 
@@ -142,7 +143,8 @@ def test_every_place_tells_the_same_number(capsys, tmp_path):
     best = min(vae.history_, key=lambda row: row["val_loss"])
     assert found["loss"] == best["val_loss"] and found["elbo"] == -best["val_distortion"] - best["val_rate"]
     told = fitted.json["facts"]["ELBO"]["value"]
-    assert told == f"−{abs(found['elbo']):.3g} nats" and f"ELBO            {told}" in fitted.err
+    value, error = (float(part.replace("−", "-")) for part in told.removesuffix(" nats").split(" ± "))
+    assert value == pytest.approx(found["elbo"], abs=error) and f"ELBO            {told}" in fitted.err
     assert [fact.value for fact in headline_facts(vae, CELLS) if fact.label == "ELBO"] == [told]  # as the report has it
     card = (tmp_path / "run" / "README.md").read_text()
     assert f"- ELBO: {found['elbo']:.3f}\n- {vae.evaluation_}\n" in card and "neighbors" in card
@@ -169,7 +171,8 @@ def test_a_prior_that_is_fitted_afterwards_is_in_the_headline():
     vae.fit_prior(CELLS, priors.Mixture(3), random_state=0)
     assert vae.evaluation_.elbo is None, "the rate of the history is that of the prior before"
     (fact,) = [fact for fact in headline_facts(vae, CELLS) if fact.label == "ELBO"]
-    assert fact.value == f"−{abs(vae.score(CELLS)):.3g} nats" and "shown here" in fact.note
+    scores = vae.score_samples(held_out(vae, CELLS))
+    assert fact.value == f"{with_error(scores.mean(), standard_error(scores))} nats" and "held-out rows" in fact.note
 
 
 def test_the_bound_of_rows_without_class_counts_what_their_class_costs():
@@ -253,7 +256,8 @@ def test_a_history_that_cannot_be_brought_to_the_data_s_units_says_so(tmp_path):
     display = plot.learning_curves(again)
     assert display.ax_[0].get_title(loc="left").endswith("scaled") and "an earlier version" in display.caption
     (fact,) = [fact for fact in headline_facts(again, HOLES) if fact.label == "ELBO"]
-    assert fact.value == f"−{abs(again.score(HOLES)):.3g} nats"
+    scores = again.score_samples(held_out(again, HOLES))
+    assert fact.value == f"{with_error(scores.mean(), standard_error(scores))} nats"
     again.save(tmp_path / "again")
     assert load(tmp_path / "again").history_units_ == "model"
     assert "the units of the model" in (tmp_path / "again" / "README.md").read_text()

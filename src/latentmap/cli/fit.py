@@ -20,6 +20,7 @@ from latentmap.messages import counted
 
 if TYPE_CHECKING:
     from latentmap.data.sources import Source
+    from latentmap.report import ReportRows
     from latentmap.report.facts import Fact
 
 
@@ -77,6 +78,7 @@ def fit(
     from latentmap.cli.runs import Origin, RunRows, save_run, shown_rows
     from latentmap.data.streaming import fits, read_memory
     from latentmap.estimators.columns import numbers
+    from latentmap.report import ReportRows
     from latentmap.report.facts import headline_facts
 
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
@@ -95,12 +97,15 @@ def fit(
     y: Any = _targets(estimator, source)
     _fit(estimator, X, y)
     estimator, _ = numbers(estimator)
-    X, y = shown_rows(RunRows(source, estimator, None, in_memory))
-    facts = headline_facts(estimator, X, None if estimator.condition is None else conditions(y))
+    X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
+    rows = ReportRows.of_fit(estimator, source).take(indices)
+    facts = headline_facts(
+        estimator, X, None if estimator.condition is None else conditions(y), rows=rows, feature_names=source.names
+    )
     _say_fit(estimator, facts)
     save_run(estimator, Origin.of(data, source, skip_bad=skip_bad), output)
     say(f"saved the run in {output}")
-    report = None if no_report else _report(estimator, X, y, source, output)
+    report = None if no_report else _report(estimator, X, y, rows, source, output)
     if as_json:
         described = {"name": source.name, "labels": source.label_name, "remark": source.remark}
         paths = {"run": str(output), "report": None if report is None else str(report)}
@@ -165,13 +170,16 @@ def _results(estimator: Any, facts: list[Fact]) -> dict[str, Any]:
     }
 
 
-def _report(estimator: Any, X: Any, y: Any, source: Source, folder: Path) -> Path | None:
+def _report(estimator: Any, X: Any, y: Any, rows: ReportRows, source: Source, folder: Path) -> Path | None:
+    import numpy as np
+
     from latentmap.report import write_report
 
     if estimator.condition_ is not None and not estimator.has_labels_:
         say("no report: pictures of a model with covariates are for given ones; latentmap report RUN --given 1.5,2")
         return None
+    rows = rows.take(one_condition(estimator, np.arange(len(X)), y)[1])
     estimator, X, y, given = one_condition(estimator, X, y)
-    report = write_report(estimator, X, y, folder, name=source.name + given, feature_names=source.names)
+    report = write_report(estimator, X, y, folder, name=source.name + given, feature_names=source.names, rows=rows)
     say(f"wrote {report}")
     return report

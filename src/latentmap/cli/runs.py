@@ -175,14 +175,14 @@ def open_rows(run: Path, estimator: Any, data: str | None = None, labels: str | 
     return RunRows(source, estimator, None, in_memory)
 
 
-def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-    """Return the rows for a report and their labels: a sample if not all fit in memory."""
+def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, Any]:
+    """Return the rows for a report, their labels, and their indices: a sample if not all fit in memory."""
     labels = rows.source.labels
     if rows.in_memory:
-        return rows.all(), labels
+        return rows.all(), labels, slice(None)
     numbers, block = sampled(rows.source, 2 * BLOCK_VALUES)
     order = slice(None) if rows.order is None else rows.order
-    return block[:, order], None if labels is None else labels[numbers]
+    return block[:, order], None if labels is None else labels[numbers], numbers
 
 
 def _check_columns(name: str, names: Sequence[str], expected: Sequence[str]) -> None:

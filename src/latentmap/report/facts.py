@@ -2,47 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from latentmap.data.columns import Table
 from latentmap.estimators.columns import numbers
 from latentmap.evaluation.evidence import bits_per_dimension
 from latentmap.evaluation.rows import take
+from latentmap.messages import counted
+from latentmap.plot.latent import information_per_component
 from latentmap.plot.rows import dense, spread
 from latentmap.plot.style import number
+from latentmap.report.numbers import standard_error, to_digits, with_error
+from latentmap.report.reconstruction import reconstruction
+from latentmap.report.rows import ReportRows, measured_rows
 
 MAX_ROWS = 5000
 """Maximum number of rows for the ELBO and the reconstruction error of a report."""
 
+MOST_LISTED = 3
+"""Maximum number of components whose information is a fact, not a figure."""
+
 
 @dataclass(frozen=True)
 class Fact:
-    """One headline: its label, a number or short phrase, and a note of one line."""
+    """One headline: its label, a number or short phrase, a note of one line, and whether it needs attention."""
 
     label: str
     value: str
     note: str = ""
+    warning: bool = False
 
 
-def headline_facts(estimator: Any, X: Any, y: Any = None) -> list[Fact]:
+def headline_facts(
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    rows: ReportRows | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    feature_names: Sequence[str] | None = None,
+) -> list[Fact]:
     """Return facts about the data, the model, its likelihood and reconstruction, and the fit.
 
-    A conditional model needs ``y``, unless its condition is fixed.
+    A conditional model needs ``y``, unless its condition is fixed. Likelihood and reconstruction are of new rows where
+    X has some, else of those that the fit held out, else of all.
     """
     estimator, X = numbers(estimator, X)
-    event, active = tuple(estimator.event_shape_), np.asarray(estimator.active_components_)
-    facts = [
-        Fact("Data", f"{X.shape[0]:,} rows", _row_in_words(event)),
-        Fact("Components", str(len(active)), "all active" if active.all() else f"{active.sum()} active"),
+    rows = (ReportRows.of(estimator, X) if rows is None else rows).check(X.shape[0])
+    shape = tuple(image_shape or estimator.event_shape_)
+    measured = rows.measured[spread(len(rows.measured), MAX_ROWS)]
+    return [
+        Fact("Data", counted(X.shape[0], "row"), f"{_row_in_words(shape)}{_missing(X)}"),
+        _components(estimator),
+        *_cost(estimator, rows, *_some(X, y, measured)),
+        _reconstruction(estimator, X, y, rows, measured, shape, feature_names),
+        _fit(estimator),
     ]
-    facts += _cost(estimator, X, y)
-    facts.append(_reconstruction(estimator, X, y))
-    epochs = f"{estimator.n_iter_:,} epoch{'s' if estimator.n_iter_ != 1 else ''}"
-    facts.append(Fact("Fit", f"{number(estimator.fit_seconds_, 2)} s", f"{epochs} on {estimator.device_}"))
-    return facts
 
 
 def settings(estimator: Any) -> dict[str, str]:
@@ -61,26 +79,70 @@ def capitalised(sentence: str) -> str:
     return (text if is_parameter else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def _cost(estimator: Any, X: Any, y: Any) -> list[Fact]:
-    """Return the ELBO of the fit's held-out rows, else of X; the distortion for a model without density."""
+def _some(X: Any, y: Any, indices: np.ndarray) -> tuple[Any, list[Any] | None]:
+    """Return some of the rows and of the labels."""
+    return take(X, indices), None if y is None else [y[i] for i in indices]
+
+
+def _components(estimator: Any) -> Fact:
+    """Return how many components are active, and of few what each carries."""
+    active = np.asarray(estimator.active_components_, dtype=bool)
+    state = "all active" if active.all() else f"{active.sum()} active" if active.any() else "none active: collapsed"
+    return Fact("Components", str(len(active)), state + _carried(estimator), warning=not active.any())
+
+
+def _carried(estimator: Any) -> str:
+    """Return the information in each of few components, in words; more have a figure."""
+    amounts, unit = information_per_component(estimator)
+    if len(amounts) > MOST_LISTED or not np.isfinite(amounts).all():
+        return ""
+    listed = " and ".join(", ".join(_amount(amount, unit) for amount in amounts).rsplit(", ", 1))
+    what = f"they carry {listed} nats a row" if unit == "nats" else f"their codes have variance {listed}"
+    what = what.replace("they carry", "it carries").replace("their", "its") if len(amounts) == 1 else what
+    return f"; {what}, over the rows of the fit"
+
+
+def _amount(amount: float, unit: str) -> str:
+    return "less than 0.01" if unit == "nats" and amount < 0.01 else number(amount, 2)
+
+
+def _fit(estimator: Any) -> Fact:
+    epochs = f"{estimator.n_iter_:,} epoch{'s' if estimator.n_iter_ != 1 else ''} on {estimator.device_}"
+    ended = "interrupted; " if estimator.interrupted_ else ""
+    return Fact("Fit", f"{number(estimator.fit_seconds_, 2)} s", ended + epochs, warning=estimator.interrupted_)
+
+
+def _cost(estimator: Any, rows: ReportRows, X: Any, y: Any) -> list[Fact]:
+    """Return the ELBO of the measured rows; the distortion of the fit's for a model without density."""
     kept = estimator.evaluation_
-    if estimator.has_score_ and not (kept and kept.bound and kept.units == "data"):
-        rows, labels = _sample(X, y)  # the fit's own is of another prior, in other units, or not finite
-        elbo = estimator.score(rows, labels)
-        return [Fact("ELBO", f"{number(elbo)} nats", "a row, on rows shown here" + _bits(estimator, elbo))]
+    if estimator.has_score_:
+        scores = np.asarray(estimator.score_samples(X, y=y), dtype=float)
+        own = kept and kept.bound and kept.units == "data" and rows.whole and kept.rows.startswith(rows.measured_kind)
+        return [_elbo(estimator, scores, rows, kept if own else None)]
     if kept is None or kept.units != "data":
         return []
-    distortion, rate, where = kept.parts["distortion"], kept.parts.get("rate", 0.0), f"a row, on {kept.rows}"
-    if kept.elbo is not None:
-        note = f"{where}; distortion {number(distortion)}, rate {number(rate)}"
-        return [Fact("ELBO", f"{number(kept.elbo)} nats", note + _bits(estimator, kept.elbo))]
-    return [Fact("Distortion", f"{number(distortion)} nats", where + (f"; rate {number(rate)}" if rate else ""))]
+    count = rows.held_out if kept.rows.startswith("held-out") else rows.trained
+    rate = kept.parts.get("rate", 0.0)
+    note = f"a row, on {count:,} {kept.rows} of the fit" + (f"; rate {number(rate)}" if rate else "")
+    return [Fact("Distortion", f"{number(kept.parts['distortion'])} nats", note)]
 
 
-def _sample(X: Any, y: Any) -> tuple[Any, list[Any] | None]:
-    """Return at most `MAX_ROWS` rows, spread over X, and their labels."""
-    indices = spread(X.shape[0], MAX_ROWS)
-    return take(X, indices), None if y is None else [y[i] for i in indices]
+def _elbo(estimator: Any, scores: np.ndarray, rows: ReportRows, kept: Any) -> Fact:
+    """Return the mean score with its standard error over rows; that of the fit where it is of these rows."""
+    n = len(scores) if kept is None else len(rows.measured)
+    where = f"a row, on {measured_rows(rows.measured_kind, n, len(rows.measured))}"
+    possible = scores[np.isfinite(scores)]
+    if len(possible) < len(scores):
+        bad = f"{len(scores) - len(possible):,} of {len(scores):,}"
+        note = f"{where}: {bad} hold values that the likelihood excludes"
+        others = f"; {with_error(possible.mean(), standard_error(possible))} on the others" if len(possible) else ""
+        return Fact("ELBO", "not finite" if np.isnan(scores).any() else "−∞ nats", note + others, warning=True)
+    elbo, error = float(scores.mean()) if kept is None else float(kept.elbo), standard_error(scores)
+    note = where + (", ± its standard error" if error is not None else "")
+    if kept is not None:
+        parts = {name: kept.parts.get(name, 0.0) for name in ("distortion", "rate")}
+        note += "; " + ", ".join(f"{name} {to_digits(part, error)}" for name, part in parts.items())
+    return Fact("ELBO", f"{with_error(elbo, error)} nats", note + _bits(estimator, elbo))
 
 
 def _bits(estimator: Any, elbo: float) -> str:
@@ -91,46 +153,31 @@ def _bits(estimator: Any, elbo: float) -> str:
     return f"; {number(bits_per_dimension(-elbo, int(np.prod(event))))} bits/dim"
 
 
-def _reconstruction(estimator: Any, X: Any, y: Any = None) -> Fact:
-    """Return the fraction of variance that reconstructions keep, and their error; missing cells do not count."""
-    rows, labels = _sample(X, y)
-    original = np.ma.masked_invalid(dense(rows).reshape(rows.shape[0], -1))
-    decoded = dense(estimator.reconstruct(rows, labels)).reshape(original.shape)
-    if estimator.table_ is not None:
-        return _columns_kept(estimator.table_, original, decoded)
-    error = np.square(original - decoded).mean(0).filled(0.0)
-    variance = original.var(0).filled(0.0)
-    note = f"mean squared error {number(float(error.mean()))}"
-    if not (variance > 0).any():
-        return Fact("Reconstruction", "exact" if not error.any() else "inexact", f"rows do not vary; {note}")
-    if len(estimator.event_shape_) > 1:  # pixels have one unit, the features of a table do not
-        kept, of = max(1 - float(error.sum() / variance.sum()), 0), "of the variance kept"
-    else:
-        kept, of = _variance_kept(error, variance), "of a feature's variance kept, on average"
-    return Fact("Reconstruction", f"{kept:.0%}", f"{of}; {note}")
+def _reconstruction(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    rows: ReportRows,
+    measured: np.ndarray,
+    shape: tuple[int, ...],
+    feature_names: Sequence[str] | None,
+) -> Fact:
+    """Return the fraction of variance that reconstructions of the measured rows keep, and their error."""
+    some, labels = _some(X, y, measured)
+    spread_rows = take(X, spread(X.shape[0], MAX_ROWS))
+    found = reconstruction(some, estimator.reconstruct(some, labels), spread_rows, estimator, shape, feature_names)
+    note = f"{found.note}; on {measured_rows(rows.measured_kind, len(measured), len(rows.measured))}"
+    return Fact("Reconstruction", found.value, note, warning=found.warning)
 
 
-def _variance_kept(error: np.ndarray, variance: np.ndarray) -> float:
-    """Return the mean fraction of variance kept over the columns that vary; 1 if none does."""
-    varies = variance > 0
-    return max(1 - float(np.mean(error[varies] / variance[varies])), 0.0) if varies.any() else 1.0
-
-
-def _columns_kept(table: Table, original: Any, decoded: np.ndarray) -> Fact:
-    """Return the accuracy of the categories of a mixed table, and the variance that its numbers keep."""
-    categorical = np.array([bool(column.categories) for column in table.columns])
-    right = (np.rint(decoded[:, categorical]) == original[:, categorical]).mean()
-    if categorical.all():
-        return Fact("Reconstruction", f"{right:.0%}", "of categories right")
-    numeric = original[:, ~categorical]
-    error = np.square(numeric - decoded[:, ~categorical]).mean(0).filled(0.0)
-    kept = _variance_kept(error, numeric.var(0).filled(0.0))
-    note = f"; {right:.0%} of categories right" if categorical.any() else ""
-    return Fact("Reconstruction", f"{kept:.0%}", "of a number's variance kept, on average" + note)
+def _missing(X: Any) -> str:
+    """Return the percentage of missing cells in words, of rows spread over X."""
+    missing = float(np.isnan(dense(take(X, spread(X.shape[0], MAX_ROWS)))).mean())
+    return f", {number(100 * missing, 2)}% of cells missing" if missing else ""
 
 
 def _row_in_words(event: tuple[int, ...]) -> str:
     if len(event) == 1:
-        return f"of {event[0]:,} features"
+        return f"of {counted(event[0], 'feature')}"
     size = " × ".join(str(side) for side in event[:2])
     return f"images of {size}" + (f", {event[2]} channels" if len(event) == 3 and event[2] > 1 else "")

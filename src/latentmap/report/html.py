@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import base64
+import functools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from latentmap import __version__, plot
-from latentmap.data.files import write_bytes, write_text
+from latentmap.data.files import write_text
+from latentmap.data.sampling import split_rows
 from latentmap.estimators.columns import numbers
+from latentmap.evaluation.rows import take
 from latentmap.evaluation.samplers import SAMPLERS
 from latentmap.messages import counted
+from latentmap.plot.rows import dense
 from latentmap.plot.style import Display
 from latentmap.report.compared import claim_tables, comparison_figures
-from latentmap.report.facts import capitalised, headline_facts, settings
+from latentmap.report.facts import MOST_LISTED, capitalised, headline_facts, settings
+from latentmap.report.figures import section
+from latentmap.report.rows import KINDS, ReportRows, measured_rows
 
-MAX_BYTES = 450_000
-"""Maximum size of one figure: ten of them, inlined, stay below about 5 MB."""
+Figure = tuple[str, str, str, Callable[[], Display]]
+"""Name, heading, the rows that it is of in words, and the function that draws it."""
 
 MIN_ROWS = 40
 """The map's quality is shown for more rows than these."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A figure of the report: its name, heading, image as base64, width on the page in pixels, and caption."""
-
-    name: str
-    heading: str
-    picture: str
-    width: int
-    caption: str
+MIN_SHOWN = 12
+"""Pictures of rows are of held-out or new rows where there are so many, and of all rows otherwise."""
 
 
 def write_report(
@@ -49,10 +45,13 @@ def write_report(
     name: str = "data",
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[str] | None = None,
+    rows: ReportRows | None = None,
 ) -> Path:
     """Write ``report.html`` and ``figures/*.png`` of a fitted model.
 
     The page is self-contained: it embeds its figures and loads nothing from a network. Files are written atomically.
+    Figures and numbers say which rows they are of: those that the model was trained on, those that its fit held out, or
+    new ones. Headline figures and pictures of rows are of new rows where X has some, else of those held out.
 
     Parameters
     ----------
@@ -72,6 +71,9 @@ def write_report(
         Shape (h, w) or (h, w, c) of rows that are flattened images.
     feature_names : sequence of str, optional
         Names of the features of a vector; those of the fit if None.
+    rows : ReportRows, optional
+        Which rows of X are those of the fit. By default found by the fingerprint of the fit, where X is all of its rows
+        or the rows that were given to `comparison`; other rows count as new.
 
     Returns
     -------
@@ -95,26 +97,22 @@ def write_report(
     'report.html'
     """
     estimator, X = numbers(estimator, X)
-    folder, X = Path(folder), _complete(estimator, X)
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    folder, rows = Path(folder), (_rows(estimator, X, comparison) if rows is None else rows).check(X.shape[0])
     options: dict[str, Any] = {"image_shape": image_shape, "feature_names": feature_names}
-    figures: list[tuple[str, str, Callable[[], Display]]] = [
-        ("map", "The map", lambda: plot.map(estimator, X, y)),
-        _decoded(estimator, X, options),
-        *_quality(estimator, X),
-        ("reconstructions", "Reconstructions", lambda: plot.reconstructions(estimator, X, **options)),
-        ("samples", "Generated rows", lambda: plot.samples(estimator, X=X, **options)),
-        ("interpolations", "Interpolations between rows", lambda: plot.interpolations(estimator, X, **options)),
-        ("learning_curves", "Learning curves", lambda: plot.learning_curves(estimator)),
-        ("rates", "Rate of each component", lambda: plot.rates(estimator)),
-    ]
-    sections = [_section(folder, key, heading, draw()) for key, heading, draw in figures]
+    facts = headline_facts(estimator, X, rows=rows, **options)
+    X, imputed = _complete(estimator, X)
+    figures = _figures(estimator, X, y, rows, imputed, options)
+    sections = [section(folder, key, heading, draw(), of) for key, heading, of, draw in figures]
     drawn = () if comparison is None else comparison_figures(comparison, X, y, **options)
-    compared = [_section(folder, *figure) for figure in drawn]
+    compared = [section(folder, *figure, str(rows)) for figure in drawn]
     page = _template().render(
         name=name,
         model=type(estimator).__name__,
         version=__version__,
-        facts=headline_facts(estimator, X),
+        facts=facts,
+        rows=rows,
+        kinds=[kind for kind in KINDS if kind in rows.kinds],
         findings=[_finding(finding) for finding in estimator.findings_],
         sections=sections,
         compared=compared,
@@ -133,23 +131,91 @@ def write_report(
     return target
 
 
-def _complete(estimator: Any, X: Any) -> Any:
-    """Return rows with missing cells imputed, since figures and measures need complete rows."""
-    return estimator.impute(X) if estimator.takes_missing_ else X
+def _rows(estimator: Any, X: Any, comparison: Any) -> ReportRows:
+    """Return which rows are those of the fit: all, those that a comparison fitted its models to, or none."""
+    if comparison is None or not any(estimator.state_ is one.state_ for one in comparison.estimators.values()):
+        return ReportRows.of(estimator, X)
+    n, of = X.shape[0], comparison.settings
+    fitted = split_rows(n, of["new_rows"] / n, of["random_state"])[0] if of["new_rows"] < n else None
+    rows = ReportRows.of(estimator, X, fitted)
+    return rows if "training" in rows.kinds else ReportRows.of(estimator, X)
 
 
-def _decoded(estimator: Any, X: Any, options: dict[str, Any]) -> tuple[str, str, Callable[[], Display]]:
+def _figures(estimator: Any, X: Any, y: Any, rows: ReportRows, imputed: str, options: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a model; those of single rows are of the measured rows, if these are not too few."""
+    everywhere, few = str(rows), len(rows.measured) < MIN_SHOWN
+    shown, of = X, everywhere
+    if not few:
+        shown, of = take(X, rows.measured), measured_rows(rows.measured_kind, len(rows.measured))
+    is_picture = options["image_shape"] is not None or len(estimator.event_shape_) > 1
+    of += ("" if is_picture else ", numbered among these from 0") + imputed
+    return [
+        ("map", "The map", everywhere + imputed, lambda: plot.map(estimator, X, y)),
+        _decoded(estimator, X, everywhere, options),
+        *_quality(estimator, X, everywhere + imputed),
+        _reconstructions(estimator, shown, of, options),
+        _samples(estimator, X, everywhere, options),
+        *_interpolations(estimator, shown, of, options),
+        ("learning_curves", "Learning curves", rows.fit, lambda: plot.learning_curves(estimator)),
+        *_rates(estimator, rows),
+    ]
+
+
+def _complete(estimator: Any, X: Any) -> tuple[Any, str]:
+    """Return rows with missing cells imputed, since figures need complete rows, and what to say of it."""
+    if not estimator.takes_missing_:
+        return X, ""
+    missing = bool(np.isnan(dense(X)).any())
+    return estimator.impute(X), "; missing cells are imputed by the model" if missing else ""
+
+
+def _decoded(estimator: Any, X: Any, of: str, options: dict[str, Any]) -> Figure:
     """Return the figure of decoded codes: a grid for two components, otherwise one line per component."""
+    ranges, of = _ranges(X, of)
     if len(estimator.active_components_) == 2:
-        return "decoded_grid", "Decoded grid", lambda: plot.decoded_grid(estimator, X, **options)
-    return "traversals", "Traversals of each component", lambda: plot.traversals(estimator, X, **options)
+        words = f"none, but decoded codes, from the range of {of}"
+        return "decoded_grid", "Decoded grid", words, lambda: plot.decoded_grid(estimator, ranges, **options)
+    words = f"none, but decoded codes; scaled to the range of {of}"
+    return "traversals", "Traversals of each component", words, lambda: plot.traversals(estimator, ranges, **options)
 
 
-def _quality(estimator: Any, X: Any) -> list[tuple[str, str, Callable[[], Display]]]:
-    """Return the figure of the map's quality, for models with two components."""
-    if len(estimator.active_components_) != 2 or len(X) <= MIN_ROWS or estimator.condition_ is not None:
+def _ranges(X: Any, of: str) -> tuple[Any, str]:
+    """Return the rows that set ranges, and what they are; a few have none worth the name, so that the model's do."""
+    return (None, "samples of the model") if X.shape[0] < MIN_SHOWN else (X, of)
+
+
+def _reconstructions(estimator: Any, X: Any, of: str, options: dict[str, Any]) -> Figure:
+    draw = functools.partial(plot.reconstructions, estimator, X, **options)
+    return "reconstructions", "Reconstructions", f"some of {of}", draw
+
+
+def _samples(estimator: Any, X: Any, of: str, options: dict[str, Any]) -> Figure:
+    ranges, of = _ranges(X, of)
+    words = f"none, but draws from the model; scaled to the range of {of}"
+    return "samples", "Generated rows", words, lambda: plot.samples(estimator, X=ranges, **options)
+
+
+def _interpolations(estimator: Any, X: Any, of: str, options: dict[str, Any]) -> list[Figure]:
+    """Return the figure of paths between rows, if there are two."""
+    if X.shape[0] < 2:
         return []
-    return [("map_quality", "Quality of the map", lambda: plot.map_quality(estimator, X))]
+    words = f"the ends are some of {of}"
+    draw = functools.partial(plot.interpolations, estimator, X, **options)
+    return [("interpolations", "Interpolations between rows", words, draw)]
+
+
+def _quality(estimator: Any, X: Any, of: str) -> list[Figure]:
+    """Return the figure of the map's quality, for models with two components."""
+    if len(estimator.active_components_) != 2 or X.shape[0] <= MIN_ROWS or estimator.condition_ is not None:
+        return []
+    return [("map_quality", "Quality of the map", of, lambda: plot.map_quality(estimator, X))]
+
+
+def _rates(estimator: Any, rows: ReportRows) -> list[Figure]:
+    """Return the figure of the information in each component; that of few is among the facts."""
+    if len(estimator.active_components_) <= MOST_LISTED:
+        return []
+    return [("rates", "Rate of each component", rows.fit, lambda: plot.rates(estimator))]
 
 
 def _title(estimator: Any) -> str:
@@ -162,17 +228,6 @@ def _title(estimator: Any) -> str:
 def _finding(finding: Any) -> dict[str, Any]:
     advice = capitalised(finding.advice) if finding.advice else ""
     return {"warning": bool(finding.warning), "message": capitalised(finding.message), "advice": advice}
-
-
-def _section(folder: Path, name: str, heading: str, display: Display) -> Section:
-    """Write the figure's file and return it as a section, at the highest resolution that its size allows."""
-    for dpi in (150, 110, 80, 60):
-        data = display.png(dpi)
-        if len(data) <= MAX_BYTES:
-            break
-    write_bytes(folder / "figures" / f"{name}.png", data)
-    inches = int.from_bytes(data[16:20]) / dpi  # a PNG file holds its width in these bytes
-    return Section(name, heading, base64.b64encode(data).decode(), round(108 * inches), display.caption)
 
 
 def _template() -> jinja2.Template:

@@ -1,0 +1,99 @@
+"""Figures of a report: their files, and their pictures in the page for wide and narrow screens, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from latentmap.data.files import write_bytes
+from latentmap.plot.style import Display
+
+MAX_BYTES = 360_000
+"""Maximum size of all pictures of one figure: twelve of them, as text in the page, stay below 6 MB."""
+DPI = (150, 110, 80, 60)
+MEDIA = {"narrow": "(max-width: 34rem)", "dark": "(prefers-color-scheme: dark)"}
+"""What a screen must be for a picture to be shown in place of the wide light one; both may hold."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a figure: the screens that it is for, the file as text, its width in pixels of the page."""
+
+    media: str
+    data: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """A figure of the report: name, heading, picture, those for other screens, caption, what is seen, and its rows."""
+
+    name: str
+    heading: str
+    picture: Picture
+    others: tuple[Picture, ...]
+    caption: str
+    alt: str
+    rows: str
+
+    @property
+    def fits_phone(self) -> bool:
+        """Whether narrow screens have a picture of their own."""
+        return any(MEDIA["narrow"] in other.media for other in self.others)
+
+
+def section(folder: Path, name: str, heading: str, display: Display, rows: str = "") -> Section:
+    """Write the figure's file and return it as a section, at the highest resolution that its size allows."""
+    for dpi in DPI:
+        pictures = drawn = dict(_pictures(display, dpi))
+        if _size(pictures) > MAX_BYTES:
+            pictures = {media: _in_few_colours(data) for media, data in drawn.items()}
+        if _size(pictures) <= MAX_BYTES:
+            break
+    write_bytes(folder / "figures" / f"{name}.png", drawn[""])
+    main, *others = (_picture(media, data, dpi) for media, data in pictures.items())
+    seen = getattr(display, "alt", "") or display.caption
+    return Section(name, heading, main, tuple(others[::-1]), display.caption, f"{heading}: {seen}", rows)
+
+
+def _pictures(display: Display, dpi: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the picture for a wide light screen, then those that differ from it, the most particular last."""
+    seen: set[bytes] = set()
+    for theme, width in itertools.product(("light", "dark"), ("wide", "narrow")):
+        data = _drawn(display, dpi, theme, width)
+        if data not in seen:
+            yield " and ".join(MEDIA[one] for one in (width, theme) if one in MEDIA), data
+        seen.add(data)
+
+
+def _size(pictures: dict[str, bytes]) -> int:
+    return sum(map(len, pictures.values()))
+
+
+def _in_few_colours(data: bytes) -> bytes:
+    """Return a PNG file with the 256 colours that suit it best, about a third of its size."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def _drawn(display: Display, dpi: int, theme: str, width: str) -> bytes:
+    """Draw a figure as the screen needs it, or as it is where it has one form only."""
+    forms = {"theme": theme, "width": width}
+    return display.png(dpi, **{key: form for key, form in forms.items() if key in _OFFERED})
+
+
+_OFFERED = inspect.signature(Display.png).parameters
+
+
+def _picture(media: str, data: bytes, dpi: int) -> Picture:
+    inches = int.from_bytes(data[16:20]) / dpi  # a PNG file holds its width in these bytes
+    return Picture(media, base64.b64encode(data).decode(), round(108 * inches))
