@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError
-from cyclopts import UnusedCliTokensError as TooManyArgumentsError
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from latentmap.messages import one_line, suggest
 
@@ -19,7 +25,7 @@ def explain(error: CycloptsError, app: App) -> str:
             return f"{argument.name} is missing; usage: {command.usage}"
         case UnknownOptionError():
             return _unknown_option(error, " ".join(["latentmap", *chain]))
-        case TooManyArgumentsError(unused_tokens=[*_, _] as unused):
+        case UnusedCliTokensError(unused_tokens=[*_, _] as unused):
             return f"unexpected {', '.join(map(repr, unused))}; usage: {command.usage}"
         case UnknownCommandError(unused_tokens=[name, *_]):
             return _unknown_command(name, app)
