@@ -114,6 +114,7 @@ WRONG_USAGE = [
     ("--output is missing; usage: latentmap transform RUN [DATA] --output OUTPUT [OPTIONS]", ["transform", "{run}"]),
     ("--output is missing", ["fit", "--", "digits", "-o", "{new}"]),
     ("unexpected 'mnist'; usage: latentmap fit DATA", ["fit", "digits", "mnist", "-o", "{new}"]),
+    ("unexpected 'bash'; see latentmap --install-completion --help", ["--install-completion", "bash"]),
     ("-o takes a value, and none is given", ["fit", "digits", "-o"]),
     ("--seed takes a value, and none is given", ["fit", "digits", "-o", "{new}", "--seed"]),
     ("fit has no option --max-epoch: did you mean --max-epochs?", ["fit", "digits", "-o", "{new}", "--max-epoch", "2"]),

@@ -16,17 +16,18 @@ from latentmap.messages import one_line, suggest
 
 def explain(error: CycloptsError, app: App) -> str:
     """Return one line about wrong usage."""
-    chain = error.command_chain or ()
-    command = app[chain[0]] if chain else app
+    called = " ".join(["latentmap", *(error.command_chain or ())])
+    usage = error.command_chain and app[error.command_chain[0]].usage
+    usage = f"usage: {usage}" if usage else f"see {called} --help"
     match error:
         case MissingArgumentError(argument=argument) if argument is not None:
             if argument.tokens or error.keyword:
                 return f"{error.keyword or argument.name} takes a value, and none is given"
-            return f"{argument.name} is missing; usage: {command.usage}"
+            return f"{argument.name} is missing; {usage}"
         case UnknownOptionError():
-            return _unknown_option(error, " ".join(["latentmap", *chain]))
+            return _unknown_option(error, called)
         case UnusedCliTokensError(unused_tokens=[*_, _] as unused):
-            return f"unexpected {', '.join(map(repr, unused))}; usage: {command.usage}"
+            return f"unexpected {', '.join(map(repr, unused))}; {usage}"
         case UnknownCommandError(unused_tokens=[name, *_]):
             return _unknown_command(name, app)
         case _:
