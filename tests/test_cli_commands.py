@@ -35,6 +35,14 @@ def _table(path, names, X, labels=None):
         writer.writerows([*row, *([] if labels is None else [labels[i]])] for i, row in enumerate(X.tolist()))
 
 
+@pytest.mark.parametrize("option", ["--max-epochs", "--epochs"])
+def test_fit_takes_epochs_and_a_device(capsys, folder, tmp_path, option):
+    options = ["--no-report", option, "2", "--device", "cpu", "--budget", "90 s"]
+    assert must(capsys, "fit", folder / "trees.npy", "-o", tmp_path / "run", *options, "--json").json["epochs"] == 2
+    model = latentmap.load(tmp_path / "run")
+    assert (model.max_epochs, model.device, model.time_budget) == (2, "cpu", 90.0)
+
+
 def test_fit_says_choices_facts_and_findings_and_leaves_a_run(capsys, tmp_path):
     run = tmp_path / "new" / "run"
     answer = must(capsys, "fit", "digits", "-o", run, *QUICK, "--set", "batch_size=512", "--seed", "7", "--json")

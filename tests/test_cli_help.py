@@ -4,11 +4,14 @@ import ast
 import collections
 import inspect
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import latentmap.cli
+from command import must
 from latentmap.cli.app import app
 
 SOURCE = [ast.parse(path.read_text()) for path in sorted(Path(latentmap.cli.__file__).parent.glob("*.py"))]
@@ -58,3 +61,64 @@ def test_shared_options_have_the_same_help():
             helps[name].add(text)
     for name in ("RUN", "--json", "--seed", "--skip-bad", "--columns", "--n-components"):
         assert len(helps[name]) == 1, helps[name]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_usage_brackets_what_may_be_left_out(capsys, command):
+    shown = must(capsys, command, "--help").out.splitlines()[0].removeprefix(f"Usage: latentmap {command} ")
+    arguments = app[command].assemble_argument_collection()
+    positional = [argument for argument in arguments if argument.index is not None]
+    expected = [a.name.upper() if a.required else f"[{a.name.upper()}]" for a in positional]
+    expected += ["--output OUTPUT"] * any(a.required and a.name == "--output" for a in arguments)
+    assert shown == " ".join([*expected, "[OPTIONS]"])
+
+
+def test_defaults_are_shown_where_there_are_some(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    shown = must(capsys, "fit", "--help").out
+    assert "[default: None]" not in shown and "[default: ()]" not in shown
+    line = next(line for line in shown.splitlines() if "--seed" in line)
+    assert "[default: 0]" in line
+    line = next(line for line in shown.splitlines() if "--set STR" in line)
+    assert "or parts such as likelihood=Bernoulli" in line  # one paragraph, whatever the lines of the source
+
+
+SCRIPTS = {
+    "bash": ".local/share/bash-completion/completions/latentmap",
+    "zsh": ".zsh/completions/_cyclopts_latentmap",
+    "fish": ".config/fish/completions/latentmap.fish",
+}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("ZSH", "ZSH_CUSTOM"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_completion_is_installed(capsys, home, shell):
+    answer = must(capsys, "--install-completion", "--shell", shell)
+    script = home / SCRIPTS[shell]
+    assert str(script) in answer.err and "max-epochs" in script.read_text()
+    if shutil.which(shell):
+        subprocess.run([shell, "-n", script], check=True)
+
+
+def test_bash_completes_commands_options_and_files(capsys, home):
+    if not shutil.which("bash"):
+        pytest.skip("bash is not installed")
+    must(capsys, "--install-completion", "--shell", "bash")
+    (home / "table.csv").touch()
+
+    def completed(*words):
+        code = f'. {SCRIPTS["bash"]}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _latentmap; echo "${{COMPREPLY[@]}}"'
+        run = ["bash", "-c", code, "bash", "latentmap", *words]
+        return subprocess.run(run, cwd=home, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("tr") == ["transform"]
+    assert completed("fit", "digits", "--max") == ["--max-epochs"]
+    assert completed("fit", "digits", "--model", "") == ["vae", "autoencoder"]
+    assert completed("fit", "ta") == completed("info", "ta") == completed("score", "run", "ta") == ["table.csv"]

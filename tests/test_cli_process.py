@@ -15,6 +15,7 @@ import pytest
 
 import latentmap
 from command import ask
+from latentmap.cli.app import app
 from latentmap.training.progress import ProgressBar
 
 START = [sys.executable, "-c", "import sys; from latentmap.cli import main; sys.exit(main())"]
@@ -27,7 +28,8 @@ def process(*arguments, **options):
 
 def loaded_by(*calls):
     """Heavy modules that the command has loaded after each call, in one process."""
-    heavy = ("torch", "sklearn", "numpy", "scipy", "matplotlib", "narwhals")
+    heavy = "torch sklearn numpy scipy pandas matplotlib narwhals jinja2 PIL docutils rich.markdown latentmap.report"
+    heavy = [*heavy.split(), "asyncio", "difflib", "importlib.metadata", "subprocess", "tempfile"]
     code = f"import sys; from latentmap.cli import main\nfor call in {calls}:\n"
     code += f"    main(call); print('loaded:', *[m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
@@ -35,9 +37,11 @@ def loaded_by(*calls):
 
 
 def test_help_loads_nothing_heavy():
-    light = (["--help"], ["fit", "--help"], ["--version"], [], ["fti"], ["fit", "digits", "--n-component"])
-    *without, control = loaded_by(*light, ["info", "digits"])
-    assert without == [set()] * len(light) and {"numpy", "torch"} <= control
+    helps = [[name, "--help"] for name in app if not name.startswith("-")]
+    light = [["--version"], ["--help"], [], *helps, ["fit"]]
+    wrong = [["fti"], ["fit", "digits", "-o", "run", "--n-component", "2"]]
+    *without, unknown, misspelt, control = loaded_by(*light, *wrong, ["info", "digits"])
+    assert without == [set()] * len(light) and unknown | misspelt <= {"difflib"} and {"numpy", "torch"} <= control
 
 
 def test_help_names_every_command_and_option(capsys):

@@ -101,12 +101,15 @@ def test_an_autoencoder_has_no_objective_to_set():
         read_settings(Autoencoder, ["objective=ELBO"])
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("60s", 60), ("0.5m", 30), ("5m", 300), ("1h", 3600)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("60", 60), ("60s", 60), ("90 s", 90), ("0.5m", 30), ("5m", 300), ("2min", 120), ("2 Minutes", 120), ("1h", 3600)],
+)
 def test_durations(text, seconds):
     assert read_seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "5x", "-5", "0", "0m", "1h30", "nan", "inf"])
+@pytest.mark.parametrize("text", ["", "s", "5x", "5ms", "2 mint", "-5", "0", "0m", "1h30", "nan", "inf"])
 def test_refused_durations(text):
     with pytest.raises(UsageError, match="--budget takes a time such as"):
         read_seconds(text)

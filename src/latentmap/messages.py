@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 
 
@@ -12,6 +11,8 @@ def suggest(word: str, options: Collection[str]) -> str:
     >>> suggest("minst", ["digits", "mnist"])
     "did you mean 'mnist'? There are: digits, mnist"
     """
+    import difflib
+
     close = difflib.get_close_matches(word, options, n=1)
     shown = ", ".join(list(options)[:20]) + (f", and {len(options) - 20} more" if len(options) > 20 else "")
     return (f"did you mean {close[0]!r}? There are: " if close else "there are: ") + shown

@@ -11,9 +11,12 @@ from cyclopts import App, CycloptsError, Parameter
 
 from latentmap import __version__
 from latentmap.cli.compare import compare
+from latentmap.cli.completion import install_completion
 from latentmap.cli.fit import fit
+from latentmap.cli.help import PlainHelp, shown_default, usage
 from latentmap.cli.impute import impute
 from latentmap.cli.info import info
+from latentmap.cli.mistakes import explain
 from latentmap.cli.recipes import recipes
 from latentmap.cli.report import report
 from latentmap.cli.sample import sample
@@ -31,13 +34,19 @@ latentmap fit digits -o run
 app = App(
     name="latentmap",
     help=HELP,
+    help_format="plaintext",
+    help_formatter=PlainHelp(),
+    usage="latentmap COMMAND [ARGUMENTS]",
     version=__version__,
-    default_parameter=Parameter(negative=(), show_default=True),
+    version_flags=("--version", "-V"),
+    group_parameters="Options",
+    default_parameter=Parameter(negative=(), show_default=shown_default),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
 for command in (fit, transform, inverse, sample, score, impute, compare, report, info, recipes):
-    app.command(command)
+    app.command(command, usage=usage(command))
+app.command(install_completion, name="--install-completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return 0
         except (CycloptsError, UsageError, PartError) as error:
-            say(f"error: {one_line(error)}")
+            say(f"error: {explain(error, app) if isinstance(error, CycloptsError) else one_line(error)}")
             return 2
         except BrokenPipeError:  # the reader of standard output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import latentmap
 from latentmap.cli.describe import describe_source
-from latentmap.cli.options import Components, Data, Folder, Json, Labels, Seed
+from latentmap.cli.options import Components, Data, Folder, Json, Labels, Seed, Whole
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, on_terminal, say, say_table
 from latentmap.data.files import write_json, write_text
@@ -31,9 +31,9 @@ def compare(
     output: Folder | None = None,
     labels: Labels = None,
     n_components: Components = 2,
-    max_rows: int = MOST_ROWS,
+    max_rows: Whole = MOST_ROWS,
     seed: Seed = 0,
-    seeds: int = 5,
+    seeds: Whole = 5,
     claims: str = "auto",
     halves: bool = False,
     as_json: Json = False,

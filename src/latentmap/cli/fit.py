@@ -11,9 +11,9 @@ from cyclopts import Parameter
 import latentmap
 from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
-from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Json, Seed, SkipBad
+from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Json, Seed, SkipBad, Whole
 from latentmap.cli.outputs import check_run
-from latentmap.cli.settings import open_data, read_recipe, read_seconds
+from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, say, say_pairs
 from latentmap.exceptions import DataError, DiagnosisWarning
 from latentmap.messages import counted
@@ -33,7 +33,9 @@ def fit(
     n_components: Components = 2,
     recipe: str | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    max_epochs: Annotated[Whole | None, Parameter(alias="--epochs")] = None,
     budget: str | None = None,
+    device: str | None = None,
     memory: str | None = None,
     labels: str | None = None,
     columns: ColumnsFile = None,
@@ -58,8 +60,12 @@ def fit(
     settings
         Any parameter of the model, as key=value; may be repeated. Values are numbers, words, true, false, none, or
         parts such as likelihood=Bernoulli, encoder=MLP(hidden=(400,)) or objective=ELBO(beta=4).
+    max_epochs
+        The most passes over the data; by default as many as the number of rows needs.
     budget
-        Time that the fit may take: 60, 60s, 5m, 1h.
+        Time that the fit may take, such as 90s, 2min or 1.5h; a number alone is seconds.
+    device
+        Device to fit on, such as cpu, cuda, cuda:1 or mps; by default a GPU if there is one.
     memory
         Memory for the rows, such as 600MB; by default a quarter of the free memory. A larger file is read block by
         block.
@@ -72,6 +78,8 @@ def fit(
         Replace an existing run.
     """
     seconds = None if budget is None else read_seconds(budget)
+    if device is not None:
+        check_device(device)
     if recipe is not None and model != "vae":
         raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
     check_run(output, overwrite=overwrite)
@@ -83,6 +91,7 @@ def fit(
 
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
     given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "memory": memory}
+    given |= {"max_epochs": max_epochs, "device": device or "auto"}
     estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
     source, requested = open_data(data, labels, columns, skip_bad=skip_bad)
     if requested is not None:

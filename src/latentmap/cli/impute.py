@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunLabels, Seed
+from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunLabels, Seed, Whole
 from latentmap.cli.outputs import ARRAYS, check_output, say_written, write_blocks
 from latentmap.cli.terminal import UsageError, say
 from latentmap.messages import counted
@@ -17,8 +17,8 @@ def impute(
     /,
     *,
     output: ArrayFile,
-    draws: int | None = None,
-    samples: int = 100,
+    draws: Whole | None = None,
+    samples: Whole = 100,
     seed: Seed = 0,
     labels: RunLabels = None,
     given: GivenOrLabels = None,

@@ -32,7 +32,7 @@ MOST_NAMES = 12
 
 
 def info(
-    what: str,
+    what: str | Path,
     /,
     *,
     labels: Labels = None,

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from latentmap.cli.outputs import ARRAYS, listed
 
 GIVEN = "Condition of all rows, for a conditional model: a label, or numbers separated by commas"
 ARRAY = f"A {listed(ARRAYS)} file"
 
+
+def read_whole(_: object, tokens: Sequence[Token]) -> int:
+    """Return a whole number; one with decimals is an error, and not rounded."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"expected a whole number, got {tokens[0].value!r}") from None
+
+
+Whole = Annotated[int, Parameter(converter=read_whole)]
+
 Data = Annotated[
-    str,
+    str | Path,  # a str: that it may be a path is for the completion of the shell
     Parameter(
         help="Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet, .feather, "
         ".h5ad or .zarr file, or a folder of images or .parquet files. FILE::NAME takes a layer of a .h5ad file, or an "
@@ -31,11 +43,12 @@ ColumnsFile = Annotated[
     ),
 ]
 SkipBad = Annotated[bool, Parameter(help="Leave out the images of a folder that cannot be read, and list them.")]
-Components = Annotated[int, Parameter(help="Components of the latent space; 2 draw a map.")]
+Components = Annotated[Whole, Parameter(help="Components of the latent space; 2 draw a map.")]
 
 Run = Annotated[Path, Parameter(help="Folder of a run.")]
 RunData = Annotated[
-    str | None, Parameter(help="Rows like those of the fit: a name or file as for fit; by default those of the fit.")
+    str | Path | None,
+    Parameter(help="Rows like those of the fit: a name or file as for fit; by default those of the fit."),
 ]
 RunLabels = Annotated[
     str | None,
@@ -46,5 +59,5 @@ GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; by default each 
 
 Folder = Annotated[Path, Parameter(alias="-o")]
 ArrayFile = Annotated[Path, Parameter(alias="-o", help=f"{ARRAY}; tables are flat.")]
-Seed = Annotated[int, Parameter(help="Seed of the random numbers; another gives another result.")]
+Seed = Annotated[Whole, Parameter(help="Seed of the random numbers; another gives another result.")]
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object on standard output.")]

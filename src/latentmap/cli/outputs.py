@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +85,8 @@ def say_written(path: Path, shape: Sequence[int], dtype: Any, content: str, *, a
 
 def _check_writable(path: Path) -> None:
     """Raise if a probe cannot be written to the nearest folder that exists."""
+    import tempfile
+
     target = path.absolute()
     folder = target if target.is_dir() else next(parent for parent in target.parents if parent.exists())
     try:

@@ -47,10 +47,10 @@ class Origin:
     skip_bad: bool = False
 
     @classmethod
-    def of(cls, data: str, source: Source, *, skip_bad: bool = False) -> Origin:
+    def of(cls, data: str | Path, source: Source, *, skip_bad: bool = False) -> Origin:
         """Return the origin of a source that was opened by a path or name."""
         names = source.schema.names
-        path = data if data in DATASETS else os.path.abspath(os.path.expanduser(data))
+        path = str(data) if data in DATASETS else os.path.abspath(os.path.expanduser(data))
         return cls(path, source.label_name, None if names is None else list(names), skip_bad)
 
     @classmethod
@@ -147,7 +147,7 @@ class RunRows:
         return block if self.order is None else block[:, self.order]
 
 
-def open_rows(run: Path, estimator: Any, data: str | None = None, labels: str | None = None) -> RunRows:
+def open_rows(run: Path, estimator: Any, data: str | Path | None = None, labels: str | None = None) -> RunRows:
     """Return rows for a run, by default its own: with the labels and the order of columns of its own data."""
     origin = Origin.read(run)
     path = data if data is not None or origin is None else origin.data
@@ -193,7 +193,7 @@ def _check_columns(name: str, names: Sequence[str], expected: Sequence[str]) -> 
             raise DataError(f"{name} {verb} {listed}, which the data of the run had{end}")
 
 
-def _open(path: str, labels: str | None, origin: Origin | None, table: Table | None) -> Source:
+def _open(path: str | Path, labels: str | None, origin: Origin | None, table: Table | None) -> Source:
     skip = origin is not None and origin.skip_bad
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 import latentmap
-from latentmap.cli.options import ARRAY, Folder, Given, Json, Run, Seed
+from latentmap.cli.options import ARRAY, Folder, Given, Json, Run, Seed, Whole
 from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, listed, say_written, write_blocks
 from latentmap.cli.terminal import UsageError
 from latentmap.messages import counted
@@ -19,7 +19,7 @@ def sample(
     /,
     *,
     output: Annotated[Folder, Parameter(help=f"{ARRAY}; or a {listed(PICTURES)} picture.")],
-    n_samples: Annotated[int, Parameter(alias="-n")] = 64,
+    n_samples: Annotated[Whole, Parameter(alias="-n")] = 64,
     seed: Seed = 0,
     noise: bool = False,
     given: Given = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunLabels
+from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunLabels, Whole
 from latentmap.cli.outputs import ARRAYS, check_output, write_blocks
 from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.messages import counted
@@ -16,7 +16,7 @@ def score(
     /,
     *,
     output: ArrayFile | None = None,
-    samples: int = 1,
+    samples: Whole = 1,
     labels: RunLabels = None,
     given: GivenOrLabels = None,
     as_json: Json = False,

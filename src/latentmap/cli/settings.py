@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from latentmap.estimators.columns import Columns
 
 WORDS = {"true": True, "false": False, "none": None}
-UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNITS = {
+    1.0: ("", "s", "sec", "secs", "second", "seconds"),
+    60.0: ("m", "min", "mins", "minute", "minutes"),
+    3600.0: ("h", "hr", "hrs", "hour", "hours"),
+}
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", types.NoneType: "none"}
 
 
@@ -63,18 +67,31 @@ def read_recipe(name: str | None, estimator: type, pairs: Sequence[str]) -> dict
 
 
 def read_seconds(text: str) -> float:
-    """Return a duration such as 60, 60s, 5m or 1.5h in seconds.
+    """Return a duration such as 60, 90 s, 5m, 2min or 1.5h in seconds.
 
-    >>> read_seconds("60"), read_seconds("5m"), read_seconds("1.5h")
-    (60.0, 300.0, 5400.0)
+    >>> read_seconds("60"), read_seconds("90 s"), read_seconds("2min"), read_seconds("1.5h")
+    (60.0, 90.0, 120.0, 5400.0)
     """
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([smh]?)\s*", text)
-    if match is None or float(match[1]) == 0:
-        raise UsageError(f"--budget takes a time such as 60, 60s, 5m or 1h, got {text!r}")
-    return float(match[1]) * UNITS[match[2]]
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
+    unit = next((seconds for seconds, names in UNITS.items() if match and match[2] in names), None)
+    if match is None or unit is None or float(match[1]) == 0:
+        raise UsageError(f"--budget takes a time such as 60, 90s, 2min or 1.5h, got {text!r}")
+    return float(match[1]) * unit
 
 
-def open_data(data: str, labels: str | None, columns: Path | None, *, skip_bad: bool) -> tuple[Source, Columns | None]:
+def check_device(name: str) -> None:
+    """Raise if torch has no device of this name here."""
+    from latentmap.training.device import resolve_device
+
+    try:
+        resolve_device(name)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
+
+
+def open_data(
+    data: str | Path, labels: str | None, columns: Path | None, *, skip_bad: bool
+) -> tuple[Source, Columns | None]:
     """Return a source of data, and the settings of its columns from a .toml file, if there is one."""
     from latentmap.data.sources import open_source
     from latentmap.estimators.columns import Columns

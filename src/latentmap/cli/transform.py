@@ -47,7 +47,7 @@ def transform(
     say_written(output, shape, dtype, content, as_json=as_json)
 
 
-def inverse(run: Run, codes: str, /, *, output: ArrayFile, given: Given = None, as_json: Json = False) -> None:
+def inverse(run: Run, codes: str | Path, /, *, output: ArrayFile, given: Given = None, as_json: Json = False) -> None:
     """Decode latent codes: write the mean of p(x|z) of each, in the units and shape of the data.
 
     Parameters

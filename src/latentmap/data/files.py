@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     ['codes.txt']
     """
     final = Path(os.path.realpath(target))
-    temporary = final.with_name(f".{secrets.token_hex(4)}-{final.name}")
+    temporary = final.with_name(f".{os.urandom(4).hex()}-{final.name}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -1,0 +1,93 @@
+"""What is published: the archive of the source, the wheel, and the page on an index."""
+
+import email
+import re
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+URL = "https://github.com/latentmap/latentmap"
+backend = pytest.importorskip("hatchling.build")
+pytest.importorskip("hatch_fancy_pypi_readme")
+
+
+def built(folder, target, source):
+    """Build the archive of this kind, "sdist" or "wheel", from the source in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(source)
+        return folder / getattr(backend, f"build_{target}")(str(folder))
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """The source as it is published."""
+    folder = tmp_path_factory.mktemp("sdist")
+    with tarfile.open(built(folder, "sdist", ROOT)) as archive:
+        archive.extractall(folder, filter="data")
+    return next(path for path in folder.iterdir() if path.is_dir())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory, unpacked):
+    """The wheel that is built from the published source."""
+    with zipfile.ZipFile(built(tmp_path_factory.mktemp("wheel"), "wheel", unpacked)) as archive:
+        yield archive
+
+
+def files(root, *folders):
+    found = {path.relative_to(root).as_posix() for folder in folders for path in (root / folder).rglob("*.*")}
+    return {path for path in found if not re.search(r"__pycache__|/\.|\.pyc$", path)}
+
+
+def test_the_source_holds_all_that_its_tests_and_documents_need(unpacked):
+    folders = "src", "tests", "docs", "examples", "benchmarks", "tools"
+    assert files(unpacked, *folders) == files(ROOT, *folders)
+    assert (unpacked / "docs/images/digits.png").read_bytes() == (ROOT / "docs/images/digits.png").read_bytes()
+    names = {path.name for path in unpacked.iterdir()} - set(folders) - {".gitignore", ".pre-commit-config.yaml"}
+    documents = {path.name for path in ROOT.glob("*.md")}
+    assert names == documents | {"LICENSE", "Makefile", "PKG-INFO", "constraints.txt", "pyproject.toml"}
+
+
+def test_the_wheel_holds_the_package_alone(tmp_path, wheel):
+    package = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert package == {path.removeprefix("src/") for path in files(ROOT, "src/latentmap")}
+    others = {name for name in package if not name.endswith(".py")}
+    assert others == {"latentmap/py.typed", "latentmap/report/template.html"}
+    with zipfile.ZipFile(built(tmp_path, "wheel", ROOT)) as direct:
+        assert direct.namelist() == wheel.namelist()
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return email.message_from_bytes(wheel.read(name))
+
+
+def test_the_metadata_names_where_things_are(metadata):
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL"))
+    assert urls.keys() == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
+    assert all(url.startswith(URL) for url in urls.values())
+    assert metadata["License-Expression"] == "Apache-2.0" and metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_every_classifier_is_one():
+    classifiers = pytest.importorskip("trove_classifiers").classifiers
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    assert set(stated) <= classifiers and "Operating System :: OS Independent" in stated
+
+
+def test_pictures_and_links_of_the_page_are_absolute(metadata):
+    page = metadata.get_payload(decode=True).decode()
+    targets = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", page)
+    targets += [("!", target) for target in re.findall(r'src="([^"]+)"', page)]
+    assert len(targets) > 10
+    for picture, target in targets:
+        start = f"{URL.replace('github.com', 'raw.githubusercontent.com')}/main/" if picture else f"{URL}/blob/main/"
+        if target.startswith(start):
+            assert (ROOT / target.removeprefix(start).partition("#")[0]).exists(), target
+        else:
+            assert target.startswith(("https://", "#")), target
