@@ -29,6 +29,7 @@ from latentmap.model.scaling import Affine
 from latentmap.training.device import resolve_device
 from latentmap.training.loop import Trainer
 from latentmap.training.progress import ProgressBar
+from latentmap.training.standardise import standardise_codes
 
 
 class Fit:
@@ -80,6 +81,8 @@ class Fit:
             if self.parameters.verbose:
                 trainer.callbacks.append(stack.enter_context(ProgressBar()))
             history = trainer.run()
+        if not self.piece:  # which need not stand for all rows
+            standardise_codes(trainer)
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,

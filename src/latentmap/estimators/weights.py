@@ -57,6 +57,8 @@ def model_for(weights: Mapping[str, Tensor], parts: Parts, sizes: Sizes) -> Gene
     """
     with _Bounded(weights):
         model = compose(parts, sizes, generator_for(0))
+    if parts.posterior.standardises and "model.posterior_state.shift" in weights:
+        model.standardise(torch.zeros(sizes.latent).double(), torch.ones(sizes.latent).double())
     expected = {f"model.{name}": tuple(values.shape) for name, values in model.state_dict().items()}
     stored = {name: tuple(values.shape) for name, values in weights.items() if name.startswith("model.")}
     for name, shape in expected.items():

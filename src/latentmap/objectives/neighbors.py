@@ -17,7 +17,7 @@ from latentmap.exceptions import DataError, PartError
 from latentmap.model.part import Learned, Sizes, forwarded, positive
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
+from latentmap.objectives.base import INFERENCE, MONITOR, Objective, Scales, unused
 from latentmap.objectives.evidence import ELBO
 
 Metric = Literal["euclidean", "cosine"]
@@ -85,6 +85,17 @@ class NeighborEmbedding(Objective):
     def needs_batch(self) -> bool:
         """True, as rows are contrasted with the others of their batch."""
         return True
+
+    @property
+    def standardises(self) -> Scales | None:
+        """Return "all" where the base standardises codes: the kernel has one scale, which absorbs that of the codes."""
+        return "all" if self.base.standardises else None
+
+    def standardise(self, own: Learned, scale: Float[Tensor, " D"]) -> None:
+        """Multiply the kernel's scale by that of the codes, so that it compares the same distances as before."""
+        self.base.standardise(own.base, scale)
+        with torch.no_grad():
+            own.log_scale += scale[0].log()
 
     adversarial = forwarded("base")
     pace = forwarded("base")

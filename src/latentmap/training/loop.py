@@ -17,7 +17,7 @@ from latentmap.training.callbacks import Callback, Progress, notify
 from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.gradients import Reducer
-from latentmap.training.metrics import HELD_OUT, Gain, Row
+from latentmap.training.metrics import HELD_OUT, STANDARDISED, Gain, Row, with_lower_rate
 from latentmap.training.schedule import Clock, learning_rate_factor
 from latentmap.training.settings import Settings
 from latentmap.training.state import Weights, check_counters, check_generator, check_state
@@ -137,6 +137,18 @@ class Trainer:
     def stop(self) -> None:
         """End the run after the current step; a callback, a signal handler or another thread may call it."""
         self.stopped = True
+
+    def describe_standardised(self, nats: float) -> None:
+        """Let the row of the kept weights describe standardised codes, which lower the rate by so many nats.
+
+        Held-out rows are measured again, with the noise of all evaluations.
+        """
+        if self.best_evaluation is None:
+            return
+        row = self.history[self.best_evaluation]
+        with threads_for(operations(self.gradient_step.learned, self.batch)):
+            held_out = self.metrics.entries(self._held_out_losses(), HELD_OUT)
+        row |= with_lower_rate(row, nats) | held_out | {STANDARDISED: 1.0}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the fit depends on.
