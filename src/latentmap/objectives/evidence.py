@@ -145,7 +145,7 @@ class ELBO(Objective):
     def standardises(self) -> Scales | None:
         """Return "each" where the cost is linear in the rate, and no penalty depends on shift and scale of codes."""
         linear = self.beta > 0 and not self.free_bits and self.capacity is None
-        return "each" if linear and all(penalty.invariant for penalty in self.penalties) else None
+        return "each" if linear and all(penalty.claims("invariant", "cost") for penalty in self.penalties) else None
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return the state of each penalty."""

@@ -89,7 +89,7 @@ class NeighborEmbedding(Objective):
     @property
     def standardises(self) -> Scales | None:
         """Return "all" where the base standardises codes: the kernel has one scale, which absorbs that of the codes."""
-        return "all" if self.base.standardises else None
+        return "all" if self.base.claims("standardises", "losses") else None
 
     def standardise(self, own: Learned, scale: Float[Tensor, " D"]) -> None:
         """Multiply the kernel's scale by that of the codes, so that it compares the same distances as before."""

@@ -34,7 +34,7 @@ def standardise_codes(trainer: Trainer) -> bool:
     Parameters
     ----------
     trainer : Trainer
-        A trainer after its run.
+        A trainer after its last run.
 
     Returns
     -------
@@ -42,8 +42,9 @@ def standardise_codes(trainer: Trainer) -> bool:
         Whether the codes were standardised.
     """
     model, step = trainer.model, trainer.gradient_step
-    scales = step.objective.standardises
-    if scales is None or not (model.parts.posterior.standardises and model.parts.prior.standard):
+    parts, scales = model.parts, step.objective.standardises
+    exact = parts.posterior.claims("standardises", "distribution") and parts.prior.claims("standard", "distribution")
+    if scales is None or not (exact and step.objective.claims("standardises", "losses")):
         return False
     mean, variance = moments_of_codes(trainer, trainer.feed)
     scale = (variance if scales == "each" else variance.mean().expand_as(variance)).sqrt()

@@ -32,7 +32,7 @@ class Posterior(Part, ABC):
     manifold: ClassVar[str] = "flat"
     """Latent space: "flat", "sphere" or "ball", the same as the prior's."""
     standardises: ClassVar[bool] = False
-    """Whether the codes can be standardised: `standardise` applies, and mean and deviation of q(z|x) are exact."""
+    """Whether codes can be standardised: `standardise` changes what `distribution` returns, with exact moments."""
 
     @property
     def evaluates(self) -> bool:
@@ -219,7 +219,8 @@ class Gaussian(Posterior):
         """Compose the change with earlier ones, in double precision."""
         none = torch.zeros_like(mean)
         shift, log_scale = (none if last is None else last.to(mean) for last in (own.shift, own.log_scale))
-        own.shift, own.log_scale = (shift + log_scale.exp() * mean).float(), (log_scale + scale.log()).float()
+        own.register_buffer("shift", (shift + log_scale.exp() * mean).float())
+        own.register_buffer("log_scale", (log_scale + scale.log()).float())
 
     def decoder_inputs(self, own: Learned, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
         """Return m + s z."""
