@@ -11,11 +11,12 @@ import latentmap
 from conftest import fit
 from latentmap import VAE, Autoencoder, likelihoods, networks, objectives, posteriors, priors
 from latentmap.data.sampling import split_rows
-from latentmap.estimators import fit as fitting
 from latentmap.estimators.history import best_row
 from latentmap.model.distributions import normal
 from latentmap.model.noise import Generated, generator_for
 from latentmap.model.part import Learned, Sizes
+from latentmap.training import loop
+from latentmap.training.loop import Trainer
 from latentmap.training.metrics import METADATA, STANDARDISED, parts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
@@ -69,7 +70,8 @@ def case(request, digits):
 def before(vae):
     """The same model with the codes that training ended with."""
     vae = copy.deepcopy(vae)
-    vae.model_.posterior_state.shift = vae.model_.posterior_state.log_scale = None
+    for change in vae.model_.posterior_state.buffers():
+        change.zero_()
     return vae
 
 
@@ -182,6 +184,34 @@ def test_a_map_takes_one_scale_and_its_kernel_the_same(digits):
     assert kept["rate"] < was["rate"]
 
 
+def test_rows_without_class_count_by_the_probability_of_each(digits):
+    """The rate of the objective is the lowest, and falls by the closed form of codes of all classes."""
+    X, y = digits[:120], [None if i % 4 else label for i, label in enumerate(LABELS)]
+    vae = fit(VAE(2, **WHOLE, condition="labels"), X, y)
+    objective, scaling = objectives.SemiSupervised(), copy.deepcopy(vae.scaling_).double()
+    given, rows = torch.tensor(vae.state_.given(y, 120)).double(), scaling(torch.from_numpy(X))
+
+    def losses(v):
+        model, noise = copy.deepcopy(v.model_).double().given(given), Generated(generator_for(0))
+        with torch.no_grad():
+            return objective.losses(Learned(), model, model.trace(rows, 1, noise), torch.ones(()))
+
+    one, other = losses(vae), losses(before(vae))
+    torch.testing.assert_close(one["distortion"], other["distortion"], rtol=1e-5, atol=1e-5)
+    weights = given + (1 - given.sum(1, keepdim=True)) * torch.from_numpy(vae.predict_proba(X))
+    codes = [before(vae).posterior(X, [label] * 120) for label in range(3)]
+    mean = sum((weights[:, c, None] * torch.from_numpy(codes[c][0])).mean(0) for c in range(3))
+    square = sum(
+        (weights[:, c, None] * torch.from_numpy(codes[c][0] ** 2 + codes[c][1] ** 2)).mean(0) for c in range(3)
+    )
+    fall = 0.5 * (square - 1 - (square - mean**2).log()).sum()
+    assert (other["rate"] - one["rate"]).item() == pytest.approx(fall.item(), abs=1e-5) and fall > 1e-3
+    for factor in (1.01, 1 / 1.01):
+        off = copy.deepcopy(vae)
+        off.model_.standardise(torch.zeros(2).double(), torch.full((2,), factor).double())
+        assert losses(off)["rate"] > one["rate"] + 1e-6
+
+
 def test_a_run_keeps_standardised_codes_and_a_continued_fit_standardises_them_anew(digits, tmp_path):
     X = digits[:120]
     vae = fit(VAE(2, **WHOLE | {"warm_start": True}), X)
@@ -207,9 +237,7 @@ def test_a_file_that_is_read_block_by_block_is_standardised_by_some_of_its_rows(
 
 
 def test_more_rows_than_needed_are_represented_by_evenly_spaced_ones(digits, monkeypatch):
-    from latentmap.training import standardise
-
-    monkeypatch.setattr(standardise, "MOST", 50)
+    monkeypatch.setattr(loop, "STANDARDISATION_ROWS", 50)
     vae = fit(VAE(2, **WHOLE), digits[:120])
     np.testing.assert_allclose(second_moments(vae, digits[:120:3])[1], 1, atol=1e-4)
 
@@ -243,15 +271,13 @@ ALONE = {
     "ball": {"variational_family": posteriors.Poincare()},
     "points": {"variational_family": posteriors.Deterministic(), "objective": objectives.ELBO(beta=0.0)},
     "indices": {"variational_family": posteriors.FiniteScalar(5), "objective": objectives.ELBO(beta=0.0)},
-    "some labels": {"condition": "labels"},
 }
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_other_models_are_left_as_they_are(name, digits, monkeypatch):
-    y = [None, *LABELS[1:]] if name == "some labels" else LABELS
     settings = QUICK | {"max_epochs": 2, "early_stopping": False} | ALONE[name]
-    assert_left_alone(lambda: fit(VAE(2, **settings), digits[:120], y), monkeypatch)
+    assert_left_alone(lambda: fit(VAE(2, **settings), digits[:120], LABELS), monkeypatch)
 
 
 def test_autoencoders_and_pieces_are_left_as_they_are(digits, monkeypatch):
@@ -264,7 +290,7 @@ def assert_left_alone(make, monkeypatch):
     """Compare with a fit that ends without standardising, by every bit."""
     one = make()
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "standardise_codes", lambda trainer: False)
+        patch.setattr(Trainer, "standardise", lambda trainer: None)
         other = make()
     assert_same_weights(one, other)
     timed = {"seconds", "rows_per_second"}

@@ -29,7 +29,6 @@ from latentmap.model.scaling import Affine
 from latentmap.training.device import resolve_device
 from latentmap.training.loop import Trainer
 from latentmap.training.progress import ProgressBar
-from latentmap.training.standardise import standardise_codes
 
 
 class Fit:
@@ -82,7 +81,7 @@ class Fit:
                 trainer.callbacks.append(stack.enter_context(ProgressBar()))
             history = trainer.run()
         if not self.piece:  # which need not stand for all rows
-            standardise_codes(trainer)
+            trainer.standardise()
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,

@@ -209,9 +209,7 @@ class GenerativeAutoencoder(nn.Module):
 
     def standardise(self, mean: Float[Tensor, " D"], scale: Float[Tensor, " D"]) -> None:
         r"""Change the codes to :math:`z' = (z - m) / s` and leave every p(x|z) as it is: decode(z') is decode(z)."""
-        device = next(self.parameters()).device
         self.parts.posterior.standardise(self.posterior_state, mean, scale)
-        self.posterior_state.to(device)
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Return the parameters of q(z|x)."""

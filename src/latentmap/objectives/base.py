@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -70,6 +70,23 @@ class Objective(Part, ABC):
         shift and scale change no term of the loss but the rate, in which it is linear.
         """
         return None
+
+    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
+        """Yield every posterior of rows whose rate counts in the loss, with its weight for each row.
+
+        Parameters
+        ----------
+        model : Model
+            Model to train.
+        x : Tensor of shape (B, P)
+            Scaled rows.
+
+        Yields
+        ------
+        q, weight
+            A distribution over (B, D), and weights (B,) that add up to 1 over the posteriors of a row.
+        """
+        yield model.encode(x), x.new_ones(len(x))
 
     def standardise(self, own: Learned, scale: Float[Tensor, " D"]) -> None:
         """Adapt the state to standardised codes, so that all terms but the rate stay as they are.

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.distributions import Distribution
 from torch.nn.functional import cosine_similarity
 
 from latentmap.exceptions import DataError, PartError
@@ -90,6 +91,10 @@ class NeighborEmbedding(Objective):
     def standardises(self) -> Scales | None:
         """Return "all" where the base standardises codes: the kernel has one scale, which absorbs that of the codes."""
         return "all" if self.base.claims("standardises", "losses") else None
+
+    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
+        """Yield those of the base."""
+        return self.base.encodings(model, x)
 
     def standardise(self, own: Learned, scale: Float[Tensor, " D"]) -> None:
         """Multiply the kernel's scale by that of the codes, so that it compares the same distances as before."""

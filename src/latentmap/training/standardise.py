@@ -1,22 +1,23 @@
-"""Standardisation of the codes after a fit: the shift and scale with the lowest rate, in closed form."""
+"""Standardisation of the codes: the shift and scale with the lowest rate, in closed form."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentmap.data.moments import Moments
 from latentmap.training.feed import Feed
-from latentmap.training.loop import EVALUATION_ROWS, Trainer
+from latentmap.training.step import GradientStep
 
-MOST = 2**17
-"""Training rows over which moments are taken, at the most."""
+BATCH = 4096
+"""Rows that are encoded at a time."""
 
 
-@torch.no_grad()
-def standardise_codes(trainer: Trainer) -> bool:
-    r"""Shift and scale the codes of a trained model to mean 0 and variance 1 over training rows, where that is exact.
+@dataclass(frozen=True, eq=False)
+class Standardisation:
+    r"""Shift and scale of codes, to mean 0 and variance 1.
 
     .. math:: z' = \frac{z - m}{s}, \qquad m_i = \mathbb{E}\, z_i, \quad s_i^2 = \mathrm{Var}\, z_i, \qquad
               z \sim \frac1N \sum_{n=1}^N q(z|x_n)
@@ -26,44 +27,70 @@ def standardise_codes(trainer: Trainer) -> bool:
     .. math:: \frac12 \sum_i \big(\mathbb{E}[z_i^2] - 1 - \log \mathrm{Var}\, z_i\big) \ge 0,
 
     and no other shift and scale lower it further: all of these terms are 0 at any optimum of the evidence lower bound.
-    Where the objective takes one scale for all components, s^2 is the mean of their variances. Posterior, prior and
-    objective tell whether nothing else changes (`Posterior.standardises`, `Prior.standard`, `Objective.standardises`).
-    Of more than `MOST` rows, so many evenly spaced ones are taken. The row of the history of the kept weights is
-    brought up to date.
+    Where the objective takes one scale for all components, s^2 is the mean of their variances.
+
+    Attributes
+    ----------
+    mean, scale
+        m and s, in double precision on the CPU.
+    nats
+        What the mean rate of the rows falls by.
+    """
+
+    mean: Float[Tensor, " D"]
+    scale: Float[Tensor, " D"]
+    nats: float
+
+    @torch.no_grad()
+    def apply(self, step: GradientStep) -> None:
+        """Change the codes of a model, and the state of its objective, in place."""
+        step.model.standardise(self.mean, self.scale)
+        step.objective.standardise(step.objective_state, self.scale)
+
+
+def is_exact(step: GradientStep) -> bool:
+    """Return whether standardised codes change nothing but the rate, by what posterior, prior and objective claim."""
+    parts = step.model.parts
+    return (
+        step.objective.claims("standardises", "losses")
+        and parts.posterior.claims("standardises", "distribution", "init")
+        and parts.prior.claims("standard", "distribution")
+    )
+
+
+@torch.no_grad()
+def standardisation(step: GradientStep, feed: Feed, most: int) -> Standardisation | None:
+    """Return the best shift and scale for the training rows; None where they are not exact, or moments not finite.
 
     Parameters
     ----------
-    trainer : Trainer
-        A trainer after its last run.
-
-    Returns
-    -------
-    bool
-        Whether the codes were standardised.
+    step : GradientStep
+        The model, its objective and the scaling of its rows.
+    feed : Feed
+        Training rows.
+    most : int
+        Rows that are encoded, at the most; of more, evenly spaced ones.
     """
-    model, step = trainer.model, trainer.gradient_step
-    parts, scales = model.parts, step.objective.standardises
-    exact = parts.posterior.claims("standardises", "distribution") and parts.prior.claims("standard", "distribution")
-    if scales is None or not (exact and step.objective.claims("standardises", "losses")):
-        return False
-    mean, variance = moments_of_codes(trainer, trainer.feed)
-    scale = (variance if scales == "each" else variance.mean().expand_as(variance)).sqrt()
+    if not is_exact(step):
+        return None
+    mean, variance = _moments(step, feed, most)
+    scale = (variance if step.objective.standardises == "each" else variance.mean().expand_as(variance)).sqrt()
     if not (mean.isfinite() & scale.log().isfinite()).all():
-        return False
-    model.standardise(mean, scale)
-    step.objective.standardise(step.objective_state, scale)
+        return None
     nats = 0.5 * (mean.square() + variance - variance / scale.square()).sum() - scale.log().sum()
-    trainer.describe_standardised(float(nats))
-    return True
+    return Standardisation(mean, scale, float(nats))
 
 
-def moments_of_codes(trainer: Trainer, feed: Feed) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
-    """Return mean and variance of the aggregate posterior over the rows of a feed, in double precision."""
-    model, total = trainer.model.eval(), None
-    for batch in feed.sample(EVALUATION_ROWS, MOST):
-        q = model.given(batch.condition).encode(trainer.gradient_step.scaling(batch.rows))
-        moments = Moments.of(torch.cat([q.mean, q.variance], -1).cpu().numpy())
-        total = moments if total is None else total + moments
-    assert total is not None
-    (mean, within), (between, _) = (torch.from_numpy(v).chunk(2) for v in (total.mean, total.deviation**2))
-    return mean, within + between
+def _moments(step: GradientStep, feed: Feed, most: int) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
+    """Return mean and variance of the aggregate posterior over rows, in double precision."""
+    model = step.model.eval()
+    total, centre = torch.zeros(3, model.sizes.latent, dtype=torch.float64), None
+    for batch in feed.sample(BATCH, most):
+        for q, weight in step.objective.encodings(model.given(batch.condition), step.scaling(batch.rows)):
+            mean, variance, w = q.mean.cpu().double(), q.variance.cpu().double(), weight.cpu().double()
+            centre = mean.mean(0) if centre is None else centre  # an offset would cancel in the squares
+            mean = mean - centre
+            total += torch.einsum("b,cbd->cd", w, torch.stack([torch.ones_like(mean), mean, mean**2 + variance]))
+    assert centre is not None
+    count, first, second = total
+    return centre + first / count, second / count - (first / count) ** 2

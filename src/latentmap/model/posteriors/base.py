@@ -120,7 +120,7 @@ class Posterior(Part, ABC):
         own : Learned
             State of this posterior, from `build`.
         mean, scale : Tensor of shape (D,)
-            Shift m and scale s, in double precision.
+            Shift m and scale s, in double precision on the CPU.
 
         Raises
         ------
@@ -189,8 +189,8 @@ class Gaussian(Posterior):
     .. math:: q(z|x) = \mathcal{N}(z;\ \mu(x), \mathrm{diag}\,\sigma^2(x)), \qquad
               \log \sigma = b \tanh(s / b)
 
-    The soft bound b = 7 of the log-scale keeps its exponential finite for any input. Once the codes are standardised,
-    q(z|x) is the distribution of :math:`(z - m) / s`, with m and s as buffers of the state.
+    The soft bound b = 7 of the log-scale keeps its exponential finite for any input. Where codes are standardised,
+    q(z|x) is the distribution of :math:`(z - m) / s`, with m and log s as buffers of the state.
 
     >>> q = Gaussian().distribution(Learned(), torch.tensor([[0.5, 0.0]]))
     >>> q.mean, q.stddev
@@ -204,23 +204,22 @@ class Gaussian(Posterior):
         return 2 * latent
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Return m and log s, which are None until `standardise`."""
-        return {"shift": None, "log_scale": None}
+        """Return m and log s of the codes, 0, as buffers."""
+        return {"shift": torch.zeros(sizes.latent), "log_scale": torch.zeros(sizes.latent)}
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Independent[Distribution]:
         """Return N(mu, sigma^2) from the two halves of the encoder's output."""
         loc, s = raw.chunk(2, -1)  # (B, D) each
         log_scale = soft_bound(s, LATENT_LOG_SCALE_BOUND)
-        if (shift := getattr(own, "shift", None)) is not None:  # other posteriors pass their own state
+        if (shift := getattr(own, "shift", None)) is not None:  # other posteriors pass a state of their own
             loc, log_scale = (loc - shift) * (-own.log_scale).exp(), log_scale - own.log_scale
         return normal(loc, log_scale.exp(), log_scale)
 
     def standardise(self, own: Learned, mean: Float[Tensor, " D"], scale: Float[Tensor, " D"]) -> None:
         """Compose the change with earlier ones, in double precision."""
-        none = torch.zeros_like(mean)
-        shift, log_scale = (none if last is None else last.to(mean) for last in (own.shift, own.log_scale))
-        own.register_buffer("shift", (shift + log_scale.exp() * mean).float())
-        own.register_buffer("log_scale", (log_scale + scale.log()).float())
+        shift, log_scale = own.shift.cpu().double(), own.log_scale.cpu().double()
+        own.shift.copy_((shift + log_scale.exp() * mean).to(own.shift.dtype))
+        own.log_scale.copy_((log_scale + scale.log()).to(own.log_scale.dtype))
 
     def decoder_inputs(self, own: Learned, z: Float[Tensor, "*S D"]) -> Float[Tensor, "*S D"]:
         """Return m + s z."""
