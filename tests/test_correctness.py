@@ -157,7 +157,9 @@ def test_mixtures_are_scikit_learns(agree):
 
 
 def decode(vae, z):
-    """The decoder in plain numpy."""
+    """The decoder in plain numpy, of standardised codes."""
+    shift, log_scale = (v.double().numpy() for v in vae.model_.posterior_state.buffers())
+    z = shift + np.exp(log_scale) * z
     layers = [m for m in vae.model_.decoder.modules() if isinstance(m, torch.nn.Linear)]
     for i, layer in enumerate(layers):
         weight, bias = (p.detach().double().numpy() for p in (layer.weight, layer.bias))

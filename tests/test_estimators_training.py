@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from latentmap import VAE, Autoencoder, networks
+from latentmap.estimators.history import best_row
 from latentmap.exceptions import InterruptedWarning
 from test_estimators_laws import QUICK, TINY
 
@@ -101,7 +102,9 @@ def test_callbacks_get_every_row_of_the_history(rows):
     seen, last = [], []
     vae = VAE(2, callbacks=[seen.append, lambda row: last.append(row["epoch"])], **QUICK | {"max_epochs": 8})
     vae.fit(rows)
-    assert seen == vae.history_ and last[-1] == vae.n_iter_
+    kept = best_row(vae.history_)  # which describes standardised codes after the fit
+    assert [row["epoch"] for row in seen] == [row["epoch"] for row in vae.history_] and last[-1] == vae.n_iter_
+    assert [row for row in seen if row["epoch"] != kept["epoch"]] == [row for row in vae.history_ if row is not kept]
     names = {"epoch", "step", "seconds", "loss", "distortion", "rate", "val_loss", "val_distortion", "val_rate"}
     assert names <= seen[0].keys() and all(np.isfinite(list(row.values())).all() for row in seen)
     steps = [row["step"] for row in seen]

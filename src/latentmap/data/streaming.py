@@ -118,6 +118,12 @@ class Stream:
         assert moments is not None
         return Survey(merged(measured), moments, np.concatenate(some), np.concatenate(held), every)
 
+    @functools.cached_property
+    def some(self) -> NDArray[Any]:
+        """Evenly spaced training rows, in order, flat."""
+        numbers = np.arange(0, len(self.source), self.survey.every)
+        return self.survey.some[~np.isin(numbers, self.held_out)]
+
     def epoch(self, seed: int, epoch: int) -> Iterator[NDArray[Any]]:
         """Yield shuffled blocks of all training rows, flat."""
         with ThreadPoolExecutor(1) as reader:

@@ -80,6 +80,8 @@ class Fit:
             if self.parameters.verbose:
                 trainer.callbacks.append(stack.enter_context(ProgressBar()))
             history = trainer.run()
+        if not self.piece:  # which need not stand for all rows
+            trainer.standardise()
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,

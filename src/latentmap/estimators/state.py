@@ -19,7 +19,7 @@ from latentmap.estimators.conditions import KINDS, Condition, LabelCondition, co
 from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.parameters import Parameters, read_parameter
-from latentmap.estimators.weights import model_for, scaling_for
+from latentmap.estimators.weights import added, model_for, scaling_for
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
@@ -239,7 +239,7 @@ class FitState:
             **{name: value[f"{name}_"] for name in PLAIN},
             **{name: _array(value[f"{name}_"], dtype) for name, dtype in ARRAYS.items()},
         )
-        state.module.load_state_dict(weights)
+        state.module.load_state_dict({**weights, **added(state.module, weights)})
         return state
 
 

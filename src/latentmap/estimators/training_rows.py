@@ -159,7 +159,6 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
     survey = stream.survey
     source.__dict__ |= {"schema": survey.schema, "moments": survey.moments}  # measured in one pass
     some, train = survey.some, np.delete(np.arange(n), stream.held_out)
-    in_training = ~np.isin(np.arange(0, n, survey.every), stream.held_out)
 
     def feed(scaling: Affine, device: torch.device, graph: Tensor | None, condition: Tensor | None) -> Feed:
         if source.is_sparse:
@@ -174,7 +173,7 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
         survey.held_out,
         some,
         survey.every,
-        some_of(some[in_training]),
+        some_of(stream.some),
         feed,
         kept=source.is_sparse,
         memory="a sparse matrix, made dense batch by batch"

@@ -39,7 +39,8 @@ class VAE(GenerativeEstimator):
 
     .. math:: \log p(x) \ge \mathbb{E}_{q(z|x)} \log p(x|z) - \mathrm{KL}(q(z|x) \,\|\, p(z)),
 
-    the negative *distortion* minus the *rate*, in nats a row (Kingma and Welling 2014; Rezende et al. 2014).
+    the negative *distortion* minus the *rate*, in nats a row (Kingma and Welling 2014; Rezende et al. 2014). A fit ends
+    with codes of mean 0 and variance 1 over the training rows, as at any optimum (docs/choices.md, standardised codes).
 
     Parameters
     ----------
@@ -133,7 +134,8 @@ class VAE(GenerativeEstimator):
         ``global_correlation`` are the terms of a map; each penalty has the name of its class (``mmd``), as have the
         costs of quantised codes (``commitment``); ``class_rate``, ``class_prior`` and ``classification`` belong to rows
         of classes that may be missing. The terms of critics are no part of it, since their scale changes during the
-        fit, and neither is the loss of a critic; what an objective of your own adds without a name is ``penalty``.
+        fit, and neither is the loss of a critic; what an objective of your own adds without a name is ``penalty``. The
+        row of the weights that are kept has ``standardised`` where it describes codes that were standardised after it.
     evaluation_ : Evaluation
         The row of the history whose weights were kept: ``loss``, ``parts`` and ``elbo``, the value of `score` for the
         held-out rows, up to the noise of its draws.

@@ -7,7 +7,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from latentmap.exceptions import ModelError
@@ -23,6 +23,8 @@ VALUES = 8
 """Values that are made for each that a model keeps, at the most; """
 SPARE = 2**22
 """and beyond that."""
+ADDED = ("posterior_state.shift", "posterior_state.log_scale")
+"""Ends of the names of tensors that runs of version 0.1 lack: they begin as those runs have them."""
 MAKERS = frozenset(
     getattr(torch, name)
     for name in "empty zeros ones full rand randn randint randperm arange linspace logspace eye tril_indices".split()
@@ -60,6 +62,8 @@ def model_for(weights: Mapping[str, Tensor], parts: Parts, sizes: Sizes) -> Gene
     expected = {f"model.{name}": tuple(values.shape) for name, values in model.state_dict().items()}
     stored = {name: tuple(values.shape) for name, values in weights.items() if name.startswith("model.")}
     for name, shape in expected.items():
+        if name not in stored and name.endswith(ADDED):
+            continue
         if name not in stored:
             raise ModelError(f"its config.json asks for weights {name}, which model.safetensors lacks")
         if stored[name] != shape:
@@ -70,6 +74,11 @@ def model_for(weights: Mapping[str, Tensor], parts: Parts, sizes: Sizes) -> Gene
     if others := sorted(stored.keys() - expected.keys()):
         raise ModelError(f"its model.safetensors holds weights that config.json does not ask for: {others[0]}")
     return model
+
+
+def added(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a new model that weights of an earlier version lack."""
+    return {n: v for n, v in model.state_dict().items() if n.endswith(ADDED) and n not in weights}
 
 
 def scaling_for(weights: Mapping[str, Tensor], features: int) -> Affine:

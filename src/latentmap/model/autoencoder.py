@@ -128,9 +128,7 @@ class GenerativeAutoencoder(nn.Module):
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """Return p(x|z), over (*S, P)."""
-        raw = at_least_single(self.decoder(self._with_condition(z)))  # (*S, P, heads)
-        px = self.parts.likelihood.distribution(self.likelihood_state, raw)
-        return px if px.event_shape else independent(px)
+        return self._decoded(self.parts.posterior.decoder_inputs(self.posterior_state, z))
 
     def generate(self, z: Shaped[Tensor, "*S L"], noise: Noise = fresh) -> Distribution:
         """Return p(x|z), over (*S, P), for draws of the prior: codes, L = D, or the indices of quantised ones."""
@@ -209,6 +207,10 @@ class GenerativeAutoencoder(nn.Module):
         model.parts = replace(self.parts, prior=prior)
         return model
 
+    def standardise(self, mean: Float[Tensor, " D"], scale: Float[Tensor, " D"]) -> None:
+        r"""Change the codes to :math:`z' = (z - m) / s` and leave every p(x|z) as it is: decode(z') is decode(z)."""
+        self.parts.posterior.standardise(self.posterior_state, mean, scale)
+
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Return the parameters of q(z|x)."""
         yield from self.encoder.parameters()
@@ -228,6 +230,12 @@ class GenerativeAutoencoder(nn.Module):
         if self.training:
             self.parts.likelihood.update(self.likelihood_state, x, _features(px))
         return self.condition_on(x, px)
+
+    def _decoded(self, z: Float[Tensor, "*S D"]) -> Distribution:
+        """Return p(x|z) of codes as the decoder takes them."""
+        raw = at_least_single(self.decoder(self._with_condition(z)))  # (*S, P, heads)
+        px = self.parts.likelihood.distribution(self.likelihood_state, raw)
+        return px if px.event_shape else independent(px)
 
     def _encoded(self, x: Tensor) -> Tensor:
         x = self._network_inputs(x)

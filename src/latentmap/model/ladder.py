@@ -72,20 +72,20 @@ class Ladder(GenerativeAutoencoder):
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """Return q(z_L|x), over (B, D): the top level."""
-        return self._gaussian(self._rise(x)[0])
+        return self._top(self._rise(x)[0])
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """Return p(x|z), over (*S, P), with the levels below the top at their prior means."""
-        return super().decode(self._descend(z)[0])
+        return self._decoded(self._descend(z)[0])
 
     def generate(self, z: Float[Tensor, "*S D"], noise: Noise = fresh) -> Distribution:
         """Return p(x|z), over (*S, P), with the levels below the top drawn."""
-        return super().decode(self._descend(z, noise=noise)[0])
+        return self._decoded(self._descend(z, noise=noise)[0])
 
     def reconstruct(self, x: Float[Tensor, "B P"]) -> Distribution:
         """Return p(x|z), over (B, P), with every level at its posterior mean."""
         top, *raws = self._rise(x)
-        return self.condition_on(x, super().decode(self._descend(self._gaussian(top).mean, raws)[0]))
+        return self.condition_on(x, self._decoded(self._descend(self._top(top).mean, raws)[0]))
 
     def trace(
         self,
@@ -97,16 +97,16 @@ class Ladder(GenerativeAutoencoder):
     ) -> Trace:
         """Encode rows, draw k codes for each from the top down, decode them; of those beyond a ``batch`` the top."""
         risen = self._rise(x)
-        positives = None if batch is None else self._gaussian(risen[0][batch:]).mean
+        positives = None if batch is None else self._top(risen[0][batch:]).mean
         x, (top, *raws) = x[:batch], [raw[:batch] for raw in risen]
-        q = self._gaussian(top)
+        q = self._top(top)
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
         p, mixture = self.prior(), None
         if defence is not None and defensible(q, p):
             mixture = Defence.of(x, k, defence)
             z = mixture.replace(z, q, p)
         codes, levels = self._descend(z, raws, noise, mixture)
-        px = self._conditioned(x, super().decode(codes))
+        px = self._conditioned(x, self._decoded(codes))
         traced = (Level(z, q, p), *(Level(*level) for level in levels))
         from_prior = None if mixture is None else mixture.fraction
         return Trace(x, traced, px, noise=noise, positives=positives, from_prior=from_prior, inside=self.training)
@@ -135,11 +135,12 @@ class Ladder(GenerativeAutoencoder):
     def _descend(
         self, z: Tensor, raws: list[Tensor] | None = None, noise: Noise | None = None, mixture: Defence | None = None
     ) -> tuple[Tensor, list[tuple[Tensor, Distribution, Distribution]]]:
-        """Return the concatenated codes of all levels, from those of the top (*S, D), and each level's z, q and p.
+        """Return the decoder's codes of all levels, concatenated, from those of the top (*S, D), and their z, q and p.
 
         With noise codes are drawn, without it they are means: of q with ``raws``, else of p.
         """
         levels: list[tuple[Tensor, Distribution, Distribution]] = []
+        z = self.parts.posterior.decoder_inputs(self.posterior_state, z)
         for i, down in enumerate(self.down):
             mean = at_least_single(down(self._with_condition(z)))
             p = normal(mean, torch.ones_like(mean))
@@ -150,6 +151,9 @@ class Ladder(GenerativeAutoencoder):
             levels.append((new, q, p))
             z = torch.cat([z, new], -1)
         return z, levels
+
+    def _top(self, raw: Tensor) -> Distribution:
+        return self.parts.posterior.distribution(self.posterior_state, raw)
 
     def _gaussian(self, raw: Tensor) -> Distribution:
         return self.parts.posterior.distribution(Learned(), raw)

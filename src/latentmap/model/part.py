@@ -123,6 +123,27 @@ class Part:
         self.check(sizes)
         return Learned(**self.init(sizes))
 
+    def claims(self, name: str, *methods: str) -> bool:
+        """Return whether an attribute is true that the class makes a claim by about some of its methods.
+
+        A claim does not pass to a subclass that overrides one of them, unless it makes it again.
+
+        Parameters
+        ----------
+        name : str
+            Attribute.
+        *methods : str
+            Methods.
+
+        Returns
+        -------
+        bool
+            Whether the claim holds.
+        """
+        order = type(self).__mro__
+        claimed, *defined = (next(i for i, c in enumerate(order) if what in vars(c)) for what in (name, *methods))
+        return bool(getattr(self, name)) and claimed <= min(defined)
+
     def to_json(self) -> dict[str, Any]:
         """Return the part as plain JSON: its kind and its fields.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,9 +24,13 @@ MONITOR = "monitor"
 """The loss to monitor, where that of the first player depends on a critic, which changes during the fit."""
 DISTORTION, RATE, RATE_WEIGHTING = "distortion", "rate", "rate_weighting"
 """Terms of the monitored loss: the cost of a row given its code, that of the code, and what weights add to it."""
-RESERVED = frozenset(
-    f"val_{name}" if held_out else name for name in ("loss", DISTORTION, RATE) for held_out in (False, True)
-) | {MODEL, INFERENCE, GENERATIVE, MONITOR, "critic", "epoch", "step", "seconds", "progress", "rows_per_second"}
+Scales = Literal["each", "all"]
+"""Whether codes take a scale for each component, or one for all."""
+RESERVED = (
+    frozenset(f"val_{name}" if held_out else name for name in ("loss", DISTORTION, RATE) for held_out in (False, True))
+    | {"standardised", MODEL, INFERENCE, GENERATIVE, MONITOR, "critic", "epoch", "step"}
+    | {"seconds", "progress", "rows_per_second"}
+)
 """Names that no other term of a loss may have."""
 
 
@@ -57,6 +61,43 @@ class Objective(Part, ABC):
     def pace(self) -> float:
         """Learning-rate multiplier."""
         return 1.0
+
+    @property
+    def standardises(self) -> Scales | None:
+        """How the codes are standardised after a fit: None leaves them as they are.
+
+        "each" divides every component by a scale of its own, "all" divides all of them by one. Either requires that
+        shift and scale change no term of the loss but the rate, in which it is linear.
+        """
+        return None
+
+    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
+        """Yield every posterior of rows whose rate counts in the loss, with its weight for each row.
+
+        Parameters
+        ----------
+        model : Model
+            Model to train.
+        x : Tensor of shape (B, P)
+            Scaled rows.
+
+        Yields
+        ------
+        q, weight
+            A distribution over (B, D), and weights (B,) that add up to 1 over the posteriors of a row.
+        """
+        yield model.encode(x), x.new_ones(len(x))
+
+    def standardise(self, own: Learned, scale: Float[Tensor, " D"]) -> None:
+        """Adapt the state to standardised codes, so that all terms but the rate stay as they are.
+
+        Parameters
+        ----------
+        own : Learned
+            State of this objective, from `build`.
+        scale : Tensor of shape (D,)
+            What each component was divided by.
+        """
 
     def check_model(self, model: Model, trace: Trace) -> None:
         """Raise a `PartError` if this objective cannot train the model; the message names an alternative.
@@ -139,6 +180,8 @@ class Penalty(Part, ABC):
 
     needs_batch: ClassVar[bool] = False
     """As `Objective.needs_batch`."""
+    invariant: ClassVar[bool] = False
+    """Whether the cost stays the same when codes are standardised, each component by a shift and scale of its own."""
 
     weight: float = 1.0
 

@@ -25,6 +25,7 @@ from latentmap.objectives.base import (
     Critic,
     Objective,
     Penalty,
+    Scales,
     extra_cost,
     own_parts,
     require_density,
@@ -139,6 +140,12 @@ class ELBO(Objective):
     def adversarial(self) -> bool:
         """Whether a critic is among the penalties."""
         return any(isinstance(p, Critic) for p in self.penalties)
+
+    @property
+    def standardises(self) -> Scales | None:
+        """Return "each" where the cost is linear in the rate, and no penalty depends on shift and scale of codes."""
+        linear = self.beta > 0 and not self.free_bits and self.capacity is None
+        return "each" if linear and all(penalty.claims("invariant", "cost") for penalty in self.penalties) else None
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return the state of each penalty."""

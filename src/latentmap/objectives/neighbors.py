@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.distributions import Distribution
 from torch.nn.functional import cosine_similarity
 
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.part import Learned, Sizes, forwarded, positive
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
+from latentmap.objectives.base import INFERENCE, MONITOR, Objective, Scales, unused
 from latentmap.objectives.evidence import ELBO
 
 Metric = Literal["euclidean", "cosine"]
@@ -85,6 +86,21 @@ class NeighborEmbedding(Objective):
     def needs_batch(self) -> bool:
         """True, as rows are contrasted with the others of their batch."""
         return True
+
+    @property
+    def standardises(self) -> Scales | None:
+        """Return "all" where the base standardises codes: the kernel has one scale, which absorbs that of the codes."""
+        return "all" if self.base.claims("standardises", "losses") else None
+
+    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
+        """Yield those of the base."""
+        return self.base.encodings(model, x)
+
+    def standardise(self, own: Learned, scale: Float[Tensor, " D"]) -> None:
+        """Multiply the kernel's scale by that of the codes, so that it compares the same distances as before."""
+        self.base.standardise(own.base, scale)
+        with torch.no_grad():
+            own.log_scale += scale[0].log()
 
     adversarial = forwarded("base")
     pace = forwarded("base")

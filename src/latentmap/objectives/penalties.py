@@ -51,6 +51,7 @@ class TotalCorrelation(Penalty):
     """
 
     needs_batch: ClassVar[bool] = True
+    invariant: ClassVar[bool] = True
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return N, the number of rows that q(z) is the mean over."""
@@ -206,6 +207,8 @@ class DecoderNorm(Penalty):
     >>> DecoderNorm(weight=1e-4)
     DecoderNorm(weight=0.0001)
     """
+
+    invariant: ClassVar[bool] = True
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
         """Compute the norm, the same for every batch."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributions import Distribution
 
 from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, positive
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import DISTORTION, MODEL, RATE, Objective, require_density
+from latentmap.objectives.base import DISTORTION, MODEL, RATE, Objective, Scales, require_density
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,19 @@ class SemiSupervised(Objective):
         """True, as the classifier's cost is a mean over the rows of a batch that have a class."""
         return True
 
+    @property
+    def standardises(self) -> Scales | None:
+        """Return "each", as the rates of all classes count by their probability."""
+        return "each"
+
+    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
+        """Yield q(z|x, c) of each class, with the probability that a row is of it."""
+        known = model.condition
+        assert known is not None
+        weights = _weights(known, model.classify(x))
+        for one, weight in zip(torch.eye(known.shape[1]).to(known), weights.T, strict=True):
+            yield model.given(one.expand_as(known)).encode(x), weight
+
     def check_model(self, model: Model, trace: Trace) -> None:
         """Raise a `PartError` for models without rate, or without classes to infer."""
         require_density("objectives.SemiSupervised", trace)
@@ -70,7 +84,7 @@ class SemiSupervised(Objective):
         inferred = (log_q.exp() * (cost + log_q)).sum(1)
         classification = self.weight * (-(known * log_q).sum() / labelled.sum().clamp(min=1.0))
         loss = ((known * cost).sum(1) + (1 - labelled) * inferred).mean() + classification
-        weights = known + (1 - labelled)[:, None] * log_q.exp()  # (B, C)
+        weights = _weights(known, log_q)
         means = [((weights.T.flatten() * term).sum() / rows) for term in (traced.distortion, traced.rate)]
         class_rate = (log_q.exp() * (log_q + math.log(classes))).sum(1)  # KL(q(c|x) || 1/C)
         return {
@@ -81,3 +95,8 @@ class SemiSupervised(Objective):
             "class_prior": labelled.mean() * math.log(classes),
             "classification": classification,
         }
+
+
+def _weights(known: Float[Tensor, "B C"], log_q: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
+    """Return the probability of each class: 1 for one that is known, q(c|x) of a row without."""
+    return known + (1 - known.sum(1, keepdim=True)) * log_q.exp()

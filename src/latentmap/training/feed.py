@@ -62,6 +62,10 @@ class Feed(ABC):
         There are ``len(self) // size`` of them in an epoch. Only those that are yielded draw from the generator.
         """
 
+    @abstractmethod
+    def sample(self, size: int, most: int) -> Iterator[Batch]:
+        """Yield batches of so many rows, in order and without positives: all rows, or ``most`` evenly spaced ones."""
+
     def with_positives(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
         """Return a batch of other rows with `POSITIVES` of their neighbours (B, k) among the training rows."""
         return batch
@@ -130,6 +134,13 @@ class Resident(Feed):
             # positives are drawn only now, so that random numbers are drawn in the order of the steps
             yield batch if self.graph is None else self._append(batch, _drawn(self.graph[index], generator))
 
+    def sample(self, size: int, most: int) -> Iterator[Batch]:
+        """Yield rows by index."""
+        order = _spaced(len(self), most)
+        indices = order.to(self.device).split(size)
+        for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
+            yield Batch(rows, None if self.condition is None else self.condition[index])
+
     def with_positives(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw `POSITIVES` neighbours for each row; a row without neighbours in the data, -1, is its own positive."""
         positives, own = _drawn(graph, generator), torch.arange(len(graph), device=graph.device)
@@ -176,6 +187,12 @@ class Streamed(Feed):
         """Yield slices of shuffled blocks; the rows left of one begin the next batch."""
         return itertools.islice(self._batches(seed, epoch, size), start, None)
 
+    def sample(self, size: int, most: int) -> Iterator[Batch]:
+        """Yield rows that the survey of the stream kept, so that nothing is read again."""
+        some = torch.from_numpy(self.stream.some)
+        for index in _spaced(len(some), most).split(size):
+            yield Batch(self.prepare(sent(some[index], self.device)))
+
     def _batches(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
         left = self.first[:0]
         for block in self.stream.epoch(seed, epoch):
@@ -183,6 +200,11 @@ class Streamed(Feed):
             for start in range(0, len(rows) - size + 1, size):
                 yield Batch(rows[start : start + size])
             left = rows[len(rows) - len(rows) % size :].clone()
+
+
+def _spaced(rows: int, most: int) -> Tensor:
+    """Return the numbers of all rows, or of at most so many evenly spaced ones."""
+    return torch.arange(0, rows, -(-rows // most))
 
 
 def fits_device(needed: float, free: float) -> bool:

@@ -17,9 +17,10 @@ from latentmap.training.callbacks import Callback, Progress, notify
 from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.gradients import Reducer
-from latentmap.training.metrics import HELD_OUT, Gain, Row
+from latentmap.training.metrics import HELD_OUT, STANDARDISED, Gain, Row, with_lower_rate
 from latentmap.training.schedule import Clock, learning_rate_factor
 from latentmap.training.settings import Settings
+from latentmap.training.standardise import standardisation
 from latentmap.training.state import Weights, check_counters, check_generator, check_state
 from latentmap.training.step import GradientStep
 
@@ -30,6 +31,8 @@ EVALUATION_VALUES = 2**26
 """Decoder outputs in one pass over held-out rows, at most: rows x features x heads x draws."""
 EVALUATION_STEPS = 20
 """Steps between two evaluations, at least."""
+STANDARDISATION_ROWS = 2**17
+"""Training rows over which the codes are standardised, at the most."""
 RESTORES = 5
 """Restarts from the best weights after which a fit ends."""
 COUNTERS = (
@@ -137,6 +140,23 @@ class Trainer:
     def stop(self) -> None:
         """End the run after the current step; a callback, a signal handler or another thread may call it."""
         self.stopped = True
+
+    def standardise(self) -> None:
+        """Standardise the codes of the kept weights, where that is exact, after the last run.
+
+        The row of the history of these weights then describes them: the rate of the training rows falls by the closed
+        form, and held-out rows are measured again, with the noise of all evaluations.
+        """
+        step = self.gradient_step
+        with threads_for(operations(step.learned, self.batch)):
+            change = standardisation(step, self.feed, STANDARDISATION_ROWS)
+            if change is None:
+                return
+            change.apply(step)
+            if self.best_evaluation is not None:
+                held_out = self.metrics.entries(self._held_out_losses(), HELD_OUT)
+                row = self.history[self.best_evaluation]
+                row |= with_lower_rate(row, change.nats) | held_out | {STANDARDISED: 1.0}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the fit depends on.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentmap.model.trace import Trace
-from latentmap.objectives.base import DISTORTION, MONITOR, RATE, monitored
+from latentmap.objectives.base import DISTORTION, MONITOR, RATE, RATE_WEIGHTING, monitored
 
 Row = dict[str, float | None]
 """One evaluation: epoch, step, seconds, loss, the parts that add up to it, and those of held-out rows, val_loss, ..."""
@@ -21,7 +21,9 @@ Gain = float | Callable[[Float[Tensor, "B P"]], Float[Tensor, " B"]]
 LOSS, PENALTY, HELD_OUT = "loss", "penalty", "val_"
 ROUNDING = 1e-4
 """Rest of a loss, relative to the magnitudes of its parts, above which it is entered as a penalty."""
-METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress")
+STANDARDISED = "standardised"
+"""Entry of the row that describes the weights of a fit with standardised codes, 1."""
+METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress", STANDARDISED)
 """Entries of a row that are not losses."""
 
 
@@ -81,6 +83,19 @@ class Metrics:
         if self.unnamed:
             row[prefix + PENALTY] = rest
         return row | {prefix + LOSS: values[0] - gained, prefix + DISTORTION: values[1] - gained}
+
+
+def with_lower_rate(row: Mapping[str, float | None], nats: float) -> Row:
+    """Return a row whose rate on training rows, and its weighted part of the loss, are lower by so many nats.
+
+    >>> row = {"loss": 17.0, "distortion": 5.0, "rate": 3.0, "rate_weighting": 9.0}  # beta = 4
+    >>> with_lower_rate(row, 1.0)
+    {'loss': 13.0, 'distortion': 5.0, 'rate': 2.0, 'rate_weighting': 6.0}
+    """
+    loss, rate, more = (row.get(name) or 0.0 for name in (LOSS, RATE, RATE_WEIGHTING))
+    fraction = min(1.0, nats / rate) if rate > 0 else 0.0  # the row is of all weights of an epoch
+    weighting = {RATE_WEIGHTING: more * (1 - fraction)} if RATE_WEIGHTING in row else {}
+    return {**row, LOSS: loss - fraction * (rate + more), RATE: rate * (1 - fraction), **weighting}
 
 
 def parts_of(row: Mapping[str, float | None], prefix: str = "") -> dict[str, float]:

@@ -32,6 +32,8 @@ class Prior(Part, ABC):
     """Whether every fit of a model ends with fitting it to the codes."""
     manifold: ClassVar[str] = "flat"
     """Its latent space, as `Posterior.manifold`, or "any"."""
+    standard: ClassVar[bool] = False
+    """Whether it is N(0, I), under which standardised codes have the lowest rate."""
 
     @abstractmethod
     def distribution(self, own: Learned, encode: Encode) -> Distribution:
@@ -118,6 +120,8 @@ class Normal(Prior):
     >>> Normal().distribution(own, lambda x: None).log_prob(torch.zeros(2))
     tensor(-1.8379)
     """
+
+    standard: ClassVar[bool] = True
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return constants, as buffers, which follow the model to its device."""
