@@ -6,6 +6,7 @@ python -m benchmarks.comparison DIGITS [MNIST]
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -31,8 +32,21 @@ def main(digits: str, mnist: str | None = None) -> None:
             shutil.copy(Path(folder) / f"{picture}.png", images / f"{name}-{picture.replace('_', '-')}.png")
     page.write_text(text)
     readme, of_digits = ROOT / "README.md", sections(Path(digits) / "comparison.md")
-    readme.write_text(between(readme.read_text(), "digits", of_digits["Methods"]))
+    text = between(readme.read_text(), "digits", of_digits["Methods"])
+    readme.write_text(between(text, "realistic", realistic(Path(digits))))
     shutil.copy(Path(digits) / "comparison.png", images / "digits.png")
+
+
+def realistic(folder: Path) -> str:
+    """Return what random points of both models amount to with the most components."""
+    claims = json.loads((folder / "comparison.json").read_text())
+    most = max(claims["settings"]["claims"])
+    (sentence,) = (
+        each
+        for each in claims["conclusions"]
+        if f"With {most} components, random points" in each and "Gaussian" not in each
+    )
+    return f"> {sentence}"
 
 
 def sections(page: Path) -> dict[str, str]:
