@@ -23,8 +23,10 @@ from latentmap.estimators.weights import model_for, scaling_for
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
+from latentmap.model.modules import module_name
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
+from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
 from latentmap.training.metrics import Row
 
@@ -217,7 +219,7 @@ class FitState:
         modules : mapping of str to Module
             Networks of the user's own, by the name of their parameter.
         """
-        parts = Parts(**{n: copy.deepcopy(read_parameter(n, part, modules)) for n, part in value["parts"].items()})
+        parts = Parts(**{n: copied(read_parameter(n, part, modules), n) for n, part in value["parts"].items()})
         described = value.get("condition")
         on = condition_from_json(str(condition), described) if described else None
         sizes = Sizes(
@@ -280,7 +282,7 @@ def _same_module(one: Any, other: Any) -> bool:
 
 
 def _named(value: Any) -> str:
-    return f"a {type(value).__name__}" if isinstance(value, nn.Module) else repr(value)
+    return f"a {module_name(value)}" if isinstance(value, nn.Module) else repr(value)
 
 
 def _array(values: Any, dtype: type) -> Any:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from latentmap.exceptions import PartError
 from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, Delta, normal, soft_bound
 from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Part
@@ -30,6 +31,9 @@ class Posterior(Part, ABC):
     """Whether q(z|x) has a density, so that there is a rate, a bound and a score."""
     manifold: ClassVar[str] = "flat"
     """Latent space: "flat", "sphere" or "ball", the same as the prior's."""
+
+    takes_moments: ClassVar[bool] = False
+    """Whether mean and log-variance determine q(z|x), see `from_moments`."""
 
     @property
     def evaluates(self) -> bool:
@@ -50,6 +54,21 @@ class Posterior(Part, ABC):
             Number H.
         """
         return latent
+
+    def from_moments(self, mean: Float[Tensor, "B D"], log_variance: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
+        """Return the encoder output of the posterior with this mean and log-variance, where it has these.
+
+        Parameters
+        ----------
+        mean, log_variance : Tensor of shape (B, D)
+            Moments of q(z|x).
+
+        Returns
+        -------
+        Tensor of shape (B, H)
+            What `distribution` takes.
+        """
+        raise PartError(f"mean and log-variance do not determine {self}; use posteriors.Gaussian()")
 
     @abstractmethod
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Distribution:
@@ -156,9 +175,16 @@ class Gaussian(Posterior):
     (tensor([[0.5000]]), tensor([[1.]]))
     """
 
+    takes_moments: ClassVar[bool] = True
+
     def heads(self, latent: int) -> int:
         """Return two numbers for each component: mu and s."""
         return 2 * latent
+
+    def from_moments(self, mean: Float[Tensor, "B D"], log_variance: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
+        """Return mu and s, with log sigma at most 0.99 b from 0."""
+        log_scale = (log_variance / (2 * LATENT_LOG_SCALE_BOUND)).clamp(-0.99, 0.99)
+        return torch.cat([mean, LATENT_LOG_SCALE_BOUND * log_scale.atanh()], -1)
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Independent[Distribution]:
         """Return N(mu, sigma^2) from the two halves of the encoder's output."""

@@ -1,14 +1,18 @@
-"""Callbacks: functions that a fit calls after each evaluation, and the state of the fit that it passes to them."""
+"""Callbacks: functions that a fit calls after each evaluation, the state that they get, and the base of loggers."""
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from torch import nn
 
+from latentmap.exceptions import MissingExtraError
 from latentmap.training.metrics import Row
 
 
@@ -60,7 +64,41 @@ class Progress:
 
 
 Callback = Callable[[Row], object] | Callable[[Row, Progress], object]
-"""A function of the new row of the history or, if it requires a second positional argument, of it and a `Progress`."""
+"""A function of the new row of the history or, if it requires a second positional argument, of it and a `Progress`.
+
+A callback that is a context manager is entered when the fit starts, and left when it ends, with the error if it fails.
+"""
+
+
+class Logger(ABC):
+    """Base of callbacks that are open during a fit; a copy, or what is unpickled, is closed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    @abstractmethod
+    def __call__(self, row: Row, progress: Progress) -> None:
+        """Log a new row of the history.
+
+        Parameters
+        ----------
+        row : dict
+            The row.
+        progress : Progress
+            State of the fit.
+        """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: None if name.startswith("_") else value for name, value in vars(self).items()}
+
+    def __repr__(self) -> str:
+        settings = (f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_" and value is not None)
+        return f"{type(self).__name__}({', '.join(settings)})"
 
 
 def notify(callback: Callback, row: Row, progress: Progress) -> None:
@@ -81,3 +119,21 @@ def takes_progress(callback: Callback) -> bool:
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in positional and p.default is p.empty for p in parameters) > 1
+
+
+def values_of(row: Row, progress: Progress) -> Iterator[tuple[str, float | None]]:
+    """Yield the values of a row of the history and the learning rate, by name."""
+    yield from row.items()
+    yield "learning_rate", progress.learning_rate
+
+
+def require_package(name: str) -> None:
+    """Raise a `MissingExtraError` unless a package is installed, whose extra has its name.
+
+    >>> require_package("nil")
+    Traceback (most recent call last):
+    latentmap.exceptions.MissingExtraError: nil is needed here and is not installed: pip install "latentmap[nil]"
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:  # as of a folder of runs
+        raise MissingExtraError(name, name)
