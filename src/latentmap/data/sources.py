@@ -84,7 +84,8 @@ def open_source(
     data
         An array or tensor of shape (n, *event), a data frame, a sparse matrix, an ``AnnData``, a map-style data set of
         PyTorch or Hugging Face, a ``DataLoader`` of one, a `Source`, the path of a file or of a folder of images or
-        ``.parquet`` files, or the name of a data set. ``PATH::NAME`` takes one array of a file of several: a layer of a ``.h5ad``, for instance.
+        ``.parquet`` files, or the name of a data set. ``PATH::NAME`` takes one array of a file of several: a layer of a
+        ``.h5ad``, for instance.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
     columns

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from latentmap.data.columns import Table
 from latentmap.data.rows import LazyRows
@@ -278,7 +279,18 @@ def require_unchanged(p: Parameters, state: FitState) -> None:
 
 def _same_module(one: Any, other: Any) -> bool:
     """Return whether two modules of a user's own have the same layers; a fit keeps a copy of its own."""
-    return isinstance(one, nn.Module) and isinstance(other, nn.Module) and repr(one) == repr(other)
+    if not (isinstance(one, nn.Module) and isinstance(other, nn.Module)):
+        return False
+    return repr(one) == repr(other) or (_is_lazy(one) and _layers(one) == _layers(other))
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    return any(isinstance(layer, LazyModuleMixin) for layer in module.modules())
+
+
+def _layers(module: nn.Module) -> list[type]:
+    """Return the types of all layers; of lazy ones those that they become."""
+    return [getattr(layer, "cls_to_become", None) or type(layer) for layer in module.modules()]
 
 
 def _named(value: Any) -> str:

@@ -87,12 +87,12 @@ class GenerativeAutoencoder(nn.Module):
         self.takes_mask = isinstance(parts.encoder, Network)  # a module of the user's own takes rows without it
         likelihood = parts.likelihood
         inputs = likelihood.sizes_with_mask(sizes) if self.takes_mask else likelihood.encoder_sizes(sizes)
+        _check_heads(parts, sizes)
         heads_of = None if sizes.below else parts.posterior
         self.encoder = _encoder(parts.encoder, inputs, self._outputs(), heads_of)
         self.classifier = _encoder(copy.deepcopy(parts.encoder), inputs, sizes.condition) if sizes.some_labels else None
         wide = replace(sizes, latent=sizes.latent + sum(sizes.below) + sizes.condition)
         output, heads = likelihood.decoder_sizes(wide)
-        _require_logits(parts)
         self.decoder = _decoder(parts.decoder, output, heads)
         self.outputs = output.features * heads
         self.posterior_state = parts.posterior.build(sizes)
@@ -305,8 +305,11 @@ def _decoder(network: Network | nn.Module, sizes: Sizes, heads: int) -> nn.Modul
     return decoder
 
 
-def _require_logits(parts: Parts) -> None:
-    """Refuse a decoder with heads of its own that are probabilities, for a likelihood that takes logits."""
+def _check_heads(parts: Parts, sizes: Sizes) -> None:
+    """Refuse modules with heads of their own where a model needs others."""
+    if isinstance(parts.encoder, WithHeads) and (sizes.below or sizes.some_labels):
+        why = "a ladder has heads for each level" if sizes.below else "missing classes are inferred from features"
+        raise PartError(f"{why}, and your encoder has those of q(z|x); return features, without networks.WithHeads")
     likelihood = parts.likelihood.likelihood if isinstance(parts.likelihood, Incomplete) else parts.likelihood
     if isinstance(parts.decoder, WithHeads) and isinstance(likelihood, Bernoulli | ContinuousBernoulli):
         *_, last = parts.decoder.modules()

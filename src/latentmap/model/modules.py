@@ -116,18 +116,14 @@ def adapt_encoder(module: nn.Module, sizes: Sizes, out: int, posterior: Posterio
 
     Its own heads have to be those of the posterior; to features, a linear layer is added.
     """
+    rows = torch.zeros(2, sizes.features)
     view: nn.Module = nn.Identity() if len(sizes.event) == 1 else ToImage(image_shape(sizes))
     if isinstance(module, WithHeads):
-        if posterior is None:
-            raise PartError(
-                "networks.WithHeads has the heads of q(z|x), and here others are needed: leave networks.WithHeads away "
-                "and return features, or leave ladder=None, and give a class to every row"
-            )
+        assert posterior is not None
         encoder = _PosteriorHeads(view, module, posterior, sizes.latent)
-        Probe("encoder", module, view).run(torch.zeros(2, sizes.features), encoder)
+        Probe("encoder", module, view, "the parameters of q(z|x)").run(rows, encoder)
         return encoder
-    probe = Probe("encoder", module, view)
-    width = probe.run(torch.zeros(2, sizes.features), nn.Sequential(view, module, _Features("encoder")))
+    width = Probe("encoder", module, view).run(rows, nn.Sequential(view, module, _Features("encoder")))
     body = nn.Sequential(view, module, nn.Flatten())
     return LayerAdded(body, width, out, f"the {out} numbers of q(z|x)" if posterior else f"{out} numbers")
 
@@ -138,12 +134,12 @@ def adapt_decoder(module: nn.Module, sizes: Sizes, heads: int) -> nn.Module:
     Its own heads have to be those of the likelihood; to features, a linear layer is added.
     """
     shape = (sizes.features, heads)
-    probe, codes = Probe("decoder", module, nn.Identity()), torch.zeros(2, sizes.latent)
+    codes = torch.zeros(2, sizes.latent)
     if isinstance(module, WithHeads):
         decoder = _Rows(_LikelihoodHeads(module, sizes.event, heads), shape)
-        probe.run(codes, decoder)
+        Probe("decoder", module, nn.Identity(), "the parameters of p(x|z)").run(codes, decoder)
         return decoder
-    width = probe.run(codes, nn.Sequential(module, _Features("decoder")))
+    width = Probe("decoder", module, nn.Identity()).run(codes, nn.Sequential(module, _Features("decoder")))
     out = math.prod(shape)
     numbers = f"the {sizes.features:,} x {heads} numbers of p(x|z)" if heads > 1 else f"the {out:,} numbers of p(x|z)"
     return _Rows(LayerAdded(nn.Sequential(module, nn.Flatten()), width, out, numbers), shape)
@@ -164,9 +160,11 @@ class _Features(nn.Module):
     def forward(self, output: Any) -> Tensor:
         what = "expected one tensor of features (N, ...)"
         if not isinstance(output, Tensor):
-            heads = "mean and log-variance" if self.name == "encoder" else "the parameters of p(x|z)"
-            declared = f"declare {heads} by networks.WithHeads({self.name})"
-            raise PartError(f"your {self.name} returned {described(output)}: {what}; {declared}, or return one tensor")
+            encoder = self.name == "encoder"
+            heads = "mean and log-variance" if encoder else "the parameters of p(x|z)"
+            known = len(_named(output, MEAN, LOG_VARIANCE) if encoder else _named(output, ROWS))
+            advice = f"declare {heads} by networks.WithHeads({self.name}), or " if 1 <= known <= 2 else ""
+            raise PartError(f"your {self.name} returned {described(output)}: {what}; {advice}return one tensor")
         return require_rows(output, self.name, what)
 
 

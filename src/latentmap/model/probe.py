@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer
 
 from latentmap.exceptions import PartError
 from latentmap.messages import error_line
@@ -18,8 +19,8 @@ ADVICE = "docs/networks.md has examples"
 class Probe:
     """Passes of a user's module over batches of zeros, in evaluation and in training, before anything is fitted."""
 
-    def __init__(self, name: str, module: nn.Module, view: nn.Module) -> None:
-        self.name, self.module, self.view = name, module, view
+    def __init__(self, name: str, module: nn.Module, view: nn.Module, output: str = "one tensor of features") -> None:
+        self.name, self.module, self.view, self.output = name, module, view, output
 
     def run(self, inputs: Tensor, whole: nn.Module) -> int:
         """Return the width of the output of the whole network, the same for every batch; else raise a `PartError`."""
@@ -53,8 +54,8 @@ class Probe:
             integers = "Long" in text or "integer" in text or "indices" in text
             advice = "convert them within it, x.long(), and fit with scaling='none'" if integers else ADVICE
             raise PartError(
-                f"your {self.name} must turn {what} of shape {shape} into one tensor of features, and failed on "
-                f"float32: {text}; {advice}"
+                f"your {self.name} must turn {what} of shape {shape}, float32, into {self.output}, and failed: {text}; "
+                f"{advice}"
             ) from error
         if len(output) != len(inputs):
             raise PartError(
@@ -114,8 +115,12 @@ def check_network(network: object, module: nn.Module, inputs: tuple[int, ...], e
 
 def copied(module: Any, name: str) -> Any:
     """Return a copy of a network, on the CPU; raise a `PartError` for a module that cannot be copied."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise PartError(f"your {name} is a script of torch.jit, which cannot be trained on: give the module itself")
+    buffers = module.buffers() if isinstance(module, nn.Module) else ()
+    lazy: dict[int, Any] = {id(b): UninitializedBuffer() for b in buffers if isinstance(b, UninitializedBuffer)}
     try:
-        own = copy.deepcopy(module)
+        own = copy.deepcopy(module, lazy)  # torch defines no copy of these
     except Exception as error:  # of somebody else's code
         raise PartError(
             f"your {name} cannot be copied, and a fit trains a copy: {error_line(error)}; use layers that "

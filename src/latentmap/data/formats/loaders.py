@@ -41,8 +41,8 @@ def loader_source(request: Request) -> Source | None:
         )
     if not _takes_every_row(loader, utils):
         raise DataError(
-            f"{name} is a DataLoader whose {type(_sampler(loader)).__name__} chooses rows: expected one that takes each row once; give "
-            f"torch.utils.data.Subset({name}.dataset, indices), or {name}.dataset for all rows"
+            f"{name} is a DataLoader whose {type(_sampler(loader)).__name__} chooses rows: expected one that takes "
+            f"each row once; give torch.utils.data.Subset({name}.dataset, indices), or {name}.dataset for all rows"
         )
     inside = replace(request, data=data)
     source = next((made for adapt in ADAPTERS if (made := adapt(inside)) is not None), None)
@@ -56,7 +56,7 @@ def loader_source(request: Request) -> Source | None:
 
 
 def _takes_every_row(loader: Any, utils: Any) -> bool:
-    """Return whether a loader takes each row of its data set once in an epoch, but for a last batch that is left out."""
+    """Return whether a loader takes each row of its data set once in an epoch, whether or not it drops the last."""
     sampler = _sampler(loader)
     if isinstance(sampler, utils.RandomSampler):
         return not sampler.replacement and sampler.num_samples == len(loader.dataset)
