@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +35,11 @@ def loader_source(request: Request) -> Source | None:
     name, data = request.name, loader.dataset
     if isinstance(data, utils.IterableDataset):
         raise DataError(f"{name} is a DataLoader of a stream, an IterableDataset: {_countable(name)}")
+    if isinstance(data, Mapping) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        raise DataError(
+            f"{name} is a DataLoader of a {type(data).__name__}, which does not return rows by number: expected a data "
+            "set with __len__ and __getitem__; give an array or a tensor"
+        )
     if loader.collate_fn not in (utils.default_collate, utils.default_convert):
         raise DataError(
             f"{name} is a DataLoader with a collate_fn of its own, which makes rows from batches: expected rows that "
@@ -45,12 +51,7 @@ def loader_source(request: Request) -> Source | None:
             f"each row once; give torch.utils.data.Subset({name}.dataset, indices), or {name}.dataset for all rows"
         )
     inside = replace(request, data=data)
-    source = next((made for adapt in ADAPTERS if (made := adapt(inside)) is not None), None)
-    if source is None:
-        raise DataError(
-            f"{name} is a DataLoader of a {type(data).__name__}, which lacks __len__ or __getitem__: expected a data "
-            "set that counts its rows; give an array or a tensor"
-        )
+    source = next(made for adapt in ADAPTERS if (made := adapt(inside)) is not None)
     source.remark = NOTE if source.remark is None else f"{source.remark}; {NOTE}"
     return source
 
@@ -60,7 +61,7 @@ def _takes_every_row(loader: Any, utils: Any) -> bool:
     sampler = _sampler(loader)
     if isinstance(sampler, utils.RandomSampler):
         return not sampler.replacement and sampler.num_samples == len(loader.dataset)
-    return isinstance(sampler, utils.SequentialSampler)
+    return isinstance(sampler, utils.SequentialSampler) and len(sampler) == len(loader.dataset)
 
 
 def _sampler(loader: Any) -> Any:

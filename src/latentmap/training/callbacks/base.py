@@ -20,27 +20,27 @@ from latentmap.training.metrics import Row
 class Progress:
     """Read-only state of a fit at an evaluation, the second argument of callbacks that take two.
 
-    Attributes
+    Parameters
     ----------
-    epoch, step
+    epoch, step : int
         Epochs and steps taken so far.
-    total_steps
+    total_steps : int
         Steps of the full schedule; patience, a time budget or ``stop`` may end the fit earlier.
-    fraction
+    fraction : float
         Completed fraction of the fit, by steps or by the time budget, whichever is larger.
-    seconds
+    seconds : float
         Training time, including that before the fit was resumed.
-    learning_rate
+    learning_rate : float
         Learning rate of the next step, before the multipliers of layers.
-    rows_per_second
+    rows_per_second : float
         Training throughput.
-    best
+    best : dict or None
         Row of the history with the best weights so far; None if there is none.
-    model
+    model : Module
         The model with its present weights.
-    stop
+    stop : callable
         Function that ends the fit after the current step; the fit keeps the best weights.
-    state_dict
+    state_dict : callable
         `Trainer.state_dict`, to save the fit and resume it later.
 
     Examples
