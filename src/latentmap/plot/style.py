@@ -89,7 +89,7 @@ STYLE: Any = {
 }
 
 
-def style(theme: ThemeName = "light", width: Size = "wide") -> dict[str, Any]:
+def style(theme: ThemeName = "light", width: Size = "wide") -> Any:
     """Return matplotlib's settings for a theme and a width of figures.
 
     >>> style("dark")["text.color"], style(width="narrow")["figure.figsize"]
