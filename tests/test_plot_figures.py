@@ -326,7 +326,7 @@ def test_class_names_do_not_lie_on_each_other(fitted):
     boxes = [text.get_window_extent() for text in display.ax_.texts]
     pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
     assert sum(a.overlaps(b) for a, b in pairs) <= 2
-    assert len(pairs) == 66
+    assert len(pairs) >= 66  # a name each, another where a class lies in two places
 
 
 def test_stray_points_do_not_shrink_the_map(fitted):

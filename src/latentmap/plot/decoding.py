@@ -313,7 +313,9 @@ def interpolations(
     alt += f"{number(float(steps.max() / max(steps.mean(), 1e-12)), 2)} times the mean step."
     if style.kind != "picture":
         caption += _reading(style, ", from one row above to the other below")
-        return InterpolationsDisplay(paths, caption, alt, Groups(style, paths, names, fractions, path=True)).plot(ax=ax)
+        return InterpolationsDisplay(
+            paths, caption, alt, Groups(style, paths, names, fractions, across="share of the path", path=True)
+        ).plot(ax=ax)
     first, last = (_shaped(take(X, end), style)[:, None] for end in ends)
     blank = np.full_like(first, np.nan)
     tiles = np.concatenate([first, blank, paths, blank, last], axis=1)

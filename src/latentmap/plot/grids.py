@@ -91,7 +91,7 @@ class DecodedGridDisplay(Display):
             extent = plain(extent_of(plane, self.style.column(j)), 132 // across)
             panel.text(0, 1.03, extent, transform=panel.transAxes, color=current_theme().muted, fontsize=7.5)
             panel.spines[:].set_visible(False)
-        corner = axes[(len(axes) - 1) // columns * columns] if ax is not None else axes[0]
+        corner = axes[(len(axes) - 1) // across * across]
         corner.set_xlabel("$z_1$ →", loc="left", labelpad=2)
         corner.set_ylabel("$z_2$ →", loc="bottom", labelpad=2)
         return figure, axes

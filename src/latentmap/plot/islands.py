@@ -9,7 +9,7 @@ import numpy as np
 
 CELLS = {1: 200, 2: 64, 3: 28}
 """Cells of the grid along each axis, by the number of axes."""
-WIDTH = 0.06
+WIDTH = 0.05
 """Width of the kernel that smooths counts, in frames, for one point; it narrows with the number of points as Scott's
 rule has it."""
 SHARE = 0.1

@@ -27,6 +27,8 @@ MOST_IMAGES = 200
 """Images on a map, at the most."""
 TURN = 45
 """Pictures of one turn of a map in three dimensions."""
+MOST_DPI = 80
+"""Their resolution at the most: a turn fills a megabyte or two."""
 
 
 @dataclass(eq=False)
@@ -94,14 +96,23 @@ class MapDisplay(Display):
                 "a gif is written of a map that turns, in three dimensions: this one has two, save it as png"
             )
         else:
-            from matplotlib.animation import FuncAnimation, PillowWriter
+            self._turn(target, min(dpi, MOST_DPI))
 
-            start = self.ax_.azim
-            turn = FuncAnimation(
-                self.figure_, lambda i: self.ax_.view_init(azim=start + 360 * i / TURN), TURN, init_func=lambda: None
-            )
-            turn.save(target, writer=PillowWriter(fps=15), dpi=dpi)
-            self.ax_.view_init(azim=start)
+    def _turn(self, target: Path, dpi: int) -> None:
+        """Write one turn of a map in three dimensions."""
+        from matplotlib.animation import FuncAnimation, PillowWriter
+
+        self.figure_.draw_without_rendering()
+        self.figure_.set_layout_engine("none")  # which would move the axes in each picture
+        start = self.ax_.azim
+
+        def turn(i: int) -> list[Any]:
+            self.ax_.view_init(elev=self.ax_.elev, azim=start + 360 * i / TURN)
+            return []
+
+        animation = FuncAnimation(self.figure_, turn, TURN, init_func=list)
+        animation.save(target, writer=PillowWriter(fps=15), dpi=dpi)
+        turn(0)
 
 
 @draws(MapDisplay)
@@ -142,7 +153,8 @@ def map(
     Returns
     -------
     MapDisplay
-        ``data_`` holds the points as drawn, (n, 2) or (n, 3). Saved as a gif, a map in three dimensions turns.
+        ``data_`` holds the points as drawn, (n, 2) or (n, 3). Saved as a gif, at 80 dots per inch at the
+        most, a map in three dimensions turns.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +126,9 @@ def _colour_bar(ax: Axes, drawn: Any, labels: Labels) -> Colorbar:
     if bar.solids is not None:
         bar.solids.set_alpha(1)
     if labels.dates:
-        bar.ax.yaxis_date()
+        dates: Any = importlib.import_module("matplotlib.dates")  # without types
+        bar.locator = dates.AutoDateLocator()
+        bar.formatter = dates.ConciseDateFormatter(bar.locator)
     bar.set_label(plain(labels.title, 40))
     return bar
 
@@ -143,10 +146,11 @@ def _name_islands(ax: Any, islands: Islands, labels: Labels, font: float) -> Non
     places = np.array([place for _, place, _ in islands.places])
     names = [plain(labels.names[code], 18) for code, _, _ in islands.places]
     if places.shape[1] == 2:
-        height = 0.0185 * font / _inches(ax)[1]
-        for place, (_, _, reach) in zip(places, islands.places, strict=True):
-            if 2 * reach < height:  # the name would hide it
-                place[1] += reach + 0.6 * height
+        unit = _inches(ax)
+        for i, (_, place, reach) in enumerate(islands.places):
+            box = _boxes(names[i : i + 1], font)[0] / unit
+            if 2 * reach < box[1]:  # the name would hide its island
+                places[i] = _beside(islands.points, place, reach + 0.6 * box)
         places = _apart(ax, places, names, font)
     halo = [effects.withStroke(linewidth=3.2, foreground=current_theme().paper, alpha=0.9)]
     for (code, *_), name, place in zip(islands.places, names, places, strict=True):
@@ -168,6 +172,18 @@ def _legend(ax: Axes, labels: Labels) -> None:
     ax.legend(handles=handles, title=plain(labels.title) or None, handletextpad=0.2, **place)
 
 
+def _boxes(names: list[str], font: float) -> np.ndarray:
+    """Return the width and height of names in inches."""
+    return font * np.array([(0.0098 * len(name) + 0.006, 0.0185) for name in names])
+
+
+def _beside(points: np.ndarray, place: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return the place above, below, left or right of a place around which the fewest points lie."""
+    places = place + step * np.array([(0, 1), (0, -1), (1, 0), (-1, 0)])
+    crowd = [int((np.abs(points - other) < 0.6 * step).all(1).sum()) for other in places]
+    return np.asarray(places[int(np.argmin(crowd))])
+
+
 def _inches(ax: Axes) -> np.ndarray:
     """Return the length of a unit of each axis on the page."""
     inches = np.array(ax.get_window_extent().size) / root(ax).dpi
@@ -178,7 +194,7 @@ def _apart(ax: Axes, places: np.ndarray, names: list[str], font: float) -> np.nd
     """Move labels, as boxes in inches, until none overlaps another."""
     unit = _inches(ax)
     at = places * unit
-    size = font * np.array([(0.0098 * len(name) + 0.006, 0.0185) for name in names])
+    size = _boxes(names, font)
     for _ in range(200):
         gap = at[:, None] - at[None, :]
         overlap = (size[:, None] + size[None, :]) / 2 - np.abs(gap)

@@ -118,11 +118,12 @@ class RowStyle:
     ) -> None:
         """Draw rows (groups, rows, *event): a line of pictures, a band of profiles or a block of strips a group.
 
-        Axes of pictures are named by what is ``across`` and ``down``; across vectors are their features.
+        What is ``across`` and ``down`` names the axes of pictures; across vectors are their features, and the rows of
+        a band have a legend of that title.
         """
         groups = np.asarray(groups, dtype=float).reshape(*groups.shape[:2], *self.shape)
         draw = {"picture": self._pictures, "profile": self._profiles, "strip": self._strips}[self.kind]
-        draw(ax, groups, group_labels, row_labels, colours)
+        draw(ax, groups, group_labels, row_labels, colours, across)
         ax.tick_params(length=0)
         ax.set_ylabel(down)
         if self.kind == "picture":
@@ -132,7 +133,7 @@ class RowStyle:
             spine.set_visible(False)
 
     def _pictures(
-        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any
+        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], *_: Any
     ) -> None:
         mosaic, (height, width) = self.mosaic(groups)
         self.show(ax, mosaic)
@@ -176,7 +177,13 @@ class RowStyle:
         ax.imshow(np.nan_to_num(mosaic), alpha=opaque, **settings)
 
     def _profiles(
-        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], colours: Any
+        self,
+        ax: Axes,
+        groups: np.ndarray,
+        group_labels: Sequence[str],
+        row_labels: Sequence[str],
+        colours: Any,
+        across: str,
     ) -> None:
         n_groups, n_rows, n = groups.shape
         scaled = (groups - self.low) / (self.high - self.low)
@@ -205,7 +212,7 @@ class RowStyle:
         if row_labels:
             lifted = ax.transAxes + ScaledTranslation(0, above / 72, root(ax).dpi_scale_trans)
             place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "bbox_transform": lifted}
-            ax.legend(ncols=len(row_labels), columnspacing=1.0, borderaxespad=0.1, **place)
+            ax.legend(ncols=len(row_labels), columnspacing=1.0, borderaxespad=0.1, title=across or None, **place)
 
     def _name_features(self, ax: Axes) -> float:
         """Write the features' names below and the ends of their ranges; return the height of the upper ends, points."""
@@ -229,7 +236,7 @@ class RowStyle:
         return tall + 2
 
     def _strips(
-        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any
+        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], *_: Any
     ) -> None:
         scaled = np.clip((groups - self.low) / (self.high - self.low), 0, 1)
         n_groups, n_rows, n = scaled.shape

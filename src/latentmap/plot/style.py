@@ -151,6 +151,7 @@ class Display:
     alt: str
     from_estimator: ClassVar[Callable[..., Any]]
     _options: Mapping[str, Any] = {}
+    _variant: tuple[ThemeName, Size] | None = None
 
     def __init__(self, figure_: Figure, ax_: Any, data_: np.ndarray, caption: str, alt: str = "") -> None:
         self.figure_, self.ax_, self.data_, self.caption, self.alt = figure_, ax_, data_, caption, alt
@@ -176,7 +177,7 @@ class Display:
         """
         with mpl.rc_context(style(theme, width)):
             self.figure_, self.ax_ = self._draw(ax, **kwargs)
-        self._options = kwargs
+        self._options, self._variant = kwargs, (theme, width) if ax is None else None
         return self
 
     def _draw(self, ax: Axes | None, **kwargs: Any) -> tuple[Figure, Any]:
@@ -201,8 +202,9 @@ class Display:
             Content of the file.
         """
         display = self
-        if (theme or width) and type(self) is not Display:
-            display = copy.copy(self).plot(theme=theme or "light", width=width or "wide", **self._options)
+        variant = (theme or "light", width or "wide")
+        if (theme or width) and variant != self._variant and type(self) is not Display:
+            display = copy.copy(self).plot(theme=variant[0], width=variant[1], **self._options)
         buffer = io.BytesIO()
         display._write(buffer, "png", dpi)
         return buffer.getvalue()
