@@ -243,7 +243,7 @@ def test_few_rates_are_numbers_and_many_are_bars(grey):
 
 def test_pictures_say_what_is_across_and_down_and_profiles_their_ranges(grey, table):
     assert plot.samples(*grey[:1], X=grey[1]).ax_.get_xlabel() == (
-        "each picture is a sample of 8 by 8 pixels, 0 white and 1 black"
+        "each picture is a sample of 8 by 8 pixels from 0, blank, to 1, ink"
     )
     paths = plot.interpolations(*grey)
     assert "share of the path" in paths.ax_.get_xlabel() and paths.ax_.get_yticklabels()[0].get_text() == "0 – 163"

@@ -9,8 +9,8 @@ other axes or in a dark theme, `Display.save` writes it. As in scikit-learn, eac
 >>> vae = VAE(2, max_epochs=10, random_state=0).fit(X)
 >>> plot.samples(vae, 12).data_.shape
 (12, 8, 8)
->>> plot.SamplesDisplay.from_estimator(vae, 12).plot(theme="dark").alt
-'12 samples of 8 by 8 pixels, 0 white and 16 black.'
+>>> plot.SamplesDisplay.from_estimator(vae, 12, X=X).plot(theme="dark").alt
+'12 samples of 8 by 8 pixels from 0, blank, to 16, ink; their mean value is ...'
 """
 
 from latentmap.plot.curves import LearningCurvesDisplay, RatesDisplay, learning_curves, rates

@@ -55,7 +55,8 @@ class Groups:
         colours = self.colours
         if colours is not None:
             colours = np.where(np.asarray(colours) == MUTED, current_theme().muted, colours)
-        self.style.draw(ax, groups, group_labels, row_labels, colours, self.across, self.down, **kwargs)
+        across = "" if self.row_labels and not row_labels else self.across
+        self.style.draw(ax, groups, group_labels, row_labels, colours, across, self.down, **kwargs)
         return figure, ax
 
     def _narrow(self) -> tuple[np.ndarray, Sequence[str], Sequence[str]]:

@@ -15,7 +15,7 @@ from latentmap.estimators.columns import numbers
 from latentmap.exceptions import DataError
 from latentmap.plot.latent import codes_of, describe_prior, occupied, quantiles
 from latentmap.plot.rows import RowStyle, extent_of
-from latentmap.plot.style import Display, current_theme, draws, number, one_axes, panels, plain
+from latentmap.plot.style import Display, current_theme, draws, number, one_axes, page_width, panels, plain
 
 MOST_PLANES = 24
 FADED = 0.22
@@ -77,21 +77,18 @@ class DecodedGridDisplay(Display):
         columns = min(len(kept), 4 if len(kept) <= 12 else 5 if len(kept) <= 15 else 6)
         height = 1.25 * -(-len(kept) // columns) * 7.4 / columns
         figure, axes = panels(ax, len(kept), (7.4, height), columns)
-        across = (
-            round(axes[0].get_subplotspec().get_gridspec().ncols * 7.4 / figure.get_figwidth())
-            if ax is None
-            else columns
-        )
+        columns = columns if ax is not None else axes[0].get_subplotspec().get_gridspec().ncols
+        room = page_width() / 7.4 / columns
         for panel, j in zip(axes, kept, strict=True):
             plane = self.data_[..., j]
             settings = {"cmap": "viridis", "interpolation": "bilinear"} | kwargs
             panel.imshow(plane, origin="lower", alpha=self._opacity, **settings)
             panel.set(xticks=[], yticks=[])
-            panel.set_title(plain(self.style.names[j], 92 // across), fontsize=8.5, pad=14)
-            extent = plain(extent_of(plane, self.style.column(j)), 132 // across)
+            panel.set_title(plain(self.style.names[j], int(92 * room)), fontsize=8.5, pad=14)
+            extent = plain(extent_of(plane, self.style.column(j)), int(132 * room))
             panel.text(0, 1.03, extent, transform=panel.transAxes, color=current_theme().muted, fontsize=7.5)
             panel.spines[:].set_visible(False)
-        corner = axes[(len(axes) - 1) // across * across]
+        corner = axes[(len(axes) - 1) // columns * columns]
         corner.set_xlabel("$z_1$ →", loc="left", labelpad=2)
         corner.set_ylabel("$z_2$ →", loc="bottom", labelpad=2)
         return figure, axes

@@ -90,11 +90,11 @@ class RowStyle:
     @property
     def unit(self) -> str:
         """What the values of a picture mean, for a caption."""
-        white, black = number(float(self.low)), number(float(self.high))
-        white, black = (white, black) if self.paper else (black, white)
-        return f"{' by '.join(map(str, self.shape[:2]))} pixels" + (
-            f", {white} white and {black} black" if len(self.shape) == 2 else ""
-        )
+        text = f"{self.shape[0]} by {self.shape[1]} pixels"
+        if len(self.shape) == 3:
+            return text
+        ends = ("blank", "ink") if self.paper else ("black", "white")
+        return f"{text} from {number(float(self.low))}, {ends[0]}, to {number(float(self.high))}, {ends[1]}"
 
     def size(self, n_groups: int, n_rows: int, width: float | None = None) -> tuple[float, float]:
         """Return a figure size in inches that suits ``draw``."""
