@@ -111,6 +111,12 @@ def test_three_components_are_drawn_in_three_dimensions(cube):
         display.plot(ax=Figure().add_subplot())
 
 
+def test_what_is_said_of_a_line_of_codes_is_not_of_the_labels_above_it():
+    model = fit(VAE(1, **FIT), digits())
+    display = plot.map(model, digits(), np.arange(300) % 2)  # each class has a height of its own
+    assert "0 with 1" in display.alt and "overlaps most" in display.alt
+
+
 def test_a_map_in_three_dimensions_turns(cube, table, tmp_path, monkeypatch):
     monkeypatch.setattr("latentmap.plot.maps.TURN", 4)
     display = plot.map(*cube)

@@ -163,7 +163,7 @@ def decoded_grid(
     lie = None if X is None else occupied(estimator, X, codes.reshape(-1, 2)).reshape(n, n)
     if lie is not None and not lie.all():
         caption += (
-            f" Faded are the {np.mean(~lie):.0%} of the points where no rows lie, the density of the codes being lower "
+            f" Faded are the {_share(lie)} of the points where no rows lie, the density of the codes being lower "
             "than around 99% of the rows: what is decoded there is extrapolated."
         )
     return DecodedGridDisplay(rows, caption, _alt(rows, style, lie), values, lie, style).plot(ax=ax)
@@ -178,9 +178,15 @@ def planes(rows: np.ndarray, style: RowStyle) -> np.ndarray:
     return np.sort(pivots[: n if n <= MOST_PLANES else MOST_PLANES // 2])
 
 
+def _share(lie: np.ndarray) -> str:
+    """Return the share of the points that are faded."""
+    faded = float(np.mean(~lie))
+    return "less than 1%" if faded < 0.005 else f"{faded:.0%}"
+
+
 def _alt(rows: np.ndarray, style: RowStyle, lie: np.ndarray | None) -> str:
     n = len(rows)
-    faded = "" if lie is None or lie.all() else f", {np.mean(~lie):.0%} of them faded"
+    faded = "" if lie is None or lie.all() else f", {_share(lie)} of them faded"
     if style.kind == "picture":
         seen = rows.reshape(n, n, -1)
         steps = [np.abs(np.diff(seen, axis=axis)).mean() for axis in (1, 0)]

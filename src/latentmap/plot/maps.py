@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from latentmap.plot.labels import Labels, read_column, read_labels
 from latentmap.plot.latent import codes_of, has_standard_prior
 from latentmap.plot.points import Frame, draw_points
 from latentmap.plot.rows import RowStyle, dense
-from latentmap.plot.style import Display, current_theme, draws, number, one_axes, panels, plain
+from latentmap.plot.style import Display, current_theme, draws, number, one_axes, page_width, panels, plain
 from latentmap.plot.thumbnails import Thumbnails, apart, side_of
 
 MOST_IMAGES = 200
@@ -75,7 +76,7 @@ class MapDisplay(Display):
             ax, self.data_, self.labels, names=pictures is None, scale=1.0 if pictures is None else 0.4, **kwargs
         )
         for axis, name in zip("xyz", self.axes, strict=False):
-            ax.set(**{f"{axis}label": name})
+            ax.set(**{f"{axis}label": name if page_width() > 5 else textwrap.fill(name, 34)})
         if self.scaled:
             ax.set_aspect("equal")
         else:
@@ -183,8 +184,7 @@ def map(
     radii: tuple[float, ...] = (1,)
     if estimator.manifold_ == "flat":
         radii = (1, 2) if has_standard_prior(estimator) else ()
-    frame = Frame.of(points)
-    note = frame.note
+    note = Frame.of(points).note
     if size == 2 and radii:
         note += {
             "sphere": " Codes lie on the circle.",
@@ -194,7 +194,7 @@ def map(
     return MapDisplay(
         points,
         _map_caption(size, solid, labels, images is not None) + note,
-        _map_alt(points, axes, labels, frame),
+        _map_alt(points[:, :1] if size == 1 else points, labels),
         axes,
         labels,
         radii if size == 2 else (),
@@ -231,7 +231,7 @@ class ComparisonDisplay(Display):
         n = len(self.methods)
         columns = n if n <= 3 else -(-n // -(-n // 3))
         rows = -(-n // columns)
-        figure, axes = panels(ax, n, (2.75 * columns, 2.95 * rows), columns)
+        figure, axes = panels(ax, n, (2.75 * columns, 2.95 * rows), columns, narrow=2)
         for panel, name, points in zip(axes, self.methods, self.data_, strict=True):
             draw_points(panel, points, self.labels, square=True, scale=0.35, **kwargs)
             panel.set_title(plain(name))
@@ -329,14 +329,15 @@ def _map_caption(size: int, solid: bool, labels: Labels | None, images: bool) ->
     return text + (" Some rows are drawn as images, chosen so that none lies on another." if images else "")
 
 
-def _map_alt(points: np.ndarray, axes: tuple[str, ...], labels: Labels | None, frame: Frame) -> str:
+def _map_alt(points: np.ndarray, labels: Labels | None) -> str:
+    frame = Frame.of(points)
     what = f"A map of {counted(len(points), 'point')}{' in three dimensions' if points.shape[1] == 3 else ''}"
     if labels is not None and labels.values is not None:
         return what + _trend(points, labels) + "."
     if labels is None:
         labels = Labels("", ("all",), np.zeros(len(points), int))
         n = len(Islands(points, labels.codes, frame.low, frame.high).places)
-        return f"{what}, which form {'one cloud' if n == 1 else f'{n} large islands'}."
+        return f"{what} in {'one cloud' if n == 1 else f'{n} large islands'}."
     islands = Islands(points, labels.codes, frame.low, frame.high)
     return f"{what}: {describe_islands(islands, labels.names)}." if len(islands.classes) else f"{what} without labels."
 

@@ -259,15 +259,17 @@ def one_axes(ax: Axes | None, size: tuple[float, float], **kwargs: Any) -> tuple
     return root(ax), ax
 
 
-def panels(ax: Axes | None, n: int, size: tuple[float, float], columns: int | None = None) -> tuple[Figure, np.ndarray]:
+def panels(
+    ax: Axes | None, n: int, size: tuple[float, float], columns: int | None = None, narrow: int | None = None
+) -> tuple[Figure, np.ndarray]:
     """Return a figure and ``n`` axes in rows of ``columns``: new ones, or panels inside the given ``ax``.
 
-    A narrow figure has fewer columns, its panels the same proportions.
+    A narrow figure has ``narrow`` columns, by default half as many, and its panels the same proportions.
     """
     columns = columns or n
     rows = -(-n // columns)
     if ax is None:
-        figure_size, columns, rows = _fewer_columns(n, size, columns, rows)
+        figure_size, columns, rows = _fewer_columns(n, size, columns, narrow)
         figure = Figure(figsize=figure_size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for spare in axes[n:]:
@@ -279,12 +281,14 @@ def panels(ax: Axes | None, n: int, size: tuple[float, float], columns: int | No
     return root(ax), np.array([ax.inset_axes((x, y, 0.82 * width, 0.78 * height)) for x, y in corners])
 
 
-def _fewer_columns(n: int, size: tuple[float, float], columns: int, rows: int) -> tuple[tuple[float, float], int, int]:
+def _fewer_columns(
+    n: int, size: tuple[float, float], columns: int, narrow: int | None
+) -> tuple[tuple[float, float], int, int]:
     """Return the size, columns and rows of a figure as wide as the page at the most."""
-    page = page_width()
+    page, rows = page_width(), -(-n // columns)
     if size[0] <= page or page == WIDTHS["wide"]:
         return size, columns, rows
-    fewer = max(1, int(columns * page / WIDTHS["wide"]))
+    fewer = min(columns, narrow or max(1, columns // 2))
     more = -(-n // fewer)
     return (page, size[1] / rows * more * (page / fewer) / (size[0] / columns)), fewer, more
 
