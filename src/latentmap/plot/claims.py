@@ -412,12 +412,18 @@ def _models(estimators: Mapping[str, Any], X: Any, of_two: str = "") -> tuple[di
 
 
 def _unlike(X: Any, n: int, style: RowStyle) -> np.ndarray:
-    """Return the places of n pairs of rows that are unlike each other, (2, n)."""
+    """Return the places of n pairs of rows that are unlike each other, (2, n); no row is in two while there are others."""
     candidates = spread(X.shape[0], max(CANDIDATES, n))
     rows = (dense(take(X, candidates)).reshape(len(candidates), *style.shape) - style.low) / (style.high - style.low)
     rows = rows.reshape(len(rows), -1)
     firsts = np.resize(np.arange(len(rows)), n)
-    lasts = [int(np.square(rows - rows[i]).sum(axis=1).argmax()) for i in firsts]
+    free = np.ones(len(rows), dtype=bool)
+    free[firsts] = False
+    lasts = []
+    for i in firsts:
+        distances = np.square(rows - rows[i]).sum(axis=1)
+        lasts.append(int(np.where(free, distances, -1.0).argmax()) if free.any() else int(distances.argmax()))
+        free[np.square(rows - rows[lasts[-1]]).sum(axis=1) <= distances[lasts[-1]] / 2] = False  # nor others like it
     return np.stack([candidates[firsts], candidates[lasts]])
 
 

@@ -16,6 +16,12 @@ from latentmap.plot.style import Display, Size, ThemeName
 MAX_BYTES = 360_000
 """Maximum size of all pictures of one figure: twelve of them, as text in the page, stay below 6 MB."""
 DPI = (150, 110, 80, 60)
+FORMS: tuple[tuple[ThemeName, Size], ...] = (
+    ("light", "wide"),
+    ("light", "narrow"),
+    ("dark", "wide"),
+    ("dark", "narrow"),
+)
 MEDIA = {"narrow": "(max-width: 34rem)", "dark": "(prefers-color-scheme: dark)"}
 """What a screen must be for a picture to be shown in place of the wide light one; both may hold."""
 
