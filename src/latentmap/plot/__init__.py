@@ -13,15 +13,6 @@ other axes or in a dark theme, `Display.save` writes it. As in scikit-learn, eac
 '12 samples of 8 by 8 pixels from 0, blank, to 16, ink; their mean value is ...'
 """
 
-from latentmap.plot.claims import (
-    GapsDisplay,
-    LinesDisplay,
-    RowPanelsDisplay,
-    decoded_grids,
-    latent_gaps,
-    lines,
-    random_points,
-)
 from latentmap.plot.curves import LearningCurvesDisplay, RatesDisplay, learning_curves, rates
 from latentmap.plot.decoding import interpolations, reconstructions, samples, traversals
 from latentmap.plot.displays import (
@@ -30,9 +21,12 @@ from latentmap.plot.displays import (
     SamplesDisplay,
     TraversalsDisplay,
 )
+from latentmap.plot.gaps import GapsDisplay, latent_gaps
 from latentmap.plot.grids import DecodedGridDisplay, decoded_grid
 from latentmap.plot.maps import ComparisonDisplay, MapDisplay, comparison, map
+from latentmap.plot.paths import LinesDisplay, lines
 from latentmap.plot.quality import MapQualityDisplay, map_quality
+from latentmap.plot.several import RowPanelsDisplay, decoded_grids, random_points
 from latentmap.plot.style import Display
 
 __all__ = [
