@@ -337,9 +337,25 @@ def grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def standardised(result: dict[str, Any]) -> str:
+    """Return second moments, ELBO and Frechet distance before and after codes are standardised."""
+    rows = [
+        (
+            f"{case['data']}, {case['components']} ({case['elbo_after']['runs']})",
+            f"{case['lowest_moment']['low']:.2f} to {case['highest_moment']['high']:.2f}",
+            f"{case['elbo_before']['median']:.2f} → {case['elbo_after']['median']:.2f}",
+            f"{case['frechet_before']['median']:.1f} → {case['frechet_after']['median']:.1f}",
+            f"{case['frechet_of_training_rows']['median']:.1f}",
+        )
+        for case in result["cases"]
+    ]
+    head = ("data, components (seeds)", "E[zᵢ²] before", "ELBO", "Fréchet distance", "of training rows")
+    return grid(head, rows)
+
+
 TABLES: tuple[Callable[[dict[str, Any]], str], ...] = (
     *(elbo, throughput, ratios, limits, costs, embedding, floors, anatomy, precision, recipes, overhead, together),
-    *(imputation, larger, synthetic, formats, sweep),
+    *(imputation, larger, synthetic, formats, sweep, standardised),
 )
 OF_THROUGHPUT = (throughput, ratios, limits, costs, embedding, floors)
 PAGES = dict.fromkeys(TABLES, "benchmarks") | {
@@ -348,6 +364,7 @@ PAGES = dict.fromkeys(TABLES, "benchmarks") | {
     synthetic: "tables",
     formats: "data",
     sweep: "choices",
+    standardised: "choices",
 }
 
 if __name__ == "__main__":

@@ -28,7 +28,10 @@ def main(out: Path) -> None:
     vae.save(out)
     autoencoder.save(out / "autoencoder")
     report = write_report(vae, X, y, out, comparison, name="digits")
-    print(f"\nThe three findings that matter, over {FITS} fits of each model:")
+    print(f"\nThe three findings that matter, with means ± standard deviations over {FITS} fits of each model.")
+    print(
+        "A measure holds or fails where VAE and autoencoder differ by more than their fits do, and is even otherwise."
+    )
     for i, (finding, figure) in enumerate(findings(comparison), 1):
         print(f"  {i}. {finding}\n     See {out / 'figures' / figure}.png")
     print(f"\n{len(X)} digits, {time.perf_counter() - start:.0f} s. Open the report: {report.resolve()}")

@@ -1,5 +1,6 @@
 """A comparison is fair, repeatable and says what a method cannot."""
 
+import copy
 import functools
 import importlib.util
 import json
@@ -17,6 +18,8 @@ from latentmap.evaluation.samplers import SAMPLERS
 from latentmap.exceptions import DataError, MissingExtraError, PartError
 
 BASELINES = {"opentsne": "openTSNE", "umap": "umap"}
+NEW = {"X_new": np.zeros((50, 8, 8)), "y_new": np.zeros(50)}
+pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")  # few epochs
 PARTS = ("compact", "smooth", "realistic", "repaired")
 QUICK = ["pca", *(["opentsne"] if importlib.util.find_spec("openTSNE") else [])]  # umap-learn compiles for a minute
 
@@ -171,10 +174,9 @@ def test_claims_are_measured_without_labels_too(digits, fitted):
 @pytest.fixture(scope="module")
 def quick_models():
     """Fits of a few epochs in the place of those by default."""
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with pytest.MonkeyPatch.context() as patch:
         for model in (Autoencoder, VAE):
-            patch.setattr(model, "__init__", functools.partialmethod(model.__init__, max_epochs=3))
+            patch.setattr(model, "__init__", functools.partialmethod(model.__init__, max_epochs=8))
         yield
 
 
@@ -227,12 +229,40 @@ def test_few_columns_are_judged_with_half_as_many_components(quick_models):
     assert "cannot" not in {claim.verdict for claim in comparison.claims}
 
 
-@pytest.mark.parametrize("labels", [None, np.zeros(178), np.arange(178)])
+@pytest.mark.parametrize("labels", [None, np.zeros(178), np.arange(178.0) + 0.5])
 def test_without_classes_what_needs_them_says_why(quick_models, labels):
     comparison = compare(load_wine().data, labels, seeds=2, claims=[2], methods=["autoencoder", "vae"])
     silent = {claim.measure.name: claim.reason for claim in comparison.claims if claim.verdict == "cannot"}
     assert [*silent] == ["balance_normal"] and "rows without labels of two classes" in silent["balance_normal"]
     assert comparison.claims_table()[-1][-1].startswith("cannot: ")
+
+
+@pytest.mark.parametrize("make", [lambda y: y + 0.5, lambda y: np.where(y > 1, np.nan, y), lambda y: y.astype(str)])
+def test_labels_of_any_type_are_classes(quick_models, digits, make):
+    """Numbers with a fraction are classes too, and rows without a label count for none."""
+    X, y = digits
+    comparison = compare(X, make(y.astype(float)), methods=["pca", "tsne", "autoencoder", "vae"], seeds=1, claims=[2])
+    assert "classifier" in comparison.settings["feature_space"]
+    assert 0 < comparison.scores[0].neighbor_accuracy[10] <= 1 and comparison.scores[1].training_accuracy[10] <= 1
+
+
+def test_categories_say_how_they_count():
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=200), "b": rng.choice(["x", "y", "z"], 200)})
+    assert "categories of 'b' count as the numbers of their order" in compare(frame, methods=["pca"]).settings["units"]
+
+
+def test_rows_that_decode_to_infinity_leave_plain_json(digits, fitted):
+    X, _ = digits
+    vae = copy.deepcopy(fitted["vae"])
+    vae.inverse_transform = lambda Z: np.full((len(Z), 8, 8), np.inf)
+    given = {"fitted": {**fitted, "vae": vae}, "X_new": X[300:], "seeds": 1, "claims": [2]}
+    comparison = compare(X[:300], methods=["autoencoder", "vae"], **given)
+    assert comparison.scores[1].reconstruction_error is None
+    json.dumps(comparison.to_json(), allow_nan=False)
+    assert all("VAE" in claim.reason for claim in comparison.claims if claim.measure.name == "frechet_normal")
 
 
 def test_estimators_are_fitted_here_when_not_given(digits):
@@ -280,8 +310,12 @@ def test_what_a_method_has_but_is_not_measured_is_not_said_to_be_impossible(comp
         ({"max_rows": 30}, "at least 50 training rows and 20 new ones, got 30 and 30"),
         ({"methods": ["tsne"], "n_components": 4}, "t-SNE maps to at most 3 components, not 4"),
         ({"methods": ["pca"], "n_components": 65}, "n_components must be at most 64 for PCA of these rows, got 65"),
-        ({"methods": ["pca"], "fitted": {"vae": VAE()}}, "nothing compared here can be given fitted as 'vae'"),
-        ({"methods": ["vae"], "fitted": {"vae": VAE(3)}}, "fitted with 3 components, but 2 are compared"),
+        ({"methods": []}, "methods is empty: name one or more of pca"),
+        ({"claims": "non"}, "claims must be 'auto', 'none' or numbers of components, got 'non'"),
+        ({"y_new": np.zeros(50)}, "y_new are the labels of X_new, which is not given"),
+        ({"methods": ["vae"], "fitted": {"vae": VAE()}}, "fitted estimators may know any row of X: pass X_new"),
+        ({"methods": ["pca"], "fitted": {"vae": VAE()}, **NEW}, "nothing compared here can be given fitted as 'vae'"),
+        ({"methods": ["vae"], "fitted": {"vae": VAE(3)}, **NEW}, "fitted with 3 components, but 2 are compared"),
         ({"X_new": np.zeros((50, 7))}, r"shape of the others, \(8, 8\), got \(7,\)"),
         ({"X_new": np.zeros((50, 8, 8))}, "have labels, or neither"),
         ({"methods": ["pca"], "neighbors": [500]}, "n_neighbors must be 1 to 400"),

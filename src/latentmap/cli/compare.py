@@ -121,6 +121,7 @@ def _components(claims: str) -> Sequence[int] | str:
 
 def _write(comparison: Comparison, source: Source, folder: Path) -> None:
     """Write numbers and pictures: those of the report, and rows that each model of the maps decodes."""
+    from latentmap.evaluation.methods import METHODS
     from latentmap.report.compared import comparison_figures
 
     write_json(folder / "comparison.json", comparison.to_json())
@@ -133,6 +134,10 @@ def _write(comparison: Comparison, source: Source, folder: Path) -> None:
         decoded = latentmap.plot.decoded_grid if len(estimator.active_components_) == 2 else latentmap.plot.traversals
         figures[f"{name}-decoded"] = decoded(estimator, X, feature_names=names)
         figures[f"{name}-samples"] = latentmap.plot.samples(estimator, X=X, feature_names=names)
+    ours = {"comparison", "latent_gaps", "decoded_grids", "lines", "random_points"}
+    ours |= {f"{name}-{kind}" for name in METHODS for kind in ("decoded", "samples")}
+    for name in ours - figures.keys():  # of an earlier comparison
+        (folder / f"{name}.png").unlink(missing_ok=True)
     for name, display in figures.items():
         display.save(folder / f"{name}.png")
     say(f"wrote comparison.json, comparison.md and {len(figures)} pictures to {folder}")

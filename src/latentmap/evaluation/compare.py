@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from latentmap.estimators.parameters import check_count
 from latentmap.evaluation.comparison import Comparison
-from latentmap.evaluation.methods import Estimator, Method, Units, find_method
+from latentmap.evaluation.methods import METHODS, Estimator, Method, Units, find_method
 from latentmap.evaluation.scores import Embedded, Rows, Scores, fit_and_embed, over_runs, score
 from latentmap.evaluation.splits import Splits
 from latentmap.evaluation.stability import Stability, between_halves, between_maps
-from latentmap.evaluation.study import AUTOENCODER, VAE, Study, components_of_claims
+from latentmap.evaluation.study import AUTOENCODER, VAE, Claims, Study, components_of_claims
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 
@@ -82,7 +82,7 @@ def compare(
     fitted: Mapping[str, Any] | None = None,
     random_state: int = 0,
     seeds: int = 5,
-    claims: Sequence[int] | Literal["auto"] = "auto",
+    claims: Claims = "auto",
     halves: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> Comparison:
@@ -112,15 +112,15 @@ def compare(
     neighbors : sequence of int, default=(1, 5, 10)
         Numbers of neighbours that vote on a label.
     fitted : mapping of str to estimator, optional
-        Estimators that were fitted before, by the name of the method. They stand for the first fit, and must not have
-        been fitted to the new rows.
+        Estimators that were fitted before, by the name of the method. They stand for the first fit; needs `X_new`, rows
+        that they were not fitted to.
     random_state : int, default=0
         Seed of the first fit: of the split, of every method and of every measure.
     seeds : int, default=5
         Number of fits of each method, with consecutive seeds. A single one has no spread, and claims no verdict.
-    claims : sequence of int or "auto", default="auto"
+    claims : sequence of int, int, "auto" or "none", default="auto"
         Numbers of components that the claims are measured with; "auto" takes `n_components` and 16, or half as many as
-        a row has values where that is fewer. An empty sequence leaves the claims out.
+        a row has values where that is fewer. "none" leaves the claims out.
     halves : bool, default=False
         Whether to fit each method to two halves of the rows too, and measure how far the map of new rows moves.
     on_progress : callable, optional
@@ -150,6 +150,10 @@ def compare(
     """
     check_count("seeds", seeds)
     names = default_methods(n_components) if methods is None else methods
+    if not names:
+        raise DataError(f"methods is empty: name one or more of {', '.join(METHODS)}")
+    if fitted and X_new is None:
+        raise DataError("fitted estimators may know any row of X: pass X_new, rows that they were not fitted to")
     kinds = {name: find_method(name) for name in names}
     splits = Splits(X, y, X_new, y_new, test_size, max_rows)
     train, new = splits.rows(random_state)
@@ -179,7 +183,7 @@ def compare(
         "training_rows": len(train.X),
         "new_rows": len(new.X),
         "random_state": random_state,
-        "units": units.name,
+        "units": units.name + splits.remark,
         "fitted_before": sorted(fitted or ()),
     } | ({} if study is None else study.described())
     return Comparison(

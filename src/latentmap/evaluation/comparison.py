@@ -11,7 +11,7 @@ import numpy as np
 
 from latentmap.evaluation.claims import Claim, Measured, Part, verdicts
 from latentmap.evaluation.conclusions import conclude
-from latentmap.evaluation.intervals import rounded, with_spread
+from latentmap.evaluation.intervals import MOST, rounded, with_spread
 from latentmap.evaluation.samplers import SAMPLERS
 from latentmap.evaluation.scores import Scores
 from latentmap.evaluation.stability import Stability
@@ -193,7 +193,7 @@ class Comparison:
         training = self._column(lambda scores: (scores.training_accuracy or {}).get(k))
         return [a if b == "cannot" else f"cannot; {b} (training rows)" for a, b in zip(new, training, strict=True)]
 
-    def _column(self, of: Callable[[Scores], float | None], most: int = 6) -> list[str]:
+    def _column(self, of: Callable[[Scores], float | None], most: int = MOST) -> list[str]:
         """Return one number of each method as text, with its standard deviation over fits where there is one."""
         spread = [of(scores) for scores in self.spread] or [None] * len(self.scores)
         return [_text(of(scores), deviation, most) for scores, deviation in zip(self.scores, spread, strict=True)]
@@ -226,7 +226,7 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _text(value: float | None, deviation: float | None = None, most: int = 6) -> str:
+def _text(value: float | None, deviation: float | None = None, most: int = MOST) -> str:
     return "cannot" if value is None else rounded(value, deviation, most)
 
 

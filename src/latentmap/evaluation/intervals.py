@@ -15,6 +15,9 @@ __all__ = ["Difference", "paired_difference", "rounded", "with_spread"]
 
 Scale = Literal["difference", "ratio"]
 
+MOST = 12
+"""Decimals, at the most."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -125,7 +128,7 @@ def with_spread(values: Sequence[float]) -> str:
     return rounded(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
 
-def rounded(mean: float, deviation: float | None = None, most: int = 6) -> str:
+def rounded(mean: float, deviation: float | None = None, most: int = MOST) -> str:
     """Return a number with as many digits as its standard deviation deserves; with three where there is none.
 
     Parameters
@@ -134,7 +137,7 @@ def rounded(mean: float, deviation: float | None = None, most: int = 6) -> str:
         The number.
     deviation : float, optional
         Its standard deviation.
-    most : int, default=6
+    most : int, default=12
         The most decimals.
 
     Returns
@@ -159,10 +162,10 @@ def rounded(mean: float, deviation: float | None = None, most: int = 6) -> str:
 
 def _digits(deviation: float) -> int:
     """Return the decimals that show one digit of a deviation, two where the first is a 1; negative for tens."""
-    if deviation <= 0:
+    if deviation <= 0 or not math.isfinite(deviation):
         return 2
     exponent = math.floor(math.log10(deviation))
-    return min(int(deviation / 10**exponent < 1.95) - exponent, 6)
+    return min(int(deviation / 10**exponent < 1.95) - exponent, MOST)
 
 
 def _rounded(value: float, digits: int, sign: str = "") -> str:

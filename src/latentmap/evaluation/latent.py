@@ -315,6 +315,8 @@ def lines(decode: Decode, starts: Any, ends: Any, n_steps: int = 32) -> Lines:
     decoded = np.asarray(decode(codes.reshape(-1, starts.shape[1])))
     decoded = decoded.reshape(n_steps + 1, len(starts), *decoded.shape[1:])
     rows = decoded.reshape(n_steps + 1, len(starts), -1).astype(np.float64)
+    if not np.isfinite(rows).all():
+        raise DataError("decoded rows hold NaN or infinity: there is no path to measure")
     steps = np.linalg.norm(np.diff(rows, axis=0), axis=-1)  # (T, m)
     chords = np.linalg.norm(rows[-1] - rows[0], axis=-1)
     moving = steps.max(axis=0) > 0

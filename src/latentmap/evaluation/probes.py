@@ -81,7 +81,8 @@ def measure_model(
     for name, sampler in SAMPLERS.items():
         draw = functools.cache(functools.partial(sampler.draw, codes))
         measurements |= _of_points(name, draw, kept, decode, real, random_state)
-    return _take(measurements)
+    found = _take(measurements)
+    return found if np.any(estimator.active_components_) else _without_latent_space(found)
 
 
 def measure_real(
@@ -144,6 +145,14 @@ def _of_points(
 
 def _named(measures: Callable[[], Measurements], name: str) -> Callable[[], float]:
     return lambda: measures()[name]()
+
+
+def _without_latent_space(found: Measured) -> Measured:
+    """Take the measures of the latent space out of those of a model that has collapsed: its codes hold no rows."""
+    generated = {f"{kind}_{sampler}" for kind in KINDS for sampler in SAMPLERS}
+    values = {name: value for name, value in found.values.items() if name in generated}
+    lost = dict.fromkeys(found.values.keys() - values.keys(), "none of its components is active: it has collapsed")
+    return Measured(values, found.reasons | lost)
 
 
 def _take(measurements: Measurements) -> Measured:

@@ -18,6 +18,8 @@ __all__ = ["Scores"]
 
 ROWS_PER_CLASS = 5
 """Labels with fewer rows per label on average are values, not classes."""
+MISSING = ""
+"""Class of a row without label."""
 SIZES = (5, 15, 50)
 """Numbers of neighbours for which trustworthiness and continuity are measured, where there are enough rows."""
 MAX_ROWS = 3000
@@ -86,12 +88,19 @@ class Rows:
     places: np.ndarray
 
     @property
-    def classes(self) -> np.ndarray | None:
-        """The labels, if they are classes."""
+    def names(self) -> np.ndarray | None:
+        """The labels as text, `MISSING` where a row has none."""
         if self.labels is None:
             return None
-        n = len(np.unique(self.labels))
-        return self.labels if 1 < n <= len(self.labels) / ROWS_PER_CLASS else None
+        return np.array([MISSING if label is None or label != label else str(label) for label in self.labels.tolist()])
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The labels as text, if they are classes."""
+        if (names := self.names) is None:
+            return None
+        n, known = len(np.unique(names[names != MISSING])), int((names != MISSING).sum())
+        return names if 1 < n <= known / ROWS_PER_CLASS else None
 
     def take(self, indices: np.ndarray) -> Rows:
         """Return some of the rows."""
@@ -143,7 +152,7 @@ def score(
         distance_rank_correlation=or_none(
             lambda: neighborhood.distance_rank_correlation(rows, Z, random_state=random_state)
         ),
-        silhouette=None if classes is None else neighborhood.silhouette(Z, classes, random_state=random_state),
+        silhouette=None if classes is None else _silhouette(Z, classes, random_state),
         rows="training" if embedded.Z_new is None else "new",
         reconstruction_error=_reconstruction_error(method, embedded.Z_new, new.X),
         minus_elbo=_minus_elbo(method, new.X),
@@ -155,21 +164,32 @@ def score(
 
 
 def _neighbor_accuracy(embedded: Embedded, train: Rows, new: Rows, neighbors: Sequence[int]) -> dict[int, float] | None:
-    if embedded.Z_new is None or train.classes is None or new.labels is None:
+    if embedded.Z_new is None or (classes := train.classes) is None or (names := new.names) is None:
         return None
-    maps = embedded.Z, train.classes, embedded.Z_new, new.labels
+    known, named = classes != MISSING, names != MISSING
+    if not named.any():
+        return None
+    maps = embedded.Z[known], classes[known], embedded.Z_new[named], names[named]
     return {k: neighborhood.neighbor_accuracy(*maps, k) for k in neighbors}
 
 
+def _silhouette(Z: np.ndarray, classes: np.ndarray, random_state: int) -> float:
+    known = classes != MISSING
+    return neighborhood.silhouette(Z[known], classes[known], random_state=random_state)
+
+
 def _training_accuracy(embedded: Embedded, train: Rows, neighbors: Sequence[int]) -> dict[int, float] | None:
-    if embedded.Z_new is not None or train.classes is None:
+    if embedded.Z_new is not None or (classes := train.classes) is None:
         return None
-    return {k: neighborhood.neighbor_accuracy(embedded.Z, train.classes, n_neighbors=k) for k in neighbors}
+    known = classes != MISSING
+    return {k: neighborhood.neighbor_accuracy(embedded.Z[known], classes[known], n_neighbors=k) for k in neighbors}
 
 
 def _reconstruction_error(method: Method, Z: np.ndarray | None, X: np.ndarray) -> float | None:
     decoded = None if Z is None else method.decode(Z)
-    return None if decoded is None else float(np.square(method.units(decoded) - method.units(X)).mean())
+    if decoded is None or not np.isfinite(decoded).all():
+        return None
+    return float(np.square(method.units(decoded) - method.units(X)).mean())
 
 
 def _minus_elbo(method: Method, X: np.ndarray) -> float | None:

@@ -28,6 +28,8 @@ class Splits:
         self._source, self._test_size, self._max_rows = open_source(X, y), test_size, max_rows
         self._new = self._source if X_new is None else open_source(X_new, y_new)
         require_finite(self._source)
+        if X_new is None and y_new is not None:
+            raise DataError("y_new are the labels of X_new, which is not given")
         if X_new is None:
             if not 0 < test_size < 1:
                 raise DataError(f"test_size must lie between 0 and 1, got {test_size}")
@@ -38,6 +40,13 @@ class Splits:
             raise DataError(f"new rows must have the shape of the others, {shapes}")
         if (self._new.labels is None) != (self._source.labels is None):
             raise DataError("either both the rows and the new rows have labels, or neither")
+
+    @property
+    def remark(self) -> str:
+        """How columns that are no numbers count, or nothing."""
+        coded = [c.name for c in self._source.table.columns if c.categories] if self._source.table else []
+        listed = ", ".join(map(repr, coded[:5])) + (", ..." if len(coded) > 5 else "")
+        return f"; categories of {listed} count as the numbers of their order" if coded else ""
 
     def rows(self, seed: int) -> tuple[Rows, Rows]:
         """Read the training rows and the new rows of a seed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from latentmap.estimators.parameters import check_count
@@ -14,7 +14,8 @@ from latentmap.evaluation.probes import measure_model, measure_real
 from latentmap.evaluation.realism import RealRows
 from latentmap.evaluation.rows import sample_rows
 from latentmap.evaluation.samplers import SAMPLERS
-from latentmap.evaluation.scores import Rows
+from latentmap.evaluation.scores import MISSING, Rows
+from latentmap.exceptions import DataError
 
 __all__: list[str] = []  # helpers of this project, which may change
 
@@ -22,6 +23,8 @@ N_DRAWS = 3000
 """The most points of each distribution, and the most real rows beside them."""
 JUDGED = 16
 """Components with which random rows are judged, besides those of the maps."""
+Claims = Sequence[int] | int | Literal["auto", "none"]
+
 AUTOENCODER, VAE = "autoencoder", "vae"
 
 
@@ -100,17 +103,25 @@ class Study:
 def feature_space(train: Rows, units: Units) -> FeatureSpace:
     """Return the features of a classifier of the training rows, or their principal components without classes."""
     rows, classes = units(train.X), train.classes
-    return pca_features(rows) if classes is None else classifier_features(rows, classes)
+    if classes is None:
+        return pca_features(rows)
+    known = classes != MISSING
+    return classifier_features(rows[known], classes[known])
 
 
-def components_of_claims(claims: Sequence[int] | Literal["auto"], n_components: int, size: int) -> tuple[int, ...]:
+def components_of_claims(claims: Claims, n_components: int, size: int) -> tuple[int, ...]:
     """Return the numbers of components that the claims are measured with, ascending, for rows of a size.
 
     >>> components_of_claims("auto", 2, 784), components_of_claims("auto", 2, 13), components_of_claims((8,), 2, 784)
     ((2, 16), (2, 6), (8,))
     """
+    if claims == "none":
+        return ()
+    if isinstance(claims, str) and claims != "auto":
+        raise DataError(f"claims must be 'auto', 'none' or numbers of components, got {claims!r}")
     if isinstance(claims, str):
         return tuple(sorted({n_components, max(n_components, min(JUDGED, size // 2))}))
-    for d in claims:
+    given = claims if isinstance(claims, Iterable) else (claims,)
+    for d in given:
         check_count("claims", d)
-    return tuple(sorted({*claims}))
+    return tuple(sorted({*given}))

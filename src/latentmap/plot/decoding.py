@@ -127,7 +127,8 @@ def samples(
         return SamplesDisplay(drawn, caption, alt, Groups(style, groups, across=across)).plot(ax=ax)
     if style.kind == "profile" and X is not None:
         groups = np.stack([_shaped(take(X, np.resize(spread(X.shape[0], n), n)), style), drawn])
-        caption += " The two bands should look alike; heights are scaled to each feature's range."
+        caption += " Samples are means of p(x|z), without its noise, so that their band is narrower; heights are "
+        caption += "scaled to each feature's range."
         colours = [[MUTED] * n, [BLUE] * n]
         return SamplesDisplay(drawn, caption, alt, Groups(style, groups, ["data", "samples"], colours=colours)).plot(
             ax=ax
@@ -280,7 +281,7 @@ def _beside(drawn: np.ndarray, X: Any, style: RowStyle) -> str:
     if style.kind == "picture":
         numbers_of = [number(float(rows.mean()), 2) for rows in (drawn, data)]
         return "; their mean value is {}, that of the data {}.".format(*numbers_of)
-    ratio = drawn.std(0) / np.maximum(data.std(0), 1e-12)
+    ratio = np.nanstd(drawn, axis=0) / np.maximum(np.nanstd(data, axis=0), 1e-12)
     least, most = int(ratio.argmin()), int(ratio.argmax())
     return (
         f"; their spread is {number(ratio[least], 2)} ({style.names[least]}) to {number(ratio[most], 2)} "

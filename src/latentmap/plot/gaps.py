@@ -121,9 +121,9 @@ def latent_gaps(
         boxes.append((low, high))
         gaps.append(in_gaps(vectors, uniform, cells).reshape(CELLS, CELLS))
     caption = (
-        "Latent vectors of rows in the box that holds the central 99% of them on each axis; shaded where it is empty "
-        "beside as many points spread evenly. The circles are one and two standard deviations of N(0, I), which random "
-        "points are drawn from."
+        "Latent vectors of rows, of a VAE drawn from q(z|x), of an autoencoder its codes, in the box that holds the "
+        "central 99% of them on each axis; shaded where it is empty beside as many points spread evenly. The circles "
+        "are one and two standard deviations of N(0, I), which random points are drawn from."
     )
     fractions = ", ".join(f"{title} {of.mean():.0%}" for title, of in zip(models, gaps, strict=True))
     alt = f"Latent spaces of {listed(models)}; part of the box in gaps: {fractions}."

@@ -14,6 +14,8 @@ from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 from latentmap.plot.style import TEN, TWENTY, current_theme
 
+FEW = 2
+"""Different whole numbers that are classes however few rows there are."""
 MOST_CLASSES = 20
 """Classes that have a colour of their own, and different whole numbers in labels that are classes."""
 MOST_LEVELS = 5
@@ -61,8 +63,9 @@ class Labels:
 def read_labels(y: Any, n_rows: int, most_numbers: int = MOST_CLASSES) -> Labels | None:
     """Return labels as classes, numbers or dates.
 
-    Text, booleans, categories and up to ``most_numbers`` different whole numbers are classes; anything else is a number
-    or a date. Of more than 20 classes the 19 largest keep a colour and the rest is "other".
+    Text, booleans, categories and up to ``most_numbers`` different whole numbers, of three rows each or more, are
+    classes; anything else is a number or a date. Of more than 20 classes the 19 largest keep a colour and the rest is
+    "other".
 
     Raises
     ------
@@ -89,7 +92,8 @@ def read_labels(y: Any, n_rows: int, most_numbers: int = MOST_CLASSES) -> Labels
     if labels.dtype.kind not in "fiu":
         return _classes(title, [_name(label) for label in labels])
     known = labels[np.isfinite(labels)]
-    if (known == np.round(known)).all() and len(np.unique(known)) <= most_numbers:
+    n = len(np.unique(known))
+    if (known == np.round(known)).all() and n <= most_numbers and (n <= FEW or n <= len(known) / 3):
         return _classes(title, [f"{label:.0f}" if np.isfinite(label) else None for label in labels])
     return Labels(title, (), np.zeros(n_rows, int), labels.astype(float))
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentmap.evaluation.rows import take
+from latentmap.exceptions import DataError
 from latentmap.plot.rows import RowStyle, dense, spread
 from latentmap.plot.several import decoded, listed, models_of
 from latentmap.plot.style import Display, draws, one_axes, page_width, plain
@@ -100,6 +101,8 @@ def lines(
         ``data_`` holds the decoded rows, (pairs, models, steps, ...).
     """
     models, X = models_of(estimators, X)
+    if X.shape[0] < 2:
+        raise DataError("lines run between two rows: pass two or more")
     style = RowStyle.of(next(iter(models.values())), X, image_shape, feature_names)
     n_steps = n_steps or (11 if style.kind == "picture" else 5)
     chosen = _unlike(X, n, style)

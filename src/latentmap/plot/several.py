@@ -15,7 +15,7 @@ from latentmap.evaluation.codes import latent_vectors
 from latentmap.evaluation.rows import sample_rows, take
 from latentmap.evaluation.samplers import SAMPLERS, box
 from latentmap.exceptions import DataError
-from latentmap.messages import suggest
+from latentmap.messages import counted, suggest
 from latentmap.plot.rows import RowStyle, dense
 from latentmap.plot.style import BLUE, Display, draws, panels, plain
 
@@ -118,13 +118,16 @@ def random_points(
     for estimator in models.values():
         codes = SAMPLERS[sampler].draw(latent_vectors(estimator, X, random_state), n, random_state)
         panels.append(decoded(estimator, codes, style))
-    real = dense(take(X, np.resize(sample_rows(X.shape[0], n, random_state), n))).reshape(-1, *style.shape)
-    title = SAMPLERS[sampler].title
+    real = np.full((n, *style.shape), np.nan)
+    rows = dense(take(X, sample_rows(X.shape[0], n, random_state))).reshape(-1, *style.shape)
+    real[: len(rows)] = rows
+    title, m = SAMPLERS[sampler].title, min(n, X.shape[0])
+    drawn = f"drawn from {title}" if sampler == "normal" else f"each drawn from its own distribution ({title})"
     caption = (
-        f"{n} random points of each latent space, drawn from the same distribution, {title}, and decoded; beside them "
-        f"{n} rows of the data. Where a latent space has gaps, points in them decode to rows unlike the data."
+        f"{n} random points of each latent space, {drawn}, and decoded; beside them {counted(m, 'row')} of the data. "
+        "Where a latent space has gaps, points in them decode to rows unlike the data."
     )
-    alt = f"{n} decoded points of {listed(models)}, drawn from {title}, and {n} real rows, panel by panel."
+    alt = f"{n} decoded points of {listed(models)}, drawn from {title}, and {counted(m, 'real row')}, panel by panel."
     return RowPanelsDisplay(
         np.stack([*panels, real]), caption, alt, (*models, "real rows"), style, round(np.sqrt(n))
     ).plot(ax=ax)
@@ -184,7 +187,7 @@ def decoded_grids(
 
 def models_of(estimators: Mapping[str, Any], X: Any, of_two: str = "") -> tuple[dict[str, Any], Any]:
     """Return the models and the rows as numbers; raise if all models must have two components and one has not."""
-    if not estimators:
+    if not isinstance(estimators, Mapping) or not estimators:
         raise DataError("this figure compares models: pass one or more, as a dict from title to fitted estimator")
     given = [numbers(estimator, X) for estimator in estimators.values()]
     models = dict(zip(estimators, (estimator for estimator, _ in given), strict=True))

@@ -13,9 +13,9 @@ from PIL import Image
 from latentmap.data.files import write_bytes
 from latentmap.plot.style import Display, Size, ThemeName
 
-MAX_BYTES = 360_000
+MAX_BYTES = 480_000
 """Maximum size of all pictures of one figure: twelve of them, as text in the page, stay below 6 MB."""
-DPI = (150, 110, 80, 60)
+DPI = (150, 110, 80)
 FORMS: tuple[tuple[ThemeName, Size], ...] = (
     ("light", "wide"),
     ("light", "narrow"),
@@ -61,7 +61,7 @@ def section(folder: Path, name: str, heading: str, display: Display, rows: str =
             pictures = {media: _in_few_colours(data) for media, data in drawn.items()}
         if _size(pictures) <= MAX_BYTES:
             break
-    write_bytes(folder / "figures" / f"{name}.png", drawn[""])
+    write_bytes(folder / "figures" / f"{name}.png", drawn[""] if dpi == DPI[0] else display.png(DPI[0]))
     main, *others = (_picture(media, data, dpi) for media, data in pictures.items())
     seen = display.alt or display.caption
     return Section(name, heading, main, tuple(others[::-1]), display.caption, f"{heading}: {seen}", rows)

@@ -80,7 +80,8 @@ class ReportRows:
         own = cls.of_fit(estimator, source)
         indices = np.arange(len(source)) if fitted is None else np.asarray(fitted)
         if not _are_fitted(estimator, source, indices):
-            return replace(own, kinds=np.full(len(source), "unknown" if _may_know(estimator) else "new"))
+            known = fitted is None and not _may_know(estimator)  # rows that are said to be its own, but differ
+            return replace(own, kinds=np.full(len(source), "new" if known else "unknown"))
         kinds = np.full(len(source), "new", dtype="<U8")
         kinds[indices] = own.kinds
         return replace(own, kinds=kinds)

@@ -90,7 +90,7 @@ def with_lower_rate(row: Mapping[str, float | None], nats: float) -> Row:
 
     >>> row = {"loss": 17.0, "distortion": 5.0, "rate": 3.0, "rate_weighting": 9.0}  # beta = 4
     >>> with_lower_rate(row, 1.0)
-    {'loss': 13.0, 'distortion': 5.0, 'rate': 2.0, 'rate_weighting': 6.0}
+    {'loss': 13.0, 'distortion': 5.0, 'rate': 2.0, 'rate_weighting': 6.0...}
     """
     loss, rate, more = (row.get(name) or 0.0 for name in (LOSS, RATE, RATE_WEIGHTING))
     fraction = min(1.0, nats / rate) if rate > 0 else 0.0  # the row is of all weights of an epoch
