@@ -5,8 +5,6 @@ Codes before it are those after it, shifted and scaled back, so that one fit giv
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sklearn.model_selection import train_test_split
 
