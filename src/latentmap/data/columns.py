@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
+from latentmap.data.readings import as_dates, as_numbers_of_text, is_plain_number, word
 from latentmap.exceptions import DataError
 
-ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "date"]
+ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
 DAY = 86_400_000_000
 """Microseconds."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN_CATEGORIES = 8
-SETTINGS = ("kind", "scaling", "categories", "likelihood")
+SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "embed")
 """The settings of a column."""
 
 
@@ -42,6 +41,8 @@ class Cells:
         The type in the data frame that they come from, if it is pandas'.
     categories
         All possible values, where the type lists them, and whether they are ``ordered``.
+    unread
+        Why the values cannot be taken as numbers, text or dates; empty where they can.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Cells:
     native: str = ""
     categories: tuple[Any, ...] = ()
     ordered: bool = False
+    unread: str = ""
 
     @property
     def numeric(self) -> bool:
@@ -68,11 +70,41 @@ class Cells:
         values = self.values.tolist()
         return [None if v != v else int(v) if v.is_integer() else v for v in values] if self.numeric else values
 
+    def as_they_were(self) -> NDArray[Any]:
+        """Return the cells as values of their type: whole numbers, dates, objects with None where one is missing."""
+        if not self.numeric:
+            return self.values
+        there = ~np.isnan(self.values)
+        column = Column(self.name, "date" if self.type.startswith("Date") else "real", type=self.type)
+        cells = column.decode(np.where(there, self.values, 0.0))
+        if there.all() or cells.dtype.kind == "f":
+            return np.where(there, cells, np.nan) if cells.dtype.kind == "f" else cells
+        if cells.dtype.kind in "mM":
+            return np.where(there, cells, np.array("NaT", dtype=cells.dtype))
+        return np.where(there, cells.astype(object), None)
+
+    def plain_present(self) -> list[Any]:
+        """Return the cells that are there, as `plain` does."""
+        return [value for value in self.plain() if value is not None]
+
 
 @dataclass(frozen=True)
 class Column:
     """A column as a fit has learned it; of numbers their range, and mean and deviation on the chosen scale.
 
+    Attributes
+    ----------
+    bounds
+        What generated values are kept within, in the units of the data; None for no bound.
+    period
+        The period of a cyclic column: 24 for hours, 360 for degrees.
+    other
+        The last category, which stands for all that are rare; None where every category is listed.
+    decimals
+        The decimals of the values, to which generated ones are rounded; None where they are not few.
+
+    Examples
+    --------
     >>> species = Column("species", "categorical", categories=("elm", "oak"))
     >>> species.encode(Cells("species", np.array(["oak", None], dtype=object)), "error", "X").tolist()
     [1.0, nan]
@@ -91,35 +123,77 @@ class Column:
     deviation: float = 1.0
     integral: bool = False
     missing: int = 0
+    bounds: tuple[float | None, float | None] = (None, None)
+    period: float = 0.0
+    other: str | None = None
+    decimals: int | None = None
+
+    @property
+    def levels(self) -> int:
+        """The number of values that the column may take; 0 for any number of them."""
+        return len(self.categories) or 2 * (self.kind == "binary")
 
     def encode(self, cells: Cells, unseen: Unseen, name: str, start: int = 0) -> NDArray[np.float64]:
         """Return cells as numbers: categories as their index among the known, from 0; NaN where one is missing.
 
-        Errors count rows from ``start``.
+        Text is read as the column's type asks, since another library may have read the same file as text. Errors count
+        rows from ``start``.
         """
         if self.categories:
-            return self._encode_categories(cells.plain(), unseen, name, start)
-        if cells.numeric:
-            return np.asarray(cells.values, np.float64)
-        if len(cells.present):
-            expected = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
-            text = f"text ({cells.present[0]!r}), expected {expected} as in the fit"
-            raise DataError(f"{name}: column {self.name!r} holds {text}")
-        return np.full(len(cells.values), np.nan)
+            return self._encode_categories(cells, unseen, name, start)
+        if not cells.numeric and len(cells.present):
+            cells = self._read(cells, name)
+        return np.asarray(cells.values, np.float64) if cells.numeric else np.full(len(cells.values), np.nan)
 
-    def _encode_categories(self, values: list[Any], unseen: Unseen, name: str, start: int) -> NDArray[np.float64]:
-        indices = {category: float(i) for i, category in enumerate(self.categories)} | {None: np.nan}
-        encoded = np.array([indices.get(value, -1.0) for value in values], dtype=np.float64)
+    def _read(self, cells: Cells, name: str) -> Cells:
+        """Return cells of text as the numbers, truth values or dates that they write."""
+        read = as_dates(cells.values) if self.kind == "date" else as_numbers_of_text(cells.values)
+        if read is None:
+            expected = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
+            what = "text" if isinstance(cells.present[0], str) else type(cells.present[0]).__name__
+            got = f"{what} ({cells.present[0]!r}), expected {expected} as in the fit"
+            raise DataError(f"{name}: column {self.name!r} holds {got}")
+        return replace(cells, values=read)
+
+    def _encode_categories(self, cells: Cells, unseen: Unseen, name: str, start: int) -> NDArray[np.float64]:
+        values = cells.plain()
+        rest = -1.0 if self.other is None else float(len(self.categories) - 1)
+        exact = {category: float(i) for i, category in enumerate(self.categories)}
+        alike = {(isinstance(c, str), word(c)): i for c, i in reversed(exact.items())}  # read as another type
+        known: dict[Any, float] = {None: np.nan}
+        for value in set(values) - {None}:
+            key = (not isinstance(value, str), word(value, truth=cells.type == "Boolean"))
+            known[value] = exact.get(value, alike.get(key, rest))
+        if self._is_numeric_scale:
+            known |= {value: self._nearest(value) for value, i in known.items() if i < 0 and is_plain_number(value)}
+        encoded = np.array([known[value] for value in values], dtype=np.float64)
         unknown = np.flatnonzero(encoded < 0)
         if len(unknown) and unseen == "error":
-            value, known = values[unknown[0]], ", ".join(map(str, self.categories[:SHOWN_CATEGORIES]))
+            value, listed = values[unknown[0]], ", ".join(map(str, self.categories[:SHOWN_CATEGORIES]))
             more = ", ..." if len(self.categories) > SHOWN_CATEGORIES else ""
             raise DataError(
                 f"{name}: row {start + unknown[0] + 1}, column {self.name!r}: {value!r} is not among the categories "
-                f"of the fit ({known}{more}); fit with Columns(unseen='missing') to take such cells as missing"
+                f"of the fit ({listed}{more}); fit with Columns(unseen='missing') to take such cells as missing"
             )
         encoded[unknown] = np.nan
         return encoded
+
+    @property
+    def _is_numeric_scale(self) -> bool:
+        return self.kind == "ordinal" and all(map(is_plain_number, self.categories))
+
+    def _nearest(self, value: float) -> float:
+        """Return the place of the level nearest to a number that the fit did not contain."""
+        return float(np.abs(np.array(self.categories, dtype=np.float64) - float(value)).argmin())
+
+    def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return generated values inside of what the column can hold."""
+        values = values if self.decimals is None else np.round(values, self.decimals)
+        if self.period:
+            start = self.bounds[0] or 0.0
+            return start + np.mod(values - start, self.period)
+        low, high = self.bounds
+        return values if low is None and high is None else np.clip(values, low, high)
 
     def decode(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Return numbers as cells: the nearest category, whole number or day, where the column holds such."""
@@ -131,6 +205,8 @@ class Column:
             unit, step = ("D", 1) if self.type == "Date" else ("us", DAY)
             values = np.rint(values) if self.integral else values  # midnights all
             return np.rint(values * step).astype(np.int64).astype(f"datetime64[{unit}]")
+        if self.type.startswith("Duration"):
+            return np.rint(values * DAY).astype(np.int64).astype("timedelta64[us]")
         if self.type == "Boolean":
             return values >= 0.5
         if self.type.startswith(("Int", "UInt")):
@@ -138,6 +214,38 @@ class Column:
             return np.rint(np.clip(values, max(-EXACT, limits.min), min(EXACT, limits.max))).astype(limits.dtype)
         values = np.rint(values) if self.kind in ("binary", "count") else values
         return values.astype(np.float32 if self.type == "Float32" else np.float64)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A column that is no part of the model, since it follows from another or never varies.
+
+    Attributes
+    ----------
+    column
+        What the column holds.
+    source
+        The column that determines it; None for a constant.
+    values
+        Its number for each level of the source; one for a constant.
+    """
+
+    column: Column
+    source: str | None
+    values: tuple[float, ...]
+
+    def __call__(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return its numbers where the source has these levels, or as many for a constant."""
+        table = np.array(self.values, dtype=np.float64)
+        if self.source is None:
+            return np.full(len(levels), table[0])
+        return table[np.clip(np.rint(levels), 0, len(table) - 1).astype(np.intp)]
+
+    @property
+    def inverse(self) -> dict[float, float]:
+        """The level of the source for each number that only one level has."""
+        levels = {value: float(level) for level, value in enumerate(self.values)}
+        return {value: level for value, level in levels.items() if self.values.count(value) == 1}
 
 
 @dataclass(frozen=True)
@@ -153,7 +261,11 @@ class Table:
     backend
         The library of the data frame that was learned from: pandas, polars or pyarrow; None for a file.
     dropped
-        The columns that were left out, and why.
+        The columns that are not part of the model, and why.
+    derived
+        Those of them that come back, since they follow from another column or never vary.
+    order
+        The names of all columns as they came; empty for runs that do not say so.
 
     Examples
     --------
@@ -170,21 +282,37 @@ class Table:
     unseen: Unseen = "error"
     backend: str | None = None
     dropped: Mapping[str, str] = field(default_factory=dict)
+    derived: tuple[Derived, ...] = ()
+    order: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """The names of the columns."""
+        """The names of the columns that become numbers."""
         return [column.name for column in self.columns]
+
+    @property
+    def generated(self) -> list[Column]:
+        """The columns of generated rows: those of the model and those that follow from them, as they came."""
+        columns = [*self.columns, *(one.column for one in self.derived)]
+        order = {name: i for i, name in enumerate(self.order)}
+        return sorted(columns, key=lambda column: order.get(column.name, 0)) if order else columns
+
+    @property
+    def kinds(self) -> dict[str, Column]:
+        """The columns of generated rows by name."""
+        return {column.name: column for column in self.generated}
 
     @property
     def mixed(self) -> bool:
         """Whether some column is anything but plain numbers."""
-        return any(column.categories or column.kind == "date" for column in self.columns)
+        return any(column.categories or column.kind in ("date", "cyclic") for column in self.columns)
 
     @property
     def remark(self) -> str | None:
         """What was left out, or None."""
-        return "; ".join(f"column {name!r} left out: {why}" for name, why in self.dropped.items()) or None
+        notes = [f"column {name!r} left out: {why}" for name, why in self.dropped.items()]
+        grouped = [f"column {c.name!r}: rare categories are grouped as {c.other!r}" for c in self.columns if c.other]
+        return "; ".join(notes + grouped) or None
 
     def check_names(self, names: Sequence[str], name: str = "X") -> None:
         """Raise if the columns of data, of these names, lack one of the table or are others."""
@@ -198,25 +326,90 @@ class Table:
             raise DataError(f"{name} has columns that the data of the fit had not: {listed}; drop them")
 
     def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
-        """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``."""
+        """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
+
+        A cell that is missing is read off a column that follows from it, where that settles it.
+        """
         given = {column.name: column for column in cells}
         self.check_names(list(given), name)
-        return np.stack([c.encode(given[c.name], self.unseen, name, start) for c in self.columns], axis=1)
+        rows = {c.name: c.encode(given[c.name], self.unseen, name, start) for c in self.columns}
+        for one in self.derived:
+            if one.source is not None and one.column.name in given and np.isnan(rows[one.source]).any():
+                own = one.column.encode(given[one.column.name], "missing", name, start)
+                known = np.array([one.inverse.get(value, np.nan) for value in own.tolist()])
+                rows[one.source] = np.where(np.isnan(rows[one.source]), known, rows[one.source])
+        return np.stack(list(rows.values()), axis=1)
 
-    def decode(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return rows of numbers, shape (n, P), as cells by column."""
-        return {c.name: c.decode(np.asarray(rows[:, i], np.float64)) for i, c in enumerate(self.columns)}
+    def within(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
+        columns = (column.within(rows[..., i]) for i, column in enumerate(self.columns))
+        return np.stack([values.astype(rows.dtype, copy=False) for values in columns], axis=-1)
+
+    def decode(self, rows: NDArray[Any], *, generated: bool = False) -> dict[str, NDArray[Any]]:
+        """Return rows of numbers, shape (n, P), as cells by column; ``generated`` ones stay within what it can hold."""
+        numbers = {c.name: np.asarray(rows[:, i], np.float64) for i, c in enumerate(self.columns)}
+        if generated:
+            numbers = {c.name: c.within(numbers[c.name]) for c in self.columns}
+        for one in self.derived:
+            numbers[one.column.name] = one(numbers[one.source or self.names[0]])
+        return {c.name: c.decode(numbers[c.name]) for c in self.generated}
+
+    def completed(self, rows: NDArray[Any], given: Sequence[Cells]) -> dict[str, NDArray[Any]]:
+        """Return all columns that came: cells that were there as they were, others from rows of numbers (n, P).
+
+        >>> table = Table((Column("height", "real"),))
+        >>> came = [Cells("tree", np.array(["a", "b"], dtype=object)), Cells("height", np.array([2.0, np.nan]))]
+        >>> {name: cells.tolist() for name, cells in table.completed(np.array([[2.0], [1.0]]), came).items()}
+        {'tree': ['a', 'b'], 'height': [2.0, 1.0]}
+        """
+        made, kinds, result = self.decode(rows, generated=True), self.kinds, {}
+        for cells in given:
+            if (column := kinds.get(cells.name)) is None:
+                result[cells.name] = cells.as_they_were()
+                continue
+            numbers = column.encode(cells, "missing", cells.name)
+            there = ~np.isnan(numbers)
+            own = object_array(cells.plain()) if column.categories else column.decode(np.where(there, numbers, 0.0))
+            result[cells.name] = np.where(there, own, made[cells.name])
+        return result | {name: cells for name, cells in made.items() if name not in result}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        columns = [asdict(column) | {"categories": list(column.categories)} for column in self.columns]
-        return {"columns": columns, "unseen": self.unseen, "backend": self.backend, "dropped": dict(self.dropped)}
+        return {
+            "columns": [_column_json(column) for column in self.columns],
+            "unseen": self.unseen,
+            "backend": self.backend,
+            "dropped": dict(self.dropped),
+            "derived": [
+                {"column": _column_json(d.column), "source": d.source, "values": list(d.values)} for d in self.derived
+            ],
+            "order": list(self.order),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """Return the table that `to_json` wrote."""
-        columns = [Column(**item | {"categories": tuple(item["categories"])}) for item in value["columns"]]
-        return cls(tuple(columns), value["unseen"], value["backend"], value["dropped"])
+        """Return the table that `to_json` wrote; runs of earlier versions have neither derived columns nor order."""
+        derived = [
+            Derived(_column_of(item["column"]), item["source"], tuple(item["values"]))
+            for item in value.get("derived", ())
+        ]
+        return cls(
+            tuple(map(_column_of, value["columns"])),
+            value["unseen"],
+            value["backend"],
+            value["dropped"],
+            tuple(derived),
+            tuple(value.get("order", ())),
+        )
+
+
+def _column_json(column: Column) -> dict[str, Any]:
+    return asdict(column) | {"categories": list(column.categories), "bounds": list(column.bounds)}
+
+
+def _column_of(item: Mapping[str, Any]) -> Column:
+    low, high = item.get("bounds", (None, None))
+    return Column(**{**item, "categories": tuple(item["categories"]), "bounds": (low, high)})
 
 
 @dataclass(frozen=True)
@@ -231,13 +424,11 @@ ColumnSpec = Table | Requested | None
 """The columns that a fit has learned, or what is requested of them."""
 
 
-def days_since_epoch(time: datetime) -> float:
-    """Return the days since 1970 of a time, in UTC unless it has a zone.
-
-    >>> days_since_epoch(datetime(1970, 1, 2, 12))
-    1.5
-    """
-    return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) / timedelta(days=1)
+def dropped_in(spec: ColumnSpec) -> set[str]:
+    """Return the names of the columns that settings drop, which need not be read at all."""
+    if isinstance(spec, Table):
+        return set(spec.dropped) - set(spec.kinds)
+    return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
 
 
 def date_type(*, days: bool, zoned: bool) -> str:

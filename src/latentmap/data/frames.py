@@ -7,6 +7,7 @@ import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import narwhals as nw
@@ -14,9 +15,11 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from latentmap.data.checks import BEYOND, EXACT, place
-from latentmap.data.columns import DAY, EPOCH, Cells, Column, Table, date_type, days_since_epoch, object_array
+from latentmap.data.checks import EXACT, place
+from latentmap.data.columns import DAY, Cells, Column, ColumnSpec, Table, date_type, dropped_in, object_array
 from latentmap.data.formats.base import unique_names
+from latentmap.data.identifiers import why_left_out
+from latentmap.data.readings import EPOCH, days_since_epoch, word
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
 
@@ -67,6 +70,12 @@ def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X"
     return np.stack(arrays, axis=1) if arrays else np.empty((rows, 0))
 
 
+def has_ids(columns: Iterable[nw.Series[Any]]) -> bool:
+    """Return whether a column of whole numbers is an id, so that not all columns are features."""
+    whole = (series for series in columns if series.dtype.is_integer() and not series.null_count())
+    return any(why_left_out(_cells(series, "X")) for series in whole)
+
+
 def numeric_rows(data: Any, name: str = "X") -> NDArray[Any]:
     """Return an array, a tensor, nested lists or a frame of numbers as an array of any shape; see `plain_array`."""
     if (frame := as_frame(data, name)) is None:
@@ -86,8 +95,8 @@ def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ",
     )
 
 
-def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
-    """Return the columns of a frame as cells.
+def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpec = None) -> list[Cells]:
+    """Return the columns of a frame as cells; those that are to be dropped are not read.
 
     Examples
     --------
@@ -97,10 +106,15 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
     >>> cells[0].values.tolist()
     ['elm', None]
     """
-    return [_cells(series, name) for series in columns]
+    dropped = dropped_in(spec)
+    return [
+        _unread(series, "as requested") if str(series.name) in dropped else _cells(series, name) for series in columns
+    ]
 
 
-def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
+def frame_of(
+    table: Table, rows: NDArray[Any], like: Any = None, *, generated: bool = False, given: Sequence[Cells] = ()
+) -> Any:
     """Return rows of numbers (n, P) as a data frame with the types and categories of the table.
 
     Parameters
@@ -110,28 +124,42 @@ def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
     rows
         Numbers, as `Table.encode` returns them.
     like
-        A frame with as many rows, of which the result takes library and index; by default the library is that of the
-        table, else the first of pandas, polars and pyarrow that is installed.
+        A frame with as many rows, of which the result takes library, index and names; by default the library is that of
+        the table, else the first of pandas, polars and pyarrow that is installed.
+    generated
+        Whether a model made the numbers, which are then kept within what each column can hold.
+    given
+        The columns that came, where rows have been filled: all of them come back in their order, and cells that were
+        there as they were.
     """
+    cells = table.completed(rows, given) if given else table.decode(rows, generated=generated)
     origin = nw.from_native(like, eager_only=True, pass_through=True)
+    came = {str(c.name): c for c in origin.iter_columns()} if isinstance(origin, nw.DataFrame) else {}
+    whole = {c.name for c in given if c.name in came and len(c.present) == len(c.values)} | (came.keys() - table.kinds)
     preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
     installed = sorted(filter(_is_installed, BACKENDS), key=lambda backend: backend != preferred)
     if not installed:
         raise MissingExtraError("pyarrow", "tables")
     backend: Any = installed[0]
-    cells = table.decode(rows)
-    if backend == "pandas":
-        import pandas as pd
+    if backend != "pandas":
+        as_came = backend == preferred
+        series = {
+            name: came[name] if as_came and name in whole else _series(table.kinds.get(name), name, values, backend)
+            for name, values in cells.items()
+        }
+        return nw.from_dict(series, backend=backend).to_native()
+    import pandas as pd
 
-        series = {c.name: _pandas_series(pd, c, cells[c.name]) for c in table.columns}
-        frame = pd.DataFrame(series)
-        if not isinstance(like, pd.DataFrame):
-            return frame
-        own = {str(column): column for column in like.columns}
-        return frame.set_axis(like.index).set_axis([own.get(c.name, c.name) for c in table.columns], axis=1)
-    plain = {name: values.tolist() if values.dtype.kind == "O" else values for name, values in cells.items()}
-    typed = (nw.col(c.name).cast(_dtype(c)) for c in table.columns)
-    return nw.from_dict(plain, backend=backend).with_columns(*typed).to_native()
+    natives = {n: came[n].to_native().array if n in whole else _pandas_series(pd, table.kinds.get(n), v)
+               for n, v in cells.items()}  # fmt: skip
+    frame = pd.DataFrame(natives)
+    if not isinstance(like, pd.DataFrame):
+        return frame
+    own = {str(column): column for column in like.columns}
+    labels = [own.get(name, name) for name in cells]
+    if isinstance(like.columns, pd.MultiIndex) and all(name in own for name in cells):
+        labels = pd.MultiIndex.from_tuples(labels, names=like.columns.names)
+    return frame.set_axis(like.index).set_axis(labels, axis=1).rename_axis(columns=like.columns.names)
 
 
 def empty_frame(names: Sequence[str]) -> Any:
@@ -177,25 +205,25 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
     if _is_empty(series):
         return np.full(len(series), np.nan)
     if dtype == nw.Object:
-        cells = _of_objects(series, column, name)
+        values = object_array([None if is_missing(value) else value for value in series.to_list()])
+        cells = _of_objects(values, column, name, "")
         return cells.values if cells is not None and cells.numeric and not cells.type.startswith("Date") else None
     if not (dtype.is_numeric() or dtype == nw.Boolean):
         return None
-    _require_exact(series, column, name)
+    if not _is_exact(series):
+        return None
     whole = dtype.is_integer() or dtype == nw.Boolean
     if dtype.is_decimal() or (whole and (series.null_count() or "128" in str(dtype))):
         series = series.cast(nw.Float64)
     return series.to_numpy()
 
 
-def _require_exact(series: nw.Series[Any], column: str, name: str) -> None:
-    """Raise if a column holds integers or decimals beyond 2^53."""
+def _is_exact(series: nw.Series[Any]) -> bool:
+    """Return whether double precision holds every integer or decimal of a column: none is beyond 2^53."""
     if not (series.dtype.is_integer() or series.dtype.is_decimal()):
-        return
+        return True
     ends = [end for end in (series.min(), series.max()) if not is_missing(end)]
-    if ends and max(map(abs, ends)) > EXACT:
-        row = next(i for i, value in enumerate(series.to_list()) if not is_missing(value) and abs(value) > EXACT)
-        raise DataError(f"{name}: {series.to_list()[row]} at {place([row, 0], names=[column])} {BEYOND}")
+    return not ends or max(map(abs, ends)) <= EXACT
 
 
 def _cells(series: nw.Series[Any], name: str) -> Cells:
@@ -208,6 +236,9 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
         micros = series.cast(nw.Datetime("us", getattr(dtype, "time_zone", None)))
         days = np.asarray(micros.dt.timestamp("us").cast(nw.Float64).to_numpy(), np.float64) / DAY
         return Cells(column, days, str(dtype), own)
+    if dtype == nw.Duration:
+        micros = series.dt.total_microseconds().cast(nw.Float64).to_numpy()
+        return Cells(column, np.asarray(micros, np.float64) / DAY, "Duration", own)
     if dtype in (nw.Categorical, nw.Enum):
         if series.implementation.is_pandas() and own == "category":  # whose order narwhals does not keep
             kept = series.to_native().cat
@@ -217,47 +248,54 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
             ordered = False
         values = object_array([None if is_missing(v) else _category(v) for v in series.to_list()])
         return Cells(column, values, type(dtype).__name__, own, tuple(categories), ordered)
+    values = object_array([None if is_missing(v) else v for v in series.to_list()])
     if dtype == nw.String:
-        return Cells(column, object_array([None if is_missing(v) else v for v in series.to_list()]), "String", own)
-    if dtype == nw.Object and (cells := _of_objects(series, column, name)) is not None:
+        return Cells(column, values, "String", own)
+    if dtype.is_integer() or dtype.is_decimal():  # beyond 2^53
+        return Cells(column, values, str(dtype), own)
+    if dtype == nw.Object and (cells := _of_objects(values, column, name, own)) is not None:
         return cells
-    kind = own if dtype == nw.Unknown and own else dtype
-    advice = f"drop it, or use it as labels with labels={column!r} (--labels {column})"
-    raise DataError(f"{name}: column {column!r} holds {kind}, not numbers, text or dates: {advice}")
+    return _unread(series, f"it holds {own if dtype == nw.Unknown and own else dtype}, not numbers, text or dates")
 
 
-def _of_objects(series: nw.Series[Any], column: str, name: str) -> Cells | None:
-    """Return a column of Python's objects as numbers, dates or text; None if they are anything else."""
-    values = [None if is_missing(value) else value for value in series.to_list()]
-    present = [(i, value) for i, value in enumerate(values) if value is not None]
-    kinds = {kind: i for i, value in reversed(present) if (kind := _kind_of(value)) != "boolean"}
-    if len(kinds) > 1 and "other" not in kinds:
-        first, then = sorted(kinds.values())[:2]
-        raise DataError(
-            f"{name}: column {column!r} mixes types: row {then + 1} holds {values[then]!r}, the rows above "
-            f"{values[first]!r}; make all of it text, or all of it numbers"
-        )
+def _unread(series: nw.Series[Any], why: str) -> Cells:
+    """Return a column whose cells are kept as they are, and not read."""
+    return Cells(str(series.name), object_array(series.to_list()), "Object", _native(series), unread=why)
+
+
+def _of_objects(values: NDArray[np.object_], column: str, name: str, own: str) -> Cells | None:
+    """Return a column of Python's objects as numbers, dates or text; None if they are anything else.
+
+    Of several of these, all become text; dates and times together are times.
+    """
+    present = [value for value in values if value is not None]
+    kinds = {kind for value in present if (kind := _kind_of(value)) != "boolean"}
+    if "other" in kinds:
+        return None
 
     def where(row: int) -> str:
         return place([row, 0], names=[column])
 
-    own, kind = _native(series), next(iter(kinds), "boolean")
-    match kind:
-        case "boolean":
-            return Cells(column, as_numbers(values, name, where), "Boolean", own)
-        case "number":
-            whole = all(isinstance(value, numbers.Integral) for _, value in present)
-            return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
-        case "text":
-            return Cells(column, object_array(values), "String", own)
-        case "date" | "time" | "time with zone":
-            days = np.array([np.nan if value is None else _days(value) for value in values])
-            return Cells(column, days, date_type(days=kind == "date", zoned=kind == "time with zone"), own)
-    return None
+    if not kinds:
+        return Cells(column, as_numbers(values, name, where), "Boolean", own)
+    if kinds == {"number"}:
+        whole = all(isinstance(value, numbers.Integral) for value in present)
+        if any(isinstance(value, numbers.Integral | Decimal) and abs(value) > EXACT for value in present):
+            return Cells(column, values, "Int64" if whole else "Float64", own)
+        return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
+    if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):
+        days = np.array([np.nan if value is None else _days(value) for value in values])
+        return Cells(column, days, date_type(days=kinds == {"date"}, zoned="time with zone" in kinds), own)
+    text = [None if value is None else value if isinstance(value, str) else word(value) for value in values]
+    return Cells(column, object_array(text), "String", own)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
 
 
 def _kind_of(value: Any) -> str:
-    if isinstance(value, bool | np.bool_):
+    if _is_truth(value):
         return "boolean"
     if isinstance(value, str):
         return "text"
@@ -290,7 +328,16 @@ def _is_installed(backend: str) -> bool:
     return True
 
 
-def _pandas_series(pd: Any, column: Column, cells: NDArray[Any]) -> Any:
+def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any) -> nw.Series[Any]:
+    """Return cells as a column of polars or pyarrow, of the type of the fit where it is part of the table."""
+    plain = cells.tolist() if cells.dtype.kind == "O" else cells
+    series = nw.new_series(name, plain, backend=backend)
+    return series if column is None else series.cast(_dtype(column))
+
+
+def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any]) -> Any:
+    if column is None:
+        return pd.Series(cells)
     if column.native == "category":
         return pd.Series(pd.Categorical(cells, categories=list(column.categories), ordered=column.ordered))
     if zone := re.search(r"datetime64\[\w+, (.+)\]", column.native):
@@ -310,4 +357,6 @@ def _dtype(column: Column) -> Any:
         return nw.Enum(column.categories)
     if column.type.startswith("Decimal"):
         return nw.Float64
+    if column.type.startswith("Duration"):
+        return nw.Duration("us")
     return getattr(nw, column.type)

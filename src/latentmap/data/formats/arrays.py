@@ -99,3 +99,4 @@ class TableSource(ArraySource):
         rows = self.table.encode(cells, name)
         super().__init__(rows, name=name, names=self.table.names, labels=labels, label_name=label_name)
         self.remark = self.table.remark
+        self.cells = tuple(cells)

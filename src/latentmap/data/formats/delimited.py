@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import BEYOND, EXACT
-from latentmap.data.columns import Cells, ColumnSpec, Table, date_type, days_since_epoch, object_array
+from latentmap.data.columns import Cells, ColumnSpec, Table, date_type, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
 from latentmap.data.frames import empty_frame
+from latentmap.data.readings import days_since_epoch
 from latentmap.exceptions import DataError
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})

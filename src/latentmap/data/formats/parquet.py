@@ -63,7 +63,7 @@ def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = N
         source.header = empty_frame(kept)
         return source
     frames = (nw.from_native(data.read([name]), eager_only=True) for name in kept)
-    cells = (cells_of(frame.iter_columns(), str(path))[0] for frame in frames)
+    cells = (cells_of(frame.iter_columns(), str(path), columns)[0] for frame in frames)
     table = learn_table(cells, columns, names=kept, backend="pyarrow", name=str(path))
     table.check_names(kept, str(path))
     return ParquetTable(path, footers, groups, table, data.schema, values, label_name)
