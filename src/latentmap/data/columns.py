@@ -20,7 +20,7 @@ Unseen = Literal["error", "missing"]
 DAY = 86_400_000_000
 """Microseconds."""
 SHOWN_CATEGORIES = 8
-SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "embed")
+SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other")
 """The settings of a column."""
 
 

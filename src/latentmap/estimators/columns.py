@@ -27,9 +27,11 @@ class Columns(Part):
     Parameters
     ----------
     columns : mapping of str to str or mapping, default={}
-        By the name of a column its kind ("real", "count", "binary", "categorical", "ordinal", "date"; "drop" leaves it
-        out), or settings: ``kind``; ``scaling`` ("standard", "log1p" or "none"); ``categories``, all in their order;
-        and ``likelihood``, a part such as ``likelihoods.StudentT("feature")``.
+        By the name of a column its kind ("real", "count", "binary", "categorical", "ordinal", "cyclic", "date"; "drop"
+        leaves it out, unread), or settings: ``kind``; ``scaling`` ("standard", "log1p" or "none"); ``categories``, all
+        in their order; ``other``, a last category for all that are not listed; ``lowest`` and ``highest``, within which
+        generated values stay; ``period`` of a cyclic column; and ``likelihood``, a part such as
+        ``likelihoods.StudentT("feature")``.
     unseen : {"error", "missing"}, default="error"
         How `transform` and all others take a category that the fit did not contain: as an error, or a missing cell.
 

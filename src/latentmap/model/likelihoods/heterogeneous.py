@@ -31,8 +31,8 @@ class Heterogeneous(Likelihood):
 
     of densities and masses; a value outside its column's support has -inf. `VAE` chooses it for data frames and files
     with columns of text, categories or dates. The encoder reads standardised numbers, counts on a logarithmic scale,
-    cosine and sine of angles, and one-hot categories, all zeros where one is missing. A column's point estimate is its mean, or its likeliest
-    category.
+    cosine and sine of angles, and one-hot categories, all zeros where one is missing. A column's point estimate is its
+    mean, or its likeliest category.
 
     Parameters
     ----------
