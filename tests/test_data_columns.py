@@ -23,7 +23,7 @@ FRAME = pd.DataFrame({
     "since": DAYS,
     "single": np.array([0.5, 1.5, 2.5, -1.0], dtype=np.float32),
 })  # fmt: skip
-KINDS = ["real", "count", "categorical", "ordinal", "binary", "date", "real"]
+KINDS = ["real", "real", "categorical", "ordinal", "binary", "date", "real"]
 
 
 def learned(values, **asked):
@@ -38,7 +38,7 @@ def test_kinds_are_told_by_types_and_values():
     rng = np.random.default_rng(0)
     assert learned(rng.poisson(4, 500)).kind == "count"
     assert learned(1990 + rng.integers(0, 30, 500)).kind == "real"  # years vary less than counts of their size
-    assert learned(rng.integers(1, 6, 500)).kind == "real"  # marks from 1 to 5 too
+    assert learned(rng.integers(1, 6, 500)).kind == "ordinal"  # marks from 1 to 5 too
     assert learned(-rng.poisson(4, 500)).kind == "real"
     assert learned([0, 1, 1, 0]).kind == "binary"
     assert learned(rng.lognormal(5, 1.5, 500)).scaling == "log1p"
@@ -111,7 +111,7 @@ def test_names_of_rows_are_left_out_and_that_is_said():
     frame = pd.DataFrame({"x": np.arange(200.0), "name": [f"row {i}" for i in range(200)], "nothing": [None] * 200})
     source = open_source(frame)
     assert source.table.names == ["x"]
-    assert "column 'name' left out: 200 different texts in 200 rows" in source.remark
+    assert "column 'name' left out: 200 different texts in 200 cells" in source.remark
     assert "column 'nothing' left out: it holds nothing" in source.remark
 
 

@@ -24,7 +24,7 @@ from latentmap.data.columns import (
 )
 from latentmap.data.cycles import bounds_by_name, cycle_of
 from latentmap.data.dependencies import Codes, codes_of, find_derived
-from latentmap.data.identifiers import is_code_name, is_id_name, why_left_out
+from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
 from latentmap.data.scales import order_of
 from latentmap.exceptions import DataError
 
@@ -37,6 +37,8 @@ ROWS_A_LEVEL = 5
 """The fewest rows for each of these levels, on average."""
 LEAST_DISPERSION = 0.8
 """The least variance of counts in means: Poisson's is 1, up to chance."""
+MOST_DISPERSION = 2.0
+"""The most variance in means of counts that are all far from 0; of more, they are rather measured in some unit."""
 WIDE = 10.0
 """The least maximum of a column of amounts that may be put on a logarithmic scale."""
 
@@ -60,7 +62,7 @@ def learn_table(
     numbers that are no counts
     0, 1, true, false                                                binary
     whole numbers from 0 on, whose variance is about their mean      count
-    or more
+    or more, and that are not called age, price or other measures
     hours, weekdays, months, angles, by name and range               cyclic
     any other numbers                                                real
     ===============================================================  ===========
@@ -86,7 +88,7 @@ def learn_table(
 
     Examples
     --------
-    >>> table = learn_table([Cells("height", np.array([1.5, 2.0])), Cells("age", np.array([3.0, 90.0]))])
+    >>> table = learn_table([Cells("height", np.array([1.5, 2.0])), Cells("nests", np.array([0.0, 9.0]))])
     >>> [column.kind for column in table.columns]
     ['real', 'count']
     """
@@ -131,6 +133,8 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
     where = f"{name}: column {cells.name!r}"
     for key in settings:
         require_known(key, SETTINGS, f"{where} has no setting")
+    if cells.unread:
+        raise DataError(f"{where} cannot be read: {cells.unread}; leave it to be left out, or use drop")
     categories = tuple(settings.get("categories", ()))
     kind = settings.get("kind") or _kind(cells, categories)
     require_known(kind, [*get_args(ColumnKind), "drop"], f"{where}: no kind is called")
@@ -255,7 +259,7 @@ def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
         return "categorical"
     if _are_levels(values):
         return "ordinal"
-    return "count" if values.min() >= 0 and values.var() >= LEAST_DISPERSION * values.mean() else "real"
+    return "count" if _are_counts(cells.name, values) else "real"
 
 
 def _is_scale(cells: Cells) -> bool:
@@ -272,6 +276,14 @@ def _are_levels(values: NDArray[np.float64]) -> bool:
     return not (thins_out and values.var() >= LEAST_DISPERSION * values.mean())
 
 
+def _are_counts(name: str, values: NDArray[np.float64]) -> bool:
+    """Return whether whole numbers are counts: not called a measure, dispersed as such, near 0 or like Poisson."""
+    lowest, highest, mean, variance = values.min(), values.max(), values.mean(), values.var()
+    if lowest < 0 or variance < LEAST_DISPERSION * mean or is_measure_name(name):
+        return False
+    return bool(lowest <= max(1.0, highest / 10) or variance <= MOST_DISPERSION * mean)
+
+
 def _scaling(column: Column, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:
     if column.kind not in ("real", "date"):
         return "none"
@@ -283,7 +295,7 @@ def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
     """Return why a column is left out, or None if it is not."""
     if settings.get("kind") == "drop":
         return "as requested"
-    if ("kind" in settings or "categories" in settings) and not cells.unread:
+    if "kind" in settings or "categories" in settings:
         return None
     return why_left_out(cells)
 

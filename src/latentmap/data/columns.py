@@ -204,7 +204,10 @@ class Column:
         if self.kind == "date":
             unit, step = ("D", 1) if self.type == "Date" else ("us", DAY)
             values = np.rint(values) if self.integral else values  # midnights all
-            return np.rint(values * step).astype(np.int64).astype(f"datetime64[{unit}]")
+            whole = np.floor(values)  # so that the product keeps every microsecond
+            return (whole.astype(np.int64) * step + np.rint((values - whole) * step).astype(np.int64)).astype(
+                f"datetime64[{unit}]"
+            )
         if self.type.startswith("Duration"):
             return np.rint(values * DAY).astype(np.int64).astype("timedelta64[us]")
         if self.type == "Boolean":

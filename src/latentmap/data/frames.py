@@ -251,11 +251,17 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
     values = object_array([None if is_missing(v) else v for v in series.to_list()])
     if dtype == nw.String:
         return Cells(column, values, "String", own)
-    if dtype.is_integer() or dtype.is_decimal():  # beyond 2^53
-        return Cells(column, values, str(dtype), own)
+    if dtype.is_integer() or dtype.is_decimal():
+        return _beyond(column, values, str(dtype), own)
     if dtype == nw.Object and (cells := _of_objects(values, column, name, own)) is not None:
         return cells
     return _unread(series, f"it holds {own if dtype == nw.Unknown and own else dtype}, not numbers, text or dates")
+
+
+def _beyond(column: str, values: NDArray[np.object_], type_: str, own: str) -> Cells:
+    """Return a column with whole numbers beyond 2^53, which stay the objects that they are."""
+    plain = [value if value is None or value != int(value) else int(value) for value in values]
+    return Cells(column, object_array(plain), type_, own)
 
 
 def _unread(series: nw.Series[Any], why: str) -> Cells:
@@ -281,7 +287,7 @@ def _of_objects(values: NDArray[np.object_], column: str, name: str, own: str) -
     if kinds == {"number"}:
         whole = all(isinstance(value, numbers.Integral) for value in present)
         if any(isinstance(value, numbers.Integral | Decimal) and abs(value) > EXACT for value in present):
-            return Cells(column, values, "Int64" if whole else "Float64", own)
+            return _beyond(column, values, "Int64" if whole else "Float64", own)
         return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
     if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):
         days = np.array([np.nan if value is None else _days(value) for value in values])

@@ -19,10 +19,14 @@ DIGITS = 9
 """The fewest digits of whole numbers, all different and equally long, that are keys whatever the column is called."""
 
 ID = re.compile(
-    r"(?<![a-z])(id|ids|uid|uuid|guid|idx|index|key|pk|phone|telephone|tel|mobile|fax|ssn|isbn|issn|ean|upc|gtin|"
+    r"(?<![a-z])(id|ids|identifier|uid|uuid|guid|idx|index|key|pk|phone|telephone|tel|mobile|fax|ssn|isbn|issn|ean|upc|gtin|"
     r"barcode|serial|iban|imei|email|url|rowid|unnamed)(?![a-z])"
 )
 TIME = re.compile(r"(year|month|week|day|date|time|hour|minute|second|epoch|stamp|age|rank|position|step|period)")
+MEASURE = re.compile(
+    r"(?<![a-z])(age|price|cost|costs|income|salary|wage|wages|amount|revenue|sales|fare|fee|weight|mass|height|length|"
+    r"width|depth|distance|area|volume|temperature|temp|pressure|score|percent|pct|balance|budget)(?![a-z])"
+)
 CODE = re.compile(r"(?<![a-z])(zip|zipcode|postcode|postal|code|cluster|group|label|category|type|region)(?![a-z])")
 
 
@@ -48,6 +52,12 @@ def is_id_name(name: str) -> bool:
 def is_code_name(name: str) -> bool:
     """Return whether whole numbers under this name label groups: ``zip``, ``group``, ``region_code`` and the like."""
     return bool(CODE.search(plain_name(name)))
+
+
+def is_measure_name(name: str) -> bool:
+    """Return whether whole numbers under this name are measured, not counted: ``age``, ``price``, ``year``, ..."""
+    plain = plain_name(name)
+    return bool(MEASURE.search(plain) or TIME.search(plain))
 
 
 def why_left_out(cells: Cells) -> str | None:
@@ -100,14 +110,14 @@ def _of_text(cells: Cells, present: NDArray[np.object_]) -> str | None:
     different, n = len(counts), len(values)
     if any(isinstance(value, int) and abs(value) > EXACT for value in values):
         few = different <= min(MANY, n // 2)
-        return None if few else f"an id: {different:,} whole numbers beyond 2^53"
+        return None if few else "an id: whole numbers beyond 2^53"
     if different <= MANY:
         return None
     if is_id_name(cells.name) and different > n / 10:
         return f"an id, as its name and {different:,} different texts in {n:,} cells say"
     own = sum(count == 1 for count in counts.values())
     words = np.mean([len(text.split()) for text in counts if isinstance(text, str)] or [0])
-    if words > LONG_TEXT and 2 * different > n:
+    if words > LONG_TEXT and 4 * different > n:
         return f"free text: {different:,} different texts in {n:,} cells, of {words:.0f} words on average"
     if 2 * own > n:
         return f"{different:,} different texts in {n:,} cells, rather names than categories"

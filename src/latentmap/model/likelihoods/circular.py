@@ -48,7 +48,7 @@ class VonMises(Likelihood):
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> Circular:
         """Return the von Mises distribution in the decoder's direction."""
         x, y = raw.unbind(-1)
-        concentration = (torch.hypot(x, y) + 1e-6) * own.log_scale.clamp(-6.0, 6.0).exp()
+        concentration = _radius(x, y) * own.log_scale.clamp(-6.0, 6.0).exp()
         return Circular(x, y, concentration.clamp_max(LARGEST))
 
 
@@ -75,8 +75,7 @@ class Circular(Distribution):
 
     def log_prob(self, value: Float[Tensor, "*K"]) -> Float[Tensor, "*L"]:
         """Log-density of angles, of which those a whole circle apart are the same."""
-        radius = torch.hypot(self.x, self.y) + 1e-6
-        cosine = (self.x * value.cos() + self.y * value.sin()) / radius
+        cosine = (self.x * value.cos() + self.y * value.sin()) / _radius(self.x, self.y)
         normaliser = math.log(2 * math.pi) + torch.special.i0e(self.concentration).log()
         return torch.where(value.isfinite(), self.concentration * (cosine - 1) - normaliser, -math.inf)
 
@@ -98,6 +97,11 @@ class Circular(Distribution):
         length = torch.special.i1e(self.concentration) / torch.special.i0e(self.concentration)
         parts = [torch.einsum("kb,kbp->bp", weight, length * f(self.mean)) for f in (torch.cos, torch.sin)]
         return _direction(parts[0], parts[1])
+
+
+def _radius(x: Tensor, y: Tensor) -> Tensor:
+    """Return the distance from the origin, with a gradient there too."""
+    return (x.square() + y.square() + 1e-12).sqrt()
 
 
 def _direction(x: Tensor, y: Tensor) -> Tensor:
