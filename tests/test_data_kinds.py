@@ -212,7 +212,8 @@ def test_a_fit_from_a_file_takes_what_libraries_read_and_the_other_way_round(tmp
     path = tmp_path / "x.csv"
     member = pd.Series([True, None, False, True] * 10, dtype=object)
     frame = pd.DataFrame({
-        "member": member, "count": [1, None, 3, 7] * 10, "code": ["a", None, "b", "c"] * 10, "x": rng.normal(size=40).round(3),
+        "member": member, "count": [1, None, 3, 7] * 10, "code": ["a", None, "b", "c"] * 10,
+        "x": rng.normal(size=40).round(3),
         "day": [datetime.date(2024, 1, 1 + i % 28) if i % 5 else None for i in range(40)],
         "stars": rng.integers(1, 4, 40), "truth": rng.random(40) < 0.5,
     })  # fmt: skip

@@ -18,12 +18,12 @@ from latentmap.data.columns import (
     ColumnKind,
     ColumnScaling,
     ColumnSpec,
-    Derived,
     Requested,
     Table,
 )
 from latentmap.data.cycles import bounds_by_name, cycle_of
 from latentmap.data.dependencies import Codes, codes_of, find_derived
+from latentmap.data.derived import Derived
 from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
 from latentmap.data.scales import order_of
 from latentmap.exceptions import DataError

@@ -9,17 +9,18 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.categories import encode_categories
 from latentmap.data.checks import EXACT
-from latentmap.data.readings import as_dates, as_numbers_of_text, is_plain_number, word
+from latentmap.data.derived import Derived
+from latentmap.data.readings import as_dates, as_numbers_of_text
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
-DAY = 86_400_000_000
+SECOND, DAY = 1_000_000, 86_400_000_000
 """Microseconds."""
-SHOWN_CATEGORIES = 8
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other")
 """The settings of a column."""
 
@@ -74,14 +75,14 @@ class Cells:
         """Return the cells as values of their type: whole numbers, dates, objects with None where one is missing."""
         if not self.numeric:
             return self.values
-        there = ~np.isnan(self.values)
+        there: NDArray[np.bool_] = ~np.isnan(self.values)
         column = Column(self.name, "date" if self.type.startswith("Date") else "real", type=self.type)
         cells = column.decode(np.where(there, self.values, 0.0))
-        if there.all() or cells.dtype.kind == "f":
-            return np.where(there, cells, np.nan) if cells.dtype.kind == "f" else cells
-        if cells.dtype.kind in "mM":
-            return np.where(there, cells, np.array("NaT", dtype=cells.dtype))
-        return np.where(there, cells.astype(object), None)
+        if there.all():
+            return cells
+        if cells.dtype.kind in "fmM":
+            return np.where(there, cells, np.array("NaN" if cells.dtype.kind == "f" else "NaT", dtype=cells.dtype))
+        return object_array([cell if here else None for cell, here in zip(cells.tolist(), there, strict=True)])
 
     def plain_present(self) -> list[Any]:
         """Return the cells that are there, as `plain` does."""
@@ -140,7 +141,7 @@ class Column:
         rows from ``start``.
         """
         if self.categories:
-            return self._encode_categories(cells, unseen, name, start)
+            return encode_categories(self, cells.plain(), unseen, name, start, truth=cells.type == "Boolean")
         if not cells.numeric and len(cells.present):
             cells = self._read(cells, name)
         return np.asarray(cells.values, np.float64) if cells.numeric else np.full(len(cells.values), np.nan)
@@ -154,37 +155,6 @@ class Column:
             got = f"{what} ({cells.present[0]!r}), expected {expected} as in the fit"
             raise DataError(f"{name}: column {self.name!r} holds {got}")
         return replace(cells, values=read)
-
-    def _encode_categories(self, cells: Cells, unseen: Unseen, name: str, start: int) -> NDArray[np.float64]:
-        values = cells.plain()
-        rest = -1.0 if self.other is None else float(len(self.categories) - 1)
-        exact = {category: float(i) for i, category in enumerate(self.categories)}
-        alike = {(isinstance(c, str), word(c)): i for c, i in reversed(exact.items())}  # read as another type
-        known: dict[Any, float] = {None: np.nan}
-        for value in set(values) - {None}:
-            key = (not isinstance(value, str), word(value, truth=cells.type == "Boolean"))
-            known[value] = exact.get(value, alike.get(key, rest))
-        if self._is_numeric_scale:
-            known |= {value: self._nearest(value) for value, i in known.items() if i < 0 and is_plain_number(value)}
-        encoded = np.array([known[value] for value in values], dtype=np.float64)
-        unknown = np.flatnonzero(encoded < 0)
-        if len(unknown) and unseen == "error":
-            value, listed = values[unknown[0]], ", ".join(map(str, self.categories[:SHOWN_CATEGORIES]))
-            more = ", ..." if len(self.categories) > SHOWN_CATEGORIES else ""
-            raise DataError(
-                f"{name}: row {start + unknown[0] + 1}, column {self.name!r}: {value!r} is not among the categories "
-                f"of the fit ({listed}{more}); fit with Columns(unseen='missing') to take such cells as missing"
-            )
-        encoded[unknown] = np.nan
-        return encoded
-
-    @property
-    def _is_numeric_scale(self) -> bool:
-        return self.kind == "ordinal" and all(map(is_plain_number, self.categories))
-
-    def _nearest(self, value: float) -> float:
-        """Return the place of the level nearest to a number that the fit did not contain."""
-        return float(np.abs(np.array(self.categories, dtype=np.float64) - float(value)).argmin())
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return generated values inside of what the column can hold."""
@@ -209,7 +179,7 @@ class Column:
                 f"datetime64[{unit}]"
             )
         if self.type.startswith("Duration"):
-            return np.rint(values * DAY).astype(np.int64).astype("timedelta64[us]")
+            return np.rint(values * SECOND).astype(np.int64).astype("timedelta64[us]")
         if self.type == "Boolean":
             return values >= 0.5
         if self.type.startswith(("Int", "UInt")):
@@ -217,38 +187,6 @@ class Column:
             return np.rint(np.clip(values, max(-EXACT, limits.min), min(EXACT, limits.max))).astype(limits.dtype)
         values = np.rint(values) if self.kind in ("binary", "count") else values
         return values.astype(np.float32 if self.type == "Float32" else np.float64)
-
-
-@dataclass(frozen=True)
-class Derived:
-    """A column that is no part of the model, since it follows from another or never varies.
-
-    Attributes
-    ----------
-    column
-        What the column holds.
-    source
-        The column that determines it; None for a constant.
-    values
-        Its number for each level of the source; one for a constant.
-    """
-
-    column: Column
-    source: str | None
-    values: tuple[float, ...]
-
-    def __call__(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return its numbers where the source has these levels, or as many for a constant."""
-        table = np.array(self.values, dtype=np.float64)
-        if self.source is None:
-            return np.full(len(levels), table[0])
-        return table[np.clip(np.rint(levels), 0, len(table) - 1).astype(np.intp)]
-
-    @property
-    def inverse(self) -> dict[float, float]:
-        """The level of the source for each number that only one level has."""
-        levels = {value: float(level) for level, value in enumerate(self.values)}
-        return {value: level for value, level in levels.items() if self.values.count(value) == 1}
 
 
 @dataclass(frozen=True)
@@ -356,6 +294,11 @@ class Table:
         for one in self.derived:
             numbers[one.column.name] = one(numbers[one.source or self.names[0]])
         return {c.name: c.decode(numbers[c.name]) for c in self.generated}
+
+    def is_whole(self, cells: Cells) -> bool:
+        """Return whether a column that came needs no cell to be filled: it has all, or is not generated."""
+        column = self.kinds.get(cells.name)
+        return column is None or not np.isnan(column.encode(cells, "missing", cells.name)).any()
 
     def completed(self, rows: NDArray[Any], given: Sequence[Cells]) -> dict[str, NDArray[Any]]:
         """Return all columns that came: cells that were there as they were, others from rows of numbers (n, P).

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import Column, Derived
+from latentmap.data.columns import Column
+from latentmap.data.derived import Derived
 
 CHANCE = 1e-6
 """The greatest probability with which a column that is independent would follow from another by chance."""

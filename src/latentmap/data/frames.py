@@ -16,7 +16,7 @@ from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT, place
-from latentmap.data.columns import DAY, Cells, Column, ColumnSpec, Table, date_type, dropped_in, object_array
+from latentmap.data.columns import DAY, SECOND, Cells, Column, ColumnSpec, Table, date_type, dropped_in, object_array
 from latentmap.data.formats.base import unique_names
 from latentmap.data.identifiers import why_left_out
 from latentmap.data.readings import EPOCH, days_since_epoch, word
@@ -135,7 +135,7 @@ def frame_of(
     cells = table.completed(rows, given) if given else table.decode(rows, generated=generated)
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     came = {str(c.name): c for c in origin.iter_columns()} if isinstance(origin, nw.DataFrame) else {}
-    whole = {c.name for c in given if c.name in came and len(c.present) == len(c.values)} | (came.keys() - table.kinds)
+    whole = {c.name for c in given if c.name in came and table.is_whole(c)}
     preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
     installed = sorted(filter(_is_installed, BACKENDS), key=lambda backend: backend != preferred)
     if not installed:
@@ -205,8 +205,7 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
     if _is_empty(series):
         return np.full(len(series), np.nan)
     if dtype == nw.Object:
-        values = object_array([None if is_missing(value) else value for value in series.to_list()])
-        cells = _of_objects(values, column, name, "")
+        cells = _of_objects(_values(series), column, name, "")
         return cells.values if cells is not None and cells.numeric and not cells.type.startswith("Date") else None
     if not (dtype.is_numeric() or dtype == nw.Boolean):
         return None
@@ -237,8 +236,8 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
         days = np.asarray(micros.dt.timestamp("us").cast(nw.Float64).to_numpy(), np.float64) / DAY
         return Cells(column, days, str(dtype), own)
     if dtype == nw.Duration:
-        micros = series.dt.total_microseconds().cast(nw.Float64).to_numpy()
-        return Cells(column, np.asarray(micros, np.float64) / DAY, "Duration", own)
+        spans = series.dt.total_microseconds().cast(nw.Float64).to_numpy()
+        return Cells(column, np.asarray(spans, np.float64) / SECOND, "Duration", own)
     if dtype in (nw.Categorical, nw.Enum):
         if series.implementation.is_pandas() and own == "category":  # whose order narwhals does not keep
             kept = series.to_native().cat
@@ -246,11 +245,11 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
         else:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
-        values = object_array([None if is_missing(v) else _category(v) for v in series.to_list()])
-        return Cells(column, values, type(dtype).__name__, own, tuple(categories), ordered)
-    values = object_array([None if is_missing(v) else v for v in series.to_list()])
+        kinds = object_array([None if value is None else _category(value) for value in _values(series)])
+        return Cells(column, kinds, type(dtype).__name__, own, tuple(categories), ordered)
+    values = _values(series)
     if dtype == nw.String:
-        return Cells(column, values, "String", own)
+        return Cells(column, object_array(values), "String", own)
     if dtype.is_integer() or dtype.is_decimal():
         return _beyond(column, values, str(dtype), own)
     if dtype == nw.Object and (cells := _of_objects(values, column, name, own)) is not None:
@@ -258,7 +257,12 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
     return _unread(series, f"it holds {own if dtype == nw.Unknown and own else dtype}, not numbers, text or dates")
 
 
-def _beyond(column: str, values: NDArray[np.object_], type_: str, own: str) -> Cells:
+def _values(series: nw.Series[Any]) -> list[Any]:
+    """Return the values of a column, None where one is missing."""
+    return [None if is_missing(value) else value for value in series.to_list()]
+
+
+def _beyond(column: str, values: Sequence[Any], type_: str, own: str) -> Cells:
     """Return a column with whole numbers beyond 2^53, which stay the objects that they are."""
     plain = [value if value is None or value != int(value) else int(value) for value in values]
     return Cells(column, object_array(plain), type_, own)
@@ -269,7 +273,7 @@ def _unread(series: nw.Series[Any], why: str) -> Cells:
     return Cells(str(series.name), object_array(series.to_list()), "Object", _native(series), unread=why)
 
 
-def _of_objects(values: NDArray[np.object_], column: str, name: str, own: str) -> Cells | None:
+def _of_objects(values: Sequence[Any], column: str, name: str, own: str) -> Cells | None:
     """Return a column of Python's objects as numbers, dates or text; None if they are anything else.
 
     Of several of these, all become text; dates and times together are times.
@@ -286,7 +290,7 @@ def _of_objects(values: NDArray[np.object_], column: str, name: str, own: str) -
         return Cells(column, as_numbers(values, name, where), "Boolean", own)
     if kinds == {"number"}:
         whole = all(isinstance(value, numbers.Integral) for value in present)
-        if any(isinstance(value, numbers.Integral | Decimal) and abs(value) > EXACT for value in present):
+        if any(isinstance(value, numbers.Integral | Decimal) and abs(int(value)) > EXACT for value in present):
             return _beyond(column, values, "Int64" if whole else "Float64", own)
         return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
     if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):

@@ -202,4 +202,6 @@ def _as_text(cells: NDArray[Any]) -> list[Any]:
     """Return cells as a file has them, nothing where one is missing."""
     if cells.dtype.kind == "M":
         return ["" if text == "NaT" else text for text in np.datetime_as_string(cells).tolist()]
+    if cells.dtype.kind == "m":
+        cells = cells.astype("timedelta64[us]").astype(object)
     return ["" if value is None or value != value else value for value in cells.tolist()]

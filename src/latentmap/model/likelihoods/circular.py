@@ -71,7 +71,8 @@ class Circular(Distribution):
     @property
     def variance(self) -> Float[Tensor, "*S"]:
         """Circular variance, 1 - I1(kappa) / I0(kappa)."""
-        return 1 - torch.special.i1e(self.concentration) / torch.special.i0e(self.concentration)
+        variance: Tensor = 1 - torch.special.i1e(self.concentration) / torch.special.i0e(self.concentration)
+        return variance
 
     def log_prob(self, value: Float[Tensor, "*K"]) -> Float[Tensor, "*L"]:
         """Log-density of angles, of which those a whole circle apart are the same."""
