@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from latentmap.cli.describe import (
     column_in_words,
@@ -37,7 +39,7 @@ def info(
     *,
     labels: Labels = None,
     columns: ColumnsFile = None,
-    columns_template: Path | None = None,
+    columns_template: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from latentmap.data.checks import EXACT, place
 from latentmap.data.columns import DAY, SECOND, Cells, Column, ColumnSpec, Table, date_type, dropped_in, object_array
 from latentmap.data.formats.base import unique_names
-from latentmap.data.identifiers import why_left_out
 from latentmap.data.readings import EPOCH, days_since_epoch, word
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
@@ -68,12 +67,6 @@ def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X"
             return None
         arrays.append(values)
     return np.stack(arrays, axis=1) if arrays else np.empty((rows, 0))
-
-
-def has_ids(columns: Iterable[nw.Series[Any]]) -> bool:
-    """Return whether a column of whole numbers is an id, so that not all columns are features."""
-    whole = (series for series in columns if series.dtype.is_integer() and not series.null_count())
-    return any(why_left_out(_cells(series, "X")) for series in whole)
 
 
 def numeric_rows(data: Any, name: str = "X") -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import re
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,16 @@ def why_left_out(cells: Cells) -> str | None:
             None if cells.type.startswith(("Date", "Duration", "Boolean", "Float32")) else _of_numbers(cells, present)
         )
     return None if cells.categories else _of_text(cells, present)
+
+
+def has_ids(columns: Iterable[Cells]) -> bool:
+    """Return whether a column of whole numbers without gaps is an id, so that not all columns are features.
+
+    >>> has_ids([Cells("x", np.array([0.5, 1.5])), Cells("id", np.array([7.0, 9.0]), "Int64")])
+    True
+    """
+    whole = (c for c in columns if c.type.startswith(("Int", "UInt")) and c.numeric and len(c.present) == len(c.values))
+    return any(_of_numbers(cells, cells.values) for cells in whole)
 
 
 def _of_numbers(cells: Cells, present: NDArray[np.float64]) -> str | None:

@@ -20,6 +20,7 @@ from latentmap.data.columns import Cells, ColumnSpec, Table, date_type, object_a
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
 from latentmap.data.frames import empty_frame
+from latentmap.data.identifiers import has_ids
 from latentmap.data.readings import days_since_epoch
 from latentmap.exceptions import DataError
 
@@ -63,7 +64,7 @@ def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec =
     annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": table.label_name}
     if table.label_name is not None:
         annotations["labels"] = _typed(label_cells)
-    if columns is None and not texts:
+    if columns is None and not texts and not (table.header and has_ids(table.cells(values, texts))):
         source = ArraySource(values, names=table.names, **annotations)
         source.header = None if table.names is None else empty_frame(table.names)
         return source
