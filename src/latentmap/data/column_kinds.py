@@ -91,7 +91,7 @@ def learn_table(
             learned.append(learn_column(column, settings, name))
     if not learned:
         raise DataError(f"{name} has no column to learn from: {'; '.join(f'{k!r}: {v}' for k, v in dropped.items())}")
-    return Table(tuple(learned), requested.unseen, backend, dropped)
+    return Table(tuple(learned), requested.unseen, backend, dropped, requested.missing)
 
 
 def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: str = "X") -> Column:
@@ -108,7 +108,9 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
     kind = settings.get("kind") or _kind(cells, categories)
     require_known(kind, [*get_args(ColumnKind), "drop"], f"{where}: no kind is called")
     missing = len(cells.values) - len(cells.present)
-    column = Column(cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing)
+    column = Column(
+        cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing, format=cells.format
+    )
     if kind in ("categorical", "ordinal") or (kind == "binary" and not cells.numeric):
         categories = categories or _categories(cells)
         if kind == "binary" and len(categories) != 2:

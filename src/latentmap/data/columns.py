@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
+from latentmap.data.text_formats import EPOCH, TextFormat
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "date"]
@@ -19,9 +20,8 @@ Unseen = Literal["error", "missing"]
 
 DAY = 86_400_000_000
 """Microseconds."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN_CATEGORIES = 8
-SETTINGS = ("kind", "scaling", "categories", "likelihood")
+SETTINGS = ("kind", "scaling", "categories", "likelihood", "format")
 """The settings of a column."""
 
 
@@ -42,6 +42,10 @@ class Cells:
         The type in the data frame that they come from, if it is pandas'.
     categories
         All possible values, where the type lists them, and whether they are ``ordered``.
+    format
+        How text wrote the values, where they come from text.
+    note
+        What was assumed or left out when the text was read; empty where nothing was.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Cells:
     native: str = ""
     categories: tuple[Any, ...] = ()
     ordered: bool = False
+    format: TextFormat | None = None
+    note: str = ""
 
     @property
     def numeric(self) -> bool:
@@ -91,6 +97,7 @@ class Column:
     deviation: float = 1.0
     integral: bool = False
     missing: int = 0
+    format: TextFormat | None = None
 
     def encode(self, cells: Cells, unseen: Unseen, name: str, start: int = 0) -> NDArray[np.float64]:
         """Return cells as numbers: categories as their index among the known, from 0; NaN where one is missing.
@@ -154,6 +161,8 @@ class Table:
         The library of the data frame that was learned from: pandas, polars or pyarrow; None for a file.
     dropped
         The columns that were left out, and why.
+    missing
+        Further marks of missing cells in text.
 
     Examples
     --------
@@ -170,6 +179,7 @@ class Table:
     unseen: Unseen = "error"
     backend: str | None = None
     dropped: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -210,21 +220,32 @@ class Table:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         columns = [asdict(column) | {"categories": list(column.categories)} for column in self.columns]
-        return {"columns": columns, "unseen": self.unseen, "backend": self.backend, "dropped": dict(self.dropped)}
+        return {
+            "columns": columns,
+            "unseen": self.unseen,
+            "backend": self.backend,
+            "dropped": dict(self.dropped),
+            "missing": list(self.missing),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Return the table that `to_json` wrote."""
-        columns = [Column(**item | {"categories": tuple(item["categories"])}) for item in value["columns"]]
-        return cls(tuple(columns), value["unseen"], value["backend"], value["dropped"])
+        columns = [
+            Column(**item | {"categories": tuple(item["categories"]), "format": TextFormat.of(item.get("format"))})
+            for item in value["columns"]
+        ]
+        missing = tuple(value.get("missing", ()))
+        return cls(tuple(columns), value["unseen"], value["backend"], value["dropped"], missing)
 
 
 @dataclass(frozen=True)
 class Requested:
-    """Settings of columns by name, as a user specifies them, and what becomes of unseen categories."""
+    """Settings of columns by name, as a user specifies them, what becomes of unseen categories, and missing marks."""
 
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unseen: Unseen = "error"
+    missing: tuple[str, ...] = ()
 
 
 ColumnSpec = Table | Requested | None

@@ -6,6 +6,7 @@ import importlib
 import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -15,8 +16,10 @@ from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from latentmap.data.checks import BEYOND, EXACT, place
-from latentmap.data.columns import DAY, EPOCH, Cells, Column, Table, date_type, days_since_epoch, object_array
+from latentmap.data.columns import DAY, Cells, Column, ColumnSpec, Table, date_type, days_since_epoch, object_array
 from latentmap.data.formats.base import unique_names
+from latentmap.data.text import cells_of_text, text_settings
+from latentmap.data.text_formats import EPOCH
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
 
@@ -86,8 +89,8 @@ def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ",
     )
 
 
-def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
-    """Return the columns of a frame as cells.
+def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpec = None) -> list[Cells]:
+    """Return the columns of a frame as cells; ``spec`` says how a fit reads those of text.
 
     Examples
     --------
@@ -97,7 +100,7 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
     >>> cells[0].values.tolist()
     ['elm', None]
     """
-    return [_cells(series, name) for series in columns]
+    return [_cells(series, name, spec) for series in columns]
 
 
 def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
@@ -179,6 +182,9 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
     if dtype == nw.Object:
         cells = _of_objects(series, column, name)
         return cells.values if cells is not None and cells.numeric and not cells.type.startswith("Date") else None
+    if dtype == nw.String:
+        read = _of_text(_values(series), column, "", None)
+        return read.values if read.numeric and not (read.format or read.note) else None
     if not (dtype.is_numeric() or dtype == nw.Boolean):
         return None
     _require_exact(series, column, name)
@@ -198,10 +204,10 @@ def _require_exact(series: nw.Series[Any], column: str, name: str) -> None:
         raise DataError(f"{name}: {series.to_list()[row]} at {place([row, 0], names=[column])} {BEYOND}")
 
 
-def _cells(series: nw.Series[Any], name: str) -> Cells:
+def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     series = _settled(series)
     dtype, column, own = series.dtype, str(series.name), _native(series)
-    if dtype != nw.Object and (numbers := _plain(series, column, name)) is not None:
+    if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
         return Cells(column, np.asarray(numbers, np.float64), type_, own)
     if dtype in (nw.Date, nw.Datetime):
@@ -218,19 +224,36 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
         values = object_array([None if is_missing(v) else _category(v) for v in series.to_list()])
         return Cells(column, values, type(dtype).__name__, own, tuple(categories), ordered)
     if dtype == nw.String:
-        return Cells(column, object_array([None if is_missing(v) else v for v in series.to_list()]), "String", own)
-    if dtype == nw.Object and (cells := _of_objects(series, column, name)) is not None:
+        return _of_text(_values(series), column, own, spec)
+    if dtype == nw.Object and (cells := _of_objects(series, column, name, spec)) is not None:
         return cells
     kind = own if dtype == nw.Unknown and own else dtype
     advice = f"drop it, or use it as labels with labels={column!r} (--labels {column})"
     raise DataError(f"{name}: column {column!r} holds {kind}, not numbers, text or dates: {advice}")
 
 
-def _of_objects(series: nw.Series[Any], column: str, name: str) -> Cells | None:
+def _values(series: nw.Series[Any]) -> list[Any]:
+    """Return the values of a column, None where one is missing."""
+    return [None if is_missing(value) else value for value in series.to_list()]
+
+
+def _written(value: Any) -> str | None:
+    """Return text, or a number as a file writes it; None where a cell is missing."""
+    return None if value is None else str(int(value)) if is_number(value) and value == int(value) else str(value)
+
+
+def _of_text(values: Sequence[str | None], column: str, own: str, spec: ColumnSpec) -> Cells:
+    """Return a column of text as what it stands for."""
+    return replace(cells_of_text(column, values, text_settings(column, spec)), native=own)
+
+
+def _of_objects(series: nw.Series[Any], column: str, name: str, spec: ColumnSpec = None) -> Cells | None:
     """Return a column of Python's objects as numbers, dates or text; None if they are anything else."""
-    values = [None if is_missing(value) else value for value in series.to_list()]
+    values = _values(series)
     present = [(i, value) for i, value in enumerate(values) if value is not None]
     kinds = {kind: i for i, value in reversed(present) if (kind := _kind_of(value)) != "boolean"}
+    if set(kinds) == {"number", "text"}:  # as pandas reads a long file piece by piece
+        kinds = {"text": 0}
     if len(kinds) > 1 and "other" not in kinds:
         first, then = sorted(kinds.values())[:2]
         raise DataError(
@@ -249,7 +272,7 @@ def _of_objects(series: nw.Series[Any], column: str, name: str) -> Cells | None:
             whole = all(isinstance(value, numbers.Integral) for _, value in present)
             return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
         case "text":
-            return Cells(column, object_array(values), "String", own)
+            return _of_text([_written(value) for value in values], column, own, spec)
         case "date" | "time" | "time with zone":
             days = np.array([np.nan if value is None else _days(value) for value in values])
             return Cells(column, days, date_type(days=kind == "date", zoned=kind == "time with zone"), own)

@@ -63,7 +63,7 @@ def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = N
         source.header = empty_frame(kept)
         return source
     frames = (nw.from_native(data.read([name]), eager_only=True) for name in kept)
-    cells = (cells_of(frame.iter_columns(), str(path))[0] for frame in frames)
+    cells = (cells_of(frame.iter_columns(), str(path), columns)[0] for frame in frames)
     table = learn_table(cells, columns, names=kept, backend="pyarrow", name=str(path))
     table.check_names(kept, str(path))
     return ParquetTable(path, footers, groups, table, data.schema, values, label_name)
@@ -245,7 +245,7 @@ class ParquetTable(ParquetSource):
     def _values(self, batch: Any, start: int) -> NDArray[Any]:
         assert self.table is not None
         frame = nw.from_native(pyarrow_module("lib").Table.from_batches([batch]), eager_only=True)
-        return self.table.encode(cells_of(frame.iter_columns(), self.name), self.name, start)
+        return self.table.encode(cells_of(frame.iter_columns(), self.name, self.table), self.name, start)
 
 
 def _groups(footers: dict[Path, Any]) -> dict[Group, range]:
