@@ -9,7 +9,7 @@ import pytest
 
 from latentmap.data.column_kinds import learn_column
 from latentmap.data.columns import Cells, Requested, Table
-from latentmap.data.frames import frame_of
+from latentmap.data.decoding import frame_of
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
 
@@ -144,21 +144,6 @@ def test_a_category_that_the_fit_did_not_see():
 def test_refusals_name_the_column(frame, asked, message):
     with pytest.raises(DataError, match=message):
         open_source(frame, columns=Requested(asked) if asked else open_source(FRAME).table)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("day,x\n2024-01-01,1\n2024-13-01,2\n", r"row 2, column 'day': '2024-13-01' is not a date such as 2024-05-01"),
-        ("x,y\n1,a\n2,b\nz,c\n", r"row 3 \(line 4\), column 'x': 'z' is not a number, as most of the column are"),
-        ("x;y\n1,5;a\n2,5;b\n", r"row 1 \(line 2\), column 'x': '1,5' is not a number; write decimals with a point"),
-    ],
-)
-def test_text_files_name_row_and_column(tmp_path, text, message):
-    path = tmp_path / "x.csv"
-    path.write_text(text)
-    with pytest.raises(DataError, match=message):
-        open_source(path)
 
 
 def test_text_files_with_dates_and_truth(tmp_path):

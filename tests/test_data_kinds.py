@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from latentmap import Columns
 from latentmap.data.column_kinds import learn_column, learn_table
 from latentmap.data.columns import Cells, Column, Requested, Table
-from latentmap.data.frames import frame_of
+from latentmap.data.decoding import frame_of
 from latentmap.data.sources import open_source
 from latentmap.data.template import template
 from latentmap.exceptions import DataError

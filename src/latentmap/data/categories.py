@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.readings import is_plain_number, word
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -60,3 +60,27 @@ def encode_categories(
         )
     encoded[unknown] = np.nan
     return encoded
+
+
+def word(value: Any, *, truth: bool = False) -> str:
+    """Return what a category is written as, whatever type it was read as; ``truth`` if 1 and 0 stand for it.
+
+    >>> word(1.0), word("01"), word(True), word("True"), word(1, truth=True), word("elm")
+    ('1', '1', 'true', 'true', 'true', 'elm')
+    """
+    if isinstance(value, bool | np.bool_) or truth:
+        return "true" if value else "false"
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() in ("true", "false"):
+            return text.lower()
+        try:
+            value = float(text.replace("_", "x"))
+        except ValueError:
+            return text
+    return f"{value:.17g}" if isinstance(value, float) else str(value)
+
+
+def is_plain_number(value: Any) -> bool:
+    """Return whether a value is a number of Python's, truth excluded, that is finite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -120,7 +120,7 @@ def learn_table(
     derived = find_derived(learned, codes, requested.settings)
     dropped |= {one.column.name: f"it follows from {one.source!r}" for one in derived}
     kept = tuple(column for column in learned if column.name not in dropped)
-    return Table(kept, requested.unseen, backend, dropped, (*derived, *constants), tuple(names))
+    return Table(kept, requested.unseen, backend, dropped, requested.missing, (*derived, *constants), tuple(names))
 
 
 def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: str = "X") -> Column:
@@ -139,7 +139,9 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
     kind = settings.get("kind") or _kind(cells, categories)
     require_known(kind, [*get_args(ColumnKind), "drop"], f"{where}: no kind is called")
     missing = len(cells.values) - len(cells.present)
-    column = Column(cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing)
+    column = Column(
+        cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing, format=cells.format
+    )
     if kind in ("categorical", "ordinal") or (kind == "binary" and not cells.numeric):
         return _learn_categories(column, cells, categories, settings.get("other"), where)
     if not cells.numeric:

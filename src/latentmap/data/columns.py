@@ -2,91 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.categories import encode_categories
-from latentmap.data.checks import EXACT
+from latentmap.data.cells import DAY as DAY
+from latentmap.data.cells import Cells as Cells
+from latentmap.data.cells import date_type as date_type
+from latentmap.data.cells import days_since_epoch as days_since_epoch
+from latentmap.data.cells import decoded
+from latentmap.data.cells import object_array as object_array
 from latentmap.data.derived import Derived
-from latentmap.data.readings import as_dates, as_numbers_of_text
+from latentmap.data.text_formats import TextFormat
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
-SECOND, DAY = 1_000_000, 86_400_000_000
-"""Microseconds."""
-SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other")
+SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """One column of a table, as it is read.
-
-    Attributes
-    ----------
-    name
-        The name of the column.
-    values
-        Numbers in double precision, NaN where a cell is missing, dates as days since 1970; or an array of objects, text
-        as a rule, None where missing.
-    type
-        The type of the cells, a name of narwhals such as Int64, String or Date.
-    native
-        The type in the data frame that they come from, if it is pandas'.
-    categories
-        All possible values, where the type lists them, and whether they are ``ordered``.
-    unread
-        Why the values cannot be taken as numbers, text or dates; empty where they can.
-    """
-
-    name: str
-    values: NDArray[Any]
-    type: str = "Float64"
-    native: str = ""
-    categories: tuple[Any, ...] = ()
-    ordered: bool = False
-    unread: str = ""
-
-    @property
-    def numeric(self) -> bool:
-        """Whether the values are numbers."""
-        return self.values.dtype.kind == "f"
-
-    @property
-    def present(self) -> NDArray[Any]:
-        """The values that are not missing."""
-        missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
-        present: NDArray[Any] = self.values[~missing]
-        return present
-
-    def plain(self) -> list[Any]:
-        """Return the cells as plain values, whole numbers as integers, None where missing."""
-        values = self.values.tolist()
-        return [None if v != v else int(v) if v.is_integer() else v for v in values] if self.numeric else values
-
-    def as_they_were(self) -> NDArray[Any]:
-        """Return the cells as values of their type: whole numbers, dates, objects with None where one is missing."""
-        if not self.numeric:
-            return self.values
-        there: NDArray[np.bool_] = ~np.isnan(self.values)
-        column = Column(self.name, "date" if self.type.startswith("Date") else "real", type=self.type)
-        cells = column.decode(np.where(there, self.values, 0.0))
-        if there.all():
-            return cells
-        if cells.dtype.kind in "fmM":
-            return np.where(there, cells, np.array("NaN" if cells.dtype.kind == "f" else "NaT", dtype=cells.dtype))
-        return object_array([cell if here else None for cell, here in zip(cells.tolist(), there, strict=True)])
-
-    def plain_present(self) -> list[Any]:
-        """Return the cells that are there, as `plain` does."""
-        return [value for value in self.plain() if value is not None]
 
 
 @dataclass(frozen=True)
@@ -124,6 +63,7 @@ class Column:
     deviation: float = 1.0
     integral: bool = False
     missing: int = 0
+    format: TextFormat | None = None
     bounds: tuple[float | None, float | None] = (None, None)
     period: float = 0.0
     other: str | None = None
@@ -142,19 +82,14 @@ class Column:
         """
         if self.categories:
             return encode_categories(self, cells.plain(), unseen, name, start, truth=cells.type == "Boolean")
-        if not cells.numeric and len(cells.present):
-            cells = self._read(cells, name)
-        return np.asarray(cells.values, np.float64) if cells.numeric else np.full(len(cells.values), np.nan)
-
-    def _read(self, cells: Cells, name: str) -> Cells:
-        """Return cells of text as the numbers, truth values or dates that they write."""
-        read = as_dates(cells.values) if self.kind == "date" else as_numbers_of_text(cells.values)
-        if read is None:
+        if cells.numeric:
+            return np.asarray(cells.values, np.float64)
+        if len(cells.present):
             expected = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
             what = "text" if isinstance(cells.present[0], str) else type(cells.present[0]).__name__
             got = f"{what} ({cells.present[0]!r}), expected {expected} as in the fit"
             raise DataError(f"{name}: column {self.name!r} holds {got}")
-        return replace(cells, values=read)
+        return np.full(len(cells.values), np.nan)
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return generated values inside of what the column can hold."""
@@ -171,22 +106,11 @@ class Column:
             indices = np.clip(np.rint(values), 0, len(self.categories) - 1).astype(np.intp)
             plain = all(isinstance(c, int | float) for c in self.categories)
             return np.array(self.categories, dtype=None if plain else object)[indices]
-        if self.kind == "date":
-            unit, step = ("D", 1) if self.type == "Date" else ("us", DAY)
-            values = np.rint(values) if self.integral else values  # midnights all
-            whole = np.floor(values)  # so that the product keeps every microsecond
-            return (whole.astype(np.int64) * step + np.rint((values - whole) * step).astype(np.int64)).astype(
-                f"datetime64[{unit}]"
-            )
-        if self.type.startswith("Duration"):
-            return np.rint(values * SECOND).astype(np.int64).astype("timedelta64[us]")
-        if self.type == "Boolean":
-            return values >= 0.5
-        if self.type.startswith(("Int", "UInt")):
-            limits = np.iinfo(self.type.lower())
-            return np.rint(np.clip(values, max(-EXACT, limits.min), min(EXACT, limits.max))).astype(limits.dtype)
-        values = np.rint(values) if self.kind in ("binary", "count") else values
-        return values.astype(np.float32 if self.type == "Float32" else np.float64)
+        if self.kind == "date" and self.integral:  # midnights all
+            values = np.rint(values)
+        if self.kind in ("binary", "count"):
+            values = np.rint(values)
+        return decoded(values, "Date" if self.kind == "date" and self.type == "Date" else self.type)
 
 
 @dataclass(frozen=True)
@@ -203,6 +127,8 @@ class Table:
         The library of the data frame that was learned from: pandas, polars or pyarrow; None for a file.
     dropped
         The columns that are not part of the model, and why.
+    missing
+        Further marks of missing cells in text.
     derived
         Those of them that come back, since they follow from another column or never vary.
     order
@@ -223,6 +149,7 @@ class Table:
     unseen: Unseen = "error"
     backend: str | None = None
     dropped: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
     derived: tuple[Derived, ...] = ()
     order: tuple[str, ...] = ()
 
@@ -286,36 +213,58 @@ class Table:
         columns = (column.within(rows[..., i]) for i, column in enumerate(self.columns))
         return np.stack([values.astype(rows.dtype, copy=False) for values in columns], axis=-1)
 
-    def decode(self, rows: NDArray[Any], *, generated: bool = False) -> dict[str, NDArray[Any]]:
-        """Return rows of numbers, shape (n, P), as cells by column; ``generated`` ones stay within what it can hold."""
+    def decode(
+        self, rows: NDArray[Any], *, generated: bool = False, written: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
+        """Return rows of numbers, shape (n, P), as cells by column; ``generated`` ones stay within what it can hold.
+
+        Columns that are ``written`` become text in the form that theirs had.
+        """
         numbers = {c.name: np.asarray(rows[:, i], np.float64) for i, c in enumerate(self.columns)}
         if generated:
             numbers = {c.name: c.within(numbers[c.name]) for c in self.columns}
         for one in self.derived:
             numbers[one.column.name] = one(numbers[one.source or self.names[0]])
-        return {c.name: c.decode(numbers[c.name]) for c in self.generated}
+        return {
+            c.name: c.format.write(numbers[c.name]) if c.format and c.name in written else c.decode(numbers[c.name])
+            for c in self.generated
+        }
 
     def is_whole(self, cells: Cells) -> bool:
         """Return whether a column that came needs no cell to be filled: it has all, or is not generated."""
         column = self.kinds.get(cells.name)
         return column is None or not np.isnan(column.encode(cells, "missing", cells.name)).any()
 
-    def completed(self, rows: NDArray[Any], given: Sequence[Cells]) -> dict[str, NDArray[Any]]:
+    @property
+    def texts(self) -> list[str]:
+        """The columns that came as text, and were read as numbers, dates, durations or truth values."""
+        return [column.name for column in self.generated if column.format is not None]
+
+    def completed(
+        self, rows: NDArray[Any], given: Sequence[Cells], written: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
         """Return all columns that came: cells that were there as they were, others from rows of numbers (n, P).
+
+        Columns that are ``written`` become text, as in `decode`; those that were left out always do, if they were text.
 
         >>> table = Table((Column("height", "real"),))
         >>> came = [Cells("tree", np.array(["a", "b"], dtype=object)), Cells("height", np.array([2.0, np.nan]))]
         >>> {name: cells.tolist() for name, cells in table.completed(np.array([[2.0], [1.0]]), came).items()}
         {'tree': ['a', 'b'], 'height': [2.0, 1.0]}
         """
-        made, kinds, result = self.decode(rows, generated=True), self.kinds, {}
+        made, kinds, result = self.decode(rows, generated=True, written=written), self.kinds, {}
         for cells in given:
             if (column := kinds.get(cells.name)) is None:
                 result[cells.name] = cells.as_they_were()
                 continue
             numbers = column.encode(cells, "missing", cells.name)
             there = ~np.isnan(numbers)
-            own = object_array(cells.plain()) if column.categories else column.decode(np.where(there, numbers, 0.0))
+            if column.categories:
+                own = object_array(cells.plain())
+            elif column.format is not None and cells.name in written:
+                own = column.format.write(numbers)
+            else:
+                own = column.decode(np.where(there, numbers, 0.0))
             result[cells.name] = np.where(there, own, made[cells.name])
         return result | {name: cells for name, cells in made.items() if name not in result}
 
@@ -326,6 +275,7 @@ class Table:
             "unseen": self.unseen,
             "backend": self.backend,
             "dropped": dict(self.dropped),
+            "missing": list(self.missing),
             "derived": [
                 {"column": _column_json(d.column), "source": d.source, "values": list(d.values)} for d in self.derived
             ],
@@ -344,6 +294,7 @@ class Table:
             value["unseen"],
             value["backend"],
             value["dropped"],
+            tuple(value.get("missing", ())),
             tuple(derived),
             tuple(value.get("order", ())),
         )
@@ -355,15 +306,23 @@ def _column_json(column: Column) -> dict[str, Any]:
 
 def _column_of(item: Mapping[str, Any]) -> Column:
     low, high = item.get("bounds", (None, None))
-    return Column(**{**item, "categories": tuple(item["categories"]), "bounds": (low, high)})
+    return Column(
+        **{
+            **item,
+            "categories": tuple(item["categories"]),
+            "bounds": (low, high),
+            "format": TextFormat.of(item.get("format")),
+        }
+    )
 
 
 @dataclass(frozen=True)
 class Requested:
-    """Settings of columns by name, as a user specifies them, and what becomes of unseen categories."""
+    """Settings of columns by name, as a user specifies them, what becomes of unseen categories, and missing marks."""
 
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unseen: Unseen = "error"
+    missing: tuple[str, ...] = ()
 
 
 ColumnSpec = Table | Requested | None
@@ -375,15 +334,3 @@ def dropped_in(spec: ColumnSpec) -> set[str]:
     if isinstance(spec, Table):
         return set(spec.dropped) - set(spec.kinds)
     return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
-
-
-def date_type(*, days: bool, zoned: bool) -> str:
-    """Return the type of a column of dates: of whole ``days``, or of times, which may be ``zoned``."""
-    return "Date" if days else f"Datetime(time_unit='us', time_zone={'UTC' if zoned else None!r})"
-
-
-def object_array(values: Sequence[Any]) -> NDArray[Any]:
-    """Return values as an array of objects, whatever they are."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array

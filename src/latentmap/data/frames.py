@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import numbers
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,12 +15,22 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
+from latentmap.data.categories import word
+from latentmap.data.cells import DAY, SECOND
 from latentmap.data.checks import EXACT, place
-from latentmap.data.columns import DAY, SECOND, Cells, Column, ColumnSpec, Table, date_type, dropped_in, object_array
+from latentmap.data.columns import (
+    Cells,
+    ColumnSpec,
+    date_type,
+    days_since_epoch,
+    dropped_in,
+    object_array,
+)
 from latentmap.data.formats.base import unique_names
-from latentmap.data.readings import EPOCH, days_since_epoch, word
+from latentmap.data.text import cells_of_text, text_settings
+from latentmap.data.text_formats import EPOCH
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
-from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.exceptions import DataError
 
 BACKENDS = ("pandas", "polars", "pyarrow")
 
@@ -89,7 +99,7 @@ def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ",
 
 
 def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpec = None) -> list[Cells]:
-    """Return the columns of a frame as cells; those that are to be dropped are not read.
+    """Return the columns of a frame as cells; ``spec`` says how a fit reads text, and which columns are not read.
 
     Examples
     --------
@@ -101,63 +111,14 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpe
     """
     dropped = dropped_in(spec)
     return [
-        _unread(series, "as requested") if str(series.name) in dropped else _cells(series, name) for series in columns
+        _unread(series, "as requested") if str(series.name) in dropped else _cells(series, name, spec)
+        for series in columns
     ]
-
-
-def frame_of(
-    table: Table, rows: NDArray[Any], like: Any = None, *, generated: bool = False, given: Sequence[Cells] = ()
-) -> Any:
-    """Return rows of numbers (n, P) as a data frame with the types and categories of the table.
-
-    Parameters
-    ----------
-    table
-        The columns that the numbers encode.
-    rows
-        Numbers, as `Table.encode` returns them.
-    like
-        A frame with as many rows, of which the result takes library, index and names; by default the library is that of
-        the table, else the first of pandas, polars and pyarrow that is installed.
-    generated
-        Whether a model made the numbers, which are then kept within what each column can hold.
-    given
-        The columns that came, where rows have been filled: all of them come back in their order, and cells that were
-        there as they were.
-    """
-    cells = table.completed(rows, given) if given else table.decode(rows, generated=generated)
-    origin = nw.from_native(like, eager_only=True, pass_through=True)
-    came = {str(c.name): c for c in origin.iter_columns()} if isinstance(origin, nw.DataFrame) else {}
-    whole = {c.name for c in given if c.name in came and table.is_whole(c)}
-    preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
-    installed = sorted(filter(_is_installed, BACKENDS), key=lambda backend: backend != preferred)
-    if not installed:
-        raise MissingExtraError("pyarrow", "tables")
-    backend: Any = installed[0]
-    if backend != "pandas":
-        as_came = backend == preferred
-        series = {
-            name: came[name] if as_came and name in whole else _series(table.kinds.get(name), name, values, backend)
-            for name, values in cells.items()
-        }
-        return nw.from_dict(series, backend=backend).to_native()
-    import pandas as pd
-
-    natives = {n: came[n].to_native().array if n in whole else _pandas_series(pd, table.kinds.get(n), v)
-               for n, v in cells.items()}  # fmt: skip
-    frame = pd.DataFrame(natives)
-    if not isinstance(like, pd.DataFrame):
-        return frame
-    own = {str(column): column for column in like.columns}
-    labels = [own.get(name, name) for name in cells]
-    if isinstance(like.columns, pd.MultiIndex) and all(name in own for name in cells):
-        labels = pd.MultiIndex.from_tuples(labels, names=like.columns.names)
-    return frame.set_axis(like.index).set_axis(labels, axis=1).rename_axis(columns=like.columns.names)
 
 
 def empty_frame(names: Sequence[str]) -> Any:
     """Return a data frame of the first library that is installed, without rows; None if none is."""
-    backend: Any = next(filter(_is_installed, BACKENDS), None)
+    backend: Any = next(filter(is_installed, BACKENDS), None)
     return None if backend is None else nw.from_dict({name: [] for name in names}, backend=backend).to_native()
 
 
@@ -200,6 +161,9 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
     if dtype == nw.Object:
         cells = _of_objects(_values(series), column, name, "")
         return cells.values if cells is not None and cells.numeric and not cells.type.startswith("Date") else None
+    if dtype == nw.String:
+        read = _of_text(_values(series), column, "", None)
+        return read.values if read.numeric and not (read.format or read.note) else None
     if not (dtype.is_numeric() or dtype == nw.Boolean):
         return None
     if not _is_exact(series):
@@ -218,10 +182,10 @@ def _is_exact(series: nw.Series[Any]) -> bool:
     return not ends or max(map(abs, ends)) <= EXACT
 
 
-def _cells(series: nw.Series[Any], name: str) -> Cells:
+def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     series = _settled(series)
     dtype, column, own = series.dtype, str(series.name), _native(series)
-    if dtype != nw.Object and (numbers := _plain(series, column, name)) is not None:
+    if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
         return Cells(column, np.asarray(numbers, np.float64), type_, own)
     if dtype in (nw.Date, nw.Datetime):
@@ -242,10 +206,10 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
         return Cells(column, kinds, type(dtype).__name__, own, tuple(categories), ordered)
     values = _values(series)
     if dtype == nw.String:
-        return Cells(column, object_array(values), "String", own)
+        return _of_text(values, column, own, spec)
     if dtype.is_integer() or dtype.is_decimal():
         return _beyond(column, values, str(dtype), own)
-    if dtype == nw.Object and (cells := _of_objects(values, column, name, own)) is not None:
+    if dtype == nw.Object and (cells := _of_objects(values, column, name, own, spec)) is not None:
         return cells
     return _unread(series, f"it holds {own if dtype == nw.Unknown and own else dtype}, not numbers, text or dates")
 
@@ -266,7 +230,12 @@ def _unread(series: nw.Series[Any], why: str) -> Cells:
     return Cells(str(series.name), object_array(series.to_list()), "Object", _native(series), unread=why)
 
 
-def _of_objects(values: Sequence[Any], column: str, name: str, own: str) -> Cells | None:
+def _of_text(values: Sequence[str | None], column: str, own: str, spec: ColumnSpec) -> Cells:
+    """Return a column of text as what it stands for."""
+    return replace(cells_of_text(column, values, text_settings(column, spec)), native=own)
+
+
+def _of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: ColumnSpec = None) -> Cells | None:
     """Return a column of Python's objects as numbers, dates or text; None if they are anything else.
 
     Of several of these, all become text; dates and times together are times.
@@ -290,7 +259,7 @@ def _of_objects(values: Sequence[Any], column: str, name: str, own: str) -> Cell
         days = np.array([np.nan if value is None else _days(value) for value in values])
         return Cells(column, days, date_type(days=kinds == {"date"}, zoned="time with zone" in kinds), own)
     text = [None if value is None else value if isinstance(value, str) else word(value) for value in values]
-    return Cells(column, object_array(text), "String", own)
+    return _of_text(text, column, own, spec)
 
 
 def _is_truth(value: Any) -> bool:
@@ -323,43 +292,10 @@ def _category(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else str(value)
 
 
-def _is_installed(backend: str) -> bool:
+def is_installed(backend: str) -> bool:
+    """Return whether a library can be imported."""
     try:
         importlib.import_module(backend)
     except ImportError:
         return False
     return True
-
-
-def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any) -> nw.Series[Any]:
-    """Return cells as a column of polars or pyarrow, of the type of the fit where it is part of the table."""
-    plain = cells.tolist() if cells.dtype.kind == "O" else cells
-    series = nw.new_series(name, plain, backend=backend)
-    return series if column is None else series.cast(_dtype(column))
-
-
-def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any]) -> Any:
-    if column is None:
-        return pd.Series(cells)
-    if column.native == "category":
-        return pd.Series(pd.Categorical(cells, categories=list(column.categories), ordered=column.ordered))
-    if zone := re.search(r"datetime64\[\w+, (.+)\]", column.native):
-        return pd.Series(cells).dt.tz_localize("UTC").dt.tz_convert(zone[1]).astype(column.native)
-    if column.native == "object" and column.type == "Date":
-        cells = cells.astype(object)
-    series = pd.Series(cells)
-    return series.astype(column.native) if column.native else series
-
-
-def _dtype(column: Column) -> Any:
-    """Return the type of narwhals by its name."""
-    if column.type.startswith("Datetime"):
-        unit, zone = re.search(r"time_unit='(\w+)'", column.type), re.search(r"time_zone='([^']+)'", column.type)
-        return nw.Datetime(unit[1] if unit else "us", zone[1] if zone else None)  # type: ignore[arg-type]
-    if column.type == "Enum":
-        return nw.Enum(column.categories)
-    if column.type.startswith("Decimal"):
-        return nw.Float64
-    if column.type.startswith("Duration"):
-        return nw.Duration("us")
-    return getattr(nw, column.type)

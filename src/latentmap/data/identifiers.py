@@ -109,6 +109,13 @@ def _of_numbers(cells: Cells, present: NDArray[np.float64]) -> str | None:
     return f"an id: {n:,} different whole numbers of {len(str(int(low)))} digits" if long else None
 
 
+def _is_beyond(value: object) -> bool:
+    """Return whether a value is a whole number beyond 2^53, or writes one."""
+    if isinstance(value, str):
+        return len(value) > 15 and value.isdigit() and int(value[:400]) > EXACT
+    return isinstance(value, int) and abs(value) > EXACT
+
+
 def _is_whole_type(cells: Cells) -> bool:
     """Return whether numbers are integers by their type, which those of pandas with missing cells cannot have."""
     return cells.type.startswith(("Int", "UInt")) or len(cells.present) < len(cells.values)
@@ -119,7 +126,7 @@ def _of_text(cells: Cells, present: NDArray[np.object_]) -> str | None:
     values = present.tolist()
     counts = collections.Counter(values)
     different, n = len(counts), len(values)
-    if any(isinstance(value, int) and abs(value) > EXACT for value in values):
+    if any(_is_beyond(value) for value in values):
         few = different <= min(MANY, n // 2)
         return None if few else "an id: whole numbers beyond 2^53"
     if different <= MANY:

@@ -113,8 +113,8 @@ def open_source(
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
             if path.is_dir() and path.suffix.lower() != ".zarr":
-                return _open_folder(path, labels, columns, skip_bad=skip_bad)
-            return _open_file(path, member, named=named, labels=labels, columns=columns)
+                return _open_folder(path, labels, columns, skip_bad=skip_bad, numeric=numeric)
+            return _open_file(path, member, named=named, labels=labels, columns=columns, numeric=numeric)
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
@@ -178,10 +178,12 @@ def _member(path: Path) -> tuple[Path, str | None]:
     return (Path(file), member) if mark else (path, None)
 
 
-def _open_folder(path: Path, labels: str | ArrayLike | None, columns: ColumnSpec, *, skip_bad: bool) -> Source:
+def _open_folder(
+    path: Path, labels: str | ArrayLike | None, columns: ColumnSpec, *, skip_bad: bool, numeric: bool
+) -> Source:
     """Return a source of a folder of ``.parquet`` files or images."""
     if parquet_files(path):
-        return parquet_source(path, labels, columns)
+        return parquet_source(path, labels, columns, numeric=numeric)
     if image_files(path):
         return ImageFolderSource(path, labels, skip_bad=skip_bad)
     message = f"{path} is a folder without images or .parquet files"
@@ -189,7 +191,13 @@ def _open_folder(path: Path, labels: str | ArrayLike | None, columns: ColumnSpec
 
 
 def _open_file(
-    path: Path, member: str | None, *, named: bool, labels: str | ArrayLike | None, columns: ColumnSpec
+    path: Path,
+    member: str | None,
+    *,
+    named: bool,
+    labels: str | ArrayLike | None,
+    columns: ColumnSpec,
+    numeric: bool,
 ) -> Source:
     """Return a source of a file by the end of its name; ``named`` if the user may have meant a data set."""
     if not path.exists():
@@ -205,7 +213,7 @@ def _open_file(
     if member is not None and opener not in MANY:
         raise DataError(f"{path} holds one array, so none is called {member!r}: leave out ::{member}")
     if opener in TABLES:
-        return opener(path, labels, columns)
+        return opener(path, labels, columns, numeric=numeric)
     if isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
     return opener(path, labels) if member is None else opener(path, labels, member)

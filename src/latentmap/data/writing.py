@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, Table
+from latentmap.data.decoding import frame_of
 from latentmap.data.files import atomic_path
-from latentmap.data.frames import frame_of
 from latentmap.exceptions import MissingExtraError
 
 
@@ -125,8 +125,8 @@ class TextWriter(RowWriter):
 
     def _decoded(self, table: Table, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         if self.given:
-            return table.completed(rows, self.given)
-        return table.decode(rows, generated=self.given is None)
+            return table.completed(rows, self.given, table.texts)
+        return table.decode(rows, generated=self.given is None, written=table.texts)
 
 
 class TabWriter(TextWriter):

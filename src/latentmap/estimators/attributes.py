@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentmap.data.columns import Table
-from latentmap.data.frames import frame_of
+from latentmap.data.decoding import frame_of
 from latentmap.data.schema import Schema
 from latentmap.estimators.conditions import Condition, LabelCondition
 from latentmap.estimators.diagnosis import Finding

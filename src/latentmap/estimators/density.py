@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from latentmap.data.frames import frame_of
+from latentmap.data.decoding import frame_of
 from latentmap.data.rows import LazyRows
 from latentmap.estimators.attributes import Fitted
 from latentmap.estimators.diagnosis import warn_of_few

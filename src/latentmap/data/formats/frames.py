@@ -53,9 +53,12 @@ def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
         header = frame.head(0)
         source.header = (header if label_name is None else header.drop(label_name)).to_native()
         return source
-    if request.numeric:
-        raise non_numeric(series, name)
     cells, backend = cells_of(series.values(), name, request.columns), backend_of(frame)
+    if request.numeric:
+        if any(not column.numeric or column.type.startswith("Date") for column in cells):
+            raise non_numeric(series, name)
+        rows = np.stack([column.values for column in cells], axis=1)
+        return ArraySource(rows, name=name, names=list(series), labels=labels, label_name=label_name)
     return TableSource(cells, request.columns, backend=backend, name=name, labels=labels, label_name=label_name)
 
 
