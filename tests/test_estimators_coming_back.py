@@ -120,3 +120,44 @@ def test_the_commands_write_tables_like_the_one_that_came(titanic, tmp_path, cap
             assert (filled[column][there] == came[column][there]).all(), column
     assert json.loads((tmp_path / "run" / "config.json").read_text())["fitted"]["table"]["derived"]
     assert main(["info", run, "--columns-template", str(spec)]) == 2
+
+
+def test_text_comes_back_as_it_was_written(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 120
+    frame = pd.DataFrame({
+        "price": [f"${value:,.2f}" for value in rng.lognormal(8, 1, n)],
+        "rate": [f"{value:.1f}%" for value in rng.uniform(1, 99, n)],
+        "when": pd.date_range("2020-01-15", periods=n).strftime("%d.%m.%Y"),
+        "smoker": rng.choice(["Yes", "No"], n),
+        "zip": rng.choice(["02139", "00501", "10001"], n),
+        "x": rng.normal(size=n).round(2),
+    })  # fmt: skip
+    frame.loc[3:9, ["price", "rate", "when", "smoker", "zip"]] = None
+    path = tmp_path / "x.csv"
+    frame.to_csv(path, index=False)
+    forms = {
+        "price": r"\$[\d,]+\.\d\d",
+        "rate": r"[\d.]+%",
+        "when": r"\d\d\.\d\d\.20\d\d",
+        "smoker": "Yes|No",
+        "zip": r"\d{5}",
+    }
+    there = frame.notna()
+    for data in (frame, path):
+        vae = VAE(2, **SMALL).fit(data)
+        filled = vae.impute(frame)
+        for made in (filled, vae.reconstruct(frame), *([] if data is path else [vae.sample(50, random_state=0)])):
+            for name, form in forms.items():
+                assert made[name].str.fullmatch(form).all(), (name, made[name][:5].tolist())
+        for name in frame:
+            assert (filled[name][there[name]] == frame[name][there[name]]).all(), name
+    assert (
+        main(["fit", str(path), "-o", str(tmp_path / "run"), "--set", "max_epochs=2", "--set", "neighbors=None"]) == 0
+    )
+    for command in (["sample", "-n", "30"], ["impute"]):
+        out = tmp_path / "out.csv"
+        assert main([command[0], str(tmp_path / "run"), *command[1:], "-o", str(out)]) == 0
+        made = pd.read_csv(out, dtype=str)
+        for name, form in forms.items():
+            assert made[name].str.fullmatch(form).all(), (name, made[name][:5].tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,7 +73,7 @@ class Cells:
     def as_they_were(self) -> NDArray[Any]:
         """Return the cells as values of their type, or the text that they were; None or NaN where one is missing."""
         if not self.numeric:
-            return self.values
+            return _whole(self.values) if self.type == "String" else self.values
         if self.format is not None:
             return self.format.write(self.values)
         there: NDArray[np.bool_] = ~np.isnan(self.values)
@@ -86,6 +87,14 @@ class Cells:
     def plain_present(self) -> list[Any]:
         """Return the cells that are there, as `plain` does."""
         return [value for value in self.plain() if value is not None]
+
+
+def _whole(values: NDArray[Any]) -> NDArray[Any]:
+    """Return text that writes whole numbers as such, where nothing of it is lost; other text as it is."""
+    if all(isinstance(value, str) and value.lstrip("-").isdecimal() and str(int(value)) == value for value in values):
+        with contextlib.suppress(OverflowError):
+            return np.array(list(map(int, values)), dtype=np.int64)
+    return values
 
 
 def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:

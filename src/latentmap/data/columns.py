@@ -240,6 +240,13 @@ class Table:
         """The columns that came as text, and were read as numbers, dates, durations or truth values."""
         return [column.name for column in self.generated if column.format is not None]
 
+    @property
+    def words(self) -> list[str]:
+        """Those of them with words for truth values that no type writes, such as yes and no."""
+        formats = {column.name: column.format for column in self.generated if column.format is not None}
+        truth = {"false", "true"}
+        return [n for n, f in formats.items() if f.kind == "boolean" and {w.lower() for w in f.words} != truth]
+
     def completed(
         self, rows: NDArray[Any], given: Sequence[Cells], written: Collection[str] = ()
     ) -> dict[str, NDArray[Any]]:

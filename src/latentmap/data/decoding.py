@@ -37,7 +37,7 @@ def frame_of(
     """
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     came = {str(c.name): c for c in origin.iter_columns()} if isinstance(origin, nw.DataFrame) else {}
-    texts = {n for n in table.texts if (_is_text(came[n]) if n in came else table.backend is not None)}
+    texts = {n for n in table.texts if (_is_text(came[n]) if n in came else table.backend or n in table.words)}
     if given:
         cells = table.completed(rows, given, texts)
         for one in given:
