@@ -91,7 +91,10 @@ class Cells:
 
 def _whole(values: NDArray[Any]) -> NDArray[Any]:
     """Return text that writes whole numbers as such, where nothing of it is lost; other text as it is."""
-    if all(isinstance(value, str) and value.lstrip("-").isdecimal() and str(int(value)) == value for value in values):
+    if all(
+        isinstance(value, str) and len(value) < 20 and value.lstrip("-").isdecimal() and str(int(value)) == value
+        for value in values
+    ):
         with contextlib.suppress(OverflowError):
             return np.array(list(map(int, values)), dtype=np.int64)
     return values

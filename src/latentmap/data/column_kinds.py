@@ -261,6 +261,9 @@ def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
         return "categorical"
     if _are_levels(values):
         return "ordinal"
+    form = cells.format
+    if form is not None and (form.kind == "duration" or form.prefix or form.suffix):  # of money or another unit
+        return "real"
     return "count" if _are_counts(cells.name, values) else "real"
 
 
@@ -303,8 +306,8 @@ def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
 
 
 def _is_constant(cells: Cells) -> bool:
-    present = cells.plain_present()
-    return len(present) > 1 and len(set(present)) == 1 and len(cells.categories) < 2
+    present = cells.present.tolist()
+    return len(present) > 1 and len(cells.categories) < 2 and all(value == present[0] for value in present)
 
 
 def _categories(cells: Cells) -> tuple[Any, ...]:

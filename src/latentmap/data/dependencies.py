@@ -12,7 +12,7 @@ from latentmap.data.derived import Derived
 
 CHANCE = 1e-6
 """The greatest probability with which a column that is independent would follow from another by chance."""
-MOST_LEVELS = 1000
+MOST_LEVELS, SOME = 1000, 1000
 
 Codes = NDArray[np.int32]
 """Categories by their place, -1 where a cell is missing."""
@@ -66,14 +66,21 @@ def _mapping(a: Column, b: Column, codes: Mapping[str, Codes]) -> tuple[float, .
     """Return the category of b for each of a, or None if it does not follow."""
     if b.levels > a.levels:
         return None
-    both = (codes[a.name] >= 0) & (codes[b.name] >= 0)
-    table = np.zeros((a.levels, b.levels))
-    np.add.at(table, (codes[a.name][both], codes[b.name][both]), 1)
-    if ((table > 0).sum(1) > 1).any() or not table.any():
+    for rows in (slice(SOME), slice(None)):  # the first rows refute most
+        table = _together(codes[a.name][rows], a.levels, codes[b.name][rows], b.levels)
+        if ((table > 0).sum(1) > 1).any():
+            return None
+    if not table.any():
         return None
-    share, rows = table.sum(0) / table.sum(), table.sum(1)
-    used = rows > 0
-    if np.log((share[None] ** rows[used, None]).sum(1)).sum() > np.log(CHANCE):
+    share, counts = table.sum(0) / table.sum(), table.sum(1)
+    if np.log((share[None] ** counts[counts > 0, None]).sum(1)).sum() > np.log(CHANCE):
         return None
     usual = float(share.argmax())
     return tuple(float(row.argmax()) if row.any() else usual for row in table)
+
+
+def _together(a: Codes, levels_a: int, b: Codes, levels_b: int) -> NDArray[np.float64]:
+    """Return how often each pair of categories occurs, shape (levels of a, levels of b)."""
+    both = (a >= 0) & (b >= 0)
+    pairs = a[both].astype(np.int64) * levels_b + b[both]
+    return np.bincount(pairs, minlength=levels_a * levels_b).reshape(levels_a, levels_b).astype(np.float64)

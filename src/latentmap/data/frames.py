@@ -216,6 +216,10 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
 
 def _values(series: nw.Series[Any]) -> list[Any]:
     """Return the values of a column, None where one is missing."""
+    if series.dtype == nw.String:
+        texts = object_array(series.to_list())
+        texts[np.asarray(series.is_null().to_numpy(), dtype=bool)] = None
+        return list(texts)
     return [None if is_missing(value) else value for value in series.to_list()]
 
 

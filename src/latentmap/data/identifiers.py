@@ -126,7 +126,7 @@ def _of_text(cells: Cells, present: NDArray[np.object_]) -> str | None:
     values = present.tolist()
     counts = collections.Counter(values)
     different, n = len(counts), len(values)
-    if any(_is_beyond(value) for value in values):
+    if any(map(_is_beyond, counts)):
         few = different <= min(MANY, n // 2)
         return None if few else "an id: whole numbers beyond 2^53"
     if different <= MANY:
