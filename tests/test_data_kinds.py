@@ -145,8 +145,12 @@ def test_declared_bounds_and_periods():
     made = table.decode(far, generated=True)
     assert made["age"].tolist() == [120, 18] and made["lat"].tolist() == [90, -90]
     assert made["siblings"].tolist() == [0, TABLE["siblings"].max()] and made["hour"].tolist() == [1, 47]
-    with pytest.raises(DataError, match="column 'age' holds 18 to 79, beyond the bounds 30 to None"):
+    with pytest.raises(DataError, match="column 'age' holds 18 to 79, beyond the bounds 30.0 to None"):
         learn_column(Cells("age", np.arange(18.0, 80.0)), {"lowest": 30})
+    with pytest.raises(DataError, match="column 'age': lowest must be a number or a date, got 'low'"):
+        learn_column(Cells("age", np.arange(18.0, 80.0)), {"lowest": "low"})
+    since = learn_column(Cells("day", np.arange(50.0), "Date"), {"highest": datetime.date(1970, 2, 20)})
+    assert since.bounds == (None, 50.0) and since.within(np.array([900.0])) == 50
     with pytest.raises(DataError, match="to be cyclic, with no known period: give it"):
         learn_column(Cells("age", np.arange(18.0, 80.0)), {"kind": "cyclic"})
 

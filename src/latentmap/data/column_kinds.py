@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date, datetime
 from typing import Any, get_args
 
 import numpy as np
@@ -20,6 +21,7 @@ from latentmap.data.columns import (
     ColumnSpec,
     Requested,
     Table,
+    days_since_epoch,
 )
 from latentmap.data.cycles import bounds_by_name, cycle_of
 from latentmap.data.dependencies import Codes, codes_of, find_derived
@@ -171,9 +173,9 @@ def _learn_categories(
 def _grouped(cells: Cells, categories: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
     """Return the most frequent categories, and the name of a last one that stands for all others."""
     counts = collections.Counter(cells.plain_present())
-    frequent = [value for value, count in counts.most_common(MOST_CATEGORIES - 1) if count > 1]
+    frequent = {value for value, count in counts.most_common(MOST_CATEGORIES - 1) if count > 1}
     other = next(name for name in ("other", "(other)", "any other", "none of these") if name not in counts)
-    return (*(value for value in categories if value in set(frequent)), other), other
+    return (*(value for value in categories if value in frequent), other), other
 
 
 def _learn_numbers(column: Column, values: NDArray[Any], settings: Mapping[str, Any], where: str) -> Column:
@@ -193,30 +195,46 @@ def _learn_numbers(column: Column, values: NDArray[Any], settings: Mapping[str, 
         if lowest <= -1:
             raise DataError(f"{where} holds {lowest:g}, of which log1p has no value: use scaling 'standard'")
         mean, deviation = float(np.log1p(values).mean()), float(np.log1p(values).std())
-    period, start = 0.0, None
-    if column.kind == "cyclic":
-        cycle = cycle_of(column.name, lowest, highest)
-        period, start = cycle or (float(settings.get("period", 0.0)), min(lowest, 0.0))
-        period = float(settings.get("period", period))
-        if not period > 0:
-            raise DataError(f"{where} is to be cyclic, with no known period: give it, as in period = 24")
+    period, start = _cycle(column, settings, lowest, highest, where) if column.kind == "cyclic" else (0.0, None)
     low, high = _bounds(column, lowest, highest)
-    bounds = (settings.get("lowest", low if start is None else start), settings.get("highest", high))
-    if any(end is not None and not lowest >= end for end in bounds[:1]) or (
-        bounds[1] is not None and highest > bounds[1]
-    ):
-        raise DataError(
-            f"{where} holds {lowest:g} to {highest:g}, beyond the bounds {bounds[0]} to {bounds[1]} specified"
-        )
-    decimals = None if column.kind == "date" or column.type == "Float32" else _decimals(values)
+    low, high = (_declared(settings, key, end, where) for key, end in (("lowest", low), ("highest", high)))
+    if (low is not None and lowest < low) or (high is not None and highest > high):
+        raise DataError(f"{where} holds {lowest:g} to {highest:g}, beyond the bounds {low} to {high} specified")
     learned: dict[str, Any] = {
         "scaling": scaling,
-        "decimals": decimals,
         "integral": integral,
         "mean": mean,
         "deviation": deviation,
+        "bounds": (low if start is None else start, high),
+        "period": period,
+        "decimals": None if column.kind == "date" or column.type == "Float32" else _decimals(values),
     }
-    return replace(column, lowest=lowest, highest=highest, bounds=bounds, period=period, **learned)
+    return replace(column, lowest=lowest, highest=highest, **learned)
+
+
+def _cycle(
+    column: Column, settings: Mapping[str, Any], lowest: float, highest: float, where: str
+) -> tuple[float, float]:
+    """Return the period of a column, and where it starts."""
+    period, start = cycle_of(column.name, lowest, highest) or (0.0, min(lowest, 0.0))
+    period, start = (
+        _declared(settings, key, end, where) or 0.0 for key, end in (("period", period), ("lowest", start))
+    )
+    if period <= 0:
+        raise DataError(f"{where} is to be cyclic, with no known period: give it, as in period = 24")
+    return period, start
+
+
+def _declared(settings: Mapping[str, Any], key: str, default: float | None, where: str) -> float | None:
+    """Return a number that settings declare, dates as days since 1970."""
+    value = settings.get(key)
+    if value is None:
+        return default
+    if isinstance(value, date):
+        return days_since_epoch(value if isinstance(value, datetime) else datetime(value.year, value.month, value.day))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{where}: {key} must be a number or a date, got {value!r}")
+    return float(value)
 
 
 def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None, float | None]:
@@ -233,7 +251,7 @@ def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None
 def _decimals(values: NDArray[Any]) -> int | None:
     """Return the fewest decimals that write all values; None if those are more than a few."""
     for decimals in range(MOST_DECIMALS + 1):
-        if np.allclose(np.round(values, decimals), values, rtol=1e-12, atol=0.0):
+        if all(np.allclose(np.round(v, decimals), v, rtol=1e-12, atol=0.0) for v in (values[:1000], values)):
             return decimals
     return None
 
