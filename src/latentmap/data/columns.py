@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -62,7 +63,7 @@ class Cells:
         """Whether the values are numbers."""
         return self.values.dtype.kind == "f"
 
-    @property
+    @cached_property
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""
         missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
