@@ -197,5 +197,5 @@ def _open(path: str | Path, labels: str | None, origin: Origin | None, table: Ta
     skip = origin is not None and origin.skip_bad
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
-            return open_source(path, origin.labels, table, skip_bad=skip)
-    return open_source(path, labels, table, skip_bad=skip)
+            return open_source(path, origin.labels, table, skip_bad=skip, numeric=table is None)
+    return open_source(path, labels, table, skip_bad=skip, numeric=table is None)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class Cells:
         """Whether the values are numbers."""
         return self.values.dtype.kind == "f"
 
-    @property
+    @cached_property
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""
         missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)

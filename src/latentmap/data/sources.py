@@ -33,13 +33,14 @@ from latentmap.messages import suggest
 
 __all__ = ["FORMATS", "Source", "holds_rows", "open_source", "require_finite", "require_values"]
 
+TEXTS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".fwf")
+"""The endings of text tables, and of compressed ones after them."""
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+
 FORMATS: dict[str, Callable[..., Source]] = {
     ".npy": NpySource,
     ".npz": NpzSource,
-    ".csv": delimited_source,
-    ".csv.gz": delimited_source,
-    ".tsv": delimited_source,
-    ".tsv.gz": delimited_source,
+    **{name + end: delimited_source for name in TEXTS for end in ("", *COMPRESSED)},
     ".parquet": parquet_source,
     ".arrow": arrow_source,
     ".feather": arrow_source,
@@ -59,7 +60,7 @@ ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
 )
 """Functions that open data in memory, tried in this order; a new kind of input is one adapter."""
 
-KNOWN = f"files that end in {', '.join(FORMATS)}"
+KNOWN = f"files that end in {', '.join(end for end in FORMATS if not end.endswith(COMPRESSED))}"
 TABLES = (delimited_source, parquet_source, arrow_source)
 """Those that also take columns."""
 MANY = (NpzSource, h5ad_source, zarr_source)
@@ -114,7 +115,8 @@ def open_source(
             path, member = (path, None) if path.exists() else _member(path)
             if path.is_dir() and path.suffix.lower() != ".zarr":
                 return _open_folder(path, labels, columns, skip_bad=skip_bad, numeric=numeric)
-            return _open_file(path, member, named=named, labels=labels, columns=columns, numeric=numeric)
+            source = _open_file(path, member, named=named, labels=labels, columns=columns, numeric=numeric)
+            return _require_numbers(source) if numeric else source
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
@@ -170,6 +172,15 @@ def require_values(source: Source) -> None:
 def holds_rows(folder: Path) -> bool:
     """Return whether a folder is one that `open_source` reads: of images, of ``.parquet`` files, or of Zarr."""
     return folder.suffix == ".zarr" or bool(parquet_files(folder) or image_files(folder))
+
+
+def _require_numbers(source: Source) -> Source:
+    """Return a source of numbers alone, as the fit had; raise if it is a table with columns of anything else."""
+    if source.table is not None and source.table.mixed:
+        other = next(column for column in source.table.columns if column.categories or column.kind == "date")
+        message = f"{source.name}: expected numeric columns, as in fit, got {other.name!r}, which is {other.kind}"
+        raise DataError(f"{message}; drop it, or encode it as numbers")
+    return source
 
 
 def _member(path: Path) -> tuple[Path, str | None]:

@@ -20,13 +20,14 @@ _TIME = (
     r"(?P<half>\s?(?P<p>[AaPp])\.?[Mm]\.?)?(?P<zone>\s?(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?)?"
 )
 _DAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?\.?,?\s+)?"
+_YEAR = r"(?P<y>\d{4}|\d{2})"
 _MONTH = r"(?P<mon>[a-z]{3,9})"
 FORMS = [
     re.compile(form + _TIME + r"\Z", re.IGNORECASE | re.ASCII)
     for form in (
         r"(?P<y>\d{4})(?P<sep>[-/.])(?P<m>\d{1,2})(?P=sep)(?P<d>\d{1,2})",
         r"(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4}|\d{2})",
-        _DAY + r"(?P<d>\d{1,2})(?:st|nd|rd|th)?(?P<sep>[.]?[\s-]|\.)\s*" + _MONTH + r"\.?(?P<sep2>,?[\s-])(?P<y>\d{4}|\d{2})",
+        _DAY + r"(?P<d>\d{1,2})(?:st|nd|rd|th)?(?P<sep>\.?[\s-]|\.)\s*" + _MONTH + r"\.?(?P<sep2>,?[\s-])" + _YEAR,
         _DAY + _MONTH + r"\.?(?P<sep>[\s-])\s*(?P<d>\d{1,2})(?:st|nd|rd|th)?(?P<sep2>,\s*|[\s-])(?P<y>\d{4})",
         r"(?P<y>\d{4})(?P<sep>-)(?P<m>0[1-9]|1[0-2])",
         _MONTH + r"(?P<sep>[\s-])(?P<y>\d{4})",

@@ -22,7 +22,7 @@ BLOCK = 2**20
 RETRIES = 3
 """How often a column that is not what its first cells are is read again as text, before all are."""
 NULLS = sorted(
-    {spelled for word in MISSING for spelled in (word, word.upper(), word.title(), word.capitalize(), "NaN", "NaT")}
+    {"NaN", "NaT"} | {form for word in MISSING for form in (word, word.upper(), word.title(), word.capitalize())}
 )
 ISO = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
 
@@ -101,10 +101,10 @@ def _read(plan: Plan, types: dict[int, Any], nulls: Sequence[str], *, multiline:
         return "skip" if dialect.comment and row.text.lstrip().startswith(dialect.comment) else "error"
 
     with plan.file.bytes() as stream:
-        for _ in range(dialect.skip):
-            stream.readline()
+        skipped = sum(len(stream.readline()) for _ in range(dialect.skip))
+        source = _native(plan, skipped) if plan.file.plain else stream
         return csv.read_csv(
-            stream,
+            source,
             csv.ReadOptions(column_names=[str(i) for i in range(dialect.width)], block_size=block),
             csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=multiline, invalid_row_handler=handle),
             csv.ConvertOptions(
@@ -114,6 +114,13 @@ def _read(plan: Plan, types: dict[int, Any], nulls: Sequence[str], *, multiline:
                 strings_can_be_null=True,
             ),
         )
+
+
+def _native(plan: Plan, skipped: int) -> Any:
+    """Return a file of pyarrow, which reads without Python, behind its headers."""
+    opened = pyarrow_module("lib").OSFile(str(plan.file.path))
+    opened.seek(plan.file.signature + skipped)
+    return opened
 
 
 def _is_open(table: Any, types: dict[int, Any]) -> bool:

@@ -28,7 +28,7 @@ def texts_of(column: Any) -> Texts:
 
 
 def fast_cells(name: str, column: Any, settings: TextSettings, sample: Cells) -> Cells | None:
-    """Return a long column of different texts as numbers or dates in the form of its first cells; None if it is not so."""
+    """Return a long column of text as numbers or dates in the form of its first cells; None if others differ."""
     types, form = pyarrow_module("types"), sample.format
     if len(column) < LONG or types.is_dictionary(column.type) or form is None or sample.note or settings.format:
         return None
@@ -95,7 +95,7 @@ def _numbers(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
 def _drop_thousands(
     data: NDArray[np.uint8], keep: NDArray[np.bool_], mark: str, first: NDArray[Any], form: TextFormat
 ) -> bool:
-    """Drop separators of thousands; return whether three digits follow each, and one to three stand before the first."""
+    """Drop separators of thousands; return whether three digits follow each, and at most three stand before."""
     if not mark:
         return True
     at = np.flatnonzero(data == ord(mark))

@@ -7,7 +7,7 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ INDEX = re.compile(r"(?:Unnamed: 0(?:\.\d+)*)?")
 """The name of a column of row names, as R and pandas write it."""
 MOST_HEADERS = 4
 MOSTLY = 0.9
+TYPED = 100
+"""The rows from which headers are told."""
 
 Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
 
@@ -96,7 +98,7 @@ def dialect_of(file: TextFile) -> Dialect:
     sample = _first_records(file.path, body, dialect, whole=whole)
     dialect, first = _headers(dialect, sample, comments)
     if comments and first is not None:
-        note = f"{counted(len(comments), 'line')} that {'begins' if len(comments) == 1 else 'begin'} with {dialect.comment!r} skipped"
+        note = f"{counted(len(comments), 'comment')} above the table skipped"
         dialect = replace(dialect, notes=(*dialect.notes, note))
     rows = sample[first or 0 :]
     if not rows:
@@ -124,6 +126,10 @@ def records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[Reco
         ) from error
 
 
+def _unreadable(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(f"{path}: line {line}: {error}; check the quotes, of which one may be open")
+
+
 def _first_records(path: Path, lines: Sequence[str], dialect: Dialect, *, whole: bool) -> list[Record]:
     """Return the records of the first lines, the last of which may be cut unless they are the ``whole`` file."""
     found: list[Record] = []
@@ -142,7 +148,7 @@ def is_number(cell: str) -> bool:
 
 
 def _preamble(lines: Sequence[str]) -> tuple[int, list[str], str]:
-    """Return the number of lines before the first that is no comment, the comments, and a delimiter that is declared."""
+    """Return the number of lines before the first that is no comment, the comments, and a declared delimiter."""
     comments: list[str] = []
     separator = ""
     for i, line in enumerate(lines):
@@ -212,8 +218,7 @@ def _widths(path: Path, lines: Sequence[str], delimiter: str, *, whole: bool) ->
         widths.extend(len(cells) for cells in reader if cells)
     except csv.Error as error:
         if whole or not widths:
-            message = f"line {reader.line_num}: {error}; check the quotes, of which one may be open"
-            raise DataError(f"{path}: {message}") from error
+            raise _unreadable(path, reader.line_num, error) from error
     return widths if whole else widths[:-1] or widths
 
 
@@ -232,10 +237,10 @@ def _fixed(lines: Iterable[str], edges: Sequence[int]) -> Iterator[Record]:
             yield number, [text[start:end].strip() for start, end in spans]
 
 
-def _share(texts: Sequence[str], holds: object) -> bool:
+def _share(texts: Sequence[str], holds: Callable[[str], bool]) -> bool:
     """Return whether nine in ten of the texts that are not missing are such."""
     there = [text.strip() for text in texts if text.strip().lower() not in MISSING | MARKS]
-    return bool(there) and sum(map(holds, there)) >= MOSTLY * len(there)  # type: ignore[arg-type]
+    return bool(there) and sum(map(holds, there)) >= MOSTLY * len(there)
 
 
 def _headers(dialect: Dialect, sample: Sequence[Record], comments: Sequence[str]) -> tuple[Dialect, int | None]:
@@ -302,15 +307,17 @@ def _is_progression(cells: Sequence[str], least: int) -> bool:
 def _more_headers(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Return the number of rows below the first that are headers too: text above columns of numbers."""
     for count in range(min(MOST_HEADERS, len(rows) - 1), 0, -1):
-        body = [cells for cells in rows[count:] if len(cells) == len(head)]
+        body = [cells for cells in rows[count : count + TYPED] if len(cells) == len(head)]
         columns = list(zip(*body, strict=True))
         typed = [i for i, cells in enumerate(columns) if _share(cells, lambda text: bool(amount(text) or stamp(text)))]
         if len(typed) < 2:
             continue
         above = [[cells[i].strip() for i in typed] for cells in rows[:count] if len(cells) == len(head)]
+        if len(above) < count:
+            continue
         named = [all(_is_name(cell) for cell in cells) for cells in above]
         blank = count > 1 and not any(above[-1]) and bool(rows[count - 1][0].strip())  # pandas' names of the row names
-        if len(above) == count and (all(named) or (blank and all(named[:-1]))):
+        if all(named) or (blank and all(named[:-1])):
             return count
     return 0
 
@@ -320,8 +327,10 @@ def _is_name(cell: str) -> bool:
 
 
 def _joined(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return one name for each column from the rows of headers; a blank in the first of them repeats the name before."""
-    top = list(itertools.accumulate(rows[0], lambda before, name: name or before))
+    """Return a name for each column from the rows of headers; a blank in the first repeats the name before."""
+    top: list[str] = []
+    for name in rows[0]:
+        top.append(name or (top[-1] if top else ""))
     parts = zip(top, *rows[1:])
     names = ["_".join(dict.fromkeys(part for part in column if part)) for column in parts]
     return ["" if not rows[0][0] and i == 0 else name for i, name in enumerate(names)]

@@ -79,7 +79,10 @@ class TextFile:
     @contextlib.contextmanager
     def lines(self) -> Iterator[Iterator[str]]:
         """Yield the lines, with their ends as they are, each of limited length and without NUL bytes."""
-        with unpacked(self.path, self.compression) as stream, io.TextIOWrapper(stream, self.encoding, newline="") as text:  # type: ignore[arg-type]  # fmt: skip
+        with (
+            unpacked(self.path, self.compression) as stream,
+            io.TextIOWrapper(stream, self.encoding, newline="") as text,
+        ):
             yield self._lines(text)
 
     def _lines(self, text: io.TextIOWrapper) -> Iterator[str]:
