@@ -122,9 +122,10 @@ def _source(
     annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": None}
     if plan.label is not None:
         annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
-    clean = all(one.numeric and not (one.format or one.note or one.type.startswith("Date")) for one in cells)
-    ids = not numeric and dialect.names is not None and has_ids(cells)
-    if columns is None and clean and not ids and all(one.type != "Boolean" for one in cells):
+    plain = all(one.numeric and not one.type.startswith("Date") for one in cells)
+    clean = plain and not any(one.format or one.note or one.type == "Boolean" for one in cells)
+    ids = dialect.names is not None and has_ids(cells)
+    if columns is None and (plain if numeric else clean and not ids):
         names = None if dialect.names is None else [one.name for one in cells]
         rows = np.stack([one.values for one in cells], axis=1) if cells else np.empty((1, 0))
         source = ArraySource(rows, names=names, **annotations)
