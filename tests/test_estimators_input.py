@@ -38,7 +38,7 @@ BAD_ROWS = {
     "NaN in a frame": (pd.DataFrame(with_value(np.nan), columns=list("abcd")), "NaN"),
     "null in a frame": (pl.DataFrame({"a": [1.0, None, 3.0], "b": [1.0, 2.0, 3.0]}), "NaN"),
     "too large": (with_value(1e300), "beyond 1e+150"),
-    "a column of lists": (pd.DataFrame({"d": [["blue"]] * 40}), "'d': it holds object, not numbers, text or dates"),
+    "a column of lists": (pd.DataFrame({"d": [["blue"]] * 40}), "'d': it holds list, not numbers, text or dates"),
     "text": (np.array([["a", "b"], ["c", "d"]]), "X has dtype str32: expected numbers"),
     "complex": (X + 1j, "Complex data not supported"),
     "no rows": (X[:0], "X has no rows (shape (0, 4)): at least one is needed"),

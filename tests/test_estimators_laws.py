@@ -259,11 +259,11 @@ def test_an_empty_module_is_a_network_too(rows):
 
 
 def test_modules_that_do_not_fit_are_refused(rows):
-    with pytest.raises(PartError, match=r"your encoder must turn rows of shape \(2, 64\) into one tensor"):
+    with pytest.raises(PartError, match=r"your encoder must turn rows of shape \(2, 64\), float32, into one tensor"):
         VAE(2, encoder=nn.Linear(3, 4)).fit(rows)
-    with pytest.raises(PartError, match=r"your decoder must turn rows of shape \(2, 2\) into one tensor"):
+    with pytest.raises(PartError, match=r"your decoder must turn codes of shape \(2, 2\), float32, into one tensor"):
         VAE(2, decoder=nn.Linear(3, 4)).fit(rows)
-    with pytest.raises(PartError, match="your encoder must turn rows of shape .* into one tensor"):
+    with pytest.raises(PartError, match=r"your encoder returned a tuple of \(2, 4\), tuple: expected one tensor"):
         VAE(2, encoder=nn.LSTM(64, 4)).fit(rows)
 
 

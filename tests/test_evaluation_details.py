@@ -26,7 +26,8 @@ def test_magnification_of_a_linear_decoder_is_the_volume_of_its_axes():
     model = VAE(3, decoder=networks.MLP(()), scaling="none", max_epochs=2, random_state=0).fit(X)
     weight = [p for p in model.model_.decoder.parameters() if p.shape == (6, 3)]
     assert len(weight) == 1
-    W = weight[0].detach().double().numpy()
+    unit = model.model_.posterior_state.log_scale.exp()  # of standardised codes
+    W = (weight[0] * unit).detach().double().numpy()
     Z = np.random.default_rng(1).normal(size=(5, 3))
     assert magnification(model, Z) == pytest.approx(np.full(5, np.sqrt(np.linalg.det(W.T @ W))), rel=1e-5)
 

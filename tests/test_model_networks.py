@@ -7,7 +7,7 @@ from scipy.ndimage import correlate
 from scipy.special import erf
 from torch import nn
 
-from latentmap.model import networks
+from latentmap.model import modules, networks
 from latentmap.model.part import Sizes
 
 ACTIVATIONS = {
@@ -113,9 +113,9 @@ def test_convolutions_halve_an_image_and_double_it_again():
 
 
 def test_heads_are_put_on_what_a_module_of_the_user_gives():
-    encoder, parameters = drawn(networks.adapt_encoder(nn.Linear(4, 3), Sizes((4,), 2), out=5))
+    encoder, parameters = drawn(modules.adapt_encoder(nn.Linear(4, 3), Sizes((4,), 2), out=5))
     x = RNG.normal(size=(7, 4))
     assert_gives(encoder, x, linear(linear(x, parameters), parameters))
-    decoder, parameters = drawn(networks.adapt_decoder(nn.Linear(2, 3), Sizes((4,), 2), heads=3))
+    decoder, parameters = drawn(modules.adapt_decoder(nn.Linear(2, 3), Sizes((4,), 2), heads=3))
     z = RNG.normal(size=(6, 7, 2))
     assert_gives(decoder, z, linear(linear(z, parameters), parameters).reshape(6, 7, 4, 3))

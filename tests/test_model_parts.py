@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from latentmap.exceptions import ModelError, PartError
-from latentmap.model import likelihoods, networks, posteriors, priors
+from latentmap.model import likelihoods, modules, networks, posteriors, priors
 from latentmap.model.noise import RowNoise
 from latentmap.model.part import Learned, Part, Sizes
 from latentmap.model.priors import PLAIN
@@ -94,7 +94,7 @@ def test_images_reach_a_convolution_the_right_way_up():
             seen.append(x)
             return x
 
-    encoder = networks.adapt_encoder(Look(), Sizes((6, 5, 3), 2), out=4)
+    encoder = modules.adapt_encoder(Look(), Sizes((6, 5, 3), 2), out=4)
     encoder(image.flatten(1))
     assert torch.equal(seen[-1], image.permute(0, 3, 1, 2))
 
@@ -114,9 +114,9 @@ def test_convolutions_refuse_rows_that_are_not_images():
 
 def test_modules_of_the_user_are_checked():
     with pytest.raises(PartError, match="your encoder must turn rows"):
-        networks.adapt_encoder(nn.Linear(4, 3), SIZES, out=2)
-    with pytest.raises(PartError, match="your decoder must turn rows"):
-        networks.adapt_decoder(nn.GRU(3, 4), SIZES, heads=1)
+        modules.adapt_encoder(nn.Linear(4, 3), SIZES, out=2)
+    with pytest.raises(PartError, match="your decoder returned a tuple of"):
+        modules.adapt_decoder(nn.GRU(3, 4), SIZES, heads=1)
 
 
 def test_row_noise_is_normal_independent_and_belongs_to_the_row():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentmap.exceptions import PartError
-from latentmap.model import likelihoods, networks, posteriors, priors
+from latentmap.model import likelihoods, modules, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.distributions import normal
 from latentmap.model.part import Sizes
@@ -229,7 +229,7 @@ def test_a_decoder_that_has_no_forward_derivative_is_refused():
             return Opaque.apply(z)
 
     model = model_of()
-    model.decoder = networks.adapt_decoder(Decoder(), model.sizes, 1)
+    model.decoder = modules.adapt_decoder(Decoder(), model.sizes, 1)
     with pytest.raises(PartError, match=r"forwards.*DecoderNorm"):
         DecoderGradient().check_model(model, model.trace(torch.randn(2, 10)))
 

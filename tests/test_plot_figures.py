@@ -365,19 +365,19 @@ def test_class_names_do_not_lie_on_each_other(fitted):
     boxes = [text.get_window_extent() for text in display.ax_.texts]
     pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
     assert sum(a.overlaps(b) for a, b in pairs) <= 2
-    assert len(pairs) == 66
+    assert len(pairs) >= 66  # a name each, another where a class lies in two places
 
 
 def test_stray_points_do_not_shrink_the_map(fitted):
-    from latentmap.plot.points import draw_points
+    from latentmap.plot.points import Frame, draw_points
 
     points = np.random.default_rng(0).normal(size=(1000, 2))
     points[0] = 1e6
     axes = Figure().add_subplot()
-    note = draw_points(axes, points, None)
+    draw_points(axes, points, None)
     assert axes.get_xlim()[1] < 10
-    assert note == " 1 stray point lies outside the frame."
-    assert draw_points(Figure().add_subplot(), points[1:], None) == ""
+    assert Frame.of(points).note == " 1 stray point lies outside the frame."
+    assert Frame.of(points[1:]).note == ""
 
 
 def test_what_cannot_be_drawn_is_said(fitted):

@@ -17,6 +17,7 @@ _HOME = {
     "load": "estimators.persistence",
     "load_dataset": "data.datasets",
     "plot": "plot",
+    "callbacks": "training.callbacks",
     "exceptions": "exceptions",
     "networks": "model.networks",
     "posteriors": "model.posteriors",
@@ -31,6 +32,7 @@ __all__ = [
     "Autoencoder",
     "Columns",
     "__version__",
+    "callbacks",
     "exceptions",
     "likelihoods",
     "load",
@@ -65,3 +67,4 @@ if TYPE_CHECKING:
     from latentmap.estimators.persistence import load
     from latentmap.estimators.vae import VAE
     from latentmap.model import likelihoods, networks, posteriors, priors
+    from latentmap.training import callbacks

@@ -211,7 +211,9 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         return _beyond(column, values, str(dtype), own)
     if dtype == nw.Object and (cells := _of_objects(values, column, name, own, spec)) is not None:
         return cells
-    return _unread(series, f"it holds {own if dtype == nw.Unknown and own else dtype}, not numbers, text or dates")
+    odd = next((type(v).__name__ for v in values if v is not None and _kind_of(v) == "other"), "")
+    what = odd if dtype == nw.Object and odd else own if dtype == nw.Unknown and own else dtype
+    return _unread(series, f"it holds {what}, not numbers, text or dates")
 
 
 def _values(series: nw.Series[Any]) -> list[Any]:

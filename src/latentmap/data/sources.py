@@ -21,6 +21,7 @@ from latentmap.data.formats.frames import frame_source
 from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.images import ImageFolderSource, image_files
 from latentmap.data.formats.items import items_source
+from latentmap.data.formats.loaders import loader_source
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
 from latentmap.data.formats.parquet import parquet_files, parquet_source
@@ -56,6 +57,7 @@ ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
     frame_source,
     sparse_source,
     annotated_source,
+    loader_source,
     items_source,
 )
 """Functions that open data in memory, tried in this order; a new kind of input is one adapter."""
@@ -82,8 +84,9 @@ def open_source(
     ----------
     data
         An array or tensor of shape (n, *event), a data frame, a sparse matrix, an ``AnnData``, a map-style data set of
-        PyTorch or Hugging Face, a `Source`, the path of a file or of a folder of images or ``.parquet`` files, or the
-        name of a data set. ``PATH::NAME`` takes one array of a file of several: a layer of a ``.h5ad``, for instance.
+        PyTorch or Hugging Face, a ``DataLoader`` of one, a `Source`, the path of a file or of a folder of images or
+        ``.parquet`` files, or the name of a data set. ``PATH::NAME`` takes one array of a file of several: a layer of a
+        ``.h5ad``, for instance.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
     columns

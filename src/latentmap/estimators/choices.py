@@ -27,6 +27,7 @@ from latentmap.model.likelihoods import (
     NegativeBinomial,
     VonMises,
 )
+from latentmap.model.modules import module_name
 from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 from latentmap.training.device import operations
@@ -242,5 +243,5 @@ def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: f
 
 def describe_choice(value: object, given: object, basis: str) -> str:
     """Describe what was chosen, and why."""
-    text = type(value).__name__ if isinstance(value, nn.Module) else str(value)
+    text = module_name(value) if isinstance(value, nn.Module) else str(value)
     return f"{text} ({'given' if given else f'chosen for {basis}'})"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import Source, require_finite
@@ -22,9 +22,11 @@ from latentmap.estimators.summary import summarise
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of
 from latentmap.exceptions import ModelError, PartError
+from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.ladder import compose
 from latentmap.model.noise import generator_for
 from latentmap.model.part import Sizes
+from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
 from latentmap.training.device import resolve_device
 from latentmap.training.loop import Trainer
@@ -76,10 +78,9 @@ class Fit:
         self.state = replace(self.state, data_fingerprint=content_hash(self.source, self.source.schema))
         given = self.state.given(self.y, len(self.source))
         trainer = self._trainer(given)
-        with contextlib.ExitStack() as stack:
-            if self.parameters.verbose:
-                trainer.callbacks.append(stack.enter_context(ProgressBar()))
-            history = trainer.run()
+        if self.parameters.verbose:
+            trainer.callbacks.append(ProgressBar())
+        history = trainer.run()
         if not self.piece:  # which need not stand for all rows
             trainer.standardise()
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
@@ -148,20 +149,19 @@ class Fit:
         affine = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole).to(self.device)
         planned.likelihood.check_data(self.source.schema, *_scaled_range(self.source, affine))
         parts = self.parameters._parts(planned.encoder, planned.decoder, planned.likelihood)
-        own = replace(parts, encoder=copy.deepcopy(parts.encoder), decoder=copy.deepcopy(parts.decoder))
-        model = compose(own, sizes, generator_for(self.seed)).to(self.device)  # the user's modules stay as they are
+        encoder, decoder = copied(parts.encoder, "encoder"), copied(parts.decoder, "decoder")  # the user's stay as is
+        model = compose(replace(parts, encoder=encoder, decoder=decoder), sizes, generator_for(self.seed))
+        model = model.to(self.device)
         scaled = affine(as_tensor(self.rows.some).to(self.device))
         parts.likelihood.start(model.likelihood_state, scaled)
         parts.prior.start(model.prior_state, parts.likelihood.complete(model.likelihood_state, scaled))
-        return FitState(
-            model,
-            affine,
-            self.source.schema,
-            self.seed,
-            table=self.source.table,
-            condition=condition,
-            choices=dict(planned.choices),
-        )
+        state = FitState(model, affine, self.source.schema, self.seed, table=self.source.table, condition=condition)
+        if self.source.remark and self.source.in_memory and self.source.table is None:
+            state.choices["data"] = self.source.remark
+        state.choices.update(planned.choices | {n: f"{planned.choices[n]}; {note}" for n, note in model.notes.items()})
+        if model.has_own_modules:
+            state.map(self.rows.some[:4], _checked)  # in the precision of the rows
+        return state
 
     def _continue(self, state: FitState) -> tuple[FitState, TrainingPlan]:
         """Check that the model takes these rows, and plan how they are trained on."""
@@ -177,6 +177,12 @@ class Fit:
     @property
     def _counts(self) -> RowCounts:
         return RowCounts(len(self.source), len(self.rows.train), self.rows.kept, self.source.name)
+
+
+def _checked(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+    """Check the user's modules on rows, and return these."""
+    model.check_modules(scaling(x))
+    return x
 
 
 def _passed_on(trainer: Trainer) -> dict[str, Any]:

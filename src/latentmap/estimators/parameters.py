@@ -19,6 +19,7 @@ from latentmap.exceptions import ModelError, PartError
 from latentmap.model.autoencoder import Parts
 from latentmap.model.components import Components
 from latentmap.model.likelihoods import Likelihood
+from latentmap.model.modules import WithHeads, module_name
 from latentmap.model.networks import Network
 from latentmap.model.part import Part
 from latentmap.model.posteriors import Posterior
@@ -203,7 +204,7 @@ def write_parameter(value: Any) -> Any:
     if isinstance(value, Part):
         return value.to_json()
     if isinstance(value, nn.Module):
-        return {"module": type(value).__name__}
+        return {"module": module_name(value)}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, torch.device):
@@ -216,10 +217,12 @@ def write_parameter(value: Any) -> Any:
 def read_parameter(name: str, value: Any, modules: Mapping[str, nn.Module | None]) -> Any:
     """Return what `write_parameter` wrote; ``modules`` are networks of the user's own, by the name of the parameter."""
     if isinstance(value, dict) and "module" in value:
-        module = modules.get(name)
-        if module is None:
+        module, heads = modules.get(name), str(value["module"]).startswith(WithHeads.__name__)
+        if module is None or isinstance(module, WithHeads) != heads:
+            given = "networks.WithHeads(...)" if heads else "..."
             raise ModelError(
-                f"this model was fitted with your own {name}, a {value['module']}: give it as load(path, {name}=...)"
+                f"this model was fitted with your own {name}, a {value['module']}: give it as "
+                f"load(path, {name}={given})"
             )
         return module
     if isinstance(value, list):

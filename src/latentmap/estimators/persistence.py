@@ -61,8 +61,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     folder = Path(path)
     _require_own(folder)
     state: FitState = estimator.state_
-    tensors = {name: t.detach().cpu().contiguous() for name, t in state.module.state_dict().items()}
-    weights = safetensors.torch.save(tensors)
+    weights = safetensors.torch.save(_apart(state.module.state_dict()))
     graphs = None if state.graphs is None else _write_graphs(state.graphs)
     hashes = {"weights_sha256": weights} | ({"neighbors_sha256": graphs} if graphs is not None else {})
     config = _finite(describe(estimator)) | {name: hashlib.sha256(file).hexdigest() for name, file in hashes.items()}
@@ -191,6 +190,13 @@ def _class(folder: Path, name: Any, expected: type | None) -> Any:
         wanted = expected.__name__ if expected is not None else " or ".join(CLASSES)
         raise ModelError(f"{folder} holds a run of class {name}, expected {wanted}; use the load of its own class")
     return cls
+
+
+def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights in memory of their own, as files of safetensors need; layers may share some."""
+    found: dict[int, Tensor] = {}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    return {n: t if found.setdefault(t.untyped_storage().data_ptr(), t) is t else t.clone() for n, t in tensors.items()}
 
 
 def _require_own(folder: Path) -> None:

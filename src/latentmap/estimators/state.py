@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from latentmap.data.columns import Table
 from latentmap.data.rows import LazyRows
@@ -23,8 +24,10 @@ from latentmap.estimators.weights import added, model_for, scaling_for
 from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
+from latentmap.model.modules import module_name
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
+from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
 from latentmap.training.metrics import Row
 
@@ -217,7 +220,7 @@ class FitState:
         modules : mapping of str to Module
             Networks of the user's own, by the name of their parameter.
         """
-        parts = Parts(**{n: copy.deepcopy(read_parameter(n, part, modules)) for n, part in value["parts"].items()})
+        parts = Parts(**{n: copied(read_parameter(n, part, modules), n) for n, part in value["parts"].items()})
         described = value.get("condition")
         on = condition_from_json(str(condition), described) if described else None
         sizes = Sizes(
@@ -276,11 +279,22 @@ def require_unchanged(p: Parameters, state: FitState) -> None:
 
 def _same_module(one: Any, other: Any) -> bool:
     """Return whether two modules of a user's own have the same layers; a fit keeps a copy of its own."""
-    return isinstance(one, nn.Module) and isinstance(other, nn.Module) and repr(one) == repr(other)
+    if not (isinstance(one, nn.Module) and isinstance(other, nn.Module)):
+        return False
+    return repr(one) == repr(other) or (_is_lazy(one) and _layers(one) == _layers(other))
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    return any(isinstance(layer, LazyModuleMixin) for layer in module.modules())
+
+
+def _layers(module: nn.Module) -> list[type]:
+    """Return the types of all layers; of lazy ones those that they become."""
+    return [getattr(layer, "cls_to_become", None) or type(layer) for layer in module.modules()]
 
 
 def _named(value: Any) -> str:
-    return f"a {type(value).__name__}" if isinstance(value, nn.Module) else repr(value)
+    return f"a {module_name(value)}" if isinstance(value, nn.Module) else repr(value)
 
 
 def _array(values: Any, dtype: type) -> Any:

@@ -47,8 +47,9 @@ class VAE(GenerativeEstimator):
     n_components : int, default=2
         Number of latent components; 2 draws a map.
     encoder, decoder : Network or Module, default=None
-        A network of `latentmap.networks`, or your own module (rows to features, codes to features; it takes vectors
-        (B, P) or images (B, C, H, W), and the heads are added), or None to choose by the shape of a row.
+        A network of `latentmap.networks`, or a module of your own, or None to choose by the shape of a row. A module
+        maps vectors (B, P) or images (B, C, H, W), or codes (B, D), to features, and a linear layer to the heads is
+        added; one in `networks.WithHeads` has its own (docs/networks.md).
     variational_family : Posterior, default=None
         Family of q(z|x); None is a diagonal Gaussian.
     prior : Prior, default=None
@@ -116,7 +117,8 @@ class VAE(GenerativeEstimator):
     random_state : int, numpy generator or None, default=None
         Seed of the held-out rows, the initial weights, the order of rows and the noise. None draws a fresh one.
     callbacks : sequence of callable, default=None
-        Functions of each new row of ``history_``, or of it and a `latentmap.training.callbacks.Progress`.
+        Functions of each new row of ``history_``, or of it and a `latentmap.callbacks.Progress`, such as
+        `latentmap.callbacks.CSVLogger`. One that is a context manager is open during the fit.
     verbose : int, default=0
         1 shows a progress bar, 0 nothing.
 

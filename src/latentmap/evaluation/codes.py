@@ -9,7 +9,7 @@ import torch
 
 from latentmap.model.noise import Generated, generator_for
 
-__all__ = ["latent_vectors", "sample_codes"]
+__all__: list[str] = []  # helpers of this project, which may change
 
 
 def latent_vectors(estimator: Any, X: np.ndarray, random_state: int = 0) -> np.ndarray:

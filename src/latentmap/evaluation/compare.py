@@ -44,6 +44,18 @@ Runs = dict[str, list[_Run]]
 def default_methods(n_components: int) -> tuple[str, ...]:
     """Return the methods that are compared by default: those that map to so many components and are installed.
 
+    Parameters
+    ----------
+    n_components : int
+        Dimensions of the maps.
+
+    Returns
+    -------
+    tuple of str
+        Names of `latentmap.evaluation.methods.METHODS`.
+
+    Examples
+    --------
     >>> "tsne" in default_methods(2), "tsne" in default_methods(16), "vae" in default_methods(16)
     (True, False, True)
     """

@@ -53,7 +53,24 @@ class GeneratedRows:
 
     @classmethod
     def of(cls, model: str, n_components: int | None, sampler: str, fits: Sequence[Measured]) -> GeneratedRows:
-        """Take the measures of one distribution from those of several fits."""
+        """Take the measures of one distribution from those of several fits.
+
+        Parameters
+        ----------
+        model : str
+            Title of the model.
+        n_components : int or None
+            Components of its latent space; None for real rows.
+        sampler : str
+            Name of the distribution; empty for real rows.
+        fits : sequence of Measured
+            Measures of each fit.
+
+        Returns
+        -------
+        GeneratedRows
+            The measures that all fits have.
+        """
         ending = f"_{sampler}" if sampler else ""
         values = {kind: tuple(m.values[kind + ending] for m in fits if kind + ending in m.values) for kind in KINDS}
         return cls(model, n_components, sampler, {kind: v for kind, v in values.items() if len(v) == len(fits)})
@@ -124,7 +141,18 @@ class Comparison:
         }
 
     def conclusions(self, part: Part | None = None) -> list[str]:
-        """Return what the claims, or one part of them, amount to: a sentence for each part and number of components."""
+        """Return what the claims amount to: a sentence for each part of them and number of components.
+
+        Parameters
+        ----------
+        part : {"compact", "smooth", "realistic", "repaired"}, optional
+            Part of the claims; all if None.
+
+        Returns
+        -------
+        list of str
+            Sentences, with their numbers.
+        """
         return conclude([claim for claim in self.claims if part in (None, claim.measure.claim)])
 
     def to_markdown(self) -> str:

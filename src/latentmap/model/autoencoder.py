@@ -15,12 +15,14 @@ from torch.distributions import Distribution, Independent
 from latentmap.exceptions import PartError
 from latentmap.model.defence import Defence, defensible
 from latentmap.model.distributions import independent
-from latentmap.model.likelihoods import Likelihood
-from latentmap.model.networks import Network, adapt_decoder, adapt_encoder
+from latentmap.model.likelihoods import Bernoulli, ContinuousBernoulli, Incomplete, Likelihood
+from latentmap.model.modules import WithHeads, adapt_decoder, adapt_encoder, module_name, note_of
+from latentmap.model.networks import Network
 from latentmap.model.noise import Noise, fresh
 from latentmap.model.part import Part, Sizes
 from latentmap.model.posteriors import Posterior, Quantizer
 from latentmap.model.priors import Prior
+from latentmap.model.probe import check_finite, check_network
 from latentmap.model.trace import Level, Trace
 
 FAR = 1e12
@@ -40,7 +42,7 @@ class Parts:
     def to_json(self) -> dict[str, Any]:
         """Return the parts as plain JSON; a user's own module as the name of its class."""
         return {
-            name: part.to_json() if isinstance(part, Part) else {"module": type(part).__name__}
+            name: part.to_json() if isinstance(part, Part) else {"module": module_name(part)}
             for name, part in vars(self).items()
         }
 
@@ -85,15 +87,13 @@ class GenerativeAutoencoder(nn.Module):
         self.takes_mask = isinstance(parts.encoder, Network)  # a module of the user's own takes rows without it
         likelihood = parts.likelihood
         inputs = likelihood.sizes_with_mask(sizes) if self.takes_mask else likelihood.encoder_sizes(sizes)
-        self.encoder = _encoder(parts.encoder, inputs, self._outputs())
+        _check_heads(parts, sizes)
+        heads_of = None if sizes.below else parts.posterior
+        self.encoder = _encoder(parts.encoder, inputs, self._outputs(), heads_of)
         self.classifier = _encoder(copy.deepcopy(parts.encoder), inputs, sizes.condition) if sizes.some_labels else None
         wide = replace(sizes, latent=sizes.latent + sum(sizes.below) + sizes.condition)
         output, heads = likelihood.decoder_sizes(wide)
-        self.decoder = (
-            parts.decoder.decoder(output, heads)
-            if isinstance(parts.decoder, Network)
-            else adapt_decoder(parts.decoder, output, heads)
-        )
+        self.decoder = _decoder(parts.decoder, output, heads)
         self.outputs = output.features * heads
         self.posterior_state = parts.posterior.build(sizes)
         self.prior_state = parts.prior.build(sizes)
@@ -112,6 +112,25 @@ class GenerativeAutoencoder(nn.Module):
         if self.classifier is None:
             raise PartError("a model infers classes where some rows have none; fit with condition='labels' and such y")
         return at_least_single(self.classifier(self._network_inputs(x))).log_softmax(-1)
+
+    @property
+    def has_own_modules(self) -> bool:
+        """Whether encoder or decoder are modules of the user's own."""
+        return any(isinstance(network, nn.Module) for network in (self.parts.encoder, self.parts.decoder))
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What was added to modules of the user's own, in words, by the name of the network."""
+        networks = {"encoder": self.encoder, "decoder": self.decoder}
+        return {name: note for name, network in networks.items() if (note := note_of(network))}
+
+    def check_modules(self, x: Float[Tensor, "B P"]) -> None:
+        """Raise a `PartError` if a module of the user's own fails on rows or codes, or returns NaN."""
+        if isinstance(self.parts.encoder, nn.Module):
+            check_finite("encoder", self.encoder, self._network_inputs(x))
+        if isinstance(self.parts.decoder, nn.Module):
+            width = self.sizes.latent + sum(self.sizes.below) + self.sizes.condition
+            check_finite("decoder", self.decoder, torch.linspace(-2, 2, 4 * width).to(x).view(4, width))
 
     def encoder_inputs(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B E"]:
         """Return rows in the encoder's units."""
@@ -276,11 +295,37 @@ class GenerativeAutoencoder(nn.Module):
         return torch.cat([z, self.condition.expand(*z.shape[:-1], -1)], -1)
 
 
-def _encoder(network: Network | nn.Module, sizes: Sizes, outputs: int) -> nn.Module:
-    """Return a module from rows to this many numbers."""
-    if isinstance(network, Network):
-        return network.encoder(sizes, outputs)
-    return adapt_encoder(network, sizes, outputs)
+def _encoder(network: Network | nn.Module, sizes: Sizes, outputs: int, posterior: Posterior | None = None) -> nn.Module:
+    """Return a module from rows to this many numbers, those of a posterior where one is given."""
+    if not isinstance(network, Network):
+        return adapt_encoder(network, sizes, outputs, posterior)
+    encoder = network.encoder(sizes, outputs)
+    check_network(network, encoder, (2, sizes.features), (2, outputs))
+    return encoder
+
+
+def _decoder(network: Network | nn.Module, sizes: Sizes, heads: int) -> nn.Module:
+    """Return a module from codes to this many numbers for each feature."""
+    if not isinstance(network, Network):
+        return adapt_decoder(network, sizes, heads)
+    decoder = network.decoder(sizes, heads)
+    check_network(network, decoder, (2, sizes.latent), (2, sizes.features, heads))
+    return decoder
+
+
+def _check_heads(parts: Parts, sizes: Sizes) -> None:
+    """Refuse modules with heads of their own where a model needs others."""
+    if isinstance(parts.encoder, WithHeads) and (sizes.below or sizes.some_labels):
+        why = "a ladder has heads for each level" if sizes.below else "missing classes are inferred from features"
+        raise PartError(f"{why}, and your encoder has those of q(z|x); return features, without networks.WithHeads")
+    likelihood = parts.likelihood.likelihood if isinstance(parts.likelihood, Incomplete) else parts.likelihood
+    if isinstance(parts.decoder, WithHeads) and isinstance(likelihood, Bernoulli | ContinuousBernoulli):
+        *_, last = parts.decoder.modules()
+        if isinstance(last, nn.Sigmoid):
+            raise PartError(
+                f"likelihood {type(likelihood).__name__} takes logits, and your decoder ends with a Sigmoid; leave it "
+                "out, or use likelihoods.Gaussian()"
+            )
 
 
 def _features(px: Distribution) -> Distribution:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.components import principal_axes
 from latentmap.model.ladder import Ladder
-from latentmap.model.networks import MLP
+from latentmap.model.networks import MLP, WithHeads
 from latentmap.model.posteriors import Deterministic, Gaussian
 
 SPREAD = 0.02
@@ -40,7 +40,8 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     """
     layers = [layer for layer in model.encoder.modules() if isinstance(layer, nn.Linear)]
     flat = isinstance(model.parts.posterior, Gaussian | Deterministic) and not isinstance(model, Ladder)
-    if not flat or not layers or layers[-1].out_features != model.parts.posterior.heads(model.sizes.latent):
+    declared = isinstance(model.parts.encoder, WithHeads)  # its last layer may be trained already
+    if declared or not flat or not layers or layers[-1].out_features != model.parts.posterior.heads(model.sizes.latent):
         return False
     last, taken = layers[-1], []
     handles = [last.register_forward_pre_hook(lambda layer, inputs: taken.append(inputs[0]))]

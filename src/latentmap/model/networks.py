@@ -1,7 +1,7 @@
 """Networks from rows to the parameters of a posterior, and from codes to those of a likelihood.
 
 A network is a frozen dataclass that builds two modules: an encoder from rows (B, P) and a decoder from codes (..., D).
-A user's own module can replace either.
+A user's own module can replace either; docs/networks.md says what it maps.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from latentmap.exceptions import PartError
+from latentmap.model.modules import ToImage, WithHeads, image_shape
 from latentmap.model.part import Part, Sizes
 
-__all__ = ["MLP", "Conv", "Network", "ResidualMLP", "SpectralNorm"]
+__all__ = ["MLP", "Conv", "Network", "ResidualMLP", "SpectralNorm", "WithHeads"]
 
 Activation = Literal["relu", "silu", "gelu", "tanh"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh}
@@ -192,7 +193,7 @@ class Conv(Network):
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
         """Return image -> halved by each convolution -> width -> out."""
         image = image_shape(sizes)
-        layers: list[nn.Module] = [_ToImage(image)]
+        layers: list[nn.Module] = [ToImage(image)]
         for a, b in pairwise((image[0], *self.channels)):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), self._activation()]
         c, h, w = self.channels[-1], *_pyramid(image[1:], len(self.channels))[-1]
@@ -290,33 +291,11 @@ class _SpectralLayer(nn.Module):
             return nn.functional.normalize(matrix @ v, dim=0), v
 
 
-def image_shape(sizes: Sizes) -> tuple[int, int, int]:
-    """Return (channels, height, width) of image rows; raise a `PartError` for other rows."""
-    if len(sizes.event) not in (2, 3):
-        raise PartError(
-            f"network Conv takes images, rows of shape (height, width[, channels]), got {sizes.event}; use MLP()"
-        )
-    height, width, *channels = sizes.event
-    return (channels[0] if channels else 1, height, width)
-
-
 def _pyramid(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
     sizes = [size]
     for _ in range(levels):
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return sizes
-
-
-class _ToImage(nn.Module):
-    """Rows (B, H*W*C) to images (B, C, H, W)."""
-
-    def __init__(self, image: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.image = image
-
-    def forward(self, x: Tensor) -> Tensor:
-        c, h, w = self.image
-        return x.view(*x.shape[:-1], h, w, c).movedim(-1, -3)
 
 
 class _ImageDecoder(nn.Module):
@@ -331,45 +310,6 @@ class _ImageDecoder(nn.Module):
         x: Tensor = self.layers(z.flatten(0, -2))  # (N, C*heads, H, W)
         x = x.unflatten(1, (-1, self.heads)).permute(0, 3, 4, 1, 2)  # (N, H, W, C, heads)
         return x.reshape(*z.shape[:-1], -1, self.heads)
-
-
-def adapt_encoder(module: nn.Module, sizes: Sizes, out: int) -> nn.Module:
-    """Return a user's encoder with a last layer of ``out`` numbers; it takes vectors (B, P) or images (B, C, H, W)."""
-    view: nn.Module = nn.Identity() if len(sizes.event) == 1 else _ToImage(image_shape(sizes))
-    body = nn.Sequential(view, module, nn.Flatten())
-    return nn.Sequential(body, nn.Linear(_width(body, torch.zeros(2, sizes.features), "encoder"), out))
-
-
-def adapt_decoder(module: nn.Module, sizes: Sizes, heads: int) -> nn.Module:
-    """Return a user's decoder with a last layer of ``heads`` numbers for each feature; it takes codes (N, D)."""
-    body = nn.Sequential(module, nn.Flatten())
-    width = _width(body, torch.zeros(2, sizes.latent), "decoder")
-    return _Rows(nn.Sequential(body, nn.Linear(width, sizes.features * heads)), (sizes.features, heads))
-
-
-class _Rows(nn.Module):
-    """Module that takes (N, D), made to take any leading shape and to return a trailing one."""
-
-    def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.module = module
-        self.shape = shape
-
-    def forward(self, z: Tensor) -> Tensor:
-        raw: Tensor = self.module(z.flatten(0, -2))
-        return raw.view(*z.shape[:-1], *self.shape)
-
-
-def _width(body: nn.Module, probe: Tensor, name: str) -> int:
-    try:
-        with torch.no_grad():
-            features = body(probe)
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        shape, text = tuple(probe.shape), str(error).splitlines()[0]
-        raise PartError(f"your {name} must turn rows of shape {shape} into one tensor of features: {text}") from error
-    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
-        raise PartError(f"your {name} must return one tensor with as many rows as it takes, and did not")
-    return int(features.shape[1])
 
 
 def _check_widths(name: str, widths: tuple[int, ...]) -> None:

@@ -7,16 +7,23 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from latentmap.estimators.columns import numbers
 from latentmap.evaluation.rows import take
+from latentmap.plot.displays import (
+    Groups,
+    InterpolationsDisplay,
+    ReconstructionsDisplay,
+    SamplesDisplay,
+    TraversalsDisplay,
+)
+from latentmap.plot.islands import counted
 from latentmap.plot.latent import along, describe_prior, has_standard_prior, information_per_component, quantiles
 from latentmap.plot.rows import RowStyle, dense, spread
-from latentmap.plot.style import BLUE, MUTED, ORANGE, Display, number, one_axes, styled
+from latentmap.plot.style import BLUE, MUTED, ORANGE, draws, number
 
 
-@styled
+@draws(ReconstructionsDisplay)
 def reconstructions(
     estimator: Any,
     X: Any,
@@ -25,7 +32,7 @@ def reconstructions(
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[str] | None = None,
     ax: Axes | None = None,
-) -> Display:
+) -> ReconstructionsDisplay:
     r"""Draw rows and their reconstructions, :math:`\hat{x} = d(e(x))`.
 
     Parameters
@@ -45,7 +52,7 @@ def reconstructions(
 
     Returns
     -------
-    Display
+    ReconstructionsDisplay
         ``data_`` holds originals and reconstructions, (2, n, ...).
     """
     estimator, X = numbers(estimator, X)
@@ -53,20 +60,28 @@ def reconstructions(
     chosen = spread(X.shape[0], n or {"picture": 12, "profile": 6, "strip": 8}[style.kind])
     rows = take(X, chosen)
     both = np.stack([_shaped(rows, style), _shaped(estimator.reconstruct(rows), style)])
+    names = ("original", "reconstruction")
+    error = np.square(both[0] - both[1]).reshape(len(chosen), -1).mean(1)
+    worst = f"row {chosen[error.argmax()]:,} is reconstructed worst"
     if style.kind == "picture":
-        figure, ax = _draw(ax, style, both, ["original", "reconstruction"])
         caption = "Originals above, their reconstructions below. "
-        caption += f"The mean squared error of these {len(chosen)} rows is {number(np.mean((both[0] - both[1]) ** 2))}."
-    else:
-        names = ["original", "reconstruction"]
-        figure, ax = _draw(ax, style, both.swapaxes(0, 1), [f"row {i}" for i in chosen], names, [MUTED, ORANGE])
-        caption = "Rows of the data and their reconstructions" + _reading(style, ", the original above")
-        off = np.mean(np.abs(both[0] - both[1]) / (style.high - style.low))
-        caption += f" On average a feature is off by {off:.0%} of its range."
-    return Display(figure, ax, both, caption)
+        caption += f"The mean squared error of these {len(chosen)} rows is {number(np.mean(error))}."
+        alt = f"{counted(len(chosen), 'image')} of {style.unit}, and their reconstructions; {worst}, "
+        alt += f"with a squared error of {number(error.max())} against {number(np.median(error))} in the median."
+        options: dict[str, Any] = {"row_labels": [f"{i:,}" for i in chosen], "across": "row of the data"}
+        return ReconstructionsDisplay(both, caption, alt, Groups(style, both, names, **options)).plot(ax=ax)
+    caption = "Rows of the data and their reconstructions" + _reading(style, ", the original above")
+    off = np.abs(both[0] - both[1]) / (style.high - style.low)
+    caption += f" On average a feature is off by {np.mean(off):.0%} of its range."
+    feature = int(off.mean(0).argmax())
+    alt = f"{counted(len(chosen), 'row')} of {counted(style.shape[0], 'feature')} and their reconstructions; "
+    alt += f"{style.names[feature]} is off most, by {off.mean(0)[feature]:.0%} of its range on average."
+    labels = [f"row {i}" for i in chosen]
+    groups = both.swapaxes(0, 1)
+    return ReconstructionsDisplay(both, caption, alt, Groups(style, groups, labels, names, [MUTED, ORANGE])).plot(ax=ax)
 
 
-@styled
+@draws(SamplesDisplay)
 def samples(
     estimator: Any,
     n: int | None = None,
@@ -76,7 +91,7 @@ def samples(
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[str] | None = None,
     ax: Axes | None = None,
-) -> Display:
+) -> SamplesDisplay:
     r"""Draw new rows from the model, :math:`z \sim p(z), x = d(z)`.
 
     Parameters
@@ -94,7 +109,7 @@ def samples(
 
     Returns
     -------
-    Display
+    SamplesDisplay
         ``data_`` holds the samples, (n, ...).
     """
     estimator, X = numbers(estimator, X)
@@ -103,20 +118,27 @@ def samples(
     drawn = _shaped(estimator.sample(n, random_state=random_state), style)
     source = describe_prior(estimator)
     caption = f"{n} samples of the model: codes drawn at random from {source}, then decoded."
+    alt = f"{counted(n, 'sample')} of {style.unit}" if style.kind == "picture" else f"{n} samples of vectors"
+    alt += _beside(drawn, X, style)
     if style.kind == "picture":
-        figure, ax = _draw(ax, style, style.tiles(drawn, min(n, round(np.sqrt(1.7 * n)))))
         caption += " The more they look like the data, the better the model."
-    elif style.kind == "profile" and X is not None:
-        data = _shaped(take(X, np.resize(spread(X.shape[0], n), n)), style)
-        figure, ax = _draw(ax, style, np.stack([data, drawn]), ["data", "samples"], colours=[[MUTED] * n, [BLUE] * n])
+        groups = style.tiles(drawn, min(n, round(np.sqrt(1.7 * n))))
+        across = f"each picture is a sample of {style.unit}"
+        return SamplesDisplay(drawn, caption, alt, Groups(style, groups, across=across)).plot(ax=ax)
+    if style.kind == "profile" and X is not None:
+        groups = np.stack([_shaped(take(X, np.resize(spread(X.shape[0], n), n)), style), drawn])
         caption += " The two bands should look alike; heights are scaled to each feature's range."
-    else:
-        figure, ax = _draw(ax, style, drawn[None], colours=[BLUE] * n)
-        caption += _reading(style).removeprefix(".")
-    return Display(figure, ax, drawn, caption)
+        colours = [[MUTED] * n, [BLUE] * n]
+        return SamplesDisplay(drawn, caption, alt, Groups(style, groups, ["data", "samples"], colours=colours)).plot(
+            ax=ax
+        )
+    caption += _reading(style).removeprefix(".")
+    return SamplesDisplay(drawn, caption, alt, Groups(style, drawn[None], colours=[BLUE] * n, down="samples")).plot(
+        ax=ax
+    )
 
 
-@styled
+@draws(TraversalsDisplay)
 def traversals(
     estimator: Any,
     X: Any = None,
@@ -126,7 +148,7 @@ def traversals(
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[str] | None = None,
     ax: Axes | None = None,
-) -> Display:
+) -> TraversalsDisplay:
     """Decode codes along one component at a time, the others held at their median: one line a component.
 
     Components are ordered by their nats of rate where these are known, otherwise by the variance of the codes. Steps go
@@ -148,7 +170,7 @@ def traversals(
 
     Returns
     -------
-    Display
+    TraversalsDisplay
         ``data_`` holds the decoded rows, (components, steps, ...).
     """
     estimator, X = numbers(estimator, X)
@@ -164,17 +186,27 @@ def traversals(
     names = [f"$z_{{{i + 1}}}$   {number(amounts[i])}{' nats' if unit == 'nats' else ''}" for i in chosen]
     standard = has_standard_prior(estimator)
     steps = [number(round(v, 1)) for v in values[0]] if standard else [f"{level:.0%}" for level in levels]
-    figure, ax = _draw(ax, style, rows, names, steps)
     by = describe_prior(estimator)
     stay = "keep their proportions" if estimator.manifold_ == "sphere" else "stay in the middle"
     caption = f"One component at a time moves from the low to the high end of {by}, the others {stay}"
     caption += _reading(style, ", from low above to high below")
-    return Display(
-        figure, ax, rows, f"{caption} Each line is named with its component's {'rate' if unit == 'nats' else unit}."
+    caption += f" Each line is named with its component's {'rate' if unit == 'nats' else unit}."
+    moved = [float(np.abs(np.diff(line, axis=0) / (style.high - style.low)).sum(0).mean()) for line in rows]
+    most = int(np.argmax(moved))
+    alt = f"{counted(len(chosen), 'line')} of {counted(len(levels), 'decoded row')}"
+    alt += f"; along component {chosen[most] + 1} they change most, by {moved[most]:.0%} of their range on average"
+    alt += (
+        f", along component {chosen[int(np.argmin(moved))] + 1} least, by {min(moved):.0%}." if len(moved) > 1 else "."
     )
+    across = "value of the component, standard deviations" if standard else f"quantile of the component in {by}"
+    across = across if len(across) < 60 else "quantile of the component"
+    down = "component, and its " + ("rate" if unit == "nats" else unit)
+    return TraversalsDisplay(
+        rows, caption, alt, Groups(style, rows, names, steps, across=across, down=down, path=True)
+    ).plot(ax=ax)
 
 
-@styled
+@draws(InterpolationsDisplay)
 def interpolations(
     estimator: Any,
     X: Any,
@@ -184,7 +216,7 @@ def interpolations(
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[str] | None = None,
     ax: Axes | None = None,
-) -> Display:
+) -> InterpolationsDisplay:
     r"""Decode straight paths between the codes of two rows, :math:`x_t = d((1 - t) e(a) + t e(b))`.
 
     Parameters
@@ -202,7 +234,7 @@ def interpolations(
 
     Returns
     -------
-    Display
+    InterpolationsDisplay
         ``data_`` holds the decoded paths, (pairs, steps, ...).
     """
     estimator, X = numbers(estimator, X)
@@ -215,33 +247,45 @@ def interpolations(
     ])  # fmt: skip
     fractions = [f"{t:.0%}" for t in np.linspace(0, 1, n_steps)]
     caption = "The path between two rows of the data in equal steps through the latent space, decoded"
+    names = [f"row {a} to {b}" for a, b in ends.T]
+    steps = np.sqrt(np.square(np.diff(paths, axis=1)).reshape(n, n_steps - 1, -1).sum(2))
+    alt = f"{counted(n, 'path')} of {counted(n_steps, 'decoded row')} each; the longest step is "
+    alt += f"{number(float(steps.max() / max(steps.mean(), 1e-12)), 2)} times the mean step."
     if style.kind != "picture":
-        names = [f"row {a} to {b}" for a, b in ends.T]
-        figure, ax = _draw(ax, style, paths, names, fractions)
-        return Display(figure, ax, paths, caption + _reading(style, ", from one row above to the other below"))
+        caption += _reading(style, ", from one row above to the other below")
+        return InterpolationsDisplay(
+            paths, caption, alt, Groups(style, paths, names, fractions, across="share of the path", path=True)
+        ).plot(ax=ax)
     first, last = (_shaped(take(X, end), style)[:, None] for end in ends)
     blank = np.full_like(first, np.nan)
     tiles = np.concatenate([first, blank, paths, blank, last], axis=1)
-    figure, ax = _draw(ax, style, tiles, (), ["original", "", *fractions, "", "original"])
     caption += "; the originals stand at both ends. In a smooth latent space each step looks like data."
-    return Display(figure, ax, paths, caption)
+    labels = ["from", "", *fractions, "", "to"]
+    options: dict[str, Any] = {"across": "share of the path, between the rows themselves", "down": "pair of rows"}
+    names = [f"{a} – {b}" for a, b in ends.T]
+    return InterpolationsDisplay(paths, caption, alt, Groups(style, tiles, names, labels, path=True, **options)).plot(
+        ax=ax
+    )
 
 
 def _shaped(rows: Any, style: RowStyle) -> np.ndarray:
     return dense(rows).reshape(-1, *style.shape)
 
 
-def _draw(
-    ax: Axes | None,
-    style: RowStyle,
-    groups: np.ndarray,
-    group_labels: Sequence[str] = (),
-    row_labels: Sequence[str] = (),
-    colours: Any = None,
-) -> tuple[Figure, Axes]:
-    figure, ax = one_axes(ax, style.size(*groups.shape[:2]))
-    style.draw(ax, groups, group_labels, row_labels, colours)
-    return figure, ax
+def _beside(drawn: np.ndarray, X: Any, style: RowStyle) -> str:
+    """Return how samples compare with the data: their mean and their spread."""
+    if X is None:
+        return "."
+    data = _shaped(take(X, spread(X.shape[0], 2000)), style)
+    if style.kind == "picture":
+        numbers_of = [number(float(rows.mean()), 2) for rows in (drawn, data)]
+        return "; their mean value is {}, that of the data {}.".format(*numbers_of)
+    ratio = drawn.std(0) / np.maximum(data.std(0), 1e-12)
+    least, most = int(ratio.argmin()), int(ratio.argmax())
+    return (
+        f"; their spread is {number(ratio[least], 2)} ({style.names[least]}) to {number(ratio[most], 2)} "
+        f"({style.names[most]}) times that of the data."
+    )
 
 
 def _reading(style: RowStyle, order: str = "") -> str:
@@ -250,4 +294,8 @@ def _reading(style: RowStyle, order: str = "") -> str:
         return (
             f"{order}. A line of a strip is a row, its colours run from each feature's low (dark) to its high (light)."
         )
-    return "." if style.kind == "picture" else ". Heights are scaled to each feature's range."
+    return (
+        "."
+        if style.kind == "picture"
+        else ". Heights are scaled to each feature's range, whose ends are written below and above."
+    )

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
 
+from latentmap.data.frames import as_frame, columns_of
 from latentmap.exceptions import DataError
-from latentmap.plot.style import FAINT, MUTED, TEN, TWENTY
+from latentmap.messages import suggest
+from latentmap.plot.style import TEN, TWENTY, current_theme
 
 MOST_CLASSES = 20
+"""Classes that have a colour of their own, and different whole numbers in labels that are classes."""
+MOST_LEVELS = 5
+"""Different whole numbers in a column of the data that are classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +33,11 @@ class Labels:
     codes : ndarray of shape (n,)
         Class of each row; -1 where a row has no label.
     values : ndarray of shape (n,) or None
-        Numbers when the labels are continuous.
+        Numbers when the labels are continuous; dates as matplotlib's days.
     n_other : int
         Number of small classes in the last one, "other".
+    dates : bool
+        Whether the values are dates.
     """
 
     title: str
@@ -37,23 +45,24 @@ class Labels:
     codes: np.ndarray
     values: np.ndarray | None = None
     n_other: int = 0
+    dates: bool = False
 
     @property
     def colours(self) -> tuple[str, ...]:
         """One colour for each class."""
         palette = list(TEN if len(self.names) <= len(TEN) else TWENTY)[: len(self.names)]
-        return (*palette[:-1], MUTED) if self.n_other else tuple(palette)
+        return (*palette[:-1], current_theme().muted) if self.n_other else tuple(palette)
 
     def row_colours(self) -> np.ndarray:
         """Return the colour of each row of a categorical label; rows without a label are faint."""
-        return np.asarray(np.array([*self.colours, FAINT])[self.codes])
+        return np.asarray(np.array([*self.colours, current_theme().faint])[self.codes])
 
 
-def read_labels(y: Any, n_rows: int) -> Labels | None:
-    """Return labels as classes or numbers.
+def read_labels(y: Any, n_rows: int, most_numbers: int = MOST_CLASSES) -> Labels | None:
+    """Return labels as classes, numbers or dates.
 
-    Text, booleans, categories and up to 20 different whole numbers are classes; anything else is a number. Of more than
-    20 classes the 19 largest keep a colour and the rest is "other".
+    Text, booleans, categories and up to ``most_numbers`` different whole numbers are classes; anything else is a number
+    or a date. Of more than 20 classes the 19 largest keep a colour and the rest is "other".
 
     Raises
     ------
@@ -75,12 +84,83 @@ def read_labels(y: Any, n_rows: int) -> Labels | None:
         labels = labels[:, 0]
     if labels.shape != (n_rows,):
         raise DataError(f"y must hold one label for each of the {n_rows} rows, but its shape is {labels.shape}")
+    if (days := _days(labels)) is not None:
+        return Labels(title, (), np.zeros(n_rows, int), days, dates=True)
     if labels.dtype.kind not in "fiu":
         return _classes(title, [_name(label) for label in labels])
     known = labels[np.isfinite(labels)]
-    if (known == np.round(known)).all() and len(np.unique(known)) <= MOST_CLASSES:
+    if (known == np.round(known)).all() and len(np.unique(known)) <= most_numbers:
         return _classes(title, [f"{label:.0f}" if np.isfinite(label) else None for label in labels])
     return Labels(title, (), np.zeros(n_rows, int), labels.astype(float))
+
+
+def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
+    """Return a column of the data, by its name or place, as labels.
+
+    Raises
+    ------
+    DataError
+        If there is no such column.
+
+    Examples
+    --------
+    >>> read_column(np.array([[0.1, 3.0], [0.2, 4.0]]), 1).names
+    ('3', '4')
+    """
+    if (frame := as_frame(X)) is not None:
+        columns = columns_of(frame)
+        names = list(columns)
+    else:
+        rows = X if hasattr(X, "toarray") else np.asarray(X)
+        rows = rows if rows.ndim == 2 else rows.reshape(len(rows), -1)
+        default = [f"x{i}" for i in range(rows.shape[1])]
+        names = default if feature_names is None or len(feature_names) != len(default) else [*map(str, feature_names)]
+    if isinstance(column, int) and str(column) not in names and -len(names) <= column < len(names):
+        column = names[column]
+    if str(column) not in names:
+        known = f"X has {len(names)} columns" if isinstance(column, int) else suggest(str(column), names[:1000])
+        raise DataError(f"color must be a column of X, got {column!r}: {known}")
+    at = names.index(str(column))
+    values = columns[names[at]].to_numpy() if frame is not None else _dense(rows[:, [at]])[:, 0]
+    if values.dtype == object:
+        values = _settled(values)
+    labels = read_labels(values, len(values), MOST_LEVELS)
+    assert labels is not None
+    return replace(labels, title=str(column))
+
+
+def _dense(rows: Any) -> np.ndarray:
+    return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows)
+
+
+def _settled(values: np.ndarray) -> np.ndarray:
+    """Return an array of objects as numbers where it holds numbers and missing cells only."""
+    if any(isinstance(value, str | bytes | bool | date) for value in values):
+        return values
+    try:
+        return np.array([np.nan if _name(value) is None else value for value in values], dtype=float)
+    except (TypeError, ValueError):
+        return values
+
+
+def _days(labels: np.ndarray) -> np.ndarray | None:
+    """Return dates as matplotlib's days, NaN where missing; ``None`` if the labels are no dates."""
+    import matplotlib.dates
+
+    if labels.dtype == object:
+        known = [label for label in labels if _name(label) is not None]
+        if not known or not all(isinstance(label, date) for label in known):
+            return None
+        stamps = [
+            "NaT" if _name(label) is None else str(label.replace(tzinfo=None) if hasattr(label, "tzinfo") else label)
+            for label in labels
+        ]
+        labels = np.array(stamps, dtype="datetime64[us]")
+    if labels.dtype.kind != "M":
+        return None
+    date2num: Any = matplotlib.dates.date2num
+    days = np.array(date2num(labels.astype("datetime64[us]")), dtype=np.float64)
+    return np.where(np.isnat(labels), np.nan, days)
 
 
 def _name(label: Any) -> str | None:

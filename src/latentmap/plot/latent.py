@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from latentmap.evaluation.codes import sample_codes
+from latentmap.evaluation.codes import latent_vectors, sample_codes
+from latentmap.evaluation.details import log_density
+from latentmap.evaluation.rows import take
 from latentmap.exceptions import DataError
 from latentmap.model.priors import FittedNormal, Normal
+from latentmap.plot.rows import spread
 
 DRAWS = 4000
 """Draws of a prior without quantiles in closed form."""
+TYPICAL = 0.01
+"""Share of the rows around which the density of the codes may be lower than where rows are said to lie."""
+MOST_ROWS = 5000
+"""Rows whose densities are compared, at the most."""
 
 
 def has_standard_prior(estimator: Any) -> bool:
@@ -42,6 +49,14 @@ def quantiles(estimator: Any, levels: np.ndarray) -> np.ndarray:
     if has_standard_prior(estimator):
         return np.tile(norm.ppf(levels), (len(estimator.active_components_), 1))
     return np.asarray(np.quantile(sample_codes(estimator, DRAWS, 0), levels, axis=0).T)
+
+
+def occupied(estimator: Any, X: Any, Z: np.ndarray) -> np.ndarray:
+    """Return whether rows lie at codes ``Z``: their density is not lower than around all but 1% of the rows."""
+    draws = latent_vectors(estimator, X)
+    rows = take(X, spread(X.shape[0], MOST_ROWS))
+    least = np.quantile(log_density(draws, codes_of(estimator, rows)), TYPICAL)
+    return np.asarray(log_density(draws, Z) >= least)
 
 
 def along(estimator: Any, middle: np.ndarray, component: int, values: np.ndarray) -> np.ndarray:

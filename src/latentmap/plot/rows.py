@@ -9,11 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.transforms import ScaledTranslation
 
+from latentmap.data.columns import Column
 from latentmap.evaluation.rows import take
 from latentmap.exceptions import DataError
-from latentmap.plot.style import FAINT, INK, MUTED, PATH, plain
+from latentmap.plot.style import PATH, current_theme, number, page_width, plain, root
 
 MOST_NAMED = 40
 MANY = 15  # rows in one band of profiles, from which on they are drawn as thin lines
@@ -37,6 +39,8 @@ class RowStyle:
         Whether grey images are mostly empty and so drawn as black on white.
     names : tuple of str
         Feature names; empty for images.
+    columns : tuple of Column, optional
+        Columns of the table that rows are of.
     """
 
     kind: Kind
@@ -45,6 +49,7 @@ class RowStyle:
     high: np.ndarray
     paper: bool
     names: tuple[str, ...]
+    columns: tuple[Column, ...] | None = None
 
     @classmethod
     def of(
@@ -76,10 +81,24 @@ class RowStyle:
         names = _names(estimator, n, feature_names)
         low, high = np.nanpercentile(values.reshape(-1, n), [1, 99], axis=0)
         high = np.where(high > low, high, low + 1)
-        return cls("profile" if n <= MOST_NAMED else "strip", (n,), low, high, False, names)
+        return cls("profile" if n <= MOST_NAMED else "strip", (n,), low, high, False, names, _columns(estimator, n))
 
-    def size(self, n_groups: int, n_rows: int, width: float = 7.4) -> tuple[float, float]:
+    def column(self, i: int) -> Column | None:
+        """Return the column of the table that feature ``i`` is."""
+        return None if self.columns is None else self.columns[i]
+
+    @property
+    def unit(self) -> str:
+        """What the values of a picture mean, for a caption."""
+        text = f"{self.shape[0]} by {self.shape[1]} pixels"
+        if len(self.shape) == 3:
+            return text
+        ends = ("blank", "ink") if self.paper else ("black", "white")
+        return f"{text} from {number(float(self.low))}, {ends[0]}, to {number(float(self.high))}, {ends[1]}"
+
+    def size(self, n_groups: int, n_rows: int, width: float | None = None) -> tuple[float, float]:
         """Return a figure size in inches that suits ``draw``."""
+        width = width or page_width()
         if self.kind == "picture":
             tile = min((width - 0.8) / n_rows, 1.1)
             return tile * n_rows + 0.8, tile * n_groups * self.shape[0] / self.shape[1] + 0.5
@@ -94,17 +113,27 @@ class RowStyle:
         group_labels: Sequence[str] = (),
         row_labels: Sequence[str] = (),
         colours: Any = None,
+        across: str = "",
+        down: str = "",
     ) -> None:
-        """Draw rows (groups, rows, *event): a line of pictures, a band of profiles or a block of strips a group."""
+        """Draw rows (groups, rows, *event): a line of pictures, a band of profiles or a block of strips a group.
+
+        What is ``across`` and ``down`` names the axes of pictures; across vectors are their features, and the rows of
+        a band have a legend of that title.
+        """
         groups = np.asarray(groups, dtype=float).reshape(*groups.shape[:2], *self.shape)
         draw = {"picture": self._pictures, "profile": self._profiles, "strip": self._strips}[self.kind]
-        draw(ax, groups, group_labels, row_labels, colours)
+        draw(ax, groups, group_labels, row_labels, colours, across)
         ax.tick_params(length=0)
+        ax.set_ylabel(down)
+        if self.kind == "picture":
+            ax.set_xlabel(across)
+            ax.xaxis.set_label_position("top" if row_labels else "bottom")
         for spine in ax.spines.values():
             spine.set_visible(False)
 
     def _pictures(
-        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any
+        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], *_: Any
     ) -> None:
         mosaic, (height, width) = self.mosaic(groups)
         self.show(ax, mosaic)
@@ -129,18 +158,32 @@ class RowStyle:
         mosaic = np.moveaxis(tiles, 2, 1).reshape(n_down * height, n_across * width, *tiles.shape[4:])
         return mosaic[: -gap or None, : -gap or None], (height, width)
 
-    def show(self, ax: Axes, mosaic: np.ndarray) -> None:
+    def show(self, ax: Axes, mosaic: np.ndarray, opacity: Any = 1.0, **kwargs: Any) -> None:
         """Show a mosaic on axes, grey or in colour, blank where it is NaN."""
+        opaque = np.where(np.isnan(mosaic if mosaic.ndim == 2 else mosaic[..., 0]), 0.0, opacity)
         if mosaic.ndim == 3:
-            opaque = ~np.isnan(mosaic[..., 0])
             mosaic = np.nan_to_num(mosaic, nan=1.0)
             alpha = mosaic[..., 3] if mosaic.shape[-1] == 4 else 1.0
-            ax.imshow(np.dstack([mosaic[..., :3], opaque * alpha]), interpolation="antialiased")
-        else:
-            ax.imshow(mosaic, cmap="gray_r" if self.paper else "gray", vmin=0, vmax=1, interpolation="antialiased")
+            ax.imshow(np.dstack([mosaic[..., :3], opaque * alpha]), interpolation="antialiased", **kwargs)
+            return
+        theme = current_theme()
+        ink = LinearSegmentedColormap.from_list("ink", [theme.paper, "black" if theme.paper == "white" else theme.ink])
+        settings = {
+            "cmap": ink if self.paper else "gray",
+            "vmin": 0,
+            "vmax": 1,
+            "interpolation": "antialiased",
+        } | kwargs
+        ax.imshow(np.nan_to_num(mosaic), alpha=opaque, **settings)
 
     def _profiles(
-        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], colours: Any
+        self,
+        ax: Axes,
+        groups: np.ndarray,
+        group_labels: Sequence[str],
+        row_labels: Sequence[str],
+        colours: Any,
+        across: str,
     ) -> None:
         n_groups, n_rows, n = groups.shape
         scaled = (groups - self.low) / (self.high - self.low)
@@ -148,9 +191,10 @@ class RowStyle:
         level = height + (n_groups - 1 - np.arange(n_groups))[:, None, None]
         path = [to_hex(PATH(t)) for t in np.linspace(0, 1, n_rows)]
         colours = np.broadcast_to(np.asarray(path if colours is None else colours), (n_groups, n_rows))
-        ax.vlines(np.arange(n), -0.02, n_groups, color=FAINT, linewidth=0.6, zorder=0)
+        faint = current_theme().faint
+        ax.vlines(np.arange(n), -0.02, n_groups, color=faint, linewidth=0.6, zorder=0)
         if n_groups > 1:
-            ax.hlines(np.arange(1, n_groups), -0.4, n - 0.6, color=FAINT, linewidth=0.6, zorder=0)
+            ax.hlines(np.arange(1, n_groups), -0.4, n - 0.6, color=faint, linewidth=0.6, zorder=0)
         many = n_rows > MANY
         weight = {"linewidths": 0.7, "alpha": 0.5} if many else {"linewidths": 1.5, "alpha": 0.95}
         for row in range(n_rows):
@@ -164,32 +208,68 @@ class RowStyle:
         ax.set_xlim(-0.5, n - 0.5)
         ax.set_ylim(-0.05, n_groups + 0.05)
         ax.set_yticks(np.arange(n_groups)[::-1][: len(group_labels)] + 0.5, group_labels)
-        self._name_features(ax)
+        above = self._name_features(ax)
         if row_labels:
-            ax.legend(
-                loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(row_labels), labelcolor=MUTED, borderaxespad=0.1
-            )
+            lifted = ax.transAxes + ScaledTranslation(0, above / 72, root(ax).dpi_scale_trans)
+            place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "bbox_transform": lifted}
+            ax.legend(ncols=len(row_labels), columnspacing=1.0, borderaxespad=0.1, title=across or None, **place)
 
-    def _name_features(self, ax: Axes) -> None:
-        longest = max(len(name) for name in self.names)
-        upright = longest * len(self.names) > 95
-        ax.set_xticks(np.arange(len(self.names)), [plain(name, 24) for name in self.names])
+    def _name_features(self, ax: Axes) -> float:
+        """Write the features' names below and the ends of their ranges; return the height of the upper ends, points."""
+        n, room = len(self.names), 72 * (page_width() - 1.2) / len(self.names)  # points across a feature
+        theme = current_theme()
+        ends = [extent_of(np.array([self.low[i], self.high[i]]), self.column(i), ends=True) for i in range(n)]
+        widest = 4.2 * max(len(end) for pair in ends for end in pair)
+        upright = widest > 0.95 * room
+        tall = min(widest, 42) + 2 if upright else 9
+        style: dict[str, Any] = {"fontsize": 6.5, "color": theme.muted, "ha": "center", "textcoords": "offset points"}
+        style |= {"rotation": 90 if upright else 0, "annotation_clip": False}
+        for i, (low, high) in enumerate(ends):
+            ax.annotate(plain(low, 10), (i, ax.get_ylim()[0]), (0, -1), va="top", **style)
+            ax.annotate(plain(high, 10), (i, ax.get_ylim()[1]), (0, 1), va="bottom", **style)
+        slanted = max(len(name) for name in self.names) * 5.2 > room
+        ax.set_xticks(np.arange(n), [plain(name, 24) for name in self.names])
+        ax.tick_params(axis="x", pad=tall + 3)
         for label in ax.get_xticklabels():
-            label.set(
-                rotation=40 if upright else 0, ha="right" if upright else "center", rotation_mode="anchor", color=INK
-            )
+            label.set(rotation=40 if slanted else 0, ha="right" if slanted else "center", color=theme.ink)
+            label.set_rotation_mode("anchor")
+        return tall + 2
 
     def _strips(
-        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], _: Any
+        self, ax: Axes, groups: np.ndarray, group_labels: Sequence[str], row_labels: Sequence[str], *_: Any
     ) -> None:
         scaled = np.clip((groups - self.low) / (self.high - self.low), 0, 1)
         n_groups, n_rows, n = scaled.shape
         padded = np.full((n_groups, n_rows + 1, n), np.nan)
         padded[:, :-1] = scaled
-        ax.imshow(padded.reshape(-1, n)[:-1], cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        drawn = ax.imshow(padded.reshape(-1, n)[:-1], vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         ax.set_yticks(np.arange(len(group_labels)) * (n_rows + 1) + (n_rows - 1) / 2, group_labels)
         ticks = np.unique(np.linspace(0, n - 1, 5).round().astype(int))
         ax.set_xticks(ticks, [plain(self.names[i], 16) for i in ticks])
+        ax.set_xlabel(f"{n} features")
+        bar = root(ax).colorbar(drawn, ax=ax, shrink=0.7, aspect=28, pad=0.02, ticks=[0, 1])
+        bar.ax.set_yticklabels(["low", "high"])
+        bar.set_label("value in the feature's range")
+        bar.outline.set_visible(False)
+
+
+def extent_of(values: np.ndarray, column: Column | None, *, ends: bool = False) -> Any:
+    """Return the range of a feature as text, its categories in order if it has any; or the two ``ends`` of it.
+
+    >>> extent_of(np.array([0.5, 12.0]), None)
+    '0.5 to 12'
+    """
+    span = np.array([np.nanmin(values), np.nanmax(values)])
+    low, high = (number(value) for value in span)
+    if column is not None and column.type != "Boolean":
+        if column.kind == "date":
+            low, high = (str(date)[:10] for date in column.decode(span))
+        elif column.categories:
+            names = [str(name) for name in column.decode(np.unique(np.rint(values)))]
+            if not ends:
+                return ", ".join(names)
+            low, high = names[0], names[-1]
+    return (low, high) if ends else f"{low} to {high}"
 
 
 def dense(rows: Any) -> np.ndarray:
@@ -200,6 +280,12 @@ def dense(rows: Any) -> np.ndarray:
 def spread(n: int, most: int) -> np.ndarray:
     """Return up to ``most`` row indices, evenly spaced over ``n`` rows."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
+
+
+def _columns(estimator: Any, n: int) -> tuple[Column, ...] | None:
+    """Return the columns of the table that a model was fitted to."""
+    table = getattr(estimator, "table_", None)
+    return tuple(table.columns) if table is not None and len(table.columns) == n else None
 
 
 def _names(estimator: Any, n: int, feature_names: Sequence[str] | None) -> tuple[str, ...]:

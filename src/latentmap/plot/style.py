@@ -89,7 +89,7 @@ STYLE: Any = {
 }
 
 
-def style(theme: ThemeName = "light", width: Size = "wide") -> dict[str, Any]:
+def style(theme: ThemeName = "light", width: Size = "wide") -> Any:
     """Return matplotlib's settings for a theme and a width of figures.
 
     >>> style("dark")["text.color"], style(width="narrow")["figure.figsize"]
@@ -151,6 +151,7 @@ class Display:
     alt: str
     from_estimator: ClassVar[Callable[..., Any]]
     _options: Mapping[str, Any] = {}
+    _variant: tuple[ThemeName, Size] | None = None
 
     def __init__(self, figure_: Figure, ax_: Any, data_: np.ndarray, caption: str, alt: str = "") -> None:
         self.figure_, self.ax_, self.data_, self.caption, self.alt = figure_, ax_, data_, caption, alt
@@ -176,7 +177,7 @@ class Display:
         """
         with mpl.rc_context(style(theme, width)):
             self.figure_, self.ax_ = self._draw(ax, **kwargs)
-        self._options = kwargs
+        self._options, self._variant = kwargs, (theme, width) if ax is None else None
         return self
 
     def _draw(self, ax: Axes | None, **kwargs: Any) -> tuple[Figure, Any]:
@@ -201,8 +202,9 @@ class Display:
             Content of the file.
         """
         display = self
-        if (theme or width) and type(self) is not Display:
-            display = copy.copy(self).plot(theme=theme or "light", width=width or "wide", **self._options)
+        variant = (theme or "light", width or "wide")
+        if (theme or width) and variant != self._variant and type(self) is not Display:
+            display = copy.copy(self).plot(theme=variant[0], width=variant[1], **self._options)
         buffer = io.BytesIO()
         display._write(buffer, "png", dpi)
         return buffer.getvalue()
@@ -257,15 +259,17 @@ def one_axes(ax: Axes | None, size: tuple[float, float], **kwargs: Any) -> tuple
     return root(ax), ax
 
 
-def panels(ax: Axes | None, n: int, size: tuple[float, float], columns: int | None = None) -> tuple[Figure, np.ndarray]:
+def panels(
+    ax: Axes | None, n: int, size: tuple[float, float], columns: int | None = None, narrow: int | None = None
+) -> tuple[Figure, np.ndarray]:
     """Return a figure and ``n`` axes in rows of ``columns``: new ones, or panels inside the given ``ax``.
 
-    A narrow figure has fewer columns, its panels the same proportions.
+    A narrow figure has ``narrow`` columns, by default half as many, and its panels the same proportions.
     """
     columns = columns or n
     rows = -(-n // columns)
     if ax is None:
-        figure_size, columns, rows = _fewer_columns(n, size, columns, rows)
+        figure_size, columns, rows = _fewer_columns(n, size, columns, narrow)
         figure = Figure(figsize=figure_size, layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.05))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for spare in axes[n:]:
@@ -277,12 +281,14 @@ def panels(ax: Axes | None, n: int, size: tuple[float, float], columns: int | No
     return root(ax), np.array([ax.inset_axes((x, y, 0.82 * width, 0.78 * height)) for x, y in corners])
 
 
-def _fewer_columns(n: int, size: tuple[float, float], columns: int, rows: int) -> tuple[tuple[float, float], int, int]:
+def _fewer_columns(
+    n: int, size: tuple[float, float], columns: int, narrow: int | None
+) -> tuple[tuple[float, float], int, int]:
     """Return the size, columns and rows of a figure as wide as the page at the most."""
-    page = page_width()
+    page, rows = page_width(), -(-n // columns)
     if size[0] <= page or page == WIDTHS["wide"]:
         return size, columns, rows
-    fewer = max(1, int(columns * page / WIDTHS["wide"]))
+    fewer = min(columns, narrow or max(1, columns // 2))
     more = -(-n // fewer)
     return (page, size[1] / rows * more * (page / fewer) / (size[0] / columns)), fewer, more
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import inspect
 import io
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +11,17 @@ from pathlib import Path
 from PIL import Image
 
 from latentmap.data.files import write_bytes
-from latentmap.plot.style import Display
+from latentmap.plot.style import Display, Size, ThemeName
 
 MAX_BYTES = 360_000
 """Maximum size of all pictures of one figure: twelve of them, as text in the page, stay below 6 MB."""
 DPI = (150, 110, 80, 60)
+FORMS: tuple[tuple[ThemeName, Size], ...] = (
+    ("light", "wide"),
+    ("light", "narrow"),
+    ("dark", "wide"),
+    ("dark", "narrow"),
+)
 MEDIA = {"narrow": "(max-width: 34rem)", "dark": "(prefers-color-scheme: dark)"}
 """What a screen must be for a picture to be shown in place of the wide light one; both may hold."""
 
@@ -59,15 +63,21 @@ def section(folder: Path, name: str, heading: str, display: Display, rows: str =
             break
     write_bytes(folder / "figures" / f"{name}.png", drawn[""])
     main, *others = (_picture(media, data, dpi) for media, data in pictures.items())
-    seen = getattr(display, "alt", "") or display.caption
+    seen = display.alt or display.caption
     return Section(name, heading, main, tuple(others[::-1]), display.caption, f"{heading}: {seen}", rows)
 
 
 def _pictures(display: Display, dpi: int) -> Iterator[tuple[str, bytes]]:
     """Yield the picture for a wide light screen, then those that differ from it, the most particular last."""
     seen: set[bytes] = set()
-    for theme, width in itertools.product(("light", "dark"), ("wide", "narrow")):
-        data = _drawn(display, dpi, theme, width)
+    forms: tuple[tuple[ThemeName, Size], ...] = (
+        ("light", "wide"),
+        ("light", "narrow"),
+        ("dark", "wide"),
+        ("dark", "narrow"),
+    )
+    for theme, width in forms:
+        data = display.png(dpi, theme, width)
         if data not in seen:
             yield " and ".join(MEDIA[one] for one in (width, theme) if one in MEDIA), data
         seen.add(data)
@@ -83,15 +93,6 @@ def _in_few_colours(data: bytes) -> bytes:
     with Image.open(io.BytesIO(data)) as image:
         image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
     return buffer.getvalue()
-
-
-def _drawn(display: Display, dpi: int, theme: str, width: str) -> bytes:
-    """Draw a figure as the screen needs it, or as it is where it has one form only."""
-    forms = {"theme": theme, "width": width}
-    return display.png(dpi, **{key: form for key, form in forms.items() if key in _OFFERED})
-
-
-_OFFERED = inspect.signature(Display.png).parameters
 
 
 def _picture(media: str, data: bytes, dpi: int) -> Picture:

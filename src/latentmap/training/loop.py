@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -122,12 +123,11 @@ class Trainer:
         if self.last is not None:
             self.gradient_step.load_weights(self.last)
             self.last = None
-        with threads_for(operations(self.gradient_step.learned, self.batch)), self.clock:
-            try:
-                while not (self.stopped or self._complete(self.epoch)):
-                    self._run_epoch()
-            except KeyboardInterrupt:
-                self.interrupted = True
+        with contextlib.ExitStack() as stack:
+            for callback in self.callbacks:
+                if isinstance(callback, contextlib.AbstractContextManager):
+                    stack.enter_context(callback)
+            self._train()
         if self.best[0] < float("inf"):
             self.last = self._snapshot()
             self.gradient_step.load_weights(self.best[1])
@@ -136,6 +136,15 @@ class Trainer:
             message = f"the fit was interrupted after {self.step} steps; the best weights so far are kept"
             warnings.warn(message, InterruptedWarning, stacklevel=2)
         return self.history
+
+    def _train(self) -> None:
+        """Run epochs until the schedule, patience, `stop` or an interrupt ends them."""
+        with threads_for(operations(self.gradient_step.learned, self.batch)), self.clock:
+            try:
+                while not (self.stopped or self._complete(self.epoch)):
+                    self._run_epoch()
+            except KeyboardInterrupt:
+                self.interrupted = True
 
     def stop(self) -> None:
         """End the run after the current step; a callback, a signal handler or another thread may call it."""

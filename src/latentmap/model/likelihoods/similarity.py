@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from latentmap.exceptions import PartError
 from latentmap.model.distributions import Distortion
 from latentmap.model.likelihoods.base import Likelihood
-from latentmap.model.networks import image_shape
+from latentmap.model.modules import image_shape
 from latentmap.model.part import Learned, Sizes, positive
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

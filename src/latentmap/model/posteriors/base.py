@@ -33,6 +33,8 @@ class Posterior(Part, ABC):
     """Latent space: "flat", "sphere" or "ball", the same as the prior's."""
     standardises: ClassVar[bool] = False
     """Whether codes can be standardised: `standardise` changes what `distribution` returns, with exact moments."""
+    takes_moments: ClassVar[bool] = False
+    """Whether mean and log-variance determine q(z|x), see `from_moments`."""
 
     @property
     def evaluates(self) -> bool:
@@ -53,6 +55,21 @@ class Posterior(Part, ABC):
             Number H.
         """
         return latent
+
+    def from_moments(self, mean: Float[Tensor, "B D"], log_variance: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
+        """Return the encoder output of the posterior with this mean and log-variance, where it has these.
+
+        Parameters
+        ----------
+        mean, log_variance : Tensor of shape (B, D)
+            Moments of q(z|x).
+
+        Returns
+        -------
+        Tensor of shape (B, H)
+            What `distribution` takes.
+        """
+        raise PartError(f"mean and log-variance do not determine {self}; use posteriors.Gaussian()")
 
     @abstractmethod
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Distribution:
@@ -198,6 +215,7 @@ class Gaussian(Posterior):
     """
 
     standardises: ClassVar[bool] = True
+    takes_moments: ClassVar[bool] = True
 
     def heads(self, latent: int) -> int:
         """Return two numbers for each component: mu and s."""
@@ -206,6 +224,11 @@ class Gaussian(Posterior):
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return m and log s of the codes, 0, as buffers."""
         return {"shift": torch.zeros(sizes.latent), "log_scale": torch.zeros(sizes.latent)}
+
+    def from_moments(self, mean: Float[Tensor, "B D"], log_variance: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
+        """Return mu and s, with log sigma at most 0.99 b from 0."""
+        log_scale = (log_variance / (2 * LATENT_LOG_SCALE_BOUND)).clamp(-0.99, 0.99)
+        return torch.cat([mean, LATENT_LOG_SCALE_BOUND * log_scale.atanh()], -1)
 
     def distribution(self, own: Learned, raw: Float[Tensor, "B H"]) -> Independent[Distribution]:
         """Return N(mu, sigma^2) from the two halves of the encoder's output."""

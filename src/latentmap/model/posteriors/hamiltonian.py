@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -58,6 +58,8 @@ class Hamiltonian(Posterior):
     latentmap.exceptions.PartError: tempering is beta_0, above 0 and at most 0.99, got 2.0
     """
 
+    takes_moments: ClassVar[bool] = True
+
     steps: int = 3
     step: float = 0.1
     tempering: float = 0.5
@@ -71,6 +73,10 @@ class Hamiltonian(Posterior):
     def heads(self, latent: int) -> int:
         """Return the numbers of the Gaussian's mu and s."""
         return Gaussian().heads(latent)
+
+    def from_moments(self, mean: Float[Tensor, "B D"], log_variance: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
+        """Return mu and s of the Gaussian."""
+        return Gaussian().from_moments(mean, log_variance)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return logarithms of the steps, and the logit of the square root of beta_0."""
