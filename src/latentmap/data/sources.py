@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from latentmap.data.checks import invalid, place
 from latentmap.data.columns import ColumnSpec, Requested
 from latentmap.data.datasets import DATASETS, dataset_source
+from latentmap.data.fetching import fetched, is_remote
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
 from latentmap.data.formats.arrays import ArraySource, any_array, array_source
 from latentmap.data.formats.base import Request, Source, reading
@@ -85,7 +88,8 @@ def open_source(
     data
         An array or tensor of shape (n, *event), a data frame, a sparse matrix, an ``AnnData``, a map-style data set of
         PyTorch or Hugging Face, a ``DataLoader`` of one, a `Source`, the path of a file or of a folder of images or
-        ``.parquet`` files, or the name of a data set. ``PATH::NAME`` takes one array of a file of several: a layer of a
+        ``.parquet`` files, or the name of a data set; ``-`` is a text table on standard input, and addresses such as
+        ``https://...`` are fetched by fsspec. ``PATH::NAME`` takes one array of a file of several: a layer of a
         ``.h5ad``, for instance.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
@@ -111,6 +115,12 @@ def open_source(
     """
     if isinstance(data, str) and data in DATASETS:
         return dataset_source(data, labels=labels)
+    if is_remote(data):
+        with fetched(data) as path:
+            source = open_source(path, labels, columns, numeric=numeric)
+        weakref.finalize(source, shutil.rmtree, path.parent, ignore_errors=True)
+        source.name = data
+        return source
     if isinstance(data, str | os.PathLike):
         path = Path(data).expanduser()
         with reading(path, path.suffix or "data"):
@@ -183,6 +193,7 @@ def _require_numbers(source: Source) -> Source:
         other = next(column for column in source.table.columns if column.categories or column.kind == "date")
         message = f"{source.name}: expected numeric columns, as in fit, got {other.name!r}, which is {other.kind}"
         raise DataError(f"{message}; drop it, or encode it as numbers")
+    source.table = None
     return source
 
 

@@ -89,7 +89,7 @@ class Columns(Part):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a TOML file: a table ``[columns.NAME]`` for each column, ``unseen`` and ``missing``; likelihoods by name.
+        """Read a TOML file: tables ``[columns.NAME]``, ``unseen`` and ``missing``; likelihoods by name.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Columns(Part):
         unknown = [key for key in content if key not in ("columns", "unseen", "missing")]
         if unknown:
             raise DataError(
-                f"{file} has no use for {unknown[0]!r}: write [columns.NAME] for a column, unseen = ... or missing = ..."
+                f"{file} has no use for {unknown[0]!r}: write [columns.NAME] for a column, unseen or missing = ..."
             )
         columns = {name: _with_part(one) for name, one in content.get("columns", {}).items()}
         try:

@@ -142,7 +142,7 @@ def _source(
 def _read(file: TextFile, labels: LabelSpec, columns: ColumnSpec) -> tuple[list[Cells], list[str | None], Plan]:
     plan = _plan(file, dialect_of(file), labels, columns)
     unix = b"\n" in file.sample  # pyarrow's lines and ours are the same
-    if plan.dialect.delimited and unix and importlib.util.find_spec("pyarrow") is not None:
+    if plan.dialect.delimited and unix and _has_pyarrow():
         from latentmap.data.formats.delimited_arrow import read_arrow
 
         cells, label_cells = read_arrow(plan, columns.missing if columns is not None else ())
@@ -150,6 +150,10 @@ def _read(file: TextFile, labels: LabelSpec, columns: ColumnSpec) -> tuple[list[
         cells, label_cells = read_rows(plan)
     unnamed = {f"Unnamed: {i}" for i in range(plan.dialect.width)}
     return [one for one in cells if one.name not in unnamed or len(one.present)], label_cells, plan
+
+
+def _has_pyarrow() -> bool:
+    return importlib.util.find_spec("pyarrow") is not None
 
 
 def _plan(file: TextFile, dialect: Dialect, labels: LabelSpec, columns: ColumnSpec) -> Plan:

@@ -246,21 +246,31 @@ def _share(texts: Sequence[str], holds: Callable[[str], bool]) -> bool:
 def _headers(dialect: Dialect, sample: Sequence[Record], comments: Sequence[str]) -> tuple[Dialect, int | None]:
     """Return a dialect with names and width, and the number of records that are headers; None if a comment is."""
     head, below = [cell.strip() for cell in sample[0][1]], [cells for _, cells in sample[1:]]
+    above = _commented_names(dialect, comments, len(head))
+    if above and comments[-1][1:2].strip():  # as in #id,name
+        return _named(dialect, above), None
     if _is_header(head, below[0] if below else []):
         if below and {len(cells) for cells in below} == {len(head) + 1}:  # as R writes row names
             ends_empty = all(not cells[-1].strip() for cells in below)
             head = [*head, ""] if ends_empty else ["", *head]
         count, names = 1 + _more_headers(head, below), head
         if count > 1:
-            names = _joined([head, *([cell.strip() for cell in cells] for cells in below[: count - 1])])
+            rows = [head, *([cell.strip() for cell in cells] for cells in below[: count - 1])]
+            names = _joined([["", *rows[0][1:]], *rows[1:-1]] if count > 2 and _names_index(rows[-1]) else rows)
         return _named(dialect, names), count
-    if comments:
-        last = comments[-1].strip()
-        text = last[len(COMMENT.match(last)[0]) :]  # type: ignore[index]
-        cells = next((cells for _, cells in records(Path(), iter([text]), dialect)), [])
-        if len(cells) == len(head) > 1:
-            return _named(dialect, [cell.strip() for cell in cells]), None
+    if above:
+        return _named(dialect, above), None
     return replace(dialect, width=len(head)), 0
+
+
+def _commented_names(dialect: Dialect, comments: Sequence[str], width: int) -> list[str]:
+    """Return the cells of the last comment, if it has as many as the rows below; else none."""
+    if not comments:
+        return []
+    mark = COMMENT.match(comments[-1])
+    text = comments[-1].strip()[mark.end() if mark else 0 :]
+    cells = next((cells for _, cells in records(Path(), iter([text]), dialect)), [])
+    return [cell.strip() for cell in cells] if len(cells) == width > 1 else []
 
 
 def _named(dialect: Dialect, names: Sequence[str]) -> Dialect:
@@ -316,10 +326,15 @@ def _more_headers(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
         if len(above) < count:
             continue
         named = [all(_is_name(cell) for cell in cells) for cells in above]
-        blank = count > 1 and not any(above[-1]) and bool(rows[count - 1][0].strip())  # pandas' names of the row names
+        blank = count > 1 and _names_index(rows[count - 1])
         if all(named) or (blank and all(named[:-1])):
             return count
     return 0
+
+
+def _names_index(cells: Sequence[str]) -> bool:
+    """Return whether a row names the row names alone, as pandas writes it below headers of several rows."""
+    return bool(cells[0].strip()) and not any(cell.strip() for cell in cells[1:])
 
 
 def _is_name(cell: str) -> bool:

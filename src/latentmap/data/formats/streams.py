@@ -121,8 +121,9 @@ def text_file(path: Path, encoding: str | None = None) -> TextFile:
                 break
     if not sample:
         raise DataError(f"{path} holds no text (0 bytes)")
-    if len(sample) >= LONGEST and not sample.count(b"\n") + sample.count(b"\r"):
-        raise DataError(f"{path}: line 1 is longer than {LONGEST:,} bytes, so it is no table")
+    ends = sample.count(b"\n") + sample.count(b"\r")
+    if len(sample) >= LONGEST and ends < 2:
+        raise DataError(f"{path}: line {ends + 1} is longer than {LONGEST:,} bytes, so it is no table")
     found = encoding or _encoding(path, sample)
     _require_text(path, sample, found)
     return TextFile(path, compression, found, sample)
