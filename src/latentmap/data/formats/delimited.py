@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, ColumnSpec, Requested
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
-from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
+from latentmap.data.formats.base import LabelSpec, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import Dialect, Record, dialect_of, records
 from latentmap.data.formats.streams import TextFile, text_file, western
 from latentmap.data.frames import empty_frame
+from latentmap.data.streaming import read_memory
 from latentmap.data.text import Texts, TextSettings, cells_of_text, text_settings
 from latentmap.exceptions import DataError
 
 BLOCK_CELLS = 2**18
+PACKED = 5
+"""The bytes of text that a compressed byte is taken for."""
+LARGE: int | None = None
+"""The bytes beyond which a file is read block by block; by default those of a quarter of the memory that is free."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,12 @@ class Plan:
     names: tuple[str, ...]
     settings: Mapping[int, TextSettings]
     label: int | None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed of the file."""
+        usual = self.file.encoding in ("utf-8", "utf-8-sig")
+        return [*self.dialect.notes, *([] if usual else [f"the text is read as {self.file.encoding}"])]
 
     def records(self, lines: Iterator[str]) -> Iterator[Record]:
         """Yield the rows; raise where one has more or fewer cells than the first line.
@@ -72,7 +83,7 @@ class Plan:
             raise DataError(f"{path}: {first}, expected {dialect.width} as in the first line{more}")
 
 
-def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> ArraySource:
+def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> Source:
     """Return a source of a text table of numbers, text and dates, a row a line; blank cells and NA are missing.
 
     Encoding, compression, delimiter, comments and headers are inferred from the first MB, the type of a column from all
@@ -97,17 +108,17 @@ def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec =
     with reading(path):
         file = text_file(path)
         try:
-            cells, label_cells, plan = _read(file, labels, columns)
+            return _open(file, labels, columns)
         except UnicodeDecodeError:  # beyond the first MB
-            file = replace(file, encoding=western(file.sample))
-            cells, label_cells, plan = _read(file, labels, columns)
-    return _source(plan, cells, label_cells, labels, columns)
+            return _open(replace(file, encoding=western(file.sample)), labels, columns)
 
 
 def _source(
     plan: Plan, cells: list[Cells], label_cells: list[str | None], labels: LabelSpec, columns: ColumnSpec
 ) -> ArraySource:
     path, dialect = plan.file.path, plan.dialect
+    unnamed = {f"Unnamed: {i}" for i in range(dialect.width)}
+    cells = [one for one in cells if one.name not in unnamed or len(one.present)]
     annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": None}
     if plan.label is not None:
         annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
@@ -119,24 +130,24 @@ def _source(
         source.header = None if names is None else empty_frame(names)
     else:
         source = TableSource(cells, columns, **annotations)
-    notes = [*dialect.notes]
-    if plan.file.encoding not in ("utf-8", "utf-8-sig"):
-        notes.append(f"the text is read as {plan.file.encoding}")
-    source.remark = joined_notes([*notes, source.remark])
+    source.remark = joined_notes([*plan.notes, source.remark])
     return source
 
 
-def _read(file: TextFile, labels: LabelSpec, columns: ColumnSpec) -> tuple[list[Cells], list[str | None], Plan]:
+def _open(file: TextFile, labels: LabelSpec, columns: ColumnSpec) -> Source:
     plan = _plan(file, dialect_of(file), labels, columns)
     unix = b"\n" in file.sample  # pyarrow's lines and ours are the same
-    if plan.dialect.delimited and unix and _has_pyarrow():
-        from latentmap.data.formats.delimited_arrow import read_arrow
+    if not (plan.dialect.delimited and unix and _has_pyarrow()):
+        return _source(plan, *read_rows(plan), labels, columns)
+    size = file.path.stat().st_size * (PACKED if file.compression else 1)
+    if size > (read_memory(None) if LARGE is None else LARGE):
+        from latentmap.data.formats.delimited_blocks import block_source
 
-        cells, label_cells = read_arrow(plan, columns.missing if columns is not None else ())
-    else:
-        cells, label_cells = read_rows(plan)
-    unnamed = {f"Unnamed: {i}" for i in range(plan.dialect.width)}
-    return [one for one in cells if one.name not in unnamed or len(one.present)], label_cells, plan
+        return block_source(plan, labels, columns)
+    from latentmap.data.formats.delimited_arrow import read_arrow
+
+    cells, label_cells = read_arrow(plan, columns.missing if columns is not None else ())
+    return _source(plan, cells, label_cells, labels, columns)
 
 
 def _has_pyarrow() -> bool:

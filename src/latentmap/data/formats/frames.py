@@ -12,7 +12,7 @@ import numpy as np
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face
-from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, non_numeric, numbers_of
+from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, empty_frame, non_numeric, numbers_of
 from latentmap.exceptions import DataError, MissingExtraError
 
 
@@ -54,7 +54,9 @@ def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
         if any(not column.numeric or column.type.startswith("Date") for column in cells):
             raise non_numeric(series, name)
         rows = np.stack([column.values for column in cells], axis=1)
-        return ArraySource(rows, name=name, names=list(series), labels=labels, label_name=label_name)
+        source = ArraySource(rows, name=name, names=list(series), labels=labels, label_name=label_name)
+        source.header = empty_frame(list(series))
+        return source
     return TableSource(cells, request.columns, backend=backend, name=name, labels=labels, label_name=label_name)
 
 
