@@ -274,6 +274,19 @@ def test_what_is_read_is_written_alike(trait):
         assert [text for text in written if text is not None] == [t.translate(spaced) for t in TYPED[trait][0] if t]
 
 
+@pytest.mark.parametrize("layout", ["commas", "gzip", "utf-16"])
+def test_a_file_larger_than_memory_is_read_block_by_block(layout, tmp_path, monkeypatch):
+    traits = list(TYPED)
+    path = write(tmp_path, layout, traits)
+    whole = open_source(path, columns=Requested())
+    monkeypatch.setattr("latentmap.data.formats.delimited.LARGE", 0)
+    monkeypatch.setattr("latentmap.data.formats.parquet.LAZY", 0)
+    source = open_source(path, columns=Requested())
+    assert type(source).__name__ == "ParquetTable" and source.name == str(path)
+    expect(source, traits)
+    np.testing.assert_allclose(source.read(np.array([3, 1])), whole.read(np.array([3, 1])), atol=2e-9)
+
+
 @pytest.mark.parametrize("rows", [N, 30_000])
 def test_long_columns_are_read_as_short_ones(rows, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)

@@ -31,6 +31,7 @@ from latentmap.data.formats.parquet import parquet_files, parquet_source
 from latentmap.data.formats.sparse import sparse_source
 from latentmap.data.formats.tables import arrow_source
 from latentmap.data.formats.zarr import zarr_source
+from latentmap.data.frames import empty_frame
 from latentmap.data.schema import blocks
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
@@ -194,6 +195,7 @@ def _require_numbers(source: Source) -> Source:
         message = f"{source.name}: expected numeric columns, as in fit, got {other.name!r}, which is {other.kind}"
         raise DataError(f"{message}; drop it, or encode it as numbers")
     source.table = None
+    source.header = None if source.names is None else empty_frame(source.names)
     return source
 
 

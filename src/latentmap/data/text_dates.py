@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from latentmap.data.text_formats import EPOCH
 
@@ -156,7 +157,7 @@ def _stamp(form: int, match: re.Match[str]) -> Stamp | None:
     return Stamp(year, first, second, form == 1, separator, seconds, offset, has_time, pattern + time, padded)
 
 
-def _clock(parts: dict[str, str]) -> tuple[float, float | None, str] | None:
+def _clock(parts: dict[str, Any]) -> tuple[float, float | None, str] | None:
     """Return seconds of the day, the offset of the zone and the pattern of a time; None if there is no such time."""
     if parts["H"] is None:
         return 0.0, None, ""

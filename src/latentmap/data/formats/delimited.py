@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, ColumnSpec, Requested
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
-from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
+from latentmap.data.formats.base import LabelSpec, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import Dialect, Record, dialect_of, records
 from latentmap.data.formats.streams import TextFile, text_file, western
 from latentmap.data.frames import empty_frame
 from latentmap.data.identifiers import has_ids
+from latentmap.data.streaming import read_memory
 from latentmap.data.text import Texts, TextSettings, cells_of_text, text_settings
 from latentmap.exceptions import DataError
 
 BLOCK_CELLS = 2**18
+PACKED = 5
+"""The bytes of text that a compressed byte is taken for."""
+LARGE: int | None = None
+"""The bytes beyond which a file is read block by block; by default those of a quarter of the memory that is free."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,12 @@ class Plan:
     names: tuple[str, ...]
     settings: Mapping[int, TextSettings]
     label: int | None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed of the file."""
+        usual = self.file.encoding in ("utf-8", "utf-8-sig")
+        return [*self.dialect.notes, *([] if usual else [f"the text is read as {self.file.encoding}"])]
 
     def records(self, lines: Iterator[str]) -> Iterator[Record]:
         """Yield the rows; raise where one has more or fewer cells than the first line.
@@ -75,7 +86,7 @@ class Plan:
 
 def delimited_source(
     path: Path, labels: LabelSpec = None, columns: ColumnSpec = None, *, numeric: bool = False
-) -> ArraySource:
+) -> Source:
     """Return a source of a text table of numbers, text and dates, a row a line; blank cells and NA are missing.
 
     Encoding, compression, delimiter, comments and headers are inferred from the first MB, the type of a column from all
@@ -102,11 +113,9 @@ def delimited_source(
     with reading(path):
         file = text_file(path)
         try:
-            cells, label_cells, plan = _read(file, labels, columns)
+            return _open(file, labels, columns, numeric=numeric)
         except UnicodeDecodeError:  # beyond the first MB
-            file = replace(file, encoding=western(file.sample))
-            cells, label_cells, plan = _read(file, labels, columns)
-    return _source(plan, cells, label_cells, labels, columns, numeric=numeric)
+            return _open(replace(file, encoding=western(file.sample)), labels, columns, numeric=numeric)
 
 
 def _source(
@@ -119,6 +128,8 @@ def _source(
     numeric: bool,
 ) -> ArraySource:
     path, dialect = plan.file.path, plan.dialect
+    unnamed = {f"Unnamed: {i}" for i in range(dialect.width)}
+    cells = [one for one in cells if one.name not in unnamed or len(one.present)]
     annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": None}
     if plan.label is not None:
         annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
@@ -132,24 +143,24 @@ def _source(
         source.header = None if names is None else empty_frame(names)
     else:
         source = TableSource(cells, columns, **annotations)
-    notes = [*dialect.notes]
-    if plan.file.encoding not in ("utf-8", "utf-8-sig"):
-        notes.append(f"the text is read as {plan.file.encoding}")
-    source.remark = joined_notes([*notes, source.remark])
+    source.remark = joined_notes([*plan.notes, source.remark])
     return source
 
 
-def _read(file: TextFile, labels: LabelSpec, columns: ColumnSpec) -> tuple[list[Cells], list[str | None], Plan]:
+def _open(file: TextFile, labels: LabelSpec, columns: ColumnSpec, *, numeric: bool) -> Source:
     plan = _plan(file, dialect_of(file), labels, columns)
     unix = b"\n" in file.sample  # pyarrow's lines and ours are the same
-    if plan.dialect.delimited and unix and _has_pyarrow():
-        from latentmap.data.formats.delimited_arrow import read_arrow
+    if not (plan.dialect.delimited and unix and _has_pyarrow()):
+        return _source(plan, *read_rows(plan), labels, columns, numeric=numeric)
+    size = file.path.stat().st_size * (PACKED if file.compression else 1)
+    if size > (read_memory(None) if LARGE is None else LARGE):
+        from latentmap.data.formats.delimited_blocks import block_source
 
-        cells, label_cells = read_arrow(plan, columns.missing if columns is not None else ())
-    else:
-        cells, label_cells = read_rows(plan)
-    unnamed = {f"Unnamed: {i}" for i in range(plan.dialect.width)}
-    return [one for one in cells if one.name not in unnamed or len(one.present)], label_cells, plan
+        return block_source(plan, labels, columns)
+    from latentmap.data.formats.delimited_arrow import read_arrow
+
+    cells, label_cells = read_arrow(plan, columns.missing if columns is not None else ())
+    return _source(plan, cells, label_cells, labels, columns, numeric=numeric)
 
 
 def _has_pyarrow() -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,24 +30,31 @@ ISO = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "
 
 def read_arrow(plan: Plan, missing: Sequence[str] = ()) -> tuple[list[Cells], list[str | None]]:
     """Return columns and labels of a delimited file; ``missing`` are further marks of missing cells."""
-    wanted = {i: one for i, one in plan.settings.items() if one.kind != "drop"}
-    samples = {i: _sample(plan, i, one) for i, one in wanted.items()}
-    types = {i: _type_of(plan, i, one) for i, one in samples.items()}
-    if plan.label is not None:
-        types[plan.label] = pyarrow_module("lib").string()
-    table = _table(plan, types, [*NULLS, *missing])
+    samples = _samples(plan)
+    table = _table(plan, _types(plan, samples), missing)
     cells = []
     for i, settings in plan.settings.items():
         if settings.kind == "drop":
             cells.append(Cells(plan.names[i], np.full(table.num_rows, None, dtype=object), "String"))
         else:
-            cells.append(_cells(plan.names[i], table.column(str(i)), settings, samples[i]))
+            cells.append(_cells(plan, i, table.column(str(i)), settings, samples[i]))
     labels = [] if plan.label is None else table.column(str(plan.label)).to_pylist()
     return cells, labels
 
 
-def _sample(plan: Plan, i: int, settings: TextSettings) -> Cells:
-    return cells_of_text(plan.names[i], [row[i] for row in plan.dialect.rows], settings)
+def column_types(plan: Plan) -> dict[int, Any]:
+    """Return the types in which columns are read, as their first cells are, by number."""
+    return _types(plan, _samples(plan))
+
+
+def _samples(plan: Plan) -> dict[int, Cells]:
+    wanted = {i: one for i, one in plan.settings.items() if one.kind != "drop"}
+    return {i: cells_of_text(plan.names[i], [row[i] for row in plan.dialect.rows], one) for i, one in wanted.items()}
+
+
+def _types(plan: Plan, samples: dict[int, Cells]) -> dict[int, Any]:
+    label = {} if plan.label is None else {plan.label: pyarrow_module("lib").string()}
+    return {i: _type_of(plan, i, one) for i, one in samples.items()} | label
 
 
 def _type_of(plan: Plan, i: int, sample: Cells) -> Any:
@@ -62,14 +70,16 @@ def _type_of(plan: Plan, i: int, sample: Cells) -> Any:
     return lib.dictionary(lib.int32(), lib.string()) if repeated else lib.string()
 
 
-def _table(plan: Plan, types: dict[int, Any], nulls: Sequence[str]) -> Any:
+def _table(plan: Plan, types: dict[int, Any], missing: Sequence[str]) -> Any:
     """Return the table; columns that turn out to be text are read again as such."""
     lib = pyarrow_module("lib")
     multiline = any("\n" in cell or "\r" in cell for row in plan.dialect.rows for cell in row)
     failures, block = 0, BLOCK
     while True:
         try:
-            table = _read(plan, types, nulls, multiline=multiline, block=block)
+            with opened(plan) as stream:
+                settings = options(plan, types, missing, multiline=multiline, block=block)
+                table = pyarrow_module("csv").read_csv(stream, *settings)
         except lib.ArrowInvalid as error:
             message = str(error)
             if "invalid UTF8" in message:
@@ -83,44 +93,49 @@ def _table(plan: Plan, types: dict[int, Any], nulls: Sequence[str]) -> Any:
             elif not multiline:
                 multiline = True
             else:
-                _diagnose(plan)
+                diagnose(plan)
                 raise
             continue
         if _is_open(table, types):
-            _diagnose(plan)
+            diagnose(plan)
         long = [i for i, type_ in types.items() if pyarrow_module("types").is_floating(type_) and _is_long(table, i)]
         if not long:
             return table
         types |= {i: lib.string() for i in long}
 
 
-def _read(plan: Plan, types: dict[int, Any], nulls: Sequence[str], *, multiline: bool, block: int) -> Any:
+def options(
+    plan: Plan, types: Mapping[int, Any], missing: Sequence[str], *, multiline: bool, block: int
+) -> tuple[Any, Any, Any]:
+    """Return how pyarrow reads, parses and converts the columns of these types."""
     csv, dialect = pyarrow_module("csv"), plan.dialect
 
     def handle(row: Any) -> str:
         return "skip" if dialect.comment and row.text.lstrip().startswith(dialect.comment) else "error"
 
+    return (
+        csv.ReadOptions(column_names=[str(i) for i in range(dialect.width)], block_size=block),
+        csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=multiline, invalid_row_handler=handle),
+        csv.ConvertOptions(
+            column_types={str(i): one for i, one in types.items()},
+            include_columns=[str(i) for i in sorted(types)],
+            null_values=[*NULLS, *missing],
+            strings_can_be_null=True,
+        ),
+    )
+
+
+@contextlib.contextmanager
+def opened(plan: Plan) -> Iterator[Any]:
+    """Yield the bytes of a file below its headers; a file of pyarrow if it is UTF-8."""
     with plan.file.bytes() as stream:
-        skipped = sum(len(stream.readline()) for _ in range(dialect.skip))
-        source = _native(plan, skipped) if plan.file.plain else stream
-        return csv.read_csv(
-            source,
-            csv.ReadOptions(column_names=[str(i) for i in range(dialect.width)], block_size=block),
-            csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=multiline, invalid_row_handler=handle),
-            csv.ConvertOptions(
-                column_types={str(i): one for i, one in types.items()},
-                include_columns=[str(i) for i in sorted(types)],
-                null_values=list(nulls),
-                strings_can_be_null=True,
-            ),
-        )
-
-
-def _native(plan: Plan, skipped: int) -> Any:
-    """Return a file of pyarrow, which reads without Python, behind its headers."""
-    opened = pyarrow_module("lib").OSFile(str(plan.file.path))
-    opened.seek(plan.file.signature + skipped)
-    return opened
+        skipped = sum(len(stream.readline()) for _ in range(plan.dialect.skip))
+        if not plan.file.plain:
+            yield stream
+            return
+    with pyarrow_module("lib").OSFile(str(plan.file.path)) as native:
+        native.seek(plan.file.signature + skipped)
+        yield native
 
 
 def _is_open(table: Any, types: dict[int, Any]) -> bool:
@@ -135,15 +150,15 @@ def _is_long(table: Any, i: int) -> bool:
     return any(end is not None and EXACT < abs(end) < np.inf for end in ends.values())
 
 
-def _diagnose(plan: Plan) -> None:
+def diagnose(plan: Plan) -> None:
     """Raise for the first row of another length, an open quote or a NUL byte, if there is one."""
     with plan.file.lines() as lines:
         for _ in plan.records(lines):
             pass
 
 
-def _cells(name: str, column: Any, settings: TextSettings, sample: Cells) -> Cells:
-    types = pyarrow_module("types")
+def _cells(plan: Plan, i: int, column: Any, settings: TextSettings, sample: Cells) -> Cells:
+    types, name = pyarrow_module("types"), plan.names[i]
     if types.is_floating(column.type):
         values = column.to_numpy()
         whole = bool((np.trunc(values) == values)[np.isfinite(values)].all())
@@ -155,4 +170,7 @@ def _cells(name: str, column: Any, settings: TextSettings, sample: Cells) -> Cel
         return Cells(name, np.where(np.isnat(stamps), np.nan, days), sample.type, format=sample.format)
     if (fast := fast_cells(name, column, settings, sample)) is not None:
         return fast
-    return cells_of_text(name, texts_of(column), settings)
+    texts = texts_of(column)
+    if any("\0" in level for level in texts.levels):
+        diagnose(plan)
+    return cells_of_text(name, texts, settings)
