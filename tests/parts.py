@@ -26,6 +26,7 @@ class LikelihoodCase:
 REALS = torch.linspace(-40, 40, 40_001, dtype=torch.float64)
 UNIT = torch.linspace(0, 1, 20_001, dtype=torch.float64)
 BYTES = torch.linspace(0, 1, 256, dtype=torch.float64)
+CIRCLE = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
 COUNTS = torch.arange(1000, dtype=torch.float64)
 INFINITE = torch.tensor([math.inf, -math.inf], dtype=torch.float64)
 BEYOND = torch.tensor([-1e30, -5.0, -0.002, 1.002, 2.0, 50.0, 1e30, math.inf, -math.inf], dtype=torch.float64)
@@ -42,6 +43,7 @@ LIKELIHOODS = [
     LikelihoodCase(likelihoods.Laplace(scale="optimal"), REALS, INFINITE),
     LikelihoodCase(likelihoods.StudentT(scale="feature"), REALS, INFINITE),
     LikelihoodCase(likelihoods.StudentT(scale=0.5, degrees=4.0), REALS, INFINITE),
+    LikelihoodCase(likelihoods.VonMises(), CIRCLE, INFINITE),
     LikelihoodCase(likelihoods.DiscretizedLogistic(), BYTES, BEYOND),
     LikelihoodCase(likelihoods.DiscretizedLogistic(levels=2), BYTES[[0, -1]], BEYOND),
     LikelihoodCase(likelihoods.LogisticMixture(components=3), BYTES, BEYOND),

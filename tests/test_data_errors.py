@@ -61,11 +61,11 @@ def test_arrays_that_are_no_rows_of_numbers(data, message):
 @pytest.mark.parametrize(
     ("columns", "labels", "message"),
     [
-        ({"a": [1, 2], "kind": [["u"], ["v"]]}, None, "X: column 'kind' holds "),
+        ({"kind": [["u"], ["v"]]}, None, "X has no column to learn from: 'kind': it holds "),
         ({"a": [1, 2], "kind": ["u", "v"]}, "kinds", "X has no column 'kinds': did you mean 'kind'? There are: a,"),
         ({"kind": ["u", "v"]}, "kind", "X has 0 feature(s)"),
         ({"a": [], "b": []}, None, "X has no rows"),
-        ({"a": [0.5, 1.0], "id": [1, EXACT + 1]}, None, f"X: {EXACT + 1} at row 2, column 'id' is beyond 2^53"),
+        ({"id": [1, EXACT + 1]}, None, "X has no column to learn from: 'id': an id: whole numbers beyond 2^53"),
         ({"a": [0.5, 1.0], "b": [1.0, np.inf]}, None, "X contains 1 infinite value, the first at row 2, column 'b'"),
     ],
 )  # fmt: skip
@@ -86,11 +86,8 @@ def test_a_frame_with_two_columns_of_one_name():
     [
         ("x,y\n1,2\n3\n", "row 2 (line 3) has 1 cells, expected 2 as in the first line"),
         ("x,y\n1,2\n\n3,4,5\n", "row 2 (line 4) has 3 cells, expected 2"),
-        ("x y\n1 2\n", "one column found, but its text '1 2' holds ' ': separate cells by commas"),
-        ("x;y\n1;2;3\n", "one column found, but its text '1;2;3' holds ';'"),
-        ("x,y\n1,2\n3,oops\n", "row 2 (line 3), column 'y': 'oops' is not a number"),
-        ("x,y\n1,2\n3,1_000\n", "row 2 (line 3), column 'y': '1_000' is not a number"),
-        ("x;y\n1,5;2,5\n", "row 1 (line 2), column 'x': '1,5' is not a number; write decimals with a point"),
+        ("x;y\n1;2;3\n1;2\n", "row 1 (line 2) has 3 cells, expected 2 as in the first line"),
+        ("x,y\n1\n2\n3,4\n", "has 1 cells, expected 2 as in the first line; 2 of 3 rows differ"),
         ("x,x\n1,2\n", "2 columns are called 'x'; give each its own name"),
         ("x,y\n", "a header and no rows below it"),
         ("\n\n", "no rows, only blank lines"),
@@ -98,9 +95,6 @@ def test_a_frame_with_two_columns_of_one_name():
         ('x,y\n1,"2\n', "line 2: unexpected end of data; check the quotes"),
         ("x,y\n1,2\n1,\n", "contains 1 NaN value, the first at row 2, column 'y'"),
         ("x,y\n1,inf\n", "contains 1 infinite value, the first at row 1, column 'y'"),
-        (f"x,id\n1,5\n1,{EXACT + 1}\n", f"row 2 (line 3), column 'id': {EXACT + 1} is beyond 2^53"),
-        (b"x,y\n1,2\n\xff,3\n", "not UTF-8 text (byte 0xff cannot be read); save the file as UTF-8"),
-        ("x,y\n1,2\n".encode("utf-16"), "not UTF-8 text"),
     ],
 )  # fmt: skip
 def test_text_tables(text, message, tmp_path):
@@ -216,8 +210,8 @@ def test_truncated_and_damaged_tables(name, tmp_path):
 
 
 def test_tables_of_something_else_than_numbers(tmp_path):
-    path = write_parquet(tmp_path / "x.parquet", a=[1.0, 2.0], kind=[["elm"], ["oak"]])
-    assert f"{path}: column 'kind' holds List(" in refused(path)
+    path = write_parquet(tmp_path / "x.parquet", kind=[["elm"], ["oak"]])
+    assert f"{path} has no column to learn from: 'kind': it holds List(" in refused(path)
     assert f"{path} has no column 'kinds': did you mean 'kind'?" in refused(path, labels="kinds")
     path = write_parquet(tmp_path / "y.parquet", a=[1.0, 2.0, np.nan], b=[1, 2, 3])
     assert f"{path} contains 1 NaN value, the first at row 3, column 'a'" in refused(path)

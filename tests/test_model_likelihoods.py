@@ -319,3 +319,19 @@ def negative_binomial(x, mean, alpha):
         x, mean, r = mpmath.mpf(x), mpmath.mpf(mean), 1 / mpmath.mpf(alpha)
         gammas = mpmath.loggamma(x + r) - mpmath.loggamma(x + 1) - mpmath.loggamma(r)
         return float(gammas + r * mpmath.log(r / (r + mean)) + x * mpmath.log(mean / (r + mean)))
+
+
+def test_directions_have_the_mean_of_a_circle():
+    own = likelihoods.VonMises().build(Sizes((3,), 1))
+    p = likelihoods.VonMises().distribution(own, torch.tensor([[3.0, 0.1], [3.0, -0.1], [-1.0, 2.0]]))
+    torch.manual_seed(0)
+    draws = p.sample((50_000,))
+    assert ((draws >= 0) & (draws < 2 * math.pi)).all()
+    middle = torch.stack([draws.cos().mean(0), draws.sin().mean(0)], -1)
+    angle = torch.remainder(torch.atan2(middle[:, 1], middle[:, 0]), 2 * math.pi)
+    torch.testing.assert_close(angle, p.mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(1 - middle.norm(dim=-1), p.variance, atol=0.01, rtol=0)
+    reference = stats.vonmises(p.concentration.detach().double().numpy(), p.mean.numpy()).logpdf(1.3)
+    np.testing.assert_allclose(p.log_prob(torch.tensor(1.3)).detach(), reference, atol=1e-5)
+    either = likelihoods.VonMises().distribution(own, torch.tensor([[[[1.0, 0.2]] * 3], [[[1.0, -0.2]] * 3]]))
+    assert (either.average(torch.full((2, 1), 0.5)).cos() > 0.99).all()  # just before and after midnight, not at noon

@@ -52,9 +52,12 @@ def impute(
         nonlocal cells
         for i, (block, y) in enumerate(rows.with_labels(whole=draws is not None)):
             cells += int(np.isnan(block).sum()) if block.dtype.kind == "f" else 0
-            yield estimator.impute(block, draws, n_samples=samples, y=y, random_state=seed + i)
+            made = estimator.impute(block, draws, n_samples=samples, y=y, random_state=seed + i)
+            table = estimator.table_
+            yield made if table is None else np.where(np.isnan(block), table.within(made), block)
 
-    shape, dtype = write_blocks(output, filled(), column_names(run, estimator), estimator.table_)
+    came = rows.source.cells if rows.in_memory else ()
+    shape, dtype = write_blocks(output, filled(), column_names(run, estimator), estimator.table_, came)
     say(f"filled {counted(cells, 'cell')} of {rows.source.name}")
     each = "" if draws is None else f", {counted(draws, 'draw')} of each"
     say_written(output, shape, dtype, counted(len(rows.source), "row") + each, as_json=as_json)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from latentmap.cli.describe import (
     column_in_words,
@@ -15,9 +17,9 @@ from latentmap.cli.describe import (
     values_in_words,
 )
 from latentmap.cli.options import ColumnsFile, Json, Labels, SkipBad
-from latentmap.cli.outputs import is_run
+from latentmap.cli.outputs import check_output, is_run
 from latentmap.cli.settings import open_data
-from latentmap.cli.terminal import emit, say, say_pairs
+from latentmap.cli.terminal import UsageError, emit, say, say_pairs
 from latentmap.exceptions import LatentmapError, ModelError
 from latentmap.messages import counted
 
@@ -37,6 +39,7 @@ def info(
     *,
     labels: Labels = None,
     columns: ColumnsFile = None,
+    columns_template: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
@@ -46,15 +49,46 @@ def info(
     ----------
     what
         Folder of a run; or data, by a name or file as for fit.
+    columns_template
+        A .toml file to write, with what is inferred of each column of a table, to edit and give to fit with --columns;
+        - writes it to standard output.
     """
     from latentmap.data.datasets import DATASETS
     from latentmap.data.sources import holds_rows
 
     folder = Path(what)
     if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
+        if columns_template is not None:
+            raise UsageError(f"{what} is a run: --columns-template describes the columns of data")
         _info_run(folder, as_json)
         return
-    _info_data(*open_data(what, labels, columns, skip_bad=skip_bad), as_json)
+    source, requested = open_data(what, labels, columns, skip_bad=skip_bad)
+    if columns_template is not None:
+        _write_template(source, requested, columns_template)
+    if str(columns_template) != "-":
+        _info_data(source, requested, as_json)
+
+
+def _write_template(source: Source, requested: Columns | None, path: Path) -> None:
+    """Write what is inferred of the columns of a table."""
+    from latentmap.data.files import atomic_path
+    from latentmap.data.sources import open_source
+    from latentmap.data.template import template
+    from latentmap.estimators.columns import Columns
+
+    if str(path) != "-":
+        check_output(path, (".toml",))
+    if (table := source.table) is None:  # numbers alone
+        table = open_source(source.name, source.label_name, (requested or Columns()).requested).table
+        say("numbers alone are fitted as an array; with the specification, each column has a likelihood of its own")
+    assert table is not None
+    text = template(table, Path(source.name).name) + "\n"
+    if str(path) == "-":
+        print(text, end="")
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(f"wrote the specification of {counted(len(table.order), 'column')} to {path}")
 
 
 def _info_run(run: Path, as_json: bool) -> None:

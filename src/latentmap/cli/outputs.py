@@ -11,7 +11,7 @@ from latentmap.data.files import read_json
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
-    from latentmap.data.columns import Table
+    from latentmap.data.columns import Cells, Table
 
 ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 PICTURES = (".png", ".svg", ".pdf")
@@ -63,13 +63,17 @@ def is_run(folder: Path) -> bool:
 
 
 def write_blocks(
-    path: Path, blocks: Iterable[Any], columns: Sequence[str], table: Table | None = None
+    path: Path,
+    blocks: Iterable[Any],
+    columns: Sequence[str],
+    table: Table | None = None,
+    given: Sequence[Cells] | None = None,
 ) -> tuple[tuple[int, ...], Any]:
-    """Write blocks of rows, and return the shape and the type of all rows."""
+    """Write blocks of rows, and return the shape and the type of all rows; ``given`` as `RowWriter` takes it."""
     from latentmap.data.writing import writing
 
     rows = 0
-    with writing(path, columns, table) as writer:
+    with writing(path, columns, table, given) as writer:
         for block in blocks:
             writer.write(block)
             rows += len(block)

@@ -15,6 +15,7 @@ from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
 from latentmap.cli.terminal import UsageError, note
 from latentmap.data.datasets import DATASETS
+from latentmap.data.fetching import is_remote
 from latentmap.data.files import read_json, write_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
@@ -50,7 +51,7 @@ class Origin:
     def of(cls, data: str | Path, source: Source, *, skip_bad: bool = False) -> Origin:
         """Return the origin of a source that was opened by a path or name."""
         names = source.schema.names
-        path = str(data) if data in DATASETS else os.path.abspath(os.path.expanduser(data))
+        path = str(data) if data in DATASETS or is_remote(data) else os.path.abspath(os.path.expanduser(data))
         return cls(path, source.label_name, None if names is None else list(names), skip_bad)
 
     @classmethod
@@ -197,5 +198,5 @@ def _open(path: str | Path, labels: str | None, origin: Origin | None, table: Ta
     skip = origin is not None and origin.skip_bad
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
-            return open_source(path, origin.labels, table, skip_bad=skip)
-    return open_source(path, labels, table, skip_bad=skip)
+            return open_source(path, origin.labels, table, skip_bad=skip, numeric=table is None)
+    return open_source(path, labels, table, skip_bad=skip, numeric=table is None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date, datetime
 from typing import Any, get_args
 
 import numpy as np
@@ -19,13 +21,26 @@ from latentmap.data.columns import (
     ColumnSpec,
     Requested,
     Table,
+    days_since_epoch,
 )
+from latentmap.data.cycles import bounds_by_name, cycle_of
+from latentmap.data.dependencies import Codes, codes_of, find_derived
+from latentmap.data.derived import Derived
+from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
+from latentmap.data.scales import order_of
 from latentmap.exceptions import DataError
 
 MOST_CATEGORIES = 100
-"""The most different texts of a categorical column; of more, they are rather names."""
+"""The most categories of a column; of more, the rare ones are grouped."""
+MOST_LEVELS = 10
+"""The most whole numbers that are taken for the levels of an order."""
+MOST_DECIMALS = 6
+ROWS_A_LEVEL = 5
+"""The fewest rows for each of these levels, on average."""
 LEAST_DISPERSION = 0.8
 """The least variance of counts in means: Poisson's is 1, up to chance."""
+MOST_DISPERSION = 2.0
+"""The most variance in means of counts that are all far from 0; of more, they are rather measured in some unit."""
 WIDE = 10.0
 """The least maximum of a column of amounts that may be put on a logarithmic scale."""
 
@@ -44,23 +59,28 @@ def learn_table(
     what a column holds                                              kind
     ===============================================================  ===========
     dates                                                            date
-    text, categories                                                 categorical
-    categories with an order                                         ordinal
+    text, categories; few whole numbers under the name of a code     categorical
+    categories with an order, words of a known scale; few whole      ordinal
+    numbers that are no counts
     0, 1, true, false                                                binary
     whole numbers from 0 on, whose variance is about their mean      count
-    or more
+    or more, and that are not called age, price or other measures
+    hours, weekdays, months, angles, by name and range               cyclic
     any other numbers                                                real
     ===============================================================  ===========
 
     A real column is standardised; amounts, which are never negative and deviate by more than their mean, are first put
-    on a logarithmic scale, log(1 + x). Text with more than 100 different values, or as many as rows, is left out.
+    on a logarithmic scale, log(1 + x). Ids, names, free text and constants are left out (`identifiers.why_left_out`),
+    and so is a column that follows from another (`dependencies.find_derived`); constants and what follows come back in
+    generated rows. docs/tables.md has all rules.
 
     Parameters
     ----------
     cells
         The columns; they are taken one after the other.
     columns
-        A table, or settings of columns by name: ``kind`` ("drop" leaves it out), ``scaling``, ``categories``.
+        A table, or settings of columns by name: ``kind`` ("drop" leaves it out), ``scaling``, ``categories``,
+        ``lowest``, ``highest``, ``period``, ``other``.
     names
         The names of all columns, where the columns come one by one.
     backend
@@ -70,7 +90,7 @@ def learn_table(
 
     Examples
     --------
-    >>> table = learn_table([Cells("height", np.array([1.5, 2.0])), Cells("age", np.array([3.0, 90.0]))])
+    >>> table = learn_table([Cells("height", np.array([1.5, 2.0])), Cells("nests", np.array([0.0, 9.0]))])
     >>> [column.kind for column in table.columns]
     ['real', 'count']
     """
@@ -82,16 +102,27 @@ def learn_table(
         names = [column.name for column in cells]
     for column_name in requested.settings:
         require_known(column_name, names, f"{name} has no column")
-    learned, dropped = [], {}
+    learned, constants, dropped, codes = [], [], {}, dict[str, Codes]()
     for column in cells:
         settings = requested.settings.get(column.name, {})
         if why := _why_drop(column, settings):
             dropped[column.name] = why
-        else:
-            learned.append(learn_column(column, settings, name))
+            continue
+        one = learn_column(column, settings, name)
+        if not settings and _is_constant(column):
+            first = replace(column, values=column.present[:1])
+            constants.append(Derived(one, None, (float(one.encode(first, "error", name)[0]),)))
+            dropped[column.name] = f"it always holds {column.plain_present()[0]!r}"
+            continue
+        learned.append(one)
+        if one.levels:
+            codes[one.name] = codes_of(one.encode(column, "missing", name))
     if not learned:
         raise DataError(f"{name} has no column to learn from: {'; '.join(f'{k!r}: {v}' for k, v in dropped.items())}")
-    return Table(tuple(learned), requested.unseen, backend, dropped)
+    derived = find_derived(learned, codes, requested.settings)
+    dropped |= {one.column.name: f"it follows from {one.source!r}" for one in derived}
+    kept = tuple(column for column in learned if column.name not in dropped)
+    return Table(kept, requested.unseen, backend, dropped, requested.missing, (*derived, *constants), tuple(names))
 
 
 def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: str = "X") -> Column:
@@ -104,23 +135,51 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
     where = f"{name}: column {cells.name!r}"
     for key in settings:
         require_known(key, SETTINGS, f"{where} has no setting")
+    if cells.unread:
+        raise DataError(f"{where} cannot be read: {cells.unread}; leave it to be left out, or use drop")
     categories = tuple(settings.get("categories", ()))
     kind = settings.get("kind") or _kind(cells, categories)
     require_known(kind, [*get_args(ColumnKind), "drop"], f"{where}: no kind is called")
     missing = len(cells.values) - len(cells.present)
-    column = Column(cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing)
+    column = Column(
+        cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing, format=cells.format
+    )
     if kind in ("categorical", "ordinal") or (kind == "binary" and not cells.numeric):
-        categories = categories or _categories(cells)
-        if kind == "binary" and len(categories) != 2:
-            raise DataError(f"{where} is to be binary, but holds {len(categories)} different values; use categorical")
-        return replace(column, categories=categories, highest=float(max(len(categories) - 1, 0)), integral=True)
+        return _learn_categories(column, cells, categories, settings.get("other"), where)
     if not cells.numeric:
         raise DataError(f"{where} holds text ({cells.present[0]!r}), and is to be {kind}: use categorical or ordinal")
     values = cells.present[np.isfinite(cells.present)]
-    return _learn_numbers(column, values, settings.get("scaling"), where) if len(values) else column
+    return _learn_numbers(column, values, settings, where) if len(values) else column
 
 
-def _learn_numbers(column: Column, values: NDArray[Any], scaling: str | None, where: str) -> Column:
+def _learn_categories(
+    column: Column, cells: Cells, categories: tuple[Any, ...], other: str | None, where: str
+) -> Column:
+    if not categories:
+        categories = _categories(cells)
+        if column.kind == "categorical" and len(categories) > MOST_CATEGORIES and not cells.categories:
+            categories, other = _grouped(cells, categories)
+        elif column.kind == "ordinal" and not cells.ordered and all(isinstance(c, str) for c in categories):
+            categories = order_of(categories, cells.name) or categories
+    elif other is not None and categories[-1] != other:
+        categories = (*categories, other)
+    if column.kind == "binary" and len(categories) != 2:
+        raise DataError(f"{where} is to be binary, but holds {len(categories)} different values; use categorical")
+    return replace(
+        column, categories=categories, highest=float(max(len(categories) - 1, 0)), integral=True, other=other
+    )
+
+
+def _grouped(cells: Cells, categories: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
+    """Return the most frequent categories, and the name of a last one that stands for all others."""
+    counts = collections.Counter(cells.plain_present())
+    frequent = {value for value, count in counts.most_common(MOST_CATEGORIES - 1) if count > 1}
+    other = next(name for name in ("other", "(other)", "any other", "none of these") if name not in counts)
+    return (*(value for value in categories if value in frequent), other), other
+
+
+def _learn_numbers(column: Column, values: NDArray[Any], settings: Mapping[str, Any], where: str) -> Column:
+    scaling = settings.get("scaling")
     lowest, highest = float(values.min()), float(values.max())
     require_no_overflow(where, lowest, highest)
     mean, deviation = float(values.mean()), float(values.std())
@@ -130,14 +189,71 @@ def _learn_numbers(column: Column, values: NDArray[Any], scaling: str | None, wh
         raise DataError(f"{where} is to hold counts, whole numbers >= 0, but holds {lowest:g} to {highest:g}; use real")
     if column.kind == "binary" and not (integral and lowest >= 0 and highest <= 1):
         raise DataError(f"{where} is to be binary, but holds numbers from {lowest:g} to {highest:g}; use categorical")
-    scaling = scaling or _scaling(column.kind, lowest, highest, mean, deviation)
+    scaling = scaling or _scaling(column, lowest, highest, mean, deviation)
     require_known(scaling, get_args(ColumnScaling), f"{where}: no scaling is called")
     if scaling == "log1p":
         if lowest <= -1:
             raise DataError(f"{where} holds {lowest:g}, of which log1p has no value: use scaling 'standard'")
         mean, deviation = float(np.log1p(values).mean()), float(np.log1p(values).std())
-    learned: dict[str, Any] = {"scaling": scaling, "integral": integral, "mean": mean, "deviation": deviation}
+    period, start = _cycle(column, settings, lowest, highest, where) if column.kind == "cyclic" else (0.0, None)
+    low, high = _bounds(column, lowest, highest)
+    low, high = (_declared(settings, key, end, where) for key, end in (("lowest", low), ("highest", high)))
+    if (low is not None and lowest < low) or (high is not None and highest > high):
+        raise DataError(f"{where} holds {lowest:g} to {highest:g}, beyond the bounds {low} to {high} specified")
+    learned: dict[str, Any] = {
+        "scaling": scaling,
+        "integral": integral,
+        "mean": mean,
+        "deviation": deviation,
+        "bounds": (low if start is None else start, high),
+        "period": period,
+        "decimals": None if column.kind == "date" or column.type == "Float32" else _decimals(values),
+    }
     return replace(column, lowest=lowest, highest=highest, **learned)
+
+
+def _cycle(
+    column: Column, settings: Mapping[str, Any], lowest: float, highest: float, where: str
+) -> tuple[float, float]:
+    """Return the period of a column, and where it starts."""
+    period, start = cycle_of(column.name, lowest, highest) or (0.0, min(lowest, 0.0))
+    period, start = (
+        _declared(settings, key, end, where) or 0.0 for key, end in (("period", period), ("lowest", start))
+    )
+    if period <= 0:
+        raise DataError(f"{where} is to be cyclic, with no known period: give it, as in period = 24")
+    return period, start
+
+
+def _declared(settings: Mapping[str, Any], key: str, default: float | None, where: str) -> float | None:
+    """Return a number that settings declare, dates as days since 1970."""
+    value = settings.get(key)
+    if value is None:
+        return default
+    if isinstance(value, date):
+        return days_since_epoch(value if isinstance(value, datetime) else datetime(value.year, value.month, value.day))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{where}: {key} must be a number or a date, got {value!r}")
+    return float(value)
+
+
+def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None, float | None]:
+    """Return what generated values are kept within."""
+    if column.kind in ("count", "binary"):
+        return 0.0, highest
+    if column.kind in ("date", "cyclic") or column.type.startswith("Duration"):
+        return None, None
+    if (known := bounds_by_name(column.name, lowest, highest)) is not None:
+        return known
+    return (None, None) if lowest < 0 else (0.0, 1.0 if highest <= 1 else None)
+
+
+def _decimals(values: NDArray[Any]) -> int | None:
+    """Return the fewest decimals that write all values; None if those are more than a few."""
+    for decimals in range(MOST_DECIMALS + 1):
+        if all(np.allclose(np.round(v, decimals), v, rtol=1e-12, atol=0.0) for v in (values[:1000], values)):
+            return decimals
+    return None
 
 
 def _integral(values: NDArray[Any]) -> bool:
@@ -148,21 +264,54 @@ def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
     if cells.type.startswith("Date"):
         return "date"
     if not cells.numeric or categories:
-        return "ordinal" if cells.ordered else "categorical"
+        known = cells.ordered or not (categories or cells.categories) and _is_scale(cells)
+        return "ordinal" if known else "categorical"
     values = cells.present
-    if not len(values) or not np.isfinite(values).all() or not _integral(values) or values.min() < 0:
+    if not len(values) or not np.isfinite(values).all() or cells.type.startswith("Duration"):
         return "real"
-    if values.max() <= 1:
+    if cycle_of(cells.name, float(values.min()), float(values.max())) is not None:
+        return "cyclic"
+    if not _integral(values) or np.abs(values).max() >= EXACT:  # beyond, every number is whole
+        return "real"
+    if values.min() >= 0 and values.max() <= 1:
         return "binary"
-    counts = values.max() < EXACT and values.var() >= LEAST_DISPERSION * values.mean()  # beyond, every number is whole
-    return "count" if counts else "real"
+    if is_id_name(cells.name) or is_code_name(cells.name):
+        return "categorical"
+    if _are_levels(values):
+        return "ordinal"
+    form = cells.format
+    if form is not None and (form.kind == "duration" or form.prefix or form.suffix):  # of money or another unit
+        return "real"
+    return "count" if _are_counts(cells.name, values) else "real"
 
 
-def _scaling(kind: ColumnKind, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:
-    if kind not in ("real", "date"):
+def _is_scale(cells: Cells) -> bool:
+    different = set(cells.present.tolist())
+    return all(isinstance(value, str) for value in different) and order_of(different, cells.name) is not None
+
+
+def _are_levels(values: NDArray[np.float64]) -> bool:
+    """Return whether whole numbers are few levels rather than counts, which begin at 0 or 1 and thin out above."""
+    levels, counts = np.unique(values, return_counts=True)
+    if not 1 < len(levels) <= MOST_LEVELS or len(values) < ROWS_A_LEVEL * len(levels):
+        return False
+    thins_out = counts[-1] < len(values) / len(levels) / 2 and levels[0] in (0, 1)
+    return not (thins_out and values.var() >= LEAST_DISPERSION * values.mean())
+
+
+def _are_counts(name: str, values: NDArray[np.float64]) -> bool:
+    """Return whether whole numbers are counts: not called a measure, dispersed as such, near 0 or like Poisson."""
+    lowest, highest, mean, variance = values.min(), values.max(), values.mean(), values.var()
+    if lowest < 0 or variance < LEAST_DISPERSION * mean or is_measure_name(name):
+        return False
+    return bool(lowest <= max(1.0, highest / 10) or variance <= MOST_DISPERSION * mean)
+
+
+def _scaling(column: Column, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:
+    if column.kind not in ("real", "date"):
         return "none"
-    amounts = kind == "real" and lowest >= 0 and deviation > mean and highest > WIDE
-    return "log1p" if amounts else "standard"
+    amounts = column.kind == "real" and lowest >= 0 and deviation > mean and highest > WIDE
+    return "log1p" if amounts and bounds_by_name(column.name, lowest, highest) is None else "standard"
 
 
 def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
@@ -171,14 +320,12 @@ def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
         return "as requested"
     if "kind" in settings or "categories" in settings:
         return None
-    if not len(cells.present):
-        return "it holds nothing"
-    if cells.numeric or cells.categories:
-        return None
-    different = len(set(cells.present.tolist()))
-    if different > MOST_CATEGORIES or different == len(cells.values) > 20:
-        return f"{different:,} different texts in {len(cells.values):,} rows, rather names than categories"
-    return None
+    return why_left_out(cells)
+
+
+def _is_constant(cells: Cells) -> bool:
+    present = cells.present.tolist()
+    return len(present) > 1 and len(cells.categories) < 2 and all(value == present[0] for value in present)
 
 
 def _categories(cells: Cells) -> tuple[Any, ...]:

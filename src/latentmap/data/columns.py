@@ -2,77 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.checks import EXACT
+from latentmap.data.categories import encode_categories
+from latentmap.data.cells import DAY as DAY
+from latentmap.data.cells import Cells as Cells
+from latentmap.data.cells import date_type as date_type
+from latentmap.data.cells import days_since_epoch as days_since_epoch
+from latentmap.data.cells import decoded
+from latentmap.data.cells import object_array as object_array
+from latentmap.data.derived import Derived
+from latentmap.data.text_formats import TextFormat
 from latentmap.exceptions import DataError
 
-ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "date"]
+ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
-DAY = 86_400_000_000
-"""Microseconds."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SHOWN_CATEGORIES = 8
-SETTINGS = ("kind", "scaling", "categories", "likelihood")
+SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """One column of a table, as it is read.
-
-    Attributes
-    ----------
-    name
-        The name of the column.
-    values
-        Numbers in double precision, NaN where a cell is missing, dates as days since 1970; or an array of objects, text
-        as a rule, None where missing.
-    type
-        The type of the cells, a name of narwhals such as Int64, String or Date.
-    native
-        The type in the data frame that they come from, if it is pandas'.
-    categories
-        All possible values, where the type lists them, and whether they are ``ordered``.
-    """
-
-    name: str
-    values: NDArray[Any]
-    type: str = "Float64"
-    native: str = ""
-    categories: tuple[Any, ...] = ()
-    ordered: bool = False
-
-    @property
-    def numeric(self) -> bool:
-        """Whether the values are numbers."""
-        return self.values.dtype.kind == "f"
-
-    @property
-    def present(self) -> NDArray[Any]:
-        """The values that are not missing."""
-        missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
-        present: NDArray[Any] = self.values[~missing]
-        return present
-
-    def plain(self) -> list[Any]:
-        """Return the cells as plain values, whole numbers as integers, None where missing."""
-        values = self.values.tolist()
-        return [None if v != v else int(v) if v.is_integer() else v for v in values] if self.numeric else values
 
 
 @dataclass(frozen=True)
 class Column:
     """A column as a fit has learned it; of numbers their range, and mean and deviation on the chosen scale.
 
+    Attributes
+    ----------
+    bounds
+        What generated values are kept within, in the units of the data; None for no bound.
+    period
+        The period of a cyclic column: 24 for hours, 360 for degrees.
+    other
+        The last category, which stands for all that are rare; None where every category is listed.
+    decimals
+        The decimals of the values, to which generated ones are rounded; None where they are not few.
+
+    Examples
+    --------
     >>> species = Column("species", "categorical", categories=("elm", "oak"))
     >>> species.encode(Cells("species", np.array(["oak", None], dtype=object)), "error", "X").tolist()
     [1.0, nan]
@@ -91,35 +63,42 @@ class Column:
     deviation: float = 1.0
     integral: bool = False
     missing: int = 0
+    format: TextFormat | None = None
+    bounds: tuple[float | None, float | None] = (None, None)
+    period: float = 0.0
+    other: str | None = None
+    decimals: int | None = None
+
+    @property
+    def levels(self) -> int:
+        """The number of values that the column may take; 0 for any number of them."""
+        return len(self.categories) or 2 * (self.kind == "binary")
 
     def encode(self, cells: Cells, unseen: Unseen, name: str, start: int = 0) -> NDArray[np.float64]:
         """Return cells as numbers: categories as their index among the known, from 0; NaN where one is missing.
 
-        Errors count rows from ``start``.
+        Text is read as the column's type asks, since another library may have read the same file as text. Errors count
+        rows from ``start``.
         """
         if self.categories:
-            return self._encode_categories(cells.plain(), unseen, name, start)
+            return encode_categories(self, cells.plain(), unseen, name, start, truth=cells.type == "Boolean")
         if cells.numeric:
             return np.asarray(cells.values, np.float64)
         if len(cells.present):
             expected = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
-            text = f"text ({cells.present[0]!r}), expected {expected} as in the fit"
-            raise DataError(f"{name}: column {self.name!r} holds {text}")
+            what = "text" if isinstance(cells.present[0], str) else type(cells.present[0]).__name__
+            got = f"{what} ({cells.present[0]!r}), expected {expected} as in the fit"
+            raise DataError(f"{name}: column {self.name!r} holds {got}")
         return np.full(len(cells.values), np.nan)
 
-    def _encode_categories(self, values: list[Any], unseen: Unseen, name: str, start: int) -> NDArray[np.float64]:
-        indices = {category: float(i) for i, category in enumerate(self.categories)} | {None: np.nan}
-        encoded = np.array([indices.get(value, -1.0) for value in values], dtype=np.float64)
-        unknown = np.flatnonzero(encoded < 0)
-        if len(unknown) and unseen == "error":
-            value, known = values[unknown[0]], ", ".join(map(str, self.categories[:SHOWN_CATEGORIES]))
-            more = ", ..." if len(self.categories) > SHOWN_CATEGORIES else ""
-            raise DataError(
-                f"{name}: row {start + unknown[0] + 1}, column {self.name!r}: {value!r} is not among the categories "
-                f"of the fit ({known}{more}); fit with Columns(unseen='missing') to take such cells as missing"
-            )
-        encoded[unknown] = np.nan
-        return encoded
+    def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return generated values inside of what the column can hold."""
+        values = values if self.decimals is None else np.round(values, self.decimals)
+        if self.period:
+            start = self.bounds[0] or 0.0
+            return start + np.mod(values - start, self.period)
+        low, high = self.bounds
+        return values if low is None and high is None else np.clip(values, low, high)
 
     def decode(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Return numbers as cells: the nearest category, whole number or day, where the column holds such."""
@@ -127,17 +106,11 @@ class Column:
             indices = np.clip(np.rint(values), 0, len(self.categories) - 1).astype(np.intp)
             plain = all(isinstance(c, int | float) for c in self.categories)
             return np.array(self.categories, dtype=None if plain else object)[indices]
-        if self.kind == "date":
-            unit, step = ("D", 1) if self.type == "Date" else ("us", DAY)
-            values = np.rint(values) if self.integral else values  # midnights all
-            return np.rint(values * step).astype(np.int64).astype(f"datetime64[{unit}]")
-        if self.type == "Boolean":
-            return values >= 0.5
-        if self.type.startswith(("Int", "UInt")):
-            limits = np.iinfo(self.type.lower())
-            return np.rint(np.clip(values, max(-EXACT, limits.min), min(EXACT, limits.max))).astype(limits.dtype)
-        values = np.rint(values) if self.kind in ("binary", "count") else values
-        return values.astype(np.float32 if self.type == "Float32" else np.float64)
+        if self.kind == "date" and self.integral:  # midnights all
+            values = np.rint(values)
+        if self.kind in ("binary", "count"):
+            values = np.rint(values)
+        return decoded(values, "Date" if self.kind == "date" and self.type == "Date" else self.type)
 
 
 @dataclass(frozen=True)
@@ -153,7 +126,13 @@ class Table:
     backend
         The library of the data frame that was learned from: pandas, polars or pyarrow; None for a file.
     dropped
-        The columns that were left out, and why.
+        The columns that are not part of the model, and why.
+    missing
+        Further marks of missing cells in text.
+    derived
+        Those of them that come back, since they follow from another column or never vary.
+    order
+        The names of all columns as they came; empty for runs that do not say so.
 
     Examples
     --------
@@ -170,21 +149,38 @@ class Table:
     unseen: Unseen = "error"
     backend: str | None = None
     dropped: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    derived: tuple[Derived, ...] = ()
+    order: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """The names of the columns."""
+        """The names of the columns that become numbers."""
         return [column.name for column in self.columns]
+
+    @property
+    def generated(self) -> list[Column]:
+        """The columns of generated rows: those of the model and those that follow from them, as they came."""
+        columns = [*self.columns, *(one.column for one in self.derived)]
+        order = {name: i for i, name in enumerate(self.order)}
+        return sorted(columns, key=lambda column: order.get(column.name, 0)) if order else columns
+
+    @property
+    def kinds(self) -> dict[str, Column]:
+        """The columns of generated rows by name."""
+        return {column.name: column for column in self.generated}
 
     @property
     def mixed(self) -> bool:
         """Whether some column is anything but plain numbers."""
-        return any(column.categories or column.kind == "date" for column in self.columns)
+        return any(column.categories or column.kind in ("date", "cyclic") for column in self.columns)
 
     @property
     def remark(self) -> str | None:
         """What was left out, or None."""
-        return "; ".join(f"column {name!r} left out: {why}" for name, why in self.dropped.items()) or None
+        notes = [f"column {name!r} left out: {why}" for name, why in self.dropped.items()]
+        grouped = [f"column {c.name!r}: rare categories are grouped as {c.other!r}" for c in self.columns if c.other]
+        return "; ".join(notes + grouped) or None
 
     def check_names(self, names: Sequence[str], name: str = "X") -> None:
         """Raise if the columns of data, of these names, lack one of the table or are others."""
@@ -198,55 +194,150 @@ class Table:
             raise DataError(f"{name} has columns that the data of the fit had not: {listed}; drop them")
 
     def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
-        """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``."""
+        """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
+
+        A cell that is missing is read off a column that follows from it, where that settles it.
+        """
         given = {column.name: column for column in cells}
         self.check_names(list(given), name)
-        return np.stack([c.encode(given[c.name], self.unseen, name, start) for c in self.columns], axis=1)
+        rows = {c.name: c.encode(given[c.name], self.unseen, name, start) for c in self.columns}
+        for one in self.derived:
+            if one.source is not None and one.column.name in given and np.isnan(rows[one.source]).any():
+                own = one.column.encode(given[one.column.name], "missing", name, start)
+                known = np.array([one.inverse.get(value, np.nan) for value in own.tolist()])
+                rows[one.source] = np.where(np.isnan(rows[one.source]), known, rows[one.source])
+        return np.stack(list(rows.values()), axis=1)
 
-    def decode(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return rows of numbers, shape (n, P), as cells by column."""
-        return {c.name: c.decode(np.asarray(rows[:, i], np.float64)) for i, c in enumerate(self.columns)}
+    def within(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
+        columns = (column.within(rows[..., i]) for i, column in enumerate(self.columns))
+        return np.stack([values.astype(rows.dtype, copy=False) for values in columns], axis=-1)
+
+    def decode(
+        self, rows: NDArray[Any], *, generated: bool = False, written: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
+        """Return rows of numbers, shape (n, P), as cells by column; ``generated`` ones stay within what it can hold.
+
+        Columns that are ``written`` become text in the form that theirs had.
+        """
+        numbers = {c.name: np.asarray(rows[:, i], np.float64) for i, c in enumerate(self.columns)}
+        if generated:
+            numbers = {c.name: c.within(numbers[c.name]) for c in self.columns}
+        for one in self.derived:
+            numbers[one.column.name] = one(numbers[one.source or self.names[0]])
+        return {
+            c.name: c.format.write(numbers[c.name]) if c.format and c.name in written else c.decode(numbers[c.name])
+            for c in self.generated
+        }
+
+    def is_whole(self, cells: Cells) -> bool:
+        """Return whether a column that came needs no cell to be filled: it has all, or is not generated."""
+        column = self.kinds.get(cells.name)
+        return column is None or not np.isnan(column.encode(cells, "missing", cells.name)).any()
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns that came as text, and were read as numbers, dates, durations or truth values."""
+        return [column.name for column in self.generated if column.format is not None]
+
+    @property
+    def words(self) -> list[str]:
+        """Those of them with words for truth values that no type writes, such as yes and no."""
+        formats = {column.name: column.format for column in self.generated if column.format is not None}
+        truth = {"false", "true"}
+        return [n for n, f in formats.items() if f.kind == "boolean" and {w.lower() for w in f.words} != truth]
+
+    def completed(
+        self, rows: NDArray[Any], given: Sequence[Cells], written: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
+        """Return all columns that came: cells that were there as they were, others from rows of numbers (n, P).
+
+        Columns that are ``written`` become text, as in `decode`; those that were left out always do, if they were text.
+
+        >>> table = Table((Column("height", "real"),))
+        >>> came = [Cells("tree", np.array(["a", "b"], dtype=object)), Cells("height", np.array([2.0, np.nan]))]
+        >>> {name: cells.tolist() for name, cells in table.completed(np.array([[2.0], [1.0]]), came).items()}
+        {'tree': ['a', 'b'], 'height': [2.0, 1.0]}
+        """
+        made, kinds, result = self.decode(rows, generated=True, written=written), self.kinds, {}
+        for cells in given:
+            if (column := kinds.get(cells.name)) is None:
+                result[cells.name] = cells.as_they_were()
+                continue
+            numbers = column.encode(cells, "missing", cells.name)
+            there = ~np.isnan(numbers)
+            if column.categories:
+                own = object_array(cells.plain())
+            elif column.format is not None and cells.name in written:
+                own = column.format.write(numbers)
+            else:
+                own = column.decode(np.where(there, numbers, 0.0))
+            result[cells.name] = np.where(there, own, made[cells.name])
+        return result | {name: cells for name, cells in made.items() if name not in result}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        columns = [asdict(column) | {"categories": list(column.categories)} for column in self.columns]
-        return {"columns": columns, "unseen": self.unseen, "backend": self.backend, "dropped": dict(self.dropped)}
+        return {
+            "columns": [_column_json(column) for column in self.columns],
+            "unseen": self.unseen,
+            "backend": self.backend,
+            "dropped": dict(self.dropped),
+            "missing": list(self.missing),
+            "derived": [
+                {"column": _column_json(d.column), "source": d.source, "values": list(d.values)} for d in self.derived
+            ],
+            "order": list(self.order),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """Return the table that `to_json` wrote."""
-        columns = [Column(**item | {"categories": tuple(item["categories"])}) for item in value["columns"]]
-        return cls(tuple(columns), value["unseen"], value["backend"], value["dropped"])
+        """Return the table that `to_json` wrote; runs of earlier versions have neither derived columns nor order."""
+        derived = [
+            Derived(_column_of(item["column"]), item["source"], tuple(item["values"]))
+            for item in value.get("derived", ())
+        ]
+        return cls(
+            tuple(map(_column_of, value["columns"])),
+            value["unseen"],
+            value["backend"],
+            value["dropped"],
+            tuple(value.get("missing", ())),
+            tuple(derived),
+            tuple(value.get("order", ())),
+        )
+
+
+def _column_json(column: Column) -> dict[str, Any]:
+    return asdict(column) | {"categories": list(column.categories), "bounds": list(column.bounds)}
+
+
+def _column_of(item: Mapping[str, Any]) -> Column:
+    low, high = item.get("bounds", (None, None))
+    return Column(
+        **{
+            **item,
+            "categories": tuple(item["categories"]),
+            "bounds": (low, high),
+            "format": TextFormat.of(item.get("format")),
+        }
+    )
 
 
 @dataclass(frozen=True)
 class Requested:
-    """Settings of columns by name, as a user specifies them, and what becomes of unseen categories."""
+    """Settings of columns by name, as a user specifies them, what becomes of unseen categories, and missing marks."""
 
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unseen: Unseen = "error"
+    missing: tuple[str, ...] = ()
 
 
 ColumnSpec = Table | Requested | None
 """The columns that a fit has learned, or what is requested of them."""
 
 
-def days_since_epoch(time: datetime) -> float:
-    """Return the days since 1970 of a time, in UTC unless it has a zone.
-
-    >>> days_since_epoch(datetime(1970, 1, 2, 12))
-    1.5
-    """
-    return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) / timedelta(days=1)
-
-
-def date_type(*, days: bool, zoned: bool) -> str:
-    """Return the type of a column of dates: of whole ``days``, or of times, which may be ``zoned``."""
-    return "Date" if days else f"Datetime(time_unit='us', time_zone={'UTC' if zoned else None!r})"
-
-
-def object_array(values: Sequence[Any]) -> NDArray[Any]:
-    """Return values as an array of objects, whatever they are."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+def dropped_in(spec: ColumnSpec) -> set[str]:
+    """Return the names of the columns that settings drop, which need not be read at all."""
+    if isinstance(spec, Table):
+        return set(spec.dropped) - set(spec.kinds)
+    return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}

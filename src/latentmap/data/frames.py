@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import numbers
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import narwhals as nw
@@ -14,11 +15,22 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
-from latentmap.data.checks import BEYOND, EXACT, place
-from latentmap.data.columns import DAY, EPOCH, Cells, Column, Table, date_type, days_since_epoch, object_array
+from latentmap.data.categories import word
+from latentmap.data.cells import DAY, SECOND
+from latentmap.data.checks import EXACT, place
+from latentmap.data.columns import (
+    Cells,
+    ColumnSpec,
+    date_type,
+    days_since_epoch,
+    dropped_in,
+    object_array,
+)
 from latentmap.data.formats.base import unique_names
+from latentmap.data.text import cells_of_text, text_settings
+from latentmap.data.text_formats import EPOCH
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
-from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.exceptions import DataError
 
 BACKENDS = ("pandas", "polars", "pyarrow")
 
@@ -86,8 +98,8 @@ def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ",
     )
 
 
-def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
-    """Return the columns of a frame as cells.
+def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpec = None) -> list[Cells]:
+    """Return the columns of a frame as cells; ``spec`` says how a fit reads text, and which columns are not read.
 
     Examples
     --------
@@ -97,46 +109,16 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X") -> list[Cells]:
     >>> cells[0].values.tolist()
     ['elm', None]
     """
-    return [_cells(series, name) for series in columns]
-
-
-def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
-    """Return rows of numbers (n, P) as a data frame with the types and categories of the table.
-
-    Parameters
-    ----------
-    table
-        The columns that the numbers encode.
-    rows
-        Numbers, as `Table.encode` returns them.
-    like
-        A frame with as many rows, of which the result takes library and index; by default the library is that of the
-        table, else the first of pandas, polars and pyarrow that is installed.
-    """
-    origin = nw.from_native(like, eager_only=True, pass_through=True)
-    preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
-    installed = sorted(filter(_is_installed, BACKENDS), key=lambda backend: backend != preferred)
-    if not installed:
-        raise MissingExtraError("pyarrow", "tables")
-    backend: Any = installed[0]
-    cells = table.decode(rows)
-    if backend == "pandas":
-        import pandas as pd
-
-        series = {c.name: _pandas_series(pd, c, cells[c.name]) for c in table.columns}
-        frame = pd.DataFrame(series)
-        if not isinstance(like, pd.DataFrame):
-            return frame
-        own = {str(column): column for column in like.columns}
-        return frame.set_axis(like.index).set_axis([own.get(c.name, c.name) for c in table.columns], axis=1)
-    plain = {name: values.tolist() if values.dtype.kind == "O" else values for name, values in cells.items()}
-    typed = (nw.col(c.name).cast(_dtype(c)) for c in table.columns)
-    return nw.from_dict(plain, backend=backend).with_columns(*typed).to_native()
+    dropped = dropped_in(spec)
+    return [
+        _unread(series, "as requested") if str(series.name) in dropped else _cells(series, name, spec)
+        for series in columns
+    ]
 
 
 def empty_frame(names: Sequence[str]) -> Any:
     """Return a data frame of the first library that is installed, without rows; None if none is."""
-    backend: Any = next(filter(_is_installed, BACKENDS), None)
+    backend: Any = next(filter(is_installed, BACKENDS), None)
     return None if backend is None else nw.from_dict({name: [] for name in names}, backend=backend).to_native()
 
 
@@ -177,37 +159,42 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
     if _is_empty(series):
         return np.full(len(series), np.nan)
     if dtype == nw.Object:
-        cells = _of_objects(series, column, name)
+        cells = _of_objects(_values(series), column, name, "")
         return cells.values if cells is not None and cells.numeric and not cells.type.startswith("Date") else None
+    if dtype == nw.String:
+        read = _of_text(_values(series), column, "", None)
+        return read.values if read.numeric and not (read.format or read.note) else None
     if not (dtype.is_numeric() or dtype == nw.Boolean):
         return None
-    _require_exact(series, column, name)
+    if not _is_exact(series):
+        return None
     whole = dtype.is_integer() or dtype == nw.Boolean
     if dtype.is_decimal() or (whole and (series.null_count() or "128" in str(dtype))):
         series = series.cast(nw.Float64)
     return series.to_numpy()
 
 
-def _require_exact(series: nw.Series[Any], column: str, name: str) -> None:
-    """Raise if a column holds integers or decimals beyond 2^53."""
+def _is_exact(series: nw.Series[Any]) -> bool:
+    """Return whether double precision holds every integer or decimal of a column: none is beyond 2^53."""
     if not (series.dtype.is_integer() or series.dtype.is_decimal()):
-        return
+        return True
     ends = [end for end in (series.min(), series.max()) if not is_missing(end)]
-    if ends and max(map(abs, ends)) > EXACT:
-        row = next(i for i, value in enumerate(series.to_list()) if not is_missing(value) and abs(value) > EXACT)
-        raise DataError(f"{name}: {series.to_list()[row]} at {place([row, 0], names=[column])} {BEYOND}")
+    return not ends or max(map(abs, ends)) <= EXACT
 
 
-def _cells(series: nw.Series[Any], name: str) -> Cells:
+def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     series = _settled(series)
     dtype, column, own = series.dtype, str(series.name), _native(series)
-    if dtype != nw.Object and (numbers := _plain(series, column, name)) is not None:
+    if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
         return Cells(column, np.asarray(numbers, np.float64), type_, own)
     if dtype in (nw.Date, nw.Datetime):
         micros = series.cast(nw.Datetime("us", getattr(dtype, "time_zone", None)))
         days = np.asarray(micros.dt.timestamp("us").cast(nw.Float64).to_numpy(), np.float64) / DAY
         return Cells(column, days, str(dtype), own)
+    if dtype == nw.Duration:
+        spans = series.dt.total_microseconds().cast(nw.Float64).to_numpy()
+        return Cells(column, np.asarray(spans, np.float64) / SECOND, "Duration", own)
     if dtype in (nw.Categorical, nw.Enum):
         if series.implementation.is_pandas() and own == "category":  # whose order narwhals does not keep
             kept = series.to_native().cat
@@ -215,49 +202,78 @@ def _cells(series: nw.Series[Any], name: str) -> Cells:
         else:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
-        values = object_array([None if is_missing(v) else _category(v) for v in series.to_list()])
-        return Cells(column, values, type(dtype).__name__, own, tuple(categories), ordered)
+        kinds = object_array([None if value is None else _category(value) for value in _values(series)])
+        return Cells(column, kinds, type(dtype).__name__, own, tuple(categories), ordered)
+    values = _values(series)
     if dtype == nw.String:
-        return Cells(column, object_array([None if is_missing(v) else v for v in series.to_list()]), "String", own)
-    if dtype == nw.Object and (cells := _of_objects(series, column, name)) is not None:
+        return _of_text(values, column, own, spec)
+    if dtype.is_integer() or dtype.is_decimal():
+        return _beyond(column, values, str(dtype), own)
+    if dtype == nw.Object and (cells := _of_objects(values, column, name, own, spec)) is not None:
         return cells
-    kind = own if dtype == nw.Unknown and own else dtype
-    advice = f"drop it, or use it as labels with labels={column!r} (--labels {column})"
-    raise DataError(f"{name}: column {column!r} holds {kind}, not numbers, text or dates: {advice}")
+    odd = next((type(v).__name__ for v in values if v is not None and _kind_of(v) == "other"), "")
+    what = odd if dtype == nw.Object and odd else own if dtype == nw.Unknown and own else dtype
+    return _unread(series, f"it holds {what}, not numbers, text or dates")
 
 
-def _of_objects(series: nw.Series[Any], column: str, name: str) -> Cells | None:
-    """Return a column of Python's objects as numbers, dates or text; None if they are anything else."""
-    values = [None if is_missing(value) else value for value in series.to_list()]
-    present = [(i, value) for i, value in enumerate(values) if value is not None]
-    kinds = {kind: i for i, value in reversed(present) if (kind := _kind_of(value)) != "boolean"}
-    if len(kinds) > 1 and "other" not in kinds:
-        first, then = sorted(kinds.values())[:2]
-        raise DataError(
-            f"{name}: column {column!r} mixes types: row {then + 1} holds {values[then]!r}, the rows above "
-            f"{values[first]!r}; make all of it text, or all of it numbers"
-        )
+def _values(series: nw.Series[Any]) -> list[Any]:
+    """Return the values of a column, None where one is missing."""
+    if series.dtype == nw.String:
+        texts = object_array(series.to_list())
+        texts[np.asarray(series.is_null().to_numpy(), dtype=bool)] = None
+        return list(texts)
+    return [None if is_missing(value) else value for value in series.to_list()]
+
+
+def _beyond(column: str, values: Sequence[Any], type_: str, own: str) -> Cells:
+    """Return a column with whole numbers beyond 2^53, which stay the objects that they are."""
+    plain = [value if value is None or value != int(value) else int(value) for value in values]
+    return Cells(column, object_array(plain), type_, own)
+
+
+def _unread(series: nw.Series[Any], why: str) -> Cells:
+    """Return a column whose cells are kept as they are, and not read."""
+    return Cells(str(series.name), object_array(series.to_list()), "Object", _native(series), unread=why)
+
+
+def _of_text(values: Sequence[str | None], column: str, own: str, spec: ColumnSpec) -> Cells:
+    """Return a column of text as what it stands for."""
+    return replace(cells_of_text(column, values, text_settings(column, spec)), native=own)
+
+
+def _of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: ColumnSpec = None) -> Cells | None:
+    """Return a column of Python's objects as numbers, dates or text; None if they are anything else.
+
+    Of several of these, all become text; dates and times together are times.
+    """
+    present = [value for value in values if value is not None]
+    kinds = {kind for value in present if (kind := _kind_of(value)) != "boolean"}
+    if "other" in kinds:
+        return None
 
     def where(row: int) -> str:
         return place([row, 0], names=[column])
 
-    own, kind = _native(series), next(iter(kinds), "boolean")
-    match kind:
-        case "boolean":
-            return Cells(column, as_numbers(values, name, where), "Boolean", own)
-        case "number":
-            whole = all(isinstance(value, numbers.Integral) for _, value in present)
-            return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
-        case "text":
-            return Cells(column, object_array(values), "String", own)
-        case "date" | "time" | "time with zone":
-            days = np.array([np.nan if value is None else _days(value) for value in values])
-            return Cells(column, days, date_type(days=kind == "date", zoned=kind == "time with zone"), own)
-    return None
+    if not kinds:
+        return Cells(column, as_numbers(values, name, where), "Boolean", own)
+    if kinds == {"number"}:
+        whole = all(isinstance(value, numbers.Integral) for value in present)
+        if any(isinstance(value, numbers.Integral | Decimal) and abs(int(value)) > EXACT for value in present):
+            return _beyond(column, values, "Int64" if whole else "Float64", own)
+        return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
+    if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):
+        days = np.array([np.nan if value is None else _days(value) for value in values])
+        return Cells(column, days, date_type(days=kinds == {"date"}, zoned="time with zone" in kinds), own)
+    text = [None if value is None else value if isinstance(value, str) else word(value) for value in values]
+    return _of_text(text, column, own, spec)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
 
 
 def _kind_of(value: Any) -> str:
-    if isinstance(value, bool | np.bool_):
+    if _is_truth(value):
         return "boolean"
     if isinstance(value, str):
         return "text"
@@ -282,32 +298,10 @@ def _category(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else str(value)
 
 
-def _is_installed(backend: str) -> bool:
+def is_installed(backend: str) -> bool:
+    """Return whether a library can be imported."""
     try:
         importlib.import_module(backend)
     except ImportError:
         return False
     return True
-
-
-def _pandas_series(pd: Any, column: Column, cells: NDArray[Any]) -> Any:
-    if column.native == "category":
-        return pd.Series(pd.Categorical(cells, categories=list(column.categories), ordered=column.ordered))
-    if zone := re.search(r"datetime64\[\w+, (.+)\]", column.native):
-        return pd.Series(cells).dt.tz_localize("UTC").dt.tz_convert(zone[1]).astype(column.native)
-    if column.native == "object" and column.type == "Date":
-        cells = cells.astype(object)
-    series = pd.Series(cells)
-    return series.astype(column.native) if column.native else series
-
-
-def _dtype(column: Column) -> Any:
-    """Return the type of narwhals by its name."""
-    if column.type.startswith("Datetime"):
-        unit, zone = re.search(r"time_unit='(\w+)'", column.type), re.search(r"time_zone='([^']+)'", column.type)
-        return nw.Datetime(unit[1] if unit else "us", zone[1] if zone else None)  # type: ignore[arg-type]
-    if column.type == "Enum":
-        return nw.Enum(column.categories)
-    if column.type.startswith("Decimal"):
-        return nw.Float64
-    return getattr(nw, column.type)

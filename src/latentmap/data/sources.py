@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from latentmap.data.checks import invalid, place
 from latentmap.data.columns import ColumnSpec, Requested
 from latentmap.data.datasets import DATASETS, dataset_source
+from latentmap.data.fetching import fetched, is_remote
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
 from latentmap.data.formats.arrays import ArraySource, any_array, array_source
 from latentmap.data.formats.base import Request, Source, reading
@@ -28,19 +31,21 @@ from latentmap.data.formats.parquet import parquet_files, parquet_source
 from latentmap.data.formats.sparse import sparse_source
 from latentmap.data.formats.tables import arrow_source
 from latentmap.data.formats.zarr import zarr_source
+from latentmap.data.frames import empty_frame
 from latentmap.data.schema import blocks
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 
 __all__ = ["FORMATS", "Source", "holds_rows", "open_source", "require_finite", "require_values"]
 
+TEXTS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".fwf")
+"""The endings of text tables, and of compressed ones after them."""
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+
 FORMATS: dict[str, Callable[..., Source]] = {
     ".npy": NpySource,
     ".npz": NpzSource,
-    ".csv": delimited_source,
-    ".csv.gz": delimited_source,
-    ".tsv": delimited_source,
-    ".tsv.gz": delimited_source,
+    **{name + end: delimited_source for name in TEXTS for end in ("", *COMPRESSED)},
     ".parquet": parquet_source,
     ".arrow": arrow_source,
     ".feather": arrow_source,
@@ -61,7 +66,7 @@ ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
 )
 """Functions that open data in memory, tried in this order; a new kind of input is one adapter."""
 
-KNOWN = f"files that end in {', '.join(FORMATS)}"
+KNOWN = f"files that end in {', '.join(end for end in FORMATS if not end.endswith(COMPRESSED))}"
 TABLES = (delimited_source, parquet_source, arrow_source)
 """Those that also take columns."""
 MANY = (NpzSource, h5ad_source, zarr_source)
@@ -84,7 +89,8 @@ def open_source(
     data
         An array or tensor of shape (n, *event), a data frame, a sparse matrix, an ``AnnData``, a map-style data set of
         PyTorch or Hugging Face, a ``DataLoader`` of one, a `Source`, the path of a file or of a folder of images or
-        ``.parquet`` files, or the name of a data set. ``PATH::NAME`` takes one array of a file of several: a layer of a
+        ``.parquet`` files, or the name of a data set; ``-`` is a text table on standard input, and addresses such as
+        ``https://...`` are fetched by fsspec. ``PATH::NAME`` takes one array of a file of several: a layer of a
         ``.h5ad``, for instance.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
@@ -110,14 +116,21 @@ def open_source(
     """
     if isinstance(data, str) and data in DATASETS:
         return dataset_source(data, labels=labels)
+    if is_remote(data):
+        with fetched(data) as path:
+            source = open_source(path, labels, columns, numeric=numeric)
+        weakref.finalize(source, shutil.rmtree, path.parent, ignore_errors=True)
+        source.name = data
+        return source
     if isinstance(data, str | os.PathLike):
         path = Path(data).expanduser()
         with reading(path, path.suffix or "data"):
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
             if path.is_dir() and path.suffix.lower() != ".zarr":
-                return _open_folder(path, labels, columns, skip_bad=skip_bad)
-            return _open_file(path, member, named=named, labels=labels, columns=columns)
+                return _open_folder(path, labels, columns, skip_bad=skip_bad, numeric=numeric)
+            source = _open_file(path, member, named=named, labels=labels, columns=columns, numeric=numeric)
+            return _require_numbers(source) if numeric else source
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
@@ -175,16 +188,29 @@ def holds_rows(folder: Path) -> bool:
     return folder.suffix == ".zarr" or bool(parquet_files(folder) or image_files(folder))
 
 
+def _require_numbers(source: Source) -> Source:
+    """Return a source of numbers alone, as the fit had; raise if it is a table with columns of anything else."""
+    if source.table is not None and source.table.mixed:
+        other = next(column for column in source.table.columns if column.categories or column.kind == "date")
+        message = f"{source.name}: expected numeric columns, as in fit, got {other.name!r}, which is {other.kind}"
+        raise DataError(f"{message}; drop it, or encode it as numbers")
+    source.table = None
+    source.header = None if source.names is None else empty_frame(source.names)
+    return source
+
+
 def _member(path: Path) -> tuple[Path, str | None]:
     """Return path and name of PATH::NAME."""
     file, mark, member = str(path).rpartition("::")
     return (Path(file), member) if mark else (path, None)
 
 
-def _open_folder(path: Path, labels: str | ArrayLike | None, columns: ColumnSpec, *, skip_bad: bool) -> Source:
+def _open_folder(
+    path: Path, labels: str | ArrayLike | None, columns: ColumnSpec, *, skip_bad: bool, numeric: bool
+) -> Source:
     """Return a source of a folder of ``.parquet`` files or images."""
     if parquet_files(path):
-        return parquet_source(path, labels, columns)
+        return parquet_source(path, labels, columns, numeric=numeric)
     if image_files(path):
         return ImageFolderSource(path, labels, skip_bad=skip_bad)
     message = f"{path} is a folder without images or .parquet files"
@@ -192,7 +218,13 @@ def _open_folder(path: Path, labels: str | ArrayLike | None, columns: ColumnSpec
 
 
 def _open_file(
-    path: Path, member: str | None, *, named: bool, labels: str | ArrayLike | None, columns: ColumnSpec
+    path: Path,
+    member: str | None,
+    *,
+    named: bool,
+    labels: str | ArrayLike | None,
+    columns: ColumnSpec,
+    numeric: bool,
 ) -> Source:
     """Return a source of a file by the end of its name; ``named`` if the user may have meant a data set."""
     if not path.exists():
@@ -208,7 +240,7 @@ def _open_file(
     if member is not None and opener not in MANY:
         raise DataError(f"{path} holds one array, so none is called {member!r}: leave out ::{member}")
     if opener in TABLES:
-        return opener(path, labels, columns)
+        return opener(path, labels, columns, numeric=numeric)
     if isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
     return opener(path, labels) if member is None else opener(path, labels, member)

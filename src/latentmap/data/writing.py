@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import Table
+from latentmap.data.columns import Cells, Table
+from latentmap.data.decoding import frame_of
 from latentmap.data.files import atomic_path
-from latentmap.data.frames import frame_of
 from latentmap.exceptions import MissingExtraError
 
 
@@ -31,12 +31,22 @@ class RowWriter(ABC):
         The names of the columns.
     table
         The columns of a table, with which rows are decoded, or None; formats of arrays always write numbers.
+    given
+        The columns that came, where rows are those with gaps filled, which come in one block then; empty where only the
+        rows are known; None where a model made all of them.
     """
 
-    def __init__(self, stream: BinaryIO, columns: Sequence[str], table: Table | None = None) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        columns: Sequence[str],
+        table: Table | None = None,
+        given: Sequence[Cells] | None = None,
+    ) -> None:
         self.stream = stream
         self.columns = list(columns)
         self.table = table
+        self.given = given
 
     @abstractmethod
     def write(self, rows: NDArray[Any]) -> None:
@@ -102,16 +112,21 @@ class TextWriter(RowWriter):
         """Append lines."""
         text = io.StringIO()
         lines = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
+        cells = None if self.table is None else self._decoded(self.table, rows)
         if not self.header:
-            lines.writerow(self.columns)
+            lines.writerow(self.columns if cells is None else cells)
             self.header = True
-        if self.table is None:
+        if cells is None:
             digits = "%.9g" if rows.dtype == np.float32 else "%.17g"
             np.savetxt(text, rows.reshape(len(rows), -1), digits, self.delimiter)
         else:
-            cells = [_as_text(column) for column in self.table.decode(rows).values()]
-            lines.writerows(zip(*cells, strict=True))
+            lines.writerows(zip(*map(_as_text, cells.values()), strict=True))
         self.stream.write(text.getvalue().encode())
+
+    def _decoded(self, table: Table, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        if self.given:
+            return table.completed(rows, self.given, table.texts)
+        return table.decode(rows, generated=self.given is None, written=table.texts)
 
 
 class TabWriter(TextWriter):
@@ -135,8 +150,8 @@ class ParquetWriter(RowWriter):
             flat = rows.reshape(len(rows), -1)
             block = pyarrow.table({name: flat[:, i] for i, name in enumerate(self.columns)})
         else:
-            empty = pyarrow.table({name: [] for name in self.columns})
-            block = frame_of(self.table, rows, empty)
+            generated = self.given is None
+            block = frame_of(self.table, rows, pyarrow.table({}), generated=generated, given=self.given or ())
         if self.writer is None:
             self.writer = parquet.ParquetWriter(self.stream, block.schema)
         self.writer.write_table(block)
@@ -157,7 +172,9 @@ WRITERS: dict[str, type[RowWriter]] = {
 
 
 @contextlib.contextmanager
-def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> Iterator[RowWriter]:
+def writing(
+    path: Path, columns: Sequence[str], table: Table | None = None, given: Sequence[Cells] | None = None
+) -> Iterator[RowWriter]:
     r"""Yield a writer of rows to a file, which replaces ``path`` when the block ends without an error.
 
     Examples
@@ -171,7 +188,7 @@ def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> I
     'a,b\n0.5,0.10000000000000001\n'
     """
     with atomic_path(path) as temporary, temporary.open("w+b") as stream:
-        writer = WRITERS[path.suffix.lower()](stream, columns, table)
+        writer = WRITERS[path.suffix.lower()](stream, columns, table, given)
         try:
             yield writer
         except BaseException:
@@ -182,4 +199,9 @@ def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> I
 
 
 def _as_text(cells: NDArray[Any]) -> list[Any]:
-    return list(np.datetime_as_string(cells)) if cells.dtype.kind == "M" else list(cells.tolist())
+    """Return cells as a file has them, nothing where one is missing."""
+    if cells.dtype.kind == "M":
+        return ["" if text == "NaT" else text for text in np.datetime_as_string(cells).tolist()]
+    if cells.dtype.kind == "m":
+        cells = cells.astype("timedelta64[us]").astype(object)
+    return ["" if value is None or value != value else value for value in cells.tolist()]

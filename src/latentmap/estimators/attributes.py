@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentmap.data.columns import Table
-from latentmap.data.frames import frame_of
+from latentmap.data.decoding import frame_of
 from latentmap.data.schema import Schema
 from latentmap.estimators.conditions import Condition, LabelCondition
 from latentmap.estimators.diagnosis import Finding
@@ -208,4 +208,4 @@ class Fitted(RowReader):
         """Return rows of a table of mixed columns as a frame, like X if that is one; numbers where X is numbers."""
         if self.table_ is None or self._as_numbers or isinstance(X, np.ndarray):
             return rows
-        return frame_of(self.table_, rows, X)
+        return frame_of(self.table_, rows, X, generated=True)

@@ -25,6 +25,7 @@ from latentmap.model.likelihoods import (
     Incomplete,
     Likelihood,
     NegativeBinomial,
+    VonMises,
 )
 from latentmap.model.modules import module_name
 from latentmap.model.networks import MLP, Conv, Network
@@ -105,6 +106,7 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
     binary       `Bernoulli`                           none
     categorical  `Categorical`                         none: the place of the category
     ordinal      `DiscretizedLogistic`                 none: the place of the category
+    cyclic       `VonMises`                            the angle: values times 2 pi / period
     ===========  ====================================  ==========================================================
 
     Raises
@@ -119,6 +121,8 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
         needed = part.scaling(schema)
         if needed is not None:
             shift, scale = needed.shift, needed.scale
+        elif column.kind == "cyclic" and isinstance(part, VonMises):
+            shift, scale = 0.0, column.period / math.tau
         elif column.scaling == "none":
             shift, scale = 0.0, 1.0
         else:
@@ -148,6 +152,8 @@ def _of_kind(column: Column) -> Likelihood:
             return Bernoulli()
         case "categorical":
             return Categorical(levels=levels)
+        case "cyclic":
+            return VonMises()
         case "ordinal":
             return DiscretizedLogistic(levels=levels)
         case _:

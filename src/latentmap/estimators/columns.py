@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,11 +27,15 @@ class Columns(Part):
     Parameters
     ----------
     columns : mapping of str to str or mapping, default={}
-        By the name of a column its kind ("real", "count", "binary", "categorical", "ordinal", "date"; "drop" leaves it
-        out), or settings: ``kind``; ``scaling`` ("standard", "log1p" or "none"); ``categories``, all in their order;
-        and ``likelihood``, a part such as ``likelihoods.StudentT("feature")``.
+        By the name of a column its kind ("real", "count", "binary", "categorical", "ordinal", "cyclic", "date"; "drop"
+        leaves it out, unread), or settings: ``kind``; ``scaling`` ("standard", "log1p" or "none"); ``categories``, all
+        in their order; ``other``, a last category for all that are not listed; ``lowest`` and ``highest``, within which
+        generated values stay; ``period`` of a cyclic column; ``likelihood``, a part such as
+        ``likelihoods.StudentT("feature")``; and ``format``, the pattern of dates in text, such as "%d/%m/%Y".
     unseen : {"error", "missing"}, default="error"
         How `transform` and all others take a category that the fit did not contain: as an error, or a missing cell.
+    missing : sequence of str, default=()
+        What marks a missing cell in text, besides blanks, NA, null and the like: "-99", "unknown".
 
     Raises
     ------
@@ -51,8 +55,11 @@ class Columns(Part):
 
     columns: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
     unseen: Literal["error", "missing"] = "error"
+    missing: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.missing, str) or not all(isinstance(mark, str) for mark in self.missing):
+            raise PartError(f"missing must be marks of missing cells, such as ('-99', 'unknown'), got {self.missing!r}")
         if self.unseen not in ("error", "missing"):
             raise PartError(f"unseen must be 'error' or 'missing', got {self.unseen!r}")
         if not isinstance(self.columns, Mapping):
@@ -70,7 +77,7 @@ class Columns(Part):
     @property
     def requested(self) -> Requested:
         """Settings of the columns, without likelihoods' own meaning, for reading the data."""
-        return Requested(self._settings(), self.unseen)
+        return Requested(self._settings(), self.unseen, tuple(self.missing))
 
     @property
     def likelihoods(self) -> dict[str, Likelihood]:
@@ -82,7 +89,7 @@ class Columns(Part):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a TOML file: a table ``[columns.NAME]`` for each column, and ``unseen``; likelihoods by name.
+        """Read a TOML file: tables ``[columns.NAME]``, ``unseen`` and ``missing``; likelihoods by name.
 
         Parameters
         ----------
@@ -105,12 +112,14 @@ class Columns(Part):
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             cause = error.strerror if isinstance(error, OSError) else error
             raise DataError(f"{file} cannot be read as TOML: {cause}") from error
-        unknown = [key for key in content if key not in ("columns", "unseen")]
+        unknown = [key for key in content if key not in ("columns", "unseen", "missing")]
         if unknown:
-            raise DataError(f"{file} has no use for {unknown[0]!r}: write [columns.NAME] for a column, or unseen = ...")
+            raise DataError(
+                f"{file} has no use for {unknown[0]!r}: write [columns.NAME] for a column, unseen or missing = ..."
+            )
         columns = {name: _with_part(one) for name, one in content.get("columns", {}).items()}
         try:
-            return cls(columns, content.get("unseen", "error"))
+            return cls(columns, content.get("unseen", "error"), tuple(content.get("missing", ())))
         except PartError as error:
             raise DataError(f"{file}: {error}") from error
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from latentmap.data.decoding import frame_of
 from latentmap.data.rows import LazyRows
 from latentmap.estimators.attributes import Fitted
 from latentmap.estimators.diagnosis import warn_of_few
 from latentmap.estimators.imputation import filled
 from latentmap.estimators.parameters import check_count, read_seed
-from latentmap.estimators.rows import as_given
+from latentmap.estimators.rows import as_given, open_as_fitted
 from latentmap.estimators.scoring import require_score, score_rows, squared_error, weigh_rows
 from latentmap.estimators.state import FloatArray
 from latentmap.exceptions import DataError
@@ -165,7 +166,9 @@ class DensityMixin(Fitted):
             As X: an array, or a frame with its columns. With ``n_draws`` an array (n_draws, n, ...), or for a table of
             mixed columns a list of frames.
         """
-        rows, given = self._rows(X, y)
+        check_is_fitted(self)
+        source = open_as_fitted(self, self.state_, X)
+        rows, given = self._rows(source, y)
         if isinstance(rows, LazyRows):
             raise _lazy(rows)
         check_count("n_samples", n_samples)
@@ -174,8 +177,8 @@ class DensityMixin(Fitted):
             require_score(self.state_, type(self).__name__)
         draws, effective = self._filled(rows, given, n_draws, n_samples, read_seed(random_state))
         warn_of_few(effective, n_samples)
-        if self.table_ is not None and not isinstance(X, np.ndarray):
-            frames = [self._as_frame(draw, X) for draw in draws]
+        if self.table_ is not None and not self._as_numbers and not isinstance(X, np.ndarray):
+            frames = [frame_of(self.table_, draw, X, given=source.cells) for draw in draws]
             return frames[0] if n_draws is None else frames
         draws = draws.reshape(-1, len(rows), *self.event_shape_)
         return as_given(X, draws[0]) if n_draws is None else draws

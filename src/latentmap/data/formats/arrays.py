@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,17 @@ def any_array(request: Request) -> Source:
     mapped = isinstance(request.data, np.memmap) and request.data.dtype.kind in "biuf"  # read when it is needed
     array = request.data if mapped else plain_array(request.data, request.name)
     return ArraySource(array, name=request.name, labels=request.labels)
+
+
+def joined_notes(notes: Iterable[str | None], most: int = 6) -> str | None:
+    """Return notes as one line, of which the last say how many more there are; None if there are none.
+
+    >>> joined_notes(["one", None, "two", "three"], most=2)
+    'one; two; and 1 more'
+    """
+    kept = [note for note in notes if note]
+    more = [f"and {len(kept) - most} more"] if len(kept) > most else []
+    return "; ".join([*kept[:most], *more]) or None
 
 
 class ArraySource(Source):
@@ -98,4 +109,6 @@ class TableSource(ArraySource):
         self.table = learn_table(cells, columns, backend=backend, name=name)
         rows = self.table.encode(cells, name)
         super().__init__(rows, name=name, names=self.table.names, labels=labels, label_name=label_name)
-        self.remark = self.table.remark
+        notes = [*dict.fromkeys(column.note for column in cells if column.note), self.table.remark]
+        self.remark = joined_notes(notes)
+        self.cells = tuple(cells)

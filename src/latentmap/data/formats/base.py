@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.checks import require_exact, require_known
-from latentmap.data.columns import ColumnSpec, Requested, Table
+from latentmap.data.columns import Cells, ColumnSpec, Requested, Table
 from latentmap.data.moments import Moments
 from latentmap.data.schema import BLOCK_VALUES, RowIndex, Schema, fingerprint, measure
 from latentmap.data.values import flat
@@ -69,6 +69,8 @@ class Source(ABC):
         How the rows were changed or which were left out, or None.
     table
         The columns of a table, where they are not plain numbers alone; else None.
+    cells
+        The columns of a table in memory as they came, those that were left out too; else empty.
     is_sparse
         Whether the rows lie in memory as a sparse matrix, of which a few at a time are made dense.
     in_memory
@@ -85,6 +87,7 @@ class Source(ABC):
     label_name: str | None = None
     remark: str | None = None
     table: Table | None = None
+    cells: tuple[Cells, ...] = ()
     is_sparse: bool = False
     in_memory: bool = False
     header: Any = None

@@ -1,291 +1,209 @@
-"""Tables as text, ``.csv`` and ``.tsv``, gzipped or not, read with the standard library."""
+"""Tables as text: delimited, separated by white space, or of fixed widths; compressed or not, in any usual encoding."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
+import importlib.util
 import itertools
-import re
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.checks import BEYOND, EXACT
-from latentmap.data.columns import Cells, ColumnSpec, Table, date_type, days_since_epoch, object_array
-from latentmap.data.formats.arrays import ArraySource, TableSource
-from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
+from latentmap.data.columns import Cells, ColumnSpec, Requested
+from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
+from latentmap.data.formats.base import LabelSpec, Source, name_of, plain_labels, reading, unique_names
+from latentmap.data.formats.dialects import Dialect, Record, dialect_of, records
+from latentmap.data.formats.streams import TextFile, text_file, western
 from latentmap.data.frames import empty_frame
+from latentmap.data.identifiers import has_ids
+from latentmap.data.streaming import read_memory
+from latentmap.data.text import Texts, TextSettings, cells_of_text, text_settings
 from latentmap.exceptions import DataError
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
-DELIMITERS = ",;\t|"
 BLOCK_CELLS = 2**18
+PACKED = 5
+"""The bytes of text that a compressed byte is taken for."""
+LARGE: int | None = None
+"""The bytes beyond which a file is read block by block; by default those of a quarter of the memory that is free."""
 
-DECIMAL_COMMA = r"[+-]?\d+,\d+"
-TEXTS = ("String", "Categorical", "Enum")
 
-Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
+@dataclass(frozen=True)
+class Plan:
+    """What is read of a file: by the number of its column, and how.
+
+    Attributes
+    ----------
+    file, dialect
+        The file, and how its cells are separated.
+    names
+        The names of all columns.
+    settings
+        What is known of the columns to read, by number.
+    label
+        The number of the column with the labels.
+    """
+
+    file: TextFile
+    dialect: Dialect
+    names: tuple[str, ...]
+    settings: Mapping[int, TextSettings]
+    label: int | None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed of the file."""
+        usual = self.file.encoding in ("utf-8", "utf-8-sig")
+        return [*self.dialect.notes, *([] if usual else [f"the text is read as {self.file.encoding}"])]
+
+    def records(self, lines: Iterator[str]) -> Iterator[Record]:
+        """Yield the rows; raise where one has more or fewer cells than the first line.
+
+        Raises
+        ------
+        DataError
+            With the first such row and its line, and how many there are.
+        """
+        dialect, path = self.dialect, self.file.path
+        for _ in range(dialect.skip):
+            next(lines)
+        rows, bad, first = 0, 0, ""
+        for line, cells in records(path, lines, dialect):
+            if len(cells) == dialect.width:
+                rows += 1
+                if not bad:
+                    yield line, cells
+            elif not (dialect.comment and cells[0].startswith(dialect.comment)):
+                rows += 1
+                bad += 1
+                first = first or f"row {rows} (line {line + dialect.skip}) has {len(cells)} cells"
+        if bad:
+            more = f"; {bad:,} of {rows:,} rows differ" if bad > 1 else ""
+            raise DataError(f"{path}: {first}, expected {dialect.width} as in the first line{more}")
 
 
-def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> ArraySource:
-    r"""Return a source of a text table of numbers, text and dates, a row a line; blank cells and NA are missing.
+def delimited_source(
+    path: Path, labels: LabelSpec = None, columns: ColumnSpec = None, *, numeric: bool = False
+) -> Source:
+    """Return a source of a text table of numbers, text and dates, a row a line; blank cells and NA are missing.
 
-    The delimiter of a ``.csv`` is the first of ``, ; tab |`` that gives the first two lines equally many cells, two or
-    more; that of a ``.tsv`` is the tab. The first line is a header if it holds no number, or text above a number, or
-    counts 0, 1, 2, ... over three columns or more. An unnamed first column is taken for row names, as pandas and R
-    write them, and left out. A column is text if most of its first cells are, and dates if all of them are, as
-    2024-05-01 or 2024-05-01T12:30.
+    Encoding, compression, delimiter, comments and headers are inferred from the first MB, the type of a column from all
+    of its cells (see `latentmap.data.text.cells_of_text`). A first column without a name is taken for row names, as
+    pandas and R write them, and left out.
 
     Parameters
     ----------
     path
-        The file: UTF-8 text.
+        The file.
     labels
         The name of the column of labels (in a file without a header its number, from 1), or one label a row.
     columns
         The columns of the fit, or settings of columns.
+    numeric
+        Whether all columns are features of a fit to numbers alone, ids too.
 
     Raises
     ------
     DataError
-        With file, row and column: text in a column of numbers, rows of different lengths, duplicate names, another
-        delimiter, another encoding, integers beyond 2^53, a truncated archive, no rows.
+        With the file and what is wrong: rows of different lengths, duplicate names, open quotes, no text, a truncated
+        archive, no rows.
     """
-    with reading(path), _text(path) as lines:
-        table = _Table(path, lines, labels, columns)
-        values, texts, label_cells = table.read()
-    annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": table.label_name}
-    if table.label_name is not None:
-        annotations["labels"] = _typed(label_cells)
-    if columns is None and not texts:
-        source = ArraySource(values, names=table.names, **annotations)
-        source.header = None if table.names is None else empty_frame(table.names)
-        return source
-    return TableSource(table.cells(values, texts), columns, **annotations)
-
-
-class _Table:
-    """The columns of one file, inferred from its first rows, and its cells as numbers and text."""
-
-    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: LabelSpec, columns: ColumnSpec) -> None:
-        self.path = path
-        delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(path, lines)
-        self.records = _records(path, lines, delimiter)
-        first = list(itertools.islice(self.records, 2))
-        if not first:
-            raise DataError(f"{path}: no rows, only blank lines")
-        head = [cell.strip() for cell in first[0][1]]
-        self.width = len(head)
-        self.header = _is_header(head, first[1][1] if len(first) > 1 else [])
-        if self.header and len(first) == 1:
-            raise DataError(f"{path}: a header and no rows below it: at least one row is needed")
-        self.records = itertools.chain(first[1:] if self.header else first, self.records)
-        self._require_split(first[-1][1])
-        indexed = self.header and self.width > 1 and not head[0]
-        numbered = [str(i + 1) for i in range(self.width)]
-        self.columns = [cell.removeprefix("#").strip() for cell in head] if self.header else numbered
-        unique_names(self.columns, str(path))
-        self.label_name = name_of(labels, self.columns, f"{path} has no column")
-        self.label_column = None if self.label_name is None else self.columns.index(self.label_name)
-        self.kept = [i for i in range(self.width) if i != self.label_column and not (indexed and i == 0)]
-        self.names = [self.columns[i] for i in self.kept] if self.header else None
-        learned = columns.columns if isinstance(columns, Table) else ()
-        self.learned = {c.name: c.type in TEXTS or c.type.startswith("Date") for c in learned if c.type != "Boolean"}
-        self.texts: list[int] | None = None
-
-    def read(self) -> tuple[NDArray[np.float64], dict[int, list[str]], list[str]]:
-        """Return the numbers, shape (n, columns), the cells of columns of text by number, and those of the labels."""
-        parts: list[NDArray[np.float64]] = []
-        labels: list[str] = []
-        texts: dict[int, list[str]] = {}
-        start, size = 0, max(1, BLOCK_CELLS // self.width)
-        while block := list(itertools.islice(self.records, size)):
-            for row, (line, cells) in enumerate(block, start):
-                if len(cells) != self.width:
-                    where = f"row {row + 1} (line {line})"
-                    raise DataError(
-                        f"{self.path}: {where} has {len(cells)} cells, expected {self.width} as in the first line"
-                    )
-            if self.label_column is not None:
-                labels += [cells[self.label_column] for _, cells in block]
-            if self.texts is None:
-                self.texts = [i for i in self.kept if self._is_text(i, block, start)]
-                self.kept = [i for i in self.kept if i not in self.texts]
-            for i in self.texts:
-                texts.setdefault(i, []).extend(cells[i] for _, cells in block)
-            parts.append(self._numbers(block, start))
-            start += len(block)
-        return np.concatenate(parts), texts, labels
-
-    def cells(self, values: NDArray[np.float64], texts: dict[int, list[str]]) -> list[Cells]:
-        """Return the columns in their order."""
-        cells = {i: _numeric(self.columns[i], column) for i, column in zip(self.kept, values.T, strict=True)}
-        cells |= {i: self._dates(i, column) or _text_cells(self.columns[i], column) for i, column in texts.items()}
-        return [cells[i] for i in sorted(cells)]
-
-    def _dates(self, i: int, column: list[str]) -> Cells | None:
-        """Return a column of dates; None if its first cell is no date."""
-        days = np.full(len(column), np.nan)
-        zoned, short = False, True
-        for row, cell in enumerate(column):
-            text = cell.strip()
-            if text.lower() in MISSING:
-                continue
-            try:
-                date = datetime.fromisoformat(text)
-            except ValueError as error:
-                if np.isnan(days).all():
-                    return None
-                where = f"row {row + 1}, column {self.columns[i]!r}"
-                raise DataError(f"{self.path}: {where}: {text!r} is not a date such as 2024-05-01") from error
-            zoned, short = zoned or date.tzinfo is not None, short and len(text) == 10
-            days[row] = days_since_epoch(date)
-        return Cells(self.columns[i], days, date_type(days=short, zoned=zoned))
-
-    def _is_text(self, column: int, block: list[Record], start: int) -> bool:
-        """Return whether most cells of a column that are not missing are text."""
-        name = self.columns[column]
-        if name in self.learned:
-            return self.learned[name]
-        present = [cell for _, cells in block if (cell := cells[column].strip()).lower() not in MISSING]
-        text = [cell for cell in present if not _is_number(cell)]
-        if text and all(re.fullmatch(DECIMAL_COMMA, cell) for cell in text):
-            row = next(r for r, (_, cells) in enumerate(block) if cells[column].strip() == text[0])
-            where = self._place(block, start, row, column)
-            raise DataError(f"{self.path}: {where}: {text[0]!r} is not a number; write decimals with a point")
-        return 2 * len(text) > len(present)
-
-    def _numbers(self, block: list[Record], start: int) -> NDArray[np.float64]:
-        rows = [cells for _, cells in block]
-        for column in sorted(set(range(self.width)) - set(self.kept), reverse=True):
-            for cells in rows:
-                del cells[column]
-        flat = list(itertools.chain.from_iterable(rows))
+    with reading(path):
+        file = text_file(path)
         try:
-            parse = _number if "_" in "".join(flat) else float
-            values = np.fromiter(map(parse, flat), np.float64, len(flat))
-        except ValueError:
-            self._require_numbers(rows, block, start)
-            values = np.fromiter(map(_number, flat), np.float64, len(flat))
-        for i in np.flatnonzero(np.abs(values) >= EXACT).tolist():
-            if re.fullmatch(r"\s*[+-]?\d+\s*", flat[i]) and (abs(values[i]) > EXACT or abs(int(flat[i])) > EXACT):
-                where = self._place(block, start, i // len(self.kept), self.kept[i % len(self.kept)])
-                raise DataError(f"{self.path}: {where}: {flat[i].strip()[:40]} {BEYOND}")
-        return values.reshape(len(rows), len(self.kept))
-
-    def _require_numbers(self, rows: list[list[str]], block: list[Record], start: int) -> None:
-        """Raise for the first cell that is text."""
-        for j, column in enumerate(self.kept):
-            text = next((i for i, row in enumerate(rows) if not _is_number(row[j])), None)
-            if text is not None:
-                cell = rows[text][j].strip()
-                hint = "; write decimals with a point" if re.fullmatch(DECIMAL_COMMA, cell) else ""
-                where = self._place(block, start, text, column)
-                raise DataError(f"{self.path}: {where}: {cell!r} is not a number, as most of the column are{hint}")
-
-    def _place(self, block: list[Record], start: int, row: int, column: int) -> str:
-        return f"row {start + row + 1} (line {block[row][0]}), column {self.columns[column]!r}"
-
-    def _require_split(self, cells: list[str]) -> None:
-        mark = next((mark for mark in (*DELIMITERS, " ") if self.width == 1 and mark in cells[0].strip()), None)
-        if mark is not None:
-            expected = "commas in a .csv, tabs in a .tsv"
-            message = f"one column found, but its text {cells[0]!r} holds {mark!r}: separate cells by {expected}"
-            raise DataError(f"{self.path}: {message}")
+            return _open(file, labels, columns, numeric=numeric)
+        except UnicodeDecodeError:  # beyond the first MB
+            return _open(replace(file, encoding=western(file.sample)), labels, columns, numeric=numeric)
 
 
-def _text(path: Path) -> io.TextIOWrapper:
-    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
-    stream: io.TextIOWrapper = opener(path, "rt", encoding="utf-8-sig", newline="")
-    return stream
+def _source(
+    plan: Plan,
+    cells: list[Cells],
+    label_cells: list[str | None],
+    labels: LabelSpec,
+    columns: ColumnSpec,
+    *,
+    numeric: bool,
+) -> ArraySource:
+    path, dialect = plan.file.path, plan.dialect
+    unnamed = {f"Unnamed: {i}" for i in range(dialect.width)}
+    cells = [one for one in cells if one.name not in unnamed or len(one.present)]
+    annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": None}
+    if plan.label is not None:
+        annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
+    plain = all(one.numeric and not one.type.startswith("Date") for one in cells)
+    clean = plain and not any(one.format or one.note or one.type == "Boolean" for one in cells)
+    ids = dialect.names is not None and has_ids(cells)
+    if columns is None and (plain if numeric else clean and not ids):
+        names = None if dialect.names is None else [one.name for one in cells]
+        rows = np.stack([one.values for one in cells], axis=1) if cells else np.empty((1, 0))
+        source = ArraySource(rows, names=names, **annotations)
+        source.header = None if names is None else empty_frame(names)
+    else:
+        source = TableSource(cells, columns, **annotations)
+    source.remark = joined_notes([*plan.notes, source.remark])
+    return source
 
 
-def _records(path: Path, lines: io.TextIOWrapper, delimiter: str) -> Iterator[Record]:
-    """Yield the records that are not blank, each with the number of its line."""
-    reader = csv.reader(_without_nul(path, lines), delimiter=delimiter, strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise _unreadable(path, reader.line_num, error) from error
+def _open(file: TextFile, labels: LabelSpec, columns: ColumnSpec, *, numeric: bool) -> Source:
+    plan = _plan(file, dialect_of(file), labels, columns)
+    unix = b"\n" in file.sample  # pyarrow's lines and ours are the same
+    if not (plan.dialect.delimited and unix and _has_pyarrow()):
+        return _source(plan, *read_rows(plan), labels, columns, numeric=numeric)
+    size = file.path.stat().st_size * (PACKED if file.compression else 1)
+    if size > (read_memory(None) if LARGE is None else LARGE):
+        from latentmap.data.formats.delimited_blocks import block_source
+
+        return block_source(plan, labels, columns)
+    from latentmap.data.formats.delimited_arrow import read_arrow
+
+    cells, label_cells = read_arrow(plan, columns.missing if columns is not None else ())
+    return _source(plan, cells, label_cells, labels, columns, numeric=numeric)
 
 
-def _unreadable(path: Path, line: int, error: csv.Error) -> DataError:
-    return DataError(f"{path}: line {line}: {error}; check the quotes, of which one may be open")
+def _has_pyarrow() -> bool:
+    return importlib.util.find_spec("pyarrow") is not None
 
 
-def _without_nul(path: Path, lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines of text; raise if one holds a NUL byte, as those of damaged and binary files do."""
-    for number, line in enumerate(lines, 1):
-        if "\0" in line:
-            raise DataError(f"{path}: line {number} holds a NUL byte (0x00), so it is no text; copy or save it again")
-        yield line
+def _plan(file: TextFile, dialect: Dialect, labels: LabelSpec, columns: ColumnSpec) -> Plan:
+    numbered = tuple(str(i + 1) for i in range(dialect.width))
+    names = dialect.names or numbered
+    unique_names(names[dialect.index :], str(file.path))
+    label_name = name_of(labels, names, f"{file.path} has no column")
+    label = None if label_name is None else names.index(label_name)
+    kept = [i for i in range(dialect.width) if i != label and i >= dialect.index]
+    comma = dialect.delimiter == ";"
+    settings = {i: text_settings(names[i], columns, comma=comma) for i in kept}
+    if isinstance(columns, Requested):
+        _check_names(file.path, columns, names)
+    return Plan(file, dialect, names, settings, label)
 
 
-def _delimiter(path: Path, lines: io.TextIOWrapper) -> str:
-    sample = [line for line in itertools.islice(_without_nul(path, lines), 20) if line.strip()][:2]
-    lines.seek(0)
-    for delimiter in DELIMITERS:
-        reader = csv.reader(sample, delimiter=delimiter)
-        try:
-            widths = {len(cells) for cells in reader}
-        except csv.Error as error:
-            raise _unreadable(path, reader.line_num, error) from error
-        if len(widths) == 1 and widths != {1}:
-            return delimiter
-    return ","
+def _check_names(path: Path, columns: Requested, names: tuple[str, ...]) -> None:
+    for name in columns.settings:
+        name_of(name, names, f"{path} has no column")
 
 
-def _is_header(first: list[str], second: list[str]) -> bool:
-    text = [not _is_number(cell) for cell in first]
-    if any(text) and all(text[i] or not cell for i, cell in enumerate(first)):
-        return True
-    if any(is_text and _is_number(below) and below.strip() for is_text, below in zip(text, second, strict=False)):
-        return True
-    names = first if first[0] else first[1:]  # as pandas names columns that have no names
-    return len(second) > 2 and len(names) > 2 and names == [str(i) for i in range(len(names))]
+def read_rows(plan: Plan) -> tuple[list[Cells], list[str | None]]:
+    """Return columns and labels, with the standard library."""
+    parts: dict[int, list[str]] = {i: [] for i in plan.settings}
+    labels: list[str | None] = []
+    with plan.file.lines() as lines:
+        rows = plan.records(lines)
+        while block := list(itertools.islice(rows, max(1, BLOCK_CELLS // plan.dialect.width))):
+            columns = list(zip(*(cells for _, cells in block), strict=True))
+            for i, part in parts.items():
+                part.extend(columns[i])
+            if plan.label is not None:
+                labels += columns[plan.label]
+    return [cells_of_text(plan.names[i], Texts.of(part), plan.settings[i]) for i, part in parts.items()], labels
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        _number(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str) -> float:
-    if cell.strip().lower() in MISSING:
-        return float("nan")
-    if "_" in cell:  # Python reads 1_000 as a number; in a table it is text
-        raise ValueError(cell)
-    return float(cell)
-
-
-def _numeric(name: str, values: NDArray[np.float64]) -> Cells:
-    """Return a column of numbers."""
-    integral = bool((np.trunc(values) == values)[np.isfinite(values)].all())
-    return Cells(name, values, "Int64" if integral else "Float64")
-
-
-def _text_cells(name: str, column: list[str]) -> Cells:
-    """Return a column of text; one of only true and false becomes numbers."""
-    values = object_array([None if (text := cell.strip()).lower() in MISSING else text for cell in column])
-    if {value.lower() for value in values if value is not None} <= {"true", "false"}:
-        truth = [np.nan if value is None else float(value.lower() == "true") for value in values]
-        return Cells(name, np.array(truth), "Boolean")
-    return Cells(name, values, "String")
-
-
-def _typed(cells: list[str]) -> NDArray[Any]:
+def _typed(cells: list[str | None]) -> NDArray[Any]:
     """Return labels as integers where all are, else as text."""
     try:
-        return np.array([int(cell) for cell in cells], dtype=np.int64)
+        return np.array([int(cell or "") for cell in cells], dtype=np.int64)
     except (ValueError, OverflowError):
-        return plain_labels(np.array([cell.strip() or None for cell in cells], dtype=object))
+        return plain_labels(np.array([(cell or "").strip() or None for cell in cells], dtype=object))

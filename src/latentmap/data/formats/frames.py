@@ -12,7 +12,8 @@ import numpy as np
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face
-from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, non_numeric, numbers_of
+from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, empty_frame, non_numeric, numbers_of
+from latentmap.data.identifiers import has_ids
 from latentmap.exceptions import DataError, MissingExtraError
 
 
@@ -44,14 +45,22 @@ def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
     if not len(frame):
         raise DataError(f"{name} has no rows: at least one is needed")
     array = numbers_of(series, len(frame), name) if request.columns is None else None
+    if array is not None and not request.numeric:
+        whole = [one for one in series.values() if one.dtype.is_integer() and not one.null_count()]
+        array = None if has_ids(cells_of(whole, name)) else array
     if array is not None:
         source = ArraySource(array, name=name, names=list(series), labels=labels, label_name=label_name)
         header = frame.head(0)
         source.header = (header if label_name is None else header.drop(label_name)).to_native()
         return source
+    cells, backend = cells_of(series.values(), name, request.columns), backend_of(frame)
     if request.numeric:
-        raise non_numeric(series, name)
-    cells, backend = cells_of(series.values(), name), backend_of(frame)
+        if any(not column.numeric or column.type.startswith("Date") for column in cells):
+            raise non_numeric(series, name)
+        rows = np.stack([column.values for column in cells], axis=1)
+        source = ArraySource(rows, name=name, names=list(series), labels=labels, label_name=label_name)
+        source.header = empty_frame(list(series))
+        return source
     return TableSource(cells, request.columns, backend=backend, name=name, labels=labels, label_name=label_name)
 
 

@@ -41,7 +41,9 @@ LAZY = 2**28
 Group = tuple[Path, int]
 
 
-def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> Source:
+def parquet_source(
+    path: Path, labels: LabelSpec = None, columns: ColumnSpec = None, *, numeric: bool = False
+) -> Source:
     """Return a source of a ``.parquet`` file, or of all in a folder and its subfolders, in the order of their paths.
 
     Folders called ``name=value`` (Hive's partitions) add a column ``name`` to the rows of their files, which can be
@@ -55,7 +57,7 @@ def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = N
     hidden = set(data.schema.names) - set(schemas[0].names) - ({labels} if isinstance(labels, str) else set())
     groups = _groups(footers)
     if hidden or 8 * sum(map(len, groups.values())) * len(kept) <= LAZY:
-        return table_source(data.read(), path, labels, columns)
+        return table_source(data.read(), path, labels, columns, numeric=numeric)
     label_name = name_of(labels, data.schema.names, f"{path} has no column")
     values = labels if label_name is None else plain_labels(data.read([label_name]).column(0).to_numpy())
     if columns is None and all(_is_plain(data.schema.field(name).type) for name in kept):
@@ -63,7 +65,7 @@ def parquet_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = N
         source.header = empty_frame(kept)
         return source
     frames = (nw.from_native(data.read([name]), eager_only=True) for name in kept)
-    cells = (cells_of(frame.iter_columns(), str(path))[0] for frame in frames)
+    cells = (cells_of(frame.iter_columns(), str(path), columns)[0] for frame in frames)
     table = learn_table(cells, columns, names=kept, backend="pyarrow", name=str(path))
     table.check_names(kept, str(path))
     return ParquetTable(path, footers, groups, table, data.schema, values, label_name)
@@ -245,7 +247,7 @@ class ParquetTable(ParquetSource):
     def _values(self, batch: Any, start: int) -> NDArray[Any]:
         assert self.table is not None
         frame = nw.from_native(pyarrow_module("lib").Table.from_batches([batch]), eager_only=True)
-        return self.table.encode(cells_of(frame.iter_columns(), self.name), self.name, start)
+        return self.table.encode(cells_of(frame.iter_columns(), self.name, self.table), self.name, start)
 
 
 def _groups(footers: dict[Path, Any]) -> dict[Group, range]:

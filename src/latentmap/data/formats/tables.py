@@ -10,18 +10,18 @@ from latentmap.data.formats.base import LabelSpec, Request, Source, reading
 from latentmap.data.formats.frames import pyarrow_module, table_of
 
 
-def arrow_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> Source:
+def arrow_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None, *, numeric: bool = False) -> Source:
     """Return a source of an ``.arrow`` or ``.feather`` file: Arrow's file format, or its stream, as of Hugging Face."""
     ipc = pyarrow_module("ipc")
     with reading(path, "Arrow"), path.open("rb") as stream:
         is_file = stream.read(6) == b"ARROW1"
         stream.seek(0)
         table = (ipc.open_file if is_file else ipc.open_stream)(stream).read_all()
-    return table_source(table, path, labels, columns)
+    return table_source(table, path, labels, columns, numeric=numeric)
 
 
-def table_source(table: Any, path: Path, labels: LabelSpec, columns: ColumnSpec) -> Source:
+def table_source(table: Any, path: Path, labels: LabelSpec, columns: ColumnSpec, *, numeric: bool = False) -> Source:
     """Return a source of a table of pyarrow that was read from a file."""
     with reading(path, "Arrow"):
         table.validate(full=True)  # damaged offsets of text would be read beyond its end
-        return table_of(Request(table, labels, str(path), columns))
+        return table_of(Request(table, labels, str(path), columns, numeric))

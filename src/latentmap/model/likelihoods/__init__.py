@@ -4,6 +4,7 @@ Data arrive scaled (see `latentmap.data.scaling`); a new likelihood is one class
 """
 
 from latentmap.model.likelihoods.base import Likelihood
+from latentmap.model.likelihoods.circular import VonMises
 from latentmap.model.likelihoods.counts import NegativeBinomial, Poisson, ZeroInflated
 from latentmap.model.likelihoods.heterogeneous import Heterogeneous
 from latentmap.model.likelihoods.incomplete import Incomplete
@@ -27,5 +28,6 @@ __all__ = [
     "NegativeBinomial",
     "Poisson",
     "StudentT",
+    "VonMises",
     "ZeroInflated",
 ]

@@ -13,8 +13,9 @@ from torch.distributions import Distribution
 
 from latentmap.data.schema import Schema
 from latentmap.exceptions import PartError
-from latentmap.model.distributions import exponential_mean, log_prob_inside
+from latentmap.model.distributions import average, exponential_mean, log_prob_inside
 from latentmap.model.likelihoods.base import Likelihood
+from latentmap.model.likelihoods.circular import VonMises
 from latentmap.model.likelihoods.levels import Categorical, CategoricalLevels
 from latentmap.model.part import Learned, Sizes
 
@@ -30,8 +31,8 @@ class Heterogeneous(Likelihood):
 
     of densities and masses; a value outside its column's support has -inf. `VAE` chooses it for data frames and files
     with columns of text, categories or dates. The encoder reads standardised numbers, counts on a logarithmic scale,
-    and one-hot categories, all zeros where one is missing. A column's point estimate is its mean, or its likeliest
-    category.
+    cosine and sine of angles, and one-hot categories, all zeros where one is missing. A column's point estimate is its
+    mean, or its likeliest category.
 
     Parameters
     ----------
@@ -139,8 +140,8 @@ class Heterogeneous(Likelihood):
 
     def _is_number(self) -> list[bool]:
         """Return whether each of the encoder's inputs is a number, not the component of a category."""
-        levels = [p.levels if isinstance(p, Categorical) else None for p in self.columns]
-        return [count is None for count in levels for _ in range(count or 1)]
+        widths = [p.levels if isinstance(p, Categorical) else 1 + isinstance(p, VonMises) for p in self.columns]
+        return [not isinstance(p, Categorical) for p, n in zip(self.columns, widths, strict=True) for _ in range(n)]
 
     def _raw_inputs(self, own: Learned, x: Tensor) -> Tensor:
         """Return the encoder's inputs before they are standardised, (B, E)."""
@@ -150,6 +151,8 @@ class Heterogeneous(Likelihood):
             if isinstance(part, Categorical):
                 levels = torch.arange(part.levels, device=x.device)
                 values = (values * (part.levels - 1)).round()[..., None] == levels  # (B, n, L)
+            elif isinstance(part, VonMises):
+                values = torch.stack([values.cos(), values.sin()], -1)
             else:
                 values = part.encoder_inputs(state, values)[..., None]
             for place, j in enumerate(at):
@@ -198,7 +201,7 @@ class HeterogeneousDistribution(Distribution):
                 mass = torch.einsum("kb,kbpl->bpl", weight, p.log_masses.exp())
                 averages.append(mass.argmax(-1).to(weight.dtype) / p.top)
             else:
-                averages.append(torch.einsum("kb,kbp->bp", weight, p.mean))
+                averages.append(average(p, weight))
         return self._together(averages)
 
     def exponential_mean(self, rate: Float[Tensor, " P"]) -> Float[Tensor, "*S P"]:

@@ -1,0 +1,143 @@
+"""Cells of one column, as they are read, and the types that they have."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.checks import EXACT
+from latentmap.data.text_formats import EPOCH, TextFormat
+
+SECOND, DAY = 1_000_000, 86_400_000_000
+"""Microseconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """One column of a table, as it is read.
+
+    Attributes
+    ----------
+    name
+        The name of the column.
+    values
+        Numbers in double precision, NaN where a cell is missing, dates as days since 1970; or an array of objects, text
+        as a rule, None where missing.
+    type
+        The type of the cells, a name of narwhals such as Int64, String or Date.
+    native
+        The type in the data frame that they come from, if it is pandas'.
+    categories
+        All possible values, where the type lists them, and whether they are ``ordered``.
+    format
+        How text wrote the values, where they come from text.
+    note
+        What was assumed or left out when the text was read; empty where nothing was.
+    unread
+        Why the values cannot be taken as numbers, text or dates; empty where they can.
+    """
+
+    name: str
+    values: NDArray[Any]
+    type: str = "Float64"
+    native: str = ""
+    categories: tuple[Any, ...] = ()
+    ordered: bool = False
+    format: TextFormat | None = None
+    note: str = ""
+    unread: str = ""
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the values are numbers."""
+        return self.values.dtype.kind == "f"
+
+    @cached_property
+    def present(self) -> NDArray[Any]:
+        """The values that are not missing."""
+        missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
+        present: NDArray[Any] = self.values[~missing]
+        return present
+
+    def plain(self) -> list[Any]:
+        """Return the cells as plain values, whole numbers as integers, None where missing."""
+        values = self.values.tolist()
+        return [None if v != v else int(v) if v.is_integer() else v for v in values] if self.numeric else values
+
+    def as_they_were(self) -> NDArray[Any]:
+        """Return the cells as values of their type, or the text that they were; None or NaN where one is missing."""
+        if not self.numeric:
+            return _whole(self.values) if self.type == "String" else self.values
+        if self.format is not None:
+            return self.format.write(self.values)
+        there: NDArray[np.bool_] = ~np.isnan(self.values)
+        cells = decoded(np.where(there, self.values, 0.0), self.type)
+        if there.all():
+            return cells
+        if cells.dtype.kind in "fmM":
+            return np.where(there, cells, np.array("NaN" if cells.dtype.kind == "f" else "NaT", dtype=cells.dtype))
+        return object_array([cell if here else None for cell, here in zip(cells.tolist(), there, strict=True)])
+
+    def plain_present(self) -> list[Any]:
+        """Return the cells that are there, as `plain` does."""
+        return [value for value in self.plain() if value is not None]
+
+
+def _whole(values: NDArray[Any]) -> NDArray[Any]:
+    """Return text that writes whole numbers as such, where nothing of it is lost; other text as it is."""
+    if all(
+        isinstance(value, str) and len(value) < 20 and value.lstrip("-").isdecimal() and str(int(value)) == value
+        for value in values
+    ):
+        with contextlib.suppress(OverflowError):
+            return np.array(list(map(int, values)), dtype=np.int64)
+    return values
+
+
+def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
+    """Return numbers as values of a type: days since 1970 as dates, seconds as durations, whole numbers as integers.
+
+    >>> decoded(np.array([19782.5]), date_type(days=False, zoned=False))
+    array(['2024-02-29T12:00:00.000000'], dtype='datetime64[us]')
+    """
+    if type_.startswith("Date"):
+        unit, step = ("D", 1) if type_ == "Date" else ("us", DAY)
+        whole = np.rint(values) if step == 1 else np.floor(values)  # so that the product keeps every microsecond
+        parts = np.rint((values - whole) * step) if step > 1 else np.zeros_like(values)
+        return (whole.astype(np.int64) * step + parts.astype(np.int64)).astype(f"datetime64[{unit}]")
+    if type_.startswith("Duration"):
+        return np.rint(values * SECOND).astype(np.int64).astype("timedelta64[us]")
+    if type_ == "Boolean":
+        return values >= 0.5
+    if type_.startswith(("Int", "UInt")):
+        limits = np.iinfo(type_.lower())
+        return np.rint(np.clip(values, max(-EXACT, limits.min), min(EXACT, limits.max))).astype(limits.dtype)
+    return values.astype(np.float32 if type_ == "Float32" else np.float64)
+
+
+def days_since_epoch(time: datetime) -> float:
+    """Return the days since 1970 of a time, in UTC unless it has a zone.
+
+    >>> days_since_epoch(datetime(1970, 1, 2, 12))
+    1.5
+    """
+    return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) / timedelta(days=1)
+
+
+def date_type(*, days: bool, zoned: bool) -> str:
+    """Return the type of a column of dates: of whole ``days``, or of times, which may be ``zoned``."""
+    return "Date" if days else f"Datetime(time_unit='us', time_zone={'UTC' if zoned else None!r})"
+
+
+def object_array(values: Sequence[Any]) -> NDArray[Any]:
+    """Return values as an array of objects, whatever they are."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

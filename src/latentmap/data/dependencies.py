@@ -1,0 +1,86 @@
+"""Categories that determine one another: found in the data, so that generated rows keep to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.columns import Column
+from latentmap.data.derived import Derived
+
+CHANCE = 1e-6
+"""The greatest probability with which a column that is independent would follow from another by chance."""
+MOST_LEVELS, SOME = 1000, 1000
+
+Codes = NDArray[np.int32]
+"""Categories by their place, -1 where a cell is missing."""
+
+
+def codes_of(values: NDArray[np.float64]) -> Codes:
+    """Return encoded categories as whole numbers, -1 where one is missing."""
+    return np.where(np.isnan(values), -1, values).astype(np.int32)
+
+
+def find_derived(columns: Sequence[Column], codes: Mapping[str, Codes], fixed: Collection[str] = ()) -> list[Derived]:
+    """Return the columns that follow from another one, each with the column that determines it.
+
+    A column follows if each category of another one occurs with one of its categories only, more often than chance
+    allows: were they independent, with probability sum_b p_b^n that a category in n rows has one partner. Of columns
+    that determine each other the first is kept, or the one that is ``fixed``.
+
+    Examples
+    --------
+    >>> port, town = Column("port", "categorical", categories=(*"CQS",)), Column("town", "categorical", categories=(*"abc",))
+    >>> found = find_derived([port, town], {"port": np.arange(60) % 3, "town": 2 - np.arange(60) % 3})
+    >>> found[0].column.name, found[0].source, found[0].values
+    ('town', 'port', (2.0, 1.0, 0.0))
+    """  # fmt: skip  # noqa: E501
+    named = [column for column in columns if column.name in codes and 1 < column.levels <= MOST_LEVELS]
+    maps = {
+        (a.name, b.name): mapping
+        for a in named
+        for b in named
+        if a is not b and (mapping := _mapping(a, b, codes)) is not None
+    }
+    place = {column.name: (column.name not in fixed, i) for i, column in enumerate(named)}
+    derived: dict[str, tuple[str, Column]] = {}
+    for b in named:
+        sources = [a for a in named if (a.name, b.name) in maps]
+        before = [a for a in sources if (b.name, a.name) not in maps or place[a.name] < place[b.name]]
+        if before and b.name not in fixed:
+            derived[b.name] = (min(before, key=lambda a: (a.levels, place[a.name])).name, b)
+    result = []
+    for source, column in derived.values():
+        root, seen = source, {column.name}
+        while root in derived and root not in seen:
+            seen.add(root)
+            root = derived[root][0]
+        if (root, column.name) in maps and root not in derived:
+            result.append(Derived(column, root, maps[root, column.name]))
+    return result
+
+
+def _mapping(a: Column, b: Column, codes: Mapping[str, Codes]) -> tuple[float, ...] | None:
+    """Return the category of b for each of a, or None if it does not follow."""
+    if b.levels > a.levels:
+        return None
+    for rows in (slice(SOME), slice(None)):  # the first rows refute most
+        table = _together(codes[a.name][rows], a.levels, codes[b.name][rows], b.levels)
+        if ((table > 0).sum(1) > 1).any():
+            return None
+    if not table.any():
+        return None
+    share, counts = table.sum(0) / table.sum(), table.sum(1)
+    if np.log((share[None] ** counts[counts > 0, None]).sum(1)).sum() > np.log(CHANCE):
+        return None
+    usual = float(share.argmax())
+    return tuple(float(row.argmax()) if row.any() else usual for row in table)
+
+
+def _together(a: Codes, levels_a: int, b: Codes, levels_b: int) -> NDArray[np.float64]:
+    """Return how often each pair of categories occurs, shape (levels of a, levels of b)."""
+    both = (a >= 0) & (b >= 0)
+    pairs = a[both].astype(np.int64) * levels_b + b[both]
+    return np.bincount(pairs, minlength=levels_a * levels_b).reshape(levels_a, levels_b).astype(np.float64)

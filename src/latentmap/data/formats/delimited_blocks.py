@@ -1,0 +1,78 @@
+"""Delimited text that is larger than memory: converted once, block by block, to parquet that is read in place."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentmap.data.columns import ColumnSpec
+from latentmap.data.formats.arrays import joined_notes
+from latentmap.data.formats.base import LabelSpec, Source
+from latentmap.data.formats.delimited_arrow import column_types, diagnose, opened, options
+from latentmap.data.formats.frames import pyarrow_module
+from latentmap.data.formats.parquet import parquet_source
+from latentmap.exceptions import DataError
+
+if TYPE_CHECKING:
+    from latentmap.data.formats.delimited import Plan
+
+ROWS = 2**16
+"""The rows of a row group: few enough to shuffle well."""
+BLOCK = 2**24
+
+
+def block_source(plan: Plan, labels: LabelSpec, columns: ColumnSpec) -> Source:
+    """Return a source of a delimited file that stays on the disk, as parquet in a temporary folder.
+
+    The folder is deleted with the source, and holds about half of what the file does.
+    """
+    missing = columns.missing if columns is not None else ()
+    folder = Path(tempfile.mkdtemp(prefix="latentmap-"))
+    path = folder / "table.parquet"
+    try:
+        _convert(plan, path, missing)
+        source = parquet_source(path, labels, columns)
+    except DataError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise DataError(str(error).replace(str(path), str(plan.file.path))) from error
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
+    source.name = str(plan.file.path)
+    source.remark = joined_notes([*plan.notes, source.remark])
+    return source
+
+
+def _convert(plan: Plan, path: Path, missing: tuple[str, ...]) -> None:
+    """Write the columns of a file as parquet; those that turn out to be text are written again as such."""
+    lib = pyarrow_module("lib")
+    text = lib.string()
+    types = {i: text if str(type_).startswith("dictionary") else type_ for i, type_ in column_types(plan).items()}
+    for _ in range(len(types) + 2):
+        try:
+            _write(plan, path, types, missing)
+            return
+        except lib.ArrowInvalid as error:
+            if "invalid UTF8" in str(error):
+                raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid byte") from error
+            if not (column := re.match(r"In CSV column #(\d+)", str(error))):
+                diagnose(plan)
+                raise
+            types[int(column[1])] = text
+
+
+def _write(plan: Plan, path: Path, types: dict[int, Any], missing: tuple[str, ...]) -> None:
+    csv, parquet, lib = (pyarrow_module(name) for name in ("csv", "parquet", "lib"))
+    names = {str(i): plan.names[i] for i in sorted(types)}
+    with opened(plan) as stream:
+        reader = csv.open_csv(stream, *options(plan, types, missing, multiline=True, block=BLOCK))
+        schema = lib.schema([(names[field.name], field.type) for field in reader.schema])
+        with parquet.ParquetWriter(path, schema) as writer:
+            for batch in reader:
+                table = lib.Table.from_batches([batch]).rename_columns(list(names.values()))
+                writer.write_table(table, row_group_size=ROWS)

@@ -1,0 +1,111 @@
+"""Long columns of text of pyarrow as numbers and dates, all cells at once, where they are as the first ones are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.columns import DAY, Cells
+from latentmap.data.formats.frames import pyarrow_module
+from latentmap.data.text import Texts, TextSettings
+from latentmap.data.text_formats import TextFormat
+
+LONG = 20_000
+"""The fewest cells of a column that is read this way."""
+DIGITS = np.isin(np.arange(256), np.frombuffer(b"0123456789", np.uint8))
+
+
+def texts_of(column: Any) -> Texts:
+    """Return a column of text of pyarrow, dictionary-encoded or not, as its different texts."""
+    if not pyarrow_module("types").is_dictionary(column.type):
+        return Texts.of(column.to_pylist())
+    array = column.unify_dictionaries().combine_chunks()
+    array = array.chunk(0) if hasattr(array, "chunk") else array
+    codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return Texts(array.dictionary.to_pylist(), codes.astype(np.intp))
+
+
+def fast_cells(name: str, column: Any, settings: TextSettings, sample: Cells) -> Cells | None:
+    """Return a long column of text as numbers or dates in the form of its first cells; None if others differ."""
+    types, form = pyarrow_module("types"), sample.format
+    if len(column) < LONG or types.is_dictionary(column.type) or form is None or sample.note or settings.format:
+        return None
+    array = pyarrow_module("lib").concat_arrays(column.chunks)
+    values = _numbers(array, form) if form.kind == "number" else _dates(array, form) if form.kind == "date" else None
+    if values is None:
+        return None
+    type_ = sample.type
+    if form.kind == "number":
+        finite = values[~np.isnan(values)]
+        type_ = "Int64" if not form.places and bool((np.trunc(finite) == finite).all()) else "Float64"
+    return Cells(name, values, type_, format=form)
+
+
+def _dates(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
+    """Return dates of a pattern as days since 1970."""
+    compute, lib = pyarrow_module("compute"), pyarrow_module("lib")
+    if any(code in form.pattern for code in ("%f", "%y", "%I", "+00", "Z", "UTC", "GMT")):
+        return None
+    try:
+        stamps = compute.strptime(array, format=form.pattern, unit="us")
+    except lib.ArrowInvalid:
+        return None
+    stamps = stamps.to_numpy(zero_copy_only=False)
+    return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / DAY)
+
+
+def _numbers(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
+    """Return numbers with a prefix, a suffix and separators, each in its place in every cell."""
+    lib = pyarrow_module("lib")
+    if form.accounting or not (form.decimal + form.thousands).isascii():
+        return None
+    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+    data = np.frombuffer(array.buffers()[2], np.uint8)[: offsets[-1]]
+    there = np.diff(offsets) > 0
+    starts, ends = offsets[:-1][there], offsets[1:][there]
+    keep = np.ones(len(data) + 1, dtype=bool)
+    minus = data[starts] == ord("-")
+    for mark, at in ((form.prefix, starts + minus), (form.suffix, ends - len(form.suffix.encode()))):
+        for i, byte in enumerate(mark.encode()):
+            if not (data[np.minimum(at + i, len(data) - 1)] == byte).all():
+                return None
+            keep[at + i] = False
+    first, last = starts + len(form.prefix.encode()), ends - len(form.suffix.encode())
+    if (first >= last).any() or not _drop_thousands(data, keep, form.thousands, first + minus, form):
+        return None
+    if form.decimal == ",":
+        if not form.thousands and (data == ord(".")).any():
+            return None
+        data = np.where(data == ord(","), np.uint8(ord(".")), data) if form.thousands != "," else data
+    moved = np.concatenate([[0], np.cumsum(keep[:-1])])[offsets].astype(np.int32)
+    cleaned = np.ascontiguousarray(data[keep[:-1]])
+    buffers = [array.buffers()[0] if array.offset == 0 else None, lib.py_buffer(moved), lib.py_buffer(cleaned)]
+    if array.null_count and array.offset:
+        return None
+    text = lib.Array.from_buffers(lib.string(), len(array), buffers)
+    try:
+        values: NDArray[np.float64] = text.cast(lib.float64()).to_numpy(zero_copy_only=False)
+    except lib.ArrowInvalid:
+        return None
+    return values
+
+
+def _drop_thousands(
+    data: NDArray[np.uint8], keep: NDArray[np.bool_], mark: str, first: NDArray[Any], form: TextFormat
+) -> bool:
+    """Drop separators of thousands; return whether three digits follow each, and at most three stand before."""
+    if not mark:
+        return True
+    at = np.flatnonzero(data == ord(mark))
+    padded = DIGITS[np.concatenate([data, np.zeros(5, np.uint8)])]
+    if not (padded[at + 1] & padded[at + 2] & padded[at + 3] & ~padded[at + 4]).all():
+        return False
+    if not padded[at - 1].all() or (at < 1).any():
+        return False
+    four_before = np.where(at >= 4, padded[at - 4] & padded[at - 3] & padded[at - 2], False)
+    if four_before.any():  # more than three digits before a separator
+        return False
+    keep[at] = False
+    return True

@@ -1,0 +1,351 @@
+"""How a file of text separates its cells, and which of its first lines are comments and headers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from latentmap.data.formats.streams import TextFile
+from latentmap.data.text import MARKS, MISSING
+from latentmap.data.text_dates import duration, stamp
+from latentmap.data.text_numbers import PLAIN, amount
+from latentmap.exceptions import DataError
+from latentmap.messages import counted
+
+DELIMITERS = ",;\t|"
+SNIFFED = 1000
+"""The lines from which the delimiter is inferred."""
+COMMENT = re.compile(r"#(?!(?:N/A|NA|DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!))|%|//")
+INDEX = re.compile(r"(?:Unnamed: 0(?:\.\d+)*)?")
+"""The name of a column of row names, as R and pandas write it."""
+MOST_HEADERS = 4
+MOSTLY = 0.9
+TYPED = 100
+"""The rows from which headers are told."""
+
+Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the cells of a file are separated, and what stands above them.
+
+    Attributes
+    ----------
+    delimiter
+        The character between cells; a space for white space of any length.
+    edges
+        Where the columns begin, if they have fixed widths.
+    skip
+        The lines before the first row.
+    names
+        The names of the columns; None without a header.
+    width
+        The number of columns.
+    index
+        The number of first columns that hold row names.
+    comment
+        What a line that is no row begins with; empty if nothing.
+    notes
+        What was assumed.
+    rows
+        The first rows.
+    """
+
+    delimiter: str = ","
+    edges: tuple[int, ...] = ()
+    skip: int = 0
+    names: tuple[str, ...] | None = None
+    width: int = 0
+    index: int = 0
+    comment: str = ""
+    notes: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def delimited(self) -> bool:
+        """Whether a single character stands between cells."""
+        return not self.edges and self.delimiter != " "
+
+
+def dialect_of(file: TextFile) -> Dialect:
+    """Infer how a file separates its cells from its first lines.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, quotes are open, or the lines have no common delimiter.
+    """
+    text, whole = file.head()
+    stream = io.StringIO(text, newline="")
+    lines = list(itertools.islice(stream, SNIFFED))
+    whole = whole and not stream.readline()
+    skipped, comments, separator = _preamble(lines)
+    body = lines[skipped:]
+    if not body:
+        raise DataError(f"{file.path}: no rows, only {'comments' if comments else 'blank lines'}")
+    if "\0" in text:
+        raise DataError(f"{file.path}: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL byte (0x00)")
+    mark = COMMENT.match(comments[-1]) if comments else None
+    found = _separation(file.path, body, separator, whole=whole)
+    dialect = replace(found, skip=skipped, comment=mark[0] if mark else "#")
+    sample = _first_records(file.path, body, dialect, whole=whole)
+    dialect, first = _headers(dialect, sample, comments)
+    if comments and first is not None:
+        note = f"{counted(len(comments), 'comment')} above the table skipped"
+        dialect = replace(dialect, notes=(*dialect.notes, note))
+    rows = sample[first or 0 :]
+    if not rows:
+        raise DataError(f"{file.path}: a header and no rows below it: at least one row is needed")
+    if first:
+        dialect = replace(dialect, skip=skipped + sample[first - 1][0])
+    return replace(dialect, rows=tuple(tuple(cells) for _, cells in rows if len(cells) == dialect.width))
+
+
+def records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[Record]:
+    """Yield the records of lines that are not blank, each with the number of its last line, from 1."""
+    if dialect.edges:
+        yield from _fixed(lines, dialect.edges)
+        return
+    space = dialect.delimiter == " "
+    given = (line.replace("\t", " ").strip() for line in lines) if space else lines
+    reader = csv.reader(given, delimiter=dialect.delimiter, strict=True, skipinitialspace=space)
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: line {reader.line_num}: {error}; check the quotes, of which one may be open"
+        ) from error
+
+
+def _unreadable(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(f"{path}: line {line}: {error}; check the quotes, of which one may be open")
+
+
+def _first_records(path: Path, lines: Sequence[str], dialect: Dialect, *, whole: bool) -> list[Record]:
+    """Return the records of the first lines, the last of which may be cut unless they are the ``whole`` file."""
+    found: list[Record] = []
+    try:
+        found.extend(records(path, iter(lines), dialect))
+    except DataError:
+        if whole or not found:
+            raise
+    return found
+
+
+def is_number(cell: str) -> bool:
+    """Return whether a cell is a number as programs write it, or missing."""
+    text = cell.strip()
+    return text.lower() in MISSING or PLAIN.fullmatch(text) is not None
+
+
+def _preamble(lines: Sequence[str]) -> tuple[int, list[str], str]:
+    """Return the number of lines before the first that is no comment, the comments, and a declared delimiter."""
+    comments: list[str] = []
+    separator = ""
+    for i, line in enumerate(lines):
+        if COMMENT.match(line):
+            comments.append(line)
+        elif declared := re.fullmatch(r'"?sep=(.)"?\s*', line):
+            separator = declared[1]
+        elif line.strip():
+            return i, comments, separator
+    return len(lines), comments, separator
+
+
+def _separation(path: Path, lines: Sequence[str], declared: str, *, whole: bool) -> Dialect:
+    tabs = re.search(r"\.(?:tsv|tab)(?:\.\w+)?$", path.name.lower())
+    texts = [line.strip() for line in lines if line.strip()]
+    marks = [mark for mark in DELIMITERS if any(mark in text for text in texts[:2])]
+    if tabs and marks and "\t" not in marks:
+        _refuse_single(path, texts[-1], marks[0])
+    delimiter = declared or ("\t" if tabs else _delimiter(path, lines, whole=whole))
+    if delimiter:
+        return Dialect(delimiter)
+    rows = texts[1:] or texts
+    if _share(rows, lambda text: bool(amount(text) or stamp(text) or duration(text))):
+        return Dialect()
+    for dialect in (Dialect(" "), Dialect(edges=_edges(lines))):
+        cells = [cells for _, cells in _first_records(path, lines, dialect, whole=False)]
+        widths = {len(one) for one in cells[1:]} or {len(cells[0])}
+        width = max(widths)
+        if len(widths) == 1 and width > 1 and len(cells[0]) in (width, width - 1):
+            below = cells[1:] or cells
+            if any(_share([one[i] for one in below], lambda text: bool(amount(text))) for i in range(width)):
+                return dialect
+    if marks and not texts[0].startswith('"'):
+        text = next(text for text in texts if marks[0] in text)
+        _refuse_single(path, text, marks[0])
+    return Dialect()
+
+
+def _refuse_single(path: Path, text: str, mark: str) -> None:
+    message = f"one column found, but its text {text[:80]!r} holds {mark!r}"
+    raise DataError(f"{path}: {message}: separate cells by commas in a .csv, tabs in a .tsv")
+
+
+def _delimiter(path: Path, lines: Sequence[str], *, whole: bool) -> str:
+    """Return the delimiter that gives all lines equally many cells, two or more, else most of them; "" if none does.
+
+    The first line may have one cell less than the others, as R writes headers above row names.
+    """
+    found = {delimiter: _widths(path, lines, delimiter, whole=whole) for delimiter in DELIMITERS}
+    for short in (0, 1):
+        for delimiter, (head, *below) in found.items():
+            if head > 1 and len({head + short, *below}) == 1:
+                return delimiter
+    shares = dict.fromkeys(DELIMITERS, 0.0)
+    for delimiter, (head, *below) in found.items():
+        common, count = Counter(below).most_common(1)[0] if below else (head, 1)
+        if head > 1:
+            shares[delimiter] = count / max(1, len(below)) if common in (head, head + 1) else 0.01
+    best = max(shares, key=lambda delimiter: shares[delimiter])
+    return best if shares[best] else ""
+
+
+def _widths(path: Path, lines: Sequence[str], delimiter: str, *, whole: bool) -> list[int]:
+    reader = csv.reader(lines, delimiter=delimiter)
+    widths: list[int] = []
+    try:
+        widths.extend(len(cells) for cells in reader if cells)
+    except csv.Error as error:
+        if whole or not widths:
+            raise _unreadable(path, reader.line_num, error) from error
+    return widths if whole else widths[:-1] or widths
+
+
+def _edges(lines: Sequence[str]) -> tuple[int, ...]:
+    """Return where columns of fixed width begin: after characters that are blank in all lines."""
+    texts = [line.rstrip("\r\n").expandtabs() for line in lines if line.strip()]
+    used = [any(i < len(text) and text[i] != " " for text in texts) for i in range(max(map(len, texts)))]
+    return tuple(i for i, here in enumerate(used) if here and (i == 0 or not used[i - 1]))
+
+
+def _fixed(lines: Iterable[str], edges: Sequence[int]) -> Iterator[Record]:
+    spans = list(zip(edges, [*edges[1:], None], strict=True))
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            text = line.rstrip("\r\n").expandtabs()
+            yield number, [text[start:end].strip() for start, end in spans]
+
+
+def _share(texts: Sequence[str], holds: Callable[[str], bool]) -> bool:
+    """Return whether nine in ten of the texts that are not missing are such."""
+    there = [text.strip() for text in texts if text.strip().lower() not in MISSING | MARKS]
+    return bool(there) and sum(map(holds, there)) >= MOSTLY * len(there)
+
+
+def _headers(dialect: Dialect, sample: Sequence[Record], comments: Sequence[str]) -> tuple[Dialect, int | None]:
+    """Return a dialect with names and width, and the number of records that are headers; None if a comment is."""
+    head, below = [cell.strip() for cell in sample[0][1]], [cells for _, cells in sample[1:]]
+    above = _commented_names(dialect, comments, len(head))
+    if above and comments[-1][1:2].strip():  # as in #id,name
+        return _named(dialect, above), None
+    if _is_header(head, below[0] if below else []):
+        if below and {len(cells) for cells in below} == {len(head) + 1}:  # as R writes row names
+            ends_empty = all(not cells[-1].strip() for cells in below)
+            head = [*head, ""] if ends_empty else ["", *head]
+        count, names = 1 + _more_headers(head, below), head
+        if count > 1:
+            rows = [head, *([cell.strip() for cell in cells] for cells in below[: count - 1])]
+            names = _joined([["", *rows[0][1:]], *rows[1:-1]] if count > 2 and _names_index(rows[-1]) else rows)
+        return _named(dialect, names), count
+    if above:
+        return _named(dialect, above), None
+    return replace(dialect, width=len(head)), 0
+
+
+def _commented_names(dialect: Dialect, comments: Sequence[str], width: int) -> list[str]:
+    """Return the cells of the last comment, if it has as many as the rows below; else none."""
+    if not comments:
+        return []
+    mark = COMMENT.match(comments[-1])
+    text = comments[-1].strip()[mark.end() if mark else 0 :]
+    cells = next((cells for _, cells in records(Path(), iter([text]), dialect)), [])
+    return [cell.strip() for cell in cells] if len(cells) == width > 1 else []
+
+
+def _named(dialect: Dialect, names: Sequence[str]) -> Dialect:
+    """Return a dialect with the names of columns, those that are empty called as pandas calls them."""
+    first = next((i for i, name in enumerate(names) if not INDEX.fullmatch(name)), 0)
+    index = first if len(names) > first else 0
+    filled = tuple(name or f"Unnamed: {i}" for i, name in enumerate(names))
+    filled = (filled[0].removeprefix("#").strip() or filled[0], *filled[1:])
+    return replace(dialect, names=filled, width=len(names), index=index)
+
+
+def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
+    text = [not is_number(cell) for cell in first]
+    typed = [is_text and bool(amount(cell) or stamp(cell) or duration(cell)) for is_text, cell in zip(text, first)]
+    if any(text) and not any(typed) and all(text[i] or not cell for i, cell in enumerate(first)):
+        return True
+    below = [*second, *[""] * (len(first) - len(second))][-len(first) :]
+    if any(is_text and is_number(cell) and cell.strip() for is_text, cell in zip(text, below)):
+        return True
+    if any(typed) and all(text[i] or not cell for i, cell in enumerate(first)) and not any(
+        bool(amount(cell.strip()) or stamp(cell.strip())) for cell, here in zip(below, typed) if here
+    ):  # fmt: skip
+        return True
+    if not second:
+        return False
+    steps = [cell for is_text, cell in zip(text, first) if not is_text and cell]
+    beside = any(is_text and not is_typed for is_text, is_typed in zip(text, typed))
+    return _is_progression(steps, least=2 if beside else 3) and not _is_progression(
+        [cell.strip() for is_text, cell in zip(text, below) if not is_text and cell], least=2
+    )
+
+
+def _is_progression(cells: Sequence[str], least: int) -> bool:
+    """Return whether cells are 0, 1, 2, ..., as pandas names columns, or years in equal steps."""
+    if len(cells) < least or not all(re.fullmatch(r"\d{1,4}", cell) for cell in cells):
+        return False
+    numbers = [int(cell) for cell in cells]
+    if numbers == list(range(len(numbers))):
+        return len(numbers) > 2
+    steps = {b - a for a, b in itertools.pairwise(numbers)}
+    return len(steps) == 1 and steps != {0} and all(1500 <= number <= 2200 for number in numbers)
+
+
+def _more_headers(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the number of rows below the first that are headers too: text above columns of numbers."""
+    for count in range(min(MOST_HEADERS, len(rows) - 1), 0, -1):
+        body = [cells for cells in rows[count : count + TYPED] if len(cells) == len(head)]
+        columns = list(zip(*body, strict=True))
+        typed = [i for i, cells in enumerate(columns) if _share(cells, lambda text: bool(amount(text) or stamp(text)))]
+        if len(typed) < 2:
+            continue
+        above = [[cells[i].strip() for i in typed] for cells in rows[:count] if len(cells) == len(head)]
+        if len(above) < count:
+            continue
+        named = [all(_is_name(cell) for cell in cells) for cells in above]
+        blank = count > 1 and _names_index(rows[count - 1])
+        if all(named) or (blank and all(named[:-1])):
+            return count
+    return 0
+
+
+def _names_index(cells: Sequence[str]) -> bool:
+    """Return whether a row names the row names alone, as pandas writes it below headers of several rows."""
+    return bool(cells[0].strip()) and not any(cell.strip() for cell in cells[1:])
+
+
+def _is_name(cell: str) -> bool:
+    return cell.lower() not in MISSING | MARKS and not (amount(cell) or stamp(cell))
+
+
+def _joined(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a name for each column from the rows of headers; a blank in the first repeats the name before."""
+    top: list[str] = []
+    for name in rows[0]:
+        top.append(name or (top[-1] if top else ""))
+    parts = zip(top, *rows[1:])
+    names = ["_".join(dict.fromkeys(part for part in column if part)) for column in parts]
+    return ["" if not rows[0][0] and i == 0 else name for i, name in enumerate(names)]

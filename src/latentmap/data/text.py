@@ -1,0 +1,369 @@
+"""Columns of text as what they stand for: numbers, truth values, dates, durations, or text.
+
+One place for all text: of files, and of data frames whose columns hold text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data import text_dates, text_numbers
+from latentmap.data.checks import EXACT
+from latentmap.data.columns import Cells, Column, ColumnSpec, Table, date_type, days_since_epoch
+from latentmap.data.text_formats import TextFormat
+from latentmap.exceptions import DataError
+from latentmap.messages import counted
+
+MISSING = frozenset(
+    [
+        "",
+        "na",
+        "n/a",
+        "<na>",
+        "nan",
+        "-nan",
+        "nat",
+        "null",
+        "none",
+        "?",
+        "#n/a",
+        "#n/a n/a",
+        "#na",
+        "#div/0!",
+        "#value!",
+    ]
+    + ["#ref!", "#name?", "#num!", "#null!", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"]
+)
+"""What stands for a missing cell in any column, in lower case."""
+MARKS = frozenset(["-", "--", "---", "–", "—", ".", "..", "...", "*"])
+"""What stands for one among numbers, dates and truth values, and may be a category in text."""
+TRUTH = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
+"""The words for false and true."""
+SHARE = 0.9
+"""The least share of cells that must be numbers, or dates, in a column of them; the other cells are missing."""
+TRIED = 64
+"""The different texts that are tried first, of a column that may be text."""
+NUMERIC = ("real", "count", "ordinal", "binary", "cyclic")
+NAMED = ("categorical", "ordinal")
+TEXTS = ("String", "Categorical", "Enum")
+
+
+class Texts(NamedTuple):
+    """A column of text: its different texts, and for each cell the index of its text, -1 where there is none."""
+
+    levels: Sequence[str]
+    codes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, cells: Iterable[Any]) -> Texts:
+        """Return cells of text; None is missing."""
+        known: dict[str | None, int] = {None: -1}
+        codes = np.array([known.setdefault(cell, len(known) - 1) for cell in cells], dtype=np.intp)
+        return cls(list(known)[1:], codes)  # type: ignore[arg-type]
+
+    def values(self, of_levels: Sequence[Any], missing: Any, dtype: Any) -> NDArray[Any]:
+        """Return a value for each cell, from those of the texts."""
+        values = np.empty(len(self.levels) + 1, dtype=dtype)
+        values[:-1] = of_levels
+        values[-1] = missing
+        return values[self.codes]
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """What is known of a column of text before it is read.
+
+    Attributes
+    ----------
+    kind
+        The kind that was asked for; "drop" and "categorical" are never read as dates.
+    format
+        The format that a fit has learned, or a pattern of dates as in ``datetime.strptime``.
+    text
+        Whether the fit has learned text, so that nothing else may be read; None if that is open.
+    missing
+        Further marks of missing cells, in lower case.
+    comma
+        Whether a comma among digits rather separates decimals than thousands, where it could be either.
+    """
+
+    kind: str = ""
+    format: TextFormat | str | None = None
+    text: bool | None = None
+    missing: frozenset[str] = frozenset()
+    comma: bool = False
+
+
+def text_settings(name: str, spec: ColumnSpec, *, comma: bool = False) -> TextSettings:
+    """Return what a fit, or its settings, say of a column of text."""
+    if spec is None:
+        return TextSettings(comma=comma)
+    missing = frozenset(mark.strip().lower() for mark in spec.missing)
+    if isinstance(spec, Table):
+        learned = spec.kinds.get(name)
+        if learned is None:  # as it is, since imputing gives all columns back
+            return TextSettings(text=True, missing=missing)
+        return replace(_of_column(learned), missing=missing, comma=comma)
+    given = spec.settings.get(name, {})
+    named = any(isinstance(category, str) for category in given.get("categories", ()))
+    return TextSettings(given.get("kind", ""), given.get("format"), named or None, missing, comma)
+
+
+def _of_column(column: Column) -> TextSettings:
+    """Return how a fit has read a column."""
+    if column.type in TEXTS:
+        return TextSettings(text=True)
+    kind = "date" if column.type.startswith("Date") else "boolean" if column.type == "Boolean" else "real"
+    return TextSettings(kind, column.format, False)
+
+
+def cells_of_text(name: str, texts: Texts | Iterable[Any], settings: TextSettings = TextSettings()) -> Cells:  # noqa: B008
+    """Return a column of text as numbers, truth values, dates, durations in seconds, or text.
+
+    A column is of numbers, or of dates, if at least nine in ten of the cells that are there are such, all with the same
+    unit and the same separators, or the same order of day and month. The other cells are then missing, and the ``note``
+    of the result counts them. Whole numbers with leading zeros, and those beyond 2^53, are codes: text.
+
+    Parameters
+    ----------
+    name
+        The name of the column.
+    texts
+        Its cells: text, None where one is missing.
+    settings
+        What is known of it.
+
+    Examples
+    --------
+    >>> cells_of_text("price", ["$5,754.00", "$4,533.00", "-"]).values.tolist()
+    [5754.0, 4533.0, nan]
+    >>> cells_of_text("zip", ["02139", "10001", "N/A"]).values.tolist()
+    ['02139', '10001', None]
+    """
+    texts = texts if isinstance(texts, Texts) else Texts.of(texts)
+    if settings.kind == "drop":
+        return Cells(name, texts.values(texts.levels, None, object), "String")
+    return _Reader(name, texts, settings).read()
+
+
+class _Reader:
+    """One column of text that is read."""
+
+    def __init__(self, name: str, texts: Texts, settings: TextSettings) -> None:
+        self.name, self.settings = name, settings
+        self.stripped = [level.strip() for level in texts.levels]
+        absent = MISSING | settings.missing
+        lowered = (level.lower() for level in self.stripped)
+        there = np.array([level not in absent for level in lowered] + [False], dtype=bool)
+        self.texts = Texts(texts.levels, np.where(there[texts.codes], texts.codes, -1))
+        tallies = np.bincount(self.texts.codes + 1, minlength=len(texts.levels) + 1)[1:]
+        self.count: dict[str, int] = {}
+        for level, n in zip(self.stripped, tallies.tolist(), strict=True):
+            if n:
+                self.count[level] = self.count.get(level, 0) + n
+        self.typed = {level: n for level, n in self.count.items() if level not in MARKS}
+        self.note = ""
+
+    def read(self) -> Cells:
+        settings = self.settings
+        if settings.text:
+            return self._text()
+        if not self.typed:
+            return self._text() if self.count else Cells(self.name, np.full(len(self.texts.codes), np.nan))
+        if settings.kind == "boolean" or settings.kind not in (*NAMED, "real", "count", "cyclic", "date"):
+            if (found := self._boolean()) is not None:
+                return found
+        readers = self._readers()
+        for reader in readers:
+            if (found := reader()) is not None:
+                return found
+        return self._text()
+
+    def _readers(self) -> list[Callable[[], Cells | None]]:
+        """Return the readers to try, in order."""
+        settings = self.settings
+        if settings.kind == "date" or isinstance(settings.format, str):
+            return [self._dates]
+        if isinstance(settings.format, TextFormat) and settings.format.kind == "duration":
+            return [self._durations, self._numbers]
+        if settings.kind == "categorical":
+            return [self._plain_numbers]
+        if settings.kind in NUMERIC or settings.text is False:
+            return [self._numbers, self._durations]
+        return [self._numbers, self._dates, self._durations]
+
+    def _boolean(self) -> Cells | None:
+        lowered = {level.lower() for level in self.typed}
+        pair = next((pair for pair in TRUTH if lowered <= set(pair)), None)
+        asked = self.settings.kind == "boolean"
+        if pair is None or (len(lowered) == 1 and len(pair[1]) < 4 and not asked):
+            return None
+        words = tuple(_spelled(word, self.typed) for word in pair)
+        parsed = {level: float(level.lower() == pair[1]) for level in self.typed}
+        return self._cells(parsed, "Boolean", TextFormat("boolean", words=words))
+
+    def _plain_numbers(self) -> Cells | None:
+        return self._numbers() if all(map(text_numbers.PLAIN.fullmatch, self.typed)) else None
+
+    def _numbers(self) -> Cells | None:
+        asked = self.settings.kind in NUMERIC or self.settings.text is False
+        plain = text_numbers.PLAIN.fullmatch
+        if not self._promising(lambda level: plain(level) or text_numbers.amount(level)):
+            return None
+        if not asked and self._codes():
+            return None
+        amounts = {level: one for level in self.typed if (one := text_numbers.amount(level)) is not None}
+        clean = [level for level in self.typed if plain(level)]
+        learned = self.settings.format if isinstance(self.settings.format, TextFormat) else None
+        if learned is None and amounts.keys() <= set(clean):
+            parsed = {level: float(level) for level in clean}
+            return self._cells(parsed, _number_type(parsed.values()), None) if self._enough(parsed) else None
+        tallies: Counter[text_numbers.Amount] = Counter()
+        for level, one in amounts.items():
+            tallies[one] += self.typed[level]
+        if (style := _style(tallies, learned, comma=self.settings.comma)) is None:
+            return None
+        mark, pair = style
+        used = {k: one for k, one in amounts.items() if one.mark in (mark, ("", "")) and one.value(*pair) is not None}
+        parsed = {level: float(one.value(*pair) or 0.0) for level, one in used.items()}
+        if not self._enough(parsed):
+            return None
+        form = learned or text_numbers.format_of(list(used.values()), *pair, mark)
+        return self._cells(parsed, _number_type(parsed.values()), form)
+
+    def _codes(self) -> bool:
+        """Return whether whole numbers are codes: with leading zeros, or more digits than a float holds."""
+        whole = [level for level in self.typed if text_numbers.WHOLE.fullmatch(level)]
+        if any(len(level) > 15 and abs(int(level[:400])) > EXACT for level in whole):
+            return True
+        return any(map(text_numbers.CODE.fullmatch, whole))
+
+    def _dates(self) -> Cells | None:
+        if isinstance(self.settings.format, str):
+            return self._dates_of_pattern(self.settings.format)
+        if not self._promising(text_dates.stamp):
+            return None
+        stamps = {level: one for level in self.typed if (one := text_dates.stamp(level)) is not None}
+        if not stamps:
+            return None
+        learned = self.settings.format
+        day_first, unclear = text_dates.day_first(stamps.values())
+        if isinstance(learned, TextFormat) and unclear:
+            day_first, unclear = learned.pattern.find("%d") < learned.pattern.find("%m"), False
+        parsed = {k: days for k, one in stamps.items() if (days := one.days(day_first=day_first)) is not None}
+        if not self._enough(parsed):
+            return None
+        kept = [stamps[level] for level in parsed]
+        patterns: Counter[str] = Counter()
+        for level in parsed:
+            patterns[text_dates.with_order(stamps[level].pattern, day_first=day_first)] += self.typed[level]
+        form = TextFormat("date", pattern=patterns.most_common(1)[0][0], padded=all(one.padded for one in kept))
+        if unclear:
+            self._say_order(next(level for level in parsed if stamps[level].open_order), day_first)
+        type_ = date_type(days=not any(o.has_time for o in kept), zoned=any(o.offset is not None for o in kept))
+        return self._cells(parsed, type_, learned if isinstance(learned, TextFormat) else form)
+
+    def _say_order(self, example: str, day_first: bool) -> None:
+        read, other = ("day", "%m/%d/%Y") if day_first else ("month", "%d/%m/%Y")
+        other = other.replace("/", next(c for c in example if not c.isdigit()))
+        self.note = (
+            f"column {self.name!r}: dates such as {example!r} are read with the {read} first; "
+            f"the column setting format={other!r} reads them otherwise"
+        )
+
+    def _dates_of_pattern(self, pattern: str) -> Cells:
+        parsed: dict[str, float] = {}
+        zoned = "%z" in pattern or "%Z" in pattern
+        for level in self.typed:
+            try:
+                parsed[level] = days_since_epoch(datetime.strptime(level, pattern))
+            except ValueError:
+                continue
+        if not self._enough(parsed):
+            example = next(level for level in self.typed if level not in parsed)
+            raise DataError(f"column {self.name!r}: {example!r} is not of the format {pattern!r} that was given for it")
+        timed = any(code in pattern for code in ("%H", "%I", "%M", "%S", "%X", "%c", "%T"))
+        return self._cells(parsed, date_type(days=not timed, zoned=zoned), TextFormat("date", pattern=pattern))
+
+    def _durations(self) -> Cells | None:
+        if not self._promising(text_dates.duration):
+            return None
+        found = {level: one for level in self.typed if (one := text_dates.duration(level)) is not None}
+        parsed = {level: seconds for level, (seconds, _) in found.items()}
+        if not self._enough(parsed):
+            return None
+        forms = Counter(form for _, form in found.values())
+        form, learned = forms.most_common(1)[0][0], self.settings.format
+        hours = max(abs(seconds) for seconds in parsed.values()) / 3600
+        if isinstance(learned, TextFormat):
+            form = learned.pattern
+        elif form == "h:m" and hours >= 24:
+            form = "m:s"
+        if form == "m:s" and forms["h:m"]:
+            parsed = {k: v / 60 if found[k][1] == "h:m" else v for k, v in parsed.items()}
+        padded = all(len(level.lstrip("-").partition(":")[0]) > 1 for level in parsed)
+        format_ = learned if isinstance(learned, TextFormat) else TextFormat("duration", pattern=form, padded=padded)
+        return self._cells(parsed, _number_type(parsed.values()), format_)
+
+    def _text(self) -> Cells:
+        values = self.texts.values(self.stripped, None, object)
+        return Cells(self.name, values, "String")
+
+    def _promising(self, parse: Callable[[str], object]) -> bool:
+        """Return whether some different texts, evenly spaced, are such that a column of this kind is possible."""
+        levels = list(self.typed)
+        tried = levels[:: max(1, len(levels) // TRIED)]
+        return 4 * sum(parse(level) is not None for level in tried) >= len(tried)
+
+    def _enough(self, parsed: dict[str, float]) -> bool:
+        """Return whether a column is of a kind, of which these texts are."""
+        read = sum(self.typed[level] for level in parsed)
+        share = 0.5 if self.settings.text is False else SHARE
+        asked = self.settings.kind in ("real", "count", "date") and self.settings.text is None
+        return read > 0 and (asked or read >= share * sum(self.typed.values()))
+
+    def _cells(self, parsed: dict[str, float], type_: str, form: TextFormat | None) -> Cells:
+        """Return a column of numbers, in which all other texts are missing."""
+        values = [parsed.get(level, np.nan) for level in self.stripped]
+        others = {level: n for level, n in self.typed.items() if level not in parsed}
+        notes = [self.note] if self.note else []
+        if others:
+            shown = ", ".join(repr(level[:40]) for level in list(others)[:3])
+            what = "date" if type_.startswith("Date") else "number"
+            held = f"in {counted(sum(others.values()), 'cell')}"
+            notes.append(f"column {self.name!r}: text {held} that is no {what} ({shown}) is taken as missing")
+        numbers = self.texts.values(values, np.nan, np.float64)
+        return Cells(self.name, numbers, type_, format=form, note="; ".join(notes))
+
+
+def _number_type(values: Iterable[float]) -> str:
+    numbers = np.array(list(values), dtype=np.float64)
+    return "Int64" if bool((np.trunc(numbers) == numbers)[np.isfinite(numbers)].all()) else "Float64"
+
+
+def _style(
+    tallies: Counter[text_numbers.Amount], learned: TextFormat | None, *, comma: bool
+) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """Return (prefix, suffix) and (thousands, decimal) of a column of numbers; None if it has no common ones."""
+    if learned is None or learned.kind != "number":
+        mark = text_numbers.decoration(tallies)
+        return None if mark is None else (mark, text_numbers.separators(tallies, comma=comma))
+    pair = (learned.thousands, learned.decimal)
+    if not learned.thousands or pair not in text_numbers.BODIES:
+        pair = text_numbers.separators(tallies, comma=learned.decimal == ",")
+    return (learned.prefix.strip(), learned.suffix.strip()), pair
+
+
+def _spelled(word: str, levels: dict[str, int]) -> str:
+    """Return how a column of these texts spells a word: as it does most often, or in the case of its other texts."""
+    if own := {level: n for level, n in levels.items() if level.lower() == word}:
+        return max(own, key=lambda level: own[level])
+    other = next(iter(levels))
+    return word.upper() if other.isupper() else word.capitalize() if other[0].isupper() else word

@@ -1,0 +1,113 @@
+"""How a column of text writes its values: read once for a whole column, kept with it, and written alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """The form in which a column of text writes numbers, dates, durations or truth values.
+
+    Attributes
+    ----------
+    kind
+        What the text stands for.
+    prefix, suffix
+        What is written before and after a number: a currency, a percent sign, a unit.
+    thousands, decimal
+        The separators of a number.
+    places
+        The most decimals of a number; ``fixed`` if every cell has as many.
+    accounting
+        Whether a negative number is written in parentheses.
+    pattern
+        The pattern of dates, as in ``datetime.strftime``; or the form of durations: h:m:s, h:m, m:s, days or iso.
+    padded
+        Whether days, months and hours below 10 are written with a zero.
+    words
+        The words for false and true.
+
+    Examples
+    --------
+    >>> price = TextFormat("number", prefix="$", thousands=",", places=2, fixed=True, accounting=True)
+    >>> price.write(np.array([5754.0, -12.5, np.nan])).tolist()
+    ['$5,754.00', '($12.50)', None]
+    >>> TextFormat("date", pattern="%d.%m.%Y", padded=False).write(np.array([0.0])).tolist()
+    ['1.1.1970']
+    """
+
+    kind: Literal["number", "date", "duration", "boolean"]
+    prefix: str = ""
+    suffix: str = ""
+    thousands: str = ""
+    decimal: str = "."
+    places: int = 0
+    fixed: bool = False
+    accounting: bool = False
+    pattern: str = ""
+    padded: bool = True
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any] | None) -> Self | None:
+        """Return the format that ``dataclasses.asdict`` made plain; None for None."""
+        return None if value is None else cls(**{**value, "words": tuple(value["words"])})
+
+    def write(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return numbers, or days since 1970, or seconds, as text in this form; None for NaN."""
+        writer = {"number": self._number, "date": self._date, "duration": self._duration, "boolean": self._word}
+        write = writer[self.kind]
+        written = np.empty(len(values), dtype=object)
+        written[:] = [None if value != value else write(value) for value in np.asarray(values, np.float64).tolist()]
+        return written
+
+    def _number(self, value: float) -> str:
+        digits = f"{abs(value):,.{self.places}f}"
+        if not self.fixed and "." in digits:
+            digits = digits.rstrip("0").rstrip(".")
+        negative = value < 0 and digits.strip("0.,") != ""
+        digits = digits.translate({ord(","): self.thousands, ord("."): self.decimal})
+        if negative and self.accounting:
+            return f"({self.prefix}{digits}{self.suffix})"
+        return f"{'-' if negative else ''}{self.prefix}{digits}{self.suffix}"
+
+    def _date(self, days: float) -> str:
+        time = EPOCH + timedelta(seconds=round(days * 86_400, 6))
+        pattern = self.pattern
+        if not self.padded:
+            short = {"%d": time.day, "%m": time.month, "%H": time.hour, "%I": (time.hour - 1) % 12 + 1}
+            for code, number in short.items():
+                pattern = pattern.replace(code, str(number))
+        return time.strftime(pattern.replace("%Y", f"{time.year:04d}"))
+
+    def _duration(self, seconds: float) -> str:
+        sign, rest = "-" if seconds < 0 else "", round(abs(seconds), 6)
+        days, hours = divmod(int(rest // 3600), 24) if self.pattern in ("days", "iso") else (0, int(rest // 3600))
+        minutes, left = int(rest // 60) % 60, rest % 60
+        short = f"{left:09.6f}".rstrip("0").rstrip(".") if left % 1 else f"{int(left):02d}"
+        lead = "02d" if self.padded else "d"
+        match self.pattern:
+            case "h:m":
+                return f"{sign}{hours:{lead}}:{minutes:02d}"
+            case "m:s":
+                return f"{sign}{int(rest // 60):{lead}}:{short}"
+            case "days":
+                return f"{sign}{days} days {hours:02d}:{minutes:02d}:{short}"
+            case "iso":
+                parts = [(days, "D"), (hours, "H"), (minutes, "M"), (left, "S")]
+                written = [f"{amount:g}{unit}" if amount else "" for amount, unit in parts]
+                time = "".join(written[1:])
+                return f"{sign}P{written[0]}{'T' if time else ''}{time}" if written[0] or time else "PT0S"
+        return f"{sign}{hours:{lead}}:{minutes:02d}:{short}"
+
+    def _word(self, value: float) -> str:
+        return self.words[int(value >= 0.5)]
