@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
+from latentmap.data.selection import require_columns
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "date"]
@@ -186,21 +187,13 @@ class Table:
         """What was left out, or None."""
         return "; ".join(f"column {name!r} left out: {why}" for name, why in self.dropped.items()) or None
 
-    def check_names(self, names: Sequence[str], name: str = "X") -> None:
-        """Raise if the columns of data, of these names, lack one of the table or are others."""
-        given = set(names)
-        for column in self.columns:
-            if column.name not in given:
-                raise DataError(f"{name} lacks column {column.name!r}, which the data of the fit had")
-        unknown = [column for column in names if column not in self.names and column not in self.dropped]
-        if unknown:
-            listed = ", ".join(map(repr, unknown[:5]))
-            raise DataError(f"{name} has columns that the data of the fit had not: {listed}; drop them")
-
     def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
-        """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``."""
+        """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
+
+        Columns that the table does not have are ignored.
+        """
         given = {column.name: column for column in cells}
-        self.check_names(list(given), name)
+        require_columns(self.names, given, name)
         return np.stack([c.encode(given[c.name], self.unseen, name, start) for c in self.columns], axis=1)
 
     def decode(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -225,6 +218,10 @@ class Requested:
 
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unseen: Unseen = "error"
+
+    def without(self, names: Collection[str]) -> Self:
+        """Return these without settings of some columns."""
+        return type(self)({k: v for k, v in self.settings.items() if k not in names}, self.unseen)
 
 
 ColumnSpec = Table | Requested | None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.checks import invalid, place
-from latentmap.data.columns import ColumnSpec, Requested
+from latentmap.data.columns import ColumnSpec, Requested, Table
 from latentmap.data.datasets import DATASETS, dataset_source
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
 from latentmap.data.formats.arrays import ArraySource, any_array, array_source
@@ -29,6 +31,7 @@ from latentmap.data.formats.sparse import sparse_source
 from latentmap.data.formats.tables import arrow_source
 from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.schema import blocks
+from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 
@@ -76,6 +79,7 @@ def open_source(
     skip_bad: bool = False,
     numeric: bool = False,
     name: str = "X",
+    selection: Selection = ALL_COLUMNS,
 ) -> Source:
     """Return a source of data of any kind.
 
@@ -96,6 +100,9 @@ def open_source(
         Whether a data frame must hold only numbers, as that of the fit did.
     name
         What errors call data in memory.
+    selection
+        Columns of a table to read, and those whose values are read beside the rows; by default all, or with the columns
+        of a fit only these.
 
     Raises
     ------
@@ -108,21 +115,25 @@ def open_source(
     >>> source.schema.event_shape, source.labels[:3].tolist()
     ((8, 8), [0, 1, 2])
     """
+    if isinstance(columns, Table) and selection.wanted is None:
+        selection = replace(selection, wanted=tuple(columns.names), known=(*selection.known, *columns.dropped))
+    if isinstance(columns, Requested):
+        columns = columns.without(selection.left_out)
     if isinstance(data, str) and data in DATASETS:
-        return dataset_source(data, labels=labels)
+        return _with_beside(dataset_source(data, labels=labels), data, selection)
     if isinstance(data, str | os.PathLike):
         path = Path(data).expanduser()
         with reading(path, path.suffix or "data"):
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
             if path.is_dir() and path.suffix.lower() != ".zarr":
-                return _open_folder(path, labels, columns, skip_bad=skip_bad)
-            return _open_file(path, member, named=named, labels=labels, columns=columns)
+                return _open_folder(path, labels, columns, selection, skip_bad=skip_bad)
+            return _open_file(path, member, named=named, labels=labels, columns=columns, selection=selection)
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
         return data
-    request = Request(data, labels, name, columns, numeric)
+    request = Request(data, labels, name, columns, numeric, selection)
     source = next((made for adapt in ADAPTERS if (made := adapt(request)) is not None), None) or any_array(request)
     source.in_memory = not isinstance(data, np.memmap)
     return source
@@ -181,10 +192,12 @@ def _member(path: Path) -> tuple[Path, str | None]:
     return (Path(file), member) if mark else (path, None)
 
 
-def _open_folder(path: Path, labels: str | ArrayLike | None, columns: ColumnSpec, *, skip_bad: bool) -> Source:
+def _open_folder(
+    path: Path, labels: str | ArrayLike | None, columns: ColumnSpec, selection: Selection, *, skip_bad: bool
+) -> Source:
     """Return a source of a folder of ``.parquet`` files or images."""
     if parquet_files(path):
-        return parquet_source(path, labels, columns)
+        return _checked(parquet_source(path, labels, columns, selection), columns, selection)
     if image_files(path):
         return ImageFolderSource(path, labels, skip_bad=skip_bad)
     message = f"{path} is a folder without images or .parquet files"
@@ -192,7 +205,13 @@ def _open_folder(path: Path, labels: str | ArrayLike | None, columns: ColumnSpec
 
 
 def _open_file(
-    path: Path, member: str | None, *, named: bool, labels: str | ArrayLike | None, columns: ColumnSpec
+    path: Path,
+    member: str | None,
+    *,
+    named: bool,
+    labels: str | ArrayLike | None,
+    columns: ColumnSpec,
+    selection: Selection,
 ) -> Source:
     """Return a source of a file by the end of its name; ``named`` if the user may have meant a data set."""
     if not path.exists():
@@ -208,7 +227,30 @@ def _open_file(
     if member is not None and opener not in MANY:
         raise DataError(f"{path} holds one array, so none is called {member!r}: leave out ::{member}")
     if opener in TABLES:
-        return opener(path, labels, columns)
+        return _checked(opener(path, labels, columns, selection), columns, selection)
     if isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
-    return opener(path, labels) if member is None else opener(path, labels, member)
+    source = opener(path, labels) if member is None else opener(path, labels, member)
+    return _with_beside(source, path, selection)
+
+
+def _checked(source: Source, columns: ColumnSpec, selection: Selection) -> Source:
+    """Return a source, or raise if the columns of a fit to numbers hold anything else in it."""
+    if selection.wanted is not None and columns is None and source.table is not None:
+        learned = source.table.columns
+        others = [column.name for column in learned if column.categories or column.kind == "date"]
+        bad = next(iter([*others, *source.table.dropped]), learned[0].name)
+        raise DataError(f"{source.name}: column {bad!r} holds text or dates, expected numbers as in the fit")
+    return source
+
+
+def _with_beside(source: Source, data: str | Path, selection: Selection) -> Source:
+    """Return a source with values beside its rows, each found as labels are."""
+    beside = {}
+    for name in selection.beside:
+        with contextlib.suppress(*([DataError] if name in selection.optional else [])):
+            labels = open_source(data, name).labels
+            assert labels is not None
+            beside[name] = labels
+    source.beside = beside
+    return source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +14,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latentmap.data.frames import as_frame
 from latentmap.data.rows import LazyRows
+from latentmap.data.selection import ALL_COLUMNS, Selection, ignored_in_words
 from latentmap.data.sources import Source, open_source, require_finite
 from latentmap.data.streaming import fits, read_memory
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.state import FitState, FloatArray
-from latentmap.exceptions import DataError
+from latentmap.exceptions import DataError, IgnoredColumnsWarning
 
 ADVICE = "fill them, or fit with likelihood=likelihoods.Incomplete(), as this fit had complete rows"
 
@@ -81,13 +84,18 @@ def remember_features(estimator: Parameters, source: Source) -> None:
 def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
     """Open rows for a fitted estimator.
 
+    Columns are taken by name in any order, and others are ignored with a warning; those of a data frame of numbers of
+    pandas must have the order of the fit, as scikit-learn requires.
+
     Raises
     ------
     DataError
         If X is no data, or its rows are not like those of the fit; says in what.
     """
-    source = open_source(X, columns=state.table, numeric=state.table is None)
+    source = open_source(X, columns=state.table, numeric=state.table is None, selection=_selection(estimator, state, X))
     _check_shape(source, 1, type(estimator).__name__)
+    if source.ignored:
+        warnings.warn(ignored_in_words(source.ignored, source.name), IgnoredColumnsWarning, stacklevel=4)
     event, expected = source.first.shape[1:], state.event_shape
     if state.table is None and source.table is None:
         if len(event) > 1 and event != expected:
@@ -127,15 +135,42 @@ def read_codes(state: FitState, Z: Any, names: Sequence[str] = ()) -> FloatArray
     return codes if codes.dtype.kind == "f" else codes.astype(np.float64)
 
 
-def as_given(X: Any, values: NDArray[Any]) -> Any:
-    """Return values as what X is: a data frame with its columns and index, or an array."""
+def as_given(X: Any, values: NDArray[Any], names: Sequence[str] | None = None) -> Any:
+    """Return values as what X is: an array, or a data frame with its index, columns and those that a fit ignores.
+
+    The values are those of the columns of these names, where X has them all, else of its columns in order.
+    """
     if (frame := as_frame(X)) is None:
         return values
+    own = {str(column): column for column in frame.columns}
+    names = names if names is not None and set(names) <= set(own) else list(own)
     if frame.implementation.is_pandas():
         native = frame.to_native()
-        return type(native)(values, index=native.index, columns=native.columns)
-    columns = (nw.new_series(name, values[:, i], backend=frame.implementation) for i, name in enumerate(frame.columns))
-    return frame.with_columns(*columns).to_native()
+        filled = type(native)(values, index=native.index, columns=[own[name] for name in names])
+        columns = {column: (filled if column in filled else native)[column] for column in native.columns}
+        return type(native)(columns).set_axis(native.columns, axis=1)
+    new = (nw.new_series(name, values[:, i], backend=frame.implementation) for i, name in enumerate(names))
+    return frame.with_columns(*new).to_native()
+
+
+def _selection(estimator: Parameters, state: FitState, X: Any) -> Selection:
+    """Return the columns of the fit to numbers, where X has them by name; those of a table are known by it."""
+    names = state.data_schema.names
+    if state.table is not None or names is None:
+        return ALL_COLUMNS
+    if isinstance(X, str | os.PathLike):
+        return Selection(wanted=names)
+    if (frame := as_frame(X)) is None:
+        return ALL_COLUMNS
+    given, wanted = list(map(str, frame.columns)), set(names)
+    if not wanted <= set(given):
+        if hasattr(estimator, "feature_names_in_") and isinstance(frame.columns[0], str):  # says which are missing
+            validate_data(estimator, frame.head(0).to_native(), reset=False, skip_check_array=True)
+        return ALL_COLUMNS
+    if frame.implementation.is_pandas():
+        own = frame.head(0)[:, [i for i, name in enumerate(given) if name in wanted]]
+        validate_data(estimator, own.to_native(), reset=False, skip_check_array=True)
+    return Selection(wanted=names)
 
 
 def _header(source: Source) -> Any:

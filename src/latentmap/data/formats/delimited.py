@@ -7,7 +7,7 @@ import gzip
 import io
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from latentmap.data.columns import Cells, ColumnSpec, Table, date_type, days_sin
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
 from latentmap.data.frames import empty_frame
+from latentmap.data.selection import ALL_COLUMNS, INDEX, Selection, text_values
 from latentmap.exceptions import DataError
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
@@ -32,7 +33,9 @@ TEXTS = ("String", "Categorical", "Enum")
 Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
 
 
-def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec = None) -> ArraySource:
+def delimited_source(
+    path: Path, labels: LabelSpec = None, columns: ColumnSpec = None, selection: Selection = ALL_COLUMNS
+) -> ArraySource:
     r"""Return a source of a text table of numbers, text and dates, a row a line; blank cells and NA are missing.
 
     The delimiter of a ``.csv`` is the first of ``, ; tab |`` that gives the first two lines equally many cells, two or
@@ -49,6 +52,8 @@ def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec =
         The name of the column of labels (in a file without a header its number, from 1), or one label a row.
     columns
         The columns of the fit, or settings of columns.
+    selection
+        The columns to read; that of row names is called index.
 
     Raises
     ------
@@ -57,22 +62,29 @@ def delimited_source(path: Path, labels: LabelSpec = None, columns: ColumnSpec =
         delimiter, another encoding, integers beyond 2^53, a truncated archive, no rows.
     """
     with reading(path), _text(path) as lines:
-        table = _Table(path, lines, labels, columns)
-        values, texts, label_cells = table.read()
+        table = _Table(path, lines, labels, columns, selection)
+        values, texts, aside = table.read()
     annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": table.label_name}
     if table.label_name is not None:
-        annotations["labels"] = _typed(label_cells)
+        annotations["labels"] = _typed(aside[table.label_name])
     if columns is None and not texts:
-        source = ArraySource(values, names=table.names, **annotations)
-        source.header = None if table.names is None else empty_frame(table.names)
-        return source
-    return TableSource(table.cells(values, texts), columns, **annotations)
+        order = slice(None) if selection.wanted is None else table.order(selection.wanted)
+        names = table.names if selection.wanted is None else list(selection.wanted)
+        source = ArraySource(values[:, order], names=names, **annotations)
+        source.header = None if names is None else empty_frame(names)
+    else:
+        source = TableSource(table.cells(values, texts), columns, **annotations)
+    source.beside = {name: text_values(aside[name]) for name in selection.found(table.columns)}
+    source.ignored = selection.ignored(table.columns[table.indexed :], table.label_name)
+    return source
 
 
 class _Table:
     """The columns of one file, inferred from its first rows, and its cells as numbers and text."""
 
-    def __init__(self, path: Path, lines: io.TextIOWrapper, labels: LabelSpec, columns: ColumnSpec) -> None:
+    def __init__(
+        self, path: Path, lines: io.TextIOWrapper, labels: LabelSpec, columns: ColumnSpec, selection: Selection
+    ) -> None:
         self.path = path
         delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(path, lines)
         self.records = _records(path, lines, delimiter)
@@ -86,22 +98,30 @@ class _Table:
             raise DataError(f"{path}: a header and no rows below it: at least one row is needed")
         self.records = itertools.chain(first[1:] if self.header else first, self.records)
         self._require_split(first[-1][1])
-        indexed = self.header and self.width > 1 and not head[0]
+        self.indexed = self.header and self.width > 1 and not head[0]
         numbered = [str(i + 1) for i in range(self.width)]
         self.columns = [cell.removeprefix("#").strip() for cell in head] if self.header else numbered
+        if self.indexed and INDEX not in self.columns:
+            self.columns[0] = INDEX
         unique_names(self.columns, str(path))
         self.label_name = name_of(labels, self.columns, f"{path} has no column")
-        self.label_column = None if self.label_name is None else self.columns.index(self.label_name)
-        self.kept = [i for i in range(self.width) if i != self.label_column and not (indexed and i == 0)]
+        features = set(selection.kept(self.columns, self.label_name, str(path)))
+        self.kept = [i for i, name in enumerate(self.columns) if name in features and not (self.indexed and i == 0)]
+        self.aside = [name for name in self.columns if name == self.label_name or name in selection.beside]
         self.names = [self.columns[i] for i in self.kept] if self.header else None
         learned = columns.columns if isinstance(columns, Table) else ()
         self.learned = {c.name: c.type in TEXTS or c.type.startswith("Date") for c in learned if c.type != "Boolean"}
         self.texts: list[int] | None = None
 
-    def read(self) -> tuple[NDArray[np.float64], dict[int, list[str]], list[str]]:
-        """Return the numbers, shape (n, columns), the cells of columns of text by number, and those of the labels."""
+    def order(self, names: Sequence[str]) -> list[int]:
+        """Return the place of columns among those of the rows."""
+        kept = [self.columns[i] for i in self.kept]
+        return [kept.index(name) for name in names]
+
+    def read(self) -> tuple[NDArray[np.float64], dict[int, list[str]], dict[str, list[str]]]:
+        """Return the numbers, shape (n, columns), the cells of columns of text by number, and those aside by name."""
         parts: list[NDArray[np.float64]] = []
-        labels: list[str] = []
+        aside: dict[str, list[str]] = {name: [] for name in self.aside}
         texts: dict[int, list[str]] = {}
         start, size = 0, max(1, BLOCK_CELLS // self.width)
         while block := list(itertools.islice(self.records, size)):
@@ -111,8 +131,9 @@ class _Table:
                     raise DataError(
                         f"{self.path}: {where} has {len(cells)} cells, expected {self.width} as in the first line"
                     )
-            if self.label_column is not None:
-                labels += [cells[self.label_column] for _, cells in block]
+            for name, values in aside.items():
+                column = self.columns.index(name)
+                values += [cells[column] for _, cells in block]
             if self.texts is None:
                 self.texts = [i for i in self.kept if self._is_text(i, block, start)]
                 self.kept = [i for i in self.kept if i not in self.texts]
@@ -120,7 +141,7 @@ class _Table:
                 texts.setdefault(i, []).extend(cells[i] for _, cells in block)
             parts.append(self._numbers(block, start))
             start += len(block)
-        return np.concatenate(parts), texts, labels
+        return np.concatenate(parts), texts, aside
 
     def cells(self, values: NDArray[np.float64], texts: dict[int, list[str]]) -> list[Cells]:
         """Return the columns in their order."""
