@@ -14,7 +14,7 @@ from latentmap.cli.describe import (
     size_in_words,
     values_in_words,
 )
-from latentmap.cli.options import ColumnsFile, Json, Labels, SkipBad
+from latentmap.cli.options import ColumnsFile, Id, Json, Labels, SkipBad
 from latentmap.cli.outputs import is_run
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import emit, say, say_pairs
@@ -36,6 +36,7 @@ def info(
     /,
     *,
     labels: Labels = None,
+    row_id: Id = None,
     columns: ColumnsFile = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
@@ -54,7 +55,7 @@ def info(
     if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
         _info_run(folder, as_json)
         return
-    _info_data(*open_data(what, labels, columns, skip_bad=skip_bad), as_json)
+    _info_data(*open_data(what, labels, columns, skip_bad=skip_bad, row_id=row_id), as_json)
 
 
 def _info_run(run: Path, as_json: bool) -> None:

@@ -116,7 +116,9 @@ def open_source(
     ((8, 8), [0, 1, 2])
     """
     if isinstance(columns, Table) and selection.wanted is None:
-        selection = replace(selection, wanted=tuple(columns.names), known=(*selection.known, *columns.dropped))
+        selection = replace(selection, wanted=tuple(columns.names))
+    if isinstance(columns, Table):
+        selection = replace(selection, known=(*selection.known, *columns.dropped))
     if isinstance(columns, Requested):
         columns = columns.without(selection.left_out)
     if isinstance(data, str) and data in DATASETS:

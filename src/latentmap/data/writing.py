@@ -8,6 +8,7 @@ import importlib
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +17,17 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import Table
 from latentmap.data.files import atomic_path
+from latentmap.data.formats.base import plain_labels
 from latentmap.data.frames import frame_of
 from latentmap.exceptions import MissingExtraError
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """The column that tells the rows of a file apart: its name, and one value a row."""
+
+    name: str
+    values: NDArray[Any]
 
 
 class RowWriter(ABC):
@@ -31,12 +41,21 @@ class RowWriter(ABC):
         The names of the columns.
     table
         The columns of a table, with which rows are decoded, or None; formats of arrays always write numbers.
+    key
+        The first column, which tells all rows apart, or None.
     """
 
-    def __init__(self, stream: BinaryIO, columns: Sequence[str], table: Table | None = None) -> None:
+    takes_key = True
+    """Whether the format has a place for a key."""
+
+    def __init__(
+        self, stream: BinaryIO, columns: Sequence[str], table: Table | None = None, key: Key | None = None
+    ) -> None:
         self.stream = stream
         self.columns = list(columns)
         self.table = table
+        self.key = key
+        self.count = 0
 
     @abstractmethod
     def write(self, rows: NDArray[Any]) -> None:
@@ -49,7 +68,7 @@ class RowWriter(ABC):
 class NpyWriter(RowWriter):
     """Writer of one array in numpy's format."""
 
-    count = 0
+    takes_key = False
     event: tuple[int, ...] = ()
     dtype = np.dtype(np.float64)
 
@@ -81,7 +100,7 @@ class NpyWriter(RowWriter):
 
 
 class NpzWriter(RowWriter):
-    """Writer of one array, X, in numpy's archive; keeps all rows until the end."""
+    """Writer of one array, X, in numpy's archive, and of the key; keeps all rows until the end."""
 
     def write(self, rows: NDArray[Any]) -> None:
         """Keep a block."""
@@ -89,7 +108,9 @@ class NpzWriter(RowWriter):
 
     def close(self) -> None:
         """Write the archive."""
-        np.savez(self.stream, X=np.concatenate(self.blocks))
+        key = {} if self.key is None else {self.key.name: plain_labels(self.key.values)}  # objects would be pickled
+        arrays: dict[str, Any] = {**key, "X": np.concatenate(self.blocks)}
+        np.savez(self.stream, **arrays)
 
 
 class TextWriter(RowWriter):
@@ -103,15 +124,20 @@ class TextWriter(RowWriter):
         text = io.StringIO()
         lines = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
         if not self.header:
-            lines.writerow(self.columns)
+            lines.writerow(self.columns if self.key is None else [self.key.name, *self.columns])
             self.header = True
-        if self.table is None:
-            digits = "%.9g" if rows.dtype == np.float32 else "%.17g"
-            np.savetxt(text, rows.reshape(len(rows), -1), digits, self.delimiter)
-        else:
-            cells = [_as_text(column) for column in self.table.decode(rows).values()]
+        digits = "%.9g" if rows.dtype == np.float32 else "%.17g"
+        keys = [] if self.key is None else [_as_text(self.key.values[self.count : self.count + len(rows)])]
+        if self.table is not None:
+            cells = [*keys, *map(_as_text, self.table.decode(rows).values())]
             lines.writerows(zip(*cells, strict=True))
+        elif keys:
+            flat = rows.reshape(len(rows), -1).tolist()
+            lines.writerows([key, *(digits % value for value in row)] for key, row in zip(keys[0], flat, strict=True))
+        else:
+            np.savetxt(text, rows.reshape(len(rows), -1), digits, self.delimiter)
         self.stream.write(text.getvalue().encode())
+        self.count += len(rows)
 
 
 class TabWriter(TextWriter):
@@ -124,6 +150,7 @@ class ParquetWriter(RowWriter):
     """Writer of a table in parquet's format, a row group for each block."""
 
     writer: Any = None
+    keys: Any = None
 
     def write(self, rows: NDArray[Any]) -> None:
         """Append a row group."""
@@ -137,6 +164,10 @@ class ParquetWriter(RowWriter):
         else:
             empty = pyarrow.table({name: [] for name in self.columns})
             block = frame_of(self.table, rows, empty)
+        if self.key is not None:
+            self.keys = pyarrow.array(self.key.values, from_pandas=True) if self.keys is None else self.keys
+            block = block.add_column(0, self.key.name, self.keys.slice(self.count, len(rows)))
+            self.count += len(rows)
         if self.writer is None:
             self.writer = parquet.ParquetWriter(self.stream, block.schema)
         self.writer.write_table(block)
@@ -157,7 +188,9 @@ WRITERS: dict[str, type[RowWriter]] = {
 
 
 @contextlib.contextmanager
-def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> Iterator[RowWriter]:
+def writing(
+    path: Path, columns: Sequence[str], table: Table | None = None, key: Key | None = None
+) -> Iterator[RowWriter]:
     r"""Yield a writer of rows to a file, which replaces ``path`` when the block ends without an error.
 
     Examples
@@ -171,7 +204,7 @@ def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> I
     'a,b\n0.5,0.10000000000000001\n'
     """
     with atomic_path(path) as temporary, temporary.open("w+b") as stream:
-        writer = WRITERS[path.suffix.lower()](stream, columns, table)
+        writer = WRITERS[path.suffix.lower()](stream, columns, table, key)
         try:
             yield writer
         except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import narwhals as nw
@@ -124,15 +125,33 @@ def fits_memory(source: Source, memory: str | int | None) -> bool:
 
 def read_codes(state: FitState, Z: Any, names: Sequence[str] = ()) -> FloatArray:
     """Return latent codes as an array (n, D); columns of a frame or file with these names are taken by name."""
-    source, components = open_source(Z, numeric=True, name="Z"), state.model.sizes.latent
+    source, components = open_codes(Z, names), state.model.sizes.latent
     if source.first.shape[1:] != (components,):
         shape = " x ".join(map(str, source.first.shape[1:]))
         raise DataError(f"expected codes with {components} components, got {shape}")
     require_finite(source)
     codes = source.all_rows()
-    if source.names is not None and source.names != tuple(names) and set(source.names) == set(names):
-        codes = codes[:, [source.names.index(name) for name in names]]
     return codes if codes.dtype.kind == "f" else codes.astype(np.float64)
+
+
+def open_codes(Z: Any, names: Sequence[str], row_id: str | None = None, *, optional: bool = True) -> Source:
+    """Open latent codes; components of a frame or file are taken by name, if it has one, and others are ignored.
+
+    The source has the values of the column ``row_id`` beside its rows, if there is one; unless ``optional``, it must.
+    """
+    ids = () if row_id is None else (row_id,)
+    some = Selection(ids, ids, None, optional=ids if optional else ())
+    if isinstance(Z, Source):
+        return Z
+    try:
+        return open_source(
+            Z, numeric=True, name="Z", selection=replace(some, wanted=tuple(names)) if len(names) else some
+        )
+    except DataError as error:
+        source = open_source(Z, numeric=True, name="Z", selection=some)
+        if set(names).intersection(source.names or ()):
+            raise error
+        return source
 
 
 def as_given(X: Any, values: NDArray[Any], names: Sequence[str] | None = None) -> Any:

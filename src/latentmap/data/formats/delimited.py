@@ -8,6 +8,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -68,14 +69,15 @@ def delimited_source(
     if table.label_name is not None:
         annotations["labels"] = _typed(aside[table.label_name])
     if columns is None and not texts:
-        order = slice(None) if selection.wanted is None else table.order(selection.wanted)
-        names = table.names if selection.wanted is None else list(selection.wanted)
+        wanted = table.selection.wanted
+        order = slice(None) if wanted is None else table.order(wanted)
+        names = table.names if wanted is None else list(wanted)
         source = ArraySource(values[:, order], names=names, **annotations)
         source.header = None if names is None else empty_frame(names)
     else:
         source = TableSource(table.cells(values, texts), columns, **annotations)
     source.beside = {name: text_values(aside[name]) for name in selection.found(table.columns)}
-    source.ignored = selection.ignored(table.columns[table.indexed :], table.label_name)
+    source.ignored = table.selection.ignored(table.columns[table.indexed :], table.label_name)
     return source
 
 
@@ -105,7 +107,9 @@ class _Table:
             self.columns[0] = INDEX
         unique_names(self.columns, str(path))
         self.label_name = name_of(labels, self.columns, f"{path} has no column")
-        features = set(selection.kept(self.columns, self.label_name, str(path)))
+        by_place = not self.header and columns is None
+        self.selection = replace(selection, wanted=None) if by_place else selection
+        features = set(self.selection.kept(self.columns, self.label_name, str(path)))
         self.kept = [i for i, name in enumerate(self.columns) if name in features and not (self.indexed and i == 0)]
         self.aside = [name for name in self.columns if name == self.label_name or name in selection.beside]
         self.names = [self.columns[i] for i in self.kept] if self.header else None
