@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,12 @@ class Origin:
 
 
 def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
-    """Save a model and the origin of its rows; an existing run is replaced, and its report deleted."""
+    """Save a model, with the names of its columns, and the origin of its rows, in the place of an existing run."""
     fresh = not folder.exists()
+    if origin.columns is not None:  # rows of numbers came to the fit without them
+        estimator = copy.copy(estimator)
+        schema = replace(estimator.data_schema_, names=tuple(origin.columns))
+        estimator.state_ = replace(estimator.state_, data_schema=schema)
     try:
         estimator.save(folder)
     finally:

@@ -44,6 +44,19 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
     return frame
 
 
+def only_columns(data: Any, names: Sequence[str] | None) -> Any:
+    """Return a data frame without the columns that a fit to these names ignores; anything else as it is.
+
+    >>> import pandas as pd
+    >>> only_columns(pd.DataFrame({"owner": ["me"], "age": [3]}), ["age"]).columns.tolist()
+    ['age']
+    """
+    if names is None or data is None or (frame := as_frame(data)) is None or len(frame.columns) == len(names):
+        return data
+    kept = [i for i, column in enumerate(frame.columns) if str(column) in set(names)]
+    return frame[:, kept].to_native() if len(kept) == len(names) else data
+
+
 def columns_of(frame: nw.DataFrame[Any]) -> dict[str, nw.Series[Any]]:
     """Return the columns of a frame by name, which may have been a number."""
     return {str(column.name): _settled(column) for column in frame.iter_columns()}

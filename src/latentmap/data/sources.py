@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.checks import invalid, place
+from latentmap.data.checks import invalid, place, require_known
 from latentmap.data.columns import ColumnSpec, Requested, Table
 from latentmap.data.datasets import DATASETS, dataset_source
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
@@ -201,7 +201,11 @@ def _open_folder(
     if parquet_files(path):
         return _checked(parquet_source(path, labels, columns, selection), columns, selection)
     if image_files(path):
-        return ImageFolderSource(path, labels, skip_bad=skip_bad)
+        source = ImageFolderSource(path, labels, skip_bad=skip_bad)
+        for name in selection.beside:
+            if name not in selection.optional:
+                require_known(name, source.beside, f"{path} is a folder of images and has no column")
+        return source
     message = f"{path} is a folder without images or .parquet files"
     raise DataError(f"{message}: expected one with them, or one of the {KNOWN}")
 
@@ -248,8 +252,14 @@ def _checked(source: Source, columns: ColumnSpec, selection: Selection) -> Sourc
 
 def _with_beside(source: Source, data: str | Path, selection: Selection) -> Source:
     """Return a source with values beside its rows, each found as labels are."""
-    beside = {}
+    beside = dict(source.beside)
     for name in selection.beside:
+        if name in beside:
+            continue
+        if name in (source.names or ()):
+            column = (source.names or ()).index(name)
+            beside[name] = np.concatenate([block[:, column] for _, block in source.blocks()])
+            continue
         with contextlib.suppress(*([DataError] if name in selection.optional else [])):
             labels = open_source(data, name).labels
             assert labels is not None

@@ -101,7 +101,9 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
     if state.table is None and source.table is None:
         if len(event) > 1 and event != expected:
             raise DataError(f"expected rows of shape {expected}, as in fit, got {event}")
-        validate_data(estimator, _header(source), reset=False, skip_check_array=True)
+        by_name = source.names == state.data_schema.names and not hasattr(estimator, "feature_names_in_")
+        header = source.first.reshape(1, -1) if by_name else _header(source)
+        validate_data(estimator, header, reset=False, skip_check_array=True)
     elif source.table is None:  # numbers in the place of a frame
         if event != expected:
             raise DataError(f"expected rows of {expected[0]} columns, as in fit, got {int(np.prod(event))}")
@@ -181,12 +183,13 @@ def _selection(estimator: Parameters, state: FitState, X: Any) -> Selection:
         return Selection(wanted=names)
     if (frame := as_frame(X)) is None:
         return ALL_COLUMNS
-    given, wanted = list(map(str, frame.columns)), set(names)
+    given, wanted, named = list(map(str, frame.columns)), set(names), hasattr(estimator, "feature_names_in_")
     if not wanted <= set(given):
-        if hasattr(estimator, "feature_names_in_") and isinstance(frame.columns[0], str):  # says which are missing
+        if named and isinstance(frame.columns[0], str):  # says which are missing
             validate_data(estimator, frame.head(0).to_native(), reset=False, skip_check_array=True)
-        return ALL_COLUMNS
-    if frame.implementation.is_pandas():
+        by_place = named or all(name.isdigit() for name in names) or not isinstance(frame.columns[0], str)
+        return ALL_COLUMNS if by_place else Selection(wanted=names)
+    if frame.implementation.is_pandas() and named:
         own = frame.head(0)[:, [i for i, name in enumerate(given) if name in wanted]]
         validate_data(estimator, own.to_native(), reset=False, skip_check_array=True)
     return Selection(wanted=names)

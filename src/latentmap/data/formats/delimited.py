@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import BEYOND, EXACT
-from latentmap.data.columns import Cells, ColumnSpec, Table, date_type, days_since_epoch, object_array
+from latentmap.data.columns import DAY, Cells, ColumnSpec, Table, date_type, days_since_epoch, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import LabelSpec, name_of, plain_labels, reading, unique_names
 from latentmap.data.frames import empty_frame
@@ -76,7 +77,8 @@ def delimited_source(
         source.header = None if names is None else empty_frame(names)
     else:
         source = TableSource(table.cells(values, texts), columns, **annotations)
-    source.beside = {name: text_values(aside[name]) for name in selection.found(table.columns)}
+    kept = selection.found(table.columns)
+    source.beside = {n: text_values(aside[n]) if n in selection.left_out else _typed_values(aside[n]) for n in kept}
     source.ignored = table.selection.ignored(table.columns[table.indexed :], table.label_name)
     return source
 
@@ -306,6 +308,18 @@ def _text_cells(name: str, column: list[str]) -> Cells:
         truth = [np.nan if value is None else float(value.lower() == "true") for value in values]
         return Cells(name, np.array(truth), "Boolean")
     return Cells(name, values, "String")
+
+
+def _typed_values(column: list[str]) -> NDArray[Any]:
+    """Return a column as numbers or dates where all cells that are not missing are such, else as text."""
+    cells = [None if (text := cell.strip()).lower() in MISSING else text for cell in column]
+    with contextlib.suppress(ValueError):
+        return np.array([np.nan if cell is None else _number(cell) for cell in cells])
+    with contextlib.suppress(ValueError):
+        dates = [None if cell is None else days_since_epoch(datetime.fromisoformat(cell)) for cell in cells]
+        days = np.array([np.nan if day is None else day * DAY for day in dates])
+        return np.where(np.isnan(days), np.datetime64("NaT"), np.nan_to_num(days).astype("datetime64[us]"))
+    return object_array(cells)
 
 
 def _typed(cells: list[str]) -> NDArray[Any]:

@@ -52,6 +52,7 @@ class ImageFolderSource(ArraySource):
         if labels is None and all(subfolders):
             labels = np.array(subfolders)
         super().__init__(rows, name=str(folder), labels=labels, label_name="folder")
+        self.beside = {"file": np.array([str(file.relative_to(folder)) for file in files], dtype=object)}
         resized = sum(original != size for original in sizes)
         remarks = [f"{resized:,} of {len(files):,} images resized to {size[1]} x {size[0]}"] if resized else []
         if bad:
