@@ -163,6 +163,23 @@ def test_ids_are_written_as_they_came(capsys, tmp_path):
         assert len(pd.read_csv(tmp_path / "z.csv")) == 40
 
 
+def test_tables_that_stay_on_the_disk_are_read_alike(capsys, tmp_path, fitted, monkeypatch):
+    run, frame, _ = fitted
+    new = write(frame[frame.columns[::-1]].assign(owner="me"), tmp_path / "new.parquet")
+    must(capsys, "transform", run, new, "-o", tmp_path / "a.parquet")
+    monkeypatch.setattr("latentmap.data.formats.parquet.LAZY", 0)
+    monkeypatch.setattr("latentmap.cli.runs.fits", lambda *_: False)
+    monkeypatch.setattr("latentmap.cli.runs.BLOCK_VALUES", 28)  # several blocks
+    assert "ignored: 'owner'" in must(capsys, "transform", run, new, "-o", tmp_path / "b.parquet").err
+    pd.testing.assert_frame_equal(read(tmp_path / "a.parquet"), read(tmp_path / "b.parquet"), rtol=1e-4)
+
+
+def test_an_id_that_repeats_is_said(capsys, tmp_path):
+    write(trees(False).assign(tree=["a", "b"] * 20), tmp_path / "t.csv")
+    options = ["-o", tmp_path / "run", "--id", "tree", "--labels", "kind", *QUICK]
+    assert "'tree' repeats in 38 rows" in must(capsys, "fit", tmp_path / "t.csv", *options).err
+
+
 def test_an_id_that_is_named_as_an_output_is_an_error(capsys, tmp_path):
     write(trees(False).rename(columns={"tree": "vae0"}), tmp_path / "t.csv")
     must(capsys, "fit", tmp_path / "t.csv", "-o", tmp_path / "run", "--id", "vae0", "--labels", "kind", *QUICK)

@@ -97,6 +97,8 @@ def fit(
     source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id)
     if requested is not None:
         estimator.set_params(columns=requested)
+    if row_id is not None:
+        _check_id(source, row_id)
     in_memory = fits(source, read_memory(memory))
     _check(source, in_memory)
     if in_memory or source.is_sparse:
@@ -132,6 +134,13 @@ def _check(source: Source, in_memory: bool) -> None:
         require_values(source)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
+
+
+def _check_id(source: Source, row_id: str) -> None:
+    """Print a note if an id does not tell all rows apart."""
+    ids = source.beside[row_id].tolist()
+    if repeated := len(ids) - len(set(ids)):
+        note(f"{source.name}: {row_id!r} repeats in {counted(repeated, 'row')}, so it does not tell all rows apart")
 
 
 def _targets(estimator: Any, source: Source) -> Any:

@@ -193,7 +193,7 @@ def open_rows(
     key, names = _key(source, row_id, origin), source.names
     if columns is not None and names is not None:
         require_columns(columns, names, source.name)
-        ignored = source.ignored or tuple(set(names).difference(columns))
+        ignored = source.ignored or [name for name in names if name not in set(columns)]
         if ignored:
             note(ignored_in_words(ignored, source.name))
         order = None if list(names) == columns else [names.index(name) for name in columns]

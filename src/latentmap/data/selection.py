@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import require_known
+from latentmap.data.values import is_missing
 from latentmap.exceptions import DataError
 from latentmap.messages import counted
 
@@ -125,7 +126,7 @@ def values_of(series: nw.Series[Any]) -> NDArray[Any]:
             if values.dtype.kind in "biufM":
                 return values
     values = np.empty(len(series), dtype=object)
-    values[:] = [None if value is None or value != value else value for value in series.to_list()]
+    values[:] = [None if is_missing(value) else value for value in series.to_list()]
     return values
 
 

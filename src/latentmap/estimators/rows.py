@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -141,19 +142,19 @@ def open_codes(Z: Any, names: Sequence[str], row_id: str | None = None, *, optio
 
     The source has the values of the column ``row_id`` beside its rows, if there is one; unless ``optional``, it must.
     """
-    ids = () if row_id is None else (row_id,)
-    some = Selection(ids, ids, None, optional=ids if optional else ())
     if isinstance(Z, Source):
         return Z
+    ids = () if row_id is None else (row_id,)
+    all_columns = Selection(ids, ids, optional=ids if optional else ())
     try:
-        return open_source(
-            Z, numeric=True, name="Z", selection=replace(some, wanted=tuple(names)) if len(names) else some
-        )
-    except DataError as error:
-        source = open_source(Z, numeric=True, name="Z", selection=some)
-        if set(names).intersection(source.names or ()):
-            raise error
-        return source
+        named = replace(all_columns, wanted=tuple(names) or None)
+        return open_source(Z, numeric=True, name="Z", selection=named)
+    except DataError as error:  # without the names, all columns are components
+        with contextlib.suppress(DataError):
+            source = open_source(Z, numeric=True, name="Z", selection=all_columns)
+            if not set(names).intersection(source.names or ()):
+                return source
+        raise error
 
 
 def as_given(X: Any, values: NDArray[Any], names: Sequence[str] | None = None) -> Any:
