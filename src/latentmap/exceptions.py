@@ -53,6 +53,10 @@ class MissingExtraError(LatentmapError, ImportError):
         super().__init__(f'{package} is needed here and is not installed: pip install "latentmap[{extra}]"')
 
 
+class IgnoredColumnsWarning(UserWarning):
+    """Data have columns that those of the fit did not have; they are ignored."""
+
+
 class DiagnosisWarning(UserWarning):
     """Base of warnings about a fit: what was measured, its value, what to do."""
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import latentmap
 from latentmap.cli.describe import describe_source
-from latentmap.cli.options import Components, Data, Folder, Json, Labels, Seed, Whole
+from latentmap.cli.options import Components, Data, Folder, Id, Json, Labels, Seed, Whole
 from latentmap.cli.outputs import check_output
+from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, on_terminal, say, say_table
 from latentmap.data.files import write_json, write_text
 from latentmap.messages import counted, suggest
@@ -30,6 +31,7 @@ def compare(
     against: str | None = None,
     output: Folder | None = None,
     labels: Labels = None,
+    row_id: Id = None,
     n_components: Components = 2,
     max_rows: Whole = MOST_ROWS,
     seed: Seed = 0,
@@ -64,11 +66,9 @@ def compare(
     """
     if output is not None:
         check_output(output / "comparison.json", [".json"])
-    from latentmap.data.sources import open_source
-
     methods, judged = _methods(against, n_components), _components(claims)
     settings = {"n_components": n_components, "max_rows": max_rows, "random_state": seed, "seeds": seeds}
-    source = open_source(data, labels)
+    source, _ = open_data(data, labels, None, skip_bad=False, row_id=row_id)
     say(describe_source(source))
     comparison = run_comparison(source, methods=methods, claims=judged, halves=halves, **settings)
     say_table(comparison.table(), f"Methods, {counted(seeds, 'fit')} each")

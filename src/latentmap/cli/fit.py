@@ -11,7 +11,7 @@ from cyclopts import Parameter
 import latentmap
 from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
-from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Json, Seed, SkipBad, Whole
+from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Id, Json, Seed, SkipBad, Whole
 from latentmap.cli.outputs import check_run
 from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, say, say_pairs
@@ -38,6 +38,7 @@ def fit(
     device: str | None = None,
     memory: str | None = None,
     labels: str | None = None,
+    row_id: Id = None,
     columns: ColumnsFile = None,
     skip_bad: SkipBad = False,
     seed: Seed = 0,
@@ -93,9 +94,11 @@ def fit(
     given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "memory": memory}
     given |= {"max_epochs": max_epochs, "device": device or "auto"}
     estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
-    source, requested = open_data(data, labels, columns, skip_bad=skip_bad)
+    source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id)
     if requested is not None:
         estimator.set_params(columns=requested)
+    if row_id is not None:
+        _check_id(source, row_id)
     in_memory = fits(source, read_memory(memory))
     _check(source, in_memory)
     if in_memory or source.is_sparse:
@@ -112,11 +115,11 @@ def fit(
         estimator, X, None if estimator.condition is None else conditions(y), rows=rows, feature_names=source.names
     )
     _say_fit(estimator, facts)
-    save_run(estimator, Origin.of(data, source, skip_bad=skip_bad), output)
+    save_run(estimator, Origin.of(data, source, skip_bad=skip_bad, row_id=row_id), output)
     say(f"saved the run in {output}")
     report = None if no_report else _report(estimator, X, y, rows, source, output)
     if as_json:
-        described = {"name": source.name, "labels": source.label_name, "remark": source.remark}
+        described = {"name": source.name, "labels": source.label_name, "id": row_id, "remark": source.remark}
         paths = {"run": str(output), "report": None if report is None else str(report)}
         data_facts = described | source.schema.to_json()
         emit(paths | {"model": type(estimator).__name__, "data": data_facts} | _results(estimator, facts))
@@ -131,6 +134,13 @@ def _check(source: Source, in_memory: bool) -> None:
         require_values(source)
     if len(source) < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
+
+
+def _check_id(source: Source, row_id: str) -> None:
+    """Print a note if an id does not tell all rows apart."""
+    ids = source.beside[row_id].tolist()
+    if repeated := len(ids) - len(set(ids)):
+        note(f"{source.name}: {row_id!r} repeats in {counted(repeated, 'row')}, so it does not tell all rows apart")
 
 
 def _targets(estimator: Any, source: Source) -> Any:

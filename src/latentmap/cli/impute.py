@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunLabels, Seed, Whole
+from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunId, RunLabels, Seed, Whole
 from latentmap.cli.outputs import ARRAYS, check_output, say_written, write_blocks
 from latentmap.cli.terminal import UsageError, say
 from latentmap.messages import counted
@@ -21,6 +21,7 @@ def impute(
     samples: Whole = 100,
     seed: Seed = 0,
     labels: RunLabels = None,
+    row_id: RunId = None,
     given: GivenOrLabels = None,
     as_json: Json = False,
 ) -> None:
@@ -45,7 +46,7 @@ def impute(
     from latentmap.cli.runs import column_names, load_run, open_rows
 
     estimator = load_run(run, given)
-    rows = open_rows(run, estimator, data, labels)
+    rows = open_rows(run, estimator, data, labels, row_id)
     cells = 0
 
     def filled() -> Iterator[Any]:
@@ -57,7 +58,7 @@ def impute(
             yield made if table is None else np.where(np.isnan(block), table.within(made), block)
 
     came = rows.source.cells if rows.in_memory else ()
-    shape, dtype = write_blocks(output, filled(), column_names(run, estimator), estimator.table_, came)
+    shape, dtype = write_blocks(output, filled(), column_names(run, estimator), estimator.table_, came, rows.key)
     say(f"filled {counted(cells, 'cell')} of {rows.source.name}")
     each = "" if draws is None else f", {counted(draws, 'draw')} of each"
-    say_written(output, shape, dtype, counted(len(rows.source), "row") + each, as_json=as_json)
+    say_written(output, shape, dtype, counted(len(rows.source), "row") + each, as_json=as_json, key=rows.key)

@@ -16,7 +16,7 @@ from latentmap.cli.describe import (
     size_in_words,
     values_in_words,
 )
-from latentmap.cli.options import ColumnsFile, Json, Labels, SkipBad
+from latentmap.cli.options import ColumnsFile, Id, Json, Labels, SkipBad
 from latentmap.cli.outputs import check_output, is_run
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, say, say_pairs
@@ -38,6 +38,7 @@ def info(
     /,
     *,
     labels: Labels = None,
+    row_id: Id = None,
     columns: ColumnsFile = None,
     columns_template: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     skip_bad: SkipBad = False,
@@ -62,16 +63,17 @@ def info(
             raise UsageError(f"{what} is a run: --columns-template describes the columns of data")
         _info_run(folder, as_json)
         return
-    source, requested = open_data(what, labels, columns, skip_bad=skip_bad)
+    source, requested = open_data(what, labels, columns, skip_bad=skip_bad, row_id=row_id)
     if columns_template is not None:
-        _write_template(source, requested, columns_template)
+        _write_template(source, requested, columns_template, row_id)
     if str(columns_template) != "-":
         _info_data(source, requested, as_json)
 
 
-def _write_template(source: Source, requested: Columns | None, path: Path) -> None:
+def _write_template(source: Source, requested: Columns | None, path: Path, row_id: str | None) -> None:
     """Write what is inferred of the columns of a table."""
     from latentmap.data.files import atomic_path
+    from latentmap.data.selection import Selection
     from latentmap.data.sources import open_source
     from latentmap.data.template import template
     from latentmap.estimators.columns import Columns
@@ -79,7 +81,9 @@ def _write_template(source: Source, requested: Columns | None, path: Path) -> No
     if str(path) != "-":
         check_output(path, (".toml",))
     if (table := source.table) is None:  # numbers alone
-        table = open_source(source.name, source.label_name, (requested or Columns()).requested).table
+        selection = Selection(left_out=() if row_id is None else (row_id,))
+        spec = (requested or Columns()).requested
+        table = open_source(source.name, source.label_name, spec, selection=selection).table
         say("numbers alone are fitted as an array; with the specification, each column has a likelihood of its own")
     assert table is not None
     text = template(table, Path(source.name).name) + "\n"

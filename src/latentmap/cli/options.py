@@ -35,6 +35,14 @@ Data = Annotated[
 Labels = Annotated[
     str | None, Parameter(help="Column (of a .csv) or member (of a .npz) with the labels, which are left out of rows.")
 ]
+Id = Annotated[
+    str | None,
+    Parameter(
+        name="--id",
+        help="Column that tells the rows apart: it is not fitted, and stands first in every table that is written. "
+        '"index" is a first column without a name.',
+    ),
+]
 ColumnsFile = Annotated[
     Path | None,
     Parameter(
@@ -53,6 +61,14 @@ RunData = Annotated[
 RunLabels = Annotated[
     str | None,
     Parameter(help="Column or member with the labels, which are left out of rows; by default that of the fit."),
+]
+RunId = Annotated[
+    str | None,
+    Parameter(
+        name="--id",
+        help="Column that tells the rows apart, which stands first in the table that is written; by default that of "
+        "the fit.",
+    ),
 ]
 Given = Annotated[str | None, Parameter(help=f"{GIVEN}.")]
 GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; by default each row's own label.")]

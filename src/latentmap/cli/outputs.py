@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.terminal import UsageError, emit, say
+from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.data.files import read_json
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
     from latentmap.data.columns import Cells, Table
+    from latentmap.data.writing import Key
 
 ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 PICTURES = (".png", ".svg", ".pdf")
@@ -68,23 +69,36 @@ def write_blocks(
     columns: Sequence[str],
     table: Table | None = None,
     given: Sequence[Cells] | None = None,
+    key: Key | None = None,
 ) -> tuple[tuple[int, ...], Any]:
-    """Write blocks of rows, and return the shape and the type of all rows; ``given`` as `RowWriter` takes it."""
+    """Write blocks of rows, the key first in each, and return the shape and the type of all rows.
+
+    ``given`` is as `RowWriter` takes it.
+    """
     from latentmap.data.writing import writing
 
+    if key is not None and key.name in columns:
+        raise DataError(f"{path} has a column {key.name!r} and an id of that name: rename the id in the data")
     rows = 0
-    with writing(path, columns, table, given) as writer:
+    with writing(path, columns, table, given, key) as writer:
+        if key is not None and not writer.takes_key:
+            note(
+                f"{path} holds numbers alone, without {key.name!r}; write a .csv, .tsv, .parquet or .npz file for both"
+            )
         for block in blocks:
             writer.write(block)
             rows += len(block)
     return (rows, *block.shape[1:]), block.dtype
 
 
-def say_written(path: Path, shape: Sequence[int], dtype: Any, content: str, *, as_json: bool) -> None:
+def say_written(
+    path: Path, shape: Sequence[int], dtype: Any, content: str, *, as_json: bool, key: Key | None = None
+) -> None:
     """Print what was written to a file."""
     say(f"wrote {content} to {path}")
     if as_json:
-        emit({"output": str(path), "shape": list(shape), "dtype": dtype.name})
+        described = {"output": str(path), "shape": list(shape), "dtype": dtype.name}
+        emit(described if key is None else described | {"id": key.name})
 
 
 def _check_writable(path: Path) -> None:

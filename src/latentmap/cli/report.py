@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import csv
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from latentmap.cli.compare import run_comparison
 from latentmap.cli.conditions import one_condition
-from latentmap.cli.options import GIVEN, Json, Run, RunData, RunLabels
+from latentmap.cli.options import GIVEN, Json, Run, RunData, RunId, RunLabels
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, say
 
@@ -19,6 +20,8 @@ def report(
     /,
     *,
     labels: RunLabels = None,
+    color: tuple[str, ...] = (),
+    row_id: RunId = None,
     given: Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")] = None,
     compare: bool = False,
     as_json: Json = False,
@@ -27,6 +30,9 @@ def report(
 
     Parameters
     ----------
+    color
+        Columns of the data to colour further maps by, separated by commas, whether the model was fitted to them or not;
+        may be repeated.
     compare
         Add a comparison with other methods, each fitted to the data; see the command compare.
     """
@@ -37,17 +43,21 @@ def report(
     from latentmap.report import ReportRows, write_report
 
     estimator = load_run(run, given)
-    rows = open_rows(run, estimator, data, labels)
+    wanted = [name for text in color for name in next(csv.reader([text], skipinitialspace=True), [])]
+    rows = open_rows(run, estimator, data, labels, row_id, wanted)
     if estimator.condition_ is not None and not estimator.has_labels_ and given is None:
         raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")
     source, (X, y, indices) = rows.source, shown_rows(rows)
     kinds = ReportRows.of(estimator, X if rows.in_memory else source).take(indices)
-    kinds = kinds.take(one_condition(estimator, np.arange(len(X)), y)[1])
+    chosen = one_condition(estimator, np.arange(len(X)), y)[1]
+    kinds = kinds.take(chosen)
+    colors = {name: source.beside[name][indices][chosen] for name in wanted}
     estimator, X, y, condition = one_condition(estimator, X, y)
     comparison = run_comparison(source) if compare else None
     origin = Origin.read(run)
     names = None if origin is None else origin.columns
-    page = write_report(estimator, X, y, run, comparison, name=source.name + condition, feature_names=names, rows=kinds)
+    title: dict[str, Any] = {"name": source.name + condition, "feature_names": names}
+    page = write_report(estimator, X, y, run, comparison, **title, rows=kinds, colors=colors)
     say(f"wrote {page}")
     if as_json:
         emit({"report": str(page), "figures": sorted(str(figure) for figure in (run / "figures").glob("*.png"))})

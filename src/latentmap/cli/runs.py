@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from latentmap.data.fetching import is_remote
 from latentmap.data.files import read_json, write_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
+from latentmap.data.selection import Selection, ignored_in_words, require_columns
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.exceptions import DataError, ModelError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from latentmap.data.columns import Table
     from latentmap.data.sources import Source
+    from latentmap.data.writing import Key
 
 ORIGIN = "data.json"
 
@@ -39,20 +42,21 @@ BLOCK_VALUES = 2**22
 class Origin:
     """The origin of the rows of a run: path or name of the data, its labels, the names of its columns.
 
-    ``skip_bad`` is whether images that cannot be read were left out.
+    ``skip_bad`` is whether images that cannot be read were left out, ``id`` the column that tells the rows apart.
     """
 
     data: str
     labels: str | None
     columns: list[str] | None
     skip_bad: bool = False
+    id: str | None = None
 
     @classmethod
-    def of(cls, data: str | Path, source: Source, *, skip_bad: bool = False) -> Origin:
+    def of(cls, data: str | Path, source: Source, *, skip_bad: bool = False, row_id: str | None = None) -> Origin:
         """Return the origin of a source that was opened by a path or name."""
         names = source.schema.names
         path = str(data) if data in DATASETS or is_remote(data) else os.path.abspath(os.path.expanduser(data))
-        return cls(path, source.label_name, None if names is None else list(names), skip_bad)
+        return cls(path, source.label_name, None if names is None else list(names), skip_bad, row_id)
 
     @classmethod
     def read(cls, run: Path) -> Origin | None:
@@ -63,7 +67,8 @@ class Origin:
         try:
             origin = cls(**read_json(path))
             named = origin.columns is None or all(isinstance(name, str) for name in origin.columns)
-            if not (isinstance(origin.data, str) and isinstance(origin.labels, str | None) and named):
+            columns = isinstance(origin.labels, str | None) and isinstance(origin.id, str | None)
+            if not (isinstance(origin.data, str) and columns and named):
                 raise ValueError("expected names")
         except (OSError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}); remove it, and give the data by name") from error
@@ -75,8 +80,12 @@ class Origin:
 
 
 def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
-    """Save a model and the origin of its rows; an existing run is replaced, and its report deleted."""
+    """Save a model, with the names of its columns, and the origin of its rows, in the place of an existing run."""
     fresh = not folder.exists()
+    if origin.columns is not None:  # rows of numbers came to the fit without them
+        estimator = copy.copy(estimator)
+        schema = replace(estimator.data_schema_, names=tuple(origin.columns))
+        estimator.state_ = replace(estimator.state_, data_schema=schema)
     try:
         estimator.save(folder)
     finally:
@@ -122,6 +131,12 @@ class RunRows:
     order: list[int] | None
     """The index in the source of each column of the fit, if both have names."""
     in_memory: bool
+    key: Key | None = None
+    """What tells the rows apart in the files that are written: the id, or their numbers where some were left out."""
+
+    def number(self, row: int) -> int:
+        """Return the number of a row in the data, from 1."""
+        return 1 + (row if self.source.numbers is None else int(self.source.numbers[row]))
 
     def all(self) -> np.ndarray[Any, Any]:
         """Return all rows."""
@@ -132,7 +147,7 @@ class RunRows:
         if self.in_memory:
             yield self.all()
             return
-        rows = LazyRows(self.source, self.estimator.n_features_in_, missing=self.estimator.takes_missing_)
+        rows = LazyRows(self.source, self.source.first.size, missing=self.estimator.takes_missing_)
         for _, block in rows.pieces(max(1, BLOCK_VALUES // rows.shape[1])):
             yield self._ordered(block).reshape(len(block), *self.estimator.event_shape_)
 
@@ -148,13 +163,24 @@ class RunRows:
         return block if self.order is None else block[:, self.order]
 
 
-def open_rows(run: Path, estimator: Any, data: str | Path | None = None, labels: str | None = None) -> RunRows:
-    """Return rows for a run, by default its own: with the labels and the order of columns of its own data."""
+def open_rows(
+    run: Path,
+    estimator: Any,
+    data: str | Path | None = None,
+    labels: str | None = None,
+    row_id: str | None = None,
+    beside: Sequence[str] = (),
+) -> RunRows:
+    """Return rows for a run, by default its own: with the labels, the id and the order of columns of its own data.
+
+    Columns that the run does not have are ignored, with a note; the values of those ``beside`` are in the source.
+    """
     origin = Origin.read(run)
     path = data if data is not None or origin is None else origin.data
     if path is None:
         raise UsageError(f"{run} does not say which data it was fitted to: give DATA after it")
-    source = _open(path, labels, origin, estimator.table_)
+    columns = _columns(origin, estimator)
+    source = _open(path, labels, origin, estimator.table_, _selection(origin, columns, row_id, beside))
     in_memory = fits(source, read_memory(estimator.memory))
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -165,15 +191,51 @@ def open_rows(run: Path, estimator: Any, data: str | Path | None = None, labels:
         require_finite(source, missing=estimator.takes_missing_)
         if data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
             note(f"{source.name} has changed since the fit")
-    columns, names = None if origin is None else origin.columns, source.names
+    key, names = _key(source, row_id, origin), source.names
     if columns is not None and names is not None:
-        _check_columns(source.name, names, columns)
-        return RunRows(source, estimator, [names.index(name) for name in columns], in_memory)
+        require_columns(columns, names, source.name)
+        ignored = source.ignored or [name for name in names if name not in set(columns)]
+        if ignored:
+            note(ignored_in_words(ignored, source.name))
+        order = None if list(names) == columns else [names.index(name) for name in columns]
+        return RunRows(source, estimator, order, in_memory, key)
     event, fitted = source.first.shape[1:], tuple(estimator.event_shape_)
     if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
         message = f"{source.name} has rows of {shape_in_words(event)}, expected {shape_in_words(fitted)}"
         raise DataError(f"{message}, as those that {run} was fitted to")
-    return RunRows(source, estimator, None, in_memory)
+    return RunRows(source, estimator, None, in_memory, key)
+
+
+def _columns(origin: Origin | None, estimator: Any) -> list[str] | None:
+    """Return the names of the columns of a fit, or None."""
+    if origin is not None:
+        return origin.columns
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else list(names)
+
+
+def _selection(
+    origin: Origin | None, columns: list[str] | None, row_id: str | None, beside: Sequence[str]
+) -> Selection:
+    """Return the columns of new data to read."""
+    expected = () if origin is None else tuple(name for name in (origin.labels, origin.id) if name is not None)
+    own = None if origin is None else origin.id
+    ids = tuple(name for name in (row_id or own,) if name is not None)
+    optional = ids if row_id is None else ()
+    wanted = None if columns is None else tuple(columns)
+    return Selection((*ids, *beside), ids, wanted, expected, optional)
+
+
+def _key(source: Source, row_id: str | None, origin: Origin | None) -> Key | None:
+    """Return what tells the rows of a source apart, or None where it is their order."""
+    from latentmap.data.writing import Key
+
+    name = row_id or (None if origin is None else origin.id)
+    if name is not None and name in source.beside:
+        return Key(name, source.beside[name])
+    if name is not None:
+        note(f"{source.name} has no column {name!r}, the id of the fit; rows are written in their order, without one")
+    return None if source.numbers is None else Key("row", source.numbers + 1)
 
 
 def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, Any]:
@@ -186,17 +248,11 @@ def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
     return block[:, order], None if labels is None else labels[numbers], numbers
 
 
-def _check_columns(name: str, names: Sequence[str], expected: Sequence[str]) -> None:
-    for verb, columns, others, end in (("lacks", expected, names, ""), ("has", names, expected, " not; drop them")):
-        differing = [repr(column) for column in columns if column not in others]
-        if differing:
-            listed = f"{'column' if len(differing) == 1 else 'columns'} {', '.join(differing[:5])}"
-            raise DataError(f"{name} {verb} {listed}, which the data of the run had{end}")
-
-
-def _open(path: str | Path, labels: str | None, origin: Origin | None, table: Table | None) -> Source:
+def _open(
+    path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection
+) -> Source:
     skip = origin is not None and origin.skip_bad
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
-            return open_source(path, origin.labels, table, skip_bad=skip, numeric=table is None)
-    return open_source(path, labels, table, skip_bad=skip, numeric=table is None)
+            return open_source(path, origin.labels, table, skip_bad=skip, numeric=table is None, selection=selection)
+    return open_source(path, labels, table, skip_bad=skip, numeric=table is None, selection=selection)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunLabels, Whole
+from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunId, RunLabels, Whole
 from latentmap.cli.outputs import ARRAYS, check_output, write_blocks
 from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.messages import counted
+
+if TYPE_CHECKING:
+    from latentmap.cli.runs import RunRows
 
 
 def score(
@@ -18,6 +21,7 @@ def score(
     output: ArrayFile | None = None,
     samples: Whole = 1,
     labels: RunLabels = None,
+    row_id: RunId = None,
     given: GivenOrLabels = None,
     as_json: Json = False,
 ) -> None:
@@ -41,20 +45,21 @@ def score(
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given)
-    rows = open_rows(run, estimator, data, labels)
+    rows = open_rows(run, estimator, data, labels, row_id)
     scores = np.concatenate([estimator.score_samples(block, samples, y=y) for block, y in rows.with_labels()])
     bound = "elbo" if samples == 1 else f"iwae_{samples}"
     if output is not None:
-        write_blocks(output, [scores], [bound])
+        write_blocks(output, [scores], [bound], key=rows.key)
         say(f"wrote {counted(len(scores), 'score')} to {output}")
-    summary = _say_scores(rows.source.name, bound, scores)
+    summary = _say_scores(rows, bound, scores)
     if as_json:
         emit({"bound": bound} | summary | {"output": None if output is None else str(output)})
 
 
-def _say_scores(name: str, bound: str, scores: Any) -> dict[str, Any]:
+def _say_scores(rows: RunRows, bound: str, scores: Any) -> dict[str, Any]:
     """Print and return mean, standard error and minimum of the scores, as JSON values, which are finite."""
     inside, lowest = scores[scores > -float("inf")], int(scores.argmin())
+    number = rows.number(lowest)
     outside = len(scores) - len(inside)
     if outside:
         others = f"the others {inside.mean():.2f}" if len(inside) else "as all are"
@@ -63,7 +68,10 @@ def _say_scores(name: str, bound: str, scores: Any) -> dict[str, Any]:
     error = float(scores.std(ddof=1) / len(scores) ** 0.5) if len(scores) > 1 and not outside else None
     spread = "" if error is None else f" +- {error:.2f}"
     bound = bound.upper().replace("_", "-")
-    say(f"{name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, row {lowest + 1}")
+    which = (
+        f"row {number}" if rows.key is None or rows.key.name == "row" else f"{rows.key.name} {rows.key.values[lowest]}"
+    )
+    say(f"{rows.source.name}: {bound} {mean:.2f}{spread} nats a row; lowest {scores[lowest]:.2f}, {which}")
     summary = {"mean": None if outside else mean, "standard_error": error, "rows": len(scores)}
-    summary |= {"lowest": None if outside else float(scores[lowest]), "lowest_row": lowest + 1}
+    summary |= {"lowest": None if outside else float(scores[lowest]), "lowest_row": number}
     return summary | {"rows_outside": outside}

@@ -90,14 +90,16 @@ def check_device(name: str) -> None:
 
 
 def open_data(
-    data: str | Path, labels: str | None, columns: Path | None, *, skip_bad: bool
+    data: str | Path, labels: str | None, columns: Path | None, *, skip_bad: bool, row_id: str | None = None
 ) -> tuple[Source, Columns | None]:
-    """Return a source of data, and the settings of its columns from a .toml file, if there is one."""
+    """Return a source of data without the id, and the settings of its columns from a .toml file, if there is one."""
+    from latentmap.data.selection import Selection
     from latentmap.data.sources import open_source
     from latentmap.estimators.columns import Columns
 
-    requested = None if columns is None else Columns.read(columns)
-    source = open_source(data, labels, None if requested is None else requested.requested, skip_bad=skip_bad)
+    requested, ids = None if columns is None else Columns.read(columns), () if row_id is None else (row_id,)
+    spec, selection = None if requested is None else requested.requested, Selection(beside=ids, left_out=ids)
+    source = open_source(data, labels, spec, skip_bad=skip_bad, selection=selection)
     return source, requested
 
 

@@ -67,4 +67,5 @@ def on_terminal() -> bool:
 def show_warnings_as_lines() -> None:
     """Show warnings as plain lines, and all of those of a fit; to be called inside `warnings.catch_warnings`."""
     warnings.filterwarnings("always", category=DiagnosisWarning)
+    warnings.filterwarnings("ignore", "X does not have valid feature names")  # commands take columns by name themselves
     warnings.showwarning = lambda message, *_, **__: note(message)

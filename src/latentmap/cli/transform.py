@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.options import ArrayFile, Given, GivenOrLabels, Json, Run, RunData, RunLabels
+from latentmap.cli.options import ArrayFile, Given, GivenOrLabels, Json, Run, RunData, RunId, RunLabels
 from latentmap.cli.outputs import ARRAYS, check_output, say_written, write_blocks
 from latentmap.cli.terminal import UsageError, note
 from latentmap.messages import counted
+
+if TYPE_CHECKING:
+    from latentmap.cli.runs import RunRows
 
 
 def transform(
@@ -19,6 +22,7 @@ def transform(
     output: ArrayFile,
     details: bool = False,
     labels: RunLabels = None,
+    row_id: RunId = None,
     given: GivenOrLabels = None,
     as_json: Json = False,
 ) -> None:
@@ -34,47 +38,62 @@ def transform(
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given)
-    rows = open_rows(run, estimator, data, labels)
+    rows = open_rows(run, estimator, data, labels, row_id)
     names = estimator.get_feature_names_out()
     if details:
         if estimator.condition_ is not None:
             raise UsageError("--details are of models without condition; leave it out")
         reference = None if data is None else open_rows(run, estimator).all()
-        _write_details(estimator, rows.source.name, rows.all(), reference, output, as_json)
+        _write_details(estimator, rows, reference, output, as_json)
         return
-    shape, dtype = write_blocks(output, (estimator.transform(*pair) for pair in rows.with_labels()), names)
+    codes = (estimator.transform(*pair) for pair in rows.with_labels())
+    shape, dtype = write_blocks(output, codes, names, key=rows.key)
     content = f"{counted(shape[0], 'code')} of {counted(shape[1], 'component')}"
-    say_written(output, shape, dtype, content, as_json=as_json)
+    say_written(output, shape, dtype, content, as_json=as_json, key=rows.key)
 
 
-def inverse(run: Run, codes: str | Path, /, *, output: ArrayFile, given: Given = None, as_json: Json = False) -> None:
+def inverse(
+    run: Run,
+    codes: str | Path,
+    /,
+    *,
+    output: ArrayFile,
+    row_id: RunId = None,
+    given: Given = None,
+    as_json: Json = False,
+) -> None:
     """Decode latent codes: write the mean of p(x|z) of each, in the units and shape of the data.
 
     Parameters
     ----------
     codes
-        A file with a latent code in each row, in any format that transform writes.
+        A file with a latent code in each row, in any format that transform writes. Its components are found by name,
+        and other columns but the id are left out; without the names of the run, all columns are components.
     """
     check_output(output, ARRAYS)
-    from latentmap.cli.runs import column_names, load_decoder
-    from latentmap.data.sources import open_source, require_finite
+    from latentmap.cli.runs import Origin, column_names, load_decoder
+    from latentmap.data.writing import Key
+    from latentmap.estimators.rows import open_codes
 
-    estimator = load_decoder(run, given)
-    source = open_source(codes)
-    require_finite(source)
-    rows = estimator.inverse_transform(source.read(slice(None)))
-    shape, dtype = write_blocks(output, [rows], column_names(run, estimator), estimator.table_)
-    say_written(output, shape, dtype, counted(len(rows), "row"), as_json=as_json)
+    estimator, origin = load_decoder(run, given), Origin.read(run)
+    name = row_id or (None if origin is None else origin.id)
+    source = open_codes(codes, estimator.get_feature_names_out(), name, optional=row_id is None)
+    key = Key(name, source.beside[name]) if name is not None and name in source.beside else None
+    rows = estimator.inverse_transform(source)
+    shape, dtype = write_blocks(output, [rows], column_names(run, estimator), estimator.table_, key=key)
+    say_written(output, shape, dtype, counted(len(rows), "row"), as_json=as_json, key=key)
 
 
-def _write_details(estimator: Any, name: str, X: Any, reference: Any, output: Path, as_json: bool) -> None:
+def _write_details(estimator: Any, rows: RunRows, reference: Any, output: Path, as_json: bool) -> None:
     """Write codes with their details, and note how many rows are unlike those of the fit."""
     from latentmap.evaluation.details import map_details
 
+    name, X = rows.source.name, rows.all()
     details = map_details(estimator, X, reference)
-    shape, dtype = write_blocks(output, [details.columns()], [*estimator.get_feature_names_out(), *details.COLUMNS])
+    names = [*estimator.get_feature_names_out(), *details.COLUMNS]
+    shape, dtype = write_blocks(output, [details.columns()], names, key=rows.key)
     if count := int(details.unusual.sum()):
         expected = f"about {details.false_alarm_rate * len(X):.0f} of {len(X):,} would be if they were alike"
         note(f"{counted(count, 'row')} of {name} {'is' if count == 1 else 'are'} unlike those of the fit ({expected})")
     content = f"{counted(shape[0], 'code')} with {len(details.COLUMNS)} details each"
-    say_written(output, shape, dtype, content, as_json=as_json)
+    say_written(output, shape, dtype, content, as_json=as_json, key=rows.key)

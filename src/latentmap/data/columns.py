@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from latentmap.data.cells import days_since_epoch as days_since_epoch
 from latentmap.data.cells import decoded
 from latentmap.data.cells import object_array as object_array
 from latentmap.data.derived import Derived
+from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
 from latentmap.exceptions import DataError
 
@@ -182,24 +183,14 @@ class Table:
         grouped = [f"column {c.name!r}: rare categories are grouped as {c.other!r}" for c in self.columns if c.other]
         return "; ".join(notes + grouped) or None
 
-    def check_names(self, names: Sequence[str], name: str = "X") -> None:
-        """Raise if the columns of data, of these names, lack one of the table or are others."""
-        given = set(names)
-        for column in self.columns:
-            if column.name not in given:
-                raise DataError(f"{name} lacks column {column.name!r}, which the data of the fit had")
-        unknown = [column for column in names if column not in self.names and column not in self.dropped]
-        if unknown:
-            listed = ", ".join(map(repr, unknown[:5]))
-            raise DataError(f"{name} has columns that the data of the fit had not: {listed}; drop them")
-
     def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
         """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
 
-        A cell that is missing is read off a column that follows from it, where that settles it.
+        A cell that is missing is read off a column that follows from it, where that settles it. Columns that the table
+        does not have are ignored.
         """
         given = {column.name: column for column in cells}
-        self.check_names(list(given), name)
+        require_columns(self.names, given, name)
         rows = {c.name: c.encode(given[c.name], self.unseen, name, start) for c in self.columns}
         for one in self.derived:
             if one.source is not None and one.column.name in given and np.isnan(rows[one.source]).any():
@@ -330,6 +321,10 @@ class Requested:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unseen: Unseen = "error"
     missing: tuple[str, ...] = ()
+
+    def without(self, names: Collection[str]) -> Self:
+        """Return these without settings of some columns."""
+        return replace(self, settings={k: v for k, v in self.settings.items() if k not in names})
 
 
 ColumnSpec = Table | Requested | None

@@ -21,6 +21,7 @@ from latentmap.data.checks import EXACT, place
 from latentmap.data.columns import (
     Cells,
     ColumnSpec,
+    Table,
     date_type,
     days_since_epoch,
     dropped_in,
@@ -54,6 +55,19 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
             f"none; {name}.columns = {name}.columns.astype(str) makes them so"
         )
     return frame
+
+
+def only_columns(data: Any, names: Sequence[str] | None) -> Any:
+    """Return a data frame without the columns that a fit to these names ignores; anything else as it is.
+
+    >>> import pandas as pd
+    >>> only_columns(pd.DataFrame({"owner": ["me"], "age": [3]}), ["age"]).columns.tolist()
+    ['age']
+    """
+    if names is None or data is None or (frame := as_frame(data)) is None or len(frame.columns) == len(names):
+        return data
+    kept = [i for i, column in enumerate(frame.columns) if str(column) in set(names)]
+    return frame[:, kept].to_native() if len(kept) == len(names) else data
 
 
 def columns_of(frame: nw.DataFrame[Any]) -> dict[str, nw.Series[Any]]:
@@ -109,9 +123,11 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpe
     >>> cells[0].values.tolist()
     ['elm', None]
     """
-    dropped = dropped_in(spec)
+    dropped, learned = dropped_in(spec), spec.kinds if isinstance(spec, Table) else None
     return [
-        _unread(series, "as requested") if str(series.name) in dropped else _cells(series, name, spec)
+        _unread(series, "as requested")
+        if str(series.name) in dropped or (learned is not None and str(series.name) not in learned)
+        else _cells(series, name, spec)
         for series in columns
     ]
 

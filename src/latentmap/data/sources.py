@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import weakref
@@ -12,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentmap.data.checks import invalid, place
-from latentmap.data.columns import ColumnSpec, Requested
+from latentmap.data.checks import invalid, place, require_known
+from latentmap.data.columns import ColumnSpec, Requested, Table
 from latentmap.data.datasets import DATASETS, dataset_source
 from latentmap.data.fetching import fetched, is_remote
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
@@ -33,6 +34,7 @@ from latentmap.data.formats.tables import arrow_source
 from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.frames import empty_frame
 from latentmap.data.schema import blocks
+from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 
@@ -81,6 +83,7 @@ def open_source(
     skip_bad: bool = False,
     numeric: bool = False,
     name: str = "X",
+    selection: Selection = ALL_COLUMNS,
 ) -> Source:
     """Return a source of data of any kind.
 
@@ -102,6 +105,9 @@ def open_source(
         Whether a data frame must hold only numbers, as that of the fit did.
     name
         What errors call data in memory.
+    selection
+        Columns of a table to read, and those whose values are read beside the rows; by default all, or with the columns
+        of a fit only these.
 
     Raises
     ------
@@ -114,11 +120,15 @@ def open_source(
     >>> source.schema.event_shape, source.labels[:3].tolist()
     ((8, 8), [0, 1, 2])
     """
+    if isinstance(columns, Table):
+        selection = selection.of_table(columns)
+    if isinstance(columns, Requested):
+        columns = columns.without(selection.left_out)
     if isinstance(data, str) and data in DATASETS:
-        return dataset_source(data, labels=labels)
+        return _with_beside(dataset_source(data, labels=labels), data, selection)
     if is_remote(data):
         with fetched(data) as path:
-            source = open_source(path, labels, columns, numeric=numeric)
+            source = open_source(path, labels, columns, numeric=numeric, selection=selection)
         weakref.finalize(source, shutil.rmtree, path.parent, ignore_errors=True)
         source.name = data
         return source
@@ -128,14 +138,15 @@ def open_source(
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
             if path.is_dir() and path.suffix.lower() != ".zarr":
-                return _open_folder(path, labels, columns, skip_bad=skip_bad, numeric=numeric)
-            source = _open_file(path, member, named=named, labels=labels, columns=columns, numeric=numeric)
-            return _require_numbers(source) if numeric else source
+                return _open_folder(path, labels, columns, selection, skip_bad=skip_bad, numeric=numeric)
+            return _open_file(
+                path, member, named=named, labels=labels, columns=columns, selection=selection, numeric=numeric
+            )
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
         return data
-    request = Request(data, labels, name, columns, numeric)
+    request = Request(data, labels, name, columns, numeric, selection)
     source = next((made for adapt in ADAPTERS if (made := adapt(request)) is not None), None) or any_array(request)
     source.in_memory = not isinstance(data, np.memmap)
     return source
@@ -188,17 +199,6 @@ def holds_rows(folder: Path) -> bool:
     return folder.suffix == ".zarr" or bool(parquet_files(folder) or image_files(folder))
 
 
-def _require_numbers(source: Source) -> Source:
-    """Return a source of numbers alone, as the fit had; raise if it is a table with columns of anything else."""
-    if source.table is not None and source.table.mixed:
-        other = next(column for column in source.table.columns if column.categories or column.kind == "date")
-        message = f"{source.name}: expected numeric columns, as in fit, got {other.name!r}, which is {other.kind}"
-        raise DataError(f"{message}; drop it, or encode it as numbers")
-    source.table = None
-    source.header = None if source.names is None else empty_frame(source.names)
-    return source
-
-
 def _member(path: Path) -> tuple[Path, str | None]:
     """Return path and name of PATH::NAME."""
     file, mark, member = str(path).rpartition("::")
@@ -206,13 +206,23 @@ def _member(path: Path) -> tuple[Path, str | None]:
 
 
 def _open_folder(
-    path: Path, labels: str | ArrayLike | None, columns: ColumnSpec, *, skip_bad: bool, numeric: bool
+    path: Path,
+    labels: str | ArrayLike | None,
+    columns: ColumnSpec,
+    selection: Selection,
+    *,
+    skip_bad: bool,
+    numeric: bool,
 ) -> Source:
     """Return a source of a folder of ``.parquet`` files or images."""
     if parquet_files(path):
-        return parquet_source(path, labels, columns, numeric=numeric)
+        return _checked(parquet_source(path, labels, columns, selection, numeric=numeric), columns, selection, numeric)
     if image_files(path):
-        return ImageFolderSource(path, labels, skip_bad=skip_bad)
+        source = ImageFolderSource(path, labels, skip_bad=skip_bad)
+        for name in selection.beside:
+            if name not in selection.optional:
+                require_known(name, source.beside, f"{path} is a folder of images and has no column")
+        return source
     message = f"{path} is a folder without images or .parquet files"
     raise DataError(f"{message}: expected one with them, or one of the {KNOWN}")
 
@@ -224,6 +234,7 @@ def _open_file(
     named: bool,
     labels: str | ArrayLike | None,
     columns: ColumnSpec,
+    selection: Selection,
     numeric: bool,
 ) -> Source:
     """Return a source of a file by the end of its name; ``named`` if the user may have meant a data set."""
@@ -240,7 +251,41 @@ def _open_file(
     if member is not None and opener not in MANY:
         raise DataError(f"{path} holds one array, so none is called {member!r}: leave out ::{member}")
     if opener in TABLES:
-        return opener(path, labels, columns, numeric=numeric)
+        return _checked(opener(path, labels, columns, selection, numeric=numeric), columns, selection, numeric)
     if isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
-    return opener(path, labels) if member is None else opener(path, labels, member)
+    source = opener(path, labels) if member is None else opener(path, labels, member)
+    return _with_beside(source, path, selection)
+
+
+def _checked(source: Source, columns: ColumnSpec, selection: Selection, numeric: bool) -> Source:
+    """Return a source of a table; of numbers alone, as the fit had, or raise if a column holds anything else."""
+    if columns is not None or (table := source.table) is None or not (numeric or selection.wanted is not None):
+        return source
+    kinds: dict[str, str] = {c.name: c.kind for c in table.columns if c.categories or c.kind == "date"}
+    kinds |= dict.fromkeys([] if selection.wanted is None else table.dropped, "left out")
+    if kinds:
+        name, kind = next(iter(kinds.items()))
+        message = f"{source.name}: expected numeric columns, as in fit, got {name!r}, which is {kind}"
+        raise DataError(f"{message}; drop it, or encode it as numbers")
+    source.table = None
+    source.header = None if source.names is None else empty_frame(source.names)
+    return source
+
+
+def _with_beside(source: Source, data: str | Path, selection: Selection) -> Source:
+    """Return a source with values beside its rows, each found as labels are."""
+    beside = dict(source.beside)
+    for name in selection.beside:
+        if name in beside:
+            continue
+        if name in (source.names or ()):
+            column = (source.names or ()).index(name)
+            beside[name] = np.concatenate([block[:, column] for _, block in source.blocks()])
+            continue
+        with contextlib.suppress(*([DataError] if name in selection.optional else [])):
+            labels = open_source(data, name).labels
+            assert labels is not None
+            beside[name] = labels
+    source.beside = beside
+    return source

@@ -8,6 +8,7 @@ import importlib
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +18,16 @@ from numpy.typing import NDArray
 from latentmap.data.columns import Cells, Table
 from latentmap.data.decoding import frame_of
 from latentmap.data.files import atomic_path
+from latentmap.data.formats.base import plain_labels
 from latentmap.exceptions import MissingExtraError
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """The column that tells the rows of a file apart: its name, and one value a row."""
+
+    name: str
+    values: NDArray[Any]
 
 
 class RowWriter(ABC):
@@ -34,7 +44,12 @@ class RowWriter(ABC):
     given
         The columns that came, where rows are those with gaps filled, which come in one block then; empty where only the
         rows are known; None where a model made all of them.
+    key
+        The first column, which tells all rows apart, or None.
     """
+
+    takes_key = True
+    """Whether the format has a place for a key."""
 
     def __init__(
         self,
@@ -42,11 +57,14 @@ class RowWriter(ABC):
         columns: Sequence[str],
         table: Table | None = None,
         given: Sequence[Cells] | None = None,
+        key: Key | None = None,
     ) -> None:
         self.stream = stream
         self.columns = list(columns)
         self.table = table
         self.given = given
+        self.key = key
+        self.count = 0
 
     @abstractmethod
     def write(self, rows: NDArray[Any]) -> None:
@@ -59,7 +77,7 @@ class RowWriter(ABC):
 class NpyWriter(RowWriter):
     """Writer of one array in numpy's format."""
 
-    count = 0
+    takes_key = False
     event: tuple[int, ...] = ()
     dtype = np.dtype(np.float64)
 
@@ -91,7 +109,7 @@ class NpyWriter(RowWriter):
 
 
 class NpzWriter(RowWriter):
-    """Writer of one array, X, in numpy's archive; keeps all rows until the end."""
+    """Writer of one array, X, in numpy's archive, and of the key; keeps all rows until the end."""
 
     def write(self, rows: NDArray[Any]) -> None:
         """Keep a block."""
@@ -99,7 +117,9 @@ class NpzWriter(RowWriter):
 
     def close(self) -> None:
         """Write the archive."""
-        np.savez(self.stream, X=np.concatenate(self.blocks))
+        key = {} if self.key is None else {self.key.name: plain_labels(self.key.values)}  # objects would be pickled
+        arrays: dict[str, Any] = {**key, "X": np.concatenate(self.blocks)}
+        np.savez(self.stream, **arrays)
 
 
 class TextWriter(RowWriter):
@@ -114,14 +134,20 @@ class TextWriter(RowWriter):
         lines = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
         cells = None if self.table is None else self._decoded(self.table, rows)
         if not self.header:
-            lines.writerow(self.columns if cells is None else cells)
+            names = self.columns if cells is None else list(cells)
+            lines.writerow(names if self.key is None else [self.key.name, *names])
             self.header = True
-        if cells is None:
-            digits = "%.9g" if rows.dtype == np.float32 else "%.17g"
-            np.savetxt(text, rows.reshape(len(rows), -1), digits, self.delimiter)
+        digits = "%.9g" if rows.dtype == np.float32 else "%.17g"
+        keys = [] if self.key is None else [_as_text(self.key.values[self.count : self.count + len(rows)])]
+        if cells is not None:
+            lines.writerows(zip(*keys, *map(_as_text, cells.values()), strict=True))
+        elif keys:
+            flat = rows.reshape(len(rows), -1).tolist()
+            lines.writerows([key, *(digits % value for value in row)] for key, row in zip(keys[0], flat, strict=True))
         else:
-            lines.writerows(zip(*map(_as_text, cells.values()), strict=True))
+            np.savetxt(text, rows.reshape(len(rows), -1), digits, self.delimiter)
         self.stream.write(text.getvalue().encode())
+        self.count += len(rows)
 
     def _decoded(self, table: Table, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         if self.given:
@@ -139,6 +165,7 @@ class ParquetWriter(RowWriter):
     """Writer of a table in parquet's format, a row group for each block."""
 
     writer: Any = None
+    keys: Any = None
 
     def write(self, rows: NDArray[Any]) -> None:
         """Append a row group."""
@@ -152,6 +179,10 @@ class ParquetWriter(RowWriter):
         else:
             generated = self.given is None
             block = frame_of(self.table, rows, pyarrow.table({}), generated=generated, given=self.given or ())
+        if self.key is not None:
+            self.keys = pyarrow.array(self.key.values, from_pandas=True) if self.keys is None else self.keys
+            block = block.add_column(0, self.key.name, self.keys.slice(self.count, len(rows)))
+            self.count += len(rows)
         if self.writer is None:
             self.writer = parquet.ParquetWriter(self.stream, block.schema)
         self.writer.write_table(block)
@@ -173,7 +204,11 @@ WRITERS: dict[str, type[RowWriter]] = {
 
 @contextlib.contextmanager
 def writing(
-    path: Path, columns: Sequence[str], table: Table | None = None, given: Sequence[Cells] | None = None
+    path: Path,
+    columns: Sequence[str],
+    table: Table | None = None,
+    given: Sequence[Cells] | None = None,
+    key: Key | None = None,
 ) -> Iterator[RowWriter]:
     r"""Yield a writer of rows to a file, which replaces ``path`` when the block ends without an error.
 
@@ -188,7 +223,7 @@ def writing(
     'a,b\n0.5,0.10000000000000001\n'
     """
     with atomic_path(path) as temporary, temporary.open("w+b") as stream:
-        writer = WRITERS[path.suffix.lower()](stream, columns, table, given)
+        writer = WRITERS[path.suffix.lower()](stream, columns, table, given, key)
         try:
             yield writer
         except BaseException:

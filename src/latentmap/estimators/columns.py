@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import SETTINGS, Requested
+from latentmap.data.frames import only_columns
 from latentmap.exceptions import DataError, PartError
 from latentmap.messages import suggest
 from latentmap.model.likelihoods import Likelihood
@@ -125,9 +126,13 @@ class Columns(Part):
 
 
 def numbers(estimator: Any, X: Any = None) -> tuple[Any, NDArray[Any] | None]:
-    """Return a fitted model that takes and returns rows of a table as numbers, and X as such; others as they are."""
+    """Return a fitted model that takes and returns rows of a table as numbers, and X as such.
+
+    A data frame of numbers stays one, without the columns that the fit did not have.
+    """
     if getattr(estimator, "table_", None) is None:
-        return estimator, X
+        schema = getattr(estimator, "data_schema_", None)
+        return estimator, X if schema is None else only_columns(X, schema.names)
     plain = copy.copy(estimator)
     plain._as_numbers = True
     if X is None or isinstance(X, np.ndarray):

@@ -181,7 +181,7 @@ class DensityMixin(Fitted):
             frames = [frame_of(self.table_, draw, X, given=source.cells) for draw in draws]
             return frames[0] if n_draws is None else frames
         draws = draws.reshape(-1, len(rows), *self.event_shape_)
-        return as_given(X, draws[0]) if n_draws is None else draws
+        return as_given(X, draws[0], self.data_schema_.names) if n_draws is None else draws
 
     def _filled(
         self, rows: FloatArray, given: FloatArray | None, n_draws: int | None, n_samples: int, seed: int

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import narwhals as nw
@@ -12,11 +16,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latentmap.data.frames import as_frame
 from latentmap.data.rows import LazyRows
+from latentmap.data.selection import ALL_COLUMNS, Selection, ignored_in_words
 from latentmap.data.sources import Source, open_source, require_finite
 from latentmap.data.streaming import fits, read_memory
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.state import FitState, FloatArray
-from latentmap.exceptions import DataError
+from latentmap.exceptions import DataError, IgnoredColumnsWarning
 
 ADVICE = "fill them, or fit with likelihood=likelihoods.Incomplete(), as this fit had complete rows"
 
@@ -81,18 +86,25 @@ def remember_features(estimator: Parameters, source: Source) -> None:
 def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
     """Open rows for a fitted estimator.
 
+    Columns are taken by name in any order, and others are ignored with a warning; those of a data frame of numbers of
+    pandas must have the order of the fit, as scikit-learn requires.
+
     Raises
     ------
     DataError
         If X is no data, or its rows are not like those of the fit; says in what.
     """
-    source = open_source(X, columns=state.table, numeric=state.table is None)
+    source = open_source(X, columns=state.table, numeric=state.table is None, selection=_selection(estimator, state, X))
     _check_shape(source, 1, type(estimator).__name__)
+    if source.ignored:
+        warnings.warn(ignored_in_words(source.ignored, source.name), IgnoredColumnsWarning, stacklevel=4)
     event, expected = source.first.shape[1:], state.event_shape
     if state.table is None and source.table is None:
         if len(event) > 1 and event != expected:
             raise DataError(f"expected rows of shape {expected}, as in fit, got {event}")
-        validate_data(estimator, _header(source), reset=False, skip_check_array=True)
+        by_name = source.names == state.data_schema.names and not hasattr(estimator, "feature_names_in_")
+        header = source.first.reshape(1, -1) if by_name else _header(source)
+        validate_data(estimator, header, reset=False, skip_check_array=True)
     elif source.table is None:  # numbers in the place of a frame
         if event != expected:
             raise DataError(f"expected rows of {expected[0]} columns, as in fit, got {int(np.prod(event))}")
@@ -116,26 +128,72 @@ def fits_memory(source: Source, memory: str | int | None) -> bool:
 
 def read_codes(state: FitState, Z: Any, names: Sequence[str] = ()) -> FloatArray:
     """Return latent codes as an array (n, D); columns of a frame or file with these names are taken by name."""
-    source, components = open_source(Z, numeric=True, name="Z"), state.model.sizes.latent
+    source, components = open_codes(Z, names), state.model.sizes.latent
     if source.first.shape[1:] != (components,):
         shape = " x ".join(map(str, source.first.shape[1:]))
         raise DataError(f"expected codes with {components} components, got {shape}")
     require_finite(source)
     codes = source.all_rows()
-    if source.names is not None and source.names != tuple(names) and set(source.names) == set(names):
-        codes = codes[:, [source.names.index(name) for name in names]]
     return codes if codes.dtype.kind == "f" else codes.astype(np.float64)
 
 
-def as_given(X: Any, values: NDArray[Any]) -> Any:
-    """Return values as what X is: a data frame with its columns and index, or an array."""
+def open_codes(Z: Any, names: Sequence[str], row_id: str | None = None, *, optional: bool = True) -> Source:
+    """Open latent codes; components of a frame or file are taken by name, if it has one, and others are ignored.
+
+    The source has the values of the column ``row_id`` beside its rows, if there is one; unless ``optional``, it must.
+    """
+    if isinstance(Z, Source):
+        return Z
+    ids = () if row_id is None else (row_id,)
+    all_columns = Selection(ids, ids, optional=ids if optional else ())
+    try:
+        named = replace(all_columns, wanted=tuple(names) or None)
+        return open_source(Z, numeric=True, name="Z", selection=named)
+    except DataError as error:  # without the names, all columns are components
+        with contextlib.suppress(DataError):
+            source = open_source(Z, numeric=True, name="Z", selection=all_columns)
+            if not set(names).intersection(source.names or ()):
+                return source
+        raise error
+
+
+def as_given(X: Any, values: NDArray[Any], names: Sequence[str] | None = None) -> Any:
+    """Return values as what X is: an array, or a data frame with its index, columns and those that a fit ignores.
+
+    The values are those of the columns of these names, where X has them all, else of its columns in order.
+    """
     if (frame := as_frame(X)) is None:
         return values
+    own = {str(column): column for column in frame.columns}
+    names = names if names is not None and set(names) <= set(own) else list(own)
     if frame.implementation.is_pandas():
         native = frame.to_native()
-        return type(native)(values, index=native.index, columns=native.columns)
-    columns = (nw.new_series(name, values[:, i], backend=frame.implementation) for i, name in enumerate(frame.columns))
-    return frame.with_columns(*columns).to_native()
+        filled = type(native)(values, index=native.index, columns=[own[name] for name in names])
+        columns = {column: (filled if column in filled else native)[column] for column in native.columns}
+        return type(native)(columns).set_axis(native.columns, axis=1)
+    new = (nw.new_series(name, values[:, i], backend=frame.implementation) for i, name in enumerate(names))
+    return frame.with_columns(*new).to_native()
+
+
+def _selection(estimator: Parameters, state: FitState, X: Any) -> Selection:
+    """Return the columns of the fit to numbers, where X has them by name; those of a table are known by it."""
+    names = state.data_schema.names
+    if state.table is not None or names is None:
+        return ALL_COLUMNS
+    if isinstance(X, str | os.PathLike):
+        return Selection(wanted=names)
+    if (frame := as_frame(X)) is None:
+        return ALL_COLUMNS
+    given, wanted, named = list(map(str, frame.columns)), set(names), hasattr(estimator, "feature_names_in_")
+    if not wanted <= set(given):
+        if named and isinstance(frame.columns[0], str):  # says which are missing
+            validate_data(estimator, frame.head(0).to_native(), reset=False, skip_check_array=True)
+        by_place = named or all(name.isdigit() for name in names) or not isinstance(frame.columns[0], str)
+        return ALL_COLUMNS if by_place else Selection(wanted=names)
+    if frame.implementation.is_pandas() and named:
+        own = frame.head(0)[:, [i for i, name in enumerate(given) if name in wanted]]
+        validate_data(estimator, own.to_native(), reset=False, skip_check_array=True)
+    return Selection(wanted=names)
 
 
 def _header(source: Source) -> Any:

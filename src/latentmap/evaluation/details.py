@@ -174,7 +174,9 @@ class _Completed(NamedTuple):
         if not estimator.takes_missing_:
             return cls(X, X, X)
         filled = estimator.impute(X)
-        return cls(X, filled, as_given(X, estimator.impute(X, 1)[0]) if estimator.has_score_ else filled)
+        if not estimator.has_score_:
+            return cls(X, filled, filled)
+        return cls(X, filled, as_given(X, estimator.impute(X, 1)[0], estimator.data_schema_.names))
 
 
 def evidence(estimator: Any, X: Any) -> Float[np.ndarray, " n"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from latentmap.data.frames import as_frame, columns_of
+from latentmap.data.selection import Selection
+from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 from latentmap.plot.style import TEN, TWENTY, current_theme
@@ -99,7 +102,7 @@ def read_labels(y: Any, n_rows: int, most_numbers: int = MOST_CLASSES) -> Labels
 
 
 def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
-    """Return a column of the data, by its name or place, as labels.
+    """Return a column of the data, by its name or place, as labels; one of a file by its name.
 
     Raises
     ------
@@ -111,6 +114,9 @@ def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
     >>> read_column(np.array([[0.1, 3.0], [0.2, 4.0]]), 1).names
     ('3', '4')
     """
+    if isinstance(X, str | os.PathLike):
+        beside = open_source(X, selection=Selection(beside=(str(column),))).beside[str(column)]
+        return read_values(beside, len(beside), str(column))
     if (frame := as_frame(X)) is not None:
         columns = columns_of(frame)
         names = list(columns)
@@ -126,11 +132,22 @@ def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
         raise DataError(f"color must be a column of X, got {column!r}: {known}")
     at = names.index(str(column))
     values = columns[names[at]].to_numpy() if frame is not None else _dense(rows[:, [at]])[:, 0]
-    if values.dtype == object:
-        values = _settled(values)
-    labels = read_labels(values, len(values), MOST_LEVELS)
+    return read_values(values, len(values), str(column))
+
+
+def read_values(values: Any, n_rows: int, title: str | None = None) -> Labels:
+    """Return one value a row as labels, as those of a column of the data.
+
+    >>> read_values([3, None, 4.5], 3, "age").values
+    array([3. , nan, 4.5])
+    """
+    if isinstance(values, Labels):
+        return values
+    title = str(getattr(values, "name", None) or "") if title is None else title
+    cells = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
+    labels = read_labels(_settled(cells) if cells.dtype == object else cells, n_rows, MOST_LEVELS)
     assert labels is not None
-    return replace(labels, title=str(column))
+    return replace(labels, title=title)
 
 
 def _dense(rows: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from latentmap.estimators.columns import numbers
 from latentmap.evaluation.rows import take
 from latentmap.exceptions import DataError
 from latentmap.plot.islands import Islands, counted, describe_islands, listed
-from latentmap.plot.labels import Labels, read_column, read_labels
+from latentmap.plot.labels import Labels, read_column, read_labels, read_values
 from latentmap.plot.latent import codes_of, has_standard_prior
 from latentmap.plot.points import Frame, draw_points
 from latentmap.plot.rows import RowStyle, dense
@@ -122,7 +122,7 @@ def map(
     X: Any,
     y: Any = None,
     *,
-    color: str | int | None = None,
+    color: Any = None,
     thumbnails: int | bool = False,
     image_shape: tuple[int, ...] | None = None,
     ax: Axes | None = None,
@@ -142,8 +142,9 @@ def map(
         Rows, as passed to ``fit``.
     y : array-like of shape (n,), optional
         One label a row: classes (text, booleans, up to 20 whole numbers), numbers or dates. Missing labels are grey.
-    color : str or int, optional
-        Name or index of the column of ``X`` to colour by, instead of ``y``: numbers, categories or dates.
+    color : str, int or array-like of shape (n,), optional
+        Name or index of the column of ``X`` to colour by, instead of ``y``, or one value a row: numbers, categories or
+        dates. The column need not be one of the fit.
     thumbnails : int or bool, default=False
         Number of rows, at most, to draw as images, none on another; True draws as many as fit, up to 200.
     image_shape : tuple of int, optional
@@ -160,7 +161,8 @@ def map(
     Raises
     ------
     DataError
-        If ``y`` is not one label a row, ``color`` is no column of ``X``, or rows are no images for ``thumbnails``.
+        If ``y`` is not one label a row, ``color`` is neither a column of ``X`` nor one value a row, or rows are no
+        images for ``thumbnails``.
 
     Examples
     --------
@@ -174,10 +176,13 @@ def map(
     'A map of 150 points, coloured by petal length (cm) from 1 to 6.9...'
     """
     if y is not None and color is not None:
-        raise DataError("map colours by y or by color, a column of X: pass one of them")
+        raise DataError("map colours by y or by color, a column of X or one value a row: pass one of them")
     codes = codes_of(estimator, X)
     names = getattr(estimator, "feature_names_in_", None)
-    labels = read_labels(y, len(codes)) if color is None else read_column(X, color, names)
+    if color is None or isinstance(color, str | int):
+        labels = read_labels(y, len(codes)) if color is None else read_column(X, color, names)
+    else:
+        labels = read_values(color, len(codes))
     size = codes.shape[1]
     solid = size == 3 and (ax is None or getattr(ax, "name", "") == "3d")
     points, axes = (codes, ("$z_1$", "$z_2$", "$z_3$")) if solid else _plane(codes, labels)

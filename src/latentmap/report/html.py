@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from latentmap.estimators.columns import numbers
 from latentmap.evaluation.rows import take
 from latentmap.evaluation.samplers import SAMPLERS
 from latentmap.messages import counted
+from latentmap.plot.labels import read_values
 from latentmap.plot.rows import dense
 from latentmap.plot.style import Display
 from latentmap.report.compared import claim_tables, comparison_figures
@@ -46,6 +48,7 @@ def write_report(
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[str] | None = None,
     rows: ReportRows | None = None,
+    colors: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``report.html`` and ``figures/*.png`` of a fitted model.
 
@@ -74,6 +77,8 @@ def write_report(
     rows : ReportRows, optional
         Which rows of X are those of the fit. By default found by the fingerprint of the fit, where X is all of its rows
         or the rows that were given to `comparison`; other rows count as new.
+    colors : mapping of str to array-like of shape (n,), optional
+        Values by name, such as columns that were not fitted: one more map for each, coloured by them.
 
     Returns
     -------
@@ -103,6 +108,7 @@ def write_report(
     facts = headline_facts(estimator, X, rows=rows, **options)
     X, imputed = _complete(estimator, X)
     figures = _figures(estimator, X, y, rows, imputed, options)
+    figures[1:1] = _coloured(estimator, X, colors or {}, f"{rows}{imputed}")
     sections = [section(folder, key, heading, draw(), of) for key, heading, of, draw in figures]
     drawn = () if comparison is None else comparison_figures(comparison, X, y, **options)
     compared = [section(folder, *figure, str(rows)) for figure in drawn]
@@ -159,6 +165,16 @@ def _figures(estimator: Any, X: Any, y: Any, rows: ReportRows, imputed: str, opt
         ("learning_curves", "Learning curves", rows.fit, lambda: plot.learning_curves(estimator)),
         *_rates(estimator, rows),
     ]
+
+
+def _coloured(estimator: Any, X: Any, colors: Mapping[str, Any], of: str) -> list[Figure]:
+    """Return a map for each of the colours."""
+    figures: list[Figure] = []
+    for i, (name, values) in enumerate(colors.items(), 1):
+        key = f"map_{i}_{re.sub('[^a-z0-9]+', '_', name.lower()).strip('_')[:40]}".rstrip("_")
+        labels = read_values(values, X.shape[0], name)
+        figures.append((key, f"The map, by {name}", of, functools.partial(plot.map, estimator, X, color=labels)))
+    return figures
 
 
 def _complete(estimator: Any, X: Any) -> tuple[Any, str]:

@@ -9,10 +9,11 @@ import gzip
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from latentmap.data.checks import require_exact, require_known
 from latentmap.data.columns import Cells, ColumnSpec, Requested, Table
 from latentmap.data.moments import Moments
 from latentmap.data.schema import BLOCK_VALUES, RowIndex, Schema, fingerprint, measure
+from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.data.values import flat
 from latentmap.exceptions import DataError, LatentmapError
 from latentmap.messages import error_line
@@ -43,6 +45,7 @@ class Request:
     columns: ColumnSpec = None
     numeric: bool = False
     """Whether a data frame must hold numbers alone."""
+    selection: Selection = ALL_COLUMNS
 
     def require_no_columns(self) -> None:
         """Raise if settings are specified of columns, for data without named columns."""
@@ -79,6 +82,12 @@ class Source(ABC):
         A data frame without rows that has the columns of the data, where these have names; else None.
     tallies
         Whether whole numbers from 0 on are counts of a row, as in a sparse matrix.
+    beside
+        Values of columns that were asked for beside the rows, by name.
+    ignored
+        Names of columns that were left out since the fit did not have them.
+    numbers
+        The number of each row in the data, from 0, where some rows were left out; else None.
     """
 
     name: str
@@ -92,6 +101,9 @@ class Source(ABC):
     in_memory: bool = False
     header: Any = None
     tallies: bool = False
+    beside: Mapping[str, NDArray[Any]] = MappingProxyType({})
+    ignored: tuple[str, ...] = ()
+    numbers: NDArray[np.intp] | None = None
 
     def annotate(
         self,

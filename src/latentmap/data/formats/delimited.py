@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import Cells, ColumnSpec, Requested
+from latentmap.data.columns import DAY, Cells, ColumnSpec, Requested, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
 from latentmap.data.formats.base import LabelSpec, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import Dialect, Record, dialect_of, records
 from latentmap.data.formats.streams import TextFile, text_file, western
 from latentmap.data.frames import empty_frame
 from latentmap.data.identifiers import has_ids
+from latentmap.data.selection import ALL_COLUMNS, INDEX, Selection, text_values
 from latentmap.data.streaming import read_memory
 from latentmap.data.text import Texts, TextSettings, cells_of_text, text_settings
 from latentmap.exceptions import DataError
@@ -44,6 +45,8 @@ class Plan:
         What is known of the columns to read, by number.
     label
         The number of the column with the labels.
+    aside
+        The numbers of columns that are read beside the rows.
     """
 
     file: TextFile
@@ -51,6 +54,7 @@ class Plan:
     names: tuple[str, ...]
     settings: Mapping[int, TextSettings]
     label: int | None
+    aside: tuple[int, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -85,13 +89,18 @@ class Plan:
 
 
 def delimited_source(
-    path: Path, labels: LabelSpec = None, columns: ColumnSpec = None, *, numeric: bool = False
+    path: Path,
+    labels: LabelSpec = None,
+    columns: ColumnSpec = None,
+    selection: Selection = ALL_COLUMNS,
+    *,
+    numeric: bool = False,
 ) -> Source:
     """Return a source of a text table of numbers, text and dates, a row a line; blank cells and NA are missing.
 
     Encoding, compression, delimiter, comments and headers are inferred from the first MB, the type of a column from all
     of its cells (see `latentmap.data.text.cells_of_text`). A first column without a name is taken for row names, as
-    pandas and R write them, and left out.
+    pandas and R write them, and left out; it is called index.
 
     Parameters
     ----------
@@ -101,6 +110,8 @@ def delimited_source(
         The name of the column of labels (in a file without a header its number, from 1), or one label a row.
     columns
         The columns of the fit, or settings of columns.
+    selection
+        The columns to read.
     numeric
         Whether all columns are features of a fit to numbers alone, ids too.
 
@@ -113,9 +124,10 @@ def delimited_source(
     with reading(path):
         file = text_file(path)
         try:
-            return _open(file, labels, columns, numeric=numeric)
+            return _open(file, labels, columns, selection, numeric=numeric)
         except UnicodeDecodeError:  # beyond the first MB
-            return _open(replace(file, encoding=western(file.sample)), labels, columns, numeric=numeric)
+            other = replace(file, encoding=western(file.sample))
+            return _open(other, labels, columns, selection, numeric=numeric)
 
 
 def _source(
@@ -147,38 +159,75 @@ def _source(
     return source
 
 
-def _open(file: TextFile, labels: LabelSpec, columns: ColumnSpec, *, numeric: bool) -> Source:
-    plan = _plan(file, dialect_of(file), labels, columns)
+def _open(file: TextFile, labels: LabelSpec, columns: ColumnSpec, selection: Selection, *, numeric: bool) -> Source:
+    plan = _plan(file, dialect_of(file), labels, columns, selection)
+    source, beside = _opened(plan, labels, columns, numeric=numeric)
+    source.beside = {
+        name: text_values(cells) if name in selection.left_out else _values(cells_of_text(name, cells))
+        for name, cells in beside.items()
+    }
+    source.ignored = _by_name(plan.dialect, columns, selection).ignored(_named(plan.dialect), source.label_name)
+    return source
+
+
+def _opened(
+    plan: Plan, labels: LabelSpec, columns: ColumnSpec, *, numeric: bool
+) -> tuple[Source, dict[str, list[str | None]]]:
+    """Return a source of the rows, and the text of the columns beside them."""
+    file = plan.file
     unix = b"\n" in file.sample  # pyarrow's lines and ours are the same
     if not (plan.dialect.delimited and unix and _has_pyarrow()):
-        return _source(plan, *read_rows(plan), labels, columns, numeric=numeric)
+        cells, label_cells, beside = read_rows(plan)
+        return _source(plan, cells, label_cells, labels, columns, numeric=numeric), beside
+    from latentmap.data.formats.delimited_arrow import read_arrow, read_aside
+
     size = file.path.stat().st_size * (PACKED if file.compression else 1)
     if size > (read_memory(None) if LARGE is None else LARGE):
         from latentmap.data.formats.delimited_blocks import block_source
 
-        return block_source(plan, labels, columns)
-    from latentmap.data.formats.delimited_arrow import read_arrow
-
+        return block_source(plan, labels, columns), read_aside(plan)
     cells, label_cells = read_arrow(plan, columns.missing if columns is not None else ())
-    return _source(plan, cells, label_cells, labels, columns, numeric=numeric)
+    return _source(plan, cells, label_cells, labels, columns, numeric=numeric), read_aside(plan)
 
 
 def _has_pyarrow() -> bool:
     return importlib.util.find_spec("pyarrow") is not None
 
 
-def _plan(file: TextFile, dialect: Dialect, labels: LabelSpec, columns: ColumnSpec) -> Plan:
-    numbered = tuple(str(i + 1) for i in range(dialect.width))
-    names = dialect.names or numbered
+def _plan(file: TextFile, dialect: Dialect, labels: LabelSpec, columns: ColumnSpec, selection: Selection) -> Plan:
+    names = _names(dialect)
     unique_names(names[dialect.index :], str(file.path))
     label_name = name_of(labels, names, f"{file.path} has no column")
     label = None if label_name is None else names.index(label_name)
-    kept = [i for i in range(dialect.width) if i != label and i >= dialect.index]
+    chosen = _by_name(dialect, columns, selection).kept(names, label_name, str(file.path))
+    places = {name: i for i, name in enumerate(names) if i >= dialect.index}
+    kept = [places[name] for name in chosen if name in places]
     comma = dialect.delimiter == ";"
     settings = {i: text_settings(names[i], columns, comma=comma) for i in kept}
     if isinstance(columns, Requested):
         _check_names(file.path, columns, names)
-    return Plan(file, dialect, names, settings, label)
+    return Plan(file, dialect, names, settings, label, tuple(names.index(name) for name in selection.found(names)))
+
+
+def _names(dialect: Dialect) -> tuple[str, ...]:
+    """Return the names of all columns; that of row names without one is the index."""
+    names = dialect.names or tuple(str(i + 1) for i in range(dialect.width))
+    return (INDEX, *names[1:]) if dialect.index and INDEX not in names else names
+
+
+def _named(dialect: Dialect) -> list[str]:
+    """Return the names of the columns below the row names that were named, or hold something in the first rows."""
+    names = list(enumerate(_names(dialect)))[dialect.index :]
+    return [
+        name
+        for i, name in names
+        if name != f"Unnamed: {i}" or any(i < len(row) and row[i].strip() for row in dialect.rows)
+    ]
+
+
+def _by_name(dialect: Dialect, columns: ColumnSpec, selection: Selection) -> Selection:
+    """Return which columns to read; a fit to numbers takes those of a file without a header by place."""
+    return replace(selection, wanted=None) if dialect.names is None and columns is None else selection
 
 
 def _check_names(path: Path, columns: Requested, names: tuple[str, ...]) -> None:
@@ -186,9 +235,10 @@ def _check_names(path: Path, columns: Requested, names: tuple[str, ...]) -> None
         name_of(name, names, f"{path} has no column")
 
 
-def read_rows(plan: Plan) -> tuple[list[Cells], list[str | None]]:
-    """Return columns and labels, with the standard library."""
+def read_rows(plan: Plan) -> tuple[list[Cells], list[str | None], dict[str, list[str | None]]]:
+    """Return columns, labels, and the text of the columns beside them, with the standard library."""
     parts: dict[int, list[str]] = {i: [] for i in plan.settings}
+    aside: dict[int, list[str | None]] = {i: [] for i in plan.aside}
     labels: list[str | None] = []
     with plan.file.lines() as lines:
         rows = plan.records(lines)
@@ -196,9 +246,22 @@ def read_rows(plan: Plan) -> tuple[list[Cells], list[str | None]]:
             columns = list(zip(*(cells for _, cells in block), strict=True))
             for i, part in parts.items():
                 part.extend(columns[i])
+            for i, texts in aside.items():
+                texts.extend(columns[i])
             if plan.label is not None:
                 labels += columns[plan.label]
-    return [cells_of_text(plan.names[i], Texts.of(part), plan.settings[i]) for i, part in parts.items()], labels
+    cells = [cells_of_text(plan.names[i], Texts.of(part), plan.settings[i]) for i, part in parts.items()]
+    return cells, labels, {plan.names[i]: texts for i, texts in aside.items()}
+
+
+def _values(cells: Cells) -> NDArray[Any]:
+    """Return a column as numbers or dates where it holds such, else as text."""
+    if not cells.numeric or cells.type == "Boolean":
+        return object_array(list(cells.as_they_were()))
+    if cells.type.startswith("Date"):
+        times = np.nan_to_num(cells.values * DAY).astype("datetime64[us]")
+        return np.where(np.isnan(cells.values), np.datetime64("NaT"), times)
+    return cells.values
 
 
 def _typed(cells: list[str | None]) -> NDArray[Any]:

@@ -42,6 +42,14 @@ def read_arrow(plan: Plan, missing: Sequence[str] = ()) -> tuple[list[Cells], li
     return cells, labels
 
 
+def read_aside(plan: Plan) -> dict[str, list[str | None]]:
+    """Return the text of the columns beside the rows, as it is written: those called NA are not missing."""
+    if not plan.aside:
+        return {}
+    table = _table(plan, {i: pyarrow_module("lib").string() for i in plan.aside}, None)
+    return {plan.names[i]: table.column(str(i)).to_pylist() for i in plan.aside}
+
+
 def column_types(plan: Plan) -> dict[int, Any]:
     """Return the types in which columns are read, as their first cells are, by number."""
     return _types(plan, _samples(plan))
@@ -70,8 +78,8 @@ def _type_of(plan: Plan, i: int, sample: Cells) -> Any:
     return lib.dictionary(lib.int32(), lib.string()) if repeated else lib.string()
 
 
-def _table(plan: Plan, types: dict[int, Any], missing: Sequence[str]) -> Any:
-    """Return the table; columns that turn out to be text are read again as such."""
+def _table(plan: Plan, types: dict[int, Any], missing: Sequence[str] | None) -> Any:
+    """Return the table; columns that turn out to be text are read again as such. None are missing without marks."""
     lib = pyarrow_module("lib")
     multiline = any("\n" in cell or "\r" in cell for row in plan.dialect.rows for cell in row)
     failures, block = 0, BLOCK
@@ -105,7 +113,7 @@ def _table(plan: Plan, types: dict[int, Any], missing: Sequence[str]) -> Any:
 
 
 def options(
-    plan: Plan, types: Mapping[int, Any], missing: Sequence[str], *, multiline: bool, block: int
+    plan: Plan, types: Mapping[int, Any], missing: Sequence[str] | None, *, multiline: bool, block: int
 ) -> tuple[Any, Any, Any]:
     """Return how pyarrow reads, parses and converts the columns of these types."""
     csv, dialect = pyarrow_module("csv"), plan.dialect
@@ -119,8 +127,8 @@ def options(
         csv.ConvertOptions(
             column_types={str(i): one for i, one in types.items()},
             include_columns=[str(i) for i in sorted(types)],
-            null_values=[*NULLS, *missing],
-            strings_can_be_null=True,
+            null_values=[*NULLS, *(missing or ())],
+            strings_can_be_null=missing is not None,
         ),
     )
 

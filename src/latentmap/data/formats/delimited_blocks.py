@@ -15,6 +15,7 @@ from latentmap.data.formats.base import LabelSpec, Source
 from latentmap.data.formats.delimited_arrow import column_types, diagnose, opened, options
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.parquet import parquet_source
+from latentmap.data.selection import Selection
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def block_source(plan: Plan, labels: LabelSpec, columns: ColumnSpec) -> Source:
     path = folder / "table.parquet"
     try:
         _convert(plan, path, missing)
-        source = parquet_source(path, labels, columns)
+        kept = Selection(wanted=tuple(plan.names[i] for i in plan.settings))
+        source = parquet_source(path, labels, columns, kept)
     except DataError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(str(error).replace(str(path), str(plan.file.path))) from error

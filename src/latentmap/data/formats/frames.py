@@ -14,6 +14,7 @@ from latentmap.data.formats.base import Request, Source, name_of, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face
 from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, empty_frame, non_numeric, numbers_of
 from latentmap.data.identifiers import has_ids
+from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError, MissingExtraError
 
 
@@ -31,27 +32,41 @@ def frame_source(request: Request) -> Source | None:
 
 def table_of(request: Request) -> Source:
     """Return a source of a table of pyarrow, without the columns that pandas wrote as a row index."""
-    index = index_columns(request.data.schema)
-    table = request.data.drop_columns(index) if index else request.data
+    index, beside = index_columns(request.data.schema), request.selection.beside
+    table = request.data.drop_columns([name for name in index if name not in beside])
     if (frame := as_frame(table, request.name)) is None:
         raise DataError(f"{request.name} is no table that can be read: expected named columns")
-    return _of_frame(frame, request)
+    left_out = tuple(name for name in index if name in beside)
+    selection = replace(request.selection, left_out=(*request.selection.left_out, *left_out))
+    return _of_frame(frame, replace(request, selection=selection))
 
 
 def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
-    series, name = columns_of(frame), request.name
+    series, name, selection = columns_of(frame), request.name, request.selection
     label_name = name_of(request.labels, list(series), f"{name} has no column")
-    labels = request.labels if label_name is None else plain_labels(np.asarray(series.pop(label_name).to_numpy()))
+    labels = request.labels if label_name is None else plain_labels(np.asarray(series[label_name].to_numpy()))
     if not len(frame):
         raise DataError(f"{name} has no rows: at least one is needed")
+    kept = selection.kept(list(series), label_name, name)
+    source = _of_columns(frame, {column: series[column] for column in kept}, request, labels, label_name)
+    source.beside = {column: values_of(series[column]) for column in selection.found(list(series))}
+    source.ignored = selection.ignored(list(series), label_name)
+    return source
+
+
+def _of_columns(
+    frame: nw.DataFrame[Any], series: dict[str, nw.Series[Any]], request: Request, labels: Any, label_name: str | None
+) -> ArraySource:
+    """Return a source of some columns of a frame."""
+    name = request.name
     array = numbers_of(series, len(frame), name) if request.columns is None else None
     if array is not None and not request.numeric:
         whole = [one for one in series.values() if one.dtype.is_integer() and not one.null_count()]
         array = None if has_ids(cells_of(whole, name)) else array
     if array is not None:
         source = ArraySource(array, name=name, names=list(series), labels=labels, label_name=label_name)
-        header = frame.head(0)
-        source.header = (header if label_name is None else header.drop(label_name)).to_native()
+        names = list(map(str, frame.columns))
+        source.header = frame.head(0)[:, [names.index(column) for column in series]].to_native()
         return source
     cells, backend = cells_of(series.values(), name, request.columns), backend_of(frame)
     if request.numeric:

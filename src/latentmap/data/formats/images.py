@@ -35,8 +35,11 @@ class ImageFolderSource(ArraySource):
     def __init__(self, folder: Path, labels: LabelSpec = None, *, skip_bad: bool = False) -> None:
         files, bad = image_files(folder), []
         if skip_bad:
-            bad = [file for file in files if _is_bad(file)]
-            files = [file for file in files if file not in set(bad)]
+            is_bad = np.array([_is_bad(file) for file in files], dtype=bool)
+            self.numbers = np.flatnonzero(~is_bad) if is_bad.any() else None
+            bad, files = (
+                [file for file, skipped in zip(files, is_bad, strict=True) if skipped == side] for side in (True, False)
+            )
             if not files:
                 raise DataError(f"none of the {len(bad):,} images in {folder} can be read, {bad[0].name} for instance")
         modes, sizes = zip(*(_properties(file) for file in files), strict=True)
@@ -49,6 +52,7 @@ class ImageFolderSource(ArraySource):
         if labels is None and all(subfolders):
             labels = np.array(subfolders)
         super().__init__(rows, name=str(folder), labels=labels, label_name="folder")
+        self.beside = {"file": np.array([str(file.relative_to(folder)) for file in files], dtype=object)}
         resized = sum(original != size for original in sizes)
         remarks = [f"{resized:,} of {len(files):,} images resized to {size[1]} x {size[0]}"] if resized else []
         if bad:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from latentmap.data.formats.frames import index_columns, pyarrow_module
 from latentmap.data.formats.tables import table_source
 from latentmap.data.frames import cells_of, empty_frame
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
+from latentmap.data.selection import ALL_COLUMNS, Selection, values_of
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
@@ -42,7 +43,12 @@ Group = tuple[Path, int]
 
 
 def parquet_source(
-    path: Path, labels: LabelSpec = None, columns: ColumnSpec = None, *, numeric: bool = False
+    path: Path,
+    labels: LabelSpec = None,
+    columns: ColumnSpec = None,
+    selection: Selection = ALL_COLUMNS,
+    *,
+    numeric: bool = False,
 ) -> Source:
     """Return a source of a ``.parquet`` file, or of all in a folder and its subfolders, in the order of their paths.
 
@@ -53,12 +59,31 @@ def parquet_source(
     files = parquet_files(path) if path.is_dir() else [path]
     footers, schemas = _read_footers(files)
     data = _Files.open(path, files, schemas)
-    kept = [name for name in schemas[0].names if name not in index_columns(data.schema) and name != labels]
-    hidden = set(data.schema.names) - set(schemas[0].names) - ({labels} if isinstance(labels, str) else set())
+    index = index_columns(data.schema)
+    names = [name for name in data.schema.names if name not in index or name in selection.beside]
+    label_name = name_of(labels, names, f"{path} has no column")
+    rows = replace(selection, left_out=(*selection.left_out, *(name for name in index if name in names)))
+    kept = rows.kept(names, label_name, str(path))
     groups = _groups(footers)
-    if hidden or 8 * sum(map(len, groups.values())) * len(kept) <= LAZY:
-        return table_source(data.read(), path, labels, columns, numeric=numeric)
-    label_name = name_of(labels, data.schema.names, f"{path} has no column")
+    if set(kept) - set(schemas[0].names) or 8 * sum(map(len, groups.values())) * len(kept) <= LAZY:
+        return table_source(data.read(), path, labels, columns, selection, numeric=numeric)
+    source = _lazy_source(path, footers, groups, data, kept, label_name, labels, columns)
+    source.beside = {name: _beside(data, name) for name in selection.found(names)}
+    source.ignored = rows.ignored(names, label_name)
+    return source
+
+
+def _lazy_source(
+    path: Path,
+    footers: dict[Path, Any],
+    groups: dict[Group, range],
+    data: _Files,
+    kept: list[str],
+    label_name: str | None,
+    labels: LabelSpec,
+    columns: ColumnSpec,
+) -> Source:
+    """Return a source of columns that stay on the disk."""
     values = labels if label_name is None else plain_labels(data.read([label_name]).column(0).to_numpy())
     if columns is None and all(_is_plain(data.schema.field(name).type) for name in kept):
         source = ParquetSource(path, footers, groups, kept, data.schema, values, label_name)
@@ -67,8 +92,12 @@ def parquet_source(
     frames = (nw.from_native(data.read([name]), eager_only=True) for name in kept)
     cells = (cells_of(frame.iter_columns(), str(path), columns)[0] for frame in frames)
     table = learn_table(cells, columns, names=kept, backend="pyarrow", name=str(path))
-    table.check_names(kept, str(path))
     return ParquetTable(path, footers, groups, table, data.schema, values, label_name)
+
+
+def _beside(data: _Files, name: str) -> NDArray[Any]:
+    """Return the values of a column of all rows."""
+    return values_of(nw.from_native(data.read([name]), eager_only=True)[name])
 
 
 def _read_footers(files: Sequence[Path]) -> tuple[dict[Path, Any], list[Any]]:
