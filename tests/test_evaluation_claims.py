@@ -286,7 +286,7 @@ def test_a_crumpled_decoder_fails_against_a_plain_one(digits, space):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plain, crumpled = (
-            VAE(2, decoder=decoder, neighbors=None, max_epochs=12, random_state=0).fit(X[:1200])
+            VAE(2, decoder=decoder, neighbors=None, max_epochs=25, random_state=0).fit(X[:1200])
             for decoder in (nn.Linear(2, 64), nn.Sequential(Crumple(), nn.Linear(2, 64)))
         )
     sides = [[measured(model, digits, space, seed) for seed in range(3)] for model in (crumpled, plain)]

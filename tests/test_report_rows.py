@@ -46,7 +46,7 @@ def test_rows_of_the_fit_are_found_among_others_where_they_are_pointed_at(vae):
     rows = ReportRows.of(vae, mixed, np.arange(10, 310))
     assert kinds(rows) == {"new": 10, "training": 270, "held-out": 30} and rows.measured.tolist() == list(range(10))
     assert "10 new rows" in str(rows) and "270 trained on" in str(rows)
-    assert kinds(ReportRows.of(vae, mixed, np.arange(300))) == {"new": 310}  # the wrong ones are not believed
+    assert kinds(ReportRows.of(vae, mixed, np.arange(300))) == {"unknown": 310}  # the wrong ones are not believed
 
 
 def test_nothing_is_said_of_rows_that_came_before_the_last_piece():

@@ -151,7 +151,8 @@ def _without_latent_space(found: Measured) -> Measured:
     """Take the measures of the latent space out of those of a model that has collapsed: its codes hold no rows."""
     generated = {f"{kind}_{sampler}" for kind in KINDS for sampler in SAMPLERS}
     values = {name: value for name, value in found.values.items() if name in generated}
-    lost = dict.fromkeys(found.values.keys() - values.keys(), "none of its components is active: it has collapsed")
+    every = found.values.keys() | found.reasons.keys()
+    lost = dict.fromkeys(every - generated, "none of its components is active: it has collapsed")
     return Measured(values, found.reasons | lost)
 
 

@@ -17,7 +17,7 @@ from latentmap.exceptions import DataError
 from latentmap.messages import suggest
 from latentmap.plot.style import TEN, TWENTY, current_theme
 
-FEW = 2
+FEW = 10
 """Different whole numbers that are classes however few rows there are."""
 MOST_CLASSES = 20
 """Classes that have a colour of their own, and different whole numbers in labels that are classes."""
@@ -66,9 +66,9 @@ class Labels:
 def read_labels(y: Any, n_rows: int, most_numbers: int = MOST_CLASSES) -> Labels | None:
     """Return labels as classes, numbers or dates.
 
-    Text, booleans, categories and up to ``most_numbers`` different whole numbers, of three rows each or more, are
-    classes; anything else is a number or a date. Of more than 20 classes the 19 largest keep a colour and the rest is
-    "other".
+    Text, booleans, categories and up to ``most_numbers`` different whole numbers are classes, of more than ten if each
+    has three rows on average; anything else is a number or a date. Of more than 20 classes the 19 largest keep a colour
+    and the rest is "other".
 
     Raises
     ------
