@@ -41,8 +41,8 @@ RATE, FEW = 1e-2, 32
 COMPILE_FLOPS = 2e13
 """Work above which compiling pays for its start: about a minute of a small machine."""
 
-COMPILE_SECONDS = 60.0
-"""A time budget below this is not spent on compiling."""
+COMPILE_SECONDS = 240.0
+"""A time budget below this is not spent on compiling, which may take a quarter of it."""
 
 
 def choose_likelihood(binary: bool, *, missing: bool = False, counts: bool = False) -> Likelihood:
