@@ -52,6 +52,8 @@ class Fit:
         The fit to continue; None starts a new one.
     piece : bool, default=False
         Whether the rows are one of many pieces, over which a fit goes once at a constant rate.
+    spent : float, default=0.0
+        Seconds of the time budget that are spent already.
     timer : callable, default=time.perf_counter
         Source of the time, for the time budget.
     """
@@ -65,9 +67,10 @@ class Fit:
         seed: int,
         state: FitState | None = None,
         piece: bool = False,
+        spent: float = 0.0,
         timer: Timer = time.perf_counter,
     ) -> None:
-        self.timer, self.begun = timer, timer()
+        self.timer, self.begun = timer, timer() - spent
         self.parameters = parameters
         self.source = source
         self.y = y

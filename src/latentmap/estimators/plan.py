@@ -235,7 +235,10 @@ def trainer_settings(
 def _units(p: Parameters, source: Source) -> tuple[Likelihood, Scaling]:
     schema = source.schema
     missing, counts = schema.missing > 0, source.tallies and schema.kind == "count"
-    likelihood = p.likelihood or choices.choose_likelihood(schema.binary, missing=missing, counts=counts)
+    columns = (missing or p.column_scales) and choices.have_own_units(source, p.scaling)
+    likelihood = p.likelihood or choices.choose_likelihood(
+        schema.binary, missing=missing, counts=counts, columns=columns
+    )
     if missing and not isinstance(likelihood, Incomplete):
         likelihood = Incomplete(likelihood)
     require_finite(source, missing=isinstance(likelihood, Incomplete))
