@@ -15,7 +15,7 @@ from sklearn import datasets
 
 from benchmarks.common import peers_python
 
-MOST_ROWS = 2000
+MOST_ROWS = 1000
 """Rows of a table, at most, so that no method takes longer than 20 s."""
 
 

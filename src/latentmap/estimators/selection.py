@@ -38,9 +38,7 @@ class Chosen:
     seconds: float = 0.0
 
 
-def choose_components(
-    p: Parameters, source: Source, y: Any, seed: int, *, timer: Timer = time.perf_counter
-) -> Chosen:
+def choose_components(p: Parameters, source: Source, y: Any, seed: int, *, timer: Timer = time.perf_counter) -> Chosen:
     r"""Choose the number of components by the bound on the log-density of held-out rows.
 
     Each of 2, 4, 8 and 16 components is fitted for a quarter of the epochs, with the same seed and so the same held-out
