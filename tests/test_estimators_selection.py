@@ -1,4 +1,4 @@
-"""The number of components by held-out evidence, the parameters of each purpose, and draws as wide as they should be."""
+"""The number of components by held-out evidence, the parameters of each purpose, and the width of draws."""
 
 import numpy as np
 import pandas as pd
