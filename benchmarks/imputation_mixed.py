@@ -133,7 +133,7 @@ def main(seeds: int = 1) -> None:
                 run |= {"coverage": coverage(frame, holes, draws)} if draws else {}
                 raw.append(run)
                 print(json.dumps(run), flush=True)
-    write("imputation_mixed", {"rate": RATE, "raw": raw})
+        write("imputation_mixed", {"rate": RATE, "raw": raw})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from sklearn.base import clone
 import latentmap
 from latentmap import VAE, Autoencoder, likelihoods, networks, objectives, purpose
 from latentmap.exceptions import PartError
+from latentmap.training.loop import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 
@@ -63,6 +64,16 @@ def test_the_choice_keeps_within_a_budget():
     """Short fits and the fit share it, in real time."""
     vae = VAE("auto", time_budget=2.0, **QUICK | {"max_epochs": 4000}).fit(of_rank(2))
     assert vae.fit_seconds_ < 8 and vae.choices_["time_budget"].startswith("2 s (given): ")
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.InterruptedWarning")
+def test_an_interrupt_ends_the_choice_too(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        VAE("auto", **QUICK).fit(of_rank(2))
 
 
 def test_a_model_without_density_has_no_evidence():

@@ -67,7 +67,8 @@ def fit(
     max_epochs
         The most passes over the data; by default as many as the number of rows needs.
     budget
-        Time that the fit may take, such as 90s, 2min or 1.5h; a number alone is seconds.
+        Time that the fit may take, such as 90s, 2min or 1.5h; a number alone is seconds. It ends earlier where it
+        needs less.
     device
         Device to fit on, such as cpu, cuda, cuda:1 or mps; by default a GPU if there is one.
     memory

@@ -110,6 +110,8 @@ def _bound(p: Parameters, source: Source, y: Any, seed: int, timer: Timer) -> fl
             "does not have; give a number"
         )
     state = fit.run()
+    if state.interrupted:
+        raise KeyboardInterrupt
     given = state.given(y, len(source))
     bounds, _ = score_rows(state, fit.rows.held, None if given is None else given[fit.rows.held_out], DRAWS)
     return float(bounds.mean())

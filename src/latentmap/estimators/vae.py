@@ -103,7 +103,8 @@ class VAE(GenerativeEstimator):
     validation_fraction : float, default=0.1
         Fraction of the rows that are held out.
     time_budget : float, default=None
-        Seconds within which the fit and its schedule have to end; None for no limit.
+        Seconds within which the fit and its schedule have to end; None for no limit. A fit that needs less is the same
+        with and without it (docs/choices.md, time budgets).
     memory : str or int, default=None
         Memory that rows may take, such as "600MB"; None takes a quarter of what is free. A file that needs more is
         read block by block, in every epoch; its map keeps no neighbours.
