@@ -1,6 +1,6 @@
 """Filling missing cells of mixed columns: public tables with cells removed at random, beside four other imputers.
 
-python -m benchmarks.imputation_mixed [SEEDS]
+python -m benchmarks.imputation_mixed [SEEDS], which resumes where it stopped.
 
 The error of a column of numbers is the root mean squared error of the removed cells, that of other columns the fraction
 filled wrongly; both are divided by the error of the mean or the commonest value, and averaged over the columns of a
@@ -12,6 +12,7 @@ columns of more than 20 values, that lie within the 5% and 95% quantiles of 60 d
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ import pandas as pd
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
 
-from benchmarks.common import contest, peers_python, write
+from benchmarks.common import contest, kept, peers_python, write
 from benchmarks.imputation_tables import TABLES, load, remove
 from latentmap import VAE, exceptions, purpose
 
@@ -119,14 +120,22 @@ def main(seeds: int = 1) -> None:
     warnings.simplefilter("ignore", exceptions.DiagnosisWarning)
     warnings.simplefilter("ignore", exceptions.FewDrawsWarning)
     warnings.filterwarnings("ignore", message=".*Early stopping criterion not reached")
-    raw = []
+    raw = kept("imputation_mixed")
+    done = {(run["table"], run["seed"], run["method"]) for run in raw}
     for table in TABLES:
         frame = load(table)
         for seed in range(seeds):
             holes = remove(frame, RATE, seed)
             for name, fill in METHODS.items():
+                if (table, seed, name) in done:
+                    continue
                 start = time.perf_counter()
-                filled, draws = fill(holes, seed)
+                try:
+                    filled, draws = fill(holes, seed)
+                except subprocess.CalledProcessError as error:
+                    print(error.stderr, file=sys.stderr)
+                    raw.append({"table": table, "seed": seed, "method": name, "failed": error.stderr.splitlines()[-1]})
+                    continue
                 seconds = time.perf_counter() - start
                 run = {"table": table, "seed": seed, "method": name, "seconds": seconds}
                 run |= {"error": relative_error(frame, holes, filled)}

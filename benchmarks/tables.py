@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from math import inf
 from statistics import mean, median
 from typing import Any
 
@@ -266,12 +267,16 @@ def imputation_mixed(result: dict[str, Any]) -> str:
         groups.setdefault(run["table"], {}).setdefault(run["method"], []).append(run)
     methods, rows = [name for name in next(iter(groups.values())) if name != "mean or mode"], []
     for table, runs in groups.items():
-        errors = [mean(run["error"] for run in runs[method]) for method in methods]
-        cells = (f"**{value:.2f}**" if value == min(errors) else f"{value:.2f}" for value in errors)
+        errors = [mean(run.get("error", inf) for run in runs[method]) for method in methods]
+        cells = (f"**{value:.2f}**" if value == min(errors) else _finite(value) for value in errors)
         inside = [column for run in runs["latentmap"] for column in run["coverage"]]
-        seconds = (f"{mean(run['seconds'] for run in runs[method]):.0f}" for method in ("miceforest", "latentmap"))
+        seconds = (_finite(mean(run.get("seconds", inf) for run in runs[m]), 0) for m in ("miceforest", "latentmap"))
         rows.append((table, *cells, f"{mean(inside):.0%}" if inside else "", *seconds))
     return grid(("table", *methods, "coverage of 90%", "seconds, miceforest", "seconds, latentmap"), rows)
+
+
+def _finite(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" if value < inf else "fails"
 
 
 def synthetic(result: dict[str, Any]) -> str:
