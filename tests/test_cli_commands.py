@@ -256,3 +256,18 @@ def test_a_run_is_replaced_only_when_asked_to_be(capsys, tmp_path, folder):
     must(capsys, "fit", folder / "trees.npy", "-o", run, *QUICK, "--seed", "1", "--no-report", "--overwrite")
     assert (run / "model.safetensors").read_bytes() != before
     assert not (run / "report.html").exists() and not (run / "figures").exists()  # those of the run that went
+
+
+def test_fit_chooses_a_model_for_its_purpose(capsys, tmp_path):
+    table = np.random.default_rng(0).normal(size=(60, 2)) @ [[1.0, 2.0, 0.5], [0.3, -1.0, 1.0]]
+    np.save(tmp_path / "X.npy", table)
+    small = ("--epochs", "4", "--set", "encoder=MLP(hidden=(8,))", "--set", "decoder=MLP(hidden=(8,))", "--no-report")
+    for name, options in {"map": (), "impute": (), "score": ("--n-components", "3"), "sample": ()}.items():
+        run = tmp_path / name
+        said = must(capsys, "fit", tmp_path / "X.npy", "-o", run, "--for", name, *options, *small, "--json").json
+        model = latentmap.load(run)
+        assert (model.n_components, model.neighbors) == {
+            "map": (2, "auto"), "impute": ("auto", None), "score": (3, None), "sample": ("auto", None)
+        }[name]  # fmt: skip
+        assert ("n_components" in said["choices"]) == (model.n_components == "auto")
+        assert (model.objective == latentmap.objectives.IWAE(5)) == (name in ("impute", "score"))

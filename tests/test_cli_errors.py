@@ -129,6 +129,7 @@ WRONG_USAGE = [
     ("did you mean 'max_epochs'", ["fit", "digits", "-o", "{new}", "--set", "max_epoch=2"]),
     ("did you mean 'Bernoulli'", ["fit", "digits", "-o", "{new}", "--set", "likelihood=Bernouli"]),
     ("such as 60, 90s, 2min or 1.5h", ["fit", "digits", "-o", "{new}", "--budget", "soon"]),
+    ("leave out --recipe and --model", ["fit", "digits", "-o", "{new}", "--for", "impute", "--model", "autoencoder"]),
     ("max_epochs must be a whole number >= 1", ["fit", "digits", "-o", "{new}", "--set", "max_epochs=0"]),
     ("n_components must be a whole number >= 1", ["fit", "digits", "-o", "{new}", "--n-components", "0"]),
     ("likelihood Bernoulli takes", ["fit", "{X}", "-o", "{new}", "--set", "likelihood=Bernoulli"]),

@@ -18,6 +18,7 @@ _HOME = {
     "load_dataset": "data.datasets",
     "plot": "plot",
     "callbacks": "training.callbacks",
+    "purpose": "estimators.purposes",
     "exceptions": "exceptions",
     "networks": "model.networks",
     "posteriors": "model.posteriors",
@@ -42,6 +43,7 @@ __all__ = [
     "plot",
     "posteriors",
     "priors",
+    "purpose",
     "recipes",
 ]
 
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from latentmap.estimators.autoencoder import Autoencoder
     from latentmap.estimators.columns import Columns
     from latentmap.estimators.persistence import load
+    from latentmap.estimators.purposes import purpose
     from latentmap.estimators.vae import VAE
     from latentmap.model import likelihoods, networks, posteriors, priors
     from latentmap.training import callbacks

@@ -30,7 +30,8 @@ def fit(
     *,
     output: Folder,
     model: Literal["vae", "autoencoder"] = "vae",
-    n_components: Components = 2,
+    for_: Annotated[Literal["map", "impute", "sample", "score"] | None, Parameter(name="--for")] = None,
+    n_components: Components | None = None,
     recipe: str | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     max_epochs: Annotated[Whole | None, Parameter(alias="--epochs")] = None,
@@ -56,6 +57,9 @@ def fit(
         Folder for the run: new or empty, or one to --overwrite.
     model
         A variational autoencoder, or a plain one.
+    for_
+        What the model is for. map: 2 components that keep neighbours, as by default. impute, sample, score: as many
+        components as explain held-out rows best, 2 to 16, found by short fits; see docs/choices.md.
     recipe
         Name of a published model, such as beta_tc; see latentmap recipes. --set sets its settings too.
     settings
@@ -64,7 +68,8 @@ def fit(
     max_epochs
         The most passes over the data; by default as many as the number of rows needs.
     budget
-        Time that the fit may take, such as 90s, 2min or 1.5h; a number alone is seconds.
+        Time that the fit may take, such as 90s, 2min or 1.5h; a number alone is seconds. It ends earlier where it
+        needs less.
     device
         Device to fit on, such as cpu, cuda, cuda:1 or mps; by default a GPU if there is one.
     memory
@@ -83,6 +88,8 @@ def fit(
         check_device(device)
     if recipe is not None and model != "vae":
         raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
+    if for_ not in (None, "map") and (recipe is not None or model != "vae"):
+        raise UsageError(f"--for {for_} chooses the model: leave out --recipe and --model")
     check_run(output, overwrite=overwrite)
     from latentmap.cli.runs import Origin, RunRows, save_run, shown_rows
     from latentmap.data.streaming import fits, read_memory
@@ -91,7 +98,9 @@ def fit(
     from latentmap.report.facts import headline_facts
 
     kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
-    given = {"n_components": n_components, "time_budget": seconds, "random_state": seed, "memory": memory}
+    given: dict[str, Any] = {} if for_ is None else latentmap.purpose(for_)
+    given |= {} if n_components is None else {"n_components": n_components}
+    given |= {"time_budget": seconds, "random_state": seed, "memory": memory}
     given |= {"max_epochs": max_epochs, "device": device or "auto"}
     estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
     source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id)

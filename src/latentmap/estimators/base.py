@@ -15,6 +15,7 @@ from latentmap.estimators.fit import Fit
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.parameters import check_parameters, read_seed
 from latentmap.estimators.rows import open_as_fitted, open_for_fit, remember_features
+from latentmap.estimators.selection import Chosen, choose_components, with_components
 from latentmap.estimators.state import FitState
 from latentmap.estimators.summary import draw_codes, rate_per_component
 from latentmap.exceptions import DiagnosisWarning, PartError
@@ -58,7 +59,7 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             earlier = None
         if earlier is not None:
             source = open_as_fitted(self, earlier, source if earlier.table is None else X)
-        self.state_ = Fit(self, source, self.given_ if y is None else y, seed=seed, state=earlier).run()
+        self.state_ = self._fitted(source, self.given_ if y is None else y, seed, earlier)
         remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
@@ -84,11 +85,23 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         earlier: FitState | None = getattr(self, "state_", None)
         source = open_for_fit(self, X) if earlier is None else open_as_fitted(self, earlier, X)
         seed = read_seed(self.random_state) if earlier is None else earlier.seed
-        self.state_ = Fit(self, source, self.given_ if y is None else y, seed=seed, state=earlier, piece=True).run()
+        self.state_ = self._fitted(source, self.given_ if y is None else y, seed, earlier, piece=True)
         if earlier is None:
             remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
+
+    def _fitted(self, source: Source, y: Any, seed: int, earlier: FitState | None, *, piece: bool = False) -> FitState:
+        """Return the result of a fit, with the number of components that was given or is chosen."""
+        if self.n_components != "auto":
+            return Fit(self, source, y, seed=seed, state=earlier, piece=piece).run()
+        if earlier is None:
+            chosen = choose_components(self, source, y, seed)
+        else:
+            kept = with_components(self, earlier.model.sizes.latent)
+            chosen = Chosen(kept, earlier.choices.get("n_components", "as before"))
+        state = Fit(chosen.parameters, source, y, seed=seed, state=earlier, piece=piece, spent=chosen.seconds).run()
+        return replace(state, choices={"n_components": chosen.described} | state.choices)
 
     def fit_prior(self, X: Any, prior: Prior, *, y: Any = None, random_state: Any = None) -> Self:
         """Fit a prior to the latent codes of rows; the model draws and scores with it from now on.

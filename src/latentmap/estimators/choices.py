@@ -39,15 +39,20 @@ EPOCHS, FEWEST = 125, 10
 RATE, FEW = 1e-2, 32
 """The learning rate, and rows in the smallest batch that carries it."""
 
+FAR = 4.0
+"""Standard deviations from zero beyond which the mean of whole numbers is that of a measurement, not of counts."""
+
 COMPILE_FLOPS = 2e13
 """Work above which compiling pays for its start: about a minute of a small machine."""
 
-COMPILE_SECONDS = 60.0
-"""A time budget below this is not spent on compiling."""
+COMPILE_SECONDS = 240.0
+"""A time budget below this is not spent on compiling, which may take a quarter of it."""
 
 
-def choose_likelihood(binary: bool, *, missing: bool = False, counts: bool = False) -> Likelihood:
-    """Return `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale.
+def choose_likelihood(
+    binary: bool, *, missing: bool = False, counts: bool = False, columns: bool = False
+) -> Likelihood:
+    """Return `Bernoulli` for data that are all 0 or 1, else `Gaussian` with one learned scale, or one for each column.
 
     Whole numbers may be counts, grey values or ranks, so likelihoods of counts and levels must be given; but
     those of a sparse matrix are ``counts``, and get `NegativeBinomial` with the total of each row given.
@@ -55,10 +60,21 @@ def choose_likelihood(binary: bool, *, missing: bool = False, counts: bool = Fal
     >>> choose_likelihood(binary=False)
     Gaussian(scale='shared')
     """
-    likelihood: Likelihood = Bernoulli() if binary else Gaussian()
+    likelihood: Likelihood = Bernoulli() if binary else Gaussian("feature" if columns else "shared")
     if counts and not missing:
         likelihood = NegativeBinomial(library=True)
     return Incomplete(likelihood) if missing else likelihood
+
+
+def have_own_units(source: Source, requested: ScalingKind | Literal["auto"]) -> bool:
+    """Return whether each column is standardised by itself, so that draws are to be as wide as its own errors.
+
+    >>> from latentmap.data.formats.arrays import ArraySource
+    >>> from sklearn.datasets import load_digits, load_wine
+    >>> [have_own_units(ArraySource(load().data), "auto") for load in (load_wine, load_digits)]
+    [True, False]
+    """
+    return choose_scaling(source, requested, missing=True).kind == "standard"
 
 
 def choose_units(source: Source, likelihood: Likelihood, requested: ScalingKind | Literal["auto"]) -> Scaling:
@@ -102,7 +118,8 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
     kind         likelihood                            scaling
     ===========  ====================================  ==========================================================
     real, date   `Gaussian`, a scale for each column   mean and standard deviation, of amounts those of log(1 + x)
-    count        `NegativeBinomial`                    none
+    count        `NegativeBinomial`; `Gaussian` where  none; mean and standard deviation
+                 the mean exceeds 4 deviations
     binary       `Bernoulli`                           none
     categorical  `Categorical`                         none: the place of the category
     ordinal      `DiscretizedLogistic`                 none: the place of the category
@@ -123,7 +140,7 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
             shift, scale = needed.shift, needed.scale
         elif column.kind == "cyclic" and isinstance(part, VonMises):
             shift, scale = 0.0, column.period / math.tau
-        elif column.scaling == "none":
+        elif column.scaling == "none" and (column.name in given or not _is_measured(column)):
             shift, scale = 0.0, 1.0
         else:
             shift, scale = column.mean, column.deviation if column.deviation > SMALLEST else 1.0
@@ -143,10 +160,15 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
     return Heterogeneous(tuple(parts)), scaling
 
 
+def _is_measured(column: Column) -> bool:
+    """Return whether whole numbers vary too little for counts, whose variance is their mean at the least."""
+    return column.kind == "count" and column.mean > FAR * column.deviation
+
+
 def _of_kind(column: Column) -> Likelihood:
     levels = max(2, len(column.categories))
     match column.kind:
-        case "count":
+        case "count" if not _is_measured(column):
             return NegativeBinomial()
         case "binary":
             return Bernoulli()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from latentmap.model.scaling import Affine
 from latentmap.training.device import resolve_device
 from latentmap.training.loop import Trainer
 from latentmap.training.progress import ProgressBar
+from latentmap.training.schedule import Timer
 
 
 class Fit:
@@ -50,6 +52,10 @@ class Fit:
         The fit to continue; None starts a new one.
     piece : bool, default=False
         Whether the rows are one of many pieces, over which a fit goes once at a constant rate.
+    spent : float, default=0.0
+        Seconds of the time budget that are spent already.
+    timer : callable, default=time.perf_counter
+        Source of the time, for the time budget.
     """
 
     def __init__(
@@ -61,7 +67,10 @@ class Fit:
         seed: int,
         state: FitState | None = None,
         piece: bool = False,
+        spent: float = 0.0,
+        timer: Timer = time.perf_counter,
     ) -> None:
+        self.timer, self.begun = timer, timer() - spent
         self.parameters = parameters
         self.source = source
         self.y = y
@@ -81,6 +90,9 @@ class Fit:
         if self.parameters.verbose:
             trainer.callbacks.append(ProgressBar())
         history = trainer.run()
+        if budget := self.parameters.time_budget:
+            taken = f"{trainer.step} of {trainer.clock.total_steps} steps"
+            self.state.choices["time_budget"] = f"{budget:g} s (given): {taken}"
         if not self.piece:  # which need not stand for all rows
             trainer.standardise()
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
@@ -105,7 +117,9 @@ class Fit:
         if graphs:
             search.start()
             objective = search.objective(objective)
-        settings, described = trainer_settings(p, planned, state.model, objective, state.seed + state.n_iter)
+        settings, described = trainer_settings(
+            p, planned, state.model, objective, state.seed + state.n_iter, self._time_left()
+        )
         self.state = replace(state, graphs=kept)
         self.state.choices.update(planned.choices | described | ({"memory": rows.memory} if rows.memory else {}))
         condition, held_out_condition = (
@@ -121,6 +135,7 @@ class Fit:
             held_out_graph=graphs.get("held_out_graph"),
             held_out_condition=held_out_condition,
             gain=gain_of(state.model, state.scaling),
+            timer=self.timer,
         )
         if self.piece:
             try:
@@ -130,6 +145,11 @@ class Fit:
                     f"partial_fit continues earlier pieces, and objective or prior are others ({error}); call fit"
                 ) from error
         return trainer
+
+    def _time_left(self) -> float | None:
+        """Return the seconds of the budget that are left for training: half of them, if the search took more."""
+        budget = self.parameters.time_budget
+        return None if budget is None else max(budget / 2, budget - (self.timer() - self.begun))
 
     def _begin(self) -> tuple[FitState, TrainingPlan]:
         """Plan the fit, and make the model with its initial weights."""

@@ -27,6 +27,8 @@ from latentmap.objectives.neighbors import NeighborEmbedding, compared, normalis
 
 POINTS = 2**22
 """Values that are brought to principal components at a time."""
+PAIRS_A_SECOND = {"cpu": 5e8, "cuda": 2e10}
+"""Pairs of rows whose distances the exact search takes in a second, about."""
 
 
 def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[int | Edges, str]:
@@ -49,11 +51,18 @@ def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[i
         check_count("neighbors", requested)
     # with a condition, neighbours in the data have the same condition, and codes hold the rest
     chosen = requested or 0
+    search, basis = "approximate" if is_approximate(rows, device) else "exact", f"{rows} rows"
     if auto:
         chosen = 0 if p.condition else choose_neighbors(rows, int(p.n_components))
-    search = "approximate" if is_approximate(rows, device) else "exact"
+        if chosen and search == "exact" and _exceeds(p.time_budget, rows, device):
+            chosen, basis = 0, f"{rows} rows, among which a search takes more than half of {p.time_budget:g} s"
     described = f"{chosen}, {search}, {p.metric}" if chosen else None
-    return chosen, describe_choice(described, not auto, f"{p.n_components} components and {rows} rows")
+    return chosen, describe_choice(described, not auto, f"{p.n_components} components and {basis}")
+
+
+def _exceeds(time_budget: float | None, rows: int, device: str) -> bool:
+    """Return whether the exact search among so many rows takes more than half of a time budget."""
+    return time_budget is not None and rows**2 / PAIRS_A_SECOND.get(device, 5e8) > time_budget / 2
 
 
 def no_neighbors(p: Parameters, why: str) -> str:

@@ -53,10 +53,12 @@ class Parameters(BaseEstimator):
     ladder: Sequence[int] | None = None
     maps: ClassVar[bool] = False
     """Whether one may choose the neighbours that a map keeps."""
+    column_scales: bool = False
+    """Whether a Gaussian that is chosen for columns of several units learns a scale for each of them."""
 
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | Literal["auto"] = 2,
         *,
         encoder: Network | nn.Module | None = None,
         decoder: Network | nn.Module | None = None,
@@ -114,7 +116,8 @@ class Parameters(BaseEstimator):
 
 def check_parameters(p: Parameters) -> None:
     """Refuse parameters that no data can make sense of, before anything is done with the data."""
-    check_count("n_components", p.n_components)
+    if p.n_components != "auto":
+        check_count("n_components", p.n_components)
     for name in ("batch_size", "max_epochs"):
         if (value := getattr(p, name)) is not None:
             check_count(name, value)

@@ -170,8 +170,6 @@ def plan_training(
     batch_size = choices.choose_batch_size(n, neighbors=is_map) if p.batch_size is None else p.batch_size
     requested = 1 if piece else p.max_epochs
     epochs = choices.choose_epochs(n, batch_size, neighbors=is_map) if requested is None else requested
-    if requested is None and p.time_budget is not None:
-        epochs = 10**6  # the budget alone ends the fit
     rate = choices.choose_learning_rate(batch_size, objective.pace) if p.learning_rate is None else p.learning_rate
     by_layer = "" if is_map or piece or objective.adversarial else ", layers by their inputs"
     return TrainingPlan(
@@ -193,12 +191,21 @@ def plan_training(
 
 
 def trainer_settings(
-    p: Parameters, planned: TrainingPlan, model: GenerativeAutoencoder, objective: Objective, seed: int
+    p: Parameters,
+    planned: TrainingPlan,
+    model: GenerativeAutoencoder,
+    objective: Objective,
+    seed: int,
+    time_budget: float | None,
 ) -> tuple[Settings, Choices]:
-    """Return the settings of a trainer, with what depends on the model: precision and compilation."""
+    """Return the settings of a trainer, with what depends on the model: precision and compilation.
+
+    ``time_budget`` are the seconds that are left for training. They change nothing but when the fit ends, and whether
+    there is time to compile.
+    """
     device = next(model.parameters()).device
     work, epochs, steps = operations(model, planned.batch_size), planned.max_epochs, planned.steps
-    pays = choices.choose_compile(model, planned.batch_size, steps, p.time_budget)
+    pays = choices.choose_compile(model, planned.batch_size, steps, time_budget)
     alike = planned.neighbors != 0 or planned.piece or objective.adversarial  # all layers have the same rate
     evaluations = max(1, steps // max(20, steps // epochs))
     settings = Settings(
@@ -207,7 +214,7 @@ def trainer_settings(
         learning_rate=planned.learning_rate,
         seed=seed,
         patience=max(10, evaluations // 4) if p.early_stopping else None,
-        time_budget=p.time_budget,
+        time_budget=time_budget,
         dtype=resolve_precision(p.precision, device, work),
         compile=(pays if p.compile == "auto" else bool(p.compile)) and not planned.piece,
         capture=bool(p.compile) and not planned.piece,
@@ -228,7 +235,10 @@ def trainer_settings(
 def _units(p: Parameters, source: Source) -> tuple[Likelihood, Scaling]:
     schema = source.schema
     missing, counts = schema.missing > 0, source.tallies and schema.kind == "count"
-    likelihood = p.likelihood or choices.choose_likelihood(schema.binary, missing=missing, counts=counts)
+    columns = (missing or p.column_scales) and choices.have_own_units(source, p.scaling)
+    likelihood = p.likelihood or choices.choose_likelihood(
+        schema.binary, missing=missing, counts=counts, columns=columns
+    )
     if missing and not isinstance(likelihood, Incomplete):
         likelihood = Incomplete(likelihood)
     require_finite(source, missing=isinstance(likelihood, Incomplete))

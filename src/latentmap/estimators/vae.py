@@ -44,8 +44,9 @@ class VAE(GenerativeEstimator):
 
     Parameters
     ----------
-    n_components : int, default=2
-        Number of latent components; 2 draws a map.
+    n_components : int or "auto", default=2
+        Number of latent components; 2 draws a map. "auto" chooses 2, 4, 8 or 16 by the held-out evidence of short fits,
+        and no neighbours, for a model that imputes, samples or scores (see `latentmap.purpose`).
     encoder, decoder : Network or Module, default=None
         A network of `latentmap.networks`, or a module of your own, or None to choose by the shape of a row. A module
         maps vectors (B, P) or images (B, C, H, W), or codes (B, D), to features, and a linear layer to the heads is
@@ -102,7 +103,8 @@ class VAE(GenerativeEstimator):
     validation_fraction : float, default=0.1
         Fraction of the rows that are held out.
     time_budget : float, default=None
-        Seconds within which the fit and its schedule have to end; None for no limit.
+        Seconds within which the fit and its schedule have to end; None for no limit. A fit that needs less is the same
+        with and without it (docs/choices.md, time budgets).
     memory : str or int, default=None
         Memory that rows may take, such as "600MB"; None takes a quarter of what is free. A file that needs more is
         read block by block, in every epoch; its map keeps no neighbours.
@@ -185,7 +187,7 @@ class VAE(GenerativeEstimator):
 
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | Literal["auto"] = 2,
         *,
         encoder: Network | nn.Module | None = None,
         decoder: Network | nn.Module | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.gradients import Reducer
 from latentmap.training.metrics import HELD_OUT, STANDARDISED, Gain, Row, with_lower_rate
-from latentmap.training.schedule import Clock, learning_rate_factor
+from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
 from latentmap.training.standardise import standardisation
 from latentmap.training.state import Weights, check_counters, check_generator, check_state
@@ -64,6 +65,8 @@ class Trainer:
         What the log-density of a row in the model's units gains in the data's own, for the history.
     reducer
         Reduction over the processes of the fit.
+    timer
+        Source of the time, which a time budget is measured by.
 
     Attributes
     ----------
@@ -91,6 +94,7 @@ class Trainer:
         held_out_condition: Tensor | None = None,
         gain: Gain = 0.0,
         reducer: Reducer = Reducer(),  # noqa: B008 - it has no state
+        timer: Timer = time.perf_counter,
     ) -> None:
         self.model = model
         self.feed = data if isinstance(data, Feed) else Resident(data, graph, condition)
@@ -103,7 +107,7 @@ class Trainer:
         self.steps_per_epoch = len(self.feed) // self.batch
         self.gradient_step = GradientStep(model, objective, scaling, self.feed, settings, gain, reducer)
         self.metrics = self.gradient_step.metrics
-        self.clock = Clock(max(1, settings.max_epochs * self.steps_per_epoch), settings.time_budget)
+        self.clock = Clock(max(1, settings.max_epochs * self.steps_per_epoch), settings.time_budget, timer)
         self.callbacks = list(settings.callbacks)
         self.history: list[Row] = []
         self.epoch = self.step = self.batches = 0
@@ -259,12 +263,11 @@ class Trainer:
         settings = self.settings
         batches = self.feed.epoch(settings.seed, self.epoch, self.batch, self.gradient_step.generator, self.batches)
         for batch in batches:
-            progress = self.clock.progress(self.step)
-            if progress >= 1.0:
-                break
-            self._take_step(batch, progress)
+            self._take_step(batch, self.clock.progress(self.step))
             self.step += 1
             self.batches += 1
+            if self.clock.progress(self.step) >= 1.0:
+                break
             if self.stopped and self.batches < self.steps_per_epoch:
                 return  # the rest of the epoch is for a fit that resumes this one
         self._end_epoch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -14,25 +15,46 @@ INPUTS = 256
 """Number of inputs of a layer whose multiplier of the learning rate is one."""
 
 
+FEWEST_STEPS = 50
+"""Steps of a schedule that a time budget shortens, at least."""
+
+Timer = Callable[[], float]
+"""Function that returns the seconds since some moment."""
+
+
 class Clock:
-    """Completed fraction of a fit, by steps or by seconds of a time budget, whichever is larger.
+    """Completed fraction of a fit: by steps or, where a time budget is too short for these, by seconds.
 
-    It runs within a ``with`` block, and continues in the next one.
+    It runs within a ``with`` block, and continues in the next one. A budget that suffices for all steps changes
+    nothing. One that does not shortens the schedule, to `FEWEST_STEPS` at the least. The seconds of the first step,
+    which may have to be compiled, are part of the budget but do not move the schedule.
 
+    Parameters
+    ----------
+    total_steps
+        Steps of the full schedule.
+    time_budget
+        Seconds that the fit may take; None for no limit.
+    timer
+        Source of the time.
+
+    Examples
+    --------
     >>> clock = Clock(total_steps=10)
     >>> clock.progress(step=5)
     0.5
     """
 
-    def __init__(self, total_steps: int, time_budget: float | None = None) -> None:
+    def __init__(self, total_steps: int, time_budget: float | None = None, timer: Timer = time.perf_counter) -> None:
         self.total_steps = total_steps
         self.time_budget = time_budget
-        self.elapsed = 0.0
-        """Seconds of the runs before this one."""
+        self.timer = timer
+        self.elapsed = self.lead = 0.0
+        """Seconds of the runs before this one, and of the first step."""
         self.start: float | None = None
 
     def __enter__(self) -> None:
-        self.start = time.perf_counter()
+        self.start = self.timer()
 
     def __exit__(self, *error: object) -> None:
         self.elapsed, self.start = self.seconds, None
@@ -40,12 +62,20 @@ class Clock:
     @property
     def seconds(self) -> float:
         """Training time so far."""
-        return self.elapsed if self.start is None else self.elapsed + time.perf_counter() - self.start
+        return self.elapsed if self.start is None else self.elapsed + self.timer() - self.start
 
     def progress(self, step: int) -> float:
         """Return the fraction of the fit that is complete before this step."""
         by_steps = step / self.total_steps
-        return min(1.0, by_steps if self.time_budget is None else max(by_steps, self.seconds / self.time_budget))
+        return min(1.0, by_steps if self.time_budget is None else max(by_steps, self._by_seconds(step)))
+
+    def _by_seconds(self, step: int) -> float:
+        assert self.time_budget is not None
+        if step == 1 and not self.lead:
+            self.lead = self.seconds
+        rest = self.time_budget - self.lead
+        spent = (self.seconds - self.lead) / rest if rest > 0 else 1.0
+        return min(spent, step / FEWEST_STEPS)
 
 
 def learning_rate_factor(progress: float) -> float:

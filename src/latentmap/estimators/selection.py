@@ -1,0 +1,127 @@
+"""The number of components, chosen between a few by the held-out evidence of short fits."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.sampling import SMALLEST_SPLIT
+from latentmap.data.sources import Source
+from latentmap.estimators import choices
+from latentmap.estimators.fit import Fit
+from latentmap.estimators.parameters import Parameters
+from latentmap.estimators.scoring import score_rows
+from latentmap.exceptions import PartError
+from latentmap.training.schedule import Timer
+
+SIZES = (2, 4, 8, 16)
+"""Numbers of components that are tried, as far as a row has so many values."""
+SHORTER = 4
+"""Epochs of the fit over those of each short fit."""
+MOST_ROWS, MOST_VALUES = 20_000, 2**25
+"""Rows that are read for short fits, and their values, at most."""
+DRAWS = 32
+"""Draws of the bound by which the sizes are compared."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Parameters with a number of components, why this one, and the seconds that the choice took."""
+
+    parameters: Parameters
+    described: str
+    seconds: float = 0.0
+
+
+def choose_components(p: Parameters, source: Source, y: Any, seed: int, *, timer: Timer = time.perf_counter) -> Chosen:
+    r"""Choose the number of components by the bound on the log-density of held-out rows.
+
+    Each of 2, 4, 8 and 16 components is fitted for a quarter of the epochs, with the same seed and so the same held-out
+    rows, whose mean importance-weighted bound of 32 draws (Burda et al. 2016) is compared; the highest decides, and of
+    equal ones the fewest components. With a time budget, the short fits take half of it.
+
+    Parameters
+    ----------
+    p : Parameters
+        Parameters of an estimator with ``n_components="auto"``.
+    source : Source
+        The rows, of which at most 20,000 are fitted to.
+    y : object
+        What rows are conditioned on, or None.
+    seed : int
+        Seed of the fit.
+    timer : callable, default=time.perf_counter
+        Source of the time.
+
+    Returns
+    -------
+    Chosen
+        The parameters to fit with.
+
+    Raises
+    ------
+    PartError
+        If the model has no density, such as an autoencoder.
+    """
+    begun, values = timer(), source.first.size
+    sizes = [size for size in SIZES if size <= values] or [values]
+    if len(sizes) == 1 or len(source) < SMALLEST_SPLIT:
+        return Chosen(with_components(p, sizes[0]), f"{sizes[0]} (chosen for {len(source)} rows of {values} values)")
+    some, y = _some(source, y)
+    share = None if p.time_budget is None else p.time_budget / 2 / len(sizes)
+    bounds = [_bound(_short(p, size, len(some), share), some, y, seed, timer) for size in sizes]
+    best, seconds = sizes[int(np.argmax(bounds))], timer() - begun
+    tried = ", ".join(f"{size}: {bound:.2f}" for size, bound in zip(sizes, bounds, strict=True))
+    described = f"{best} (chosen for held-out nats a row, {tried}; {seconds:.1f} s)"
+    return Chosen(with_components(p, best), described, seconds)
+
+
+def with_components(p: Parameters, components: int) -> Parameters:
+    """Return the parameters with so many components, and without neighbours unless they are requested."""
+    own = copy.copy(p)
+    own.n_components = components
+    if isinstance(p.neighbors, str):
+        own.neighbors = None
+    own.column_scales = True
+    return own
+
+
+def _short(p: Parameters, components: int, rows: int, time_budget: float | None) -> Parameters:
+    """Return the parameters of a short fit."""
+    own = with_components(p, components)
+    batch_size = choices.choose_batch_size(rows) if p.batch_size is None else p.batch_size
+    epochs = choices.choose_epochs(rows, batch_size) if p.max_epochs is None else p.max_epochs
+    own.max_epochs, own.time_budget = max(1, epochs // SHORTER), time_budget
+    own.early_stopping, own.callbacks, own.verbose, own.compile = True, None, 0, False
+    return own
+
+
+def _bound(p: Parameters, source: Source, y: Any, seed: int, timer: Timer) -> float:
+    """Return the mean bound of the held-out rows after a fit, nats."""
+    fit = Fit(p, source, y, seed=seed, timer=timer)
+    if not fit.state.has_score:
+        raise PartError(
+            f"n_components='auto' is chosen by the density of held-out rows, which {type(p).__name__} with these parts "
+            "does not have; give a number"
+        )
+    state = fit.run()
+    if state.interrupted:
+        raise KeyboardInterrupt
+    given = state.given(y, len(source))
+    bounds, _ = score_rows(state, fit.rows.held, None if given is None else given[fit.rows.held_out], DRAWS)
+    return float(bounds.mean())
+
+
+def _some(source: Source, y: Any) -> tuple[Source, Any]:
+    """Return rows for short fits, evenly spaced, and what they are conditioned on."""
+    step = -(-len(source) // max(SMALLEST_SPLIT, min(MOST_ROWS, MOST_VALUES // source.first.size)))
+    if step == 1:
+        return source, y
+    some = ArraySource(np.asarray(source.read(np.arange(0, len(source), step))), name=source.name, names=source.names)
+    some.table, some.tallies = source.table, source.tallies
+    return some, None if y is None else np.asarray(y)[::step]
