@@ -115,10 +115,7 @@ def frame_of(table: Table, rows: NDArray[Any], like: Any = None) -> Any:
     """
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
-    installed = sorted(filter(_is_installed, BACKENDS), key=lambda backend: backend != preferred)
-    if not installed:
-        raise MissingExtraError("pyarrow", "tables")
-    backend: Any = installed[0]
+    backend: Any = min(installed_backends(), key=lambda backend: backend != preferred)
     cells = table.decode(rows)
     if backend == "pandas":
         import pandas as pd
@@ -138,6 +135,13 @@ def empty_frame(names: Sequence[str]) -> Any:
     """Return a data frame of the first library that is installed, without rows; None if none is."""
     backend: Any = next(filter(_is_installed, BACKENDS), None)
     return None if backend is None else nw.from_dict({name: [] for name in names}, backend=backend).to_native()
+
+
+def installed_backends() -> list[str]:
+    """Return the libraries of data frames that are installed, of which one must be."""
+    if not (installed := list(filter(_is_installed, BACKENDS))):
+        raise MissingExtraError("pyarrow", "tables")
+    return installed
 
 
 def backend_of(frame: nw.DataFrame[Any]) -> str | None:
