@@ -13,7 +13,7 @@ from latentmap.exceptions import DataError
 if TYPE_CHECKING:
     from latentmap.data.columns import Table
 
-ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
+ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".jsonl", ".xlsx")
 PICTURES = (".png", ".svg", ".pdf")
 
 PROBE = 2**20

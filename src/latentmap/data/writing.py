@@ -6,8 +6,12 @@ import contextlib
 import csv
 import importlib
 import io
+import json
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +21,7 @@ from numpy.typing import NDArray
 from latentmap.data.columns import Table
 from latentmap.data.files import atomic_path
 from latentmap.data.frames import frame_of
-from latentmap.exceptions import MissingExtraError
+from latentmap.exceptions import DataError, MissingExtraError
 
 
 class RowWriter(ABC):
@@ -120,6 +124,53 @@ class TabWriter(TextWriter):
     delimiter = "\t"
 
 
+class LinesWriter(RowWriter):
+    """Writer of JSON, a record a line; missing numbers are null."""
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append lines."""
+        cells = [map(_as_json, column) for column in _cells(rows, self.columns, self.table).values()]
+        names = list(map(json.dumps, self.columns))
+        for row in zip(*cells, strict=True):
+            record = ", ".join(f"{name}: {cell}" for name, cell in zip(names, row, strict=True))
+            self.stream.write(f"{{{record}}}\n".encode())
+
+
+class SheetWriter(RowWriter):
+    """Writer of a workbook of Excel with one sheet."""
+
+    MOST_ROWS = 2**20 - 1
+    count = 0
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[str], table: Table | None = None) -> None:
+        super().__init__(stream, columns, table)
+        try:
+            self.book = importlib.import_module("openpyxl").Workbook(write_only=True)
+        except ImportError as error:
+            raise MissingExtraError("openpyxl", "excel") from error
+        self.sheet = self.book.create_sheet("Sheet1")
+        self.sheet.append(self.columns)
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append rows."""
+        self.count += len(rows)
+        if self.count > self.MOST_ROWS:
+            raise DataError(f"a sheet of Excel holds at most {self.MOST_ROWS:,} rows: write a .csv or .parquet file")
+        cells = [list(map(_as_excel, column)) for column in _cells(rows, self.columns, self.table).values()]
+        for row in zip(*cells, strict=True):
+            self.sheet.append([self._literal(value) if str(value)[:1] in ("=", "#") else value for value in row])
+
+    def _literal(self, value: str) -> Any:
+        """Return a cell of text that would otherwise become a formula or an error."""
+        cell = importlib.import_module("openpyxl.cell").WriteOnlyCell(self.sheet, value)
+        cell.data_type = "s"
+        return cell
+
+    def close(self) -> None:
+        """Write the workbook."""
+        self.book.save(self.stream)
+
+
 class ParquetWriter(RowWriter):
     """Writer of a table in parquet's format, a row group for each block."""
 
@@ -152,6 +203,8 @@ WRITERS: dict[str, type[RowWriter]] = {
     ".csv": TextWriter,
     ".tsv": TabWriter,
     ".parquet": ParquetWriter,
+    ".jsonl": LinesWriter,
+    ".xlsx": SheetWriter,
 }
 """The writers by the suffix of the file."""
 
@@ -179,6 +232,41 @@ def writing(path: Path, columns: Sequence[str], table: Table | None = None) -> I
                 writer.close()
             raise
         writer.close()
+
+
+def _cells(rows: NDArray[Any], columns: Sequence[str], table: Table | None) -> dict[str, list[Any]]:
+    """Return rows as columns of Python's values; dates are `datetime`, missing ones None."""
+    if table is None:
+        flat = rows.reshape(len(rows), -1)
+        digits = 9 if rows.dtype == np.float32 else 17
+        values = {name: flat[:, i].tolist() for i, name in enumerate(columns)}
+        return {n: [float(f"{v:.{digits}g}") if isinstance(v, float) else v for v in c] for n, c in values.items()}
+    decoded = table.decode(rows)
+    return {n: (c.astype("datetime64[us]") if c.dtype.kind == "M" else c).tolist() for n, c in decoded.items()}
+
+
+def _as_json(value: Any) -> str:
+    """Return a value as JSON.
+
+    >>> [_as_json(value) for value in (0.5, float("nan"), None, "elm", datetime(2020, 5, 1))]
+    ['0.5', 'null', 'null', '"elm"', '"2020-05-01T00:00:00"']
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "null"
+    return json.dumps(value.isoformat() if isinstance(value, date) else value, ensure_ascii=False)
+
+
+def _as_excel(value: Any) -> Any:
+    r"""Return a value that a cell of Excel can hold: no NaN, time zone, or control character.
+
+    >>> [_as_excel(value) for value in (0.5, float("nan"), "a\x00b")]
+    [0.5, None, 'ab']
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None)
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", value) if isinstance(value, str) else value
 
 
 def _as_text(cells: NDArray[Any]) -> list[Any]:
