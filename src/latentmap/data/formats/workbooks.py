@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from latentmap.data.checks import require_known
 from latentmap.data.columns import ColumnSpec
@@ -33,9 +33,8 @@ def workbook_source(
 ) -> Source:
     """Return a source of the sheet ``member`` of a workbook, or of its first that is not empty.
 
-    Blank rows, and columns without a name and values, are left out. Rows with a single cell above the table are titles;
-    the next row is a header if it holds no number, as that of a ``.csv``. A first column without a name is taken for
-    row names.
+    Rows of a single cell above the table are titles; the next row is a header if it holds no number, as that of a
+    ``.csv``. Columns without a name and values are left out, and so is a first column without a name: row names.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ def workbook_source(
     with reading(path, path.suffix.lower()):
         _require_bounds(path)
         try:
-            with path.open("rb") as stream, calamine.CalamineWorkbook.from_filelike(stream) as book:
+            with path.open("rb") as stream, _opened(calamine, path, stream) as book:
                 name, rows, notes = _chosen(path, book, member)
         except calamine.PasswordError as error:
             raise DataError(f"{path} is protected by a password: save it without one") from error
@@ -66,14 +65,21 @@ def workbook_source(
         return columns_source(rows_as_columns(names, rows), request, [*notes, *more])
 
 
+def _opened(calamine: Any, path: Path, stream: BinaryIO) -> Any:
+    """Return a workbook, by its content rather than by its ending."""
+    try:
+        return calamine.CalamineWorkbook.from_filelike(stream)
+    except calamine.CalamineError:
+        return calamine.CalamineWorkbook.from_path(str(path))  # whose error says what is wrong
+
+
 def _chosen(path: Path, book: Any, member: str | None) -> tuple[str, list[Row], list[str]]:
     """Return the name of the sheet to read, its rows that are not blank, and notes."""
     names = list(book.sheet_names)
     if member is not None:
         require_known(member, names, f"{path} has no sheet")
     for name in names if member is None else [member]:
-        rows = [row for row in book.get_sheet_by_name(name).to_python() if any(cell != "" for cell in row)]
-        if rows:
+        if rows := book.get_sheet_by_name(name).to_python():  # without blank rows and columns around them
             others = [other for other in names if other != name]
             note = f"sheet {name!r} of {len(names)} is taken; another is {path.name}::{others[0]}" if others else ""
             return name, rows, [note] if note and member is None else []
@@ -83,24 +89,22 @@ def _chosen(path: Path, book: Any, member: str | None) -> tuple[str, list[Row], 
 def _split(path: Path, sheet: str, rows: list[Row]) -> tuple[list[str], list[Row], list[str]]:
     """Return the names of the columns, the rows below them, and notes."""
     notes = []
-    titles = next((i for i, row in enumerate(rows) if sum(cell != "" for cell in row) > 1), 0)
+    filled = [sum(cell != "" for cell in row) for row in rows]
+    titles = next((i for i, count in enumerate(filled) if count > 1), 0)
     if titles:
-        notes.append(f"{counted(titles, 'line')} above the table left out: {str(rows[0][_first(rows[0])])!r}")
+        title = next(str(cell) for cell in rows[0] if cell != "")
+        notes.append(f"{counted(sum(map(bool, filled[:titles])), 'line')} above the table left out: {title!r}")
     head, below = rows[titles], rows[titles + 1 :]
     if not _is_header(head):
         head, below = [str(i + 1) for i in range(len(head))], rows[titles:]
     if not below:
         raise DataError(f"{path}: sheet {sheet!r} has a header and no rows below it: at least one row is needed")
-    filled = [any(row[i] != "" for row in below) for i in range(len(head))]
+    used = [any(row[i] != "" for row in below) for i in range(len(head))]
     indexed = len(head) > 1 and head[0] == ""
-    kept = [i for i, cell in enumerate(head) if (cell != "" or filled[i]) and not (indexed and i == 0)]
+    kept = [i for i, cell in enumerate(head) if (cell != "" or used[i]) and not (indexed and i == 0)]
     names = [str(head[i]).strip() if head[i] != "" else f"column {i + 1}" for i in kept]
     unique_names(names, f"{path}: sheet {sheet!r}")
     return names, [[None if row[i] == "" else row[i] for i in kept] for row in below], notes
-
-
-def _first(row: Row) -> int:
-    return next(i for i, cell in enumerate(row) if cell != "")
 
 
 def _is_header(row: Sequence[Any]) -> bool:
