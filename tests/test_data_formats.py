@@ -7,7 +7,8 @@ import sqlite3
 import struct
 import sys
 import zipfile
-from datetime import date, datetime, time, timedelta
+import zlib
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -96,13 +97,10 @@ def test_cells_of_sheets_that_mix_types(tmp_path):
     columns = {column.name: column for column in source.table.columns}
     assert columns["code"].categories == ("7", "a1") and columns["n"].type == "Int64"
     assert columns["when"].kind == "date" and source.remark is not None and "'one' of 2" in source.remark
-    assert open_source(excel(tmp_path / "y.xlsx", {"one": [[1, 2], [3, 4.5]]})).all_rows().tolist() == [
-        [1, 2],
-        [3, 4.5],
-    ]
+    bare = open_source(excel(tmp_path / "y.xlsx", {"one": [[1, 2], [3, 4.5]]}))
+    assert bare.names == ("1", "2") and bare.all_rows().tolist() == [[1, 2], [3, 4.5]]
     blank = open_source(excel(tmp_path / "z.xlsx", {"one": [["a", "b"], [1, 2], [None, None], [3, 4]]}))
     np.testing.assert_array_equal(blank.all_rows(), [[1, 2], [np.nan, np.nan], [3, 4]])
-    assert time(1) < time(2)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +289,7 @@ def test_images_that_claim_more_pixels_than_they_hold(tmp_path):
     Image.new("L", (4, 4)).save(path)
     content = bytearray(path.read_bytes())
     content[16:24] = struct.pack(">2I", 9000, 9000)
-    content[29:33] = struct.pack(">I", __import__("zlib").crc32(content[12:29]))
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     path.write_bytes(content)
     with pytest.raises(DataError, match="it claims 9000 x 9000 pixels in"):
         open_source(tmp_path)
@@ -356,10 +354,8 @@ def test_written_tables_are_read_back(end, tmp_path):
     np.testing.assert_array_equal(back.all_rows(), source.all_rows())
     assert back.table.columns[2].categories == source.table.columns[2].categories
     with writing(path, ["a", "b"]) as writer:
-        writer.write(np.array([[0.1, np.nan], [1e-9, 2]], np.float32))
-    np.testing.assert_array_equal(
-        open_source(path).all_rows().astype(np.float32), np.float32([[0.1, np.nan], [1e-9, 2]])
-    )
+        writer.write(single := np.array([[0.1, np.nan], [1e-9, 2]], np.float32))
+    np.testing.assert_array_equal(open_source(path).all_rows().astype(np.float32), single)
 
 
 def test_the_command_takes_a_sheet_and_writes_one(tmp_path, capsys):

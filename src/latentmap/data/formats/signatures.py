@@ -35,6 +35,8 @@ MEMBERS = {
 }
 """By the begin or end of the name of a member of a zip archive: what the archive holds, and its ending."""
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+BINARY = (".npy", ".npz", ".parquet", ".arrow", ".feather", ".h5ad", ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+BINARY += (".sqlite", ".sqlite3", ".db", ".duckdb")
 TEXT = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 ALIKE = {".xls": (".xls", ".xlsx", ".xlsm", ".xlsb"), ".xlsx": (".xlsx", ".xlsm", ".xlsb", ".xls"), ".ods": (".ods",)}
 ALIKE |= {".arrow": (".arrow", ".feather"), ".duckdb": (".duckdb", ".db"), ".sqlite": (".sqlite", ".sqlite3", ".db")}
@@ -60,10 +62,12 @@ def require_ending(path: Path, ending: str) -> None:
     if found is None:
         return
     what, expected = found
-    if ending.endswith("-ubyte") or ending in ALIKE.get(expected, (expected,)) or ending.endswith(expected):
+    if ending not in (*BINARY, *TEXT) and not ending.endswith(PACKED):  # one that is not known here
+        return
+    if ending in ALIKE.get(expected, (expected,)) or ending.endswith(expected):
         return
     if expected == "text":
-        if ending not in TEXT and not ending.endswith(PACKED):
+        if ending in BINARY:
             raise DataError(f"{path} holds {what}, not a {ending} file: rename it to .csv if it is a table as text")
         return
     if expected in PACKED and (ending in TEXT or ending.endswith(PACKED)):  # the reader of text unpacks it
