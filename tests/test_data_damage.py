@@ -186,7 +186,11 @@ def with_mutated_member(content, draw):
 def test_damaged_bytes_are_refused_in_one_line(name, tmp_path):
     path, draw = tmp_path / name, random.Random(0)
     FORMATS[name](path)
-    files = [file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else [path]
+    files = (
+        [file for file in sorted(path.rglob("*")) if file.is_file() and file.stat().st_size]
+        if path.is_dir()
+        else [path]
+    )
     whole = {file: file.read_bytes() for file in files}
     refused, before = 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(MUTANTS):

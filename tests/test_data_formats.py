@@ -196,7 +196,7 @@ def test_objects_within_records(tmp_path):
         ("x.json", "[]", "has no rows"),
         ("x.json", "{}", "holds an object with no entries"),
         ("x.json", '{"a": [}', "not JSON (Expecting value: line 1 column 8 (char 7))"),
-        ("x.json", "[" * 10**5, "nested too deep"),
+        ("x.json", "[" * 10**5, "not a readable JSON file (maximum recursion depth"),
         ("x.json", "[" + "9" * 5000 + "]", "not a readable JSON file"),
         ("x.jsonl", '{"a": 1}\n{"a": \n', "line 2 is not JSON"),
         ("x.json", json.dumps([{f"k{i}": 1} for i in range(5000)]), "5,000 records with 5,000 different keys"),

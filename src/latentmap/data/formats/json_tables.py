@@ -100,12 +100,12 @@ def _of_object(path: Path, value: dict[str, Any]) -> Mapping[str, Sequence[Any]]
     if len(inner) == 1:
         return _table(path, value[inner[0]])
     if not value or not all(isinstance(column, list) for column in value.values()):
-        keys = ", ".join(map(repr, list(value)[:5])) or "no entries"
-        raise DataError(f"{path} holds an object with {keys}, which is no table: {EXPECTED}")
+        listed = ", ".join(map(repr, list(value)[:5])) or "no entries"
+        raise DataError(f"{path} holds an object with {listed}, which is no table: {EXPECTED}")
     lengths = {name: len(column) for name, column in value.items()}
     if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name!r} {length:,}" for name, length in list(lengths.items())[:5])
-        raise DataError(f"{path} holds columns of different lengths ({listed}), so it is no table: {EXPECTED}")
+        found = ", ".join(f"{name!r} {length:,}" for name, length in list(lengths.items())[:5])
+        raise DataError(f"{path} holds columns of different lengths ({found}), so it is no table: {EXPECTED}")
     if not next(iter(lengths.values())):
         raise DataError(f"{path} has no rows: at least one is needed")
     return value

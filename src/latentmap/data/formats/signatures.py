@@ -35,8 +35,8 @@ MEMBERS = {
 }
 """By the begin or end of the name of a member of a zip archive: what the archive holds, and its ending."""
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-BINARY = (".npy", ".npz", ".parquet", ".arrow", ".feather", ".h5ad", ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
-BINARY += (".sqlite", ".sqlite3", ".db", ".duckdb")
+ARRAYS = (".npy", ".npz", ".parquet", ".arrow", ".feather", ".h5ad")
+BINARY = (*ARRAYS, ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".sqlite", ".sqlite3", ".db", ".duckdb")
 TEXT = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 ALIKE = {".xls": (".xls", ".xlsx", ".xlsm", ".xlsb"), ".xlsx": (".xlsx", ".xlsm", ".xlsb", ".xls"), ".ods": (".ods",)}
 ALIKE |= {".arrow": (".arrow", ".feather"), ".duckdb": (".duckdb", ".db"), ".sqlite": (".sqlite", ".sqlite3", ".db")}
