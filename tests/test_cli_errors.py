@@ -69,7 +69,7 @@ BAD_DATA = {
     "text": (array(lambda X: X.astype(str)), "expected numbers"),
     "complex": (array(lambda X: X + 1j), "Complex data not supported"),
     "truncated": (lambda path, X: path.with_suffix(".npy").write_bytes(_npy(X)[:500]), "truncated"),
-    "not numpy": (lambda path, X: path.with_suffix(".npy").write_text("hello"), "not a readable .npy file"),
+    "not numpy": (lambda path, X: path.with_suffix(".npy").write_text("hello"), "holds text, not a .npy file"),
     "zero bytes": (lambda path, X: path.with_suffix(".npy").write_bytes(b""), "is empty (0 bytes)"),
     "missing": (lambda path, X: None, "no such file"),
     "damaged archive": (lambda path, X: path.with_suffix(".npz").write_bytes(b"PK\x03\x04 not"), "damaged"),

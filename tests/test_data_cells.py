@@ -295,7 +295,7 @@ def test_zarr_that_is_damaged_or_would_be_unpickled_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("module", "name"), [("anndata", "x.h5ad"), ("zarr", "x.zarr")])
 def test_a_missing_extra_is_one_line(tmp_path, monkeypatch, module, name):
-    (tmp_path / name).write_bytes(b"something")
+    (tmp_path / name).write_bytes(b"\0something")
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match="pip install"):
         open_source(tmp_path / name)

@@ -151,6 +151,8 @@ def mutated(content, draw):
         return with_mutated_member(content, draw)
     found = bytearray(content)
     for _ in range(draw.choice([1, 1, 1, 2, 4])):
+        if not found:
+            break
         at = draw.randrange(len(found))
         if draw.random() < 0.4:  # in a header or a footer
             at = draw.choice([1, -1]) * draw.randrange(min(400, len(found)))

@@ -91,15 +91,15 @@ def _content(path: Path) -> tuple[str, str] | None:
     return ("text", "text") if _is_text(head) else None
 
 
-def _archive(path: Path) -> tuple[str, str]:
-    """Return what a zip archive holds and its ending, by the names of its members."""
+def _archive(path: Path) -> tuple[str, str] | None:
+    """Return what a zip archive holds and its ending, by the names of its members; None if it is damaged or empty."""
     names: Collection[str] = ()
     with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:  # a damaged one is left to the reader
         names = archive.namelist()
     for part, content in MEMBERS.items():
         if any(name.startswith(part) or name.endswith(part) for name in names):
             return content
-    return "a zip archive", ".zip"
+    return ("a zip archive", ".zip") if names else None
 
 
 def _is_text(head: bytes) -> bool:
