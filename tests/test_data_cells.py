@@ -182,7 +182,7 @@ def test_layers_and_columns_of_cells(tmp_path):
         assert isinstance(source, SparseSource)  # counts that are mostly 0, however they are stored
         np.testing.assert_array_equal(source.read(slice(None)), X)
     for place, message in {
-        f"{path}::count": "has no layer 'count': did you mean 'counts'",
+        f"{path}::count": "has no matrix 'count': did you mean 'counts'",
         str(tmp_path / "none.h5ad::counts"): "no such file",
     }.items():
         with pytest.raises(DataError, match=message):
@@ -214,7 +214,7 @@ def test_damaged_cells_are_named(tmp_path):
     path = tmp_path / "cells.h5ad"
     data.write_h5ad(path)
     whole = path.read_bytes()
-    for name, content in {"short": whole[: len(whole) // 2], "text": b"not cells"}.items():
+    for name, content in {"short": whole[: len(whole) // 2], "bytes": b"\0not cells"}.items():
         (tmp_path / f"{name}.h5ad").write_bytes(content)
         with pytest.raises(DataError, match=f"{name}.h5ad: not a readable .h5ad file"):
             open_source(tmp_path / f"{name}.h5ad")
@@ -295,7 +295,7 @@ def test_zarr_that_is_damaged_or_would_be_unpickled_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("module", "name"), [("anndata", "x.h5ad"), ("zarr", "x.zarr")])
 def test_a_missing_extra_is_one_line(tmp_path, monkeypatch, module, name):
-    (tmp_path / name).write_bytes(b"something")
+    (tmp_path / name).write_bytes(b"\0something")
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match="pip install"):
         open_source(tmp_path / name)

@@ -1,6 +1,9 @@
 """The same numbers come out of every container, with the same content hash; labels are kept apart."""
 
+import contextlib
 import gzip
+import json
+import sqlite3
 
 import numpy as np
 import pandas as pd
@@ -50,6 +53,11 @@ def write(folder, array):
     table = pa.Table.from_pandas(frame)
     with pa.OSFile(str(folder / "a.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
+    records = [json.dumps(dict(zip(names, row, strict=True))) for row in array.tolist()]
+    (folder / "a.json").write_text(f"[{', '.join(records)}]")
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(records).encode()))
+    with contextlib.closing(sqlite3.connect(folder / "a.sqlite")) as database:
+        frame.to_sql("a", database, index=False, if_exists="replace")
     (folder / "many").mkdir(exist_ok=True)
     for old in (folder / "many").iterdir():
         old.unlink()

@@ -287,7 +287,12 @@ def test_a_file_larger_than_memory_is_read_block_by_block(layout, tmp_path, monk
     monkeypatch.setattr("latentmap.data.formats.parquet.LAZY", 0)
     source = open_source(path, columns=Requested())
     assert type(source).__name__ == "ParquetTable" and source.name == str(path)
-    expect(source, traits)
+    expect(whole, traits)
+    assert source.names == whole.names
+    assert [(c.name, c.kind, c.type) for c in source.table.columns] == [
+        (c.name, c.kind, c.type) for c in whole.table.columns
+    ]
+    np.testing.assert_allclose(source.read(slice(None)), whole.read(slice(None)), atol=2e-9)
     np.testing.assert_allclose(source.read(np.array([3, 1])), whole.read(np.array([3, 1])), atol=2e-9)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from latentmap.data.columns import Cells, Table
     from latentmap.data.writing import Key
 
-ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
+ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".jsonl", ".xlsx")
 PICTURES = (".png", ".svg", ".pdf")
 
 PROBE = 2**20

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.categories import encode_categories
+from latentmap.data.categories import encode_categories, word
 from latentmap.data.cells import DAY as DAY
 from latentmap.data.cells import Cells as Cells
 from latentmap.data.cells import date_type as date_type
@@ -112,6 +112,12 @@ class Column:
         if self.kind in ("binary", "count"):
             values = np.rint(values)
         return decoded(values, "Date" if self.kind == "date" and self.type == "Date" else self.type)
+
+    def write(self, values: NDArray[np.float64]) -> NDArray[Any]:
+        """Return numbers as text in the form that the column had."""
+        if self.format is not None:
+            return self.format.write(values)
+        return object_array([word(value) for value in self.decode(values).tolist()])
 
 
 @dataclass(frozen=True)
@@ -217,8 +223,7 @@ class Table:
         for one in self.derived:
             numbers[one.column.name] = one(numbers[one.source or self.names[0]])
         return {
-            c.name: c.format.write(numbers[c.name]) if c.format and c.name in written else c.decode(numbers[c.name])
-            for c in self.generated
+            c.name: c.write(numbers[c.name]) if c.name in written else c.decode(numbers[c.name]) for c in self.generated
         }
 
     def is_whole(self, cells: Cells) -> bool:
@@ -257,10 +262,10 @@ class Table:
                 continue
             numbers = column.encode(cells, "missing", cells.name)
             there = ~np.isnan(numbers)
-            if column.categories:
+            if column.categories and (column.format is None or cells.name not in written):
                 own = object_array(cells.plain())
-            elif column.format is not None and cells.name in written:
-                own = column.format.write(numbers)
+            elif cells.name in written:
+                own = column.write(np.where(there, numbers, 0.0))
             else:
                 own = column.decode(np.where(there, numbers, 0.0))
             result[cells.name] = np.where(there, own, made[cells.name])

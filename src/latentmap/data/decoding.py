@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, Column, Table, object_array
-from latentmap.data.frames import BACKENDS, is_installed
-from latentmap.exceptions import MissingExtraError
+from latentmap.data.frames import installed_backends
 
 
 def frame_of(
@@ -37,7 +36,8 @@ def frame_of(
     """
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     came = {str(c.name): c for c in origin.iter_columns()} if isinstance(origin, nw.DataFrame) else {}
-    texts = {n for n in table.texts if (_is_text(came[n]) if n in came else table.backend or n in table.words)}
+    texts = {n for n in table.texts if n not in came and (table.backend or n in table.words)}
+    texts |= {n for n, column in table.kinds.items() if n in came and _is_text(came[n]) and column.type != "String"}
     if given:
         cells = table.completed(rows, given, texts)
         for one in given:
@@ -49,10 +49,7 @@ def frame_of(
     kinds = {name: column for name, column in table.kinds.items() if name not in texts}
     whole = {c.name for c in given if c.name in came and table.is_whole(c)}
     preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
-    installed = sorted(filter(is_installed, BACKENDS), key=lambda backend: backend != preferred)
-    if not installed:
-        raise MissingExtraError("pyarrow", "tables")
-    backend: Any = installed[0]
+    backend: Any = min(installed_backends(), key=lambda backend: backend != preferred)
     if backend != "pandas":
         as_came = backend == preferred
         series = {

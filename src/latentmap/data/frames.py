@@ -31,7 +31,7 @@ from latentmap.data.formats.base import unique_names
 from latentmap.data.text import cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
-from latentmap.exceptions import DataError
+from latentmap.exceptions import DataError, MissingExtraError
 
 BACKENDS = ("pandas", "polars", "pyarrow")
 
@@ -136,6 +136,13 @@ def empty_frame(names: Sequence[str]) -> Any:
     """Return a data frame of the first library that is installed, without rows; None if none is."""
     backend: Any = next(filter(is_installed, BACKENDS), None)
     return None if backend is None else nw.from_dict({name: [] for name in names}, backend=backend).to_native()
+
+
+def installed_backends() -> list[str]:
+    """Return the libraries of data frames that are installed, of which one must be."""
+    if not (installed := list(filter(is_installed, BACKENDS))):
+        raise MissingExtraError("pyarrow", "tables")
+    return installed
 
 
 def backend_of(frame: nw.DataFrame[Any]) -> str | None:

@@ -20,17 +20,21 @@ from latentmap.data.fetching import fetched, is_remote
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
 from latentmap.data.formats.arrays import ArraySource, any_array, array_source
 from latentmap.data.formats.base import Request, Source, reading
+from latentmap.data.formats.databases import database_source
 from latentmap.data.formats.delimited import delimited_source
 from latentmap.data.formats.frames import frame_source
 from latentmap.data.formats.idx import IdxSource
 from latentmap.data.formats.images import ImageFolderSource, image_files
 from latentmap.data.formats.items import items_source
+from latentmap.data.formats.json_tables import json_source
 from latentmap.data.formats.loaders import loader_source
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
 from latentmap.data.formats.parquet import parquet_files, parquet_source
+from latentmap.data.formats.signatures import require_ending
 from latentmap.data.formats.sparse import sparse_source
 from latentmap.data.formats.tables import arrow_source
+from latentmap.data.formats.workbooks import workbook_source
 from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.frames import empty_frame
 from latentmap.data.schema import blocks
@@ -53,6 +57,9 @@ FORMATS: dict[str, Callable[..., Source]] = {
     ".feather": arrow_source,
     ".h5ad": h5ad_source,
     ".zarr": zarr_source,
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), workbook_source),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz"), json_source),
+    **dict.fromkeys((".sqlite", ".sqlite3", ".db", ".duckdb"), database_source),
     "-ubyte": IdxSource,
     "-ubyte.gz": IdxSource,
 }
@@ -69,10 +76,10 @@ ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
 """Functions that open data in memory, tried in this order; a new kind of input is one adapter."""
 
 KNOWN = f"files that end in {', '.join(end for end in FORMATS if not end.endswith(COMPRESSED))}"
-TABLES = (delimited_source, parquet_source, arrow_source)
+TABLES = (delimited_source, parquet_source, arrow_source, workbook_source, json_source, database_source)
 """Those that also take columns."""
-MANY = (NpzSource, h5ad_source, zarr_source)
-"""Those of files of several arrays, of which ``PATH::NAME`` takes one."""
+MANY = (NpzSource, h5ad_source, zarr_source, workbook_source, database_source)
+"""Those of files of several arrays or tables, of which ``PATH::NAME`` takes one."""
 
 
 def open_source(
@@ -93,8 +100,8 @@ def open_source(
         An array or tensor of shape (n, *event), a data frame, a sparse matrix, an ``AnnData``, a map-style data set of
         PyTorch or Hugging Face, a ``DataLoader`` of one, a `Source`, the path of a file or of a folder of images or
         ``.parquet`` files, or the name of a data set; ``-`` is a text table on standard input, and addresses such as
-        ``https://...`` are fetched by fsspec. ``PATH::NAME`` takes one array of a file of several: a layer of a
-        ``.h5ad``, for instance.
+        ``https://...`` are fetched by fsspec. ``PATH::NAME`` takes one array or table of a file of several: a layer of
+        a ``.h5ad`` or a sheet of an ``.xlsx``, for instance.
     labels
         The name of the column (or ``.npz`` member) with the labels, or one label a row.
     columns
@@ -247,15 +254,21 @@ def _open_file(
         raise DataError(f"{path}: format not known: expected one of the {KNOWN}")
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes)")
-    opener = FORMATS[ends[-1]]
+    end = max(ends, key=len)
+    opener = FORMATS[end]
+    options: dict[str, Any] = {}
     if member is not None and opener not in MANY:
         raise DataError(f"{path} holds one array, so none is called {member!r}: leave out ::{member}")
+    if path.is_file():
+        require_ending(path, end)
+    if member is not None:
+        options["member"] = member
     if opener in TABLES:
-        return _checked(opener(path, labels, columns, selection, numeric=numeric), columns, selection, numeric)
+        source = opener(path, labels, columns, selection, numeric=numeric, **options)
+        return _checked(source, columns, selection, numeric)
     if isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
-    source = opener(path, labels) if member is None else opener(path, labels, member)
-    return _with_beside(source, path, selection)
+    return _with_beside(opener(path, labels, **options), path, selection)
 
 
 def _checked(source: Source, columns: ColumnSpec, selection: Selection, numeric: bool) -> Source:

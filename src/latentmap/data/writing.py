@@ -6,9 +6,13 @@ import contextlib
 import csv
 import importlib
 import io
+import json
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +23,7 @@ from latentmap.data.columns import Cells, Table
 from latentmap.data.decoding import frame_of
 from latentmap.data.files import atomic_path
 from latentmap.data.formats.base import plain_labels
-from latentmap.exceptions import MissingExtraError
+from latentmap.exceptions import DataError, MissingExtraError
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,26 @@ class RowWriter(ABC):
         self.given = given
         self.key = key
         self.count = 0
+
+    def decoded(self, table: Table, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return rows as the columns of a table, written as text where they came so."""
+        if self.given:
+            return table.completed(rows, self.given, table.texts)
+        return table.decode(rows, generated=self.given is None, written=table.texts)
+
+    def cells(self, rows: NDArray[Any]) -> dict[str, list[Any]]:
+        """Return the next rows, and their key, as columns of Python's values; missing ones are None or NaN."""
+        cells: dict[str, list[Any]] = {}
+        if self.key is not None:
+            cells[self.key.name] = _python_values(self.key.values[self.count : self.count + len(rows)])
+        self.count += len(rows)
+        if self.table is not None:
+            return cells | {name: _python_values(column) for name, column in self.decoded(self.table, rows).items()}
+        flat = rows.reshape(len(rows), -1)
+        digits = 9 if rows.dtype == np.float32 else 17
+        for i, name in enumerate(self.columns):
+            cells[name] = [float(f"{v:.{digits}g}") if isinstance(v, float) else v for v in flat[:, i].tolist()]
+        return cells
 
     @abstractmethod
     def write(self, rows: NDArray[Any]) -> None:
@@ -132,7 +156,7 @@ class TextWriter(RowWriter):
         """Append lines."""
         text = io.StringIO()
         lines = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
-        cells = None if self.table is None else self._decoded(self.table, rows)
+        cells = None if self.table is None else self.decoded(self.table, rows)
         if not self.header:
             names = self.columns if cells is None else list(cells)
             lines.writerow(names if self.key is None else [self.key.name, *names])
@@ -149,16 +173,55 @@ class TextWriter(RowWriter):
         self.stream.write(text.getvalue().encode())
         self.count += len(rows)
 
-    def _decoded(self, table: Table, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        if self.given:
-            return table.completed(rows, self.given, table.texts)
-        return table.decode(rows, generated=self.given is None, written=table.texts)
-
 
 class TabWriter(TextWriter):
     """Writer of a table as text, delimited by tabs."""
 
     delimiter = "\t"
+
+
+class LinesWriter(RowWriter):
+    """Writer of JSON, a record a line; missing numbers are null."""
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append lines."""
+        columns = self.cells(rows)
+        names = list(map(json.dumps, columns))
+        for row in zip(*(map(_as_json, column) for column in columns.values()), strict=True):
+            record = ", ".join(f"{name}: {cell}" for name, cell in zip(names, row, strict=True))
+            self.stream.write(f"{{{record}}}\n".encode())
+
+
+class SheetWriter(RowWriter):
+    """Writer of a workbook of Excel with one sheet."""
+
+    MOST_ROWS = 2**20 - 1
+    book: Any = None
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append rows."""
+        columns = self.cells(rows)
+        if self.count > self.MOST_ROWS:
+            raise DataError(f"a sheet of Excel holds at most {self.MOST_ROWS:,} rows: write a .csv or .parquet file")
+        if self.book is None:
+            try:
+                self.book = importlib.import_module("openpyxl").Workbook(write_only=True)
+            except ImportError as error:
+                raise MissingExtraError("openpyxl", "excel") from error
+            self.sheet = self.book.create_sheet("Sheet1")
+            self.sheet.append([self._literal(name) for name in columns])
+        for row in zip(*(map(_as_excel, column) for column in columns.values()), strict=True):
+            self.sheet.append([self._literal(value) if str(value)[:1] in ("=", "#") else value for value in row])
+
+    def _literal(self, value: str) -> Any:
+        """Return a cell of text that would otherwise become a formula or an error."""
+        cell = importlib.import_module("openpyxl.cell").WriteOnlyCell(self.sheet, value)
+        cell.data_type = "s"
+        return cell
+
+    def close(self) -> None:
+        """Write the workbook."""
+        self.book.save(self.stream)
 
 
 class ParquetWriter(RowWriter):
@@ -198,6 +261,8 @@ WRITERS: dict[str, type[RowWriter]] = {
     ".csv": TextWriter,
     ".tsv": TabWriter,
     ".parquet": ParquetWriter,
+    ".jsonl": LinesWriter,
+    ".xlsx": SheetWriter,
 }
 """The writers by the suffix of the file."""
 
@@ -231,6 +296,40 @@ def writing(
                 writer.close()
             raise
         writer.close()
+
+
+def _python_values(cells: NDArray[Any]) -> list[Any]:
+    """Return cells as Python's values: dates as `datetime`, missing ones as None or NaN."""
+    if cells.dtype.kind in "mM":
+        cells = cells.astype(f"{cells.dtype.kind}8[us]")
+    values: list[Any] = cells.tolist()
+    return values
+
+
+def _as_json(value: Any) -> str:
+    """Return a value as JSON.
+
+    >>> [_as_json(value) for value in (0.5, float("nan"), None, "elm", datetime(2020, 5, 1))]
+    ['0.5', 'null', 'null', '"elm"', '"2020-05-01T00:00:00"']
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "null"
+    if isinstance(value, date | timedelta):
+        value = value.isoformat() if isinstance(value, date) else str(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _as_excel(value: Any) -> Any:
+    r"""Return a value that a cell of Excel can hold: no NaN, time zone, or control character.
+
+    >>> [_as_excel(value) for value in (0.5, float("nan"), "a\x00b")]
+    [0.5, None, 'ab']
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None)
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", value) if isinstance(value, str) else value
 
 
 def _as_text(cells: NDArray[Any]) -> list[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import require_known
+from latentmap.data.formats.annotated_groups import matrices, table
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import LabelSpec, Request, Source, plain_labels, reading
 from latentmap.data.formats.chunked import LAZY, ChunkedSource, stored
@@ -29,8 +30,9 @@ CHUNK = 1024
 
 
 def h5ad_source(path: Path, labels: LabelSpec = None, member: str | None = None) -> Source:
-    """Return a source of a ``.h5ad`` file: its matrix X, or the layer ``member``; labels are a column of obs.
+    """Return a source of a ``.h5ad`` file: its matrix X, or ``member``; labels are a column of obs.
 
+    ``member`` is a layer, ``raw``, or an entry of obsm such as ``X_pca``. Files of all versions of anndata are read.
     A sparse matrix stays sparse in memory; one of more than 1 GB, or a dense one of more than 256 MB, stays in its
     file. Nothing else is read.
     """
@@ -45,17 +47,17 @@ def h5ad_source(path: Path, labels: LabelSpec = None, member: str | None = None)
 
 def group_source(group: Any, path: Path, labels: LabelSpec = None, member: str | None = None) -> Source:
     """Return a source of a group of HDF5 or Zarr that anndata wrote."""
-    layers, read = list(group.get("layers", ())), anndata_module().io.read_elem
-    if member is None and "X" not in group:
-        raise DataError(f"{path} has no matrix X; name a layer, as in {path}::LAYER: {', '.join(layers) or 'none'}")
-    if member is not None:
-        require_known(member, ["X", *layers], f"{path} has no layer")
-    matrix = group["X"] if member in (None, "X") else group["layers"][member]
+    read = anndata_module().io.read_elem
+    known = matrices(group, read)
+    if member is None and "X" not in known:
+        raise DataError(f"{path} has no matrix X; name another, as in {path}::NAME: {', '.join(known) or 'none'}")
+    require_known(member or "X", known, f"{path} has no matrix")
+    matrix, names = known[member or "X"]()
+    obs = table(group["obs"], read, group.get("uns")) if isinstance(labels, str) else None
+    annotations = _annotations(obs, names, labels, str(path))
     if not hasattr(matrix, "dtype"):
         matrix = anndata_module().io.sparse_dataset(matrix)
-    obs = read(group["obs"]) if isinstance(labels, str) else None
-    annotations = _annotations(obs, read(group["var"]).index, labels, str(path))
-    return _with_remark(_matrix_source(matrix, annotations), layers, member)
+    return _with_remark(_matrix_source(matrix, annotations), list(known), member)
 
 
 def annotated_source(request: Request) -> Source | None:

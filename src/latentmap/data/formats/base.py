@@ -209,7 +209,9 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
     except MemoryError as error:
         what = f"damaged, or larger than the memory that is free ({error_line(error)})"
         raise DataError(f"{path}: {what}; {advice}") from error
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
         if isinstance(error, OSError) and error.errno:  # no permission, for instance
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
         if isinstance(error, UnicodeDecodeError) and not what:

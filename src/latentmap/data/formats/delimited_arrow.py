@@ -50,9 +50,12 @@ def read_aside(plan: Plan) -> dict[str, list[str | None]]:
     return {plan.names[i]: table.column(str(i)).to_pylist() for i in plan.aside}
 
 
-def column_types(plan: Plan) -> dict[int, Any]:
-    """Return the types in which columns are read, as their first cells are, by number."""
-    return _types(plan, _samples(plan))
+def block_types(plan: Plan) -> dict[int, Any]:
+    """Return the types in which columns are read block by block, as their first cells are, by number."""
+    lib, samples = pyarrow_module("lib"), _samples(plan)
+    whole = {i for i, sample in samples.items() if sample.type == "Int64"}
+    types = _types(plan, samples)
+    return {i: lib.int64() if i in whole and type_ == lib.float64() else type_ for i, type_ in types.items()}
 
 
 def _samples(plan: Plan) -> dict[int, Cells]:

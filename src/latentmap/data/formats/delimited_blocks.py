@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from latentmap.data.columns import ColumnSpec
 from latentmap.data.formats.arrays import joined_notes
 from latentmap.data.formats.base import LabelSpec, Source
-from latentmap.data.formats.delimited_arrow import column_types, diagnose, opened, options
+from latentmap.data.formats.delimited_arrow import RETRIES, block_types, diagnose, opened, options
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.parquet import parquet_source
 from latentmap.data.selection import Selection
@@ -51,11 +51,12 @@ def block_source(plan: Plan, labels: LabelSpec, columns: ColumnSpec) -> Source:
 
 
 def _convert(plan: Plan, path: Path, missing: tuple[str, ...]) -> None:
-    """Write the columns of a file as parquet; those that turn out to be text are written again as such."""
+    """Write the columns of a file as parquet; those that turn out to be fractions or text are written again as such."""
     lib = pyarrow_module("lib")
-    text = lib.string()
-    types = {i: text if str(type_).startswith("dictionary") else type_ for i, type_ in column_types(plan).items()}
-    for _ in range(len(types) + 2):
+    text, whole, fraction = lib.string(), lib.int64(), lib.float64()
+    types = {i: text if str(type_).startswith("dictionary") else type_ for i, type_ in block_types(plan).items()}
+    fractions = 0
+    for _ in range(2 * len(types) + 2):
         try:
             _write(plan, path, types, missing)
             return
@@ -65,7 +66,11 @@ def _convert(plan: Plan, path: Path, missing: tuple[str, ...]) -> None:
             if not (column := re.match(r"In CSV column #(\d+)", str(error))):
                 diagnose(plan)
                 raise
-            types[int(column[1])] = text
+            i = int(column[1])
+            fractions += types[i] == whole
+            types[i] = fraction if types[i] == whole else text
+            if fractions >= RETRIES:
+                types = {i: fraction if type_ == whole else type_ for i, type_ in types.items()}
 
 
 def _write(plan: Plan, path: Path, types: dict[int, Any], missing: tuple[str, ...]) -> None:

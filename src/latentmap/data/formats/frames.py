@@ -65,8 +65,7 @@ def _of_columns(
         array = None if has_ids(cells_of(whole, name)) else array
     if array is not None:
         source = ArraySource(array, name=name, names=list(series), labels=labels, label_name=label_name)
-        names = list(map(str, frame.columns))
-        source.header = frame.head(0)[:, [names.index(column) for column in series]].to_native()
+        source.header = _header(frame, list(series))
         return source
     cells, backend = cells_of(series.values(), name, request.columns), backend_of(frame)
     if request.numeric:
@@ -77,6 +76,17 @@ def _of_columns(
         source.header = empty_frame(list(series))
         return source
     return TableSource(cells, request.columns, backend=backend, name=name, labels=labels, label_name=label_name)
+
+
+def _header(frame: nw.DataFrame[Any], kept: list[str]) -> Any:
+    """Return a frame without rows that has some columns of another."""
+    empty, names = frame.head(0), list(map(str, frame.columns))
+    if len(kept) == len(names):
+        return empty.to_native()
+    try:
+        return empty[:, [names.index(column) for column in kept]].to_native()
+    except ValueError:  # pandas cannot take columns of a block in the other byte order
+        return empty_frame(kept)
 
 
 def index_columns(schema: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import LabelSpec, reading
+from latentmap.data.formats.unpacked import unpacked
 from latentmap.exceptions import DataError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -26,7 +26,7 @@ class IdxSource(ArraySource):
 def read_idx(path: Path) -> NDArray[Any]:
     """Return the array of an IDX file: two zero bytes, a type, the number of axes, their sizes, the values."""
     with reading(path, "IDX"):
-        raw = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
+        raw = unpacked(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES:
         begin = raw[:3].hex(" ") or "nothing"
         raise DataError(f"{path}: not an IDX file: expected it to begin with 00 00 08, got {begin}")

@@ -22,6 +22,10 @@ GREY = ("1", "L", "LA", "La", "I", "I;16", "F")
 MOST_LISTED = 20
 LONGEST = 128
 """The most pixels of the longer side."""
+MOST_PIXELS = 2**24
+"""Pixels that an image of a few bytes may have."""
+MOST_PACKED = 1024
+"""How many pixels of a larger image a byte may stand for."""
 
 
 class ImageFolderSource(ArraySource):
@@ -79,8 +83,16 @@ def _is_bad(file: Path) -> bool:
 def _properties(file: Path) -> tuple[str, tuple[int, int]]:
     """Return the mode of an image and its width and height, without reading its pixels."""
     with _reading_image(file), Image.open(file) as image:
+        _require_filled(file, image)
         turned = image.getexif().get(0x0112, 1) >= 5  # the camera was held upright
         return image.mode, image.size[::-1] if turned else image.size
+
+
+def _require_filled(file: Path, image: Image.Image) -> None:
+    """Raise if a large image has far fewer bytes than any compression leaves of a photograph."""
+    width, height = image.size
+    if width * height > max(MOST_PIXELS, MOST_PACKED * file.stat().st_size):
+        raise ValueError(f"it claims {width} x {height} pixels in {file.stat().st_size:,} bytes")
 
 
 def _read(file: Path, mode: str, size: tuple[int, int]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import LabelSpec, reading
 from latentmap.data.formats.members import choose_members
+from latentmap.data.formats.unpacked import require_room
 from latentmap.exceptions import DataError
 
 
@@ -42,5 +43,7 @@ def _read(
     if not isinstance(archive, NpzFile):
         raise DataError(f"{path}: a single array, not an archive of arrays; rename it to .npy")
     read = functools.cache(archive.__getitem__)
+    assert archive.zip is not None
+    require_room(path, max((member.file_size for member in archive.zip.infolist()), default=0))
     rows, key = choose_members(archive.files, lambda name: np.shape(read(name)), str(path), labels, member)
     return np.asarray(read(rows)), labels if key is None else read(key), key

@@ -1,0 +1,116 @@
+"""Tables of databases in a file: of SQLite, by the standard library, and of DuckDB; opened for reading only."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from latentmap.data.checks import require_known
+from latentmap.data.columns import ColumnSpec
+from latentmap.data.formats.base import LabelSpec, Request, Source, reading, unique_names
+from latentmap.data.formats.frames import pyarrow_module, table_of
+from latentmap.data.formats.records import columns_source, rows_as_columns
+from latentmap.data.selection import ALL_COLUMNS, Selection
+from latentmap.exceptions import DataError, MissingExtraError
+
+DUCK = b"DUCK"
+MOST_VIEWED = 2**20
+"""Rows of a view of a small file; the query of a view may have no end."""
+
+
+def database_source(
+    path: Path,
+    labels: LabelSpec = None,
+    columns: ColumnSpec = None,
+    selection: Selection = ALL_COLUMNS,
+    *,
+    numeric: bool = False,
+    member: str | None = None,
+) -> Source:
+    """Return a source of the table ``member`` of a database, or of its only one.
+
+    Parameters
+    ----------
+    path
+        The file: of SQLite, or of DuckDB if it begins so, whatever its ending.
+    labels
+        The name of the column of labels, or one label a row.
+    columns
+        The columns of the fit, or settings of columns.
+    selection
+        The columns to read, and those read beside the rows.
+    numeric
+        Whether the table must hold numbers alone, as that of the fit did.
+    member
+        The name of a table or view; needed if there is more than one table.
+
+    Raises
+    ------
+    DataError
+        If the file is no database or damaged, or has no tables, several, or none of that name.
+    """
+    request = Request(None, labels, str(path), columns, numeric, selection)
+    with path.open("rb") as stream:
+        is_duck = stream.read(12)[8:] == DUCK
+    with reading(path, "DuckDB" if is_duck else "SQLite"):
+        return (_of_duckdb if is_duck else _of_sqlite)(path, member, request)
+
+
+def _of_sqlite(path: Path, member: str | None, request: Request) -> Source:
+    logged = path.with_name(path.name + "-wal").exists()  # changes that are not in the file yet
+    address = f"{path.resolve().as_uri()}?mode=ro{'' if logged else '&immutable=1'}"
+    with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+        database.text_factory = lambda text: text.decode("utf-8", "replace")
+        database.execute("PRAGMA trusted_schema = OFF")
+        if (state := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(state)
+        known = "SELECT name FROM sqlite_schema WHERE type = ? AND name NOT LIKE 'sqlite_%' ORDER BY name"
+        tables, views = ([name for (name,) in database.execute(known, [type_])] for type_ in ("table", "view"))
+        name = _chosen(path, tables, views, member)
+        cursor = database.execute(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"')
+        names = unique_names([described[0] for described in cursor.description], f"{path}: table {name!r}")
+        most = path.stat().st_size  # a row takes more than a byte
+        rows = cursor.fetchmany(most if name in tables else max(most, MOST_VIEWED))
+        if cursor.fetchone() is not None:
+            raise DataError(f"{path}: {name!r} yields more rows than {most:,} bytes can hold; take a table of it")
+    _require_rows(path, name, len(rows))
+    return columns_source(rows_as_columns(names, rows), request)
+
+
+def _of_duckdb(path: Path, member: str | None, request: Request) -> Source:
+    try:
+        import duckdb
+    except ImportError as error:
+        raise MissingExtraError("duckdb", "duckdb") from error
+    pyarrow_module("lib")
+    with duckdb.connect(str(path), read_only=True, config={"enable_external_access": "false"}) as database:
+        known = "SELECT table_name, table_type = 'VIEW' FROM information_schema.tables ORDER BY 1"
+        found = database.execute(known).fetchall()
+        tables, views = ([name for name, is_view in found if is_view == type_] for type_ in (False, True))
+        name = _chosen(path, tables, views, member)
+        table = database.sql(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"').to_arrow_table()
+    _require_rows(path, name, len(table))
+    return table_of(replace(request, data=table))
+
+
+def _chosen(path: Path, tables: Sequence[str], views: Sequence[str], member: str | None) -> str:
+    """Return the name of the table to read."""
+    if member is not None:
+        require_known(member, [*tables, *views], f"{path} has no table")
+        return member
+    if not tables and not views:
+        raise DataError(f"{path} is a database without tables")
+    if len(tables) != 1:
+        listed = ", ".join([*tables, *views][:20]) + (", ..." if len(tables) + len(views) > 20 else "")
+        kind = f"{len(tables)} tables" if tables else "no tables but views"
+        first = [*tables, *views][0]
+        raise DataError(f"{path} has {kind} ({listed}): name one, as in {path}::{first}")
+    return tables[0]
+
+
+def _require_rows(path: Path, name: str, count: int) -> None:
+    if not count:
+        raise DataError(f"{path}: table {name!r} has no rows: at least one is needed")

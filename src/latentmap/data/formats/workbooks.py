@@ -1,0 +1,206 @@
+"""Sheets of workbooks: of Excel, ``.xlsx``, ``.xlsm``, ``.xlsb`` and ``.xls``, and of OpenDocument, ``.ods``."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from latentmap.data.checks import require_known
+from latentmap.data.columns import ColumnSpec
+from latentmap.data.formats.base import LabelSpec, Request, Source, reading, unique_names
+from latentmap.data.formats.records import columns_source, rows_as_columns
+from latentmap.data.formats.unpacked import PIECE, require_room
+from latentmap.data.selection import ALL_COLUMNS, Selection
+from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.messages import counted
+
+MOST_CELLS = 2**22
+"""Cells that a sheet may span, however few of them it holds."""
+SPARSEST = 64
+"""How many cells a larger sheet may span for each that it holds."""
+XLSX_CELL = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{0,4})(\d+)["']""")
+ODS_TAG = re.compile(rb"<table:(table-row|table-cell|covered-table-cell)\b([^>]*?)(/?)>")
+ODS_REPEATED = re.compile(rb"""number-(rows|columns)-repeated\s*=\s*["'](\d+)["']""")
+
+Row = list[Any]
+
+
+def workbook_source(
+    path: Path,
+    labels: LabelSpec = None,
+    columns: ColumnSpec = None,
+    selection: Selection = ALL_COLUMNS,
+    *,
+    numeric: bool = False,
+    member: str | None = None,
+) -> Source:
+    """Return a source of the sheet ``member`` of a workbook, or of its first that is not empty.
+
+    Rows of a single cell above the table are titles; the next row is a header if it holds no number, as that of a
+    ``.csv``. Columns without a name and values are left out, and so is a first column without a name: row names.
+
+    Parameters
+    ----------
+    path
+        The file.
+    labels
+        The name of the column of labels, or one label a row.
+    columns
+        The columns of the fit, or settings of columns.
+    selection
+        The columns to read, and those read beside the rows.
+    numeric
+        Whether the table must hold numbers alone, as that of the fit did.
+    member
+        The name of a sheet.
+
+    Raises
+    ------
+    DataError
+        If the file is no workbook, damaged, or protected by a password, or the sheet is empty or not there.
+    """
+    calamine = _calamine_module()
+    with reading(path, path.suffix.lower()):
+        _require_bounds(path)
+        try:
+            with path.open("rb") as stream, _opened(calamine, path, stream) as book:
+                name, rows, notes = _chosen(path, book, member)
+        except calamine.PasswordError as error:
+            raise DataError(f"{path} is protected by a password: save it without one") from error
+        names, rows, more = _split(path, name, rows)
+        request = Request(None, labels, str(path), columns, numeric, selection)
+        return columns_source(rows_as_columns(names, rows), request, [*notes, *more])
+
+
+def _opened(calamine: Any, path: Path, stream: BinaryIO) -> Any:
+    """Return a workbook, by its content rather than by its ending."""
+    try:
+        return calamine.CalamineWorkbook.from_filelike(stream)
+    except calamine.CalamineError:
+        return calamine.CalamineWorkbook.from_path(str(path))  # whose error says what is wrong
+
+
+def _chosen(path: Path, book: Any, member: str | None) -> tuple[str, list[Row], list[str]]:
+    """Return the name of the sheet to read, its rows that are not blank, and notes."""
+    names = list(book.sheet_names)
+    if member is not None:
+        require_known(member, names, f"{path} has no sheet")
+    for name in names if member is None else [member]:
+        if rows := book.get_sheet_by_name(name).to_python():  # without blank rows and columns around them
+            others = [other for other in names if other != name]
+            note = f"sheet {name!r} of {len(names)} is taken; another is {path.name}::{others[0]}" if others else ""
+            return name, rows, [note] if note and member is None else []
+    raise DataError(f"{path} holds no cells" if member is None else f"{path}: sheet {member!r} is empty")
+
+
+def _split(path: Path, sheet: str, rows: list[Row]) -> tuple[list[str], list[Row], list[str]]:
+    """Return the names of the columns, the rows below them, and notes."""
+    notes = []
+    filled = [sum(cell != "" for cell in row) for row in rows]
+    titles = next((i for i, count in enumerate(filled) if count > 1), 0)
+    if titles:
+        title = next(str(cell) for cell in rows[0] if cell != "")
+        notes.append(f"{counted(sum(map(bool, filled[:titles])), 'line')} above the table left out: {title!r}")
+    head, below = rows[titles], rows[titles + 1 :]
+    if not _is_header(head):
+        head, below = [str(i + 1) for i in range(len(head))], rows[titles:]
+    if not below:
+        raise DataError(f"{path}: sheet {sheet!r} has a header and no rows below it: at least one row is needed")
+    used = [any(row[i] != "" for row in below) for i in range(len(head))]
+    indexed = len(head) > 1 and head[0] == ""
+    kept = [i for i, cell in enumerate(head) if (cell != "" or used[i]) and not (indexed and i == 0)]
+    names = [str(head[i]).strip() if head[i] != "" else f"column {i + 1}" for i in kept]
+    unique_names(names, f"{path}: sheet {sheet!r}")
+    return names, [[None if row[i] == "" else row[i] for i in kept] for row in below], notes
+
+
+def _is_header(row: Sequence[Any]) -> bool:
+    """Return whether all cells of a row are text that is no number; a first one may be blank.
+
+    >>> _is_header(["", "height", "species"]), _is_header(["elm", 3.0]), _is_header(["1", "2"])
+    (True, False, False)
+    """
+    return all(isinstance(cell, str) and not re.fullmatch(r"\s*[-+]?[\d.,]+\s*", cell) for cell in row)
+
+
+def _require_bounds(path: Path) -> None:
+    """Raise if a sheet would need far more memory than its file: the library allocates all cells that it spans."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        require_room(path, sum(member.file_size for member in archive.infolist()))
+        for member in archive.namelist():
+            if re.search(r"xl/.*\.xml$", member, re.IGNORECASE):
+                _require_filled(path, *_xlsx_extent(archive, member))
+            elif member == "content.xml":
+                _require_filled(path, *_ods_extent(archive.read(member)))
+            else:
+                archive.read(member)  # checks its length, which the library does not
+
+
+def _require_filled(path: Path, rows: int, columns: int, cells: int) -> None:
+    if rows * columns > max(MOST_CELLS, SPARSEST * cells):
+        spans = f"a sheet spans {rows:,} rows and {columns:,} columns, but holds {cells:,} cells"
+        raise DataError(f"{path}: {spans}: delete what lies far outside of the table, or save it as .csv")
+
+
+def _xlsx_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
+    """Return the last row and column that a sheet names, and the number of its cells and rows."""
+    rows = columns = count = 0
+    for block in _blocks(archive, member):
+        found = XLSX_CELL.findall(block)
+        count += len(found)
+        rows = max(rows, max((int(row) for _, row in found), default=0))
+        columns = max(columns, *map(_column_number, {column for column, _ in found} | {b""}))
+    return rows, columns, count
+
+
+def _column_number(letters: bytes) -> int:
+    """Return the number of a column.
+
+    >>> [_column_number(letters) for letters in (b"", b"A", b"Z", b"AA", b"XFD")]
+    [0, 1, 26, 27, 16384]
+    """
+    number = 0
+    for letter in letters.upper():
+        number = 26 * number + letter - 64
+    return number
+
+
+def _blocks(archive: zipfile.ZipFile, member: str) -> Iterator[bytes]:
+    """Yield the content of a member in pieces that end with a tag."""
+    rest = b""
+    with archive.open(member) as stream:
+        while piece := stream.read(PIECE):
+            whole, mark, rest = (rest + piece).rpartition(b">")
+            yield whole + mark
+    yield rest
+
+
+def _ods_extent(content: bytes) -> tuple[int, int, int]:
+    """Return how many rows and columns cells with content take, and the number of these cells."""
+    rows = columns = count = height = width = 0
+    repeat, filled = 1, False
+    for tag, attributes, closed in ODS_TAG.findall(content):
+        repeats = {kind: int(number) for kind, number in ODS_REPEATED.findall(attributes)}
+        if tag == b"table-row":
+            height += repeat
+            rows, width, filled = (height if filled else rows), 0, False
+            repeat = repeats.get(b"rows", 1)
+        else:
+            width += repeats.get(b"columns", 1)
+            if not closed:
+                columns, count, filled = max(columns, width), count + 1, True
+    return max(rows, height + repeat if filled else 0), columns, count
+
+
+def _calamine_module() -> Any:
+    """Import python-calamine."""
+    try:
+        return importlib.import_module("python_calamine")
+    except ImportError as error:
+        raise MissingExtraError("python-calamine", "excel") from error
