@@ -196,12 +196,12 @@ WHOLE = b"x,y\n" + b"1.25,2\n" * 500
 NOISE = np.random.default_rng(0).integers(1, 256, 5000).astype(np.uint8).tobytes()
 BAD = {
     "a picture": ("x.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 10, "holds an image, not what .csv stands for"),
-    "parquet": ("x.csv", b"PAR1" + bytes(100), "holds a parquet table, not what .csv stands for: rename it so that it ends in .parquet"),
+    "parquet": ("x.csv", b"PAR1" + bytes(100), "a parquet table, not what .csv stands for: rename it so"),
     "zeros": ("x.csv", bytes(5000), "holds a NUL byte"),
     "noise": ("x.csv", NOISE, "control characters"),
     "a zero later": ("x.csv", WHOLE + b"1,\0\n", "line 502 holds a NUL byte"),
     "two delimiters": ("x.csv", b"x,y,z\n1;2;3\n4;5;6\n", "has 1 cells, expected 3 as in the first line; 2 of 2"),
-    "rows of other lengths": ("x.csv", WHOLE + b"1\n1,2,3\n", "row 501 (line 502) has 1 cells, expected 2 as in the first line"),
+    "rows of other lengths": ("x.csv", WHOLE + b"1\n1,2,3\n", "row 501 (line 502) has 1 cells, expected 2 as"),
     "an open quote": ("x.csv", WHOLE + b'1,"2\n' + WHOLE, "check the quotes, of which one may be open"),
     "equal names": ("x.csv", b"x,x\n1,2\n", "2 columns are called 'x'; give each its own name"),
     "several files": ("x.csv.zip", archive(a=b"1", b=b"2"), "holds 2 files (a, b): expected one; extract the one"),

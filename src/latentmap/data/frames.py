@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.categories import word
 from latentmap.data.cells import DAY, SECOND
-from latentmap.data.checks import EXACT, place
+from latentmap.data.checks import BEYOND, EXACT, place
 from latentmap.data.columns import (
     Cells,
     ColumnSpec,
@@ -104,7 +104,11 @@ def numeric_rows(data: Any, name: str = "X") -> NDArray[Any]:
 
 
 def non_numeric(columns: Mapping[str, nw.Series[Any]], name: str, like: str = ", as in fit,") -> DataError:
-    """Return the error that says which columns of a frame do not hold numbers."""
+    """Return the error that says which columns of a frame do not hold numbers that double precision holds."""
+    for column, series in columns.items():
+        if series.dtype.is_integer() and not _is_exact(series):
+            row, value = next((i, v) for i, v in enumerate(series.to_list()) if not is_missing(v) and abs(v) > EXACT)
+            return DataError(f"{name}: {value} at {place([row, 0], names=[column])} {BEYOND}")
     others = {column: series.dtype for column, series in columns.items() if _plain(series, column, name) is None}
     return DataError(
         f"{name}: expected numeric columns{like} got {', '.join(map(repr, list(others)[:5]))} of type "

@@ -180,7 +180,7 @@ def _selection(estimator: Parameters, state: FitState, X: Any) -> Selection:
     names = state.data_schema.names
     if state.table is not None or names is None:
         return ALL_COLUMNS
-    if isinstance(X, str | os.PathLike):
+    if isinstance(X, str | os.PathLike) or (hasattr(X, "__arrow_c_array__") and hasattr(X, "schema")):
         return Selection(wanted=names)
     if (frame := as_frame(X)) is None:
         return ALL_COLUMNS

@@ -81,7 +81,7 @@ def _of_columns(
 def _header(frame: nw.DataFrame[Any], kept: list[str]) -> Any:
     """Return a frame without rows that has some columns of another."""
     empty, names = frame.head(0), list(map(str, frame.columns))
-    if len(kept) == len(names):
+    if kept == names:
         return empty.to_native()
     try:
         return empty[:, [names.index(column) for column in kept]].to_native()
