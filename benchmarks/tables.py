@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from math import inf
+from collections.abc import Callable
 from statistics import mean, median
 from typing import Any
 
 from benchmarks.common import HERE, OF_SPEED, PRECISIONS, place, precision_of, spread
+from benchmarks.markdown import grid, ranged
+from benchmarks.tables_mixed import imputation_mixed, public_tables, public_tables_summary, reading
 from latentmap.recipes import every
 
 DOCS = HERE.parent / "docs"
@@ -24,7 +25,7 @@ def main() -> None:
 def rewritten(text: str, page: str) -> str:
     """Return a page with the tables of the results."""
     for table in (table for table in TABLES if PAGES[table] == page):
-        name = "throughput" if table in OF_THROUGHPUT else table.__name__
+        name = "throughput" if table in OF_THROUGHPUT else "public_tables" if table in OF_PUBLIC else table.__name__
         paths = [place(name, precision) for precision in PRECISIONS] if name in OF_SPEED else [place(name)]
         results = [json.loads(path.read_text()) for path in paths if path.exists()]
         titles = [f"{title(result)}\n\n" if name in OF_SPEED else "" for result in results]
@@ -260,25 +261,6 @@ def imputation(result: dict[str, Any]) -> str:
     return grid(("table", "cells removed", *methods), rows)
 
 
-def imputation_mixed(result: dict[str, Any]) -> str:
-    """Return mean errors beside the mean or the commonest value, the least of each table in bold, and coverage."""
-    groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for run in result["raw"]:
-        groups.setdefault(run["table"], {}).setdefault(run["method"], []).append(run)
-    methods, rows = [name for name in next(iter(groups.values())) if name != "mean or mode"], []
-    for table, runs in groups.items():
-        errors = [mean(run.get("error", inf) for run in runs[method]) for method in methods]
-        cells = (f"**{value:.2f}**" if value == min(errors) else _finite(value) for value in errors)
-        inside = [column for run in runs["latentmap"] for column in run["coverage"]]
-        seconds = (_finite(mean(run.get("seconds", inf) for run in runs[m]), 0) for m in ("miceforest", "latentmap"))
-        rows.append((table, *cells, f"{mean(inside):.0%}" if inside else "", *seconds))
-    return grid(("table", *methods, "coverage of 90%", "seconds, miceforest", "seconds, latentmap"), rows)
-
-
-def _finite(value: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f}" if value < inf else "fails"
-
-
 def synthetic(result: dict[str, Any]) -> str:
     """Return median scores of models trained on drawn rows, the better generator in bold."""
     rows, (real, *methods) = [], list(next(iter(result["summary"].values())))
@@ -343,20 +325,6 @@ def sweep(result: dict[str, Any]) -> str:
     return grid(("data", "seeds", "products in", base, *settings), rows)
 
 
-def ranged(value: dict[str, float], digits: int) -> str:
-    """Return the median, and the range if there are several runs."""
-    digits = 0 if value["median"] > 1000 else digits
-    middle = f"{value['median']:,.{digits}f}"
-    return middle if value["runs"] == 1 else f"{middle} ({value['low']:,.{digits}f} to {value['high']:,.{digits}f})"
-
-
-def grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def standardised(result: dict[str, Any]) -> str:
     """Return second moments, ELBO and Frechet distance before and after codes are standardised."""
     rows = [
@@ -375,8 +343,10 @@ def standardised(result: dict[str, Any]) -> str:
 
 TABLES: tuple[Callable[[dict[str, Any]], str], ...] = (
     *(elbo, throughput, ratios, limits, costs, embedding, floors, anatomy, precision, recipes, overhead, together),
-    *(imputation, imputation_mixed, larger, synthetic, formats, sweep, standardised),
+    *(imputation, imputation_mixed, larger, synthetic, formats, sweep, standardised, reading),
+    *(public_tables_summary, public_tables),
 )
+OF_PUBLIC = (public_tables_summary, public_tables)
 OF_THROUGHPUT = (throughput, ratios, limits, costs, embedding, floors)
 PAGES = dict.fromkeys(TABLES, "benchmarks") | {
     imputation: "missing",
@@ -386,6 +356,9 @@ PAGES = dict.fromkeys(TABLES, "benchmarks") | {
     formats: "data",
     sweep: "choices",
     standardised: "choices",
+    reading: "data",
+    public_tables: "public_tables",
+    public_tables_summary: "public_tables",
 }
 
 if __name__ == "__main__":

@@ -108,6 +108,12 @@ def test_what_was_left_out_is_said(table):
         assert table.dropped[name] == why
 
 
+def test_ranks_are_no_ids():
+    ranks = {f"rank{i}": np.random.default_rng(i).permutation(60) + 1 for i in range(2)}
+    table = open_source(pd.DataFrame({"x": ["a", "b"] * 30, "n": np.arange(60)[::-1], **ranks})).table
+    assert [column.name for column in table.columns] == ["x", "rank0", "rank1"]
+
+
 def test_rare_categories_are_grouped_and_new_ones_join_them():
     values = [f"city {i}" for i in range(30)] * 8 + [f"village {i // 2}" for i in range(200)]
     table = open_source(pd.DataFrame({"place": values, "x": np.arange(440.0)})).table

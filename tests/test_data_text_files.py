@@ -75,6 +75,15 @@ def test_columns_of_fixed_width(tmp_path):
     assert source.read(slice(None))[:, 1].tolist() == [12.5, 3.0, 100.5]
 
 
+def test_numbers_that_rise_above_a_blank_corner_are_headers(tmp_path, reader):
+    path = tmp_path / "x.csv"
+    path.write_text('"","9.5","10","12.5"\n"a",3,0,4\n"b",1,2,0\n"c",0,5,1\n')
+    source = open_source(path)
+    assert source.names == ("9.5", "10", "12.5") and len(source) == 3
+    path.write_text(",9.5,10,12.5\n1,3,4,5\n,1,2,7\n2,0,5,1\n")  # rows of numbers, of which the first is not whole
+    assert len(open_source(path)) == 4
+
+
 def test_headers_of_several_rows_as_pandas_writes_them(tmp_path, reader):
     columns = pd.MultiIndex.from_tuples([("size", "cm"), ("size", "in"), ("weight", "kg")], names=["what", "unit"])
     frame = pd.DataFrame(np.arange(12.0).reshape(4, 3) + 0.5, columns=columns)

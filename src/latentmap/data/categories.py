@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
-    from latentmap.data.columns import Column, Unseen
+    from latentmap.data.columns import Column
 
 SHOWN = 8
 """The most categories that an error lists."""
 
 
-def encode_categories(
-    column: Column, values: list[Any], unseen: Unseen, name: str, start: int = 0, *, truth: bool = False
-) -> NDArray[np.float64]:
-    """Return the places of values among the categories of a column, NaN where one is missing.
+def encode_categories(column: Column, values: list[Any], *, truth: bool = False) -> NDArray[np.float64]:
+    """Return the places of values among the categories of a column: NaN where one is missing, -1 where it is new.
 
     Text and numbers that are written alike are the same category, where not both are of one type. A number that is no
     level of an order of numbers counts as the nearest one.
@@ -31,10 +29,6 @@ def encode_categories(
         What the fit has learned.
     values
         Plain values, None where one is missing.
-    unseen
-        Whether other values are an error, or missing.
-    name, start
-        The data, and the number of their first row, for errors.
     truth
         Whether 1 and 0 stand for true and false.
     """
@@ -49,17 +43,17 @@ def encode_categories(
         levels = np.array(column.categories, dtype=np.float64)
         others = [value for value, place in known.items() if place < 0 and is_plain_number(value)]
         known |= {value: float(np.abs(levels - float(value)).argmin()) for value in others}
-    encoded = np.array([known[value] for value in values], dtype=np.float64)
-    unknown = np.flatnonzero(encoded < 0)
-    if len(unknown) and unseen == "error":
-        value, listed = values[unknown[0]], ", ".join(map(str, column.categories[:SHOWN]))
-        more = ", ..." if len(column.categories) > SHOWN else ""
-        raise DataError(
-            f"{name}: row {start + unknown[0] + 1}, column {column.name!r}: {value!r} is not among the categories "
-            f"of the fit ({listed}{more}); fit with Columns(unseen='missing') to take such cells as missing"
-        )
-    encoded[unknown] = np.nan
-    return encoded
+    return np.array([known[value] for value in values], dtype=np.float64)
+
+
+def unseen_category(column: Column, value: Any, name: str, row: int) -> DataError:
+    """Return the error that says which category of which row, from 0, the fit did not have."""
+    listed = ", ".join(map(str, column.categories[:SHOWN]))
+    more = ", ..." if len(column.categories) > SHOWN else ""
+    return DataError(
+        f"{name}: row {row + 1}, column {column.name!r}: {value!r} is not among the categories "
+        f"of the fit ({listed}{more}); fit with Columns(unseen='missing') to take such cells as missing"
+    )
 
 
 def word(value: Any, *, truth: bool = False) -> str:

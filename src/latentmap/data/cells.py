@@ -71,6 +71,15 @@ class Cells:
         values = self.values.tolist()
         return [None if v != v else int(v) if v.is_integer() else v for v in values] if self.numeric else values
 
+    def levels(self) -> tuple[list[Any], NDArray[np.intp]]:
+        """Return the different plain values, None among them where a cell is missing, and the place of each cell."""
+        if self.numeric:
+            values, places = np.unique(self.values, return_inverse=True)
+            return Cells(self.name, values).plain(), places
+        found: dict[Any, int] = {}
+        codes = [found.setdefault(value, len(found)) for value in self.values.tolist()]
+        return list(found), np.array(codes, dtype=np.intp)
+
     def as_they_were(self) -> NDArray[Any]:
         """Return the cells as values of their type, or the text that they were; None or NaN where one is missing."""
         if not self.numeric:

@@ -331,7 +331,7 @@ def _is_constant(cells: Cells) -> bool:
 def _categories(cells: Cells) -> tuple[Any, ...]:
     """Return all values that a column may hold: as its type lists them, else sorted."""
     try:
-        return cells.categories or tuple(sorted(set(cells.plain()) - {None}))
+        return cells.categories or tuple(sorted(set(cells.levels()[0]) - {None}))
     except TypeError as error:
         message = f"column {cells.name!r} mixes types ({error}): make all of it text or all of it numbers"
         raise DataError(message) from error

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.categories import encode_categories, word
+from latentmap.data.categories import encode_categories, unseen_category, word
 from latentmap.data.cells import DAY as DAY
 from latentmap.data.cells import Cells as Cells
 from latentmap.data.cells import date_type as date_type
@@ -24,6 +24,9 @@ from latentmap.exceptions import DataError
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
+
+BLOCK = 4096
+"""Rows that are written at a time."""
 
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
@@ -82,7 +85,13 @@ class Column:
         rows from ``start``.
         """
         if self.categories:
-            return encode_categories(self, cells.plain(), unseen, name, start, truth=cells.type == "Boolean")
+            levels, places = cells.levels()
+            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")[places]
+            unknown = np.flatnonzero(encoded < 0)
+            if len(unknown) and unseen == "error":
+                raise unseen_category(self, levels[places[unknown[0]]], name, start + unknown[0])
+            encoded[unknown] = np.nan
+            return encoded
         if cells.numeric:
             return np.asarray(cells.values, np.float64)
         if len(cells.present):
@@ -203,7 +212,7 @@ class Table:
                 own = one.column.encode(given[one.column.name], "missing", name, start)
                 known = np.array([one.inverse.get(value, np.nan) for value in own.tolist()])
                 rows[one.source] = np.where(np.isnan(rows[one.source]), known, rows[one.source])
-        return np.stack(list(rows.values()), axis=1)
+        return _beside(list(rows.values()))
 
     def within(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
@@ -341,3 +350,13 @@ def dropped_in(spec: ColumnSpec) -> set[str]:
     if isinstance(spec, Table):
         return set(spec.dropped) - set(spec.kinds)
     return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
+
+
+def _beside(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return columns as rows (n, P), some thousand at a time, so that they are written while they are in the cache."""
+    rows = np.empty((len(columns[0]), len(columns)))
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        for i, column in enumerate(columns):
+            block[:, i] = column[start : start + BLOCK]
+    return rows

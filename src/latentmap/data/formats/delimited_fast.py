@@ -73,7 +73,7 @@ def _numbers(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
                 return None
             keep[at + i] = False
     first, last = starts + len(form.prefix.encode()), ends - len(form.suffix.encode())
-    if (first >= last).any() or not _drop_thousands(data, keep, form.thousands, first + minus, form):
+    if (first >= last).any() or not _drop_thousands(data, keep, form.thousands, first + minus, last):
         return None
     if form.decimal == ",":
         if not form.thousands and (data == ord(".")).any():
@@ -93,19 +93,28 @@ def _numbers(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
 
 
 def _drop_thousands(
-    data: NDArray[np.uint8], keep: NDArray[np.bool_], mark: str, first: NDArray[Any], form: TextFormat
+    data: NDArray[np.uint8], keep: NDArray[np.bool_], mark: str, first: NDArray[Any], last: NDArray[Any]
 ) -> bool:
-    """Drop separators of thousands; return whether three digits follow each, and at most three stand before."""
+    """Drop separators of thousands; return whether three digits follow each, and one to three stand before.
+
+    ``first`` and ``last`` are where the digits of each cell begin and end.
+    """
     if not mark:
         return True
     at = np.flatnonzero(data == ord(mark))
-    padded = DIGITS[np.concatenate([data, np.zeros(5, np.uint8)])]
-    if not (padded[at + 1] & padded[at + 2] & padded[at + 3] & ~padded[at + 4]).all():
-        return False
-    if not padded[at - 1].all() or (at < 1).any():
-        return False
-    four_before = np.where(at >= 4, padded[at - 4] & padded[at - 3] & padded[at - 2], False)
-    if four_before.any():  # more than three digits before a separator
+    cell = np.searchsorted(first, at, side="right") - 1
+    if not len(at) or (cell < 0).any():
+        return not len(at)
+    digits = DIGITS[np.concatenate([np.zeros(4, np.uint8), data, np.zeros(5, np.uint8)])]
+
+    def is_digit(step: int) -> NDArray[np.bool_]:
+        place = at + step
+        found: NDArray[np.bool_] = digits[place + 4] & (place >= first[cell]) & (place < last[cell])
+        return found
+
+    three_after = is_digit(1) & is_digit(2) & is_digit(3) & ~is_digit(4)
+    four_before = is_digit(-1) & is_digit(-2) & is_digit(-3) & is_digit(-4)
+    if not (three_after & is_digit(-1) & ~four_before).all():
         return False
     keep[at] = False
     return True

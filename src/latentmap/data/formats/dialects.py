@@ -296,11 +296,20 @@ def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
         return True
     if not second:
         return False
+    if not first[0] and below[0].strip() and _rises(first[1:]) and not _rises(below[1:]):  # a table of two ways
+        return True
     steps = [cell for is_text, cell in zip(text, first) if not is_text and cell]
     beside = any(is_text and not is_typed for is_text, is_typed in zip(text, typed))
     return _is_progression(steps, least=2 if beside else 3) and not _is_progression(
         [cell.strip() for is_text, cell in zip(text, below) if not is_text and cell], least=2
     )
+
+
+def _rises(cells: Sequence[str]) -> bool:
+    """Return whether cells are three numbers or more, each larger than the one before."""
+    if len(cells) < 3 or not all(cell.strip() and is_number(cell.strip()) for cell in cells):
+        return False
+    return all(float(a) < float(b) for a, b in itertools.pairwise(cells))
 
 
 def _is_progression(cells: Sequence[str], least: int) -> bool:

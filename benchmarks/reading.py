@@ -1,0 +1,85 @@
+"""Reading a text table of 40 mixed columns, beside what pyarrow takes to parse it: python -m benchmarks.reading [GB].
+
+The columns are numbers, whole numbers, categories, ISO dates, truth values, thousands, dollars, percent, and numbers
+with missing cells in two marks. pyarrow leaves all that it does not know as text; `open_source` returns their numbers.
+Each run reads the same file with both, one after the other, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.common import spread, write
+
+ROWS, RUNS = 100_000, 3
+READ = {
+    "pyarrow": "from pyarrow import csv; rows = csv.read_csv(path).num_rows",
+    "latentmap": "from latentmap.data.sources import open_source; rows = len(open_source(path).all_rows())",
+}
+TIMED = "import time, json, sys; path = sys.argv[1]; {first}; start = time.perf_counter(); {read}; print(json.dumps([rows, time.perf_counter() - start]))"  # fmt: skip # noqa: E501
+
+
+def block(seed: int = 0) -> pd.DataFrame:
+    """Return rows of 40 mixed columns."""
+    rng, n = np.random.default_rng(seed), ROWS
+    columns: dict[str, Any] = {f"x{i}": np.round(rng.normal(0, 10 ** (i % 4), n), 4) for i in range(14)}
+    columns |= {f"n{i}": rng.integers(0, 10 ** (i % 5 + 1), n) for i in range(8)}
+    words = np.array([f"{word} {i}" for i in range(8) for word in ("oak", "elm", "ash")])
+    columns |= {f"c{i}": words[rng.integers(0, 3 * (i + 1), n)] for i in range(6)}
+    days = np.datetime64("2001-01-01") + rng.integers(0, 9000, n)
+    columns |= {"d0": days, "d1": days[::-1], "d2": (days.astype("datetime64[s]") + rng.integers(0, 86_400, n))}
+    columns |= {f"b{i}": rng.random(n) < 0.3 for i in range(3)}
+    columns |= {f"t{i}": [f"{v:,}" for v in rng.integers(0, 10**7, n)] for i in range(2)}
+    columns |= {
+        "money": [f"${v:,.2f}" for v in rng.lognormal(7, 1, n)],
+        "rate": [f"{v:.1f}%" for v in rng.normal(9, 2, n)],
+    }
+    marks = np.where(rng.random(n) < 0.5, "NA", "-")
+    columns |= {
+        f"m{i}": np.where(rng.random(n) < 0.1, marks, np.round(rng.normal(size=n), 3).astype(str)) for i in range(2)
+    }
+    return pd.DataFrame(columns)
+
+
+def timed(method: str, path: Path) -> tuple[int, float]:
+    """Return the rows and the seconds that a method takes in a process of its own, imports left out."""
+    read = READ[method]
+    code = TIMED.format(first=read.split(";")[0], read=read)
+    rows, seconds = json.loads(subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True).stdout)  # fmt: skip # noqa: E501
+    return rows, seconds
+
+
+def main(gigabytes: float = 1.0) -> None:
+    """Write a table, read it with both, and write the seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        text = block().to_csv(index=False).encode()
+        head, _, body = text.partition(b"\n")
+        with path.open("wb") as stream:
+            stream.write(head + b"\n")
+            while stream.tell() < gigabytes * 1e9:
+                stream.write(body)
+        raw: list[dict[str, Any]] = []
+        for run in range(RUNS):
+            for method in READ:
+                rows, seconds = timed(method, path)
+                raw.append({"run": run, "method": method, "rows": rows, "seconds": seconds})
+                print(json.dumps(raw[-1]), flush=True)
+                time.sleep(1)
+        size = path.stat().st_size
+    seconds = {m: [r["seconds"] for r in raw if r["method"] == m] for m in READ}
+    rates = [a / b for a, b in zip(seconds["pyarrow"], seconds["latentmap"], strict=True)]
+    write("reading", {"bytes": size, "summary": {"rate_beside_pyarrow": spread(rates)}, "raw": raw})
+
+
+if __name__ == "__main__":
+    main(*map(float, sys.argv[1:]))
