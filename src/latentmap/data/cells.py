@@ -42,6 +42,8 @@ class Cells:
         What was assumed or left out when the text was read; empty where nothing was.
     unread
         Why the values cannot be taken as numbers, text or dates; empty where they can.
+    factors
+        The different values and the place of each cell among them, where the reader knows; None is a missing cell.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Cells:
     format: TextFormat | None = None
     note: str = ""
     unread: str = ""
+    factors: tuple[list[Any], NDArray[np.intp]] | None = None
 
     @property
     def numeric(self) -> bool:
@@ -71,8 +74,11 @@ class Cells:
         values = self.values.tolist()
         return [None if v != v else int(v) if v.is_integer() else v for v in values] if self.numeric else values
 
+    @cached_property
     def levels(self) -> tuple[list[Any], NDArray[np.intp]]:
-        """Return the different plain values, None among them where a cell is missing, and the place of each cell."""
+        """The different plain values, None among them where a cell is missing, and the place of each cell."""
+        if self.factors is not None:
+            return self.factors
         if self.numeric:
             values, places = np.unique(self.values, return_inverse=True)
             return Cells(self.name, values).plain(), places
@@ -93,6 +99,12 @@ class Cells:
         if cells.dtype.kind in "fmM":
             return np.where(there, cells, np.array("NaN" if cells.dtype.kind == "f" else "NaT", dtype=cells.dtype))
         return object_array([cell if here else None for cell, here in zip(cells.tolist(), there, strict=True)])
+
+    def counts(self) -> dict[Any, int]:
+        """Return how often each plain value occurs, without missing cells."""
+        values, places = self.levels
+        tallies = np.bincount(places, minlength=len(values)).tolist()
+        return {value: n for value, n in zip(values, tallies, strict=True) if n and value is not None}
 
     def plain_present(self) -> list[Any]:
         """Return the cells that are there, as `plain` does."""

@@ -172,7 +172,7 @@ def _learn_categories(
 
 def _grouped(cells: Cells, categories: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
     """Return the most frequent categories, and the name of a last one that stands for all others."""
-    counts = collections.Counter(cells.plain_present())
+    counts = collections.Counter(cells.counts())
     frequent = {value for value, count in counts.most_common(MOST_CATEGORIES - 1) if count > 1}
     other = next(name for name in ("other", "(other)", "any other", "none of these") if name not in counts)
     return (*(value for value in categories if value in frequent), other), other
@@ -324,14 +324,19 @@ def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
 
 
 def _is_constant(cells: Cells) -> bool:
-    present = cells.present.tolist()
-    return len(present) > 1 and len(cells.categories) < 2 and all(value == present[0] for value in present)
+    present = cells.present
+    return (
+        len(present) > 1
+        and len(cells.categories) < 2
+        and all(v == present[0] for v in (present[-1], *present[:9]))
+        and (bool((present == present[0]).all()) if cells.numeric else all(value == present[0] for value in present))
+    )
 
 
 def _categories(cells: Cells) -> tuple[Any, ...]:
     """Return all values that a column may hold: as its type lists them, else sorted."""
     try:
-        return cells.categories or tuple(sorted(set(cells.levels()[0]) - {None}))
+        return cells.categories or tuple(sorted(cells.counts()))
     except TypeError as error:
         message = f"column {cells.name!r} mixes types ({error}): make all of it text or all of it numbers"
         raise DataError(message) from error

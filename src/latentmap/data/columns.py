@@ -85,7 +85,7 @@ class Column:
         rows from ``start``.
         """
         if self.categories:
-            levels, places = cells.levels()
+            levels, places = cells.levels
             encoded = encode_categories(self, levels, truth=cells.type == "Boolean")[places]
             unknown = np.flatnonzero(encoded < 0)
             if len(unknown) and unseen == "error":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import re
 from collections.abc import Iterable
 
@@ -123,9 +122,8 @@ def _is_whole_type(cells: Cells) -> bool:
 
 def _of_text(cells: Cells, present: NDArray[np.object_]) -> str | None:
     """Return why a column of text or of objects names rows, or None if it does not."""
-    values = present.tolist()
-    counts = collections.Counter(values)
-    different, n = len(counts), len(values)
+    counts = cells.counts()
+    different, n = len(counts), len(present)
     if any(map(_is_beyond, counts)):
         few = different <= min(MANY, n // 2)
         return None if few else "an id: whole numbers beyond 2^53"

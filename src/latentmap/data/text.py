@@ -314,7 +314,9 @@ class _Reader:
 
     def _text(self) -> Cells:
         values = self.texts.values(self.stripped, None, object)
-        return Cells(self.name, values, "String")
+        known: dict[str | None, int] = {}
+        places = np.array([known.setdefault(level, len(known)) for level in (*self.stripped, None)], dtype=np.intp)
+        return Cells(self.name, values, "String", factors=(list(known), places[self.texts.codes]))
 
     def _promising(self, parse: Callable[[str], object]) -> bool:
         """Return whether some different texts, evenly spaced, are such that a column of this kind is possible."""

@@ -20,7 +20,7 @@ DIGITS = np.isin(np.arange(256), np.frombuffer(b"0123456789", np.uint8))
 def texts_of(column: Any) -> Texts:
     """Return a column of text of pyarrow, dictionary-encoded or not, as its different texts."""
     if not pyarrow_module("types").is_dictionary(column.type):
-        return Texts.of(column.to_pylist())
+        column = column.dictionary_encode()
     array = column.unify_dictionaries().combine_chunks()
     array = array.chunk(0) if hasattr(array, "chunk") else array
     codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
