@@ -178,8 +178,9 @@ def test_objects_within_records(tmp_path):
     records[2] |= {"size": None, "late": 4}
     path.write_text(json.dumps({"count": 6, "items": records}), encoding="utf-16")
     source = open_source(path)
-    assert source.names == ("id", "size.h", "at", "late") and np.isnan(source.all_rows()[2, 1])
-    assert source.remark == "left out, as no numbers, text or dates: size.w, tags"
+    assert source.names == ("id", "size.h", "late") and np.isnan(source.all_rows()[2, 1])
+    left = "left out, as no numbers, text or dates: size.w, tags"
+    assert source.remark == f"{left}; column 'at' left out: it holds nothing"
 
 
 @pytest.mark.parametrize(

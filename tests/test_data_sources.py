@@ -70,6 +70,7 @@ def write(folder, array):
 @given(array=TABLES)
 def test_every_file_gives_the_same_numbers_and_the_same_content_hash(array, tmp_path):
     array = np.where(np.abs(array) > EXACT, np.nan, array) if array.dtype == float else array
+    assume(array.dtype != float or not np.isnan(array).all(axis=0).any())  # tables leave out what holds nothing
     memory = open_source(array)
     for path in write(tmp_path, array):
         source = open_source(path)
@@ -224,7 +225,7 @@ def test_a_source_of_ones_own_needs_only_rows_to_read():
         ('"a, b";c\r\n1;2\r\n', ("a, b", "c"), [[1, 2]]),
         ('"two\nlines",y\n1,2\n', ("two\nlines", "y"), [[1, 2]]),
         ("x|y\n1e3|-inf\n", ("x", "y"), [[1000, -np.inf]]),
-        ("x,y\n,2\nNA,?\nnull,nan\n", ("x", "y"), [[np.nan, 2], [np.nan, np.nan], [np.nan, np.nan]]),
+        ("x,y\n,2\nNA,?\nnull,nan\n7,\n", ("x", "y"), [[np.nan, 2], [np.nan] * 2, [np.nan] * 2, [7, np.nan]]),
         ("größe,y\n1,2", ("größe", "y"), [[1, 2]]),
     ],
 )

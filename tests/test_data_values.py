@@ -212,8 +212,6 @@ REFUSED = {
     "two columns of a name": (pd.DataFrame(X, columns=list("aab")), "X: column names must be unique"),
     "names of two types": (pd.DataFrame(X, columns=["a", 1, 2]), "whose names are of types int and str: expected"),
     "names of two types, mixed": (pd.DataFrame({"a": ["u", "v"], 1: [1, 2]}), "whose names are of types int and str"),
-    "nothing in a column": (pl.DataFrame({"a": [1.0, 2.0], "b": [None, None]}), "X holds no value in column 'b'"),
-    "nothing among objects": (pd.DataFrame({"a": [1.0, 2.0], "b": [None, None]}), "X holds no value in column 'b'"),
     "long double beyond double": (np.array([[1, 2], [3, np.longdouble("1e400")]]), "contains 1 infinite value"),
     "places outside a sparse matrix": (
         sparse.csr_array((np.ones(2), np.array([0, 9]), np.array([0, 1, 2])), shape=(2, 3)),

@@ -46,7 +46,7 @@ def impute(
     from latentmap.cli.runs import column_names, load_run, open_rows
 
     estimator = load_run(run, given)
-    rows = open_rows(run, estimator, data, labels, row_id)
+    rows = open_rows(run, estimator, data, labels, row_id, every=True)
     cells = 0
 
     def filled() -> Iterator[Any]:

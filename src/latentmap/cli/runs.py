@@ -20,7 +20,7 @@ from latentmap.data.fetching import is_remote
 from latentmap.data.files import read_json, write_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
-from latentmap.data.selection import Selection, ignored_in_words, require_columns
+from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.exceptions import DataError, ModelError
@@ -170,17 +170,29 @@ def open_rows(
     labels: str | None = None,
     row_id: str | None = None,
     beside: Sequence[str] = (),
+    *,
+    every: bool = False,
 ) -> RunRows:
     """Return rows for a run, by default its own: with the labels, the id and the order of columns of its own data.
 
-    Columns that the run does not have are ignored, with a note; the values of those ``beside`` are in the source.
+    Columns that the run does not have are ignored, with a note; the values of those ``beside`` are in the source. With
+    ``every`` column to be written again, row names are the key where there is no id, and labels that the model does not
+    need are a column like any other.
     """
     origin = Origin.read(run)
     path = data if data is not None or origin is None else origin.data
     if path is None:
         raise UsageError(f"{run} does not say which data it was fitted to: give DATA after it")
     columns = _columns(origin, estimator)
-    source = _open(path, labels, origin, estimator.table_, _selection(origin, columns, row_id, beside))
+    selection = _selection(origin, columns, row_id, beside)
+    if (
+        every
+        and not selection.left_out
+        and INDEX not in (*(columns or ()), *(estimator.table_.order if estimator.table_ is not None else ()))
+    ):
+        selection = replace(selection, beside=(*beside, INDEX), left_out=(INDEX,), optional=(INDEX,))
+    named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
+    source = _open(path, labels, named, estimator.table_, selection)
     in_memory = fits(source, read_memory(estimator.memory))
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -233,6 +245,8 @@ def _key(source: Source, row_id: str | None, origin: Origin | None) -> Key | Non
     name = row_id or (None if origin is None else origin.id)
     if name is not None and name in source.beside:
         return Key(name, source.beside[name])
+    if name is None and INDEX in source.beside:
+        return Key(INDEX, source.beside[INDEX])
     if name is not None:
         note(f"{source.name} has no column {name!r}, the id of the fit; rows are written in their order, without one")
     return None if source.numbers is None else Key("row", source.numbers + 1)

@@ -42,6 +42,8 @@ class Cells:
         What was assumed or left out when the text was read; empty where nothing was.
     unread
         Why the values cannot be taken as numbers, text or dates; empty where they can.
+    written
+        The text of the cells before it was read, as `factors`, where the reader knows.
     factors
         The different values and the place of each cell among them, where the reader knows; None is a missing cell.
     """
@@ -55,6 +57,7 @@ class Cells:
     format: TextFormat | None = None
     note: str = ""
     unread: str = ""
+    written: tuple[Sequence[str], NDArray[np.intp]] | None = None
     factors: tuple[list[Any], NDArray[np.intp]] | None = None
 
     @property
@@ -89,7 +92,9 @@ class Cells:
     def as_they_were(self) -> NDArray[Any]:
         """Return the cells as values of their type, or the text that they were; None or NaN where one is missing."""
         if not self.numeric:
-            return _whole(self.values) if self.type == "String" else self.values
+            if self.type == "String" and (whole := _whole(self.values)) is not self.values:
+                return whole
+            return self.values if (text := self.text()) is None else text
         if self.format is not None:
             return self.format.write(self.values)
         there: NDArray[np.bool_] = ~np.isnan(self.values)
@@ -99,6 +104,13 @@ class Cells:
         if cells.dtype.kind in "fmM":
             return np.where(there, cells, np.array("NaN" if cells.dtype.kind == "f" else "NaT", dtype=cells.dtype))
         return object_array([cell if here else None for cell, here in zip(cells.tolist(), there, strict=True)])
+
+    def text(self) -> NDArray[Any] | None:
+        """Return the text of the cells as it was before it was read, None where there was none; None if not known."""
+        if self.written is None:
+            return None
+        levels, places = self.written
+        return object_array([*levels, None])[places]
 
     def counts(self) -> dict[Any, int]:
         """Return how often each plain value occurs, without missing cells."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.categories import encode_categories, unseen_category, word
+from latentmap.data.categories import encode_categories, is_plain_number, unseen_category, word
 from latentmap.data.cells import DAY as DAY
 from latentmap.data.cells import Cells as Cells
 from latentmap.data.cells import date_type as date_type
@@ -124,9 +124,10 @@ class Column:
 
     def write(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Return numbers as text in the form that the column had."""
-        if self.format is not None:
-            return self.format.write(values)
-        return object_array([word(value) for value in self.decode(values).tolist()])
+        cells = self.decode(values) if self.categories else values
+        if self.format is not None and all(is_plain_number(category) for category in self.categories):
+            return self.format.write(np.asarray(cells, np.float64))
+        return object_array([word(value) for value in (cells if self.categories else self.decode(values)).tolist()])
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,8 @@ class Table:
                 own = column.write(np.where(there, numbers, 0.0))
             else:
                 own = column.decode(np.where(there, numbers, 0.0))
+            if (text := cells.text()) is not None and own.dtype.kind == "O":
+                own = text
             result[cells.name] = np.where(there, own, made[cells.name])
         return result | {name: cells for name, cells in made.items() if name not in result}
 

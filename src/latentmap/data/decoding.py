@@ -59,8 +59,14 @@ def frame_of(
         return nw.from_dict(series, backend=backend).to_native()
     import pandas as pd
 
-    natives = {n: came[n].to_native().array if n in whole else _pandas_series(pd, kinds.get(n), v)
-               for n, v in cells.items()}  # fmt: skip
+    known = {c.name: ~np.isnan(table.kinds[c.name].encode(c, "missing", c.name)) for c in given if c.name in kinds}
+    natives: dict[str, Any] = {}
+    for name, values in cells.items():
+        if name in whole:
+            natives[name] = came[name].to_native().array
+            continue
+        made = _pandas_series(pd, kinds.get(name), values)
+        natives[name] = _filled(came[name].to_native(), made, known[name]) if name in came and name in known else made
     frame = pd.DataFrame(natives)
     if not isinstance(like, pd.DataFrame):
         return frame
@@ -69,6 +75,16 @@ def frame_of(
     if isinstance(like.columns, pd.MultiIndex) and all(name in own for name in cells):
         labels = pd.MultiIndex.from_tuples(labels, names=like.columns.names)
     return frame.set_axis(like.index).set_axis(labels, axis=1).rename_axis(columns=like.columns.names)
+
+
+def _filled(own: Any, made: Any, there: NDArray[np.bool_]) -> Any:
+    """Return a column of pandas with cells that were made where there were none; all made if its type holds none."""
+    own = own.reset_index(drop=True)
+    try:
+        filled = own.where(there, made.astype(own.dtype))
+    except (TypeError, ValueError):
+        return made
+    return filled if filled.dtype == made.dtype or not own.isna().any() else made
 
 
 def _is_text(series: nw.Series[Any]) -> bool:

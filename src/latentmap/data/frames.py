@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import numbers
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -33,6 +34,7 @@ from latentmap.data.text_formats import EPOCH
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
 
+NUMBER = re.compile(r"[-+]?\d+\.?\d*")
 BACKENDS = ("pandas", "polars", "pyarrow")
 
 
@@ -214,11 +216,9 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     dtype, column, own = series.dtype, str(series.name), _native(series)
     if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
-        return Cells(column, np.asarray(numbers, np.float64), type_, own)
+        return Cells(column, _without_marks(np.asarray(numbers, np.float64), spec), type_, own)
     if dtype in (nw.Date, nw.Datetime):
-        micros = series.cast(nw.Datetime("us", getattr(dtype, "time_zone", None)))
-        days = np.asarray(micros.dt.timestamp("us").cast(nw.Float64).to_numpy(), np.float64) / DAY
-        return Cells(column, days, str(dtype), own)
+        return Cells(column, _days_of(series), str(dtype), own)
     if dtype == nw.Duration:
         spans = series.dt.total_microseconds().cast(nw.Float64).to_numpy()
         return Cells(column, np.asarray(spans, np.float64) / SECOND, "Duration", own)
@@ -241,6 +241,23 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     odd = next((type(v).__name__ for v in values if v is not None and _kind_of(v) == "other"), "")
     what = odd if dtype == nw.Object and odd else own if dtype == nw.Unknown and own else dtype
     return _unread(series, f"it holds {what}, not numbers, text or dates")
+
+
+def _days_of(series: nw.Series[Any]) -> NDArray[np.float64]:
+    """Return dates or times as days since 1970."""
+    if series.implementation.is_pyarrow():  # which refuses to leave out nanoseconds
+        native = series.to_native()
+        stamps = native.to_numpy().astype("datetime64[us]") if series.dtype == nw.Date else native.cast(
+            importlib.import_module("pyarrow").timestamp("us"), safe=False).to_numpy()  # fmt: skip
+        return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / DAY)
+    micros = series.cast(nw.Datetime("us", getattr(series.dtype, "time_zone", None)))
+    return np.asarray(micros.dt.timestamp("us").cast(nw.Float64).to_numpy(), np.float64) / DAY
+
+
+def _without_marks(values: NDArray[np.float64], spec: ColumnSpec) -> NDArray[np.float64]:
+    """Return numbers, NaN where one is a further mark of missing cells, such as -99."""
+    marks = [float(m) for m in (spec.missing if spec is not None else ()) if NUMBER.fullmatch(m.strip())]
+    return np.where(np.isin(values, marks), np.nan, values) if marks else values
 
 
 def _values(series: nw.Series[Any]) -> list[Any]:

@@ -95,7 +95,7 @@ def _of_numbers(cells: Cells, present: NDArray[np.float64]) -> str | None:
     n, low, high = len(present), present.min(), present.max()
     named = is_id_name(cells.name)
     unbroken = high - low == n - 1 and bool((abs(np.diff(present)) == 1).all())  # in another order they are ranks
-    long = low >= 10 ** (DIGITS - 1) and len(str(int(low))) == len(str(int(high)))
+    long = high <= EXACT and low >= 10 ** (DIGITS - 1) and len(str(int(low))) == len(str(int(high)))
     if not (named or unbroken or long):
         return None
     different = len(np.unique(present))

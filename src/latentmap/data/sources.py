@@ -130,7 +130,7 @@ def open_source(
     if isinstance(columns, Table):
         selection = selection.of_table(columns)
     if isinstance(columns, Requested):
-        columns = columns.without(selection.left_out)
+        columns = columns.without([*selection.left_out, *([labels] if isinstance(labels, str) else [])])
     if isinstance(data, str) and data in DATASETS:
         return _with_beside(dataset_source(data, labels=labels), data, selection)
     if is_remote(data):

@@ -150,7 +150,7 @@ def cells_of_text(name: str, texts: Texts | Iterable[Any], settings: TextSetting
     texts = texts if isinstance(texts, Texts) else Texts.of(texts)
     if settings.kind == "drop":
         return Cells(name, texts.values(texts.levels, None, object), "String")
-    return _Reader(name, texts, settings).read()
+    return replace(_Reader(name, texts, settings).read(), written=(texts.levels, texts.codes))
 
 
 class _Reader:

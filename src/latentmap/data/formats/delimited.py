@@ -147,7 +147,7 @@ def _source(
         annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
     plain = all(one.numeric and not one.type.startswith("Date") for one in cells)
     clean = plain and not any(one.format or one.note or one.type == "Boolean" for one in cells)
-    ids = dialect.names is not None and has_ids(cells)
+    ids = dialect.names is not None and (has_ids(cells) or any(not len(one.present) for one in cells))
     if columns is None and (plain if numeric else clean and not ids):
         names = None if dialect.names is None else [one.name for one in cells]
         rows = np.stack([one.values for one in cells], axis=1) if cells else np.empty((1, 0))

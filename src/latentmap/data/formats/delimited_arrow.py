@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmap.data.checks import EXACT
-from latentmap.data.columns import DAY, Cells
+from latentmap.data.columns import Cells
 from latentmap.data.formats.delimited_fast import fast_cells, texts_of
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.streams import LONGEST
 from latentmap.data.text import MISSING, TextSettings, cells_of_text
+from latentmap.data.text_formats import TextFormat
 
 if TYPE_CHECKING:
     from latentmap.data.formats.delimited import Plan
@@ -25,7 +26,7 @@ RETRIES = 3
 NULLS = sorted(
     {"NaN", "NaT"} | {form for word in MISSING for form in (word, word.upper(), word.title(), word.capitalize())}
 )
-ISO = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
+ISO = TextFormat("date", pattern="%Y-%m-%d")
 
 
 def read_arrow(plan: Plan, missing: Sequence[str] = ()) -> tuple[list[Cells], list[str | None]]:
@@ -52,10 +53,11 @@ def read_aside(plan: Plan) -> dict[str, list[str | None]]:
 
 def block_types(plan: Plan) -> dict[int, Any]:
     """Return the types in which columns are read block by block, as their first cells are, by number."""
-    lib, samples = pyarrow_module("lib"), _samples(plan)
-    whole = {i for i, sample in samples.items() if sample.type == "Int64"}
-    types = _types(plan, samples)
-    return {i: lib.int64() if i in whole and type_ == lib.float64() else type_ for i, type_ in types.items()}
+    samples = _samples(plan)
+    whole = {
+        i for i, one in samples.items() if one.type == "Int64" and not (one.format or one.note) and len(one.present)
+    }
+    return {i: pyarrow_module("lib").int64() if i in whole else type_ for i, type_ in _types(plan, samples).items()}
 
 
 def _samples(plan: Plan) -> dict[int, Cells]:
@@ -72,10 +74,10 @@ def _type_of(plan: Plan, i: int, sample: Cells) -> Any:
     """Return the type in which a column is read."""
     lib = pyarrow_module("lib")
     if sample.numeric and not sample.note and len(sample.present):
-        if sample.format is None:
+        if sample.format is None and sample.type != "Int64":  # whole numbers may yet turn out to be codes such as 02139
             return lib.float64()
-        if sample.format.kind == "date" and sample.format.pattern in ISO and sample.format.padded:
-            return lib.date32() if sample.type == "Date" else lib.timestamp("us")
+        if sample.type == "Date" and sample.format is not None and sample.format == ISO:
+            return lib.date32()  # times are read as text: pyarrow takes some without seconds, or days alone, as such
     rows = plan.dialect.rows
     repeated = 2 * len({row[i] for row in rows}) <= len(rows)
     return lib.dictionary(lib.int32(), lib.string()) if repeated else lib.string()
@@ -158,7 +160,7 @@ def _is_open(table: Any, types: dict[int, Any]) -> bool:
 def _is_long(table: Any, i: int) -> bool:
     """Return whether a column holds numbers that may be integers of more digits than a float."""
     ends = pyarrow_module("compute").min_max(table.column(str(i))).as_py()
-    return any(end is not None and EXACT < abs(end) < np.inf for end in ends.values())
+    return any(end is not None and EXACT <= abs(end) < np.inf for end in ends.values())
 
 
 def diagnose(plan: Plan) -> None:
@@ -174,10 +176,9 @@ def _cells(plan: Plan, i: int, column: Any, settings: TextSettings, sample: Cell
         values = column.to_numpy()
         whole = bool((np.trunc(values) == values)[np.isfinite(values)].all())
         return Cells(name, values, "Int64" if whole else "Float64")
-    if types.is_date(column.type) or types.is_timestamp(column.type):
-        unit = "D" if types.is_date(column.type) else "us"
-        stamps = column.to_numpy().astype(f"datetime64[{unit}]")
-        days = stamps.astype(np.int64) / (1 if unit == "D" else DAY)
+    if types.is_date(column.type):
+        stamps = column.to_numpy().astype("datetime64[D]")
+        days = stamps.astype(np.int64).astype(np.float64)
         return Cells(name, np.where(np.isnat(stamps), np.nan, days), sample.type, format=sample.format)
     if (fast := fast_cells(name, column, settings, sample)) is not None:
         return fast

@@ -9,10 +9,11 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.data.columns import ColumnSpec
+from latentmap.data.columns import ColumnSpec, Requested, dropped_in
 from latentmap.data.formats.arrays import joined_notes
 from latentmap.data.formats.base import LabelSpec, Source
 from latentmap.data.formats.delimited_arrow import RETRIES, block_types, diagnose, opened, options
+from latentmap.data.formats.delimited_fast import whole_numbers
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.parquet import parquet_source
 from latentmap.data.selection import Selection
@@ -36,8 +37,9 @@ def block_source(plan: Plan, labels: LabelSpec, columns: ColumnSpec) -> Source:
     path = folder / "table.parquet"
     try:
         _convert(plan, path, missing)
-        kept = Selection(wanted=tuple(plan.names[i] for i in plan.settings))
-        source = parquet_source(path, labels, columns, kept)
+        kept = Selection(wanted=tuple(plan.names[i] for i, one in plan.settings.items() if one.kind != "drop"))
+        asked = columns.without(dropped_in(columns)) if isinstance(columns, Requested) else columns
+        source = parquet_source(path, labels, asked, kept)
     except DataError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(str(error).replace(str(path), str(plan.file.path))) from error
@@ -50,36 +52,53 @@ def block_source(plan: Plan, labels: LabelSpec, columns: ColumnSpec) -> Source:
     return source
 
 
+class _OtherTypeError(Exception):
+    """A column of whole numbers, ``i``, that holds something else."""
+
+    def __init__(self, i: int) -> None:
+        super().__init__(i)
+        self.i = i
+
+
 def _convert(plan: Plan, path: Path, missing: tuple[str, ...]) -> None:
-    """Write the columns of a file as parquet; those that turn out to be fractions or text are written again as such."""
+    """Write the columns of a file as parquet; those that turn out to be fractions or text are written again as text."""
     lib = pyarrow_module("lib")
-    text, whole, fraction = lib.string(), lib.int64(), lib.float64()
+    text, whole = lib.string(), lib.int64()
     types = {i: text if str(type_).startswith("dictionary") else type_ for i, type_ in block_types(plan).items()}
-    fractions = 0
-    for _ in range(2 * len(types) + 2):
+    others = 0
+    for _ in range(len(types) + 2):
         try:
             _write(plan, path, types, missing)
             return
+        except _OtherTypeError as error:
+            others += 1
+            types[error.i] = text
+            if others >= RETRIES:
+                types = {i: text if type_ == whole else type_ for i, type_ in types.items()}
         except lib.ArrowInvalid as error:
             if "invalid UTF8" in str(error):
                 raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid byte") from error
             if not (column := re.match(r"In CSV column #(\d+)", str(error))):
                 diagnose(plan)
                 raise
-            i = int(column[1])
-            fractions += types[i] == whole
-            types[i] = fraction if types[i] == whole else text
-            if fractions >= RETRIES:
-                types = {i: fraction if type_ == whole else type_ for i, type_ in types.items()}
+            types[int(column[1])] = text
 
 
 def _write(plan: Plan, path: Path, types: dict[int, Any], missing: tuple[str, ...]) -> None:
     csv, parquet, lib = (pyarrow_module(name) for name in ("csv", "parquet", "lib"))
     names = {str(i): plan.names[i] for i in sorted(types)}
+    whole = {str(i): i for i, type_ in types.items() if type_ == lib.int64()}
+    read = {i: lib.string() if str(i) in whole else type_ for i, type_ in types.items()}
     with opened(plan) as stream:
-        reader = csv.open_csv(stream, *options(plan, types, missing, multiline=True, block=BLOCK))
-        schema = lib.schema([(names[field.name], field.type) for field in reader.schema])
+        reader = csv.open_csv(stream, *options(plan, read, missing, multiline=True, block=BLOCK))
+        schema = lib.schema([
+            (names[field.name], lib.int64() if field.name in whole else field.type) for field in reader.schema
+        ])  # fmt: skip
         with parquet.ParquetWriter(path, schema) as writer:
             for batch in reader:
-                table = lib.Table.from_batches([batch]).rename_columns(list(names.values()))
-                writer.write_table(table, row_group_size=ROWS)
+                columns = []
+                for field, column in zip(reader.schema, batch.columns, strict=True):
+                    if field.name in whole and (column := whole_numbers(column)) is None:
+                        raise _OtherTypeError(whole[field.name])
+                    columns.append(column)
+                writer.write_table(lib.Table.from_arrays(columns, schema=schema), row_group_size=ROWS)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.checks import EXACT
 from latentmap.data.columns import DAY, Cells
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.text import Texts, TextSettings
@@ -30,9 +31,13 @@ def texts_of(column: Any) -> Texts:
 def fast_cells(name: str, column: Any, settings: TextSettings, sample: Cells) -> Cells | None:
     """Return a long column of text as numbers or dates in the form of its first cells; None if others differ."""
     types, form = pyarrow_module("types"), sample.format
-    if len(column) < LONG or types.is_dictionary(column.type) or form is None or sample.note or settings.format:
+    if len(column) < LONG or types.is_dictionary(column.type) or sample.note or settings.format:
         return None
     array = pyarrow_module("lib").concat_arrays(column.chunks)
+    if form is None and sample.type == "Int64" and (whole := whole_numbers(array)) is not None:
+        return Cells(name, whole.cast("float64").to_numpy(zero_copy_only=False), "Int64")
+    if form is None:
+        return None
     values = _numbers(array, form) if form.kind == "number" else _dates(array, form) if form.kind == "date" else None
     if values is None:
         return None
@@ -43,6 +48,26 @@ def fast_cells(name: str, column: Any, settings: TextSettings, sample: Cells) ->
     return Cells(name, values, type_, format=form)
 
 
+def whole_numbers(array: Any) -> Any:
+    """Return text as integers; None if some cell is none, has more digits than a float, or is a code such as 02139."""
+    lib = pyarrow_module("lib")
+    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+    data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
+    starts = offsets[:-1][np.diff(offsets) > 0]
+    if len(starts):
+        starts = starts + np.isin(data[starts], (ord("-"), ord("+")))
+        second = data[np.minimum(starts + 1, len(data) - 1)]
+        ends = offsets[1:][np.diff(offsets) > 0]
+        if ((data[starts] == ord("0")) & (starts + 1 < ends)).any() or (second == ord("x")).any():
+            return None
+    try:
+        whole = array.cast(lib.int64())
+    except lib.ArrowInvalid:
+        return None
+    least, most = (pyarrow_module("compute").min_max(whole)[end].as_py() or 0 for end in ("min", "max"))
+    return whole if max(-least, most) <= EXACT else None
+
+
 def _dates(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
     """Return dates of a pattern as days since 1970."""
     compute, lib = pyarrow_module("compute"), pyarrow_module("lib")
@@ -51,6 +76,9 @@ def _dates(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
     try:
         stamps = compute.strptime(array, format=form.pattern, unit="us")
     except lib.ArrowInvalid:
+        return None
+    same = compute.equal(compute.strftime(stamps.cast(lib.timestamp("s")), format=form.pattern), array)
+    if not compute.all(same, min_count=0).as_py():  # it takes February 30 for March 1, and year 24 for 0024
         return None
     stamps = stamps.to_numpy(zero_copy_only=False)
     return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / DAY)

@@ -62,7 +62,8 @@ def _of_columns(
     array = numbers_of(series, len(frame), name) if request.columns is None else None
     if array is not None and not request.numeric:
         whole = [one for one in series.values() if one.dtype.is_integer() and not one.null_count()]
-        array = None if has_ids(cells_of(whole, name)) else array
+        empty = len(array) > 0 and np.isnan(array).all(axis=0).any()
+        array = None if empty or has_ids(cells_of(whole, name)) else array
     if array is not None:
         source = ArraySource(array, name=name, names=list(series), labels=labels, label_name=label_name)
         source.header = _header(frame, list(series))

@@ -10,12 +10,14 @@ from typing import Any
 from latentmap.data.columns import ColumnSpec
 from latentmap.data.formats.base import LabelSpec, Request, Source, reading, unique_names
 from latentmap.data.formats.records import columns_source, rows_as_columns
-from latentmap.data.formats.unpacked import unpacked
+from latentmap.data.formats.unpacked import require_room, unpacked
 from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
 EXPECTED = 'expected records, [{"a": 1, "b": 2}, ...], or columns, {"a": [1, ...], "b": [2, ...]}'
+ROOM = 16
+"""Bytes of memory that a byte of JSON may take; less than records of one small number do, as most hold more."""
 MOST_EMPTY = 2**22
 """Cells beyond which a table must not be almost empty."""
 LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
@@ -55,6 +57,7 @@ def json_source(
     """
     with reading(path, "JSON"):
         content = unpacked(path)
+        require_room(path, ROOM * len(content), "needs")
         text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
         value = _lines(path, text) if path.name.lower().endswith(LINES) else _value(path, text)
         return columns_source(_table(path, value), Request(None, labels, str(path), columns, numeric, selection))
@@ -106,6 +109,8 @@ def _of_object(path: Path, value: dict[str, Any]) -> Mapping[str, Sequence[Any]]
         return _of_rows(path, [str(name) for name in value["columns"]], value["data"])
     if value and all(isinstance(column, dict) for column in value.values()):  # as pandas writes it by default
         keys = dict.fromkeys(key for column in value.values() for key in column)
+        if all(map(str.isdecimal, value)) and not all(map(str.isdecimal, keys)):  # a record for each row number
+            return _of_records(path, list(value.values()))
         _require_filled(path, len(keys), len(value), sum(map(len, value.values())))
         return {name: [column.get(key) for key in keys] for name, column in value.items()}
     inner = [key for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)]

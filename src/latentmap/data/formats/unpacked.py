@@ -12,11 +12,11 @@ from latentmap.exceptions import DataError
 PIECE = 2**20
 
 
-def require_room(path: Path, size: int) -> None:
+def require_room(path: Path, size: int, what: str = "unpacks to") -> None:
     """Raise if content of ``size`` bytes needs more than a quarter of the memory that is free."""
     if size > (most := read_memory(None)):
         advice = "copy it again if it should be smaller, or save it as .parquet or .npy, which are read in blocks"
-        message = f"unpacks to more than {most / 1e9:.3g} GB, a quarter of the memory that is free"
+        message = f"{what} more than {most / 1e9:.3g} GB, a quarter of the memory that is free"
         raise DataError(f"{path} {message}; {advice}")
 
 
