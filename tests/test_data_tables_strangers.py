@@ -192,3 +192,20 @@ def test_cells_of_pandas_that_were_there_keep_every_digit():
     for name in frame:
         there = holes[name].notna()
         assert filled[name].dtype == holes[name].dtype and (filled[name] == holes[name])[there].all()
+
+
+def test_times_of_day_are_seconds_whichever_library_read_them(tmp_path):
+    pl, csv = pytest.importorskip("polars"), pytest.importorskip("pyarrow.csv")
+    clocks = [datetime.time(8 + i % 9, i % 60, 7 * i % 60) for i in range(120)]
+    frame = pd.DataFrame({"at": [str(clock) for clock in clocks], "x": RNG.normal(size=120).round(3)})
+    path = tmp_path / "x.csv"
+    frame.to_csv(path, index=False)
+    vae = fit(VAE(2, max_epochs=1, random_state=0), path)
+    codes = vae.transform(path)
+    readings = [pl.read_csv(path, try_parse_dates=True), csv.read_csv(path), frame, frame.assign(at=clocks)]
+    for reading in readings:
+        np.testing.assert_allclose(vae.transform(reading), codes, atol=1e-5)
+    for reading in readings[:2] + readings[3:]:
+        drawn = fit(VAE(2, max_epochs=1, random_state=0), reading).sample(3, random_state=0)
+        values = drawn["at"].to_pylist() if hasattr(drawn["at"], "to_pylist") else list(drawn["at"])
+        assert type(drawn) is type(reading) and all(isinstance(value, datetime.time) for value in values)

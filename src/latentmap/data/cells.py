@@ -17,6 +17,7 @@ from latentmap.data.text_formats import EPOCH, TextFormat
 
 SECOND, DAY = 1_000_000, 86_400_000_000
 """Microseconds."""
+DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +148,10 @@ def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
         return (whole.astype(np.int64) * step + parts.astype(np.int64)).astype(f"datetime64[{unit}]")
     if type_.startswith("Duration"):
         return np.rint(values * SECOND).astype(np.int64).astype("timedelta64[us]")
+    if type_ == "Time":
+        micros = np.rint(np.clip(values, 0.0, DAY_SECONDS) * SECOND).astype(np.int64)
+        midnight = datetime(1970, 1, 1)
+        return object_array([(midnight + timedelta(microseconds=min(m, DAY - 1))).time() for m in micros.tolist()])
     if type_ == "Boolean":
         return values >= 0.5
     if type_.startswith(("Int", "UInt")):

@@ -241,7 +241,7 @@ def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None
     """Return what generated values are kept within."""
     if column.kind in ("count", "binary"):
         return 0.0, highest
-    if column.kind in ("date", "cyclic") or column.type.startswith("Duration"):
+    if column.kind in ("date", "cyclic") or column.type.startswith(("Duration", "Time")):
         return None, None
     if (known := bounds_by_name(column.name, lowest, highest)) is not None:
         return known
@@ -267,7 +267,7 @@ def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
         known = cells.ordered or not (categories or cells.categories) and _is_scale(cells)
         return "ordinal" if known else "categorical"
     values = cells.present
-    if not len(values) or not np.isfinite(values).all() or cells.type.startswith("Duration"):
+    if not len(values) or not np.isfinite(values).all() or cells.type.startswith(("Duration", "Time")):
         return "real"
     if cycle_of(cells.name, float(values.min()), float(values.max())) is not None:
         return "cyclic"

@@ -7,7 +7,7 @@ import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -189,7 +189,11 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
         return np.full(len(series), np.nan)
     if dtype == nw.Object:
         cells = _of_objects(_values(series), column, name, "")
-        return cells.values if cells is not None and cells.numeric and not cells.type.startswith("Date") else None
+        return (
+            cells.values
+            if cells is not None and cells.numeric and not cells.type.startswith(("Date", "Time"))
+            else None
+        )
     if dtype == nw.String:
         read = _of_text(_values(series), column, "", None)
         return read.values if read.numeric and not (read.format or read.note) else None
@@ -222,6 +226,8 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     if dtype == nw.Duration:
         spans = series.dt.total_microseconds().cast(nw.Float64).to_numpy()
         return Cells(column, np.asarray(spans, np.float64) / SECOND, "Duration", own)
+    if dtype == nw.Time:
+        return Cells(column, np.array([_seconds(value) for value in _values(series)]), "Time", own)
     if dtype in (nw.Categorical, nw.Enum):
         if series.implementation.is_pandas() and own == "category":  # whose order narwhals does not keep
             kept = series.to_native().cat
@@ -305,6 +311,8 @@ def _of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: C
         if any(isinstance(value, numbers.Integral | Decimal) and abs(int(value)) > EXACT for value in present):
             return _beyond(column, values, "Int64" if whole else "Float64", own)
         return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
+    if kinds == {"clock"} and not any(map(_is_truth, present)):
+        return Cells(column, np.array([_seconds(value) for value in values]), "Time", own)
     if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):
         days = np.array([np.nan if value is None else _days(value) for value in values])
         return Cells(column, days, date_type(days=kinds == {"date"}, zoned="time with zone" in kinds), own)
@@ -325,7 +333,16 @@ def _kind_of(value: Any) -> str:
         return "time with zone" if getattr(value, "tzinfo", None) is not None else "time"
     if isinstance(value, date):
         return "date"
+    if isinstance(value, time) and value.tzinfo is None:
+        return "clock"
     return "number" if is_number(value) else "other"
+
+
+def _seconds(value: time | None) -> float:
+    """Return the seconds since midnight."""
+    if value is None:
+        return np.nan
+    return 3600.0 * value.hour + 60.0 * value.minute + value.second + value.microsecond / SECOND
 
 
 def _days(value: Any) -> float:

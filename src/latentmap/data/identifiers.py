@@ -73,7 +73,9 @@ def why_left_out(cells: Cells) -> str | None:
         return "it holds nothing"
     if cells.numeric:
         return (
-            None if cells.type.startswith(("Date", "Duration", "Boolean", "Float32")) else _of_numbers(cells, present)
+            None
+            if cells.type.startswith(("Date", "Duration", "Time", "Boolean", "Float32"))
+            else _of_numbers(cells, present)
         )
     return None if cells.categories else _of_text(cells, present)
 
