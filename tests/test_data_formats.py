@@ -373,3 +373,10 @@ def test_the_command_takes_a_sheet_and_writes_one(tmp_path, capsys):
     assert main(["transform", run, "-o", str(tmp_path / "codes.jsonl")]) == 0
     assert len(open_source(tmp_path / "codes.jsonl")) == 40
     capsys.readouterr()
+
+
+def test_years_head_a_sheet_as_they_do_a_text_table(tmp_path):
+    rows = [["k", 2019, 2020], ["a", 1.5, 3.5], ["b", 2.5, 4.5], ["a", 0.5, 7.5]]
+    assert open_source(excel(tmp_path / "x.xlsx", {"s": rows})).table.names == ["k", "2019", "2020"]
+    (tmp_path / "x.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+    assert open_source(tmp_path / "x.csv").table.names == ["k", "2019", "2020"]

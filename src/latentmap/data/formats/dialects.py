@@ -249,7 +249,7 @@ def _headers(dialect: Dialect, sample: Sequence[Record], comments: Sequence[str]
     above = _commented_names(dialect, comments, len(head))
     if above and comments[-1][1:2].strip():  # as in #id,name
         return _named(dialect, above), None
-    if _is_header(head, below[0] if below else []):
+    if is_header(head, below[0] if below else []):
         if below and {len(cells) for cells in below} == {len(head) + 1}:  # as R writes row names
             ends_empty = all(not cells[-1].strip() for cells in below)
             head = [*head, ""] if ends_empty else ["", *head]
@@ -282,7 +282,12 @@ def _named(dialect: Dialect, names: Sequence[str]) -> Dialect:
     return replace(dialect, names=filled, width=len(names), index=index)
 
 
-def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
+def is_header(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether a row of cells names the columns of those below, of which ``second`` is the first.
+
+    >>> is_header(["k", "2019", "2020"], ["a", "1.5", "3.5"]), is_header(["1", "2"], ["3", "4"])
+    (True, False)
+    """
     text = [not is_number(cell) for cell in first]
     typed = [is_text and bool(amount(cell) or stamp(cell) or duration(cell)) for is_text, cell in zip(text, first)]
     if any(text) and not any(typed) and all(text[i] or not cell for i, cell in enumerate(first)):

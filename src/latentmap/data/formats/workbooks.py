@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from latentmap.data.checks import require_known
 from latentmap.data.columns import ColumnSpec
 from latentmap.data.formats.base import LabelSpec, Request, Source, reading, unique_names
+from latentmap.data.formats.dialects import is_header
 from latentmap.data.formats.records import columns_source, rows_as_columns
 from latentmap.data.formats.unpacked import PIECE, require_room
 from latentmap.data.selection import ALL_COLUMNS, Selection
@@ -106,25 +107,25 @@ def _split(path: Path, sheet: str, rows: list[Row]) -> tuple[list[str], list[Row
         title = next(str(cell) for cell in rows[0] if cell != "")
         notes.append(f"{counted(sum(map(bool, filled[:titles])), 'line')} above the table left out: {title!r}")
     head, below = rows[titles], rows[titles + 1 :]
-    if not _is_header(head):
+    if not is_header(*([_text(cell) for cell in row] for row in (head, below[0] if below else []))):
         head, below = [str(i + 1) for i in range(len(head))], rows[titles:]
     if not below:
         raise DataError(f"{path}: sheet {sheet!r} has a header and no rows below it: at least one row is needed")
     used = [any(row[i] != "" for row in below) for i in range(len(head))]
     indexed = len(head) > 1 and head[0] == ""
     kept = [i for i, cell in enumerate(head) if (cell != "" or used[i]) and not (indexed and i == 0)]
-    names = [str(head[i]).strip() if head[i] != "" else f"column {i + 1}" for i in kept]
+    names = [_text(head[i]) if head[i] != "" else f"column {i + 1}" for i in kept]
     unique_names(names, f"{path}: sheet {sheet!r}")
     return names, [[None if row[i] == "" else row[i] for i in kept] for row in below], notes
 
 
-def _is_header(row: Sequence[Any]) -> bool:
-    """Return whether all cells of a row are text that is no number; a first one may be blank.
+def _text(cell: Any) -> str:
+    """Return a cell as a text table would hold it.
 
-    >>> _is_header(["", "height", "species"]), _is_header(["elm", 3.0]), _is_header(["1", "2"])
-    (True, False, False)
+    >>> [_text(cell) for cell in ("k ", 2019.0, 0.5, "")]
+    ['k', '2019', '0.5', '']
     """
-    return all(isinstance(cell, str) and not re.fullmatch(r"\s*[-+]?[\d.,]+\s*", cell) for cell in row)
+    return f"{cell:.0f}" if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def _require_bounds(path: Path) -> None:
