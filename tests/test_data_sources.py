@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from latentmap.data.checks import EXACT
+from latentmap.data.formats.base import Request
 from latentmap.data.formats.delimited import delimited_source
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import FORMATS, Source, open_source
@@ -272,10 +273,10 @@ def test_a_table_of_many_blocks_is_read_whole(tmp_path, monkeypatch):
     array = np.random.default_rng(0).normal(size=(50, 3))
     path = tmp_path / "x.csv"
     path.write_text(text(array, names=["a", "b", "c"]))
-    source = delimited_source(path, labels="b")
+    source = delimited_source(Request(path, "b", str(path)))
     np.testing.assert_array_equal(source.read(slice(None)), array[:, [0, 2]])
     assert source.labels.tolist() == [repr(value) for value in array[:, 1].tolist()]
     path.write_text(text(array) + "1,2,three\n")
-    source = delimited_source(path)
+    source = delimited_source(Request(path, name=str(path)))
     assert np.isnan(source.read(slice(None))[50, 2])
     assert source.remark == "column '3': text in 1 cell that is no number ('three') is taken as missing"

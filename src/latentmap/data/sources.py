@@ -63,7 +63,7 @@ FORMATS: dict[str, Callable[..., Source]] = {
     "-ubyte": IdxSource,
     "-ubyte.gz": IdxSource,
 }
-"""Functions of path and labels that open a file, by the end of its name; all their errors are `LatentmapError`s."""
+"""Functions that open a file, by the end of its name; all their errors are `LatentmapError`s."""
 
 ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
     array_source,
@@ -77,7 +77,7 @@ ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
 
 KNOWN = f"files that end in {', '.join(end for end in FORMATS if not end.endswith(COMPRESSED))}"
 TABLES = (delimited_source, parquet_source, arrow_source, workbook_source, json_source, database_source)
-"""Those that also take columns."""
+"""Those of a `Request`; the others are of path and labels."""
 MANY = (NpzSource, h5ad_source, zarr_source, workbook_source, database_source)
 """Those of files of several arrays or tables, of which ``PATH::NAME`` takes one."""
 
@@ -223,7 +223,8 @@ def _open_folder(
 ) -> Source:
     """Return a source of a folder of ``.parquet`` files or images."""
     if parquet_files(path):
-        return _checked(parquet_source(path, labels, columns, selection, numeric=numeric), columns, selection, numeric)
+        request = Request(path, labels, str(path), columns, numeric, selection)
+        return _checked(parquet_source(request), columns, selection, numeric)
     if image_files(path):
         source = ImageFolderSource(path, labels, skip_bad=skip_bad)
         for name in selection.beside:
@@ -256,19 +257,17 @@ def _open_file(
         raise DataError(f"{path} is empty (0 bytes)")
     end = max(ends, key=len)
     opener = FORMATS[end]
-    options: dict[str, Any] = {}
     if member is not None and opener not in MANY:
         raise DataError(f"{path} holds one array, so none is called {member!r}: leave out ::{member}")
     if path.is_file():
         require_ending(path, end)
-    if member is not None:
-        options["member"] = member
     if opener in TABLES:
-        source = opener(path, labels, columns, selection, numeric=numeric, **options)
+        source = opener(Request(path, labels, str(path), columns, numeric, selection, member))
         return _checked(source, columns, selection, numeric)
     if isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
-    return _with_beside(opener(path, labels, **options), path, selection)
+    source = opener(path, labels) if member is None else opener(path, labels, member)
+    return _with_beside(source, path, selection)
 
 
 def _checked(source: Source, columns: ColumnSpec, selection: Selection, numeric: bool) -> Source:

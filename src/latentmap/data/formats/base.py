@@ -34,9 +34,27 @@ LabelSpec = str | ArrayLike | None
 
 @dataclass(frozen=True)
 class Request:
-    """Data in memory to open, with labels and columns.
+    """Data to open, with labels and columns: those in memory, or the path of a table.
 
-    An adapter is a function of it that returns a source, or None for data of another kind.
+    An adapter is a function of it that returns a source, or None for data of another kind. A format of tables is a
+    function of it that returns a source of the file; other formats are functions of path and labels.
+
+    Attributes
+    ----------
+    data
+        The data in memory, or the path of a file.
+    labels
+        The name of the column of labels (in a text table without a header its number, from 1), or one label a row.
+    name
+        What errors call the data.
+    columns
+        The columns of the fit, or settings of columns.
+    numeric
+        Whether a table must hold numbers alone, as that of the fit did; ids are features then too.
+    selection
+        The columns to read, and those read beside the rows.
+    member
+        The name of a sheet or table, in a file of several.
     """
 
     data: Any
@@ -44,8 +62,13 @@ class Request:
     name: str = "X"
     columns: ColumnSpec = None
     numeric: bool = False
-    """Whether a data frame must hold numbers alone."""
     selection: Selection = ALL_COLUMNS
+    member: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The path of the file."""
+        return Path(self.data)
 
     def require_no_columns(self) -> None:
         """Raise if settings are specified of columns, for data without named columns."""

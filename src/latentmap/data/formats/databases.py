@@ -9,11 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from latentmap.data.checks import require_known
-from latentmap.data.columns import ColumnSpec
-from latentmap.data.formats.base import LabelSpec, Request, Source, reading, unique_names
+from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.frames import pyarrow_module, table_of
 from latentmap.data.formats.records import columns_source, rows_as_columns
-from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError, MissingExtraError
 
 DUCK = b"DUCK"
@@ -21,45 +19,22 @@ MOST_VIEWED = 2**20
 """Rows of a view of a small file; the query of a view may have no end."""
 
 
-def database_source(
-    path: Path,
-    labels: LabelSpec = None,
-    columns: ColumnSpec = None,
-    selection: Selection = ALL_COLUMNS,
-    *,
-    numeric: bool = False,
-    member: str | None = None,
-) -> Source:
-    """Return a source of the table ``member`` of a database, or of its only one.
-
-    Parameters
-    ----------
-    path
-        The file: of SQLite, or of DuckDB if it begins so, whatever its ending.
-    labels
-        The name of the column of labels, or one label a row.
-    columns
-        The columns of the fit, or settings of columns.
-    selection
-        The columns to read, and those read beside the rows.
-    numeric
-        Whether the table must hold numbers alone, as that of the fit did.
-    member
-        The name of a table or view; needed if there is more than one table.
+def database_source(request: Request) -> Source:
+    """Return a source of a table or view of a database, by default of its only table.
 
     Raises
     ------
     DataError
         If the file is no database or damaged, or has no tables, several, or none of that name.
     """
-    request = Request(None, labels, str(path), columns, numeric, selection)
+    path = request.path
     with path.open("rb") as stream:
         is_duck = stream.read(12)[8:] == DUCK
     with reading(path, "DuckDB" if is_duck else "SQLite"):
-        return (_of_duckdb if is_duck else _of_sqlite)(path, member, request)
+        return (_of_duckdb if is_duck else _of_sqlite)(path, request)
 
 
-def _of_sqlite(path: Path, member: str | None, request: Request) -> Source:
+def _of_sqlite(path: Path, request: Request) -> Source:
     logged = path.with_name(path.name + "-wal").exists()  # changes that are not in the file yet
     address = f"{path.resolve().as_uri()}?mode=ro{'' if logged else '&immutable=1'}"
     with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
@@ -69,7 +44,7 @@ def _of_sqlite(path: Path, member: str | None, request: Request) -> Source:
             raise sqlite3.DatabaseError(state)
         known = "SELECT name FROM sqlite_schema WHERE type = ? AND name NOT LIKE 'sqlite_%' ORDER BY name"
         tables, views = ([name for (name,) in database.execute(known, [type_])] for type_ in ("table", "view"))
-        name = _chosen(path, tables, views, member)
+        name = _chosen(path, tables, views, request.member)
         cursor = database.execute(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"')
         names = unique_names([described[0] for described in cursor.description], f"{path}: table {name!r}")
         most = path.stat().st_size  # a row takes more than a byte
@@ -80,7 +55,7 @@ def _of_sqlite(path: Path, member: str | None, request: Request) -> Source:
     return columns_source(rows_as_columns(names, rows), request)
 
 
-def _of_duckdb(path: Path, member: str | None, request: Request) -> Source:
+def _of_duckdb(path: Path, request: Request) -> Source:
     try:
         import duckdb
     except ImportError as error:
@@ -90,7 +65,7 @@ def _of_duckdb(path: Path, member: str | None, request: Request) -> Source:
         known = "SELECT table_name, table_type = 'VIEW' FROM information_schema.tables ORDER BY 1"
         found = database.execute(known).fetchall()
         tables, views = ([name for name, is_view in found if is_view == type_] for type_ in (False, True))
-        name = _chosen(path, tables, views, member)
+        name = _chosen(path, tables, views, request.member)
         table = database.sql(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"').to_arrow_table()
     _require_rows(path, name, len(table))
     return table_of(replace(request, data=table))

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import DAY, Cells, ColumnSpec, Requested, object_array
+from latentmap.data.columns import DAY, Cells, Requested, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
-from latentmap.data.formats.base import LabelSpec, Source, name_of, plain_labels, reading, unique_names
+from latentmap.data.formats.base import Request, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import Dialect, Record, dialect_of, records
 from latentmap.data.formats.streams import TextFile, text_file, western
 from latentmap.data.frames import empty_frame
 from latentmap.data.identifiers import has_ids
-from latentmap.data.selection import ALL_COLUMNS, INDEX, Selection, text_values
+from latentmap.data.selection import INDEX, Selection, text_values
 from latentmap.data.streaming import read_memory
 from latentmap.data.text import Texts, TextSettings, cells_of_text, text_settings
 from latentmap.exceptions import DataError
@@ -88,32 +88,12 @@ class Plan:
             raise DataError(f"{path}: {first}, expected {dialect.width} as in the first line{more}")
 
 
-def delimited_source(
-    path: Path,
-    labels: LabelSpec = None,
-    columns: ColumnSpec = None,
-    selection: Selection = ALL_COLUMNS,
-    *,
-    numeric: bool = False,
-) -> Source:
+def delimited_source(request: Request) -> Source:
     """Return a source of a text table of numbers, text and dates, a row a line; blank cells and NA are missing.
 
     Encoding, compression, delimiter, comments and headers are inferred from the first MB, the type of a column from all
     of its cells (see `latentmap.data.text.cells_of_text`). A first column without a name is taken for row names, as
     pandas and R write them, and left out; it is called index.
-
-    Parameters
-    ----------
-    path
-        The file.
-    labels
-        The name of the column of labels (in a file without a header its number, from 1), or one label a row.
-    columns
-        The columns of the fit, or settings of columns.
-    selection
-        The columns to read.
-    numeric
-        Whether all columns are features of a fit to numbers alone, ids too.
 
     Raises
     ------
@@ -121,34 +101,25 @@ def delimited_source(
         With the file and what is wrong: rows of different lengths, duplicate names, open quotes, no text, a truncated
         archive, no rows.
     """
-    with reading(path):
-        file = text_file(path)
+    with reading(request.path):
+        file = text_file(request.path)
         try:
-            return _open(file, labels, columns, selection, numeric=numeric)
+            return _open(file, request)
         except UnicodeDecodeError:  # beyond the first MB
-            other = replace(file, encoding=western(file.sample))
-            return _open(other, labels, columns, selection, numeric=numeric)
+            return _open(replace(file, encoding=western(file.sample)), request)
 
 
-def _source(
-    plan: Plan,
-    cells: list[Cells],
-    label_cells: list[str | None],
-    labels: LabelSpec,
-    columns: ColumnSpec,
-    *,
-    numeric: bool,
-) -> ArraySource:
-    path, dialect = plan.file.path, plan.dialect
+def _source(plan: Plan, cells: list[Cells], label_cells: list[str | None], request: Request) -> ArraySource:
+    path, dialect, columns = plan.file.path, plan.dialect, request.columns
     unnamed = {f"Unnamed: {i}" for i in range(dialect.width)}
     cells = [one for one in cells if one.name not in unnamed or len(one.present)]
-    annotations: dict[str, Any] = {"name": str(path), "labels": labels, "label_name": None}
+    annotations: dict[str, Any] = {"name": str(path), "labels": request.labels, "label_name": None}
     if plan.label is not None:
         annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
     plain = all(one.numeric and not one.type.startswith("Date") for one in cells)
     clean = plain and not any(one.format or one.note or one.type == "Boolean" for one in cells)
     ids = dialect.names is not None and (has_ids(cells) or any(not len(one.present) for one in cells))
-    if columns is None and (plain if numeric else clean and not ids):
+    if columns is None and (plain if request.numeric else clean and not ids):
         names = None if dialect.names is None else [one.name for one in cells]
         rows = np.stack([one.values for one in cells], axis=1) if cells else np.empty((1, 0))
         source = ArraySource(rows, names=names, **annotations)
@@ -159,47 +130,46 @@ def _source(
     return source
 
 
-def _open(file: TextFile, labels: LabelSpec, columns: ColumnSpec, selection: Selection, *, numeric: bool) -> Source:
-    plan = _plan(file, dialect_of(file), labels, columns, selection)
-    source, beside = _opened(plan, labels, columns, numeric=numeric)
+def _open(file: TextFile, request: Request) -> Source:
+    selection = request.selection
+    plan = _plan(file, dialect_of(file), request)
+    source, beside = _opened(plan, request)
     source.beside = {
         name: text_values(cells) if name in selection.left_out else _values(cells_of_text(name, cells))
         for name, cells in beside.items()
     }
-    source.ignored = _by_name(plan.dialect, columns, selection).ignored(_named(plan.dialect), source.label_name)
+    source.ignored = _by_name(plan.dialect, request).ignored(_named(plan.dialect), source.label_name)
     return source
 
 
-def _opened(
-    plan: Plan, labels: LabelSpec, columns: ColumnSpec, *, numeric: bool
-) -> tuple[Source, dict[str, list[str | None]]]:
+def _opened(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
     """Return a source of the rows, and the text of the columns beside them."""
     file = plan.file
     unix = b"\n" in file.sample  # pyarrow's lines and ours are the same
     if not (plan.dialect.delimited and unix and _has_pyarrow()):
         cells, label_cells, beside = read_rows(plan)
-        return _source(plan, cells, label_cells, labels, columns, numeric=numeric), beside
+        return _source(plan, cells, label_cells, request), beside
     from latentmap.data.formats.delimited_arrow import read_arrow, read_aside
 
     size = file.path.stat().st_size * (PACKED if file.compression else 1)
     if size > (read_memory(None) if LARGE is None else LARGE):
         from latentmap.data.formats.delimited_blocks import block_source
 
-        return block_source(plan, labels, columns), read_aside(plan)
-    cells, label_cells = read_arrow(plan, columns.missing if columns is not None else ())
-    return _source(plan, cells, label_cells, labels, columns, numeric=numeric), read_aside(plan)
+        return block_source(plan, request), read_aside(plan)
+    cells, label_cells = read_arrow(plan, request.columns.missing if request.columns is not None else ())
+    return _source(plan, cells, label_cells, request), read_aside(plan)
 
 
 def _has_pyarrow() -> bool:
     return importlib.util.find_spec("pyarrow") is not None
 
 
-def _plan(file: TextFile, dialect: Dialect, labels: LabelSpec, columns: ColumnSpec, selection: Selection) -> Plan:
-    names = _names(dialect)
+def _plan(file: TextFile, dialect: Dialect, request: Request) -> Plan:
+    columns, selection, names = request.columns, request.selection, _names(dialect)
     unique_names(names[dialect.index :], str(file.path))
-    label_name = name_of(labels, names, f"{file.path} has no column")
+    label_name = name_of(request.labels, names, f"{file.path} has no column")
     label = None if label_name is None else names.index(label_name)
-    chosen = _by_name(dialect, columns, selection).kept(names, label_name, str(file.path))
+    chosen = _by_name(dialect, request).kept(names, label_name, str(file.path))
     places = {name: i for i, name in enumerate(names) if i >= dialect.index}
     kept = [places[name] for name in chosen if name in places]
     comma = dialect.delimiter == ";"
@@ -225,9 +195,10 @@ def _named(dialect: Dialect) -> list[str]:
     ]
 
 
-def _by_name(dialect: Dialect, columns: ColumnSpec, selection: Selection) -> Selection:
+def _by_name(dialect: Dialect, request: Request) -> Selection:
     """Return which columns to read; a fit to numbers takes those of a file without a header by place."""
-    return replace(selection, wanted=None) if dialect.names is None and columns is None else selection
+    by_place = dialect.names is None and request.columns is None
+    return replace(request.selection, wanted=None) if by_place else request.selection
 
 
 def _check_names(path: Path, columns: Requested, names: tuple[str, ...]) -> None:

@@ -9,9 +9,9 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.data.columns import ColumnSpec, Requested, dropped_in
+from latentmap.data.columns import Requested, dropped_in
 from latentmap.data.formats.arrays import joined_notes
-from latentmap.data.formats.base import LabelSpec, Source
+from latentmap.data.formats.base import Request, Source
 from latentmap.data.formats.delimited_arrow import RETRIES, block_types, diagnose, opened, options
 from latentmap.data.formats.delimited_fast import whole_numbers
 from latentmap.data.formats.frames import pyarrow_module
@@ -27,11 +27,12 @@ ROWS = 2**16
 BLOCK = 2**24
 
 
-def block_source(plan: Plan, labels: LabelSpec, columns: ColumnSpec) -> Source:
+def block_source(plan: Plan, request: Request) -> Source:
     """Return a source of a delimited file that stays on the disk, as parquet in a temporary folder.
 
     The folder is deleted with the source, and holds about half of what the file does.
     """
+    columns = request.columns
     missing = columns.missing if columns is not None else ()
     folder = Path(tempfile.mkdtemp(prefix="latentmap-"))
     path = folder / "table.parquet"
@@ -39,7 +40,7 @@ def block_source(plan: Plan, labels: LabelSpec, columns: ColumnSpec) -> Source:
         _convert(plan, path, missing)
         kept = Selection(wanted=tuple(plan.names[i] for i, one in plan.settings.items() if one.kind != "drop"))
         asked = columns.without(dropped_in(columns)) if isinstance(columns, Requested) else columns
-        source = parquet_source(path, labels, asked, kept)
+        source = parquet_source(Request(path, request.labels, str(path), asked, selection=kept))
     except DataError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(str(error).replace(str(path), str(plan.file.path))) from error

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentmap.data.columns import ColumnSpec
-from latentmap.data.formats.base import LabelSpec, Request, Source, reading, unique_names
+from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.records import columns_source, rows_as_columns
 from latentmap.data.formats.unpacked import require_room, unpacked
-from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
@@ -23,44 +21,25 @@ MOST_EMPTY = 2**22
 LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
-def json_source(
-    path: Path,
-    labels: LabelSpec = None,
-    columns: ColumnSpec = None,
-    selection: Selection = ALL_COLUMNS,
-    *,
-    numeric: bool = False,
-) -> Source:
+def json_source(request: Request) -> Source:
     """Return a source of a table as JSON; an object within a record becomes columns called ``outer.inner``.
 
     Tables are lists of records or of rows, an object of columns, what pandas writes (``orient`` "columns", "split",
     "table", "records", "values"), or an object with one list of records among other entries. Columns of lists and of
-    deeper objects are left out, with a remark.
-
-    Parameters
-    ----------
-    path
-        The file, in UTF-8, UTF-16 or UTF-32.
-    labels
-        The name of the column of labels, or one label a row.
-    columns
-        The columns of the fit, or settings of columns.
-    selection
-        The columns to read, and those read beside the rows.
-    numeric
-        Whether the table must hold numbers alone, as that of the fit did.
+    deeper objects are left out, with a remark. The text is UTF-8, UTF-16 or UTF-32.
 
     Raises
     ------
     DataError
         If the file is not JSON, with the line, or holds no table.
     """
+    path = request.path
     with reading(path, "JSON"):
         content = unpacked(path)
         require_room(path, ROOM * len(content), "needs")
         text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
         value = _lines(path, text) if path.name.lower().endswith(LINES) else _value(path, text)
-        return columns_source(_table(path, value), Request(None, labels, str(path), columns, numeric, selection))
+        return columns_source(_table(path, value), request)
 
 
 def _value(path: Path, text: str) -> Any:

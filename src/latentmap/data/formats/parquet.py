@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from latentmap.data.checks import require_exact
 from latentmap.data.column_kinds import learn_table
-from latentmap.data.columns import ColumnSpec, Table
+from latentmap.data.columns import Table
 from latentmap.data.formats.base import (
-    LabelSpec,
+    Request,
     Source,
     files_within,
     gather,
@@ -28,7 +28,7 @@ from latentmap.data.formats.frames import index_columns, pyarrow_module
 from latentmap.data.formats.tables import table_source
 from latentmap.data.frames import cells_of, empty_frame
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
-from latentmap.data.selection import ALL_COLUMNS, Selection, values_of
+from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
@@ -42,49 +42,42 @@ LAZY = 2**28
 Group = tuple[Path, int]
 
 
-def parquet_source(
-    path: Path,
-    labels: LabelSpec = None,
-    columns: ColumnSpec = None,
-    selection: Selection = ALL_COLUMNS,
-    *,
-    numeric: bool = False,
-) -> Source:
+def parquet_source(request: Request) -> Source:
     """Return a source of a ``.parquet`` file, or of all in a folder and its subfolders, in the order of their paths.
 
     Folders called ``name=value`` (Hive's partitions) add a column ``name`` to the rows of their files, which can be
     the labels. Columns that pandas wrote as a row index are left out. Tables of more than 256 MB stay on the disk, and
     are read row group by row group; the kinds of columns are learned from one column at a time.
     """
+    path, selection = request.path, request.selection
     files = parquet_files(path) if path.is_dir() else [path]
     footers, schemas = _read_footers(files)
     data = _Files.open(path, files, schemas)
     index = index_columns(data.schema)
     names = [name for name in data.schema.names if name not in index or name in selection.beside]
-    label_name = name_of(labels, names, f"{path} has no column")
+    label_name = name_of(request.labels, names, f"{path} has no column")
     rows = replace(selection, left_out=(*selection.left_out, *(name for name in index if name in names)))
     kept = rows.kept(names, label_name, str(path))
     groups = _groups(footers)
     if set(kept) - set(schemas[0].names) or 8 * sum(map(len, groups.values())) * len(kept) <= LAZY:
-        return table_source(data.read(), path, labels, columns, selection, numeric=numeric)
-    source = _lazy_source(path, footers, groups, data, kept, label_name, labels, columns)
+        return table_source(data.read(), request)
+    source = _lazy_source(request, footers, groups, data, kept, label_name)
     source.beside = {name: _beside(data, name) for name in selection.found(names)}
     source.ignored = rows.ignored(names, label_name)
     return source
 
 
 def _lazy_source(
-    path: Path,
+    request: Request,
     footers: dict[Path, Any],
     groups: dict[Group, range],
     data: _Files,
     kept: list[str],
     label_name: str | None,
-    labels: LabelSpec,
-    columns: ColumnSpec,
 ) -> Source:
     """Return a source of columns that stay on the disk."""
-    values = labels if label_name is None else plain_labels(data.read([label_name]).column(0).to_numpy())
+    path, columns = request.path, request.columns
+    values = request.labels if label_name is None else plain_labels(data.read([label_name]).column(0).to_numpy())
     if columns is None and all(_is_plain(data.schema.field(name).type) for name in kept):
         source = ParquetSource(path, footers, groups, kept, data.schema, values, label_name)
         source.header = empty_frame(kept)

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from latentmap.data.checks import require_known
-from latentmap.data.columns import ColumnSpec
-from latentmap.data.formats.base import LabelSpec, Request, Source, reading, unique_names
+from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.dialects import is_header
 from latentmap.data.formats.records import columns_source, rows_as_columns
 from latentmap.data.formats.unpacked import PIECE, require_room
-from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import counted
 
@@ -30,50 +28,26 @@ ODS_REPEATED = re.compile(rb"""number-(rows|columns)-repeated\s*=\s*["'](\d+)["'
 Row = list[Any]
 
 
-def workbook_source(
-    path: Path,
-    labels: LabelSpec = None,
-    columns: ColumnSpec = None,
-    selection: Selection = ALL_COLUMNS,
-    *,
-    numeric: bool = False,
-    member: str | None = None,
-) -> Source:
-    """Return a source of the sheet ``member`` of a workbook, or of its first that is not empty.
+def workbook_source(request: Request) -> Source:
+    """Return a source of a sheet of a workbook, by default of the first that is not empty.
 
-    Rows of a single cell above the table are titles; the next row is a header if it holds no number, as that of a
+    Rows of a single cell above the table are titles; the next row is a header by the rule of text tables, as in a
     ``.csv``. Columns without a name and values are left out, and so is a first column without a name: row names.
-
-    Parameters
-    ----------
-    path
-        The file.
-    labels
-        The name of the column of labels, or one label a row.
-    columns
-        The columns of the fit, or settings of columns.
-    selection
-        The columns to read, and those read beside the rows.
-    numeric
-        Whether the table must hold numbers alone, as that of the fit did.
-    member
-        The name of a sheet.
 
     Raises
     ------
     DataError
         If the file is no workbook, damaged, or protected by a password, or the sheet is empty or not there.
     """
-    calamine = _calamine_module()
+    path, calamine = request.path, _calamine_module()
     with reading(path, path.suffix.lower()):
         _require_bounds(path)
         try:
             with path.open("rb") as stream, _opened(calamine, path, stream) as book:
-                name, rows, notes = _chosen(path, book, member)
+                name, rows, notes = _chosen(path, book, request.member)
         except calamine.PasswordError as error:
             raise DataError(f"{path} is protected by a password: save it without one") from error
         names, rows, more = _split(path, name, rows)
-        request = Request(None, labels, str(path), columns, numeric, selection)
         return columns_source(rows_as_columns(names, rows), request, [*notes, *more])
 
 
