@@ -25,8 +25,6 @@ RATIO = 100
 """The most bytes that a compressed byte may become, beyond `UNPACKED` in all."""
 UNPACKED = 2**28
 MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst", b"PK\x03\x04": ".zip"}
-OTHERS = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"\x93NUMPY": "numpy", b"\x89PNG": "PNG", b"\x89HDF": "HDF5",
-          b"%PDF": "PDF", b"SQLite format 3": "SQLite", b"\xd0\xcf\x11\xe0": "Excel (.xls)"}  # fmt: skip
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -108,8 +106,6 @@ def text_file(path: Path, encoding: str | None = None) -> TextFile:
     """
     with path.open("rb") as stream:
         first = stream.read(16)
-    if kind := next((kind for magic, kind in OTHERS.items() if first.startswith(magic)), None):
-        raise DataError(f"{path} is a {kind} file, not text: give it the ending of its format")
     named = next((end for end in MAGIC.values() if path.name.lower().endswith(end)), "")
     compression = next((end for magic, end in MAGIC.items() if first.startswith(magic)), named)
     with unpacked(path, compression) as stream:
@@ -157,8 +153,6 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
     names = [
         one.filename for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")
     ]
-    if "xl/workbook.xml" in names or "mimetype" in names:
-        raise DataError(f"{path} is a workbook, not text: give it the ending .xlsx or .ods")
     if len(names) != 1:
         raise DataError(
             f"{path} holds {len(names)} files ({', '.join(names[:3])}): expected one; extract the one to read"
