@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from conftest import fit
-from latentmap import VAE
+from latentmap import VAE, Columns
 from latentmap.cli import main
 from latentmap.data.columns import Requested
 from latentmap.data.formats import json_tables
@@ -35,10 +35,8 @@ def levels():
 def test_levels_with_units_come_back_as_they_are_written(kind, tmp_path):
     frame = levels()
     holes = frame.mask(np.random.default_rng(1).random(frame.shape) < 0.2)
-    columns = None if kind == "ordinal" else {"columns": {name: kind for name in LEVELS}}
-    vae = fit(
-        VAE(2, max_epochs=1, random_state=0, columns=columns and __import__("latentmap").Columns(**columns)), holes
-    )
+    columns = None if kind == "ordinal" else Columns(dict.fromkeys(LEVELS, kind))
+    vae = fit(VAE(2, max_epochs=1, random_state=0, columns=columns), holes)
     filled, drawn = vae.impute(holes), vae.sample(20, random_state=0)
     for name, words in LEVELS.items():
         assert set(filled[name]) <= set(words) and set(drawn[name]) <= set(words)

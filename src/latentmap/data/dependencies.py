@@ -32,11 +32,12 @@ def find_derived(columns: Sequence[Column], codes: Mapping[str, Codes], fixed: C
 
     Examples
     --------
-    >>> port, town = Column("port", "categorical", categories=(*"CQS",)), Column("town", "categorical", categories=(*"abc",))
+    >>> port = Column("port", "categorical", categories=("C", "Q", "S"))
+    >>> town = Column("town", "categorical", categories=("a", "b", "c"))
     >>> found = find_derived([port, town], {"port": np.arange(60) % 3, "town": 2 - np.arange(60) % 3})
     >>> found[0].column.name, found[0].source, found[0].values
     ('town', 'port', (2.0, 1.0, 0.0))
-    """  # fmt: skip  # noqa: E501
+    """
     named = [column for column in columns if column.name in codes and 1 < column.levels <= MOST_LEVELS]
     maps = {
         (a.name, b.name): mapping

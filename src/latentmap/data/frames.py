@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import numbers
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
@@ -31,10 +30,10 @@ from latentmap.data.columns import (
 from latentmap.data.formats.base import unique_names
 from latentmap.data.text import cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
+from latentmap.data.text_numbers import PLAIN
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
 
-NUMBER = re.compile(r"[-+]?\d+\.?\d*")
 BACKENDS = ("pandas", "polars", "pyarrow")
 
 
@@ -262,7 +261,7 @@ def _days_of(series: nw.Series[Any]) -> NDArray[np.float64]:
 
 def _without_marks(values: NDArray[np.float64], spec: ColumnSpec) -> NDArray[np.float64]:
     """Return numbers, NaN where one is a further mark of missing cells, such as -99."""
-    marks = [float(m) for m in (spec.missing if spec is not None else ()) if NUMBER.fullmatch(m.strip())]
+    marks = [float(m) for m in (spec.missing if spec is not None else ()) if PLAIN.fullmatch(m.strip())]
     return np.where(np.isin(values, marks), np.nan, values) if marks else values
 
 

@@ -31,7 +31,7 @@ from latentmap.data.formats.loaders import loader_source
 from latentmap.data.formats.npy import NpySource
 from latentmap.data.formats.npz import NpzSource
 from latentmap.data.formats.parquet import parquet_files, parquet_source
-from latentmap.data.formats.signatures import require_ending
+from latentmap.data.formats.signatures import PACKED, require_ending
 from latentmap.data.formats.sparse import sparse_source
 from latentmap.data.formats.tables import arrow_source
 from latentmap.data.formats.workbooks import workbook_source
@@ -46,12 +46,11 @@ __all__ = ["FORMATS", "Source", "holds_rows", "open_source", "require_finite", "
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".fwf")
 """The endings of text tables, and of compressed ones after them."""
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 FORMATS: dict[str, Callable[..., Source]] = {
     ".npy": NpySource,
     ".npz": NpzSource,
-    **{name + end: delimited_source for name in TEXTS for end in ("", *COMPRESSED)},
+    **{name + end: delimited_source for name in TEXTS for end in ("", *PACKED)},
     ".parquet": parquet_source,
     ".arrow": arrow_source,
     ".feather": arrow_source,
@@ -75,7 +74,7 @@ ADAPTERS: tuple[Callable[[Request], Source | None], ...] = (
 )
 """Functions that open data in memory, tried in this order; a new kind of input is one adapter."""
 
-KNOWN = f"files that end in {', '.join(end for end in FORMATS if not end.endswith(COMPRESSED))}"
+KNOWN = f"files that end in {', '.join(end for end in FORMATS if not end.endswith(PACKED))}"
 TABLES = (delimited_source, parquet_source, arrow_source, workbook_source, json_source, database_source)
 """Those of a `Request`; the others are of path and labels."""
 MANY = (NpzSource, h5ad_source, zarr_source, workbook_source, database_source)
