@@ -7,14 +7,17 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.status import Status
 
 import latentmap
 from command import ask
+from latentmap.cli import main
 from latentmap.cli.app import app
 from latentmap.training.progress import ProgressBar
 
@@ -133,6 +136,20 @@ def test_ctrl_c_before_there_is_anything_to_keep_leaves_nothing(tmp_path):
     assert terminal.end() == 130
     assert terminal.seen.decode().splitlines()[-1].endswith("stopped") and "Traceback" not in terminal.seen.decode()
     assert not (tmp_path / "compare").exists()
+
+
+def test_ctrl_c_while_the_progress_starts_leaves_no_thread_that_draws(monkeypatch, capsys):
+    started = Status.start
+
+    def interrupted(status):
+        started(status)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Status, "start", interrupted)
+    assert main(["compare", "digits", "--seeds", "1"]) == 130
+    threads = [thread for thread in threading.enumerate() if type(thread).__name__ == "_RefreshThread"]
+    assert all(thread.done.is_set() for thread in threads)
+    capsys.readouterr()
 
 
 def test_a_progress_bar_shows_held_out_losses_and_what_is_left():

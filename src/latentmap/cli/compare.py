@@ -91,9 +91,13 @@ def run_comparison(source: Source, **settings: Any) -> Comparison:
     from latentmap.evaluation.compare import compare
 
     new = dataset_source(source.name, "test") if DATASETS.get(source.name) is not None else None
-    with Console(stderr=True).status("comparing") as status:
+    status = Console(stderr=True).status("comparing")
+    try:
+        status.start()  # in here, so that what Ctrl-C finds half started is stopped too
         shown = status.update if on_terminal() else say
         return compare(source, X_new=new, on_progress=shown, **settings)
+    finally:
+        status.stop()
 
 
 def _methods(against: str | None, n_components: int) -> tuple[str, ...] | None:
