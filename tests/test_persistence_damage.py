@@ -101,7 +101,10 @@ DAMAGE = {
         "is no object of numbers: .\\[1, 2",
     ),
     "history of text": (lambda run: (run / "history.jsonl").write_text('{"loss": "low"}\n'), "is no object of numbers"),
-    "deep history": (lambda run: (run / "history.jsonl").write_text("[" * 10**5), "cannot be read as a VAE: Recursion"),
+    "deep history": (
+        lambda run: (run / "history.jsonl").write_text("[" * 10**5),
+        "cannot be read as a VAE: nested too deep",
+    ),
     "deep configuration": (
         lambda run: (run / "config.json").write_text("[" * 10**5),
         "is not valid JSON: nested too deep",
@@ -194,11 +197,11 @@ ABSURD = {
     "negative latent": {"fitted__latent": -2},
     "rows": {"fitted__event_shape_": [10**9]},
     "pictures": {"fitted__event_shape_": [10**5, 10**5]},
-    "layers": {"fitted__parts__encoder": networks.MLP((60_000, 60_000)).to_json()},
-    "very many layers": {"fitted__parts__encoder": networks.MLP((8,) * 20_000).to_json()},
-    "very many blocks": {"fitted__parts__decoder": networks.ResidualMLP(width=8, blocks=10**9).to_json()},
+    "layers": {"fitted__parts__encoder": networks.MLP().to_json() | {"hidden": [60_000, 60_000]}},
+    "very many layers": {"fitted__parts__encoder": networks.MLP().to_json() | {"hidden": [8] * 20_000}},
+    "very many blocks": {"fitted__parts__decoder": networks.ResidualMLP(width=8).to_json() | {"blocks": 10**9}},
     "levels": {"fitted__below": [10**9]},
-    "a class of codes": {"fitted__parts__prior": priors.Vamp(10**8).to_json()},
+    "a class of codes": {"fitted__parts__prior": priors.Vamp().to_json() | {"inputs": 10**7}},
 }
 
 

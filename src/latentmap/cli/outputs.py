@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.terminal import UsageError, emit, note, say
-from latentmap.data.files import read_json
+from latentmap.data.reading import read_json
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:

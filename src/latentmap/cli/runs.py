@@ -17,7 +17,8 @@ from latentmap.cli.describe import shape_in_words
 from latentmap.cli.terminal import UsageError, note
 from latentmap.data.datasets import DATASETS
 from latentmap.data.fetching import is_remote
-from latentmap.data.files import read_json, write_json
+from latentmap.data.files import write_json
+from latentmap.data.reading import read_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
 from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns

@@ -19,6 +19,7 @@ from latentmap.data.cells import object_array as object_array
 from latentmap.data.derived import Derived
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
+from latentmap.data.typed import require_types
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
@@ -304,7 +305,7 @@ class Table:
             Derived(_column_of(item["column"]), item["source"], tuple(item["values"]))
             for item in value.get("derived", ())
         ]
-        return cls(
+        table = cls(
             tuple(map(_column_of, value["columns"])),
             value["unseen"],
             value["backend"],
@@ -313,6 +314,8 @@ class Table:
             tuple(derived),
             tuple(value.get("order", ())),
         )
+        require_types(table)
+        return table
 
 
 def _column_json(column: Column) -> dict[str, Any]:
@@ -321,7 +324,7 @@ def _column_json(column: Column) -> dict[str, Any]:
 
 def _column_of(item: Mapping[str, Any]) -> Column:
     low, high = item.get("bounds", (None, None))
-    return Column(
+    column = Column(
         **{
             **item,
             "categories": tuple(item["categories"]),
@@ -329,6 +332,8 @@ def _column_of(item: Mapping[str, Any]) -> Column:
             "format": TextFormat.of(item.get("format")),
         }
     )
+    require_types(column)
+    return column
 
 
 @dataclass(frozen=True)

@@ -64,14 +64,6 @@ def write_json(target: str | os.PathLike[str], value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Return the value of a JSON file; raise a ``ValueError`` if it is not JSON, or nested too deep."""
-    try:
-        return json.loads(Path(path).read_bytes())
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-
-
 def _sync(path: Path) -> None:
     """Flush a file, or a folder's list of names, to the disk."""
     if path.is_dir() and os.name == "nt":  # Windows has no descriptor for a folder

@@ -43,7 +43,7 @@ def read_memory(amount: str | int | float | None) -> int:
     (600000000, 1500000000)
     """
     if amount is None:
-        return _free_memory() // MEMORY_DIVISOR
+        return free_memory() // MEMORY_DIVISOR
     match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([KMGT]?)I?B?\s*", str(amount).upper())
     n_bytes = int(float(match[1]) * UNITS[match[2]]) if match else 0
     if n_bytes < 10**6:
@@ -187,7 +187,7 @@ def _ahead(reader: ThreadPoolExecutor, items: Iterator[tuple[int, Any]]) -> Iter
         yield item
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
     """Return the bytes of memory that are free: of the machine, or of the control group if that allows less."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:

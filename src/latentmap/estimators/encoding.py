@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentmap.data.values import plain_array
 from latentmap.estimators.attributes import Fitted
-from latentmap.estimators.parameters import check_count
+from latentmap.estimators.parameters import check_count, check_memory
 from latentmap.estimators.rows import checked_rows, open_as_fitted, read_codes
 from latentmap.estimators.scoring import require_labels
 from latentmap.estimators.state import FloatArray, as_tensor
@@ -218,6 +218,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         """
         check_is_fitted(self)
         check_count("n_samples", n_samples)
+        check_memory("n_samples", n_samples, 8 * n_samples * self.n_features_in_)
         source = self._noise(random_state)
         given = self._given(y, n_samples)
         if given is not None and self.model_.sizes.some_labels:  # a class that was not given is drawn too

@@ -28,12 +28,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 import latentmap
-from latentmap.data.files import atomic_path, read_json
+from latentmap.data.files import atomic_path
+from latentmap.data.reading import parse_json, read_file, read_json
+from latentmap.data.streaming import read_memory
 from latentmap.estimators.card import model_card
-from latentmap.estimators.parameters import read_parameter, write_parameter
+from latentmap.estimators.parameters import check_parameters, read_parameter, write_parameter
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
-from latentmap.estimators.weights import read_weights
+from latentmap.estimators.weights import read_tensors, read_weights
 from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.messages import error_line
 from latentmap.training.device import resolve_device
@@ -47,6 +49,8 @@ FORMAT = 1
 CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
 FILES = ("config.json", "model.safetensors", "history.jsonl", "README.md")
 NEIGHBORS = "neighbors.safetensors"
+MOST_HISTORY, MOST_LINES = 2**26, 2**18
+"""The most bytes of the history, and lines."""
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -115,7 +119,9 @@ def load(
     weights = _read(folder / "model.safetensors")
     if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
         raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
-    lines = _read(folder / "history.jsonl").splitlines()
+    lines = _read(folder / "history.jsonl", MOST_HISTORY).splitlines()
+    if len(lines) > MOST_LINES:
+        raise ModelError(f"{folder}/history.jsonl holds {len(lines):,} lines, expected at most {MOST_LINES:,}")
     modules = {"encoder": encoder, "decoder": decoder}
     try:
         for name, module in modules.items():
@@ -123,6 +129,7 @@ def load(
                 raise ModelError(f"this model has no {name} of your own: load it without {name}=")
         estimator: GenerativeEstimator = cls()
         estimator.set_params(**{n: read_parameter(n, value, modules) for n, value in config["params"].items()})
+        check_parameters(estimator)
         _restore(estimator, config["fitted"], read_weights(weights), modules)
         estimator.state_ = in_data_units(replace(estimator.state_, history=[_evaluation(line) for line in lines]))
         if (folder / NEIGHBORS).exists():
@@ -244,7 +251,7 @@ def _restore(
 
 def _evaluation(line: bytes) -> dict[str, float | None]:
     """Read a line of the history: numbers by name."""
-    row = json.loads(line)
+    row = parse_json(line)
     if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
         raise ModelError(f"history.jsonl holds a line that is no object of numbers: {line[:60].decode()!r}")
     return row
@@ -259,13 +266,16 @@ def _write_graphs(graphs: Graphs) -> bytes:
 def _read_graphs(content: bytes, sha256: str | None) -> Graphs:
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise ModelError(f"{NEIGHBORS} does not belong to its config.json; remove it, and a fit finds them anew")
-    tensors = safetensors.torch.load(content)
-    return Graphs(bytes(tensors["key"].tolist()).decode(), tensors["graph"], tensors["held_out_graph"])
+    tensors = read_tensors(content)
+    key, graphs = tensors["key"], (tensors["graph"], tensors["held_out_graph"])
+    if key.ndim != 1 or key.dtype != torch.uint8 or any(g.ndim != 2 or g.is_floating_point() for g in graphs):
+        raise ModelError(f"{NEIGHBORS} holds no neighbours; remove it, and a fit finds them anew")
+    return Graphs(bytes(key.tolist()).decode(), *graphs)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int | None = None) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, most or read_memory(None))
     except OSError as error:
         raise _unreadable(path, error) from error
 
