@@ -103,7 +103,7 @@ DAMAGE = {
     "history of text": (lambda run: (run / "history.jsonl").write_text('{"loss": "low"}\n'), "is no object of numbers"),
     "deep history": (
         lambda run: (run / "history.jsonl").write_text("[" * 10**5),
-        "cannot be read as a VAE: nested too deep",
+        "history.jsonl holds a line that is not valid JSON: nested too deep",
     ),
     "deep configuration": (
         lambda run: (run / "config.json").write_text("[" * 10**5),

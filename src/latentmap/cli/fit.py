@@ -103,7 +103,7 @@ def fit(
     given |= {"time_budget": seconds, "random_state": seed, "memory": memory}
     given |= {"max_epochs": max_epochs, "device": device or "auto"}
     estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
-    source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id)
+    source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id, memory=memory)
     if requested is not None:
         estimator.set_params(columns=requested)
     if row_id is not None:

@@ -18,6 +18,7 @@ from latentmap.cli.terminal import UsageError, note
 from latentmap.data.datasets import DATASETS
 from latentmap.data.fetching import is_remote
 from latentmap.data.files import write_json
+from latentmap.data.formats.unpacked import within
 from latentmap.data.reading import read_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
@@ -193,7 +194,8 @@ def open_rows(
     ):
         selection = replace(selection, beside=(*beside, INDEX), left_out=(INDEX,), optional=(INDEX,))
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
-    source = _open(path, labels, named, estimator.table_, selection)
+    with within(estimator.memory):
+        source = _open(path, labels, named, estimator.table_, selection)
     in_memory = fits(source, read_memory(estimator.memory))
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(

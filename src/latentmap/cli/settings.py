@@ -90,7 +90,13 @@ def check_device(name: str) -> None:
 
 
 def open_data(
-    data: str | Path, labels: str | None, columns: Path | None, *, skip_bad: bool, row_id: str | None = None
+    data: str | Path,
+    labels: str | None,
+    columns: Path | None,
+    *,
+    skip_bad: bool,
+    row_id: str | None = None,
+    memory: str | None = None,
 ) -> tuple[Source, Columns | None]:
     """Return a source of data without the id, and the settings of its columns from a .toml file, if there is one."""
     from latentmap.data.selection import Selection
@@ -99,7 +105,7 @@ def open_data(
 
     requested, ids = None if columns is None else Columns.read(columns), () if row_id is None else (row_id,)
     spec, selection = None if requested is None else requested.requested, Selection(beside=ids, left_out=ids)
-    source = open_source(data, labels, spec, skip_bad=skip_bad, selection=selection)
+    source = open_source(data, labels, spec, skip_bad=skip_bad, selection=selection, memory=memory)
     return source, requested
 
 

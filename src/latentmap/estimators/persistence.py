@@ -251,7 +251,10 @@ def _restore(
 
 def _evaluation(line: bytes) -> dict[str, float | None]:
     """Read a line of the history: numbers by name."""
-    row = parse_json(line)
+    try:
+        row = parse_json(line)
+    except ValueError as error:
+        raise ModelError(f"history.jsonl holds a line that is not valid JSON: {error_line(error)}") from error
     if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
         raise ModelError(f"history.jsonl holds a line that is no object of numbers: {line[:60].decode()!r}")
     return row

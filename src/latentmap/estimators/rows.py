@@ -69,7 +69,8 @@ def open_for_fit(estimator: Parameters, X: Any) -> Source:
     DataError
         If X is no data, or has fewer than two rows.
     """
-    source = open_source(X, columns=None if estimator.columns is None else estimator.columns.requested)
+    columns = None if estimator.columns is None else estimator.columns.requested
+    source = open_source(X, columns=columns, memory=estimator.memory)
     _check_shape(source, 2, type(estimator).__name__)
     return source
 
@@ -94,7 +95,8 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
     DataError
         If X is no data, or its rows are not like those of the fit; says in what.
     """
-    source = open_source(X, columns=state.table, numeric=state.table is None, selection=_selection(estimator, state, X))
+    numeric, selection = state.table is None, _selection(estimator, state, X)
+    source = open_source(X, columns=state.table, numeric=numeric, selection=selection, memory=estimator.memory)
     _check_shape(source, 1, type(estimator).__name__)
     if source.ignored:
         warnings.warn(ignored_in_words(source.ignored, source.name), IgnoredColumnsWarning, stacklevel=4)

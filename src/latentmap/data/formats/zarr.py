@@ -13,7 +13,7 @@ from latentmap.data.formats.annotated import group_source, undamaged
 from latentmap.data.formats.base import LabelSpec, Source
 from latentmap.data.formats.chunked import stored
 from latentmap.data.formats.members import choose_members
-from latentmap.data.reading import MOST_BYTES, read_file
+from latentmap.data.reading import MOST_BYTES, read_file, require_plain
 from latentmap.exceptions import DataError, MissingExtraError
 
 METADATA = (".zarray", ".zmetadata", "zarr.json")
@@ -30,6 +30,9 @@ def zarr_source(path: Path, labels: LabelSpec = None, member: str | None = None)
     except ImportError as error:
         raise MissingExtraError("zarr", "zarr") from error
     with undamaged(path, ".zarr"):
+        for file in path.rglob("*"):  # a named pipe among the chunks would be waited for
+            if not file.is_dir():
+                require_plain(file)
         _require_no_pickles(path)
         root = zarr.open(str(path), mode="r")
         if isinstance(root, zarr.Array):
