@@ -20,7 +20,7 @@ from latentmap.data.derived import Derived
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
 from latentmap.data.typed import require_types
-from latentmap.exceptions import DataError
+from latentmap.exceptions import DataError, ModelError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
 ColumnScaling = Literal["standard", "log1p", "none"]
@@ -333,6 +333,8 @@ def _column_of(item: Mapping[str, Any]) -> Column:
         }
     )
     require_types(column)
+    if not all(isinstance(category, str | int | float) for category in column.categories):
+        raise ModelError(f"the categories of column {column.name!r} must be text, numbers or truth values")
     return column
 
 
