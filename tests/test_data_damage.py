@@ -24,7 +24,10 @@ MUTANTS = 150
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_bytes_are_refused_in_one_line(name, tmp_path):
     path, draw = tmp_path / name, random.Random(0)
-    FORMATS[name](path)
+    try:
+        FORMATS[name](path)
+    except ImportError as error:
+        pytest.skip(str(error))
     files = (
         [file for file in sorted(path.rglob("*")) if file.is_file() and file.stat().st_size]
         if path.is_dir()
@@ -173,10 +176,7 @@ def test_zarr_arrays_of_absurd_sizes(change, tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if change == {"shape": [10**12, 10**6]}:
-            assert len(open_source(path)) == 10**12  # which is what a store without most of its chunks is
-        else:
-            refused(path)
+        refused(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # half a gigabyte
     file.write_text("[" * 10**5)
     refused(path)

@@ -58,7 +58,10 @@ def run_cases(kind: str, count: int, args: argparse.Namespace) -> Iterator[dict[
             command = [sys.executable, "-W", "ignore", "-m", "tools.fuzz_child", kind, folder, str(start), str(count)]
             command += [str(args.seed), str(args.seconds), str(args.runs or "")]
             with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as child:
-                for outcome in _outcomes(child, args.seconds):
+                outcomes = _outcomes(child, args.seconds)
+                if next(outcomes, None) is None:
+                    raise RuntimeError(f"the child process cannot prepare its {kind}")
+                for outcome in outcomes:
                     outcome["large"] = outcome.get("megabytes", 0) > args.megabytes
                     start = outcome["case"] + 1
                     yield outcome

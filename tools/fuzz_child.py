@@ -139,6 +139,7 @@ def main(kind: str, folder: Path, start: int, stop: int, seed: int, seconds: flo
         act(path)
     signal.signal(signal.SIGALRM, _hang)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
+    print(json.dumps({"ready": len(specimens)}), flush=True)
     for case in range(start, stop):
         draw = draw_for(seed, kind, case)
         path = draw.choice(specimens)

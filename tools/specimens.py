@@ -178,7 +178,7 @@ def write_runs(folder: Path) -> dict[str, Path]:
         "covariates": (VAE(2, condition="covariates", **plain), rows, rows[:, :2]),
         "images": (VAE(2, **plain | conv), images, None),
         "flow": (VAE(2, variational_family=flow, prior=mixture, **plain), rows, None),
-        "codes": (Autoencoder(4, variational_family=posteriors.Quantized(8, pieces=2), **small), rows, None),
+        "codes": (VAE(4, variational_family=posteriors.Quantized(8, pieces=2), **plain), rows, None),
         "ladder": (VAE(2, ladder=(3,), **plain), rows, None),
         "counts": (VAE(2, likelihood=likelihoods.NegativeBinomial(), **plain), draw.poisson(3, (60, 4)), None),
         "importance": (VAE(2, objective=objectives.IWAE(3), **plain), rows, None),

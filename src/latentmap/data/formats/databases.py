@@ -18,7 +18,7 @@ from latentmap.data.formats.unpacked import require_room, room
 from latentmap.exceptions import DataError, MissingExtraError
 
 DUCK = b"DUCK"
-PIECE, DUCK_ROWS = 256, 2**14
+PIECE, DUCK_ROWS = 16, 2**14
 """Rows that are read together."""
 MOST_CELL, MOST_STEPS = 2**20, 10**4
 """Bytes of a cell, and tens of thousands of steps of a query, that small files may take too."""
