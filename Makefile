@@ -4,10 +4,10 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench clean
+.PHONY: help demo test torture check fix bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## Fit the embedded digits and write a report to demo/
 	@$(BIN)/python examples/demo.py --out demo
@@ -28,6 +28,15 @@ fix: .venv/installed-test ## Apply what linter and formatter can mend by themsel
 
 bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m benchmarks.run
+
+torture: .venv/installed-test ## Open 20,000 damaged models and 20,000 damaged files, and record what happens
+	$(BIN)/python -m tools.fuzz --models 20000 --files 20000 --out benchmarks/results/fuzz.json
+
+LOCKED := tables excel duckdb bio zarr flows neighbors datasets
+lock: .venv/bin/python ## Write requirements.lock: versions and hashes of all that an installation takes
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile pyproject.toml -c constraints.txt $(LOCKED:%=--extra %) --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade -q -o requirements.lock
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -109,7 +109,11 @@ DAMAGE = {
         lambda run: (run / "config.json").write_text("[" * 10**5),
         "is not valid JSON: nested too deep",
     ),
-    "deep part": (lambda run: rewrite(run, fitted__parts__likelihood=nested(900)), "cannot be read as a VAE"),
+    "deep part": (
+        lambda run: rewrite(run, fitted__parts__likelihood=nested(900)),
+        "is not valid JSON: nested too deep",
+    ),
+    "deep enough part": (lambda run: rewrite(run, fitted__parts__likelihood=nested(50)), "cannot be read as a VAE"),
     "neighbours of another run": (
         lambda run: flip(run / "neighbors.safetensors"),
         "neighbors.safetensors does not belong to its config.json; remove it",
