@@ -168,6 +168,7 @@ def write_runs(folder: Path) -> dict[str, Path]:
     plain = small | {"neighbors": None}
     images = draw.integers(0, 255, (60, 8, 8), np.uint8)
     conv = {"encoder": networks.Conv((4,), width=8), "decoder": networks.SpectralNorm(networks.Conv((4,), width=8))}
+    quantized = {"variational_family": posteriors.Quantized(8, pieces=2), "objective": objectives.ELBO(beta=0.0)}
     flow, mixture = posteriors.Flow("iaf", transforms=1, width=8), priors.Mixture(3)
     columns = Columns({"kind": {"kind": "ordinal", "categories": ("a", "b", "c")}})
     models: dict[str, tuple[Any, Any, Any]] = {
@@ -178,7 +179,11 @@ def write_runs(folder: Path) -> dict[str, Path]:
         "covariates": (VAE(2, condition="covariates", **plain), rows, rows[:, :2]),
         "images": (VAE(2, **plain | conv), images, None),
         "flow": (VAE(2, variational_family=flow, prior=mixture, **plain), rows, None),
-        "codes": (VAE(4, variational_family=posteriors.Quantized(8, pieces=2), **plain), rows, None),
+        "codes": (
+            VAE(4, **plain | quantized),
+            rows,
+            None,
+        ),
         "ladder": (VAE(2, ladder=(3,), **plain), rows, None),
         "counts": (VAE(2, likelihood=likelihoods.NegativeBinomial(), **plain), draw.poisson(3, (60, 4)), None),
         "importance": (VAE(2, objective=objectives.IWAE(3), **plain), rows, None),
