@@ -193,7 +193,7 @@ def check_count(name: str, value: Any, least: int = 1, most: int = MOST_ROWS) ->
     """Refuse a setting that is not a whole number between these."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise PartError(f"{name} must be a whole number >= {least}, got {value!r}")
-    if value > most:
+    if int(value) > most:
         raise PartError(f"{name} must be at most {most:,}, got {value:,}")
 
 

@@ -20,7 +20,7 @@ from latentmap.exceptions import DataError, MissingExtraError
 DUCK = b"DUCK"
 PIECE, DUCK_ROWS = 16, 2**14
 """Rows that are read together."""
-MOST_CELL, MOST_STEPS = 2**20, 10**4
+MOST_CELL, MOST_STEPS = 2**20, 10**3
 """Bytes of a cell, and tens of thousands of steps of a query, that small files may take too."""
 MOST_VIEWED = 2**20
 """Rows of a view of a small file; the query of a view may have no end."""
@@ -88,7 +88,7 @@ def _of_duckdb(path: Path, request: Request) -> Source:
     except ImportError as error:
         raise MissingExtraError("duckdb", "duckdb") from error
     pyarrow_module("lib")
-    settings = {"enable_external_access": "false", "memory_limit": f"{max(2**27, room())}B"}
+    settings: dict[str, Any] = {"enable_external_access": "false", "memory_limit": f"{max(2**27, room())}B"}
     with duckdb.connect(str(path), read_only=True, config=settings) as database:
         known = "SELECT table_name, table_type = 'VIEW' FROM information_schema.tables ORDER BY 1"
         found = database.execute(known).fetchall()
