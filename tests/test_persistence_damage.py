@@ -79,7 +79,7 @@ DAMAGE = {
     "binary configuration": (lambda run: (run / "config.json").write_bytes(b"\xff\xfe\x00"), "is not valid JSON"),
     "another file": (lambda run: (run / "config.json").write_text('{"name": "x"}'), "does not describe a run"),
     "a list": (lambda run: (run / "config.json").write_text("[1]"), "does not describe a run"),
-    "truncated history": (lambda run: truncate(run / "history.jsonl", 30), "cannot be read as a VAE"),
+    "truncated history": (lambda run: truncate(run / "history.jsonl", 30), "a line that is not valid JSON"),
     "newer format": (lambda run: rewrite(run, format=99), "in format 99, newer than the 1 .*upgrade latentmap"),
     "format of text": (lambda run: rewrite(run, format="one"), "format must be a whole number, got 'one'"),
     "unknown class": (lambda run: rewrite(run, **{"class": "Oracle"}), "class Oracle, expected VAE or Autoencoder"),

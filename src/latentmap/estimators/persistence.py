@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 import latentmap
 from latentmap.data.files import atomic_path
-from latentmap.data.reading import parse_json, read_file, read_json
+from latentmap.data.reading import MOST_BYTES, parse_json, read_file, read_json
 from latentmap.data.streaming import read_memory
 from latentmap.estimators.card import model_card
 from latentmap.estimators.parameters import check_parameters, read_parameter, write_parameter
@@ -39,6 +39,7 @@ from latentmap.estimators.weights import read_tensors, read_weights
 from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.messages import error_line
 from latentmap.training.device import resolve_device
+from latentmap.training.metrics import Row
 
 if TYPE_CHECKING:
     from latentmap.estimators.base import GenerativeEstimator
@@ -119,9 +120,7 @@ def load(
     weights = _read(folder / "model.safetensors")
     if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
         raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
-    lines = _read(folder / "history.jsonl", MOST_HISTORY).splitlines()
-    if len(lines) > MOST_LINES:
-        raise ModelError(f"{folder}/history.jsonl holds {len(lines):,} lines, expected at most {MOST_LINES:,}")
+    history = read_history(folder)
     modules = {"encoder": encoder, "decoder": decoder}
     try:
         for name, module in modules.items():
@@ -131,7 +130,7 @@ def load(
         estimator.set_params(**{n: read_parameter(n, value, modules) for n, value in config["params"].items()})
         check_parameters(estimator)
         _restore(estimator, config["fitted"], read_weights(weights), modules)
-        estimator.state_ = in_data_units(replace(estimator.state_, history=[_evaluation(line) for line in lines]))
+        estimator.state_ = in_data_units(replace(estimator.state_, history=history))
         if (folder / NEIGHBORS).exists():
             graphs = _read_graphs(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
             estimator.state_ = replace(estimator.state_, graphs=graphs)
@@ -147,7 +146,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Read and check ``config.json`` of a run folder."""
     path = Path(folder) / "config.json"
     try:
-        config = read_json(path)
+        config = read_json(path, max(MOST_BYTES, _size(path.with_name("model.safetensors"))))
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
@@ -162,6 +161,15 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"{FORMAT} that latentmap {latentmap.__version__} reads; upgrade latentmap"
         )
     return config
+
+
+def read_history(folder: str | os.PathLike[str]) -> list[Row]:
+    """Read and check ``history.jsonl`` of a run folder: one evaluation a line."""
+    path = Path(folder) / "history.jsonl"
+    lines = _read(path, MOST_HISTORY).splitlines()
+    if len(lines) > MOST_LINES:
+        raise ModelError(f"{path} holds {len(lines):,} lines, expected at most {MOST_LINES:,}")
+    return [_evaluation(path, line) for line in lines]
 
 
 def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
@@ -249,14 +257,14 @@ def _restore(
         estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
 
 
-def _evaluation(line: bytes) -> dict[str, float | None]:
+def _evaluation(path: Path, line: bytes) -> Row:
     """Read a line of the history: numbers by name."""
     try:
         row = parse_json(line)
     except ValueError as error:
-        raise ModelError(f"history.jsonl holds a line that is not valid JSON: {error_line(error)}") from error
+        raise ModelError(f"{path} holds a line that is not valid JSON: {error_line(error)}") from error
     if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
-        raise ModelError(f"history.jsonl holds a line that is no object of numbers: {line[:60].decode()!r}")
+        raise ModelError(f"{path} holds a line that is no object of numbers: {line[:60].decode(errors='replace')!r}")
     return row
 
 
@@ -281,6 +289,14 @@ def _read(path: Path, most: int | None = None) -> bytes:
         return read_file(path, most or read_memory(None))
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file: a configuration that is longer than the weights is no large model's."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
