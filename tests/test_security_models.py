@@ -74,7 +74,7 @@ CONFIGURATIONS = {
     "digits": (b'{"format": ' + b"9" * 5000 + b"}", "is not valid JSON"),
     "depth": (b"[" * 65 + b"]" * 65, "nested too deep"),
     "great depth": (b'{"a":' * 10**5, "nested too deep"),
-    "very many lists": (b"[" + b"[]," * (2**20) + b"[]]", "more than 1,048,576 lists"),
+    "very many lists": (b"[" + b"[]," * (2**19) + b"[]]", "more than 524,288 lists"),
 }
 
 

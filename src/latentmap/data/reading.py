@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 2**25
+MOST_BYTES = 2**24
 """The most bytes of a file of JSON."""
-MOST_NESTED = 2**20
+MOST_NESTED = 2**19
 """The most lists and objects that a text of JSON may hold: each takes some 200 bytes of memory."""
 DEEPEST = 64
 """The most lists and objects within each other."""
