@@ -29,6 +29,8 @@ Unseen = Literal["error", "missing"]
 BLOCK = 4096
 """Rows that are written at a time."""
 
+MOST_DECIMALS = 400
+"""The most decimals of a column, of which double precision has no more than these."""
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
 
@@ -333,6 +335,8 @@ def _column_of(item: Mapping[str, Any]) -> Column:
         }
     )
     require_types(column)
+    if column.decimals is not None and abs(column.decimals) > MOST_DECIMALS:
+        raise ModelError(f"column {column.name!r} cannot have {column.decimals} decimals")
     if not all(isinstance(category, str | int | float) for category in column.categories):
         raise ModelError(f"the categories of column {column.name!r} must be text, numbers or truth values")
     return column

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, Column, Table, object_array
 from latentmap.data.frames import installed_backends
+from latentmap.exceptions import LatentmapError, ModelError
+from latentmap.messages import error_line
 
 
 def frame_of(
@@ -34,6 +37,28 @@ def frame_of(
         The columns that came, where rows have been filled: all of them come back in their order, and cells that were
         there as they were.
     """
+    with describable():
+        return _frame_of(table, rows, like, generated=generated, given=given)
+
+
+@contextlib.contextmanager
+def describable() -> Iterator[None]:
+    """Turn any error while numbers become cells into a `ModelError`: whatever a run says of its columns, one line.
+
+    >>> with describable():
+    ...     np.array([0.0]).astype("no type")
+    Traceback (most recent call last):
+    latentmap.exceptions.ModelError: rows do not become a table as the model describes it (data type 'no type' not ...
+    """
+    try:
+        yield
+    except LatentmapError:
+        raise
+    except Exception as error:
+        raise ModelError(f"rows do not become a table as the model describes it ({error_line(error)})") from error
+
+
+def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, given: Sequence[Cells]) -> Any:
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     came = {str(c.name): c for c in origin.iter_columns()} if isinstance(origin, nw.DataFrame) else {}
     texts = {n for n in table.texts if n not in came and (table.backend or n in table.words)}
@@ -124,4 +149,7 @@ def _dtype(column: Column) -> Any:
         return nw.Float64
     if column.type.startswith("Duration"):
         return nw.Duration("us")
-    return getattr(nw, column.type)
+    found = getattr(nw, column.type, None)
+    if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):
+        raise ModelError(f"column {column.name!r} has no type that is known: {column.type!r:.40}")
+    return found

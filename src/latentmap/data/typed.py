@@ -19,8 +19,9 @@ def require_types(value: Any) -> None:
     Traceback (most recent call last):
     latentmap.exceptions.ModelError: n_rows of a Schema must be int, got '3'
     """
+    kind: Any = type(value)
     for field in fields(value):
-        found, hint = getattr(value, field.name), _hints(type(value)).get(field.name, Any)
+        found, hint = getattr(value, field.name), _hints(kind).get(field.name, Any)
         if not matches(found, hint):
             shown = f"{found!r}"
             shown = shown if len(shown) <= 60 else f"{shown[:60]}..."

@@ -140,6 +140,8 @@ def condition_from_json(kind: str, description: dict[str, Any]) -> Condition:
         wanted = "b" if name == "some" else "biufU" if name == "classes" else "if"
         if value.dtype.kind not in wanted or value.ndim != (name != "some") or (name == "scale" and not value.all()):
             raise ModelError(f"{name} of a condition on {kind} cannot be {description[name]!r:.40}")
+    if isinstance(condition, CovariateCondition) and len(condition.mean) != len(condition.scale):
+        raise ModelError(f"a condition has {len(condition.mean)} means, and {len(condition.scale)} scales")
     return condition
 
 

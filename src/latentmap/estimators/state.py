@@ -22,7 +22,7 @@ from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.parameters import Parameters, read_parameter
 from latentmap.estimators.weights import fill, model_for, scaling_for
-from latentmap.exceptions import PartError
+from latentmap.exceptions import ModelError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.modules import module_name
@@ -233,6 +233,8 @@ class FitState:
         )
         for size in (*sizes.event, sizes.latent, *sizes.below):
             whole("a size", size)
+        if value.get("table") and len(value["table"]["columns"]) != sizes.features:
+            raise ModelError(f"its table has {len(value['table']['columns'])} columns, and its rows {sizes.features}")
         model, scaling = model_for(weights, parts, sizes), scaling_for(weights, sizes.features)
         state = cls(
             model.to(device).eval(),
