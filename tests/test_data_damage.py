@@ -4,13 +4,14 @@ import json
 import random
 import resource
 import warnings
+import zipfile
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import sparse
 from tools.mutations import mutated
-from tools.specimens import FORMATS, FRAME, X, write_h5ad, write_zarr
+from tools.specimens import FORMATS, FRAME, X, write_h5ad, write_ods, write_zarr
 
 from latentmap.cli import main
 from latentmap.data.sources import open_source
@@ -165,6 +166,39 @@ def test_places_outside_a_sparse_matrix(tmp_path):
     with h5py.File(path, "r+") as file:
         file["X/indices"][5] = 2**30
     assert "is no valid sparse matrix" in refused(path)
+
+
+def test_rows_that_end_before_they_begin(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "x.h5ad"
+    write_h5ad(path, sparse.csr_matrix(np.abs(np.rint(X)) + 1))
+    with h5py.File(path, "r+") as file:
+        file["X/indptr"][:] = [0, 2**22] * 6 + [0]
+    assert "a row ends before it begins" in refused(path)
+
+
+def test_text_of_hdf5_that_ends_after_its_file(tmp_path):
+    path = tmp_path / "x.h5ad"
+    write_h5ad(path)
+    content = bytearray(path.read_bytes())
+    at = content.find(b"GCOL")
+    content[at + 11] = 0x50  # a collection of 1.3 GB
+    path.write_bytes(content)
+    assert "ends after the file" in refused(path)
+
+
+@pytest.mark.timeout(60)
+def test_sheets_that_are_no_xml(tmp_path):
+    pytest.importorskip("python_calamine")
+    path = tmp_path / "x.ods"
+    write_ods(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["content.xml"] = members["content.xml"].replace(b"<table:table-row>", b"<table:table-row<", 1)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert "not well-formed" in refused(path)
 
 
 @pytest.mark.parametrize("change", [{"shape": [10**12, 10**6]}, {"shape": [-4, 3]}, {"shape": [12, "x"]}, {"shape": 3}])

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+from xml.parsers import expat
 
 from latentmap.data.checks import require_known
 from latentmap.data.formats.base import Request, Source, reading, unique_names
@@ -120,9 +121,16 @@ def _require_bounds(path: Path) -> None:
                 if cells * longest > room():
                     require_room(path, _shared_bytes(archive, member, shared), "holds text that takes")
             elif member == "content.xml":
+                _require_well_formed(archive, member)
                 _require_filled(path, *_ods_extent(archive.read(member)))
             else:
                 archive.read(member)  # checks its length, which the library does not
+
+
+def _require_well_formed(archive: zipfile.ZipFile, member: str) -> None:
+    """Raise if a member is no XML: the library may read one without its end for ever."""
+    with archive.open(member) as stream:
+        expat.ParserCreate().ParseFile(stream)
 
 
 def _require_filled(path: Path, rows: int, columns: int, cells: int) -> None:
