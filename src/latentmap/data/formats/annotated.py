@@ -130,9 +130,7 @@ def _require_sound(path: Path) -> None:
     while start >= 0:
         end, at = start + int.from_bytes(content[start + 8 : start + 16], "little"), start + 16
         if end > len(content):
-            raise DataError(
-                f"{path}: damaged: its text at byte {start} ends beyond the file; copy or download it again"
-            )
+            raise DataError(f"{path}: damaged: its text at byte {start} ends after the file; copy it again")
         while at + 16 <= min(end, len(content)):
             used, size = any(content[at : at + 2]), int.from_bytes(content[at + 8 : at + 16], "little")
             if not used and size < 16:
