@@ -3,7 +3,8 @@
 A run folder holds ``config.json`` (class, parameters, parts, state of the fit, versions), ``model.safetensors``,
 ``history.jsonl`` (one line for each evaluation) and ``README.md`` (the model card). ``config.json`` is written last and
 names the hash of the weights, so a folder that a crash left half-new is recognised and refused. The neighbours that a
-map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on need not seek them again.
+map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on need not seek them again; the state of
+a trainer that goes on, after an interruption or with the next piece of the data, in ``trainer.safetensors``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from latentmap.estimators.units import in_data_units
 from latentmap.estimators.weights import read_weights
 from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.messages import error_line
+from latentmap.training.checkpoint import Checkpoint
 from latentmap.training.device import resolve_device
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ FORMAT = 1
 CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
 FILES = ("config.json", "model.safetensors", "history.jsonl", "README.md")
 NEIGHBORS = "neighbors.safetensors"
+TRAINER = "trainer.safetensors"
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -63,7 +66,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     state: FitState = estimator.state_
     weights = safetensors.torch.save(_apart(state.module.state_dict()))
     graphs = None if state.graphs is None else _write_graphs(state.graphs)
+    trainer = None if state.trainer is None else state.trainer.to_bytes()
     hashes = {"weights_sha256": weights} | ({"neighbors_sha256": graphs} if graphs is not None else {})
+    hashes |= {"trainer_sha256": trainer} if trainer is not None else {}
     config = _finite(describe(estimator)) | {name: hashlib.sha256(file).hexdigest() for name, file in hashes.items()}
     history = [_finite(row) for row in state.history]
     contents = (
@@ -77,8 +82,12 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
             stack.enter_context(atomic_path(folder / name)).write_bytes(content)
         if graphs is not None:
             stack.enter_context(atomic_path(folder / NEIGHBORS)).write_bytes(graphs)
+        if trainer is not None:
+            stack.enter_context(atomic_path(folder / TRAINER)).write_bytes(trainer)
     if graphs is None:
         (folder / NEIGHBORS).unlink(missing_ok=True)
+    if trainer is None:
+        (folder / TRAINER).unlink(missing_ok=True)
 
 
 def load(
@@ -128,6 +137,8 @@ def load(
         if (folder / NEIGHBORS).exists():
             graphs = _read_graphs(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
             estimator.state_ = replace(estimator.state_, graphs=graphs)
+        if config.get("trainer_sha256") is not None:
+            estimator.state_ = replace(estimator.state_, trainer=_read_trainer(folder, config["trainer_sha256"]))
     except LatentmapError as error:
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {error_line(error, 800)}") from error
     except Exception as error:  # damage can raise anything
@@ -261,6 +272,13 @@ def _read_graphs(content: bytes, sha256: str | None) -> Graphs:
         raise ModelError(f"{NEIGHBORS} does not belong to its config.json; remove it, and a fit finds them anew")
     tensors = safetensors.torch.load(content)
     return Graphs(bytes(tensors["key"].tolist()).decode(), tensors["graph"], tensors["held_out_graph"])
+
+
+def _read_trainer(folder: Path, sha256: Any) -> Checkpoint:
+    content = _read(folder / TRAINER)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{TRAINER} does not belong to its config.json; fit and save the model again")
+    return Checkpoint.from_bytes(content)
 
 
 def _read(path: Path) -> bytes:
