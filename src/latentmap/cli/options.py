@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 
@@ -52,6 +52,7 @@ ColumnsFile = Annotated[
     ),
 ]
 SkipBad = Annotated[bool, Parameter(help="Leave out the images of a folder that cannot be read, and list them.")]
+Purpose = Literal["map", "impute", "sample", "score"]
 Components = Annotated[Whole, Parameter(help="Components of the latent space; 2 draw a map.")]
 
 Run = Annotated[Path, Parameter(help="Folder of a run.")]

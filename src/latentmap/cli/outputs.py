@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".jsonl", ".xlsx")
 PICTURES = (".png", ".svg", ".pdf")
 
+UNFINISHED = Path("checkpoint") / "fit.json"
+"""The file of a run folder that holds the request of a fit that has not ended."""
+
 PROBE = 2**20
 """Bytes that must fit in a folder to which a file will be written."""
 
@@ -43,7 +46,16 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
     """Raise if a run cannot be written to a folder: other files, or a run that must not be overwritten."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: expected a new folder for the run; give another -o")
-    if folder.is_dir() and not is_run(folder) and any(not file.name.startswith(".") for file in folder.iterdir()):
+    if is_unfinished(folder) and not overwrite:
+        raise UsageError(
+            f"{folder} holds a fit that has not ended: continue it with latentmap resume {folder}, or begin anew with "
+            "--overwrite"
+        )
+    if (
+        folder.is_dir()
+        and not (is_run(folder) or is_unfinished(folder))
+        and any(not file.name.startswith(".") for file in folder.iterdir())
+    ):
         raise UsageError(f"{folder} holds files and is not a run of latentmap, so it is left alone; give another -o")
     if is_run(folder):
         if not overwrite:
@@ -61,6 +73,11 @@ def is_run(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and {"format", "class"} <= config.keys()
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Return whether a folder holds a fit that has not ended, which can be resumed."""
+    return (folder / UNFINISHED).is_file()
 
 
 def write_blocks(

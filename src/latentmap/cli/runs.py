@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import latentmap
 from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
+from latentmap.cli.outputs import UNFINISHED
+from latentmap.cli.request import absolute
 from latentmap.cli.terminal import UsageError, note
-from latentmap.data.datasets import DATASETS
-from latentmap.data.fetching import is_remote
 from latentmap.data.files import read_json, write_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
@@ -55,8 +54,7 @@ class Origin:
     def of(cls, data: str | Path, source: Source, *, skip_bad: bool = False, row_id: str | None = None) -> Origin:
         """Return the origin of a source that was opened by a path or name."""
         names = source.schema.names
-        path = str(data) if data in DATASETS or is_remote(data) else os.path.abspath(os.path.expanduser(data))
-        return cls(path, source.label_name, None if names is None else list(names), skip_bad, row_id)
+        return cls(absolute(data), source.label_name, None if names is None else list(names), skip_bad, row_id)
 
     @classmethod
     def read(cls, run: Path) -> Origin | None:
@@ -79,8 +77,11 @@ class Origin:
         write_json(run / ORIGIN, asdict(self))
 
 
-def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
-    """Save a model, with the names of its columns, and the origin of its rows, in the place of an existing run."""
+def save_run(estimator: Any, origin: Origin, folder: Path, *, unfinished: bool = False) -> None:
+    """Save a model, with the names of its columns, and the origin of its rows, in the place of an existing run.
+
+    The checkpoints of the fit stay where it is ``unfinished``, and are removed with the run otherwise.
+    """
     fresh = not folder.exists()
     if origin.columns is not None:  # rows of numbers came to the fit without them
         estimator = copy.copy(estimator)
@@ -95,6 +96,8 @@ def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
     (folder / "report.html").unlink(missing_ok=True)
     shutil.rmtree(folder / "figures", ignore_errors=True)
     origin.write(folder)
+    if not unfinished:
+        shutil.rmtree(folder / UNFINISHED.parent, ignore_errors=True)
 
 
 def load_run(run: Path, given: str | None) -> Any:

@@ -66,7 +66,7 @@ def read_recipe(name: str | None, estimator: type, pairs: Sequence[str]) -> dict
     return recipe(**read_settings(recipe, own)) | read_settings(estimator, rest)
 
 
-def read_seconds(text: str) -> float:
+def read_seconds(text: str, option: str = "--budget") -> float:
     """Return a duration such as 60, 90 s, 5m, 2min or 1.5h in seconds.
 
     >>> read_seconds("60"), read_seconds("90 s"), read_seconds("2min"), read_seconds("1.5h")
@@ -75,7 +75,7 @@ def read_seconds(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
     unit = next((seconds for seconds, names in UNITS.items() if match and match[2] in names), None)
     if match is None or unit is None or float(match[1]) == 0:
-        raise UsageError(f"--budget takes a time such as 60, 90s, 2min or 1.5h, got {text!r}")
+        raise UsageError(f"{option} takes a time such as 60, 90s, 2min or 1.5h, got {text!r}")
     return float(match[1]) * unit
 
 
