@@ -143,6 +143,8 @@ def run_fit(
     except Stopped as stopped:
         if is_unfinished(output):
             stopped.add(f"continue with: latentmap resume {output}")
+        if as_json:
+            emit({"run": str(output), "stopped": stopped.name, "resumable": is_unfinished(output)})
         raise
 
 
@@ -178,6 +180,8 @@ def _run(
     X: Any = source.read(slice(None)) if in_memory and source.table is None else source
     y: Any = _targets(estimator, source)
     origin = Origin.of(data, source, skip_bad=request.skip_bad, row_id=request.row_id)
+    if resume and not checkpoints:
+        note("no checkpoint was written before the fit ended, so it begins anew")
     with kept_request(request, output, resume=resume):
         if finish:
             checkpoints.stop()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.terminal import UsageError, emit, note, say
-from latentmap.data.files import read_json
+from latentmap.data.files import UNFINISHED, read_json
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".jsonl", ".xlsx")
 PICTURES = (".png", ".svg", ".pdf")
-
-UNFINISHED = Path("checkpoint") / "fit.json"
-"""The file of a run folder that holds the request of a fit that has not ended."""
 
 PROBE = 2**20
 """Bytes that must fit in a folder to which a file will be written."""

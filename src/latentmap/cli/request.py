@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from latentmap.cli.options import Purpose
-from latentmap.cli.outputs import UNFINISHED, is_run, is_unfinished
-from latentmap.data.files import read_json, write_json
+from latentmap.cli.outputs import is_run, is_unfinished
+from latentmap.data.files import UNFINISHED, read_json, write_json
 from latentmap.exceptions import ModelError
 
 FOLDER = UNFINISHED.parent
@@ -83,12 +83,12 @@ def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]
 
     folder, fresh = run / FOLDER, not run.exists()
     if not resume:
-        Checkpoints(folder).clear()
+        shutil.rmtree(folder, ignore_errors=True)
         request.write(run)
     try:
         yield
     except Exception:
-        if not any(folder.glob("*.safetensors")):
+        if not Checkpoints(folder):
             shutil.rmtree(folder, ignore_errors=True)
             if fresh:
                 with contextlib.suppress(OSError):  # it is not empty

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import latentmap
 from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
-from latentmap.cli.outputs import UNFINISHED
 from latentmap.cli.request import absolute
 from latentmap.cli.terminal import UsageError, note
-from latentmap.data.files import read_json, write_json
+from latentmap.data.files import UNFINISHED, read_json, write_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
 from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns
@@ -83,8 +82,9 @@ def save_run(estimator: Any, origin: Origin, folder: Path, *, unfinished: bool =
     The checkpoints of the fit stay where it is ``unfinished``, and are removed with the run otherwise.
     """
     fresh = not folder.exists()
+    estimator = copy.copy(estimator)
+    estimator.state_ = replace(estimator.state_, trainer=None)  # checkpoints hold it, where it is of use
     if origin.columns is not None:  # rows of numbers came to the fit without them
-        estimator = copy.copy(estimator)
         schema = replace(estimator.data_schema_, names=tuple(origin.columns))
         estimator.state_ = replace(estimator.state_, data_schema=schema)
     try:

@@ -29,7 +29,8 @@ class Stopped(Exception):  # noqa: N818 - no error, and not to be caught as one
     def __init__(self, number: int, result: str = "") -> None:
         super().__init__(number, result)
         self.code = 128 + number
-        self.parts = [f"stopped by {signal.Signals(number).name}", *filter(None, [result])]
+        self.name = signal.Signals(number).name
+        self.parts = [f"stopped by {self.name}", *filter(None, [result])]
 
     def add(self, text: str) -> None:
         """Add how to go on."""

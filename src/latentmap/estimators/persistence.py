@@ -29,7 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 import latentmap
-from latentmap.data.files import atomic_path, read_json
+from latentmap.data.files import UNFINISHED, atomic_path, read_json
 from latentmap.estimators.card import model_card
 from latentmap.estimators.parameters import read_parameter, write_parameter
 from latentmap.estimators.state import FitState, Graphs
@@ -152,6 +152,12 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(folder) / "config.json"
     try:
         config = read_json(path)
+    except FileNotFoundError as error:
+        if (path.parent / UNFINISHED).is_file():
+            raise ModelError(
+                f"the fit of {folder} has not ended: continue it with latentmap resume {folder}"
+            ) from error
+        raise _unreadable(path, error) from error
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:

@@ -119,6 +119,10 @@ class Checkpoints:
         self._own: list[Path] = []
         """The last checkpoints of this fit: the one that it was resumed from, and those it has written."""
 
+    def __bool__(self) -> bool:
+        """Return whether the folder holds a checkpoint."""
+        return bool(self._paths())
+
     def stop(self) -> None:
         """End the fit after the current step; a signal handler or another thread may call it."""
         self.stopping = True
@@ -150,7 +154,7 @@ class Checkpoints:
         try:
             write_bytes(path, content)
             self._own = [*(own for own in self._own if own != path), path][-KEPT:]
-            for other in set(self._paths()) - set(self._own):
+            for other in {*self._paths(), *self.folder.glob(f".*-{'[0-9]' * 9}-*.safetensors")} - set(self._own):
                 other.unlink(missing_ok=True)
         except (DataError, OSError) as error:
             warnings.warn(f"no checkpoint was written: {error_line(error)}", ResumeWarning, stacklevel=2)
