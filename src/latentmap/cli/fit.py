@@ -11,7 +11,7 @@ from cyclopts import Parameter
 import latentmap
 from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
-from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Id, Json, Seed, SkipBad, Whole
+from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Seed, SkipBad, Whole
 from latentmap.cli.outputs import check_run
 from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, say, say_pairs
@@ -41,6 +41,7 @@ def fit(
     labels: str | None = None,
     row_id: Id = None,
     columns: ColumnsFile = None,
+    embed: Embed = (),
     skip_bad: SkipBad = False,
     seed: Seed = 0,
     no_report: bool = False,
@@ -103,7 +104,7 @@ def fit(
     given |= {"time_budget": seconds, "random_state": seed, "memory": memory}
     given |= {"max_epochs": max_epochs, "device": device or "auto"}
     estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
-    source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id)
+    source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id, embed=embed)
     if requested is not None:
         estimator.set_params(columns=requested)
     if row_id is not None:
