@@ -228,9 +228,9 @@ class Table:
         does not have are ignored.
         """
         given = {column.name: column for column in cells}
-        for one in self.embeddings:
-            if one.name in given:
-                given |= {column.name: column for column in one.cells(given[one.name], name)}
+        for embedding in self.embeddings:
+            if embedding.name in given:
+                given |= {column.name: column for column in embedding.cells(given[embedding.name], name)}
         require_columns(self.names, given, name)
         rows = {c.name: c.encode(given[c.name], self.unseen, name, start) for c in self.columns}
         for one in self.derived:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.categories import word
 from latentmap.data.cells import Cells
 from latentmap.data.values import plain_array
 from latentmap.exceptions import DataError, LatentmapError, ModelError
@@ -76,8 +77,12 @@ class Embedding:
     @property
     def remark(self) -> str:
         """What became of the column, in words."""
-        which = f"{counted(len(self.basis), 'principal component')} of the {len(self.mean):,} entries of {self.function}"
-        return f"column {self.name!r}: embedded as {which} ({self.share:.0%} of the variance); its text is not generated"
+        which = (
+            f"{counted(len(self.basis), 'principal component')} of the {len(self.mean):,} entries of {self.function}"
+        )
+        return (
+            f"column {self.name!r}: embedded as {which} ({self.share:.0%} of the variance); its text is not generated"
+        )
 
     def cells(self, texts: Cells, name: str) -> list[Cells]:
         """Return a column of text as columns of numbers, NaN where a text is missing; a text is embedded once."""
@@ -92,7 +97,8 @@ class Embedding:
     def project(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the principal components of vectors (m, d), shape (m, k)."""
         basis = np.array(self.basis)
-        return vectors.astype(np.float64) @ basis.T - np.array(self.mean) @ basis.T
+        components: NDArray[np.float64] = vectors.astype(np.float64) @ basis.T - np.array(self.mean) @ basis.T
+        return components
 
     def vectors(self, texts: Sequence[str], name: str) -> NDArray[np.float32]:
         """Return the vectors of texts, (m, d)."""
@@ -149,9 +155,14 @@ def learn_embedding(texts: Cells, settings: Mapping[str, Any], name: str) -> tup
     embed, where = settings["embedding"], f"{name}: column {texts.name!r}"
     if isinstance(embed, str):
         raise not_given(texts.name, embed)
+    if texts.numeric and len(texts.present):
+        held = "dates" if texts.type.startswith("Date") else "numbers"
+        raise DataError(f"{where} is to be embedded, and holds {held}: expected text")
     levels, places = different_texts(texts, name)
     if len(levels) < 2:
-        raise DataError(f"{where} is to be embedded, and holds {'one text only' if levels else 'no text'}: leave it out")
+        raise DataError(
+            f"{where} is to be embedded, and holds {'one text only' if levels else 'no text'}: leave it out"
+        )
     probes = embedded(embed, PROBES, where)
     width = probes.shape[1]
     if not _alike(embedded(embed, PROBES[:1], where, width), probes[:1]):
@@ -190,17 +201,11 @@ def with_embeddings(cells: Sequence[Cells], requested: Requested, name: str) -> 
 
 def different_texts(cells: Cells, name: str) -> tuple[list[str], NDArray[np.intp]]:
     """Return the different texts of a column, and the place of each cell among them, -1 where it is missing."""
-    if cells.numeric and not len(cells.present):
-        return [], np.full(len(cells.values), -1, dtype=np.intp)
-    odd = next((value for value in cells.present if not isinstance(value, str)), None)
-    if cells.unread or odd is not None:
-        what = cells.unread or f"holds {type(odd).__name__} ({odd!r:.40})"
-        raise DataError(f"{name}: column {cells.name!r} is to be embedded, and {what}: expected text")
+    if cells.unread:
+        raise DataError(f"{name}: column {cells.name!r} is to be embedded, and {cells.unread}")
     levels, places = cells.levels
-    texts = [level for level in levels if level is not None]
-    order = np.cumsum([level is not None for level in levels]) - 1
-    numbers = np.where([level is not None for level in levels], order, -1)
-    return texts, numbers[places]
+    there = np.array([level is not None for level in levels], dtype=bool)
+    return [word(level) for level in levels if level is not None], np.where(there, np.cumsum(there) - 1, -1)[places]
 
 
 def embedded(embed: Embed, texts: Sequence[str], where: str, width: int | None = None) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import EMBEDDED, SETTINGS, Requested
-from latentmap.data.embeddings import Embed, function_name
+from latentmap.data.embeddings import COMPONENTS, Embed, function_name
 from latentmap.data.frames import only_columns
 from latentmap.exceptions import DataError, ModelError, PartError
 from latentmap.messages import suggest
@@ -36,7 +36,7 @@ class Columns(Part):
         ``likelihoods.StudentT("feature")``; and ``format``, the pattern of dates in text, such as "%d/%m/%Y". Of a
         column of text its embedding: a function of a list of n texts that returns n vectors, an array, tensor or sparse
         matrix (n, d), such as ``SentenceTransformer.encode``. The column then counts as the first principal components
-        of these vectors, at most 8, or ``components`` where it is given with settings, as ``embedding``.
+        of these vectors, at most 8; ``{"embedding": function, "components": 16}`` takes more.
     unseen : {"error", "missing"}, default="error"
         How `transform` and all others take a category that the fit did not contain: as an error, or a missing cell.
     missing : sequence of str, default=()
@@ -107,8 +107,11 @@ class Columns(Part):
             The settings.
         """
         settings = self._settings()
-        components = {name: {k: v for k, v in settings.get(name, {}).items() if k == "components"} for name in embeddings}
-        return replace(self, columns={**self.columns, **{n: components[n] | {"embedding": e} for n, e in embeddings.items()}})
+        given = {
+            name: {"embedding": embed, "components": settings.get(name, {}).get("components", COMPONENTS)}
+            for name, embed in embeddings.items()
+        }
+        return replace(self, columns={**self.columns, **given})
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON, with the names of functions."""
@@ -122,7 +125,7 @@ class Columns(Part):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         embeddings = [one["embedding"] for one in self._settings().values() if "embedding" in one]
         memo |= {id(one): one for one in embeddings}  # a model that embeds text is large, and is no part of the copy
-        return type(self)(*(copy.deepcopy(value, memo) for value in (self.columns, self.unseen, self.missing)))
+        return replace(self, columns=copy.deepcopy(self.columns, memo))
 
     def _settings(self) -> dict[str, dict[str, Any]]:
         return {str(name): _as_settings(one) for name, one in self.columns.items()}
@@ -160,7 +163,9 @@ class Columns(Part):
         columns = {name: _with_part(one) for name, one in content.get("columns", {}).items()}
         for name, one in columns.items():
             if isinstance(one, Mapping) and "embedding" in one:
-                raise DataError(f"{file}: column {name!r}: no file names code to run; give --embed {name}=MODULE:FUNCTION")
+                raise DataError(
+                    f"{file}: column {name!r}: no file names code to run; give --embed {name}=MODULE:FUNCTION"
+                )
         try:
             return cls(columns, content.get("unseen", "error"), tuple(content.get("missing", ())))
         except PartError as error:
@@ -179,7 +184,9 @@ def give_embeddings(estimator: Any, embeddings: Mapping[str, Embed]) -> None:
     known = {} if table is None else {one.name: one for one in table.embeddings}
     for name in embeddings:
         if name not in known:
-            have = f"the columns that are embedded are {', '.join(map(repr, known))}" if known else "no column is embedded"
+            have = (
+                f"the columns that are embedded are {', '.join(map(repr, known))}" if known else "no column is embedded"
+            )
             raise ModelError(f"this model does not embed column {name!r}: {have}")
     made = tuple(one.given(embeddings[name]) if name in embeddings else one for name, one in known.items())
     if table is not None:
