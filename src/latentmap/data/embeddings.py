@@ -261,7 +261,11 @@ def _checked(values: Any, n: int, width: int | None, where: str) -> NDArray[np.f
     shape = tuple(getattr(values, "shape", ()))
     if len(shape) == 2 and shape[1] > MOST_ENTRIES:
         raise DataError(f"{where} returns vectors of {shape[1]:,} entries: expected {MOST_ENTRIES:,} at most")
-    array = plain_array(values.toarray() if hasattr(values, "toarray") else values, where)
+    try:
+        array = plain_array(values.toarray() if hasattr(values, "toarray") else values, where)
+    except DataError as error:
+        what = f"{where} returns a {type(values).__name__}"
+        raise DataError(f"{what}: expected an array, tensor or sparse matrix (n, d) of numbers") from error
     expected = f"one vector of {f'{width} entries' if width else 'as many entries'} for each of {counted(n, 'text')}"
     if array.ndim != 2 or len(array) != n or not array.shape[1] or array.shape[1] != (width or array.shape[1]):
         raise DataError(f"{where} returns an array of shape {array.shape}: expected {expected}")
