@@ -289,7 +289,7 @@ def test_the_command_embeds_and_a_new_process_loads(rows, tmp_path, monkeypatch,
     np.testing.assert_allclose(np.array(done.stdout.split(), float), pd.read_csv("z.csv").iloc[0], rtol=1e-5)
     for option, message in (
         ("review=my_embedding:other", "gives other vectors than my_embedding:hashed"),
-        ("review=my_embedding:constant", "is a int: expected a function"),
+        ("review=my_embedding:constant", "is of type int: expected a function"),
         ("review=my_embedding:none", "cannot be imported"),
         ("review=no_such_module:f", "cannot be imported"),
         ("review", "takes COLUMN=MODULE:FUNCTION"),

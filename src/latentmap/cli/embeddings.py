@@ -42,8 +42,15 @@ def _imported(module: str, function: str) -> Any:
         cause = f"{type(error).__name__}: {error_line(error)}"
         raise UsageError(f"--embed: {module}:{function} cannot be imported ({cause})") from error
     if not callable(found):
-        raise UsageError(f"--embed: {module}:{function} is a {type(found).__name__}: expected a function of texts")
-    return found
+        raise UsageError(
+            f"--embed: {module}:{function} is of type {type(found).__name__}: expected a function of texts"
+        )
+
+    def embed(texts: list[str]) -> Any:
+        return found(texts)
+
+    embed.__module__, embed.__qualname__ = module, function  # the name that a run tells
+    return embed
 
 
 @contextlib.contextmanager

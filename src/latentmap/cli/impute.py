@@ -48,21 +48,22 @@ def impute(
 
     estimator = load_run(run, given, embed)
     rows = open_rows(run, estimator, data, labels, row_id, every=True)
-    table, cells = estimator.table_, 0
+    table, cells, unfilled = estimator.table_, 0, 0
     names, texts = column_names(run, estimator), {} if table is None else table.components
     kept = [i for i, name in enumerate(names) if name not in texts]
 
     def filled() -> Iterator[Any]:
-        nonlocal cells
+        nonlocal cells, unfilled
         for i, (block, y) in enumerate(rows.with_labels(whole=draws is not None)):
             missing = np.isnan(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
             cells += int(missing[:, kept].sum())
+            unfilled += int(missing.sum())
             made = estimator.impute(block, draws, n_samples=samples, y=y, random_state=seed + i)
             yield made if table is None else np.where(missing, table.within(made), block)
 
     came = rows.source.cells if rows.in_memory else ()
     shape, dtype = write_blocks(output, filled(), names, table, came, rows.key)
-    if texts:
+    if unfilled > cells:
         note(f"missing text stays missing in {', '.join(map(repr, dict.fromkeys(texts.values())))}")
     say(f"filled {counted(cells, 'cell')} of {rows.source.name}")
     each = "" if draws is None else f", {counted(draws, 'draw')} of each"
