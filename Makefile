@@ -4,10 +4,10 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench clean
+.PHONY: help demo test check fix bench torture clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## Fit the embedded digits and write a report to demo/
 	@$(BIN)/python examples/demo.py --out demo
@@ -26,6 +26,9 @@ fix: .venv/installed-test ## Apply what linter and formatter can mend by themsel
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+torture: .venv/installed-test ## Kill fits and outputs at random moments, and count what is lost (long)
+	$(BIN)/python -m tools.torture
+
 bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m benchmarks.run
 
@@ -40,7 +43,10 @@ bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test]"
 	@touch $@ .venv/installed
 
-.venv/installed-bench: pyproject.toml constraints.txt | .venv/bin/python
+.venv/installed-torture: .venv/installed-test ## Kill fits and outputs at random moments, and count what is lost (long)
+	$(BIN)/python -m tools.torture
+
+bench: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,baselines]"
 	@touch $@ .venv/installed .venv/installed-test
 

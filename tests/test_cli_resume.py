@@ -224,3 +224,20 @@ def test_handlers_of_signals_are_as_before(rows, tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert main(["fit", str(rows), "-o", str(tmp_path / "run"), *SETTINGS, "--epochs", "1"]) == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_functions_that_a_run_names_are_not_imported(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "def embed(texts):\n    return [[len(text), text.count('a')] for text in texts]\n"
+    )
+    words = ["a long word", "an apple", "a b c", "banana bread", "no", "yes please"]
+    lines = [f"{i % 7}.5,{words[i % 6]} {i % 11}" for i in range(120)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,text", *lines]))
+    embed = ["--embed", "text=mine:embed"]
+    process = started("fit", "t.csv", "-o", "run", *LONG, *embed)
+    until(lambda: checkpoints(tmp_path / "run"), process)
+    process.kill()
+    process.communicate()
+    assert "a run imports nothing: give --embed text=mine:embed again" in refused(capsys, 2, "resume", "run")
+    must(capsys, "resume", "run", "--finish", *embed)

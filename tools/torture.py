@@ -36,8 +36,10 @@ BEGIN, END = "<!-- torture -->", "<!-- end of torture -->"
 EVERY = "0.2s"
 """Interval of the checkpoints of the fits that are killed."""
 ROWS = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
-SETTINGS = ("--n-components", "3", "--set", "compile=false", "--set", "batch_size=32", "--set", "encoder=MLP(hidden=(32,))",
-            "--set", "decoder=MLP(hidden=(32,))", "--set", "early_stopping=false", "--epochs", "60")  # fmt: skip
+SETTINGS = (
+    *("--n-components", "3", "--epochs", "60", "--set", "compile=false", "--set", "batch_size=32"),
+    *("--set", "encoder=MLP(hidden=(32,))", "--set", "decoder=MLP(hidden=(32,))", "--set", "early_stopping=false"),
+)
 
 
 @dataclass
@@ -169,7 +171,11 @@ def replaced(folder: Path, kills: int, rng: np.random.Generator, how: str) -> Ta
     """Kill what writes a run or a file over another one, and tell which of them is there."""
     tally, data, target = Tally(), folder / "X.npy", folder / "target"
     np.save(data, ROWS)
-    one, other, parts = folder / "one", folder / "other", {"encoder": networks.MLP((32,)), "decoder": networks.MLP((32,))}
+    one, other, parts = (
+        folder / "one",
+        folder / "other",
+        {"encoder": networks.MLP((32,)), "decoder": networks.MLP((32,))},
+    )
     quick = ("--n-components", "3", "--set", "encoder=MLP(hidden=(32,))", "--set", "decoder=MLP(hidden=(32,))",
              "--set", "compile=false", "--epochs", "2")  # fmt: skip
     for path, seed in ((one, 1), (other, 2)):
@@ -266,7 +272,10 @@ def torture(kills: int, seed: int = 0) -> dict[str, Tally]:
 
 def table(result: dict[str, dict[str, object]]) -> str:
     """Return the table of the document."""
-    lines = ["| command that is killed | kills | runs or files lost | steps of work lost, mean | most |", "|---|---|---|---|---|"]
+    lines = [
+        "| command that is killed | kills | runs or files lost | steps of work lost, mean | most |",
+        "|---|---|---|---|---|",
+    ]
     for name, tally in result.items():
         steps = "" if "fit, then" not in name else f"{int(tally['steps']) / int(tally['kills']):.1f}"  # type: ignore[call-overload]
         most = "" if not steps else str(tally["most_steps"])

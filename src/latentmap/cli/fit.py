@@ -11,7 +11,7 @@ from cyclopts import Parameter
 import latentmap
 from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
-from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
+from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
 from latentmap.cli.outputs import check_run, is_unfinished
 from latentmap.cli.request import FOLDER, Request, absolute, kept_request
 from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
@@ -45,6 +45,7 @@ def fit(
     labels: str | None = None,
     row_id: Id = None,
     columns: ColumnsFile = None,
+    embed: Embed = (),
     skip_bad: SkipBad = False,
     seed: Seed = 0,
     no_report: bool = False,
@@ -115,6 +116,7 @@ def fit(
         labels,
         row_id,
         None if columns is None else str(columns.absolute()),
+        embed,
         skip_bad,
         seed,
         no_report,
@@ -166,7 +168,9 @@ def _run(
 
     estimator, data, memory = _estimator(request), request.data, request.memory
     columns = None if request.columns is None else Path(request.columns)
-    source, requested = open_data(data, request.labels, columns, skip_bad=request.skip_bad, row_id=request.row_id)
+    source, requested = open_data(
+        data, request.labels, columns, skip_bad=request.skip_bad, row_id=request.row_id, embed=request.embed
+    )
     if requested is not None:
         estimator.set_params(columns=requested)
     if request.row_id is not None:

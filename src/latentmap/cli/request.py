@@ -39,6 +39,7 @@ class Request:
     labels: str | None
     row_id: str | None
     columns: str | None
+    embed: tuple[str, ...]
     skip_bad: bool
     seed: int
     no_report: bool
@@ -59,8 +60,8 @@ class Request:
             raise ModelError(_nothing_to_resume(run))
         try:
             value = read_json(path)
-            request = cls(**value | {"settings": tuple(value["settings"])})
-            texts = [request.data, request.model, *request.settings]
+            request = cls(**value | {name: tuple(value[name]) for name in ("settings", "embed")})
+            texts = [request.data, request.model, *request.settings, *request.embed]
             if not all(isinstance(text, str) for text in texts) or not isinstance(request.seed, int):
                 raise TypeError("expected options of latentmap fit")
         except (OSError, KeyError, TypeError, ValueError) as error:

@@ -100,11 +100,12 @@ def save_run(estimator: Any, origin: Origin, folder: Path, *, unfinished: bool =
         shutil.rmtree(folder / UNFINISHED.parent, ignore_errors=True)
 
 
-def load_run(run: Path, given: str | None) -> Any:
-    """Return the model of a run, for the value of ``--given``; that of a table takes rows of numbers, as in files."""
+def load_run(run: Path, given: str | None, embed: Sequence[str] = ()) -> Any:
+    """Return the model of a run, for the values of ``--given`` and ``--embed``; that of a table takes numbers."""
+    from latentmap.cli.embeddings import read_embeddings
     from latentmap.estimators.columns import numbers
 
-    return condition_in(numbers(latentmap.load(run))[0], given)
+    return condition_in(numbers(latentmap.load(run, embeddings=read_embeddings(embed)))[0], given)
 
 
 def load_decoder(run: Path, given: str | None) -> Any:

@@ -90,14 +90,26 @@ def check_device(name: str) -> None:
 
 
 def open_data(
-    data: str | Path, labels: str | None, columns: Path | None, *, skip_bad: bool, row_id: str | None = None
+    data: str | Path,
+    labels: str | None,
+    columns: Path | None,
+    *,
+    skip_bad: bool,
+    row_id: str | None = None,
+    embed: Sequence[str] = (),
 ) -> tuple[Source, Columns | None]:
-    """Return a source of data without the id, and the settings of its columns from a .toml file, if there is one."""
+    """Return a source of data without the id, and the settings of its columns, if a .toml file or ``--embed`` has some.
+
+    ``embed`` are texts ``COLUMN=MODULE:FUNCTION``.
+    """
+    from latentmap.cli.embeddings import read_embeddings
     from latentmap.data.selection import Selection
     from latentmap.data.sources import open_source
     from latentmap.estimators.columns import Columns
 
     requested, ids = None if columns is None else Columns.read(columns), () if row_id is None else (row_id,)
+    if embed:
+        requested = (requested or Columns()).with_embeddings(read_embeddings(embed))
     spec, selection = None if requested is None else requested.requested, Selection(beside=ids, left_out=ids)
     source = open_source(data, labels, spec, skip_bad=skip_bad, selection=selection)
     return source, requested

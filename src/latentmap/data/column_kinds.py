@@ -122,7 +122,9 @@ def learn_table(
     derived = find_derived(learned, codes, requested.settings)
     dropped |= {one.column.name: f"it follows from {one.source!r}" for one in derived}
     kept = tuple(column for column in learned if column.name not in dropped)
-    return Table(kept, requested.unseen, backend, dropped, requested.missing, (*derived, *constants), tuple(names))
+    follow = (*derived, *constants)
+    table = Table(kept, requested.unseen, backend, dropped, requested.missing, follow, (), requested.embeddings)
+    return replace(table, order=tuple(dict.fromkeys(table.components.get(name, name) for name in names)))
 
 
 def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: str = "X") -> Column:

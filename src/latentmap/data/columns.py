@@ -17,6 +17,7 @@ from latentmap.data.cells import days_since_epoch as days_since_epoch
 from latentmap.data.cells import decoded
 from latentmap.data.cells import object_array as object_array
 from latentmap.data.derived import Derived
+from latentmap.data.embeddings import Embedding
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
 from latentmap.exceptions import DataError
@@ -30,6 +31,9 @@ BLOCK = 4096
 
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
+
+EMBEDDED = ("embedding", "components")
+"""Those of a column of text that is embedded."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,8 @@ class Table:
         Those of them that come back, since they follow from another column or never vary.
     order
         The names of all columns as they came; empty for runs that do not say so.
+    embeddings
+        Columns of text that became some of ``columns``, the components of their embeddings.
 
     Examples
     --------
@@ -169,6 +175,7 @@ class Table:
     missing: tuple[str, ...] = ()
     derived: tuple[Derived, ...] = ()
     order: tuple[str, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -176,9 +183,24 @@ class Table:
         return [column.name for column in self.columns]
 
     @property
+    def inputs(self) -> list[str]:
+        """The names of the columns of the data that become numbers."""
+        return list(dict.fromkeys(self.components.get(name, name) for name in self.names))
+
+    @property
+    def components(self) -> dict[str, str]:
+        """The column of text that each component of an embedding stands for."""
+        return {component: one.name for one in self.embeddings for component in one.components}
+
+    @property
     def generated(self) -> list[Column]:
-        """The columns of generated rows: those of the model and those that follow from them, as they came."""
-        columns = [*self.columns, *(one.column for one in self.derived)]
+        """The columns of generated rows: those of the model and those that follow from them, as they came.
+
+        Those of text that is embedded are not: no text is known that has a given vector.
+        """
+        components = self.components
+        columns = [c for c in self.columns if c.name not in components]
+        columns += [one.column for one in self.derived]
         order = {name: i for i, name in enumerate(self.order)}
         return sorted(columns, key=lambda column: order.get(column.name, 0)) if order else columns
 
@@ -190,14 +212,14 @@ class Table:
     @property
     def mixed(self) -> bool:
         """Whether some column is anything but plain numbers."""
-        return any(column.categories or column.kind in ("date", "cyclic") for column in self.columns)
+        return bool(self.embeddings) or any(c.categories or c.kind in ("date", "cyclic") for c in self.columns)
 
     @property
     def remark(self) -> str | None:
         """What was left out, or None."""
         notes = [f"column {name!r} left out: {why}" for name, why in self.dropped.items()]
         grouped = [f"column {c.name!r}: rare categories are grouped as {c.other!r}" for c in self.columns if c.other]
-        return "; ".join(notes + grouped) or None
+        return "; ".join([*notes, *grouped, *(one.remark for one in self.embeddings)]) or None
 
     def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
         """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
@@ -206,6 +228,9 @@ class Table:
         does not have are ignored.
         """
         given = {column.name: column for column in cells}
+        for embedding in self.embeddings:
+            if embedding.name in given:
+                given |= {column.name: column for column in embedding.cells(given[embedding.name], name)}
         require_columns(self.names, given, name)
         rows = {c.name: c.encode(given[c.name], self.unseen, name, start) for c in self.columns}
         for one in self.derived:
@@ -295,6 +320,7 @@ class Table:
                 {"column": _column_json(d.column), "source": d.source, "values": list(d.values)} for d in self.derived
             ],
             "order": list(self.order),
+            "embeddings": [one.to_json() for one in self.embeddings],
         }
 
     @classmethod
@@ -312,6 +338,7 @@ class Table:
             tuple(value.get("missing", ())),
             tuple(derived),
             tuple(value.get("order", ())),
+            tuple(map(Embedding.from_json, value.get("embeddings", ()))),
         )
 
 
@@ -338,6 +365,12 @@ class Requested:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unseen: Unseen = "error"
     missing: tuple[str, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
+
+    @property
+    def embedded(self) -> list[str]:
+        """The columns of text that are to be embedded."""
+        return [name for name, one in self.settings.items() if "embedding" in one]
 
     def without(self, names: Collection[str]) -> Self:
         """Return these without settings of some columns."""

@@ -128,7 +128,7 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpe
     >>> cells[0].values.tolist()
     ['elm', None]
     """
-    dropped, learned = dropped_in(spec), spec.kinds if isinstance(spec, Table) else None
+    dropped, learned = dropped_in(spec), {*spec.kinds, *spec.inputs} if isinstance(spec, Table) else None
     return [
         _unread(series, "as requested")
         if str(series.name) in dropped or (learned is not None and str(series.name) not in learned)

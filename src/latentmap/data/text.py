@@ -112,7 +112,7 @@ def text_settings(name: str, spec: ColumnSpec, *, comma: bool = False) -> TextSe
             return TextSettings(text=True, missing=missing)
         return replace(_of_column(learned), missing=missing, comma=comma)
     given = spec.settings.get(name, {})
-    named = any(isinstance(category, str) for category in given.get("categories", ()))
+    named = "embedding" in given or any(isinstance(category, str) for category in given.get("categories", ()))
     return TextSettings(given.get("kind", ""), given.get("format"), named or None, missing, comma)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
+from latentmap.data.embeddings import Embed
 from latentmap.data.sources import Source
 from latentmap.estimators import diagnosis, persistence
 from latentmap.estimators.density import DensityMixin
@@ -201,7 +203,14 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         persistence.save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, encoder: Any = None, decoder: Any = None) -> Self:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: Any = None,
+        decoder: Any = None,
+        embeddings: Mapping[str, Embed] | None = None,
+    ) -> Self:
         """Read what `save` wrote.
 
         Parameters
@@ -210,6 +219,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             The folder.
         encoder, decoder : Module, default=None
             Networks of your own, where the model was fitted with such.
+        embeddings : mapping of str to callable, default=None
+            By column, the functions that embed its text, where the model was fitted with such.
 
         Returns
         -------
@@ -221,7 +232,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         ModelError
             If the folder is not a run, is damaged, was written by a newer version, or holds another class.
         """
-        estimator: Self = persistence.load(path, encoder=encoder, decoder=decoder, expected=cls)
+        own: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "embeddings": embeddings}
+        estimator: Self = persistence.load(path, **own, expected=cls)
         return estimator
 
 

@@ -29,8 +29,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 import latentmap
+from latentmap.data.embeddings import Embed
 from latentmap.data.files import UNFINISHED, atomic_path, read_json
 from latentmap.estimators.card import model_card
+from latentmap.estimators.columns import give_embeddings
 from latentmap.estimators.parameters import read_parameter, write_parameter
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
@@ -95,6 +97,7 @@ def load(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
+    embeddings: Mapping[str, Embed] | None = None,
     expected: type | None = None,
 ) -> Any:
     """Read a fitted estimator from the folder that `save` wrote; nothing is unpickled.
@@ -105,6 +108,8 @@ def load(
         The run folder.
     encoder, decoder : Module, default=None
         Modules of your own, where the model was fitted with such: their weights are read, their code is not.
+    embeddings : mapping of str to callable, default=None
+        By column, the functions that embed its text, where the model was fitted with such (`latentmap.Columns`).
     expected : type, default=None
         A class that the estimator must be of.
 
@@ -116,7 +121,8 @@ def load(
     Raises
     ------
     ModelError
-        If the folder is not a run, is damaged, was written by a newer version, or holds another class.
+        If the folder is not a run, is damaged, was written by a newer version, or holds another class; or if an
+        embedding gives other vectors than that of the fit.
     """
     folder = Path(path)
     config = read_config(folder)
@@ -144,6 +150,7 @@ def load(
     except Exception as error:  # damage can raise anything
         cause = f"{type(error).__name__}: {error_line(error)}"
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {cause}") from error
+    give_embeddings(estimator, embeddings or {})
     return estimator
 
 
