@@ -127,8 +127,7 @@ def _of_text(cells: Cells, present: NDArray[np.object_]) -> str | None:
     counts = cells.counts()
     different, n = len(counts), len(present)
     if any(map(_is_beyond, counts)):
-        few = different <= min(MANY, n // 2)
-        return None if few else "an id: whole numbers beyond 2^53"
+        return "an id: whole numbers beyond 2^53" if different > 1 or n < 2 else None
     if different <= MANY:
         return None
     if is_id_name(cells.name) and different > n / 10:

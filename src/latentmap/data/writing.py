@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Table
 from latentmap.data.decoding import frame_of
 from latentmap.data.files import atomic_path
@@ -320,11 +321,13 @@ def _as_json(value: Any) -> str:
 
 
 def _as_excel(value: Any) -> Any:
-    r"""Return a value that a cell of Excel can hold: no NaN, time zone, or control character.
+    r"""Return a value that a cell of Excel can hold: no NaN, time zone, control character, or number beyond 2^53.
 
-    >>> [_as_excel(value) for value in (0.5, float("nan"), "a\x00b")]
-    [0.5, None, 'ab']
+    >>> [_as_excel(value) for value in (0.5, float("nan"), "a\x00b", 2**53 + 1)]
+    [0.5, None, 'ab', '9007199254740993']
     """
+    if isinstance(value, int) and abs(value) > EXACT:
+        return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, datetime):
