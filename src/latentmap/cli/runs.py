@@ -264,7 +264,13 @@ def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
 
 
 def _open(
-    path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection, *, every: bool
+    path: str | Path,
+    labels: str | None,
+    origin: Origin | None,
+    table: Table | None,
+    selection: Selection,
+    *,
+    every: bool,
 ) -> Source:
     """Open the data of a run, or like them; with ``every`` column of a table, also where the fit was one of numbers."""
     if every and table is None and selection.wanted is not None:

@@ -186,7 +186,7 @@ class Table:
         return cls(tuple(Column(name, "real", type="") for name in names))
 
     def typed(self, cells: Sequence[Cells]) -> Self:
-        """Return the table with the types and forms of columns that came; numbers that are to be filled are fractions."""
+        """Return the table with the types and forms of columns that came; those with missing cells hold fractions."""
         came = {one.name: one for one in cells}
         whole = {name for name, one in came.items() if len(one.present) == len(one.values)}
         columns = (replace(c, type=came[c.name].type if c.name in whole else "Float64", format=came[c.name].format)

@@ -28,7 +28,7 @@ from latentmap.data.columns import (
     object_array,
 )
 from latentmap.data.formats.base import unique_names
-from latentmap.data.text import NUMERIC, Texts, cells_of_text, text_settings
+from latentmap.data.text import Texts, cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
 from latentmap.data.text_numbers import PLAIN
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
@@ -275,9 +275,9 @@ def _values(series: nw.Series[Any]) -> list[Any]:
 
 
 def _beyond(column: str, values: Sequence[Any], type_: str, own: str, spec: ColumnSpec) -> Cells:
-    """Return a column with whole numbers beyond 2^53, which stay the objects that they are unless floats are asked for."""
+    """Return a column with whole numbers beyond 2^53, which stay the objects that they are but where the fit has learned floats."""
     known = text_settings(column, spec)
-    if known.text is False or known.kind in NUMERIC:
+    if known.text is False:
         floats = np.array([np.nan if value is None else float(value) for value in values])
         return Cells(column, floats, type_, own, written=Texts.of(None if v is None else str(v) for v in values))
     plain = [value if value is None or value != int(value) else int(value) for value in values]
