@@ -303,7 +303,8 @@ class Table:
     ) -> dict[str, NDArray[Any]]:
         """Return all columns that came: cells that were there as they were, others from rows of numbers (n, P).
 
-        The numbers are those that `within` keeps inside of what the columns can hold. Columns that are ``written`` become text, as in `decode`; those that were left out always do, if they were text.
+        The numbers are those that `within` has kept inside of what columns can hold. Columns that are ``written``
+        become text, as in `decode`; those that were left out always do, if they were text.
 
         >>> table = Table((Column("height", "real"),))
         >>> came = [Cells("tree", np.array(["a", "b"], dtype=object)), Cells("height", np.array([2.0, np.nan]))]

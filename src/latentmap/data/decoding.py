@@ -90,7 +90,7 @@ def _kept(own: nw.Series[Any], made: nw.Series[Any], there: NDArray[np.bool_]) -
     """Return a column of polars or pyarrow with cells that were made where there were none, in its own type."""
     if there.all():
         return own
-    mask = nw.new_series("", there, nw.Boolean, backend=own.implementation)
+    mask: nw.Series[Any] = nw.new_series("", there, nw.Boolean, backend=own.implementation)
     return own.zip_with(mask, in_type_of(own, made))
 
 
@@ -121,7 +121,7 @@ def _whole_type(values: Any) -> Any:
 
 
 def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any], own: Any = None) -> Any:
-    """Return cells as a column of pandas, of the type of the fit; categories as those of a column of the type ``own``."""
+    """Return cells as a column of pandas, of the type of the fit; categories as those of the type ``own``."""
     if column is None:
         return pd.Series(cells)
     if column.native == "category":

@@ -275,7 +275,7 @@ def _values(series: nw.Series[Any]) -> list[Any]:
 
 
 def _beyond(column: str, values: Sequence[Any], type_: str, own: str, spec: ColumnSpec) -> Cells:
-    """Return a column with whole numbers beyond 2^53, which stay the objects that they are but where the fit has learned floats."""
+    """Return a column with whole numbers beyond 2^53: as objects, or as floats where the fit has learned such."""
     known = text_settings(column, spec)
     if known.text is False:
         floats = np.array([np.nan if value is None else float(value) for value in values])

@@ -178,7 +178,7 @@ def as_given(X: Any, values: NDArray[Any], names: Sequence[str] | None = None) -
 
 
 def _filled(own: nw.Series[Any], values: NDArray[Any]) -> nw.Series[Any]:
-    """Return a column of numbers with all values; as it is where none was missing, in its type if that has fractions."""
+    """Return a column of numbers with all values: as it is where none was missing, else in its type if that can."""
     dtype = own.dtype
     if dtype.is_numeric() or dtype == nw.Boolean:
         gaps = own.null_count() > 0 or (dtype.is_float() and bool(own.is_nan().any()))

@@ -106,8 +106,8 @@ def dialect_of(file: TextFile) -> Dialect:
         raise DataError(f"{file.path}: a header and no rows below it: at least one row is needed")
     if first:
         dialect = replace(dialect, skip=skipped + sample[first - 1][0])
-    whole = [padded(cells, dialect.width) for _, cells in rows if len(cells) <= dialect.width]
-    return replace(dialect, rows=tuple(map(tuple, whole)))
+    fitting = (padded(cells, dialect.width) for _, cells in rows if len(cells) <= dialect.width)
+    return replace(dialect, rows=tuple(map(tuple, fitting)))
 
 
 def padded(cells: list[str], width: int) -> list[str]:
