@@ -73,7 +73,9 @@ def test_headers_of_several_rows(levels, names, end, tmp_path):
 
 
 def test_headers_above_two_columns_of_groups(tmp_path):
-    frame = pd.DataFrame({"g": list("abc") * 20, "h": list("xy") * 30, "v": rng.normal(size=60), "w": rng.normal(size=60)})
+    frame = pd.DataFrame(
+        {"g": list("abc") * 20, "h": list("xy") * 30, "v": rng.normal(size=60), "w": rng.normal(size=60)}
+    )
     grouped = frame.groupby(["g", "h"]).agg(["mean", "std"])
     grouped.to_csv(tmp_path / "x.csv")
     source = open_source(tmp_path / "x.csv")

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import re
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -134,7 +135,10 @@ class NpyWriter(RowWriter):
 
 
 class NpzWriter(RowWriter):
-    """Writer of one array, X, in numpy's archive, and of the key; keeps all rows until the end."""
+    """Writer of one array, X, in numpy's archive, of the key, and of columns that came and are not in X.
+
+    It keeps all rows until the end.
+    """
 
     def write(self, rows: NDArray[Any]) -> None:
         """Keep a block."""
@@ -142,9 +146,17 @@ class NpzWriter(RowWriter):
 
     def close(self) -> None:
         """Write the archive."""
-        key = {} if self.key is None else {self.key.name: plain_labels(self.key.values)}  # objects would be pickled
-        arrays: dict[str, Any] = {**key, "X": np.concatenate(self.blocks)}
-        np.savez(self.stream, **arrays)
+        rows = {} if self.table is None else self.table.kinds
+        arrays = {one.name: one.as_they_were() for one in self.given or () if one.name not in rows}
+        if self.key is not None:
+            arrays[self.key.name] = self.key.values
+        if "X" in arrays:
+            raise DataError("a column called 'X' has no place beside the array X of a .npz file: write a .csv file")
+        with zipfile.ZipFile(self.stream, "w", zipfile.ZIP_STORED) as archive:
+            for name, values in (*arrays.items(), ("X", np.concatenate(self.blocks))):
+                plain = values if name == "X" else plain_labels(values)  # objects would be pickled
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, plain, allow_pickle=False)
 
 
 class TextWriter(RowWriter):
