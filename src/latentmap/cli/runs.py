@@ -19,6 +19,7 @@ from latentmap.data.columns import Table
 from latentmap.data.datasets import DATASETS
 from latentmap.data.fetching import is_remote
 from latentmap.data.files import read_json, write_json
+from latentmap.data.number_tables import table_of_numbers, typed
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
 from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns
@@ -275,8 +276,8 @@ def _open(
     """Open the data of a run, or like them; with ``every`` column of a table, also where the fit was one of numbers."""
     if every and table is None and selection.wanted is not None:
         with contextlib.suppress(DataError):  # of which the next call tells more
-            source = _opened(path, labels, origin, Table.of_numbers(selection.wanted), selection)
-            source.table = None if source.table is None else source.table.typed(source.cells)
+            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection)
+            source.table = None if source.table is None else typed(source.table, source.cells)
             return source
     return _opened(path, labels, origin, table, selection)
 

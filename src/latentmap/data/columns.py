@@ -180,19 +180,6 @@ class Table:
     order: tuple[str, ...] = ()
     embeddings: tuple[Embedding, ...] = ()
 
-    @classmethod
-    def of_numbers(cls, names: Sequence[str]) -> Self:
-        """Return a table of plain numbers, whose types are open until `typed` settles them."""
-        return cls(tuple(Column(name, "real", type="") for name in names))
-
-    def typed(self, cells: Sequence[Cells]) -> Self:
-        """Return the table with the types and forms of columns that came; those with missing cells hold fractions."""
-        came = {one.name: one for one in cells}
-        whole = {name for name, one in came.items() if len(one.present) == len(one.values)}
-        columns = (replace(c, type=came[c.name].type if c.name in whole else "Float64", format=came[c.name].format)
-                   for c in self.columns)  # fmt: skip
-        return replace(self, columns=tuple(columns))
-
     @property
     def names(self) -> list[str]:
         """The names of the columns that become numbers."""

@@ -91,7 +91,8 @@ def _kept(own: nw.Series[Any], made: nw.Series[Any], there: NDArray[np.bool_]) -
     if there.all():
         return own
     mask: nw.Series[Any] = nw.new_series("", there, nw.Boolean, backend=own.implementation)
-    return own.zip_with(mask, in_type_of(own, made))
+    kept: nw.Series[Any] = own.zip_with(mask, in_type_of(own, made))
+    return kept
 
 
 def in_type_of(own: nw.Series[Any], made: nw.Series[Any]) -> nw.Series[Any]:
