@@ -357,14 +357,8 @@ def _column_json(column: Column) -> dict[str, Any]:
 
 def _column_of(item: Mapping[str, Any]) -> Column:
     low, high = item.get("bounds", (None, None))
-    return Column(
-        **{
-            **item,
-            "categories": tuple(item["categories"]),
-            "bounds": (low, high),
-            "format": TextFormat.of(item.get("format")),
-        }
-    )
+    read = {"categories": tuple(item["categories"]), "bounds": (low, high), "format": TextFormat.of(item.get("format"))}
+    return Column(**{**item, **read})
 
 
 @dataclass(frozen=True)

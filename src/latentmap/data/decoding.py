@@ -99,7 +99,8 @@ def in_type_of(own: nw.Series[Any], made: nw.Series[Any]) -> nw.Series[Any]:
     """Return a column in the type of another one of polars or pyarrow, with its precision, unit or categories."""
     native = own.to_native()
     type_ = native.type if own.implementation.is_pyarrow() else native.dtype
-    return nw.from_native(made.to_native().cast(type_), series_only=True).alias(own.name)
+    cast: nw.Series[Any] = nw.from_native(made.to_native().cast(type_), series_only=True).alias(own.name)
+    return cast
 
 
 def _is_text(series: nw.Series[Any]) -> bool:
