@@ -266,8 +266,7 @@ class Table:
 
     def stays(self, cells: Cells) -> NDArray[np.bool_]:
         """Return which cells of a column that came stay as they are: those that are there, or are not generated."""
-        column = self.kinds.get(cells.name)
-        if column is None:
+        if (column := self.kinds.get(cells.name)) is None:
             return np.ones(len(cells.values), dtype=bool)
         if any(one.column is column for one in self.derived):  # new values of a constant, for instance
             return ~cells.missing
@@ -356,8 +355,8 @@ def _column_json(column: Column) -> dict[str, Any]:
 
 
 def _column_of(item: Mapping[str, Any]) -> Column:
-    low, high = item.get("bounds", (None, None))
-    read = {"categories": tuple(item["categories"]), "bounds": (low, high), "format": TextFormat.of(item.get("format"))}
+    bounds = tuple(item.get("bounds", (None, None)))
+    read = {"categories": tuple(item["categories"]), "bounds": bounds, "format": TextFormat.of(item.get("format"))}
     return Column(**{**item, **read})
 
 
