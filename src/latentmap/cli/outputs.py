@@ -95,10 +95,11 @@ def write_blocks(
         raise DataError(f"{path} has a column {key.name!r} and an id of that name: rename the id in the data")
     rows = 0
     with writing(path, columns, table, given, key) as writer:
-        if key is not None and not writer.takes_key:
-            note(
-                f"{path} holds numbers alone, without {key.name!r}; write a .csv, .tsv, .parquet or .npz file for both"
-            )
+        others = [] if table is None else [one.name for one in given or () if one.name not in table.kinds]
+        left = [*([] if key is None else [key.name]), *others]
+        if left and not writer.takes_key:
+            names = ", ".join(map(repr, left[:5])) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+            note(f"{path} holds numbers alone, without {names}; write a .csv, .tsv, .parquet or .npz file for all")
         for block in blocks:
             writer.write(block)
             rows += len(block)

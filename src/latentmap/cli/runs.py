@@ -15,7 +15,9 @@ from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
 from latentmap.cli.request import absolute
 from latentmap.cli.terminal import UsageError, note
+from latentmap.data.columns import Table
 from latentmap.data.files import UNFINISHED, read_json, write_json
+from latentmap.data.number_tables import table_of_numbers, typed
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
 from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns
@@ -26,7 +28,6 @@ from latentmap.exceptions import DataError, ModelError
 if TYPE_CHECKING:
     import numpy as np
 
-    from latentmap.data.columns import Table
     from latentmap.data.sources import Source
     from latentmap.data.writing import Key
 
@@ -196,7 +197,7 @@ def open_rows(
     ):
         selection = replace(selection, beside=(*beside, INDEX), left_out=(INDEX,), optional=(INDEX,))
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
-    source = _open(path, labels, named, estimator.table_, selection)
+    source = _open(path, labels, named, estimator.table_, selection, every=every)
     in_memory = fits(source, read_memory(estimator.memory))
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -267,6 +268,24 @@ def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
 
 
 def _open(
+    path: str | Path,
+    labels: str | None,
+    origin: Origin | None,
+    table: Table | None,
+    selection: Selection,
+    *,
+    every: bool,
+) -> Source:
+    """Open the data of a run, or like them; with ``every`` column of a table, also where the fit was one of numbers."""
+    if every and table is None and selection.wanted is not None:
+        with contextlib.suppress(DataError):  # of which the next call tells more
+            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection)
+            source.table = None if source.table is None else typed(source.table, source.cells)
+            return source
+    return _opened(path, labels, origin, table, selection)
+
+
+def _opened(
     path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection
 ) -> Source:
     skip = origin is not None and origin.skip_bad

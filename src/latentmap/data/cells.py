@@ -67,10 +67,14 @@ class Cells:
         return self.values.dtype.kind == "f"
 
     @cached_property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which cells are missing."""
+        return np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
+
+    @cached_property
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""
-        missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
-        present: NDArray[Any] = self.values[~missing]
+        present: NDArray[Any] = self.values[~self.missing]
         return present
 
     def plain(self) -> list[Any]:
@@ -106,6 +110,15 @@ class Cells:
             return np.where(there, cells, np.array("NaN" if cells.dtype.kind == "f" else "NaT", dtype=cells.dtype))
         return object_array([cell if here else None for cell, here in zip(cells.tolist(), there, strict=True)])
 
+    def digits(self) -> NDArray[Any] | None:
+        """Return whole numbers beyond 2^53 that were read as floats as they were written; None for all other cells."""
+        if not (self.numeric and len(self.present)) or np.abs(self.present).max() <= EXACT:
+            return None
+        cells = [] if (text := self.text()) is None else [None if m else c for c, m in zip(text, self.missing)]
+        if not cells or not all(cell is None or cell.strip().lstrip("+-").isdecimal() for cell in cells):
+            return None
+        return object_array([None if cell is None else int(cell) for cell in cells])
+
     def text(self) -> NDArray[Any] | None:
         """Return the text of the cells as it was before it was read, None where there was none; None if not known."""
         if self.written is None:
@@ -127,11 +140,12 @@ class Cells:
 def _whole(values: NDArray[Any]) -> NDArray[Any]:
     """Return text that writes whole numbers as such, where nothing of it is lost; other text as it is."""
     if all(
-        isinstance(value, str) and len(value) < 20 and value.lstrip("-").isdecimal() and str(int(value)) == value
+        isinstance(value, str) and len(value) < 21 and value.lstrip("-").isdecimal() and str(int(value)) == value
         for value in values
     ):
-        with contextlib.suppress(OverflowError):
-            return np.array(list(map(int, values)), dtype=np.int64)
+        for dtype in (np.int64, np.uint64):
+            with contextlib.suppress(OverflowError):
+                return np.array(list(map(int, values)), dtype=dtype)
     return values
 
 
@@ -156,7 +170,8 @@ def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
         return values >= 0.5
     if type_.startswith(("Int", "UInt")):
         limits = np.iinfo(type_.lower())
-        return np.rint(np.clip(values, max(-EXACT, limits.min), min(EXACT, limits.max))).astype(limits.dtype)
+        most = np.nextafter(float(limits.max), 0.0)  # since the largest of 64 bits is no float
+        return np.rint(np.clip(values, float(limits.min), most)).astype(limits.dtype)
     return values.astype(np.float32 if type_ == "Float32" else np.float64)
 
 

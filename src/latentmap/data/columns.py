@@ -96,8 +96,11 @@ class Column:
                 raise unseen_category(self, levels[places[unknown[0]]], name, start + unknown[0])
             encoded[unknown] = np.nan
             return encoded
-        if cells.numeric:
+        dates = cells.type.startswith("Date") and not self.type.startswith("Date")
+        if cells.numeric and not dates:
             return np.asarray(cells.values, np.float64)
+        if dates:
+            raise DataError(f"{name}: column {self.name!r} holds dates, expected numbers as in the fit")
         if len(cells.present):
             expected = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
             what = "text" if isinstance(cells.present[0], str) else type(cells.present[0]).__name__
@@ -261,10 +264,13 @@ class Table:
             c.name: c.write(numbers[c.name]) if c.name in written else c.decode(numbers[c.name]) for c in self.generated
         }
 
-    def is_whole(self, cells: Cells) -> bool:
-        """Return whether a column that came needs no cell to be filled: it has all, or is not generated."""
-        column = self.kinds.get(cells.name)
-        return column is None or not np.isnan(column.encode(cells, "missing", cells.name)).any()
+    def stays(self, cells: Cells) -> NDArray[np.bool_]:
+        """Return which cells of a column that came stay as they are: those that are there, or are not generated."""
+        if (column := self.kinds.get(cells.name)) is None:
+            return np.ones(len(cells.values), dtype=bool)
+        if any(one.column is column for one in self.derived):  # new values of a constant, for instance
+            return ~cells.missing
+        return ~np.isnan(column.encode(cells, "missing", cells.name))
 
     @property
     def texts(self) -> list[str]:
@@ -283,28 +289,30 @@ class Table:
     ) -> dict[str, NDArray[Any]]:
         """Return all columns that came: cells that were there as they were, others from rows of numbers (n, P).
 
-        Columns that are ``written`` become text, as in `decode`; those that were left out always do, if they were text.
+        The numbers are those that `within` has kept inside of what columns can hold. Columns that are ``written``
+        become text, as in `decode`; those that were left out always do, if they were text.
 
         >>> table = Table((Column("height", "real"),))
         >>> came = [Cells("tree", np.array(["a", "b"], dtype=object)), Cells("height", np.array([2.0, np.nan]))]
         >>> {name: cells.tolist() for name, cells in table.completed(np.array([[2.0], [1.0]]), came).items()}
         {'tree': ['a', 'b'], 'height': [2.0, 1.0]}
         """
-        made, kinds, result = self.decode(rows, generated=True, written=written), self.kinds, {}
+        made, kinds, result = self.decode(rows, written=written), self.kinds, {}
         for cells in given:
             if (column := kinds.get(cells.name)) is None:
                 result[cells.name] = cells.as_they_were()
                 continue
-            numbers = column.encode(cells, "missing", cells.name)
-            there = ~np.isnan(numbers)
+            there, numbers = self.stays(cells), np.nan_to_num(column.encode(cells, "missing", cells.name))
             if column.categories and (column.format is None or cells.name not in written):
                 own = object_array(cells.plain())
             elif cells.name in written:
-                own = column.write(np.where(there, numbers, 0.0))
+                own = column.write(numbers)
             else:
-                own = column.decode(np.where(there, numbers, 0.0))
+                own = column.decode(numbers)
             if (text := cells.text()) is not None and own.dtype.kind == "O":
                 own = text
+            elif (digits := cells.digits()) is not None:
+                own = digits
             result[cells.name] = np.where(there, own, made[cells.name])
         return result | {name: cells for name, cells in made.items() if name not in result}
 
@@ -347,15 +355,9 @@ def _column_json(column: Column) -> dict[str, Any]:
 
 
 def _column_of(item: Mapping[str, Any]) -> Column:
-    low, high = item.get("bounds", (None, None))
-    return Column(
-        **{
-            **item,
-            "categories": tuple(item["categories"]),
-            "bounds": (low, high),
-            "format": TextFormat.of(item.get("format")),
-        }
-    )
+    bounds = tuple(item.get("bounds", (None, None)))
+    read = {"categories": tuple(item["categories"]), "bounds": bounds, "format": TextFormat.of(item.get("format"))}
+    return Column(**{**item, **read})
 
 
 @dataclass(frozen=True)

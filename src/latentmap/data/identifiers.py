@@ -18,10 +18,17 @@ LONG_TEXT = 5.0
 DIGITS = 9
 """The fewest digits of whole numbers, all different and equally long, that are keys whatever the column is called."""
 
+FEW = 10
+"""The most different keys beyond 2^53 that are taken for categories, each of as many rows or more on average."""
+
 ID = re.compile(
     r"(?<![a-z])(id|ids|identifier|uid|uuid|guid|idx|index|key|pk|phone|telephone|tel|mobile|fax|ssn|isbn|issn|ean|upc|gtin|"
-    r"barcode|serial|iban|imei|email|url|rowid|unnamed)(?![a-z])"
+    r"barcode|serial|iban|imei|email|url|rowid|unnamed|pid|cid|oid|sid|gid|eid|tid|sku|asin|vin|mrn|npi|lei|isin|cusip|"
+    r"doi|orcid|pmid|passport|"
+    r"(?:account|case|customer|employee|invoice|member|order|patient|policy|reference|student|subject|ticket|transaction)"
+    r" (?:no|nr|num|number))(?![a-z])"
 )
+"""What ids are called; docs/tables.md lists the words."""
 TIME = re.compile(r"(year|month|week|day|date|time|hour|minute|second|epoch|stamp|age|rank|position|step|period)")
 MEASURE = re.compile(
     r"(?<![a-z])(age|price|cost|costs|income|salary|wage|wages|amount|revenue|sales|fare|fee|weight|mass|height|length|"
@@ -43,8 +50,8 @@ def plain_name(name: str) -> str:
 def is_id_name(name: str) -> bool:
     """Return whether a column is called as ids are: ``id``, ``userId``, ``index``, ``key``, ``phone`` and the like.
 
-    >>> [is_id_name(name) for name in ("id", "PassengerId", "user_id", "index", "width", "paid")]
-    [True, True, True, True, False, False]
+    >>> [is_id_name(name) for name in ("id", "PassengerId", "user_id", "PID", "order_no", "width", "paid")]
+    [True, True, True, True, True, False, False]
     """
     return bool(ID.search(plain_name(name)))
 
@@ -127,7 +134,7 @@ def _of_text(cells: Cells, present: NDArray[np.object_]) -> str | None:
     counts = cells.counts()
     different, n = len(counts), len(present)
     if any(map(_is_beyond, counts)):
-        few = different <= min(MANY, n // 2)
+        few = different <= max(n > 1, min(FEW, n // FEW))
         return None if few else "an id: whole numbers beyond 2^53"
     if different <= MANY:
         return None

@@ -48,6 +48,8 @@ TRUTH = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
 """The words for false and true."""
 SHARE = 0.9
 """The least share of cells that must be numbers, or dates, in a column of them; the other cells are missing."""
+LETTERED = 0.01
+"""The least share of whole numbers with a letter behind them, which make all others codes as well."""
 TRIED = 64
 """The different texts that are tried first, of a column that may be text."""
 NUMERIC = ("real", "count", "ordinal", "binary", "cyclic")
@@ -118,7 +120,7 @@ def text_settings(name: str, spec: ColumnSpec, *, comma: bool = False) -> TextSe
 
 def _of_column(column: Column) -> TextSettings:
     """Return how a fit has read a column."""
-    if column.type in TEXTS:
+    if column.type in TEXTS or any(isinstance(one, int) and abs(one) > EXACT for one in column.categories):
         return TextSettings(text=True)
     kind = "date" if column.type.startswith("Date") else "boolean" if column.type == "Boolean" else "real"
     return TextSettings(kind, column.format, False)
@@ -239,11 +241,18 @@ class _Reader:
         return self._cells(parsed, _number_type(parsed.values()), form)
 
     def _codes(self) -> bool:
-        """Return whether whole numbers are codes: with leading zeros, or more digits than a float holds."""
+        """Return whether whole numbers are codes: with leading zeros, a letter, or more digits than a float holds."""
         whole = [level for level in self.typed if text_numbers.WHOLE.fullmatch(level)]
         if any(len(level) > 15 and abs(int(level[:400])) > EXACT for level in whole):
             return True
-        return any(map(text_numbers.CODE.fullmatch, whole))
+        return any(map(text_numbers.CODE.fullmatch, whole)) or self._lettered(whole)
+
+    def _lettered(self, whole: Sequence[str]) -> bool:
+        """Return whether all are whole numbers, most without a letter, and one in a hundred with one."""
+        letters = [level for level in self.typed if text_numbers.LETTERED.fullmatch(level)]
+        cells = sum(self.typed[level] for level in letters)
+        rest = sum(self.typed.values()) - cells
+        return len(whole) + len(letters) == len(self.typed) and LETTERED * rest <= cells < rest
 
     def _dates(self) -> Cells | None:
         if isinstance(self.settings.format, str):
