@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
+from latentmap.data.summaries import Summary
 from latentmap.data.text_formats import EPOCH, TextFormat
 
 SECOND, DAY = 1_000_000, 86_400_000_000
@@ -47,6 +48,8 @@ class Cells:
         The text of the cells before it was read, as `factors`, where the reader knows.
     factors
         The different values and the place of each cell among them, where the reader knows; None is a missing cell.
+    summary
+        What one pass over numbers tells, where the reader has made it; `measured` makes it otherwise.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Cells:
     unread: str = ""
     written: tuple[Sequence[str], NDArray[np.intp]] | None = None
     factors: tuple[list[Any], NDArray[np.intp]] | None = None
+    summary: Summary | None = None
 
     @property
     def numeric(self) -> bool:
@@ -70,8 +74,13 @@ class Cells:
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""
         missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
-        present: NDArray[Any] = self.values[~missing]
+        present: NDArray[Any] = self.values[~missing] if missing.any() else self.values
         return present
+
+    @cached_property
+    def measured(self) -> Summary:
+        """Range, mean, deviation and decimals of the numbers."""
+        return self.summary or Summary.of(self.values)
 
     def plain(self) -> list[Any]:
         """Return the cells as plain values, whole numbers as integers, None where missing."""

@@ -9,11 +9,12 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.data.columns import Requested, dropped_in
+from latentmap.data.columns import Cells, Requested, dropped_in
 from latentmap.data.formats.arrays import joined_notes
 from latentmap.data.formats.base import Request, Source
-from latentmap.data.formats.delimited_arrow import RETRIES, block_types, diagnose, opened, options
-from latentmap.data.formats.delimited_fast import whole_numbers
+from latentmap.data.formats.delimited_arrow import diagnose, opened, options
+from latentmap.data.formats.delimited_columns import samples_of
+from latentmap.data.formats.delimited_fast import ISO, whole_numbers
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.parquet import parquet_source
 from latentmap.data.selection import Selection
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 ROWS = 2**16
 """The rows of a row group: few enough to shuffle well."""
 BLOCK = 2**24
+RETRIES = 3
+"""How many columns may turn out to be other than their first cells, before all are read as text."""
 
 
 def block_source(plan: Plan, request: Request) -> Source:
@@ -65,7 +68,8 @@ def _convert(plan: Plan, path: Path, missing: tuple[str, ...]) -> None:
     """Write the columns of a file as parquet; those that turn out to be fractions or text are written again as text."""
     lib = pyarrow_module("lib")
     text, whole = lib.string(), lib.int64()
-    types = {i: text if str(type_).startswith("dictionary") else type_ for i, type_ in block_types(plan).items()}
+    types = {i: _type_of(one) for i, one in samples_of(plan).items()}
+    types |= {} if plan.label is None else {plan.label: text}
     others = 0
     for _ in range(len(types) + 2):
         try:
@@ -83,6 +87,17 @@ def _convert(plan: Plan, path: Path, missing: tuple[str, ...]) -> None:
                 diagnose(plan)
                 raise
             types[int(column[1])] = text
+
+
+def _type_of(sample: Cells) -> Any:
+    """Return the type in which a column is read, as its first cells are."""
+    lib = pyarrow_module("lib")
+    if not sample.numeric or sample.note or not len(sample.present):
+        return lib.string()
+    if sample.format is None:
+        return lib.int64() if sample.type == "Int64" else lib.float64()
+    # times are read as text: pyarrow takes some without seconds, or days alone, as such
+    return lib.date32() if sample.type == "Date" and sample.format.pattern == ISO else lib.string()
 
 
 def _write(plan: Plan, path: Path, types: dict[int, Any], missing: tuple[str, ...]) -> None:

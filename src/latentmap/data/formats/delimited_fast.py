@@ -1,65 +1,66 @@
-"""Long columns of text of pyarrow as numbers and dates, all cells at once, where they are as the first ones are."""
+"""Blocks of text of pyarrow as numbers and dates, all cells at once, where they are written as the first ones are."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
-from latentmap.data.columns import DAY, Cells
+from latentmap.data.columns import DAY
 from latentmap.data.formats.frames import pyarrow_module
-from latentmap.data.text import Texts, TextSettings
+from latentmap.data.text import MARKS, MISSING
 from latentmap.data.text_formats import TextFormat
 
-LONG = 20_000
-"""The fewest cells of a column that is read this way."""
+NULLS = sorted(
+    {"NaN", "NaT"} | {form for word in MISSING for form in (word, word.upper(), word.title(), word.capitalize())}
+)
+"""Missing cells as they are usually spelled."""
 DIGITS = np.isin(np.arange(256), np.frombuffer(b"0123456789", np.uint8))
+ISO, STAMPS = "%Y-%m-%d", ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
+FIRST_DAY = -719_162
+"""The days from 1970 to the first of January of year 1."""
 
 
-def texts_of(column: Any) -> Texts:
-    """Return a column of text of pyarrow, dictionary-encoded or not, as its different texts."""
-    if not pyarrow_module("types").is_dictionary(column.type):
-        column = column.dictionary_encode()
-    array = column.unify_dictionaries().combine_chunks()
-    array = array.chunk(0) if hasattr(array, "chunk") else array
-    codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return Texts(array.dictionary.to_pylist(), codes.astype(np.intp))
+class _Bytes:
+    """The text of an array: the bytes of all cells, and where those begin and end that are not empty."""
+
+    def __init__(self, array: Any) -> None:
+        _, offsets, data = array.buffers()
+        self.array = array
+        raw = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+        self.data = np.frombuffer(data or b"", np.uint8)[raw[0] : raw[-1]]
+        self.offsets = raw - raw[0]
+        self.starts, self.ends = self.offsets[:-1], self.offsets[1:]
+        self.there = self.ends > self.starts
+        if not self.there.all():
+            self.starts, self.ends = self.starts[self.there], self.ends[self.there]
+
+    def at(self, places: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the bytes at places; the nearest ones for those beyond the text."""
+        return self.data.take(places, mode="clip") if len(places) else self.data[:0]
 
 
-def fast_cells(name: str, column: Any, settings: TextSettings, sample: Cells) -> Cells | None:
-    """Return a long column of text as numbers or dates in the form of its first cells; None if others differ."""
-    types, form = pyarrow_module("types"), sample.format
-    if len(column) < LONG or types.is_dictionary(column.type) or sample.note or settings.format:
-        return None
-    array = pyarrow_module("lib").concat_arrays(column.chunks)
-    if form is None and sample.type == "Int64" and (whole := whole_numbers(array)) is not None:
-        return Cells(name, whole.cast("float64").to_numpy(zero_copy_only=False), "Int64")
-    if form is None:
-        return None
-    values = _numbers(array, form) if form.kind == "number" else _dates(array, form) if form.kind == "date" else None
-    if values is None:
-        return None
-    type_ = sample.type
-    if form.kind == "number":
-        finite = values[~np.isnan(values)]
-        type_ = "Int64" if not form.places and bool((np.trunc(finite) == finite).all()) else "Float64"
-    return Cells(name, values, type_, format=form)
+def numbers_of(array: Any, form: TextFormat | None, missing: Collection[str]) -> NDArray[np.float64] | None:
+    """Return text as numbers of a form, by default plain ones; None if a cell is neither such nor missing."""
+    values = None if missing else _numbers(array, form)  # a mark may be a number itself
+    return _numbers(_without(array, missing), form) if values is None else values
+
+
+def dates_of(array: Any, form: TextFormat, missing: Collection[str]) -> NDArray[np.float64] | None:
+    """Return dates of a pattern as days since 1970; None if a cell is neither such nor missing."""
+    days = _dates(array, form)
+    return _dates(_without(array, missing), form) if days is None else days
 
 
 def whole_numbers(array: Any) -> Any:
     """Return text as integers; None if some cell is none, has more digits than a float, or is a code such as 02139."""
     lib = pyarrow_module("lib")
-    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
-    data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
-    starts = offsets[:-1][np.diff(offsets) > 0]
-    if len(starts):
-        starts = starts + np.isin(data[starts], (ord("-"), ord("+")))
-        second = data[np.minimum(starts + 1, len(data) - 1)]
-        ends = offsets[1:][np.diff(offsets) > 0]
-        if ((data[starts] == ord("0")) & (starts + 1 < ends)).any() or (second == ord("x")).any():
-            return None
+    text = _Bytes(array)
+    if _has_codes(text) or (text.at(text.starts + 1) == ord("x")).any():
+        return None
     try:
         whole = array.cast(lib.int64())
     except lib.ArrowInvalid:
@@ -68,81 +69,127 @@ def whole_numbers(array: Any) -> Any:
     return whole if max(-least, most) <= EXACT else None
 
 
-def _dates(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
-    """Return dates of a pattern as days since 1970."""
+def _without(array: Any, missing: Collection[str]) -> Any:
+    """Return text in which marks of missing cells are null."""
     compute, lib = pyarrow_module("compute"), pyarrow_module("lib")
-    if any(code in form.pattern for code in ("%f", "%y", "%I", "+00", "Z", "UTC", "GMT")):
+    marks = lib.array([*NULLS, *MARKS, *missing], lib.string())
+    return compute.if_else(compute.is_in(array, value_set=marks), lib.scalar(None, lib.string()), array)
+
+
+def _numbers(array: Any, form: TextFormat | None) -> NDArray[np.float64] | None:
+    text = _Bytes(array)
+    if form is not None:
+        array = _undecorated(text, form)
+    elif _has_codes(text):
         return None
+    return None if array is None else _cast(array, "float64")
+
+
+def _cast(array: Any, type_: str) -> Any:
+    """Return text as an array of numpy of a type of pyarrow; None if a cell is not such."""
+    lib = pyarrow_module("lib")
     try:
-        stamps = compute.strptime(array, format=form.pattern, unit="us")
+        return array.cast(type_).to_numpy(zero_copy_only=False)
     except lib.ArrowInvalid:
         return None
-    same = compute.equal(compute.strftime(stamps.cast(lib.timestamp("s")), format=form.pattern), array)
+
+
+def _has_codes(text: _Bytes) -> bool:
+    """Return whether a number begins with a zero and another digit, or with a plus."""
+    first = text.at(text.starts)
+    starts = text.starts + (first == ord("-"))
+    zeros = np.flatnonzero(text.at(starts) == ord("0"))
+    second = starts[zeros] + 1
+    return bool((DIGITS[text.at(second)] & (second < text.ends[zeros])).any() or (first == ord("+")).any())
+
+
+def _dates(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
+    compute, lib, text = pyarrow_module("compute"), pyarrow_module("lib"), _Bytes(array)
+    pattern, length = form.pattern, text.ends - text.starts
+    if pattern == ISO:
+        days = _cast(array, "date32") if (length == 10).all() else None
+        return None if days is None else _days(days.astype("datetime64[D]"), 1)
+    if pattern in STAMPS:
+        same = (length == 19).all() and (text.at(text.starts + 10) == ord(pattern[8])).all()
+        stamps = _cast(array, "timestamp[s]") if same else None
+        return None if stamps is None else _days(stamps, 86_400)
+    if any(code in pattern for code in ("%f", "%y", "%I", "+00", "Z", "UTC", "GMT")):
+        return None
+    try:
+        stamps = compute.strptime(array, format=pattern, unit="us")
+    except lib.ArrowInvalid:
+        return None
+    same = compute.equal(compute.strftime(stamps.cast(lib.timestamp("s")), format=pattern), array)
     if not compute.all(same, min_count=0).as_py():  # it takes February 30 for March 1, and year 24 for 0024
         return None
-    stamps = stamps.to_numpy(zero_copy_only=False)
-    return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / DAY)
+    return _days(stamps.to_numpy(zero_copy_only=False), DAY)
 
 
-def _numbers(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
-    """Return numbers with a prefix, a suffix and separators, each in its place in every cell."""
-    lib = pyarrow_module("lib")
-    if form.accounting or not (form.decimal + form.thousands).isascii():
+def _days(stamps: NDArray[Any], a_day: int) -> NDArray[np.float64] | None:
+    """Return dates and times, of which a day has so many units, as days since 1970; None for those before year 1."""
+    there, days = ~np.isnat(stamps), stamps.astype(np.int64) / a_day
+    if (days[there] < FIRST_DAY).any():
         return None
-    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
-    data = np.frombuffer(array.buffers()[2], np.uint8)[: offsets[-1]]
-    there = np.diff(offsets) > 0
-    starts, ends = offsets[:-1][there], offsets[1:][there]
-    keep = np.ones(len(data) + 1, dtype=bool)
-    minus = data[starts] == ord("-")
-    for mark, at in ((form.prefix, starts + minus), (form.suffix, ends - len(form.suffix.encode()))):
-        for i, byte in enumerate(mark.encode()):
-            if not (data[np.minimum(at + i, len(data) - 1)] == byte).all():
-                return None
-            keep[at + i] = False
-    first, last = starts + len(form.prefix.encode()), ends - len(form.suffix.encode())
-    if (first >= last).any() or not _drop_thousands(data, keep, form.thousands, first + minus, last):
-        return None
-    if form.decimal == ",":
-        if not form.thousands and (data == ord(".")).any():
-            return None
-        data = np.where(data == ord(","), np.uint8(ord(".")), data) if form.thousands != "," else data
-    moved = np.concatenate([[0], np.cumsum(keep[:-1])])[offsets].astype(np.int32)
-    cleaned = np.ascontiguousarray(data[keep[:-1]])
-    buffers = [array.buffers()[0] if array.offset == 0 else None, lib.py_buffer(moved), lib.py_buffer(cleaned)]
-    if array.null_count and array.offset:
-        return None
-    text = lib.Array.from_buffers(lib.string(), len(array), buffers)
-    try:
-        values: NDArray[np.float64] = text.cast(lib.float64()).to_numpy(zero_copy_only=False)
-    except lib.ArrowInvalid:
-        return None
-    return values
+    return days if there.all() else np.where(there, days, np.nan)
 
 
-def _drop_thousands(
-    data: NDArray[np.uint8], keep: NDArray[np.bool_], mark: str, first: NDArray[Any], last: NDArray[Any]
-) -> bool:
-    """Drop separators of thousands; return whether three digits follow each, and one to three stand before.
+def _undecorated(text: _Bytes, form: TextFormat) -> Any:
+    """Return numbers without prefix, suffix and separators; None if those are not in their place in every cell.
 
-    ``first`` and ``last`` are where the digits of each cell begin and end.
+    Every cell has as many decimals as the first ones if those are ``fixed``, and else no more.
     """
-    if not mark:
-        return True
-    at = np.flatnonzero(data == ord(mark))
-    cell = np.searchsorted(first, at, side="right") - 1
-    if not len(at) or (cell < 0).any():
-        return not len(at)
-    digits = DIGITS[np.concatenate([np.zeros(4, np.uint8), data, np.zeros(5, np.uint8)])]
+    lib, data, n = pyarrow_module("lib"), text.data, len(text.starts)
+    marks, point, comma = form.prefix + form.suffix, ord(form.decimal), form.thousands
+    if form.accounting or not (marks.isascii() and form.decimal.isascii()) or set(marks) & set("0123456789-.,"):
+        return None
+    minus = text.at(text.starts) == ord("-")
+    before, last = text.starts + minus, text.ends - len(form.suffix)
+    first = before + len(form.prefix)
+    for mark, at in ((form.prefix, before), (form.suffix, last)):
+        if not all((text.at(at + i) == ord(letter)).all() for i, letter in enumerate(mark)):
+            return None
+    if (first >= last).any():
+        return None
+    points = np.flatnonzero(data == point)
+    ends = _whole_ends(points, first, last, form)
+    if ends is None:
+        return None
+    digits, zeros = ends - first, text.at(first) == ord("0")
+    commas = (digits - 1) // 4 if comma else np.zeros_like(digits)
+    if (zeros & (digits > 1)).any() or (commas < 0).any():
+        return None
+    for k in range(1, int(commas.max(initial=0)) + 1):
+        if not (text.at(ends - 4 * k) == ord(comma))[commas >= k].all():
+            return None
+    keep = DIGITS[data]
+    if np.count_nonzero(keep) != (last - first).sum() - commas.sum() - len(points):
+        return None
+    keep |= (data == point) | (data == ord("-"))
+    dropped = np.zeros(len(text.there), np.int32)
+    dropped[text.there] = commas + len(marks)
+    offsets = text.offsets - np.concatenate([[0], np.cumsum(dropped)])
+    cleaned = data[keep]
+    if form.decimal == ",":
+        cleaned[cleaned == point] = ord(".")
+    if len(cleaned) != offsets[-1]:  # a sign that is not the first byte of a cell
+        return None
+    empty = None if text.there.all() else lib.py_buffer(np.packbits(text.there, bitorder="little"))
+    buffers = [empty, lib.py_buffer(offsets.astype(np.int32)), lib.py_buffer(cleaned)]
+    return lib.Array.from_buffers(lib.string(), len(text.there), buffers) if n else None
 
-    def is_digit(step: int) -> NDArray[np.bool_]:
-        place = at + step
-        found: NDArray[np.bool_] = digits[place + 4] & (place >= first[cell]) & (place < last[cell])
-        return found
 
-    three_after = is_digit(1) & is_digit(2) & is_digit(3) & ~is_digit(4)
-    four_before = is_digit(-1) & is_digit(-2) & is_digit(-3) & is_digit(-4)
-    if not (three_after & is_digit(-1) & ~four_before).all():
-        return False
-    keep[at] = False
-    return True
+def _whole_ends(
+    points: NDArray[np.intp], first: NDArray[Any], last: NDArray[Any], form: TextFormat
+) -> NDArray[Any] | None:
+    """Return where the whole part of each number ends; None if the places are not those of a form."""
+    if len(points) != len(first) or not ((points >= first) & (points < last)).all():
+        cells = np.searchsorted(last, points, side="right")
+        if len(np.unique(cells)) < len(cells) or (form.fixed and len(cells)):
+            return None
+        ends = last.copy()
+        ends[cells] = points
+    else:
+        ends = points
+    places = np.maximum(last - ends - 1, 0)
+    ok = (places == form.places).all() if form.fixed else places.max(initial=0) <= form.places
+    return ends if ok else None
