@@ -73,9 +73,17 @@ class Cells:
     @cached_property
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""
-        missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
-        present: NDArray[Any] = self.values[~missing] if missing.any() else self.values
+        if self.numeric:
+            return self.values[~np.isnan(self.values)] if self.measured.missing else self.values
+        present: NDArray[Any] = self.values[np.array([value is not None for value in self.values], dtype=bool)]
         return present
+
+    @cached_property
+    def n_present(self) -> int:
+        """The number of cells that are not missing."""
+        if self.numeric:
+            return len(self.values) - self.measured.missing
+        return len(self.present) if self.factors is None else sum(self._tallies.values())
 
     @cached_property
     def measured(self) -> Summary:
@@ -124,6 +132,10 @@ class Cells:
 
     def counts(self) -> dict[Any, int]:
         """Return how often each plain value occurs, without missing cells."""
+        return dict(self._tallies)
+
+    @cached_property
+    def _tallies(self) -> dict[Any, int]:
         values, places = self.levels
         tallies = np.bincount(places, minlength=len(values)).tolist()
         return {value: n for value, n in zip(values, tallies, strict=True) if n and value is not None}

@@ -87,12 +87,13 @@ class Column:
         """
         if self.categories:
             levels, places = cells.levels
-            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")[places]
-            unknown = np.flatnonzero(encoded < 0)
-            if len(unknown) and unseen == "error":
-                raise unseen_category(self, levels[places[unknown[0]]], name, start + unknown[0])
-            encoded[unknown] = np.nan
-            return encoded
+            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")
+            if (encoded < 0).any():
+                unknown = np.flatnonzero(encoded[places] < 0)
+                if len(unknown) and unseen == "error":
+                    raise unseen_category(self, levels[places[unknown[0]]], name, start + unknown[0])
+                encoded[encoded < 0] = np.nan
+            return encoded[places]
         if cells.numeric:
             return np.asarray(cells.values, np.float64)
         if len(cells.present):

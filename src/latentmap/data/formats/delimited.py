@@ -118,13 +118,13 @@ def _source(
 ) -> ArraySource:
     path, dialect, columns = plan.file.path, plan.dialect, request.columns
     unnamed = {f"Unnamed: {i}" for i in range(dialect.width)}
-    cells = [one for one in cells if one.name not in unnamed or len(one.present)]
+    cells = [one for one in cells if one.name not in unnamed or one.n_present]
     annotations: dict[str, Any] = {"name": str(path), "labels": request.labels, "label_name": None}
     if plan.label is not None:
         annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
     plain = all(one.numeric and not one.type.startswith("Date") for one in cells)
     clean = plain and not any(one.format or one.note or one.type == "Boolean" for one in cells)
-    ids = dialect.names is not None and (has_ids(cells) or any(not len(one.present) for one in cells))
+    ids = dialect.names is not None and (has_ids(cells) or any(not one.n_present for one in cells))
     if columns is None and (plain if request.numeric else clean and not ids):
         names = None if dialect.names is None else [one.name for one in cells]
         rows = beside([one.values for one in cells], room) if cells else np.empty((1, 0))

@@ -16,7 +16,7 @@ from latentmap.data.formats.streams import LONGEST
 if TYPE_CHECKING:
     from latentmap.data.formats.delimited import Plan
 
-BLOCK = 2**20
+BLOCK = 2**21
 """The bytes of text that are parsed at a time: what they become stays in the cache."""
 
 T, U = TypeVar("T"), TypeVar("U")
@@ -116,6 +116,7 @@ def options(
             include_columns=[str(i) for i in sorted(types)],
             null_values=[*NULLS, *(missing or ())],
             strings_can_be_null=missing is not None,
+            check_utf8=missing is not None,  # otherwise text is decoded, which checks it
         ),
     )
 

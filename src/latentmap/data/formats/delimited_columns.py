@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
-from latentmap.data.columns import Cells
+from latentmap.data.columns import Cells, object_array
 from latentmap.data.formats.delimited_arrow import BLOCK, diagnose, in_order, is_open, parsed
 from latentmap.data.formats.delimited_fast import NULLS, dates_of, numbers_of
 from latentmap.data.formats.frames import pyarrow_module
@@ -45,7 +45,13 @@ class _Words:
 
     def texts(self, values: NDArray[np.float64]) -> Texts:
         """Return all cells."""
-        return Texts(list(self.known), values.astype(np.intp))
+        return Texts(list(self.known), values.astype(np.int32))
+
+    def cells(self, values: NDArray[np.float64], plan: Plan, i: int) -> Cells:
+        """Return all cells as what their text stands for."""
+        if any("\0" in text for text in self.known):
+            diagnose(plan)
+        return cells_of_text(plan.names[i], self.texts(values), plan.settings[i])
 
 
 @dataclass
@@ -72,7 +78,7 @@ class _Numbers:
         else:
             out[:] = block
 
-    def cells(self, values: NDArray[np.float64]) -> Cells | None:
+    def cells(self, values: NDArray[np.float64], plan: Plan, i: int) -> Cells | None:
         """Return all cells; None if they are not all such, have lost digits, or should be kept as they are written."""
         form = self.sample.format
         if self.failed or (form is not None and not form.fixed and form.kind == "number" and len(values) < LONG):
@@ -104,31 +110,28 @@ def read_arrow(
     readers: dict[int, Reader] = {
         i: _Numbers(one, missing) if _is_fast(one, plan.settings[i]) else _Words() for i, one in samples.items()
     }
-    readers |= {i: _Words() for i in (plan.label, 0 if not samples else None) if i is not None and i not in readers}
-    values = _values(plan, readers)
-    rows = dict(zip(readers, values, strict=True))
-    read = [reader.cells(rows[i]) if isinstance(reader, _Numbers) else None for i, reader in readers.items()]
-    found = dict(zip(readers, read, strict=True))
-    again = {i: _Words() for i in samples if found[i] is None and isinstance(readers[i], _Numbers)}
-    if again:
-        rows |= dict(zip(again, _values(plan, again), strict=True))
-        readers |= again
-    cells = []
-    for i, settings in plan.settings.items():
-        if settings.kind == "drop":
-            one = Cells(plan.names[i], np.full(values.shape[1], None, dtype=object), "String")
-        elif (one := found[i]) is None:
-            texts = readers[i].texts(rows[i])
-            if any("\0" in level for level in texts.levels):
-                diagnose(plan)
-            one = cells_of_text(plan.names[i], texts, settings)
-        cells.append(one)
-    labels = []
+    readers |= {} if plan.label is None else {plan.label: _Words()}
+    values = _values(plan, readers or {0: _Words()})
+    found = _finished(plan, {i: readers[i] for i in samples}, values)
+    if again := {i: _Words() for i, one in found.items() if one is None}:
+        found |= _finished(plan, again, _values(plan, again))
+    none = np.full(values.shape[1], None, dtype=object)
+    cells = [found.get(i) or Cells(plan.names[i], none, "String") for i in plan.settings]
+    labels: list[str | None] = []
     if plan.label is not None:
-        levels, codes = readers[plan.label].texts(rows[plan.label])
-        levels = [None if level in NULLS or level in missing else level for level in levels]
-        labels = [levels[code] for code in codes.tolist()]
+        levels, codes = readers[plan.label].texts(values[-1])
+        labels = object_array([None if one in NULLS or one in missing else one for one in levels])[codes].tolist()
     return cells, labels, values[: len(samples)]
+
+
+def _finished(plan: Plan, readers: Mapping[int, Reader], values: NDArray[np.float64]) -> dict[int, Cells | None]:
+    """Return columns of these values; None for those that have to be read as text."""
+
+    def finish(read: tuple[tuple[int, Reader], NDArray[np.float64]]) -> tuple[int, Cells | None]:
+        (i, reader), row = read
+        return i, reader.cells(row, plan, i)
+
+    return dict(in_order(finish, zip(readers.items(), values, strict=False)))
 
 
 def read_aside(plan: Plan) -> dict[str, list[str | None]]:
@@ -142,7 +145,7 @@ def read_aside(plan: Plan) -> dict[str, list[str | None]]:
 
 def samples_of(plan: Plan) -> dict[int, Cells]:
     """Return the first cells of each column that is read, by number."""
-    wanted = {i: one for i, one in sorted(plan.settings.items()) if one.kind != "drop"}
+    wanted = {i: one for i, one in plan.settings.items() if one.kind != "drop"}
     return {i: cells_of_text(plan.names[i], [row[i] for row in plan.dialect.rows], one) for i, one in wanted.items()}
 
 

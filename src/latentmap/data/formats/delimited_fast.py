@@ -30,7 +30,7 @@ class _Bytes:
     def __init__(self, array: Any) -> None:
         _, offsets, data = array.buffers()
         self.array = array
-        raw = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+        raw = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1].astype(np.intp)
         self.data = np.frombuffer(data or b"", np.uint8)[raw[0] : raw[-1]]
         self.offsets = raw - raw[0]
         self.starts, self.ends = self.offsets[:-1], self.offsets[1:]
@@ -45,7 +45,9 @@ class _Bytes:
 
 def numbers_of(array: Any, form: TextFormat | None, missing: Collection[str]) -> NDArray[np.float64] | None:
     """Return text as numbers of a form, by default plain ones; None if a cell is neither such nor missing."""
-    values = None if missing else _numbers(array, form)  # a mark may be a number itself
+    if form is None or missing:  # a further mark may be a number itself
+        return _numbers(_without(array, missing), form)
+    values = _numbers(array, form)
     return _numbers(_without(array, missing), form) if values is None else values
 
 
@@ -71,9 +73,26 @@ def whole_numbers(array: Any) -> Any:
 
 def _without(array: Any, missing: Collection[str]) -> Any:
     """Return text in which marks of missing cells are null."""
-    compute, lib = pyarrow_module("compute"), pyarrow_module("lib")
+    compute, lib, text = pyarrow_module("compute"), pyarrow_module("lib"), _Bytes(array)
+    words = np.flatnonzero(text.there)
+    if not missing:  # no mark ends with a digit
+        words = words[~DIGITS[text.at(text.ends - 1)]]
+        if not len(words) and text.there.all():
+            return array
     marks = lib.array([*NULLS, *MARKS, *missing], lib.string())
-    return compute.if_else(compute.is_in(array, value_set=marks), lib.scalar(None, lib.string()), array)
+    found = compute.is_in(array.take(lib.array(words)), value_set=marks).to_numpy(zero_copy_only=False)
+    there, lengths = text.there.copy(), np.diff(text.offsets)
+    there[words[found]] = False
+    return _strings(text.data[np.repeat(there, lengths)], np.where(there, lengths, 0), there)
+
+
+def _strings(data: NDArray[np.uint8], lengths: NDArray[Any], there: NDArray[np.bool_]) -> Any:
+    """Return cells of text from their bytes and lengths; those that are not there are null."""
+    lib = pyarrow_module("lib")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    valid = None if there.all() else lib.py_buffer(np.packbits(there, bitorder="little"))
+    buffers = [valid, lib.py_buffer(offsets), lib.py_buffer(data)]
+    return lib.Array.from_buffers(lib.string(), len(there), buffers)
 
 
 def _numbers(array: Any, form: TextFormat | None) -> NDArray[np.float64] | None:
@@ -96,11 +115,16 @@ def _cast(array: Any, type_: str) -> Any:
 
 def _has_codes(text: _Bytes) -> bool:
     """Return whether a number begins with a zero and another digit, or with a plus."""
-    first = text.at(text.starts)
-    starts = text.starts + (first == ord("-"))
-    zeros = np.flatnonzero(text.at(starts) == ord("0"))
+    starts, first = text.starts, text.at(text.starts)
+    if (first == ord("+")).any():
+        return True
+    if (minus := first == ord("-")).any():
+        starts = starts + minus
+        first = text.at(starts)
+    zeros = np.flatnonzero(first == ord("0"))
     second = starts[zeros] + 1
-    return bool((DIGITS[text.at(second)] & (second < text.ends[zeros])).any() or (first == ord("+")).any())
+    digits = text.at(second) - ord("0") < 10  # bytes before 0 wrap around
+    return bool(digits.any() and (digits & (second < text.ends[zeros])).any())
 
 
 def _dates(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
@@ -138,7 +162,7 @@ def _undecorated(text: _Bytes, form: TextFormat) -> Any:
 
     Every cell has as many decimals as the first ones if those are ``fixed``, and else no more.
     """
-    lib, data, n = pyarrow_module("lib"), text.data, len(text.starts)
+    data = text.data
     marks, point, comma = form.prefix + form.suffix, ord(form.decimal), form.thousands
     if form.accounting or not (marks.isascii() and form.decimal.isascii()) or set(marks) & set("0123456789-.,"):
         return None
@@ -165,17 +189,13 @@ def _undecorated(text: _Bytes, form: TextFormat) -> Any:
     if np.count_nonzero(keep) != (last - first).sum() - commas.sum() - len(points):
         return None
     keep |= (data == point) | (data == ord("-"))
-    dropped = np.zeros(len(text.there), np.int32)
-    dropped[text.there] = commas + len(marks)
-    offsets = text.offsets - np.concatenate([[0], np.cumsum(dropped)])
-    cleaned = data[keep]
+    cleaned, lengths = data[keep], np.diff(text.offsets)
+    lengths[text.there] -= commas + len(marks)
+    if len(cleaned) != lengths.sum():  # a sign that is not the first byte of a cell
+        return None
     if form.decimal == ",":
         cleaned[cleaned == point] = ord(".")
-    if len(cleaned) != offsets[-1]:  # a sign that is not the first byte of a cell
-        return None
-    empty = None if text.there.all() else lib.py_buffer(np.packbits(text.there, bitorder="little"))
-    buffers = [empty, lib.py_buffer(offsets.astype(np.int32)), lib.py_buffer(cleaned)]
-    return lib.Array.from_buffers(lib.string(), len(text.there), buffers) if n else None
+    return _strings(cleaned, lengths, text.there)
 
 
 def _whole_ends(
