@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, object_array
 from latentmap.data.formats.delimited_arrow import BLOCK, diagnose, in_order, is_open, parsed
-from latentmap.data.formats.delimited_fast import NULLS, dates_of, numbers_of
+from latentmap.data.formats.delimited_fast import NULLS, dates_of, numbers_of, truth_of, without
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.streams import LONGEST
 from latentmap.data.summaries import Summary
@@ -56,20 +56,28 @@ class _Words:
 
 @dataclass
 class _Numbers:
-    """A column of numbers or dates, written as its first cells are."""
+    """A column of numbers, dates or truth values, written as its first cells are."""
 
     sample: Cells
     missing: Collection[str]
+    marked: bool = False
     failed: bool = False
 
     def read(self, array: Any) -> NDArray[np.float64] | None:
         """Return the values of a block; None if it holds anything else."""
-        form = self.sample.format
         if self.failed:
             return None
-        if form is not None and form.kind == "date":
-            return dates_of(array, form, self.missing)
-        return numbers_of(array, form, self.missing)
+        if not (self.marked or self.missing):  # a further mark may be a number itself
+            if (values := self._read(array)) is not None:
+                return values
+            self.marked = True
+        return self._read(without(array, self.missing))
+
+    def _read(self, array: Any) -> NDArray[np.float64] | None:
+        form = self.sample.format
+        if form is None or form.kind == "number":
+            return numbers_of(array, form)
+        return dates_of(array, form) if form.kind == "date" else truth_of(array, form)
 
     def place(self, block: NDArray[np.float64] | None, out: NDArray[np.float64]) -> None:
         """Write the values of a block."""
@@ -150,8 +158,8 @@ def samples_of(plan: Plan) -> dict[int, Cells]:
 
 
 def _is_fast(sample: Cells, settings: TextSettings) -> bool:
-    """Return whether a column is likely of numbers or dates that are all written alike."""
-    plain = sample.format is None or sample.format.kind in ("number", "date")
+    """Return whether a column is likely of numbers, dates or truth values that are all written alike."""
+    plain = sample.format is None or sample.format.kind != "duration"
     return plain and sample.numeric and len(sample.present) > 0 and not sample.note and settings.format is None
 
 

@@ -43,18 +43,29 @@ class _Bytes:
         return self.data.take(places, mode="clip") if len(places) else self.data[:0]
 
 
-def numbers_of(array: Any, form: TextFormat | None, missing: Collection[str]) -> NDArray[np.float64] | None:
-    """Return text as numbers of a form, by default plain ones; None if a cell is neither such nor missing."""
-    if form is None or missing:  # a further mark may be a number itself
-        return _numbers(_without(array, missing), form)
-    values = _numbers(array, form)
-    return _numbers(_without(array, missing), form) if values is None else values
+def without(array: Any, missing: Collection[str]) -> Any:
+    """Return text in which marks of missing cells are null."""
+    compute, lib, text = pyarrow_module("compute"), pyarrow_module("lib"), _Bytes(array)
+    words = np.flatnonzero(text.there)
+    if not missing:  # no mark ends with a digit
+        words = words[~DIGITS[text.at(text.ends - 1)]]
+        if not len(words) and text.there.all():
+            return array
+    marks = lib.array([*NULLS, *MARKS, *missing], lib.string())
+    found = compute.is_in(array.take(lib.array(words)), value_set=marks).to_numpy(zero_copy_only=False)
+    there, lengths = text.there.copy(), np.diff(text.offsets)
+    there[words[found]] = False
+    return _strings(text.data[np.repeat(there, lengths)], np.where(there, lengths, 0), there)
 
 
-def dates_of(array: Any, form: TextFormat, missing: Collection[str]) -> NDArray[np.float64] | None:
-    """Return dates of a pattern as days since 1970; None if a cell is neither such nor missing."""
-    days = _dates(array, form)
-    return _dates(_without(array, missing), form) if days is None else days
+def truth_of(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
+    """Return the words for false and true as 0 and 1; None if a cell is another word."""
+    found, places = array.dictionary_encode(), {word: float(i) for i, word in enumerate(form.words)}
+    values = np.array([places.get(word, np.nan) for word in found.dictionary.to_pylist()], dtype=np.float64)
+    if np.isnan(values).any():
+        return None
+    codes = found.indices.fill_null(len(values)).to_numpy()
+    return np.append(values, np.nan).take(codes)
 
 
 def whole_numbers(array: Any) -> Any:
@@ -71,21 +82,6 @@ def whole_numbers(array: Any) -> Any:
     return whole if max(-least, most) <= EXACT else None
 
 
-def _without(array: Any, missing: Collection[str]) -> Any:
-    """Return text in which marks of missing cells are null."""
-    compute, lib, text = pyarrow_module("compute"), pyarrow_module("lib"), _Bytes(array)
-    words = np.flatnonzero(text.there)
-    if not missing:  # no mark ends with a digit
-        words = words[~DIGITS[text.at(text.ends - 1)]]
-        if not len(words) and text.there.all():
-            return array
-    marks = lib.array([*NULLS, *MARKS, *missing], lib.string())
-    found = compute.is_in(array.take(lib.array(words)), value_set=marks).to_numpy(zero_copy_only=False)
-    there, lengths = text.there.copy(), np.diff(text.offsets)
-    there[words[found]] = False
-    return _strings(text.data[np.repeat(there, lengths)], np.where(there, lengths, 0), there)
-
-
 def _strings(data: NDArray[np.uint8], lengths: NDArray[Any], there: NDArray[np.bool_]) -> Any:
     """Return cells of text from their bytes and lengths; those that are not there are null."""
     lib = pyarrow_module("lib")
@@ -95,7 +91,8 @@ def _strings(data: NDArray[np.uint8], lengths: NDArray[Any], there: NDArray[np.b
     return lib.Array.from_buffers(lib.string(), len(there), buffers)
 
 
-def _numbers(array: Any, form: TextFormat | None) -> NDArray[np.float64] | None:
+def numbers_of(array: Any, form: TextFormat | None) -> NDArray[np.float64] | None:
+    """Return text as numbers of a form, by default plain ones; None if a cell is something else."""
     text = _Bytes(array)
     if form is not None:
         array = _undecorated(text, form)
@@ -127,7 +124,8 @@ def _has_codes(text: _Bytes) -> bool:
     return bool(digits.any() and (digits & (second < text.ends[zeros])).any())
 
 
-def _dates(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
+def dates_of(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
+    """Return dates of a pattern as days since 1970; None if a cell is something else."""
     compute, lib, text = pyarrow_module("compute"), pyarrow_module("lib"), _Bytes(array)
     pattern, length = form.pattern, text.ends - text.starts
     if pattern == ISO:
