@@ -110,7 +110,9 @@ def both(path, monkeypatch, columns=None):
 
 def test_columns_that_are_written_alike_are_read_in_one_pass(tmp_path, monkeypatch):
     passes, read = [], delimited_columns._values
-    monkeypatch.setattr(delimited_columns, "_values", lambda plan, readers: passes.append(readers) or read(plan, readers))
+    monkeypatch.setattr(
+        delimited_columns, "_values", lambda plan, readers: passes.append(readers) or read(plan, readers)
+    )
     fast, slow = both(written(tmp_path / "x.csv", COLUMNS), monkeypatch)
     np.testing.assert_equal(fast, slow)
     (readers,) = passes

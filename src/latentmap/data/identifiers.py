@@ -70,11 +70,7 @@ def why_left_out(cells: Cells) -> str | None:
     if not cells.n_present:
         return "it holds nothing"
     if cells.numeric:
-        return (
-            None
-            if cells.type.startswith(("Date", "Duration", "Time", "Boolean", "Float32"))
-            else _of_numbers(cells)
-        )
+        return None if cells.type.startswith(("Date", "Duration", "Time", "Boolean", "Float32")) else _of_numbers(cells)
     return None if cells.categories else _of_text(cells)
 
 

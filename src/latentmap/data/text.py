@@ -73,7 +73,8 @@ class Texts(NamedTuple):
         values = np.empty(len(self.levels) + 1, dtype=dtype)
         values[:-1] = of_levels
         values[-1] = missing
-        return values[self.codes]
+        of_cells: NDArray[Any] = values[self.codes]
+        return of_cells
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 BLOCK = 2**21
 """The bytes of text that are parsed at a time: what they become stays in the cache."""
 
-T, U = TypeVar("T"), TypeVar("U")
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 def in_order(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
@@ -107,9 +108,7 @@ def options(
         return "skip" if dialect.comment and row.text.lstrip().startswith(dialect.comment) else "error"
 
     return (
-        csv.ReadOptions(
-            column_names=[str(i) for i in range(dialect.width)], block_size=block, use_threads=multiline
-        ),
+        csv.ReadOptions(column_names=[str(i) for i in range(dialect.width)], block_size=block, use_threads=multiline),
         csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=multiline, invalid_row_handler=handle),
         csv.ConvertOptions(
             column_types={str(i): one for i, one in types.items()},

@@ -118,18 +118,17 @@ def read_arrow(
     readers: dict[int, Reader] = {
         i: _Numbers(one, missing) if _is_fast(one, plan.settings[i]) else _Words() for i, one in samples.items()
     }
-    readers |= {} if plan.label is None else {plan.label: _Words()}
+    labels, marks = _Words(), {*NULLS, *missing}
+    readers |= {} if plan.label is None else {plan.label: labels}
     values = _values(plan, readers or {0: _Words()})
     found = _finished(plan, {i: readers[i] for i in samples}, values)
     if again := {i: _Words() for i, one in found.items() if one is None}:
         found |= _finished(plan, again, _values(plan, again))
     none = np.full(values.shape[1], None, dtype=object)
     cells = [found.get(i) or Cells(plan.names[i], none, "String") for i in plan.settings]
-    labels: list[str | None] = []
-    if plan.label is not None:
-        levels, codes = readers[plan.label].texts(values[-1])
-        labels = object_array([None if one in NULLS or one in missing else one for one in levels])[codes].tolist()
-    return cells, labels, values[: len(samples)]
+    levels = [None if text in marks else text for text in labels.known]
+    of_rows = [] if plan.label is None else object_array(levels)[labels.texts(values[-1]).codes].tolist()
+    return cells, of_rows, values[: len(samples)]
 
 
 def _finished(plan: Plan, readers: Mapping[int, Reader], values: NDArray[np.float64]) -> dict[int, Cells | None]:
@@ -184,19 +183,21 @@ def _attempt(plan: Plan, readers: Mapping[int, Reader], *, multiline: bool, bloc
     rows = plan.dialect.rows
     a_row = sum(len(cell) + 1 for row in rows for cell in row) / max(len(rows), 1)
     room = int(ROOM * plan.file.path.stat().st_size / max(a_row, 1)) + 100
-    values, at, last = np.empty((len(readers), room)), 0, False
+    values, at, is_last_open = np.empty((len(readers), room)), 0, False
 
     def work(table: Any) -> tuple[int, list[Any], bool]:
         columns = (table.column(str(i)).combine_chunks() for i in readers)
         columns = (one.chunk(0) if hasattr(one, "chunk") else one for one in columns)
-        return table.num_rows, [r.read(c) for r, c in zip(readers.values(), columns, strict=True)], is_open(table)
+        read = [reader.read(one) for reader, one in zip(readers.values(), columns, strict=True)]
+        return table.num_rows, read, multiline and is_open(table)
 
-    for n, read, last in parsed(plan, list(readers), work, multiline=multiline, block=block):
+    for part in parsed(plan, list(readers), work, multiline=multiline, block=block):
+        n, read, is_last_open = part
         if at + n > values.shape[1]:
             values = np.concatenate([values[:, :at], np.empty((len(values), at // 2 + n))], axis=1)
         for reader, part, out in zip(readers.values(), read, values, strict=True):
             reader.place(part, out[at : at + n])
         at += n
-    if last:
+    if is_last_open:
         diagnose(plan)
     return values[:, :at]

@@ -18,7 +18,7 @@ NULLS = sorted(
     {"NaN", "NaT"} | {form for word in MISSING for form in (word, word.upper(), word.title(), word.capitalize())}
 )
 """Missing cells as they are usually spelled."""
-DIGITS = np.isin(np.arange(256), np.frombuffer(b"0123456789", np.uint8))
+
 ISO, STAMPS = "%Y-%m-%d", ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 FIRST_DAY = -719_162
 """The days from 1970 to the first of January of year 1."""
@@ -40,7 +40,8 @@ class _Bytes:
 
     def at(self, places: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the bytes at places; the nearest ones for those beyond the text."""
-        return self.data.take(places, mode="clip") if len(places) else self.data[:0]
+        found: NDArray[np.uint8] = self.data.take(places, mode="clip") if len(places) else self.data[:0]
+        return found
 
 
 def without(array: Any, missing: Collection[str]) -> Any:
@@ -48,7 +49,7 @@ def without(array: Any, missing: Collection[str]) -> Any:
     compute, lib, text = pyarrow_module("compute"), pyarrow_module("lib"), _Bytes(array)
     words = np.flatnonzero(text.there)
     if not missing:  # no mark ends with a digit
-        words = words[~DIGITS[text.at(text.ends - 1)]]
+        words = words[~_digits(text.at(text.ends - 1))]
         if not len(words) and text.there.all():
             return array
     marks = lib.array([*NULLS, *MARKS, *missing], lib.string())
@@ -65,7 +66,8 @@ def truth_of(array: Any, form: TextFormat) -> NDArray[np.float64] | None:
     if np.isnan(values).any():
         return None
     codes = found.indices.fill_null(len(values)).to_numpy()
-    return np.append(values, np.nan).take(codes)
+    of_cells: NDArray[np.float64] = np.append(values, np.nan)[codes]
+    return of_cells
 
 
 def whole_numbers(array: Any) -> Any:
@@ -101,6 +103,12 @@ def numbers_of(array: Any, form: TextFormat | None) -> NDArray[np.float64] | Non
     return None if array is None else _cast(array, "float64")
 
 
+def _digits(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which bytes are digits."""
+    found: NDArray[np.bool_] = data - np.uint8(ord("0")) < 10  # bytes before 0 wrap around
+    return found
+
+
 def _cast(array: Any, type_: str) -> Any:
     """Return text as an array of numpy of a type of pyarrow; None if a cell is not such."""
     lib = pyarrow_module("lib")
@@ -120,7 +128,7 @@ def _has_codes(text: _Bytes) -> bool:
         first = text.at(starts)
     zeros = np.flatnonzero(first == ord("0"))
     second = starts[zeros] + 1
-    digits = text.at(second) - ord("0") < 10  # bytes before 0 wrap around
+    digits = _digits(text.at(second))
     return bool(digits.any() and (digits & (second < text.ends[zeros])).any())
 
 
@@ -183,7 +191,7 @@ def _undecorated(text: _Bytes, form: TextFormat) -> Any:
     for k in range(1, int(commas.max(initial=0)) + 1):
         if not (text.at(ends - 4 * k) == ord(comma))[commas >= k].all():
             return None
-    keep = DIGITS[data]
+    keep = _digits(data)
     if np.count_nonzero(keep) != (last - first).sum() - commas.sum() - len(points):
         return None
     keep |= (data == point) | (data == ord("-"))
