@@ -29,7 +29,8 @@ from benchmarks.common import spread, write
 ROWS, RUNS = 100_000, 3
 READ = {
     "pyarrow": "from pyarrow import compute, csv; rows = csv.read_csv(path).num_rows",
-    "latentmap": "from pyarrow import compute, csv; from latentmap.data.sources import open_source; rows = len(open_source(path).all_rows())",
+    "latentmap": "from pyarrow import compute, csv; from latentmap.data.sources import open_source; "
+    "rows = len(open_source(path).all_rows())",
 }
 TIMED = "import time, json, sys; path = sys.argv[1]; {first}; start = time.perf_counter(); {read}; print(json.dumps([rows, time.perf_counter() - start]))"  # fmt: skip # noqa: E501
 

@@ -1,5 +1,7 @@
 """Cells late in a file that are other than the first ones: the table is the same as that of the standard library."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,6 +120,25 @@ def test_columns_that_are_written_alike_are_read_in_one_pass(tmp_path, monkeypat
     (readers,) = passes
     words = [name for name, reader in zip(COLUMNS, readers.values(), strict=True) if hasattr(reader, "known")]
     assert words == ["word"]
+
+
+def test_rows_may_become_shorter_and_blocks_may_end_within_a_cell(tmp_path, monkeypatch):
+    n = 4000
+    note = ["a long one " * 9 if i < 1000 else "b" for i in range(n)]
+    columns = {"x": [f"{i % 97}.5" for i in range(n)], "note": note, "kind": ["oak", "elm"] * (n // 2)}
+    fast, slow = both(written(tmp_path / "x.csv", columns), monkeypatch)
+    np.testing.assert_equal(fast, slow)
+    columns["note"][2000:3000] = ["b\nc\nd,e" * 200] * 1000
+    fast, slow = both(written(tmp_path / "y.csv", columns), monkeypatch)
+    np.testing.assert_equal(fast, slow)
+
+
+def test_columns_of_a_fit_are_taken_in_its_order(tmp_path):
+    names = ["money", "whole", "word", "fraction"]
+    path = written(tmp_path / "x.csv", {name: COLUMNS[name] for name in names})
+    table = open_source(path).table
+    turned = replace(table, columns=table.columns[::-1])
+    np.testing.assert_array_equal(open_source(path, columns=turned).all_rows(), open_source(path).all_rows()[:, ::-1])
 
 
 @pytest.mark.parametrize("late", LATE)
