@@ -26,13 +26,19 @@ import pandas as pd
 
 from benchmarks.common import spread, write
 
-ROWS, RUNS = 100_000, 3
+ROWS, RUNS = 100_000, 5
 READ = {
     "pyarrow": "from pyarrow import compute, csv; rows = csv.read_csv(path).num_rows",
     "latentmap": "from pyarrow import compute, csv; from latentmap.data.sources import open_source; "
     "rows = len(open_source(path).all_rows())",
 }
-TIMED = "import time, json, sys; path = sys.argv[1]; {first}; start = time.perf_counter(); {read}; print(json.dumps([rows, time.perf_counter() - start]))"  # fmt: skip # noqa: E501
+TIMED = """import time, json, sys
+path = sys.argv[1]
+{first}
+start, used = time.perf_counter(), time.process_time()
+{read}
+print(json.dumps({{"rows": rows, "seconds": time.perf_counter() - start, "processor": time.process_time() - used}}))
+"""
 
 
 def block(seed: int = 0) -> pd.DataFrame:
@@ -57,12 +63,13 @@ def block(seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def timed(method: str, path: Path) -> tuple[int, float]:
-    """Return the rows and the seconds that a method takes in a process of its own, imports left out."""
+def timed(method: str, path: Path) -> dict[str, float]:
+    """Return rows, seconds and seconds of all cores of a method in a process of its own, imports left out."""
     first, _, read = READ[method].rpartition("; ")
     code = TIMED.format(first=first, read=read)
-    rows, seconds = json.loads(subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True).stdout)  # fmt: skip # noqa: E501
-    return rows, seconds
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True)
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
 
 
 def main(gigabytes: float = 1.0) -> None:
@@ -78,14 +85,16 @@ def main(gigabytes: float = 1.0) -> None:
         raw: list[dict[str, Any]] = []
         for run in range(RUNS):
             for method in READ:
-                rows, seconds = timed(method, path)
-                raw.append({"run": run, "method": method, "rows": rows, "seconds": seconds})
+                raw.append({"run": run, "method": method, **timed(method, path)})
                 print(json.dumps(raw[-1]), flush=True)
                 time.sleep(1)
         size = path.stat().st_size
-    seconds = {m: [r["seconds"] for r in raw if r["method"] == m] for m in READ}
-    rates = [a / b for a, b in zip(seconds["pyarrow"], seconds["latentmap"], strict=True)]
-    write("reading", {"bytes": size, "summary": {"rate_beside_pyarrow": spread(rates)}, "raw": raw})
+    theirs, ours = ([one for one in raw if one["method"] == method] for method in READ)
+    summary = {
+        name: spread([a[key] / b[key] for a, b in zip(theirs, ours, strict=True)])
+        for name, key in (("rate_beside_pyarrow", "seconds"), ("rate_beside_pyarrow_of_a_core", "processor"))
+    }
+    write("reading", {"bytes": size, "summary": summary, "raw": raw})
 
 
 if __name__ == "__main__":

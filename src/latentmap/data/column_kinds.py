@@ -284,9 +284,12 @@ def _is_scale(cells: Cells) -> bool:
 
 def _are_levels(values: NDArray[np.float64], summary: Summary) -> bool:
     """Return whether whole numbers are few levels rather than counts, which begin at 0 or 1 and thin out above."""
-    if len(np.unique(values[:SOME])) > MOST_LEVELS:
+    levels = np.unique(values[:SOME])
+    if len(levels) > MOST_LEVELS:
         return False
-    levels, counts = np.unique(values, return_counts=True)
+    counts = np.array([np.count_nonzero(values == level) for level in levels])
+    if counts.sum() < len(values):
+        levels, counts = np.unique(values, return_counts=True)
     if not 1 < len(levels) <= MOST_LEVELS or len(values) < ROWS_A_LEVEL * len(levels):
         return False
     thins_out = counts[-1] < len(values) / len(levels) / 2 and levels[0] in (0, 1)
