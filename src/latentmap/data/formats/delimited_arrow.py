@@ -16,7 +16,7 @@ from latentmap.data.formats.streams import LONGEST
 if TYPE_CHECKING:
     from latentmap.data.formats.delimited import Plan
 
-BLOCK = 2**21
+BLOCK = 2**22
 """The bytes of text that are parsed at a time: what they become stays in the cache."""
 
 T = TypeVar("T")

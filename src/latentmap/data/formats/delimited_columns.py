@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, object_array
-from latentmap.data.formats.delimited_arrow import BLOCK, diagnose, in_order, is_open, parsed
+from latentmap.data.formats.delimited_arrow import BLOCK, diagnose, is_open, parsed
 from latentmap.data.formats.delimited_fast import NULLS, dates_of, numbers_of, truth_of, without
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.streams import LONGEST
@@ -133,12 +133,7 @@ def read_arrow(
 
 def _finished(plan: Plan, readers: Mapping[int, Reader], values: NDArray[np.float64]) -> dict[int, Cells | None]:
     """Return columns of these values; None for those that have to be read as text."""
-
-    def finish(read: tuple[tuple[int, Reader], NDArray[np.float64]]) -> tuple[int, Cells | None]:
-        (i, reader), row = read
-        return i, reader.cells(row, plan, i)
-
-    return dict(in_order(finish, zip(readers.items(), values, strict=False)))
+    return {i: reader.cells(row, plan, i) for (i, reader), row in zip(readers.items(), values, strict=False)}
 
 
 def read_aside(plan: Plan) -> dict[str, list[str | None]]:
