@@ -162,3 +162,11 @@ def test_any_late_cells_are_read_as_in_a_small_file(data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         fast, slow = both(written(tmp_path_factory.mktemp("late") / "x.csv", columns), patched)
     np.testing.assert_equal(fast, slow)
+
+
+@pytest.mark.parametrize("pyarrow", [True, False])
+def test_marks_of_missing_cells_are_no_levels_of_text(pyarrow, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentmap.data.formats.delimited._has_pyarrow", lambda: pyarrow)
+    path = written(tmp_path / "x.csv", {"kind": ["oak", "", "elm", "NA"] * 30, "x": COLUMNS["fraction"][:120]})
+    cells = open_source(path, columns=Requested()).cells[0]
+    assert set(cells.levels[0]) == {"oak", None, "elm"} and cells.n_present == 60

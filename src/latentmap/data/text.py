@@ -316,7 +316,8 @@ class _Reader:
     def _text(self) -> Cells:
         values = self.texts.values(self.stripped, None, object)
         known: dict[str | None, int] = {}
-        places = np.array([known.setdefault(level, len(known)) for level in (*self.stripped, None)], dtype=np.intp)
+        levels = (*(level if level in self.count else None for level in self.stripped), None)
+        places = np.array([known.setdefault(level, len(known)) for level in levels], dtype=np.intp)
         same = self.texts is self.given and len(known) == len(places) and int(self.texts.codes.min(initial=0)) >= 0
         codes = self.texts.codes if same else places[self.texts.codes]
         return Cells(self.name, values, "String", factors=(list(known), codes))
