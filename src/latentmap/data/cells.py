@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
+from latentmap.data.summaries import Summary
 from latentmap.data.text_formats import EPOCH, TextFormat
 
 SECOND, DAY = 1_000_000, 86_400_000_000
@@ -47,6 +48,8 @@ class Cells:
         The text of the cells before it was read, as `factors`, where the reader knows.
     factors
         The different values and the place of each cell among them, where the reader knows; None is a missing cell.
+    summary
+        What one pass over numbers tells, where the reader has made it; `measured` makes it otherwise.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Cells:
     unread: str = ""
     written: tuple[Sequence[str], NDArray[np.intp]] | None = None
     factors: tuple[list[Any], NDArray[np.intp]] | None = None
+    summary: Summary | None = None
 
     @property
     def numeric(self) -> bool:
@@ -74,8 +78,22 @@ class Cells:
     @cached_property
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""
+        if self.numeric:
+            return self.values[~np.isnan(self.values)] if self.measured.missing else self.values
         present: NDArray[Any] = self.values[~self.missing]
         return present
+
+    @cached_property
+    def n_present(self) -> int:
+        """The number of cells that are not missing."""
+        if self.numeric:
+            return len(self.values) - self.measured.missing
+        return len(self.present) if self.factors is None else sum(self._tallies.values())
+
+    @cached_property
+    def measured(self) -> Summary:
+        """Range, mean, deviation and decimals of the numbers."""
+        return self.summary or Summary.of(self.values)
 
     def plain(self) -> list[Any]:
         """Return the cells as plain values, whole numbers as integers, None where missing."""
@@ -128,6 +146,10 @@ class Cells:
 
     def counts(self) -> dict[Any, int]:
         """Return how often each plain value occurs, without missing cells."""
+        return dict(self._tallies)
+
+    @cached_property
+    def _tallies(self) -> dict[Any, int]:
         values, places = self.levels
         tallies = np.bincount(places, minlength=len(values)).tolist()
         return {value: n for value, n in zip(values, tallies, strict=True) if n and value is not None}

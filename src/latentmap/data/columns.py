@@ -26,9 +26,6 @@ ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cycli
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
-BLOCK = 4096
-"""Rows that are written at a time."""
-
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
 
@@ -90,22 +87,18 @@ class Column:
         """
         if self.categories:
             levels, places = cells.levels
-            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")[places]
-            unknown = np.flatnonzero(encoded < 0)
+            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")
+            unknown = np.flatnonzero(encoded[places] < 0) if (encoded < 0).any() else np.zeros(0, int)
             if len(unknown) and unseen == "error":
                 raise unseen_category(self, levels[places[unknown[0]]], name, start + unknown[0])
-            encoded[unknown] = np.nan
-            return encoded
+            return np.where(encoded < 0, np.nan, encoded)[places]
         dates = cells.type.startswith("Date") and not self.type.startswith("Date")
         if cells.numeric and not dates:
             return np.asarray(cells.values, np.float64)
-        if dates:
-            raise DataError(f"{name}: column {self.name!r} holds dates, expected numbers as in the fit")
         if len(cells.present):
-            expected = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
-            what = "text" if isinstance(cells.present[0], str) else type(cells.present[0]).__name__
-            got = f"{what} ({cells.present[0]!r}), expected {expected} as in the fit"
-            raise DataError(f"{name}: column {self.name!r} holds {got}")
+            first, expected = cells.present[0], "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
+            got = "dates" if dates else f"{'text' if isinstance(first, str) else type(first).__name__} ({first!r})"
+            raise DataError(f"{name}: column {self.name!r} holds {got}, expected {expected} as in the fit")
         return np.full(len(cells.values), np.nan)
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -224,8 +217,12 @@ class Table:
         grouped = [f"column {c.name!r}: rare categories are grouped as {c.other!r}" for c in self.columns if c.other]
         return "; ".join([*notes, *grouped, *(one.remark for one in self.embeddings)]) or None
 
-    def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
+    def encode(
+        self, cells: Sequence[Cells], name: str = "X", start: int = 0, room: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
+
+        ``room`` is where they are to lie in memory (see `beside`).
 
         A cell that is missing is read off a column that follows from it, where that settles it. Columns that the table
         does not have are ignored.
@@ -241,7 +238,7 @@ class Table:
                 own = one.column.encode(given[one.column.name], "missing", name, start)
                 known = np.array([one.inverse.get(value, np.nan) for value in own.tolist()])
                 rows[one.source] = np.where(np.isnan(rows[one.source]), known, rows[one.source])
-        return _beside(list(rows.values()))
+        return beside(list(rows.values()), room)
 
     def within(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
@@ -390,11 +387,14 @@ def dropped_in(spec: ColumnSpec) -> set[str]:
     return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
 
 
-def _beside(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return columns as rows (n, P), some thousand at a time, so that they are written while they are in the cache."""
-    rows = np.empty((len(columns[0]), len(columns)))
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        for i, column in enumerate(columns):
-            block[:, i] = column[start : start + BLOCK]
-    return rows
+def beside(columns: Sequence[NDArray[np.float64]], room: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return columns as rows (n, P), which lie in memory column by column.
+
+    ``room`` of shape (P, n) holds them in the end; each column is a row of it already, or that row is free.
+    """
+    if room is None or len(room) != len(columns):
+        room = np.empty((len(columns), len(columns[0])))
+    for column, place in zip(columns, room, strict=True):
+        if column.ctypes.data != place.ctypes.data:
+            place[:] = column
+    return room.T

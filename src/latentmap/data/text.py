@@ -61,7 +61,7 @@ class Texts(NamedTuple):
     """A column of text: its different texts, and for each cell the index of its text, -1 where there is none."""
 
     levels: Sequence[str]
-    codes: NDArray[np.intp]
+    codes: NDArray[Any]
 
     @classmethod
     def of(cls, cells: Iterable[Any]) -> Texts:
@@ -75,7 +75,8 @@ class Texts(NamedTuple):
         values = np.empty(len(self.levels) + 1, dtype=dtype)
         values[:-1] = of_levels
         values[-1] = missing
-        return values[self.codes]
+        of_cells: NDArray[Any] = values[self.codes]
+        return of_cells
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,12 @@ class _Reader:
     """One column of text that is read."""
 
     def __init__(self, name: str, texts: Texts, settings: TextSettings) -> None:
-        self.name, self.settings = name, settings
+        self.name, self.settings, self.given = name, settings, texts
         self.stripped = [level.strip() for level in texts.levels]
         absent = MISSING | settings.missing
         lowered = (level.lower() for level in self.stripped)
         there = np.array([level not in absent for level in lowered] + [False], dtype=bool)
-        self.texts = Texts(texts.levels, np.where(there[texts.codes], texts.codes, -1))
+        self.texts = texts if there[:-1].all() else Texts(texts.levels, np.where(there[texts.codes], texts.codes, -1))
         tallies = np.bincount(self.texts.codes + 1, minlength=len(texts.levels) + 1)[1:]
         self.count: dict[str, int] = {}
         for level, n in zip(self.stripped, tallies.tolist(), strict=True):
@@ -324,8 +325,11 @@ class _Reader:
     def _text(self) -> Cells:
         values = self.texts.values(self.stripped, None, object)
         known: dict[str | None, int] = {}
-        places = np.array([known.setdefault(level, len(known)) for level in (*self.stripped, None)], dtype=np.intp)
-        return Cells(self.name, values, "String", factors=(list(known), places[self.texts.codes]))
+        levels = (*(level if level in self.count else None for level in self.stripped), None)
+        places = np.array([known.setdefault(level, len(known)) for level in levels], dtype=np.intp)
+        same = self.texts is self.given and len(known) == len(places) and int(self.texts.codes.min(initial=0)) >= 0
+        codes = self.texts.codes if same else places[self.texts.codes]
+        return Cells(self.name, values, "String", factors=(list(known), codes))
 
     def _promising(self, parse: Callable[[str], object]) -> bool:
         """Return whether some different texts, evenly spaced, are such that a column of this kind is possible."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import DAY, Cells, Requested, object_array
+from latentmap.data.columns import DAY, Cells, Requested, beside, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import DELIMITERS, Dialect, Record, dialect_of, padded, records
@@ -144,23 +144,29 @@ def delimited_source(request: Request) -> Source:
             return _open(replace(file, encoding=western(file.sample)), request)
 
 
-def _source(plan: Plan, cells: list[Cells], label_cells: list[str | None], request: Request) -> ArraySource:
+def _source(
+    plan: Plan,
+    cells: list[Cells],
+    label_cells: list[str | None],
+    request: Request,
+    room: NDArray[np.float64] | None = None,
+) -> ArraySource:
     path, dialect, columns = plan.file.path, plan.dialect, request.columns
     unnamed = {f"Unnamed: {i}" for i in range(dialect.width)}
-    cells = [one for one in cells if one.name not in unnamed or len(one.present)]
+    cells = [one for one in cells if one.name not in unnamed or one.n_present]
     annotations: dict[str, Any] = {"name": str(path), "labels": request.labels, "label_name": None}
     if plan.label is not None:
         annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
     plain = all(one.numeric and not one.type.startswith("Date") for one in cells)
     clean = plain and not any(one.format or one.note or one.type == "Boolean" for one in cells)
-    ids = dialect.names is not None and (has_ids(cells) or any(not len(one.present) for one in cells))
+    ids = dialect.names is not None and (has_ids(cells) or any(not one.n_present for one in cells))
     if columns is None and (plain if request.numeric else clean and not ids):
         names = None if dialect.names is None else [one.name for one in cells]
-        rows = np.stack([one.values for one in cells], axis=1) if cells else np.empty((1, 0))
+        rows = beside([one.values for one in cells], room) if cells else np.empty((1, 0))
         source = ArraySource(rows, names=names, **annotations)
         source.header = None if names is None else empty_frame(names)
     else:
-        source = TableSource(cells, columns, **annotations)
+        source = TableSource(cells, columns, room=room, **annotations)
     source.remark = joined_notes([*plan.notes, source.remark])
     return source
 
@@ -215,15 +221,15 @@ def _read(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | No
     if not (plan.dialect.delimited and unix and _has_pyarrow()):
         cells, label_cells, beside = read_rows(plan)
         return _source(plan, cells, label_cells, request), beside
-    from latentmap.data.formats.delimited_arrow import read_arrow, read_aside
+    from latentmap.data.formats.delimited_columns import read_arrow, read_aside
 
     size = file.path.stat().st_size * (PACKED if file.compression else 1)
     if size > (read_memory(None) if LARGE is None else LARGE):
         from latentmap.data.formats.delimited_blocks import block_source
 
         return block_source(plan, request), read_aside(plan)
-    cells, label_cells = read_arrow(plan, request.columns.missing if request.columns is not None else ())
-    return _source(plan, cells, label_cells, request), read_aside(plan)
+    cells, label_cells, room = read_arrow(plan, request.columns.missing if request.columns is not None else ())
+    return _source(plan, cells, label_cells, request, room), read_aside(plan)
 
 
 def _has_pyarrow() -> bool:
