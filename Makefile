@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check fix bench lock clean
+.PHONY: help demo test check fix bench torture lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,12 @@ fix: .venv/installed-test ## Apply what linter and formatter can mend by themsel
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+torture: .venv/installed-test ## Kill fits and outputs at random moments, open damaged models and files, and count (long)
+	$(BIN)/python -m tools.torture
+	$(BIN)/python -m tools.fuzz --models 20000 --files 20000 --out benchmarks/results/fuzz.json
+
 bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m benchmarks.run
-
-torture: .venv/installed-test ## Open 20,000 damaged models and 20,000 damaged files, and record what happens
-	$(BIN)/python -m tools.fuzz --models 20000 --files 20000 --out benchmarks/results/fuzz.json
 
 LOCKED := tables excel duckdb bio zarr flows neighbors datasets
 lock: .venv/bin/python ## Write requirements.lock: versions and hashes of all that an installation takes

@@ -118,12 +118,14 @@ def test_ctrl_c_keeps_the_best_weights(tmp_path, endless):
     shown = endless.read(until=b"rows/s")
     for fact in ("loss", "rate", "distortion", "rows/s", "left", "%"):
         assert fact in shown
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "config.json").exists()
     endless.process.send_signal(signal.SIGINT)
     said = endless.process.stdout.read()
-    assert endless.end() == 0 and "Traceback" not in endless.seen.decode()
-    assert "note: the fit was interrupted after" in endless.seen.decode() and "saved the run" in endless.seen.decode()
-    assert json.loads(said)["interrupted"] is True
+    assert endless.end() == 130 and "Traceback" not in endless.seen.decode()
+    assert (
+        "note: the fit was interrupted after" in endless.seen.decode() and "latentmap resume" in endless.seen.decode()
+    )
+    assert json.loads(said)["stopped"] == "SIGINT"
     model = latentmap.load(tmp_path / "run")
     assert model.interrupted_ and np.isfinite(model.score(latentmap.load_dataset("digits")[0]))
 

@@ -89,6 +89,10 @@ class InterruptedWarning(DiagnosisWarning):
     """A fit was stopped by the user; the best weights so far were kept."""
 
 
+class ResumeWarning(DiagnosisWarning):
+    """A fit continues in other circumstances than those of its checkpoint, so that its last digits may differ."""
+
+
 class CompileWarning(DiagnosisWarning):
     """The compiler failed; training continued without it."""
 

@@ -19,8 +19,10 @@ from latentmap.cli.info import info
 from latentmap.cli.mistakes import explain
 from latentmap.cli.recipes import recipes
 from latentmap.cli.report import report
+from latentmap.cli.resume import resume
 from latentmap.cli.sample import sample
 from latentmap.cli.score import score
+from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import UsageError, say, show_warnings_as_lines
 from latentmap.cli.transform import inverse, transform
 from latentmap.exceptions import LatentmapError, PartError
@@ -44,7 +46,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for command in (fit, transform, inverse, sample, score, impute, compare, report, info, recipes):
+for command in (fit, resume, transform, inverse, sample, score, impute, compare, report, info, recipes):
     app.command(command, usage=usage(command))
 app.command(install_completion, name="--install-completion")
 
@@ -77,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except MemoryError as error:
             say(f"error: not enough memory: {one_line(error)}")
             return 1
+        except Stopped as error:
+            say(one_line(error))
+            return error.code
         except KeyboardInterrupt:
             say("stopped")
             return 130

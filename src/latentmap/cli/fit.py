@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from cyclopts import Parameter
 
 import latentmap
 from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
-from latentmap.cli.options import ColumnsFile, Components, Data, Folder, Id, Json, Seed, SkipBad, Whole
-from latentmap.cli.outputs import check_run
+from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
+from latentmap.cli.outputs import check_run, is_unfinished
+from latentmap.cli.request import FOLDER, Request, absolute, kept_request
 from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
+from latentmap.cli.signals import Stopped, Stopping
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, say, say_pairs
 from latentmap.exceptions import DataError, DiagnosisWarning
 from latentmap.messages import counted
 
 if TYPE_CHECKING:
+    from latentmap.cli.runs import Origin
     from latentmap.data.sources import Source
     from latentmap.report import ReportRows
     from latentmap.report.facts import Fact
+    from latentmap.training.checkpoint import Checkpoints
 
 
 def fit(
@@ -30,7 +34,7 @@ def fit(
     *,
     output: Folder,
     model: Literal["vae", "autoencoder"] = "vae",
-    for_: Annotated[Literal["map", "impute", "sample", "score"] | None, Parameter(name="--for")] = None,
+    for_: Annotated[Purpose | None, Parameter(name="--for")] = None,
     n_components: Components | None = None,
     recipe: str | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
@@ -41,15 +45,18 @@ def fit(
     labels: str | None = None,
     row_id: Id = None,
     columns: ColumnsFile = None,
+    embed: Embed = (),
     skip_bad: SkipBad = False,
     seed: Seed = 0,
     no_report: bool = False,
     overwrite: bool = False,
+    checkpoint_every: str | None = None,
     as_json: Json = False,
 ) -> None:
     """Fit a model to data, and save it in a run folder with its card and a report.
 
-    Ctrl-C stops the fit: the best weights so far are saved, and the command ends as usual.
+    Ctrl-C, SIGTERM and a terminal that is closed end the fit after the current step; latentmap resume continues it,
+    and so it does after a crash. The best weights so far are saved, unless the folder holds a finished run.
 
     Parameters
     ----------
@@ -82,8 +89,12 @@ def fit(
         Leave out report.html and its figures.
     overwrite
         Replace an existing run.
+    checkpoint_every
+        Time between two checkpoints within an epoch, such as 30s or 10min; by default a minute. One is written at the
+        end of an epoch too, if it takes less than 0.5% of the time.
     """
     seconds = None if budget is None else read_seconds(budget)
+    every = None if checkpoint_every is None else read_seconds(checkpoint_every, "--checkpoint-every")
     if device is not None:
         check_device(device)
     if recipe is not None and model != "vae":
@@ -91,23 +102,85 @@ def fit(
     if for_ not in (None, "map") and (recipe is not None or model != "vae"):
         raise UsageError(f"--for {for_} chooses the model: leave out --recipe and --model")
     check_run(output, overwrite=overwrite)
+    request = Request(
+        absolute(data),
+        model,
+        for_,
+        n_components,
+        recipe,
+        settings,
+        max_epochs,
+        seconds,
+        device,
+        memory,
+        labels,
+        row_id,
+        None if columns is None else str(columns.absolute()),
+        embed,
+        skip_bad,
+        seed,
+        no_report,
+        every,
+    )
+    run_fit(request.of(output), output, as_json=as_json)
+
+
+def run_fit(
+    request: Request, output: Path, *, resume: bool = False, finish: bool = False, as_json: bool = False
+) -> None:
+    """Fit as requested, from the first step or from the last checkpoint, and save the run.
+
+    Raises
+    ------
+    Stopped
+        If a signal ended the fit.
+    """
+    from latentmap.training.checkpoint import EVERY, Checkpoints
+
+    every = EVERY if request.every is None else request.every
+    checkpoints = Checkpoints(output / FOLDER, every)
+    try:
+        with Stopping(checkpoints) as stopping:
+            _run(request, output, checkpoints, stopping, resume=resume, finish=finish, as_json=as_json)
+    except Stopped as stopped:
+        if is_unfinished(output):
+            stopped.add(f"continue with: latentmap resume {output}")
+        if as_json:
+            emit({"run": str(output), "stopped": stopped.name, "resumable": is_unfinished(output)})
+        raise
+
+
+def _run(
+    request: Request,
+    output: Path,
+    checkpoints: Checkpoints,
+    stopping: Stopping,
+    *,
+    resume: bool,
+    finish: bool,
+    as_json: bool,
+) -> None:
     from latentmap.cli.runs import Origin, RunRows, save_run, shown_rows
     from latentmap.data.streaming import fits, read_memory
     from latentmap.estimators.columns import numbers
     from latentmap.report import ReportRows
     from latentmap.report.facts import headline_facts
 
-    kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
-    given: dict[str, Any] = {} if for_ is None else latentmap.purpose(for_)
-    given |= {} if n_components is None else {"n_components": n_components}
-    given |= {"time_budget": seconds, "random_state": seed, "memory": memory}
-    given |= {"max_epochs": max_epochs, "device": device or "auto"}
-    estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
-    source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id, memory=memory)
+    estimator, data, memory = _estimator(request), request.data, request.memory
+    columns = None if request.columns is None else Path(request.columns)
+    source, requested = open_data(
+        data,
+        request.labels,
+        columns,
+        skip_bad=request.skip_bad,
+        row_id=request.row_id,
+        embed=request.embed,
+        memory=memory,
+    )
     if requested is not None:
         estimator.set_params(columns=requested)
-    if row_id is not None:
-        _check_id(source, row_id)
+    if request.row_id is not None:
+        _check_id(source, request.row_id)
     in_memory = fits(source, read_memory(memory))
     _check(source, in_memory)
     if in_memory or source.is_sparse:
@@ -116,7 +189,15 @@ def fit(
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
     X: Any = source.read(slice(None)) if in_memory and source.table is None else source
     y: Any = _targets(estimator, source)
-    _fit(estimator, X, y)
+    origin = Origin.of(data, source, skip_bad=request.skip_bad, row_id=request.row_id)
+    if resume and not checkpoints:
+        note("no checkpoint was written before the fit ended, so it begins anew")
+    with kept_request(request, output, resume=resume):
+        if finish:
+            checkpoints.stop()
+        _fit(estimator, X, y, checkpoints, resume=resume)
+    if stopping.number is not None:
+        _end(estimator, origin, output, request, stopping.number)
     estimator, _ = numbers(estimator)
     X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
     rows = ReportRows.of_fit(estimator, source).take(indices)
@@ -124,14 +205,40 @@ def fit(
         estimator, X, None if estimator.condition is None else conditions(y), rows=rows, feature_names=source.names
     )
     _say_fit(estimator, facts)
-    save_run(estimator, Origin.of(data, source, skip_bad=skip_bad, row_id=row_id), output)
+    save_run(estimator, origin, output)
     say(f"saved the run in {output}")
-    report = None if no_report else _report(estimator, X, y, rows, source, output)
+    report = None if request.no_report else _report(estimator, X, y, rows, source, output)
     if as_json:
-        described = {"name": source.name, "labels": source.label_name, "id": row_id, "remark": source.remark}
+        described = {"name": source.name, "labels": source.label_name, "id": request.row_id, "remark": source.remark}
         paths = {"run": str(output), "report": None if report is None else str(report)}
         data_facts = described | source.schema.to_json()
         emit(paths | {"model": type(estimator).__name__, "data": data_facts} | _results(estimator, facts))
+
+
+def _estimator(request: Request) -> Any:
+    """Return the estimator of a request, but for its columns."""
+    kind = latentmap.VAE if request.model == "vae" else latentmap.Autoencoder
+    given: dict[str, Any] = {} if request.purpose is None else latentmap.purpose(request.purpose)
+    given |= {} if request.n_components is None else {"n_components": request.n_components}
+    given |= {"time_budget": request.seconds, "random_state": request.seed, "memory": request.memory}
+    given |= {"max_epochs": request.max_epochs, "device": request.device or "auto", "verbose": int(on_terminal())}
+    return kind(**given | read_recipe(request.recipe, kind, request.settings))
+
+
+def _end(estimator: Any, origin: Origin, output: Path, request: Request, number: int) -> NoReturn:
+    """Save the best weights of a fit that a signal ended, unless in the place of a finished run.
+
+    Raises
+    ------
+    Stopped
+        Always.
+    """
+    from latentmap.cli.runs import save_run
+
+    if request.replaces:
+        raise Stopped(number, f"the run that {output} held before is kept")
+    save_run(estimator, origin, output, unfinished=True)
+    raise Stopped(number, "the best weights so far are saved")
 
 
 def _check(source: Source, in_memory: bool) -> None:
@@ -163,11 +270,11 @@ def _targets(estimator: Any, source: Source) -> Any:
     return conditions(source.labels) if conditional else source.labels
 
 
-def _fit(estimator: Any, X: Any, y: Any) -> None:
+def _fit(estimator: Any, X: Any, y: Any, checkpoints: Checkpoints, *, resume: bool) -> None:
     """Fit, and print the warnings that are not findings, which `_say_fit` prints."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DiagnosisWarning)
-        estimator.fit(X, y)
+        estimator.fit(X, y, checkpoint=checkpoints, resume=resume)
     findings = {str(finding) for finding in estimator.findings_}
     for warning in caught:
         if str(warning.message) not in findings:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunId, RunLabels, Seed, Whole
+from latentmap.cli.options import ArrayFile, Embed, GivenOrLabels, Json, Run, RunData, RunId, RunLabels, Seed, Whole
 from latentmap.cli.outputs import ARRAYS, check_output, say_written, write_blocks
-from latentmap.cli.terminal import UsageError, say
+from latentmap.cli.terminal import UsageError, note, say
 from latentmap.messages import counted
 
 
@@ -23,6 +23,7 @@ def impute(
     labels: RunLabels = None,
     row_id: RunId = None,
     given: GivenOrLabels = None,
+    embed: Embed = (),
     as_json: Json = False,
 ) -> None:
     """Fill missing cells with their mean given the observed cells under the model, or with draws.
@@ -45,20 +46,27 @@ def impute(
 
     from latentmap.cli.runs import column_names, load_run, open_rows
 
-    estimator = load_run(run, given)
+    estimator = load_run(run, given, embed)
     rows = open_rows(run, estimator, data, labels, row_id, every=True)
-    cells = 0
+    table, cells, unfilled = estimator.table_, 0, 0
+    names, texts = column_names(run, estimator), {} if table is None else table.components
+    kept = [i for i, name in enumerate(names) if name not in texts]
 
     def filled() -> Iterator[Any]:
-        nonlocal cells
+        nonlocal cells, unfilled
         for i, (block, y) in enumerate(rows.with_labels(whole=draws is not None)):
-            cells += int(np.isnan(block).sum()) if block.dtype.kind == "f" else 0
+            missing = np.isnan(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
+            cells += int(missing[:, kept].sum())
+            unfilled += int(missing.sum())
             made = estimator.impute(block, draws, n_samples=samples, y=y, random_state=seed + i)
-            table = estimator.table_
-            yield made if table is None else np.where(np.isnan(block), table.within(made), block)
+            yield made if table is None else np.where(missing, table.within(made), block)
 
     came = rows.source.cells if rows.in_memory else ()
-    shape, dtype = write_blocks(output, filled(), column_names(run, estimator), estimator.table_, came, rows.key)
+    if not rows.in_memory and rows.source.names is not None:
+        note(f"{rows.source.name} does not fit in memory: only the columns of the model are written")
+    shape, dtype = write_blocks(output, filled(), names, rows.source.table, came, rows.key)
+    if unfilled > cells:
+        note(f"missing text stays missing in {', '.join(map(repr, dict.fromkeys(texts.values())))}")
     say(f"filled {counted(cells, 'cell')} of {rows.source.name}")
     each = "" if draws is None else f", {counted(draws, 'draw')} of each"
     say_written(output, shape, dtype, counted(len(rows.source), "row") + each, as_json=as_json, key=rows.key)

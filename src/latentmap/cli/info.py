@@ -15,7 +15,7 @@ from latentmap.cli.describe import (
     size_in_words,
     values_in_words,
 )
-from latentmap.cli.options import ColumnsFile, Id, Json, Labels, SkipBad
+from latentmap.cli.options import ColumnsFile, Embed, Id, Json, Labels, SkipBad
 from latentmap.cli.outputs import check_output, is_run
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, say, say_pairs
@@ -39,6 +39,7 @@ def info(
     labels: Labels = None,
     row_id: Id = None,
     columns: ColumnsFile = None,
+    embed: Embed = (),
     columns_template: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
@@ -62,7 +63,7 @@ def info(
             raise UsageError(f"{what} is a run: --columns-template describes the columns of data")
         _info_run(folder, as_json)
         return
-    source, requested = open_data(what, labels, columns, skip_bad=skip_bad, row_id=row_id)
+    source, requested = open_data(what, labels, columns, skip_bad=skip_bad, row_id=row_id, embed=embed)
     if columns_template is not None:
         _write_template(source, requested, columns_template, row_id)
     if str(columns_template) != "-":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 
@@ -51,7 +51,16 @@ ColumnsFile = Annotated[
         'likelihood; kind = "drop" leaves one out. The others are inferred from their values.'
     ),
 ]
+Embed = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--embed",
+        help="COLUMN=MODULE:FUNCTION, a function of yours that returns vectors for the texts of a column, which then "
+        "counts as their principal components; may be repeated. A run names its functions, but holds none.",
+    ),
+]
 SkipBad = Annotated[bool, Parameter(help="Leave out the images of a folder that cannot be read, and list them.")]
+Purpose = Literal["map", "impute", "sample", "score"]
 Components = Annotated[Whole, Parameter(help="Components of the latent space; 2 draw a map.")]
 
 Run = Annotated[Path, Parameter(help="Folder of a run.")]

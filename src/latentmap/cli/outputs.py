@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.terminal import UsageError, emit, note, say
+from latentmap.data.files import UNFINISHED
 from latentmap.data.reading import read_json
 from latentmap.exceptions import DataError
 
@@ -43,7 +44,16 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
     """Raise if a run cannot be written to a folder: other files, or a run that must not be overwritten."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: expected a new folder for the run; give another -o")
-    if folder.is_dir() and not is_run(folder) and any(not file.name.startswith(".") for file in folder.iterdir()):
+    if is_unfinished(folder) and not overwrite:
+        raise UsageError(
+            f"{folder} holds a fit that has not ended: continue it with latentmap resume {folder}, or begin anew with "
+            "--overwrite"
+        )
+    if (
+        folder.is_dir()
+        and not (is_run(folder) or is_unfinished(folder))
+        and any(not file.name.startswith(".") for file in folder.iterdir())
+    ):
         raise UsageError(f"{folder} holds files and is not a run of latentmap, so it is left alone; give another -o")
     if is_run(folder):
         if not overwrite:
@@ -61,6 +71,11 @@ def is_run(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and {"format", "class"} <= config.keys()
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Return whether a folder holds a fit that has not ended, which can be resumed."""
+    return (folder / UNFINISHED).is_file()
 
 
 def write_blocks(
@@ -81,10 +96,11 @@ def write_blocks(
         raise DataError(f"{path} has a column {key.name!r} and an id of that name: rename the id in the data")
     rows = 0
     with writing(path, columns, table, given, key) as writer:
-        if key is not None and not writer.takes_key:
-            note(
-                f"{path} holds numbers alone, without {key.name!r}; write a .csv, .tsv, .parquet or .npz file for both"
-            )
+        others = [] if table is None else [one.name for one in given or () if one.name not in table.kinds]
+        left = [*([] if key is None else [key.name]), *others]
+        if left and not writer.takes_key:
+            names = ", ".join(map(repr, left[:5])) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+            note(f"{path} holds numbers alone, without {names}; write a .csv, .tsv, .parquet or .npz file for all")
         for block in blocks:
             writer.write(block)
             rows += len(block)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from latentmap.cli.compare import run_comparison
 from latentmap.cli.conditions import one_condition
-from latentmap.cli.options import GIVEN, Json, Run, RunData, RunId, RunLabels
+from latentmap.cli.options import GIVEN, Embed, Json, Run, RunData, RunId, RunLabels
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, say
 
@@ -23,6 +23,7 @@ def report(
     color: tuple[str, ...] = (),
     row_id: RunId = None,
     given: Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")] = None,
+    embed: Embed = (),
     compare: bool = False,
     as_json: Json = False,
 ) -> None:
@@ -42,7 +43,7 @@ def report(
     from latentmap.cli.runs import Origin, load_run, open_rows, shown_rows
     from latentmap.report import ReportRows, write_report
 
-    estimator = load_run(run, given)
+    estimator = load_run(run, given, embed)
     wanted = [name for text in color for name in next(csv.reader([text], skipinitialspace=True), [])]
     rows = open_rows(run, estimator, data, labels, row_id, wanted)
     if estimator.condition_ is not None and not estimator.has_labels_ and given is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import latentmap
 from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
+from latentmap.cli.request import absolute
 from latentmap.cli.terminal import UsageError, note
-from latentmap.data.datasets import DATASETS
-from latentmap.data.fetching import is_remote
-from latentmap.data.files import write_json
+from latentmap.data.columns import Table
+from latentmap.data.files import UNFINISHED, write_json
 from latentmap.data.formats.unpacked import within
+from latentmap.data.number_tables import table_of_numbers, typed
 from latentmap.data.reading import read_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
@@ -30,7 +30,6 @@ from latentmap.exceptions import DataError, ModelError
 if TYPE_CHECKING:
     import numpy as np
 
-    from latentmap.data.columns import Table
     from latentmap.data.sources import Source
     from latentmap.data.writing import Key
 
@@ -57,8 +56,7 @@ class Origin:
     def of(cls, data: str | Path, source: Source, *, skip_bad: bool = False, row_id: str | None = None) -> Origin:
         """Return the origin of a source that was opened by a path or name."""
         names = source.schema.names
-        path = str(data) if data in DATASETS or is_remote(data) else os.path.abspath(os.path.expanduser(data))
-        return cls(path, source.label_name, None if names is None else list(names), skip_bad, row_id)
+        return cls(absolute(data), source.label_name, None if names is None else list(names), skip_bad, row_id)
 
     @classmethod
     def read(cls, run: Path) -> Origin | None:
@@ -81,11 +79,15 @@ class Origin:
         write_json(run / ORIGIN, asdict(self))
 
 
-def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
-    """Save a model, with the names of its columns, and the origin of its rows, in the place of an existing run."""
+def save_run(estimator: Any, origin: Origin, folder: Path, *, unfinished: bool = False) -> None:
+    """Save a model, with the names of its columns, and the origin of its rows, in the place of an existing run.
+
+    The checkpoints of the fit stay where it is ``unfinished``, and are removed with the run otherwise.
+    """
     fresh = not folder.exists()
+    estimator = copy.copy(estimator)
+    estimator.state_ = replace(estimator.state_, trainer=None)  # checkpoints hold it, where it is of use
     if origin.columns is not None:  # rows of numbers came to the fit without them
-        estimator = copy.copy(estimator)
         schema = replace(estimator.data_schema_, names=tuple(origin.columns))
         estimator.state_ = replace(estimator.state_, data_schema=schema)
     try:
@@ -97,13 +99,16 @@ def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
     (folder / "report.html").unlink(missing_ok=True)
     shutil.rmtree(folder / "figures", ignore_errors=True)
     origin.write(folder)
+    if not unfinished:
+        shutil.rmtree(folder / UNFINISHED.parent, ignore_errors=True)
 
 
-def load_run(run: Path, given: str | None) -> Any:
-    """Return the model of a run, for the value of ``--given``; that of a table takes rows of numbers, as in files."""
+def load_run(run: Path, given: str | None, embed: Sequence[str] = ()) -> Any:
+    """Return the model of a run, for the values of ``--given`` and ``--embed``; that of a table takes numbers."""
+    from latentmap.cli.embeddings import read_embeddings
     from latentmap.estimators.columns import numbers
 
-    return condition_in(numbers(latentmap.load(run))[0], given)
+    return condition_in(numbers(latentmap.load(run, embeddings=read_embeddings(embed)))[0], given)
 
 
 def load_decoder(run: Path, given: str | None) -> Any:
@@ -195,7 +200,7 @@ def open_rows(
         selection = replace(selection, beside=(*beside, INDEX), left_out=(INDEX,), optional=(INDEX,))
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
     with within(estimator.memory):
-        source = _open(path, labels, named, estimator.table_, selection)
+        source = _open(path, labels, named, estimator.table_, selection, every=every)
     in_memory = fits(source, read_memory(estimator.memory))
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -266,6 +271,24 @@ def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
 
 
 def _open(
+    path: str | Path,
+    labels: str | None,
+    origin: Origin | None,
+    table: Table | None,
+    selection: Selection,
+    *,
+    every: bool,
+) -> Source:
+    """Open the data of a run, or like them; with ``every`` column of a table, also where the fit was one of numbers."""
+    if every and table is None and selection.wanted is not None:
+        with contextlib.suppress(DataError):  # of which the next call tells more
+            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection)
+            source.table = None if source.table is None else typed(source.table, source.cells)
+            return source
+    return _opened(path, labels, origin, table, selection)
+
+
+def _opened(
     path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection
 ) -> Source:
     skip = origin is not None and origin.skip_bad

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.options import ArrayFile, GivenOrLabels, Json, Run, RunData, RunId, RunLabels, Whole
+from latentmap.cli.options import ArrayFile, Embed, GivenOrLabels, Json, Run, RunData, RunId, RunLabels, Whole
 from latentmap.cli.outputs import ARRAYS, check_output, write_blocks
 from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.messages import counted
@@ -23,6 +23,7 @@ def score(
     labels: RunLabels = None,
     row_id: RunId = None,
     given: GivenOrLabels = None,
+    embed: Embed = (),
     as_json: Json = False,
 ) -> None:
     """Score rows: a lower bound on the log-density of each, in nats, in the units of the data.
@@ -44,7 +45,7 @@ def score(
 
     from latentmap.cli.runs import load_run, open_rows
 
-    estimator = load_run(run, given)
+    estimator = load_run(run, given, embed)
     rows = open_rows(run, estimator, data, labels, row_id)
     scores = np.concatenate([estimator.score_samples(block, samples, y=y) for block, y in rows.with_labels()])
     bound = "elbo" if samples == 1 else f"iwae_{samples}"

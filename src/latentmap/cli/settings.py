@@ -66,7 +66,7 @@ def read_recipe(name: str | None, estimator: type, pairs: Sequence[str]) -> dict
     return recipe(**read_settings(recipe, own)) | read_settings(estimator, rest)
 
 
-def read_seconds(text: str) -> float:
+def read_seconds(text: str, option: str = "--budget") -> float:
     """Return a duration such as 60, 90 s, 5m, 2min or 1.5h in seconds.
 
     >>> read_seconds("60"), read_seconds("90 s"), read_seconds("2min"), read_seconds("1.5h")
@@ -75,7 +75,7 @@ def read_seconds(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
     unit = next((seconds for seconds, names in UNITS.items() if match and match[2] in names), None)
     if match is None or unit is None or float(match[1]) == 0:
-        raise UsageError(f"--budget takes a time such as 60, 90s, 2min or 1.5h, got {text!r}")
+        raise UsageError(f"{option} takes a time such as 60, 90s, 2min or 1.5h, got {text!r}")
     return float(match[1]) * unit
 
 
@@ -96,14 +96,21 @@ def open_data(
     *,
     skip_bad: bool,
     row_id: str | None = None,
+    embed: Sequence[str] = (),
     memory: str | None = None,
 ) -> tuple[Source, Columns | None]:
-    """Return a source of data without the id, and the settings of its columns from a .toml file, if there is one."""
+    """Return a source of data without the id, and the settings of its columns, if a .toml file or ``--embed`` has some.
+
+    ``embed`` are texts ``COLUMN=MODULE:FUNCTION``.
+    """
+    from latentmap.cli.embeddings import read_embeddings
     from latentmap.data.selection import Selection
     from latentmap.data.sources import open_source
     from latentmap.estimators.columns import Columns
 
     requested, ids = None if columns is None else Columns.read(columns), () if row_id is None else (row_id,)
+    if embed:
+        requested = (requested or Columns()).with_embeddings(read_embeddings(embed))
     spec, selection = None if requested is None else requested.requested, Selection(beside=ids, left_out=ids)
     source = open_source(data, labels, spec, skip_bad=skip_bad, selection=selection, memory=memory)
     return source, requested

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import warnings
@@ -20,8 +21,9 @@ class UsageError(Exception):
 
 
 def say(text: str = "") -> None:
-    """Print a line of text."""
-    print(text, file=sys.stderr)
+    """Print a line of text; a terminal that has been closed is no error."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def note(message: Warning | str) -> None:

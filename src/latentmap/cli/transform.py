@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.options import ArrayFile, Given, GivenOrLabels, Json, Run, RunData, RunId, RunLabels
+from latentmap.cli.options import ArrayFile, Embed, Given, GivenOrLabels, Json, Run, RunData, RunId, RunLabels
 from latentmap.cli.outputs import ARRAYS, check_output, say_written, write_blocks
 from latentmap.cli.terminal import UsageError, note
 from latentmap.messages import counted
@@ -24,6 +24,7 @@ def transform(
     labels: RunLabels = None,
     row_id: RunId = None,
     given: GivenOrLabels = None,
+    embed: Embed = (),
     as_json: Json = False,
 ) -> None:
     """Encode rows: write the latent code of each, the posterior mean of q(z|x).
@@ -37,7 +38,7 @@ def transform(
     check_output(output, ARRAYS)
     from latentmap.cli.runs import load_run, open_rows
 
-    estimator = load_run(run, given)
+    estimator = load_run(run, given, embed)
     rows = open_rows(run, estimator, data, labels, row_id)
     names = estimator.get_feature_names_out()
     if details:

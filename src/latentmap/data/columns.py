@@ -17,6 +17,7 @@ from latentmap.data.cells import days_since_epoch as days_since_epoch
 from latentmap.data.cells import decoded
 from latentmap.data.cells import object_array as object_array
 from latentmap.data.derived import Derived
+from latentmap.data.embeddings import Embedding
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
 from latentmap.data.typed import require_types
@@ -26,13 +27,13 @@ ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cycli
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
-BLOCK = 4096
-"""Rows that are written at a time."""
-
 MOST_DECIMALS = 400
 """The most decimals of a column, of which double precision has no more than these."""
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
+
+EMBEDDED = ("embedding", "components")
+"""Those of a column of text that is embedded."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,18 @@ class Column:
         """
         if self.categories:
             levels, places = cells.levels
-            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")[places]
-            unknown = np.flatnonzero(encoded < 0)
+            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")
+            unknown = np.flatnonzero(encoded[places] < 0) if (encoded < 0).any() else np.zeros(0, int)
             if len(unknown) and unseen == "error":
                 raise unseen_category(self, levels[places[unknown[0]]], name, start + unknown[0])
-            encoded[unknown] = np.nan
-            return encoded
-        if cells.numeric:
+            return np.where(encoded < 0, np.nan, encoded)[places]
+        dates = cells.type.startswith("Date") and not self.type.startswith("Date")
+        if cells.numeric and not dates:
             return np.asarray(cells.values, np.float64)
         if len(cells.present):
-            expected = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
-            what = "text" if isinstance(cells.present[0], str) else type(cells.present[0]).__name__
-            got = f"{what} ({cells.present[0]!r}), expected {expected} as in the fit"
-            raise DataError(f"{name}: column {self.name!r} holds {got}")
+            first, expected = cells.present[0], "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
+            got = "dates" if dates else f"{'text' if isinstance(first, str) else type(first).__name__} ({first!r})"
+            raise DataError(f"{name}: column {self.name!r} holds {got}, expected {expected} as in the fit")
         return np.full(len(cells.values), np.nan)
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -153,6 +153,8 @@ class Table:
         Those of them that come back, since they follow from another column or never vary.
     order
         The names of all columns as they came; empty for runs that do not say so.
+    embeddings
+        Columns of text that became some of ``columns``, the components of their embeddings.
 
     Examples
     --------
@@ -172,6 +174,7 @@ class Table:
     missing: tuple[str, ...] = ()
     derived: tuple[Derived, ...] = ()
     order: tuple[str, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -179,9 +182,24 @@ class Table:
         return [column.name for column in self.columns]
 
     @property
+    def inputs(self) -> list[str]:
+        """The names of the columns of the data that become numbers."""
+        return list(dict.fromkeys(self.components.get(name, name) for name in self.names))
+
+    @property
+    def components(self) -> dict[str, str]:
+        """The column of text that each component of an embedding stands for."""
+        return {component: one.name for one in self.embeddings for component in one.components}
+
+    @property
     def generated(self) -> list[Column]:
-        """The columns of generated rows: those of the model and those that follow from them, as they came."""
-        columns = [*self.columns, *(one.column for one in self.derived)]
+        """The columns of generated rows: those of the model and those that follow from them, as they came.
+
+        Those of text that is embedded are not: no text is known that has a given vector.
+        """
+        components = self.components
+        columns = [c for c in self.columns if c.name not in components]
+        columns += [one.column for one in self.derived]
         order = {name: i for i, name in enumerate(self.order)}
         return sorted(columns, key=lambda column: order.get(column.name, 0)) if order else columns
 
@@ -193,22 +211,29 @@ class Table:
     @property
     def mixed(self) -> bool:
         """Whether some column is anything but plain numbers."""
-        return any(column.categories or column.kind in ("date", "cyclic") for column in self.columns)
+        return bool(self.embeddings) or any(c.categories or c.kind in ("date", "cyclic") for c in self.columns)
 
     @property
     def remark(self) -> str | None:
         """What was left out, or None."""
         notes = [f"column {name!r} left out: {why}" for name, why in self.dropped.items()]
         grouped = [f"column {c.name!r}: rare categories are grouped as {c.other!r}" for c in self.columns if c.other]
-        return "; ".join(notes + grouped) or None
+        return "; ".join([*notes, *grouped, *(one.remark for one in self.embeddings)]) or None
 
-    def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
+    def encode(
+        self, cells: Sequence[Cells], name: str = "X", start: int = 0, room: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
+
+        ``room`` is where they are to lie in memory (see `beside`).
 
         A cell that is missing is read off a column that follows from it, where that settles it. Columns that the table
         does not have are ignored.
         """
         given = {column.name: column for column in cells}
+        for embedding in self.embeddings:
+            if embedding.name in given:
+                given |= {column.name: column for column in embedding.cells(given[embedding.name], name)}
         require_columns(self.names, given, name)
         rows = {c.name: c.encode(given[c.name], self.unseen, name, start) for c in self.columns}
         for one in self.derived:
@@ -216,7 +241,7 @@ class Table:
                 own = one.column.encode(given[one.column.name], "missing", name, start)
                 known = np.array([one.inverse.get(value, np.nan) for value in own.tolist()])
                 rows[one.source] = np.where(np.isnan(rows[one.source]), known, rows[one.source])
-        return _beside(list(rows.values()))
+        return beside(list(rows.values()), room)
 
     def within(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
@@ -239,10 +264,13 @@ class Table:
             c.name: c.write(numbers[c.name]) if c.name in written else c.decode(numbers[c.name]) for c in self.generated
         }
 
-    def is_whole(self, cells: Cells) -> bool:
-        """Return whether a column that came needs no cell to be filled: it has all, or is not generated."""
-        column = self.kinds.get(cells.name)
-        return column is None or not np.isnan(column.encode(cells, "missing", cells.name)).any()
+    def stays(self, cells: Cells) -> NDArray[np.bool_]:
+        """Return which cells of a column that came stay as they are: those that are there, or are not generated."""
+        if (column := self.kinds.get(cells.name)) is None:
+            return np.ones(len(cells.values), dtype=bool)
+        if any(one.column is column for one in self.derived):  # new values of a constant, for instance
+            return ~cells.missing
+        return ~np.isnan(column.encode(cells, "missing", cells.name))
 
     @property
     def texts(self) -> list[str]:
@@ -261,28 +289,30 @@ class Table:
     ) -> dict[str, NDArray[Any]]:
         """Return all columns that came: cells that were there as they were, others from rows of numbers (n, P).
 
-        Columns that are ``written`` become text, as in `decode`; those that were left out always do, if they were text.
+        The numbers are those that `within` has kept inside of what columns can hold. Columns that are ``written``
+        become text, as in `decode`; those that were left out always do, if they were text.
 
         >>> table = Table((Column("height", "real"),))
         >>> came = [Cells("tree", np.array(["a", "b"], dtype=object)), Cells("height", np.array([2.0, np.nan]))]
         >>> {name: cells.tolist() for name, cells in table.completed(np.array([[2.0], [1.0]]), came).items()}
         {'tree': ['a', 'b'], 'height': [2.0, 1.0]}
         """
-        made, kinds, result = self.decode(rows, generated=True, written=written), self.kinds, {}
+        made, kinds, result = self.decode(rows, written=written), self.kinds, {}
         for cells in given:
             if (column := kinds.get(cells.name)) is None:
                 result[cells.name] = cells.as_they_were()
                 continue
-            numbers = column.encode(cells, "missing", cells.name)
-            there = ~np.isnan(numbers)
+            there, numbers = self.stays(cells), np.nan_to_num(column.encode(cells, "missing", cells.name))
             if column.categories and (column.format is None or cells.name not in written):
                 own = object_array(cells.plain())
             elif cells.name in written:
-                own = column.write(np.where(there, numbers, 0.0))
+                own = column.write(numbers)
             else:
-                own = column.decode(np.where(there, numbers, 0.0))
+                own = column.decode(numbers)
             if (text := cells.text()) is not None and own.dtype.kind == "O":
                 own = text
+            elif (digits := cells.digits()) is not None:
+                own = digits
             result[cells.name] = np.where(there, own, made[cells.name])
         return result | {name: cells for name, cells in made.items() if name not in result}
 
@@ -298,6 +328,7 @@ class Table:
                 {"column": _column_json(d.column), "source": d.source, "values": list(d.values)} for d in self.derived
             ],
             "order": list(self.order),
+            "embeddings": [one.to_json() for one in self.embeddings],
         }
 
     @classmethod
@@ -315,6 +346,7 @@ class Table:
             tuple(value.get("missing", ())),
             tuple(derived),
             tuple(value.get("order", ())),
+            tuple(map(Embedding.from_json, value.get("embeddings", ()))),
         )
         require_types(table)
         return table
@@ -325,15 +357,9 @@ def _column_json(column: Column) -> dict[str, Any]:
 
 
 def _column_of(item: Mapping[str, Any]) -> Column:
-    low, high = item.get("bounds", (None, None))
-    column = Column(
-        **{
-            **item,
-            "categories": tuple(item["categories"]),
-            "bounds": (low, high),
-            "format": TextFormat.of(item.get("format")),
-        }
-    )
+    bounds = tuple(item.get("bounds", (None, None)))
+    read = {"categories": tuple(item["categories"]), "bounds": bounds, "format": TextFormat.of(item.get("format"))}
+    column = Column(**{**item, **read})
     require_types(column)
     if column.decimals is not None and abs(column.decimals) > MOST_DECIMALS:
         raise ModelError(f"column {column.name!r} cannot have {column.decimals} decimals")
@@ -349,6 +375,12 @@ class Requested:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unseen: Unseen = "error"
     missing: tuple[str, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
+
+    @property
+    def embedded(self) -> list[str]:
+        """The columns of text that are to be embedded."""
+        return [name for name, one in self.settings.items() if "embedding" in one]
 
     def without(self, names: Collection[str]) -> Self:
         """Return these without settings of some columns."""
@@ -366,11 +398,14 @@ def dropped_in(spec: ColumnSpec) -> set[str]:
     return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
 
 
-def _beside(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return columns as rows (n, P), some thousand at a time, so that they are written while they are in the cache."""
-    rows = np.empty((len(columns[0]), len(columns)))
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        for i, column in enumerate(columns):
-            block[:, i] = column[start : start + BLOCK]
-    return rows
+def beside(columns: Sequence[NDArray[np.float64]], room: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return columns as rows (n, P), which lie in memory column by column.
+
+    ``room`` of shape (P, n) holds them in the end; each column is a row of it already, or that row is free.
+    """
+    if room is None or len(room) != len(columns):
+        room = np.empty((len(columns), len(columns[0])))
+    for column, place in zip(columns, room, strict=True):
+        if column.ctypes.data != place.ctypes.data:
+            place[:] = column
+    return room.T

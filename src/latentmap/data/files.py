@@ -11,6 +11,9 @@ from typing import Any
 
 from latentmap.exceptions import DataError
 
+UNFINISHED = Path("checkpoint") / "fit.json"
+"""The file of a run folder that holds the request of a fit that has not ended."""
+
 
 @contextlib.contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:

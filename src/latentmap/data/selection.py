@@ -62,7 +62,7 @@ class Selection:
     def of_table(self, table: Table) -> Self:
         """Return the columns to read for a fit to a table."""
         known = (*self.known, *table.dropped, *table.order, *(column.name for column in table.generated))
-        return replace(self, wanted=tuple(table.names), known=known, whole=True)
+        return replace(self, wanted=tuple(table.inputs), known=known, whole=True)
 
     def kept(self, names: Sequence[str], label: str | None, name: str) -> list[str]:
         """Return the columns that become rows, of those of the data; those of a fit in its order.

@@ -11,6 +11,7 @@ from latentmap.data.columns import Column, Table
 HEAD = """\
 # What is known of the columns of {name}. Delete what is to be inferred again; give the file with --columns,
 # or as latentmap.Columns.read(PATH). kind: real, count, binary, categorical, ordinal, cyclic, date, or drop.
+# Text that is left out can be embedded by a function: --embed COLUMN=MODULE:FUNCTION, in Python Columns({{...}}).
 """
 
 
@@ -18,7 +19,7 @@ def template(table: Table, name: str) -> str:
     """Return the specification that a table follows, as TOML that reads back to the same table.
 
     Columns that follow from others, and constants, stand in comments: they are found again, and a section of their own
-    makes them part of the model.
+    makes them part of the model. So do those that are embedded, whose function no file names.
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ def template(table: Table, name: str) -> str:
     """
     learned = {column.name: column for column in table.columns}
     derived = {one.column.name: one.column for one in table.derived}
+    embedded = {one.name: one.function for one in table.embeddings}
     sections = [HEAD.format(name=name.replace("\n", " ")) + f"unseen = {_value(table.unseen)}"]
     for column in table.order or (*learned, *table.dropped):
         heading = f"[columns.{_value(column)}]"
@@ -52,6 +54,8 @@ def template(table: Table, name: str) -> str:
         elif column in derived:
             lines = [f"{heading}  # {why}", *_settings(derived[column])]
             sections.append("\n".join(f"# {line}" for line in lines))
+        elif column in embedded:
+            sections.append(f"# {heading}  # embedded by {embedded[column]}")
         elif column in table.dropped:
             sections.append(f'{heading}  # {why}\nkind = "drop"')
     return "\n\n".join(sections)

@@ -19,6 +19,7 @@ from latentmap.estimators.history import Evaluation, Units
 from latentmap.estimators.parameters import read_seed
 from latentmap.estimators.rows import RowReader
 from latentmap.estimators.state import FloatArray
+from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.noise import Generated, generator_for
 from latentmap.model.priors import Prior
@@ -208,4 +209,6 @@ class Fitted(RowReader):
         """Return rows of a table of mixed columns as a frame, like X if that is one; numbers where X is numbers."""
         if self.table_ is None or self._as_numbers or isinstance(X, np.ndarray):
             return rows
+        if not self.table_.generated:
+            raise PartError("all columns of the fit are embedded text, and vectors decode to no text")
         return frame_of(self.table_, rows, X, generated=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
+from latentmap.data.embeddings import Embed
 from latentmap.data.sources import Source
 from latentmap.estimators import diagnosis, persistence
 from latentmap.estimators.density import DensityMixin
@@ -14,6 +16,7 @@ from latentmap.estimators.encoding import EncodingMixin
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.labelling import InfersLabels
 from latentmap.estimators.parameters import check_parameters, read_seed
+from latentmap.estimators.resuming import read_checkpoints, saved_checkpoint
 from latentmap.estimators.rows import open_as_fitted, open_for_fit, remember_features
 from latentmap.estimators.selection import Chosen, choose_components, with_components
 from latentmap.estimators.state import FitState
@@ -21,13 +24,21 @@ from latentmap.estimators.summary import draw_codes, rate_per_component
 from latentmap.exceptions import DiagnosisWarning, PartError
 from latentmap.model.noise import drawing_from, generator_for
 from latentmap.model.priors import Autoregressive, Prior
+from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.density import fit_density
 
 
 class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
     """Base of the estimators."""
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        checkpoint: str | os.PathLike[str] | Checkpoints | None = None,
+        resume: bool = False,
+    ) -> Self:
         """Learn the model from rows of data.
 
         Parameters
@@ -36,6 +47,13 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             Rows (n, P), or images (n, height, width[, channels]); numbers, NaN where missing.
         y : array of shape (n,) or (n, C), default=None
             What each row is conditioned on, where the model takes it; else ignored, there for scikit-learn's pipelines.
+        checkpoint : str, path or Checkpoints, default=None
+            Folder to which the state of the fit is written now and then, so that it can be resumed; None writes
+            nothing.
+        resume : bool, default=False
+            Whether to continue from the last checkpoint of the folder, or else from where this estimator's last fit was
+            interrupted. With the same data and parameters the result is, on a CPU, bit for bit that of a fit without
+            interruption. A folder that holds no checkpoint yet begins a new fit.
 
         Returns
         -------
@@ -48,18 +66,26 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             If X is not rows of numbers; says where, and what to do.
         PartError
             If a parameter does not suit the data.
+        ModelError
+            If the fit to resume had other data, parameters or versions; says which.
         """
         check_parameters(self)
-        earlier: FitState | None = getattr(self, "state_", None) if self.warm_start else None
+        last: FitState | None = getattr(self, "state_", None)
+        earlier = last if self.warm_start else None
+        checkpoints = read_checkpoints(checkpoint)
+        saved = saved_checkpoint(checkpoints, last, resume=resume)
         source = open_for_fit(self, X)
-        seed = read_seed(self.random_state) if earlier is None else earlier.seed
+        if saved is not None and not saved.facts["earlier_epochs"]:
+            earlier = None
+        seed = earlier.seed if earlier is not None else saved.facts["seed"] if saved else read_seed(self.random_state)
         if earlier is not None and not _has_columns_of(source, earlier):
             message = "the rows have other columns than those of the earlier fit, so warm_start begins a new one"
             warnings.warn(message, DiagnosisWarning, stacklevel=2)
             earlier = None
         if earlier is not None:
             source = open_as_fitted(self, earlier, source if earlier.table is None else X)
-        self.state_ = self._fitted(source, self.given_ if y is None else y, seed, earlier)
+        given = self.given_ if y is None else y
+        self.state_ = self._fitted(source, given, seed, earlier, checkpoints=checkpoints, saved=saved)
         remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
@@ -91,16 +117,32 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         diagnosis.warn(self.findings_)
         return self
 
-    def _fitted(self, source: Source, y: Any, seed: int, earlier: FitState | None, *, piece: bool = False) -> FitState:
+    def _fitted(
+        self,
+        source: Source,
+        y: Any,
+        seed: int,
+        earlier: FitState | None,
+        *,
+        piece: bool = False,
+        checkpoints: Checkpoints | None = None,
+        saved: Checkpoint | None = None,
+    ) -> FitState:
         """Return the result of a fit, with the number of components that was given or is chosen."""
+        options: dict[str, Any] = {"seed": seed, "state": earlier, "piece": piece}
+        options |= {"checkpoints": checkpoints, "saved": saved}
         if self.n_components != "auto":
-            return Fit(self, source, y, seed=seed, state=earlier, piece=piece).run()
-        if earlier is None:
+            return Fit(self, source, y, **options).run()
+        if saved is not None:
+            described = saved.facts.get("chosen", "as before")
+            chosen = Chosen(with_components(self, saved.facts["components"]), described)
+        elif earlier is None:
             chosen = choose_components(self, source, y, seed)
         else:
             kept = with_components(self, earlier.model.sizes.latent)
             chosen = Chosen(kept, earlier.choices.get("n_components", "as before"))
-        state = Fit(chosen.parameters, source, y, seed=seed, state=earlier, piece=piece, spent=chosen.seconds).run()
+        options |= {"spent": chosen.seconds, "chosen": chosen.described}
+        state = Fit(chosen.parameters, source, y, **options).run()
         return replace(state, choices={"n_components": chosen.described} | state.choices)
 
     def fit_prior(self, X: Any, prior: Prior, *, y: Any = None, random_state: Any = None) -> Self:
@@ -141,7 +183,7 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             model = state.model.with_prior(prior).to(state.device)
         fit_density(model, draw_codes(state, rows, given, seed, discrete=isinstance(prior, Autoregressive)), seed)
         described = f"{prior} (fitted to the codes of {len(rows)} rows)"
-        state = replace(state, model=model, choices=state.choices | {"prior": described}, trainer={})
+        state = replace(state, model=model, choices=state.choices | {"prior": described}, trainer=None)
         self.state_ = replace(state, kl_per_component=rate_per_component(state, rows, given))
         return self
 
@@ -161,7 +203,14 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         persistence.save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, encoder: Any = None, decoder: Any = None) -> Self:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: Any = None,
+        decoder: Any = None,
+        embeddings: Mapping[str, Embed] | None = None,
+    ) -> Self:
         """Read what `save` wrote.
 
         Parameters
@@ -170,6 +219,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             The folder.
         encoder, decoder : Module, default=None
             Networks of your own, where the model was fitted with such.
+        embeddings : mapping of str to callable, default=None
+            By column, the functions that embed its text, where the model was fitted with such.
 
         Returns
         -------
@@ -181,7 +232,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         ModelError
             If the folder is not a run, is damaged, was written by a newer version, or holds another class.
         """
-        estimator: Self = persistence.load(path, encoder=encoder, decoder=decoder, expected=cls)
+        own: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "embeddings": embeddings}
+        estimator: Self = persistence.load(path, **own, expected=cls)
         return estimator
 
 

@@ -6,19 +6,20 @@ import copy
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import SETTINGS, Requested
+from latentmap.data.columns import EMBEDDED, SETTINGS, Requested
+from latentmap.data.embeddings import COMPONENTS, Embed, function_name
 from latentmap.data.frames import only_columns
-from latentmap.exceptions import DataError, PartError
+from latentmap.exceptions import DataError, ModelError, PartError
 from latentmap.messages import suggest
 from latentmap.model.likelihoods import Likelihood
-from latentmap.model.part import Part
+from latentmap.model.part import Part, whole
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,15 @@ class Columns(Part):
 
     Parameters
     ----------
-    columns : mapping of str to str or mapping, default={}
+    columns : mapping of str to str, callable or mapping, default={}
         By the name of a column its kind ("real", "count", "binary", "categorical", "ordinal", "cyclic", "date"; "drop"
         leaves it out, unread), or settings: ``kind``; ``scaling`` ("standard", "log1p" or "none"); ``categories``, all
         in their order; ``other``, a last category for all that are not listed; ``lowest`` and ``highest``, within which
         generated values stay; ``period`` of a cyclic column; ``likelihood``, a part such as
-        ``likelihoods.StudentT("feature")``; and ``format``, the pattern of dates in text, such as "%d/%m/%Y".
+        ``likelihoods.StudentT("feature")``; and ``format``, the pattern of dates in text, such as "%d/%m/%Y". Of a
+        column of text its embedding: a function of a list of n texts that returns n vectors, an array, tensor or sparse
+        matrix (n, d), such as ``SentenceTransformer.encode``. The column then counts as the first principal components
+        of these vectors, at most 8; ``{"embedding": function, "components": 16}`` takes more.
     unseen : {"error", "missing"}, default="error"
         How `transform` and all others take a category that the fit did not contain: as an error, or a missing cell.
     missing : sequence of str, default=()
@@ -54,7 +58,7 @@ class Columns(Part):
     ['size', 'price']
     """
 
-    columns: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
+    columns: Mapping[str, str | Embed | Mapping[str, Any]] = field(default_factory=dict)
     unseen: Literal["error", "missing"] = "error"
     missing: Sequence[str] = ()
 
@@ -68,9 +72,13 @@ class Columns(Part):
                 f"columns must be kinds or settings by name, such as {{'age': 'count'}}, got {self.columns!r}"
             )
         for name, given in self._settings().items():
+            known = EMBEDDED if "embedding" in given else SETTINGS
             for key in given:
-                if key not in SETTINGS:
-                    raise PartError(f"column {name!r} has no setting {key!r}: {suggest(key, SETTINGS)}")
+                if key not in known:
+                    raise PartError(f"column {name!r} has no setting {key!r}: {suggest(key, known)}")
+            if not isinstance(embed := given.get("embedding", ""), str) and not callable(embed):
+                raise PartError(f"embedding of column {name!r} must be a function of a list of texts, got {embed!r}")
+            whole(f"components of column {name!r}", given.get("components", 1))
             part = given.get("likelihood")
             if part is not None and not isinstance(part, Likelihood):
                 raise PartError(f"likelihood of column {name!r} must be one of latentmap.likelihoods, got {part!r}")
@@ -85,8 +93,42 @@ class Columns(Part):
         """Likelihoods that were given, by column."""
         return {name: one["likelihood"] for name, one in self._settings().items() if "likelihood" in one}
 
+    def with_embeddings(self, embeddings: Mapping[str, Embed]) -> Self:
+        """Return these with functions that embed columns of text, by name.
+
+        Parameters
+        ----------
+        embeddings : mapping of str to callable
+            Functions, each of a list of texts.
+
+        Returns
+        -------
+        Columns
+            The settings.
+        """
+        settings = self._settings()
+        given = {
+            name: {"embedding": embed, "components": settings.get(name, {}).get("components", COMPONENTS)}
+            for name, embed in embeddings.items()
+        }
+        return replace(self, columns={**self.columns, **given})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON, with the names of functions."""
+        named = {
+            name: one | {"embedding": function_name(one["embedding"])}
+            for name, one in self._settings().items()
+            if callable(one.get("embedding"))
+        }
+        return super(Columns, replace(self, columns={**self.columns, **named})).to_json()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        embeddings = [one["embedding"] for one in self._settings().values() if "embedding" in one]
+        memo |= {id(one): one for one in embeddings}  # a model that embeds text is large, and is no part of the copy
+        return replace(self, columns=copy.deepcopy(self.columns, memo))
+
     def _settings(self) -> dict[str, dict[str, Any]]:
-        return {str(name): {"kind": one} if isinstance(one, str) else dict(one) for name, one in self.columns.items()}
+        return {str(name): _as_settings(one) for name, one in self.columns.items()}
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -119,10 +161,37 @@ class Columns(Part):
                 f"{file} has no use for {unknown[0]!r}: write [columns.NAME] for a column, unseen or missing = ..."
             )
         columns = {name: _with_part(one) for name, one in content.get("columns", {}).items()}
+        for name, one in columns.items():
+            if isinstance(one, Mapping) and "embedding" in one:
+                raise DataError(
+                    f"{file}: column {name!r}: no file names code to run; give --embed {name}=MODULE:FUNCTION"
+                )
         try:
             return cls(columns, content.get("unseen", "error"), tuple(content.get("missing", ())))
         except PartError as error:
             raise DataError(f"{file}: {error}") from error
+
+
+def give_embeddings(estimator: Any, embeddings: Mapping[str, Embed]) -> None:
+    """Give a loaded model the functions that embed its columns of text.
+
+    Raises
+    ------
+    ModelError
+        If the model embeds no such column, or a function gives other vectors than that of the fit.
+    """
+    table = getattr(estimator, "table_", None)
+    known = {} if table is None else {one.name: one for one in table.embeddings}
+    for name in embeddings:
+        if name not in known:
+            have = (
+                f"the columns that are embedded are {', '.join(map(repr, known))}" if known else "no column is embedded"
+            )
+            raise ModelError(f"this model does not embed column {name!r}: {have}")
+    made = tuple(one.given(embeddings[name]) if name in embeddings else one for name, one in known.items())
+    if table is not None:
+        estimator.state_ = replace(estimator.state_, table=replace(table, embeddings=made))
+        estimator.columns = estimator.columns.with_embeddings(embeddings) if embeddings else estimator.columns
 
 
 def numbers(estimator: Any, X: Any = None) -> tuple[Any, NDArray[Any] | None]:
@@ -138,6 +207,13 @@ def numbers(estimator: Any, X: Any = None) -> tuple[Any, NDArray[Any] | None]:
     if X is None or isinstance(X, np.ndarray):
         return plain, X
     return plain, estimator.encode_table(X)
+
+
+def _as_settings(given: str | Embed | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a column that is described by its kind, its embedding or a mapping."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {"kind": given} if isinstance(given, str) else {"embedding": given}
 
 
 def _with_part(given: Any) -> Any:

@@ -16,6 +16,7 @@ from latentmap.estimators.conditions import Condition, LabelCondition, condition
 from latentmap.estimators.neighbors import NeighborSearch, read_classes
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
+from latentmap.estimators.resuming import describe_fit, require_same, resumed_settings
 from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
 from latentmap.estimators.state import FitState, FloatArray, as_tensor, require_unchanged
@@ -29,10 +30,16 @@ from latentmap.model.noise import generator_for
 from latentmap.model.part import Sizes
 from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
+from latentmap.training.checkpoint import Checkpoint, Checkpoints
+from latentmap.training.checkpoint import copied as copied_state
 from latentmap.training.device import resolve_device
+from latentmap.training.feed import Resident
 from latentmap.training.loop import Trainer
 from latentmap.training.progress import ProgressBar
 from latentmap.training.schedule import Timer
+
+PASSED_ON = ("objective", "optimizers")
+"""Entries of the state of a trainer from which the next piece continues."""
 
 
 class Fit:
@@ -56,6 +63,12 @@ class Fit:
         Seconds of the time budget that are spent already.
     timer : callable, default=time.perf_counter
         Source of the time, for the time budget.
+    checkpoints : Checkpoints, default=None
+        Folder to which the state of the trainer is written during the fit.
+    saved : Checkpoint, default=None
+        State to resume from; None begins with the first step.
+    chosen : str, default=None
+        The choice of the number of components in words, where it was made, to be kept in checkpoints.
     """
 
     def __init__(
@@ -69,7 +82,11 @@ class Fit:
         piece: bool = False,
         spent: float = 0.0,
         timer: Timer = time.perf_counter,
+        checkpoints: Checkpoints | None = None,
+        saved: Checkpoint | None = None,
+        chosen: str | None = None,
     ) -> None:
+        self.checkpoints, self.saved, self.chosen = checkpoints, saved, chosen
         self.timer, self.begun = timer, timer() - spent
         self.parameters = parameters
         self.source = source
@@ -89,7 +106,9 @@ class Fit:
         trainer = self._trainer(given)
         if self.parameters.verbose:
             trainer.callbacks.append(ProgressBar())
+        facts = {} if self.piece else self._resume(trainer)
         history = trainer.run()
+        unfinished = self._unfinished(trainer, facts)
         if budget := self.parameters.time_budget:
             taken = f"{trainer.step} of {trainer.clock.total_steps} steps"
             self.state.choices["time_budget"] = f"{budget:g} s (given): {taken}"
@@ -103,7 +122,7 @@ class Fit:
             n_iter=self.state.n_iter + trainer.epoch,
             fit_seconds=self.state.fit_seconds + trainer.seconds,
             interrupted=trainer.interrupted,
-            trainer=_passed_on(trainer) if self.piece else self.state.trainer,
+            trainer=unfinished,
         )
         return summarise(state, self.rows.some, None if given is None else given[:: self.rows.every], trainer)
 
@@ -120,6 +139,8 @@ class Fit:
         settings, described = trainer_settings(
             p, planned, state.model, objective, state.seed + state.n_iter, self._time_left()
         )
+        if self.saved is not None:
+            settings = resumed_settings(settings, self.saved.facts)
         self.state = replace(state, graphs=kept)
         self.state.choices.update(planned.choices | described | ({"memory": rows.memory} if rows.memory else {}))
         condition, held_out_condition = (
@@ -136,20 +157,44 @@ class Fit:
             held_out_condition=held_out_condition,
             gain=gain_of(state.model, state.scaling),
             timer=self.timer,
+            checkpoints=self.checkpoints,
         )
-        if self.piece:
+        if self.piece and state.trainer is not None:
+            passed_on = {name: value for name, value in state.trainer.state.items() if name in PASSED_ON}
             try:
-                trainer.load_state_dict(state.trainer, strict=False)
+                trainer.load_state_dict(passed_on, strict=False)
             except ModelError as error:
                 raise PartError(
                     f"partial_fit continues earlier pieces, and objective or prior are others ({error}); call fit"
                 ) from error
         return trainer
 
+    def _resume(self, trainer: Trainer) -> dict[str, Any]:
+        """Return what tells this fit from others; load the checkpoint that it resumes, if it is of this fit."""
+        graph = trainer.feed.graph if isinstance(trainer.feed, Resident) else None
+        facts = describe_fit(self.parameters, self.state, len(self.source), self.y, trainer.settings, graph)
+        facts |= {} if self.chosen is None else {"chosen": self.chosen}
+        if self.saved is not None:
+            require_same(self.saved.facts, facts)
+            trainer.load_state_dict(self.saved.state)
+        if self.checkpoints is not None:
+            self.checkpoints.facts = facts
+        return facts
+
+    def _unfinished(self, trainer: Trainer, facts: dict[str, Any]) -> Checkpoint | None:
+        """Return what the next piece continues from beside the model, or the state of a fit that was interrupted."""
+        if self.piece:
+            state = trainer.state_dict()
+            return Checkpoint({}, {name: state[name] for name in PASSED_ON})
+        if trainer.interrupted:
+            return Checkpoint(facts | {"within_step": trainer.within_step}, copied_state(trainer.state_dict()))
+        earlier = self.state.trainer
+        return None if earlier is None or earlier.facts else earlier
+
     def _time_left(self) -> float | None:
-        """Return the seconds of the budget that are left for training: half of them, if the search took more."""
+        """Return the seconds of the budget that are left for training: a quarter of them, if the search took more."""
         budget = self.parameters.time_budget
-        return None if budget is None else max(budget / 2, budget - (self.timer() - self.begun))
+        return None if budget is None else max(budget / 4, budget - (self.timer() - self.begun))
 
     def _begin(self) -> tuple[FitState, TrainingPlan]:
         """Plan the fit, and make the model with its initial weights."""
@@ -203,12 +248,6 @@ def _checked(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor
     """Check the user's modules on rows, and return these."""
     model.check_modules(scaling(x))
     return x
-
-
-def _passed_on(trainer: Trainer) -> dict[str, Any]:
-    """Return what the next piece continues from, beside the model."""
-    state = trainer.state_dict()
-    return {name: state[name] for name in ("objective", "optimizers")}
 
 
 def _scaled_range(source: Source, scaling: Affine) -> tuple[float, float]:

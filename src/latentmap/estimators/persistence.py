@@ -3,7 +3,8 @@
 A run folder holds ``config.json`` (class, parameters, parts, state of the fit, versions), ``model.safetensors``,
 ``history.jsonl`` (one line for each evaluation) and ``README.md`` (the model card). ``config.json`` is written last and
 names the hash of the weights, so a folder that a crash left half-new is recognised and refused. The neighbours that a
-map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on need not seek them again.
+map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on need not seek them again; the state of
+a trainer that goes on, after an interruption or with the next piece of the data, in ``trainer.safetensors``.
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 import latentmap
-from latentmap.data.files import atomic_path
+from latentmap.data.embeddings import Embed
+from latentmap.data.files import UNFINISHED, atomic_path
 from latentmap.data.reading import MOST_BYTES, parse_json, read_file, read_json
 from latentmap.data.streaming import read_memory
 from latentmap.estimators.card import model_card
+from latentmap.estimators.columns import give_embeddings
 from latentmap.estimators.parameters import check_parameters, read_parameter, write_parameter
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
 from latentmap.estimators.weights import read_tensors, read_weights
 from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.messages import error_line
+from latentmap.training.checkpoint import Checkpoint
 from latentmap.training.device import resolve_device
 from latentmap.training.metrics import Row
 
@@ -50,6 +54,7 @@ FORMAT = 1
 CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
 FILES = ("config.json", "model.safetensors", "history.jsonl", "README.md")
 NEIGHBORS = "neighbors.safetensors"
+TRAINER = "trainer.safetensors"
 MOST_HISTORY, MOST_LINES = 2**26, 2**18
 """The most bytes of the history, and lines."""
 
@@ -68,7 +73,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     state: FitState = estimator.state_
     weights = safetensors.torch.save(_apart(state.module.state_dict()))
     graphs = None if state.graphs is None else _write_graphs(state.graphs)
+    trainer = None if state.trainer is None else state.trainer.to_bytes()
     hashes = {"weights_sha256": weights} | ({"neighbors_sha256": graphs} if graphs is not None else {})
+    hashes |= {"trainer_sha256": trainer} if trainer is not None else {}
     config = _finite(describe(estimator)) | {name: hashlib.sha256(file).hexdigest() for name, file in hashes.items()}
     history = [_finite(row) for row in state.history]
     contents = (
@@ -82,8 +89,12 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
             stack.enter_context(atomic_path(folder / name)).write_bytes(content)
         if graphs is not None:
             stack.enter_context(atomic_path(folder / NEIGHBORS)).write_bytes(graphs)
+        if trainer is not None:
+            stack.enter_context(atomic_path(folder / TRAINER)).write_bytes(trainer)
     if graphs is None:
         (folder / NEIGHBORS).unlink(missing_ok=True)
+    if trainer is None:
+        (folder / TRAINER).unlink(missing_ok=True)
 
 
 def load(
@@ -91,6 +102,7 @@ def load(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
+    embeddings: Mapping[str, Embed] | None = None,
     expected: type | None = None,
 ) -> Any:
     """Read a fitted estimator from the folder that `save` wrote; nothing is unpickled.
@@ -101,6 +113,8 @@ def load(
         The run folder.
     encoder, decoder : Module, default=None
         Modules of your own, where the model was fitted with such: their weights are read, their code is not.
+    embeddings : mapping of str to callable, default=None
+        By column, the functions that embed its text, where the model was fitted with such (`latentmap.Columns`).
     expected : type, default=None
         A class that the estimator must be of.
 
@@ -112,7 +126,8 @@ def load(
     Raises
     ------
     ModelError
-        If the folder is not a run, is damaged, was written by a newer version, or holds another class.
+        If the folder is not a run, is damaged, was written by a newer version, or holds another class; or if an
+        embedding gives other vectors than that of the fit.
     """
     folder = Path(path)
     config = read_config(folder)
@@ -134,11 +149,14 @@ def load(
         if (folder / NEIGHBORS).exists():
             graphs = _read_graphs(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
             estimator.state_ = replace(estimator.state_, graphs=graphs)
+        if config.get("trainer_sha256") is not None:
+            estimator.state_ = replace(estimator.state_, trainer=_read_trainer(folder, config["trainer_sha256"]))
     except LatentmapError as error:
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {error_line(error, 800)}") from error
     except Exception as error:  # damage can raise anything
         cause = f"{type(error).__name__}: {error_line(error)}"
         raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {cause}") from error
+    give_embeddings(estimator, embeddings or {})
     return estimator
 
 
@@ -147,6 +165,12 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(folder) / "config.json"
     try:
         config = read_json(path, max(MOST_BYTES, _size(path.with_name("model.safetensors"))))
+    except FileNotFoundError as error:
+        if (path.parent / UNFINISHED).is_file():
+            raise ModelError(
+                f"the fit of {folder} has not ended: continue it with latentmap resume {folder}"
+            ) from error
+        raise _unreadable(path, error) from error
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
@@ -282,6 +306,13 @@ def _read_graphs(content: bytes, sha256: str | None) -> Graphs:
     if key.ndim != 1 or key.dtype != torch.uint8 or any(g.ndim != 2 or g.is_floating_point() for g in graphs):
         raise ModelError(f"{NEIGHBORS} holds no neighbours; remove it, and a fit finds them anew")
     return Graphs(bytes(key.tolist()).decode(), *graphs)
+
+
+def _read_trainer(folder: Path, sha256: Any) -> Checkpoint:
+    content = _read(folder / TRAINER)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{TRAINER} does not belong to its config.json; fit and save the model again")
+    return Checkpoint.from_bytes(content)
 
 
 def _read(path: Path, most: int | None = None) -> bytes:

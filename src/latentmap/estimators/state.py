@@ -30,6 +30,7 @@ from latentmap.model.networks import Network
 from latentmap.model.part import Sizes, whole
 from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
+from latentmap.training.checkpoint import Checkpoint
 from latentmap.training.metrics import Row
 
 FloatArray = NDArray[np.floating[Any]]
@@ -76,8 +77,9 @@ class FitState:
     active_components: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     findings: tuple[Finding, ...] = ()
     graphs: Graphs | None = None
-    trainer: dict[str, Any] = field(default_factory=dict)
-    """State that `partial_fit` passes from call to call: averages of the optimizers, weights of the objective."""
+    trainer: Checkpoint | None = None
+    """State of a trainer to continue with: that of an interrupted fit, or what `partial_fit` passes from call to call:
+    averages of the optimizers and weights of the objective, without facts."""
 
     @property
     def device(self) -> torch.device:

@@ -168,7 +168,7 @@ def _may_know(estimator: Any) -> bool:
     return bool(
         estimator.given_ is not None
         or estimator.warm_start
-        or estimator.state_.trainer
+        or (estimator.state_.trainer is not None and not estimator.state_.interrupted)
         or (expected and not _held_out(estimator))
     )
 

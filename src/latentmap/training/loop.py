@@ -16,6 +16,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.noise import generator_for
 from latentmap.objectives.base import Objective
 from latentmap.training.callbacks import Callback, Progress, notify
+from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.gradients import Reducer
@@ -67,6 +68,8 @@ class Trainer:
         Reduction over the processes of the fit.
     timer
         Source of the time, which a time budget is measured by.
+    checkpoints
+        Folder to which the state is written.
 
     Attributes
     ----------
@@ -77,7 +80,9 @@ class Trainer:
     epoch, step, batches
         Epochs and steps taken, and batches taken of the present epoch.
     interrupted
-        Whether a `KeyboardInterrupt` ended the last run.
+        Whether a `KeyboardInterrupt` or `interrupt` ended the last run.
+    within_step
+        Whether a `KeyboardInterrupt` came in the middle of a step, so that the state holds a part of it.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Trainer:
         gain: Gain = 0.0,
         reducer: Reducer = Reducer(),  # noqa: B008 - it has no state
         timer: Timer = time.perf_counter,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.model = model
         self.feed = data if isinstance(data, Feed) else Resident(data, graph, condition)
@@ -119,11 +125,12 @@ class Trainer:
         """Weights at the end of a run, where the best ones have taken their place."""
         self.best_evaluation: int | None = None
         self.evaluations_since_best = self.restores = 0
-        self.interrupted = self.stopped = False
+        self.interrupted = self.stopped = self.within_step = False
+        self.checkpoints = checkpoints
 
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, restore the best weights, and return the history."""
-        self.interrupted = self.stopped = False
+        self.interrupted = self.stopped = self.within_step = False
         if self.last is not None:
             self.gradient_step.load_weights(self.last)
             self.last = None
@@ -132,6 +139,8 @@ class Trainer:
                 if isinstance(callback, contextlib.AbstractContextManager):
                     stack.enter_context(callback)
             self._train()
+        if self.checkpoints is not None:
+            self.checkpoints.end(self)
         if self.best[0] < float("inf"):
             self.last = self._snapshot()
             self.gradient_step.load_weights(self.best[1])
@@ -143,6 +152,8 @@ class Trainer:
 
     def _train(self) -> None:
         """Run epochs until the schedule, patience, `stop` or an interrupt ends them."""
+        if self.checkpoints is not None:
+            self.checkpoints.begin()
         with threads_for(operations(self.gradient_step.learned, self.batch)), self.clock:
             try:
                 while not (self.stopped or self._complete(self.epoch)):
@@ -153,6 +164,10 @@ class Trainer:
     def stop(self) -> None:
         """End the run after the current step; a callback, a signal handler or another thread may call it."""
         self.stopped = True
+
+    def interrupt(self) -> None:
+        """End the run after the current step, as `stop` does, and say that it was interrupted."""
+        self.stopped = self.interrupted = True
 
     def standardise(self) -> None:
         """Standardise the codes of the kept weights, where that is exact, after the last run.
@@ -200,6 +215,7 @@ class Trainer:
             "best": {"criterion": best, **weights},
             "counters": {name: getattr(self, name) for name in COUNTERS},
             "seconds": self.clock.seconds,
+            "first_step": self.clock.lead,
             "history": [dict(row) for row in self.history],
             "metrics": {"gained": dict(self.metrics.gained), "unnamed": self.metrics.unnamed},
         }
@@ -245,7 +261,7 @@ class Trainer:
         if "metrics" in state:
             self.metrics.gained = dict(state["metrics"]["gained"])
             self.metrics.unnamed = state["metrics"]["unnamed"]
-        self.clock.elapsed = state.get("seconds", 0.0)
+        self.clock.elapsed, self.clock.lead = state.get("seconds", 0.0), state.get("first_step", 0.0)
         self.history = [dict(row) for row in state.get("history", ())]
 
     @property
@@ -263,9 +279,13 @@ class Trainer:
         settings = self.settings
         batches = self.feed.epoch(settings.seed, self.epoch, self.batch, self.gradient_step.generator, self.batches)
         for batch in batches:
+            self.within_step = True
             self._take_step(batch, self.clock.progress(self.step))
             self.step += 1
             self.batches += 1
+            self.within_step = False
+            if self.checkpoints is not None:
+                self.checkpoints.after_step(self)
             if self.clock.progress(self.step) >= 1.0:
                 break
             if self.stopped and self.batches < self.steps_per_epoch:

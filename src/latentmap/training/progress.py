@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import contextlib
+import sys
+from typing import IO, TYPE_CHECKING, Any, Self, TextIO, cast
 
 from latentmap.training.callbacks import Progress
 from latentmap.training.metrics import HELD_OUT, Row, parts_of
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+class Screen:
+    """A terminal that may be closed: what it does not take is left out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text, if the terminal is still there."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Show what was written, if the terminal is still there."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class ProgressBar:
@@ -28,7 +51,7 @@ class ProgressBar:
             TextColumn("fit {task.percentage:3.0f}%"),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[facts]}"),
-            console=console or Console(stderr=True),
+            console=console or Console(file=cast(IO[str], Screen(sys.stderr))),
         )
         self._task = self._bar.add_task("fit", total=1.0, facts=self.facts)
 

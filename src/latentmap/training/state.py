@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -30,6 +32,30 @@ def load_moments(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], m
     for name, values in moments.items():
         device = parameters[name].device
         optimizer.state[parameters[name]] = {key: value.to(device, copy=True) for key, value in values.items()}
+
+
+def own_generators(module: nn.Module) -> dict[str, torch.Generator]:
+    """Return the generators that modules keep as attributes, by name.
+
+    >>> layer = nn.Identity()
+    >>> layer.noise = torch.Generator()
+    >>> list(own_generators(nn.Sequential(layer)))
+    ['0.noise']
+    """
+    return {name: value for name, value in _attributes(module) if isinstance(value, torch.Generator)}
+
+
+def unsaved_generators(module: nn.Module) -> Iterator[str]:
+    """Yield the names of the sources of randomness of modules whose state is not part of a checkpoint."""
+    for name, value in _attributes(module):
+        if isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
+            yield f"{name} (a {type(value).__name__})"
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for prefix, part in module.named_modules():
+        for name, value in vars(part).items():
+            yield f"{prefix}.{name}".lstrip("."), value
 
 
 def check_state(expected: Any, state: Any, path: str = "") -> None:

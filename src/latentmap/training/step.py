@@ -25,7 +25,7 @@ from latentmap.training.gradients import GradientGuard, Reducer
 from latentmap.training.metrics import Gain, Metrics
 from latentmap.training.schedule import learning_rate_multipliers
 from latentmap.training.settings import Settings
-from latentmap.training.state import Moments, Weights, load_moments, read_moments
+from latentmap.training.state import Moments, Weights, load_moments, own_generators, read_moments
 
 Losses = tuple[Mapping[str, Tensor], Tensor]
 """Loss of each player, and the metrics of the batch."""
@@ -149,6 +149,7 @@ class GradientStep:
             "optimizers": {name: read_moments(optimizer, named[name]) for name, optimizer in self.optimizers.items()},
             "guards": {name: {"usual": g.usual, "skipped": g.skipped} for name, g in self.guards.items()},
             "generator": self.generator.get_state(),
+            "own_generators": {name: g.get_state() for name, g in own_generators(self.learned).items()},
             "sums": self.sums,
         }
 
@@ -162,6 +163,9 @@ class GradientStep:
                 self.guards[name].skipped.copy_(state["guards"][name]["skipped"])
         if "generator" in state:
             self.generator.set_state(state["generator"])
+        for name, own in own_generators(self.learned).items():
+            if "own_generators" in state:
+                own.set_state(state["own_generators"][name])
         if "sums" in state:
             self.sums.copy_(state["sums"])
 

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.checks import require_numeric
 from latentmap.data.column_kinds import learn_table
-from latentmap.data.columns import Cells, ColumnSpec
+from latentmap.data.columns import Cells, ColumnSpec, Requested
+from latentmap.data.embeddings import with_embeddings
 from latentmap.data.formats.base import Request, Source
 from latentmap.data.schema import RowIndex
 from latentmap.data.values import is_tensor, native, plain_array
@@ -105,9 +106,14 @@ class TableSource(ArraySource):
         name: str = "X",
         labels: ArrayLike | None = None,
         label_name: str | None = None,
+        room: NDArray[np.float64] | None = None,
     ) -> None:
-        self.table = learn_table(cells, columns, backend=backend, name=name)
-        rows = self.table.encode(cells, name)
+        numbers = cells
+        if isinstance(columns, Requested):
+            numbers, columns = with_embeddings(cells, columns, name)
+        self.table = learn_table(numbers, columns, backend=backend, name=name)
+        alike = self.table.names == [column.name for column in cells]
+        rows = self.table.encode(numbers, name, room=room if alike else None)
         super().__init__(rows, name=name, names=self.table.names, labels=labels, label_name=label_name)
         notes = [*dict.fromkeys(column.note for column in cells if column.note), self.table.remark]
         self.remark = joined_notes(notes)

@@ -44,8 +44,7 @@ def _read(
     archive: NDArray[Any] | NpzFile, path: Path, labels: LabelSpec, member: str | None
 ) -> tuple[NDArray[Any], LabelSpec, str | None]:
     """Return the rows, their labels, and the name of these."""
-    if not isinstance(archive, NpzFile):
-        raise DataError(f"{path}: a single array, not an archive of arrays; rename it to .npy")
+    assert isinstance(archive, NpzFile)  # the ending of a single array has been refused before
     shape = functools.cache(functools.partial(_shape, archive, path))
     rows, key = choose_members(archive.files, shape, str(path), labels, member)
     for name in {rows, key} - {None}:

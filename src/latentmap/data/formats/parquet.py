@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.checks import require_exact
 from latentmap.data.column_kinds import learn_table
-from latentmap.data.columns import Table
+from latentmap.data.columns import Requested, Table
 from latentmap.data.formats.arrow_bounds import require_texts
 from latentmap.data.formats.base import (
     Request,
@@ -87,6 +87,11 @@ def _lazy_source(
         source = ParquetSource(path, footers, groups, kept, data.schema, values, label_name)
         source.header = empty_frame(kept)
         return source
+    if isinstance(columns, Requested) and columns.embedded:
+        raise DataError(
+            f"{path} is read block by block, where column {columns.embedded[0]!r} would be embedded in every epoch: "
+            "fit to fewer of its rows, then apply the model to all"
+        )
     frames = (nw.from_native(data.read([name]), eager_only=True) for name in kept)
     cells = (cells_of(frame.iter_columns(), str(path), columns)[0] for frame in frames)
     table = learn_table(cells, columns, names=kept, backend="pyarrow", name=str(path))
@@ -188,6 +193,7 @@ class ParquetSource(Source):
         self.footers = footers
         self.groups = groups
         self.annotate(str(path), names, labels, label_name)
+        self.stored = list(names)
         self.dtype = self._dtype(schema)
 
     def __len__(self) -> int:
@@ -215,7 +221,7 @@ class ParquetSource(Source):
 
     def _scan(self, groups: Sequence[Group], start: int, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
         parquet = pyarrow_module("parquet")
-        names = list(self.names or ())
+        names = self.stored
         for file in dict.fromkeys(file for file, _ in groups):
             numbers = [number for other, number in groups if other == file]
             with (
@@ -267,6 +273,7 @@ class ParquetTable(ParquetSource):
         self.table = table
         self.remark = table.remark
         super().__init__(path, footers, groups, table.names, schema, labels, label_name)
+        self.stored = table.inputs
 
     def _dtype(self, schema: Any) -> np.dtype[Any]:
         return np.dtype(np.float64)

@@ -1,0 +1,119 @@
+"""The request of a fit: the options of the command, kept beside its checkpoints so that it can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from latentmap.cli.options import Purpose
+from latentmap.cli.outputs import is_run, is_unfinished
+from latentmap.data.files import UNFINISHED, write_json
+from latentmap.data.reading import read_json
+from latentmap.exceptions import ModelError
+
+FOLDER = UNFINISHED.parent
+"""Folder within a run that holds the request and the checkpoints of a fit that has not ended."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``latentmap fit`` that a fit depends on; paths are absolute.
+
+    ``replaces`` is whether the folder held a finished run before, which stays as it is until the fit has ended.
+    """
+
+    data: str
+    model: str
+    purpose: Purpose | None
+    n_components: int | None
+    recipe: str | None
+    settings: tuple[str, ...]
+    max_epochs: int | None
+    seconds: float | None
+    device: str | None
+    memory: str | None
+    labels: str | None
+    row_id: str | None
+    columns: str | None
+    embed: tuple[str, ...]
+    skip_bad: bool
+    seed: int
+    no_report: bool
+    every: float | None
+    replaces: bool = False
+
+    @classmethod
+    def read(cls, run: Path) -> Self:
+        """Return the request of the fit in a run folder that has not ended.
+
+        Raises
+        ------
+        ModelError
+            If there is none: the folder is no run, its fit has ended, or it was made in Python.
+        """
+        path = run / UNFINISHED
+        if not path.exists():
+            raise ModelError(_nothing_to_resume(run))
+        try:
+            value = read_json(path)
+            request = cls(**value | {name: tuple(value[name]) for name in ("settings", "embed")})
+            texts = [request.data, request.model, *request.settings, *request.embed]
+            if not all(isinstance(text, str) for text in texts) or not isinstance(request.seed, int):
+                raise TypeError("expected options of latentmap fit")
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path} cannot be read ({error}); fit anew with --overwrite") from error
+        return request
+
+    def write(self, run: Path) -> None:
+        """Write the request to a run folder, as the first thing of a fit."""
+        write_json(run / UNFINISHED, asdict(self))
+
+    def of(self, run: Path) -> Request:
+        """Return the request with what it has to keep: whether the folder holds a finished run."""
+        return replace(self, replaces=is_run(run) and not is_unfinished(run))
+
+
+@contextlib.contextmanager
+def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]:
+    """Keep a request in a run folder during its fit; a fit that fails before its first checkpoint leaves nothing."""
+    from latentmap.training.checkpoint import Checkpoints
+
+    folder, fresh = run / FOLDER, not run.exists()
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        request.write(run)
+    try:
+        yield
+    except Exception:
+        if not Checkpoints(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            if fresh:
+                with contextlib.suppress(OSError):  # it is not empty
+                    run.rmdir()
+        raise
+
+
+def absolute(data: str | Path) -> str:
+    """Return the absolute path of data; the name of a data set, an address or standard input as it is."""
+    from latentmap.data.datasets import DATASETS
+    from latentmap.data.fetching import is_remote
+
+    return str(data) if data in DATASETS or is_remote(data) else os.path.abspath(os.path.expanduser(data))
+
+
+def _nothing_to_resume(run: Path) -> str:
+    if not run.exists():
+        return f"{run} does not exist: expected the folder of a fit that was interrupted"
+    if not is_run(run):
+        return f"{run} is not a run of latentmap: expected the folder of a fit that was interrupted"
+    from latentmap.estimators.persistence import TRAINER, read_config
+
+    read_config(run)
+    if (run / TRAINER).exists():
+        return f"{run} was saved in Python: latentmap.load it there, and continue its fit with fit(X, resume=True)"
+    return f"the fit of {run} has ended, so there is nothing to resume; latentmap fit --overwrite fits anew"

@@ -1,0 +1,174 @@
+"""Resumed fits: which fit a checkpoint is of, and whether another one may continue from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+import latentmap
+from latentmap.estimators.parameters import Parameters, write_parameter
+from latentmap.estimators.state import FitState
+from latentmap.exceptions import ModelError, PartError, ResumeWarning
+from latentmap.training.checkpoint import Checkpoint, Checkpoints
+from latentmap.training.settings import Settings
+from latentmap.training.state import unsaved_generators
+
+FREE = ("callbacks", "verbose", "warm_start")
+"""Parameters that the weights of a fit do not depend on."""
+DTYPES = ("float32", "bfloat16")
+REFUSED = ("parameters", "data", "labels", "rows", "earlier_epochs", "device", "versions", "neighbors")
+"""Facts that must be as they were; what differs in the others is said."""
+
+
+def read_checkpoints(checkpoint: str | os.PathLike[str] | Checkpoints | None) -> Checkpoints | None:
+    """Return the folder of checkpoints that the parameter of `fit` stands for."""
+    return checkpoint if checkpoint is None or isinstance(checkpoint, Checkpoints) else Checkpoints(checkpoint)
+
+
+def saved_checkpoint(checkpoints: Checkpoints | None, earlier: FitState | None, *, resume: bool) -> Checkpoint | None:
+    """Return the checkpoint to resume from: the last of the folder, or that of an interrupted fit in memory.
+
+    None means a fit from the start, where ``resume`` is false or the folder holds nothing yet.
+
+    Raises
+    ------
+    PartError
+        If there is neither a folder nor an interrupted fit.
+    ModelError
+        If what the checkpoint says of its fit is damaged.
+    """
+    if not resume:
+        return None
+    saved = None if checkpoints is None else checkpoints.read()
+    if saved is None and earlier is not None and earlier.interrupted and earlier.trainer is not None:
+        saved = earlier.trainer
+    if saved is None and checkpoints is None:
+        raise PartError(
+            "resume=True continues an interrupted fit, and this estimator has none: give checkpoint=, a folder with "
+            "checkpoints, or leave resume=False"
+        )
+    if saved is not None:
+        _check(saved.facts)
+    return saved
+
+
+def describe_fit(
+    p: Parameters, state: FitState, rows: int, y: Any, settings: Settings, graph: torch.Tensor | None
+) -> dict[str, Any]:
+    """Return what tells a fit from others, as plain JSON: parameters, data, versions, and the machine.
+
+    Parameters
+    ----------
+    p : Parameters
+        Parameters of the estimator.
+    state : FitState
+        The fit before its first step.
+    rows : int
+        Number of rows.
+    y : object
+        What rows are conditioned on, or their classes.
+    settings : Settings
+        Settings of the trainer.
+    graph : Tensor or None
+        Neighbours of the training rows.
+    """
+    parameters = {name: write_parameter(v) for name, v in p.get_params(deep=False).items() if name not in FREE}
+    return {
+        "class": type(p).__name__,
+        "parameters": parameters,
+        "seed": state.seed,
+        "components": state.model.sizes.latent,
+        "data": state.data_fingerprint,
+        "labels": _hash_of(y) if p.condition or p.supervised else None,
+        "rows": rows,
+        "unsaved": list(unsaved_generators(state.model)),
+        "neighbors": None if graph is None else hashlib.sha256(graph.cpu().numpy().tobytes()).hexdigest(),
+        "earlier_epochs": state.n_iter,
+        "device": state.device.type,
+        "versions": {"latentmap": latentmap.__version__, "torch": torch.__version__, "numpy": np.__version__},
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+        },
+        "settings": {
+            "time_budget": settings.time_budget,
+            "compile": settings.compile,
+            "dtype": str(settings.dtype).removeprefix("torch."),
+        },
+    }
+
+
+def require_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise if a checkpoint is of another fit, with the first difference; warn if it is of another machine.
+
+    >>> require_same({"data": "a", "rows": 10}, {"data": "b", "rows": 12})
+    Traceback (most recent call last):
+    latentmap.exceptions.ModelError: the checkpoint is of another fit: the data have changed, rows was 10, is 12; ...
+    """
+    if found := [text for name in REFUSED for text in _differences(name, saved.get(name), now.get(name))]:
+        raise ModelError(
+            f"the checkpoint is of another fit: {', '.join(found[:3])}; restore what differs, or fit anew without "
+            "resuming"
+        )
+    if unsaved := saved.get("unsaved"):
+        raise ModelError(
+            f"the fit cannot be resumed exactly, since the state of {', '.join(map(str, unsaved))} is not saved: let "
+            "modules draw from torch or a torch.Generator"
+        )
+    if found := list(_differences("machine", saved.get("machine"), now.get("machine"))):
+        message = f"{', '.join(found)}: the resumed fit may differ in its last digits from an uninterrupted one"
+        warnings.warn(message, ResumeWarning, stacklevel=2)
+    if saved.get("within_step"):
+        message = "the fit was interrupted within a step: resumed, it may differ from an uninterrupted one"
+        warnings.warn(message, ResumeWarning, stacklevel=2)
+
+
+def resumed_settings(settings: Settings, saved: dict[str, Any]) -> Settings:
+    """Return the settings of a resumed fit: those which depend on time and machine as they were."""
+    then = saved["settings"]
+    return replace(
+        settings, time_budget=then["time_budget"], compile=then["compile"], dtype=getattr(torch, then["dtype"])
+    )
+
+
+def _check(facts: dict[str, Any]) -> None:
+    """Refuse facts that no fit writes."""
+    settings = facts.get("settings")
+    valid = (
+        isinstance(facts.get("seed"), int)
+        and isinstance(facts.get("components"), int)
+        and isinstance(settings, dict)
+        and isinstance(settings.get("time_budget"), int | float | None)
+        and isinstance(settings.get("compile"), bool)
+        and settings.get("dtype") in DTYPES
+    )
+    if not valid:
+        raise ModelError("the checkpoint does not say which fit it is of, so it cannot be resumed; fit anew")
+
+
+def _differences(name: str, saved: Any, now: Any) -> Iterator[str]:
+    """Yield what differs, in words."""
+    if isinstance(saved, dict) and isinstance(now, dict):
+        for key in sorted(saved.keys() | now.keys()):
+            inner = key if name in ("parameters", "versions", "machine") else f"{name}.{key}"
+            yield from _differences(inner, saved.get(key), now.get(key))
+    elif saved != now:
+        hashed = {"data": "the data have changed", "labels": "the labels have changed"}
+        hashed["neighbors"] = "the neighbours of the rows have changed"
+        yield hashed.get(name) or f"{name} was {saved!r:.80}, is {now!r:.80}"
+
+
+def _hash_of(y: Any) -> str:
+    values = np.asarray(y)
+    content = repr(values.tolist()).encode() if values.dtype.kind == "O" else np.ascontiguousarray(values).tobytes()
+    return hashlib.sha256(f"{values.dtype}{values.shape}".encode() + content).hexdigest()

@@ -1,0 +1,291 @@
+"""Kill fits, saves and outputs at random moments, and count what is lost: ``python -m tools.torture [KILLS]``.
+
+Each command runs in a process of its own, which is killed (SIGKILL) at a moment that a seed draws. What it was writing
+must be whole afterwards: the old run or file, or the new one. A fit is resumed until it ends, and must end with the
+weights, bit for bit, of a fit that was never killed. The table is written into docs/torture.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from latentmap import VAE, load, networks
+from latentmap.cli import main
+from latentmap.training.checkpoint import Checkpoints
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "torture.md"
+RESULT = ROOT / "benchmarks" / "results" / "torture.json"
+BEGIN, END = "<!-- torture -->", "<!-- end of torture -->"
+EVERY = "0.2s"
+"""Interval of the checkpoints of the fits that are killed."""
+ROWS = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
+SETTINGS = (
+    *("--n-components", "3", "--epochs", "60", "--set", "compile=false", "--set", "batch_size=32"),
+    *("--set", "encoder=MLP(hidden=(32,))", "--set", "decoder=MLP(hidden=(32,))", "--set", "early_stopping=false"),
+)
+
+
+@dataclass
+class Tally:
+    """What came of the kills of one kind of command."""
+
+    kills: int = 0
+    ended: int = 0
+    lost: int = 0
+    steps: int = 0
+    most_steps: int = 0
+    seconds: float = 0.0
+    most_seconds: float = 0.0
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON."""
+        return vars(self) | {"outcomes": dict(self.outcomes)}
+
+
+class Progress:
+    """Steps of a fit in another process, in memory that both share."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(bytes(16))
+        self.file = path.open("r+b")
+        self.memory = mmap.mmap(self.file.fileno(), 16)
+
+    @property
+    def step(self) -> int:
+        """The last step."""
+        return int.from_bytes(self.memory[:8], "little")
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self.memory[:8] = value.to_bytes(8, "little")
+
+
+def killed(work: Callable[[], object], after: float) -> bool:
+    """Run work in another process, and return whether it was killed before it ended."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            for stream in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                code = int(work() or 0)
+        finally:
+            os._exit(code)
+    end = time.monotonic() + after
+    while time.monotonic() < end:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return False
+        time.sleep(min(0.001, max(0.0, end - time.monotonic())))
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
+
+
+def call(*arguments: object) -> Callable[[], int]:
+    """Return the command with these arguments as a function."""
+    return lambda: main([str(argument) for argument in arguments])
+
+
+def took(work: Callable[[], object]) -> float:
+    """Return the seconds that work takes in another process."""
+    begun = time.monotonic()
+    if killed(work, 600):
+        raise RuntimeError("the work does not end")
+    return time.monotonic() - begun
+
+
+def digest(run: Path) -> str:
+    """Return a hash of all that a run holds but for times, after loading it."""
+    vae = load(run)
+    weights = b"".join(value.numpy().tobytes() for value in vae.model_.state_dict().values())
+    return hashlib.sha256(weights + str(vae.n_iter_).encode() + (run / "data.json").read_bytes()).hexdigest()
+
+
+def fits(folder: Path, kills: int, rng: np.random.Generator) -> Tally:
+    """Kill a fit and its resumption, again and again until it ends, and compare it with one that was not killed."""
+    tally, data = Tally(), folder / "X.npy"
+    np.save(data, ROWS)
+    progress = Progress(folder / "step")
+    write = Checkpoints.after_step
+
+    def after_step(self: Checkpoints, trainer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        progress.step = trainer.step
+        write(self, trainer)
+
+    Checkpoints.after_step = after_step  # type: ignore[method-assign]
+    try:
+        fit = call("fit", data, "-o", folder / "whole", *SETTINGS, "--no-report")
+        whole_seconds = took(fit)
+        whole = digest(folder / "whole")
+        while tally.kills < kills:
+            run = folder / f"run{tally.ended}"
+            work, step = call("fit", data, "-o", run, *SETTINGS, "--no-report", "--checkpoint-every", EVERY), 0
+            while tally.kills < kills and killed(work, rng.uniform(0, whole_seconds)):
+                tally.kills += 1
+                _count_lost(tally, run, progress.step, step, whole_seconds)
+                if not (run / "checkpoint" / "fit.json").exists() and not (run / "config.json").exists():
+                    continue  # killed before anything was written: the same command again
+                saved = Checkpoints(run / "checkpoint").read()
+                step = 0 if saved is None else saved.state["counters"]["step"]
+                progress.step = step
+                work = call("resume", run)
+            if killed(work, 600) or not (run / "config.json").exists() or digest(run) != whole:
+                tally.lost += not (run / "config.json").exists() or digest(run) != whole
+            tally.ended += 1
+            shutil.rmtree(run, ignore_errors=True)
+    finally:
+        Checkpoints.after_step = write  # type: ignore[method-assign]
+    return tally
+
+
+def _count_lost(tally: Tally, run: Path, taken: int, begun: int, seconds: float) -> None:
+    """Count the steps since the last checkpoint."""
+    saved = Checkpoints(run / "checkpoint").read()
+    kept = 0 if saved is None else saved.state["counters"]["step"]
+    lost = max(0, taken - max(kept, begun))
+    tally.steps += lost
+    tally.most_steps = max(tally.most_steps, lost)
+
+
+def replaced(folder: Path, kills: int, rng: np.random.Generator, how: str) -> Tally:
+    """Kill what writes a run or a file over another one, and tell which of them is there."""
+    tally, data, target = Tally(), folder / "X.npy", folder / "target"
+    np.save(data, ROWS)
+    one, other, parts = (
+        folder / "one",
+        folder / "other",
+        {"encoder": networks.MLP((32,)), "decoder": networks.MLP((32,))},
+    )
+    quick = ("--n-components", "3", "--set", "encoder=MLP(hidden=(32,))", "--set", "decoder=MLP(hidden=(32,))",
+             "--set", "compile=false", "--epochs", "2")  # fmt: skip
+    for path, seed in ((one, 1), (other, 2)):
+        took(call("fit", data, "-o", path, *quick, "--seed", seed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        models = [VAE(3, **parts, max_epochs=1, random_state=seed).fit(ROWS) for seed in (1, 2)]
+    if how == "save":
+        saved: list[str] = []
+        for model in models:
+            model.save(target)
+            saved.append(_weights(target))
+        work: list[Callable[[], object]] = [lambda: models[0].save(target), lambda: models[1].save(target)]
+        state: Callable[[], str] = lambda: _weights(target)  # noqa: E731
+        allowed = set(saved)
+    elif how == "fit":
+        shutil.copytree(other, target)
+        work = [call("fit", data, "-o", target, *quick, "--seed", seed, "--overwrite") for seed in (1, 2)]
+        state, allowed = (lambda: _run(target)), {_run(one), _run(other)}  # type: ignore[assignment]
+    else:
+        name = target.with_suffix(".npy" if how == "transform" else ".csv")
+        extra = () if how == "transform" else (("-n", "2000") if how == "sample" else ())
+        work = [call(how, path, *(() if how == "sample" else (data,)), "-o", name, *extra) for path in (one, other)]
+        contents = set()
+        for each in work:
+            took(each)
+            contents.add(hashlib.sha256(name.read_bytes()).hexdigest())
+        state, allowed = (lambda: hashlib.sha256(name.read_bytes()).hexdigest()), contents  # type: ignore[assignment]
+    seconds = [took(each) for each in work]
+    while tally.kills < kills:
+        which = tally.kills % 2
+        if not killed(work[which], rng.uniform(0, 1.1 * seconds[which])):
+            tally.ended += 1
+        tally.kills += 1
+        try:
+            found = state()
+        except Exception as error:  # what was there cannot be read
+            found = f"{type(error).__name__}: {error}"
+        tally.outcomes["whole" if found in allowed else found] += 1
+        tally.lost += found not in allowed
+    took(work[0])
+    left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    tally.outcomes["left behind"] += len(left)
+    return tally
+
+
+def _weights(run: Path) -> str:
+    load(run)
+    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+
+
+def _run(run: Path) -> str:
+    """Return a hash of a run; its files must be of one fit, and its report too."""
+    vae, config = load(run), json.loads((run / "config.json").read_text())
+    origin = json.loads((run / "data.json").read_text())
+    report = (run / "report.html").exists()
+    return f"{vae.seed_} {config['weights_sha256']} {Path(origin['data']).name} {report}"
+
+
+KINDS: dict[str, Callable[[Path, int, np.random.Generator], Tally]] = {
+    "fit, then resume": fits,
+    "save over a run": lambda folder, kills, rng: replaced(folder, kills, rng, "save"),
+    "fit --overwrite": lambda folder, kills, rng: replaced(folder, kills, rng, "fit"),
+    "transform -o": lambda folder, kills, rng: replaced(folder, kills, rng, "transform"),
+    "impute -o": lambda folder, kills, rng: replaced(folder, kills, rng, "impute"),
+    "sample -o": lambda folder, kills, rng: replaced(folder, kills, rng, "sample"),
+}
+SHARES = {"fit, then resume": 0.4, "save over a run": 0.2, "fit --overwrite": 0.2}
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder that is removed afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="torture-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def torture(kills: int, seed: int = 0) -> dict[str, Tally]:
+    """Return what came of so many kills, by kind."""
+    import torch
+
+    torch.set_num_threads(1)  # as threads do not survive a fork
+    result = {}
+    for name, kind in KINDS.items():
+        share = max(1, round(kills * SHARES.get(name, 0.2 / 3)))
+        with scratch() as folder:
+            result[name] = kind(folder, share, np.random.default_rng(seed))
+        print(name, result[name].to_json(), file=sys.stderr, flush=True)
+    return result
+
+
+def table(result: dict[str, dict[str, object]]) -> str:
+    """Return the table of the document."""
+    lines = [
+        "| command that is killed | kills | runs or files lost | steps of work lost, mean | most |",
+        "|---|---|---|---|---|",
+    ]
+    for name, tally in result.items():
+        steps = "" if "fit, then" not in name else f"{int(tally['steps']) / int(tally['kills']):.1f}"  # type: ignore[call-overload]
+        most = "" if not steps else str(tally["most_steps"])
+        lines.append(f"| `{name}` | {tally['kills']} | {tally['lost']} | {steps} | {most} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    found = {name: tally.to_json() for name, tally in torture(int(sys.argv[1]) if len(sys.argv) > 1 else 1000).items()}
+    RESULT.write_text(json.dumps(found, indent=2) + "\n")
+    text = DOCUMENT.read_text()
+    DOCUMENT.write_text(text[: text.index(BEGIN)] + f"{BEGIN}\n{table(found)}\n" + text[text.index(END) :])
+    sys.exit(any(tally["lost"] for tally in found.values()))
