@@ -21,14 +21,12 @@ from latentmap.data.embeddings import Embedding
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
 from latentmap.data.typed import require_types
-from latentmap.exceptions import DataError, ModelError
+from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
-MOST_DECIMALS = 400
-"""The most decimals of a column, of which double precision has no more than these."""
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
 
@@ -61,7 +59,7 @@ class Column:
     name: str
     kind: ColumnKind
     scaling: ColumnScaling = "none"
-    categories: tuple[Any, ...] = ()
+    categories: tuple[str | int | float | bool, ...] = ()
     type: str = "Float64"
     native: str = ""
     ordered: bool = False
@@ -334,10 +332,7 @@ class Table:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Return the table that `to_json` wrote; runs of earlier versions have neither derived columns nor order."""
-        derived = [
-            Derived(_column_of(item["column"]), item["source"], tuple(item["values"]))
-            for item in value.get("derived", ())
-        ]
+        derived = (Derived(_column_of(d["column"]), d["source"], tuple(d["values"])) for d in value.get("derived", ()))
         table = cls(
             tuple(map(_column_of, value["columns"])),
             value["unseen"],
@@ -348,8 +343,7 @@ class Table:
             tuple(value.get("order", ())),
             tuple(map(Embedding.from_json, value.get("embeddings", ()))),
         )
-        require_types(table)
-        return table
+        return require_types(table)
 
 
 def _column_json(column: Column) -> dict[str, Any]:
@@ -359,13 +353,7 @@ def _column_json(column: Column) -> dict[str, Any]:
 def _column_of(item: Mapping[str, Any]) -> Column:
     bounds = tuple(item.get("bounds", (None, None)))
     read = {"categories": tuple(item["categories"]), "bounds": bounds, "format": TextFormat.of(item.get("format"))}
-    column = Column(**{**item, **read})
-    require_types(column)
-    if column.decimals is not None and abs(column.decimals) > MOST_DECIMALS:
-        raise ModelError(f"column {column.name!r} cannot have {column.decimals} decimals")
-    if not all(isinstance(category, str | int | float) for category in column.categories):
-        raise ModelError(f"the categories of column {column.name!r} must be text, numbers or truth values")
-    return column
+    return require_types(Column(**{**item, **read}))
 
 
 @dataclass(frozen=True)

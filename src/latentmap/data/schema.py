@@ -110,9 +110,7 @@ class Schema:
         """Return the schema that `to_json` wrote."""
         fields = {key: item for key, item in value.items() if key != "kind"}
         names = None if fields["names"] is None else tuple(fields["names"])
-        schema = cls(**fields | {"event_shape": tuple(fields["event_shape"]), "names": names})
-        require_types(schema)
-        return schema
+        return require_types(cls(**fields | {"event_shape": tuple(fields["event_shape"]), "names": names}))
 
 
 def measure(data: NDArray[Any] | Readable, names: Sequence[str] | None = None, name: str = "X") -> Schema:

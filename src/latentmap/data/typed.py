@@ -6,13 +6,15 @@ import functools
 import types
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from latentmap.exceptions import ModelError
 
+T = TypeVar("T")
 
-def require_types(value: Any) -> None:
-    """Raise a `ModelError` if a field of a dataclass is not what its annotation says.
+
+def require_types(value: T) -> T:
+    """Return a dataclass; raise a `ModelError` if a field is not what its annotation says.
 
     >>> from latentmap.data.schema import Schema
     >>> require_types(Schema("3", (2,), "float64", None, 0.0, 1.0, False))
@@ -20,13 +22,14 @@ def require_types(value: Any) -> None:
     latentmap.exceptions.ModelError: n_rows of a Schema must be int, got '3'
     """
     kind: Any = type(value)
-    for field in fields(value):
+    for field in fields(kind):
         found, hint = getattr(value, field.name), _hints(kind).get(field.name, Any)
         if not matches(found, hint):
             shown = f"{found!r}"
             shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
             wanted = field.type if isinstance(field.type, str) else field.type.__name__
             raise ModelError(f"{field.name} of a {type(value).__name__} must be {wanted}, got {shown}")
+    return value
 
 
 def matches(value: Any, hint: Any) -> bool:

@@ -46,9 +46,7 @@ class Finding:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the finding that `to_json` described; JSON has null in place of NaN."""
-        finding = cls(**{**value, "value": math.nan if value["value"] is None else value["value"]})
-        require_types(finding)
-        return finding
+        return require_types(cls(**{**value, "value": math.nan if value["value"] is None else value["value"]}))
 
 
 @dataclass(frozen=True)

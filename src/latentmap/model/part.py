@@ -179,9 +179,7 @@ class Part:
         kind = Part._kinds.get(_RENAMED.get(name, name))
         if kind is None or not issubclass(kind, cls):
             raise ModelError(f"expected one of {sorted(Part._kinds)} as a part, got {description.get('part')!r}")
-        part = kind(**{**kind._earlier, **fields})
-        require_types(part)
-        return part
+        return require_types(kind(**{**kind._earlier, **fields}))
 
 
 _RENAMED = {"likelihoods.Columns": "likelihoods.Heterogeneous"}
