@@ -170,7 +170,7 @@ def _dtype(column: Column) -> Any:
         unit, zone = re.search(r"time_unit='(\w+)'", column.type), re.search(r"time_zone='([^']+)'", column.type)
         return nw.Datetime(unit[1] if unit else "us", zone[1] if zone else None)  # type: ignore[arg-type]
     if column.type == "Enum":
-        return nw.Enum(column.categories)
+        return nw.Enum([str(category) for category in column.categories])
     if column.type.startswith("Decimal"):
         return nw.Float64
     if column.type.startswith("Duration"):
