@@ -118,7 +118,7 @@ def test_ctrl_c_keeps_the_best_weights(tmp_path, endless):
     shown = endless.read(until=b"rows/s")
     for fact in ("loss", "rate", "distortion", "rows/s", "left", "%"):
         assert fact in shown
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "config.json").exists()
     endless.process.send_signal(signal.SIGINT)
     said = endless.process.stdout.read()
     assert endless.end() == 0 and "Traceback" not in endless.seen.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ import latentmap
 from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Seed, SkipBad, Whole
-from latentmap.cli.outputs import check_run
+from latentmap.cli.outputs import claimed_run
 from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, say, say_pairs
 from latentmap.exceptions import DataError, DiagnosisWarning
@@ -91,48 +92,49 @@ def fit(
         raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
     if for_ not in (None, "map") and (recipe is not None or model != "vae"):
         raise UsageError(f"--for {for_} chooses the model: leave out --recipe and --model")
-    check_run(output, overwrite=overwrite)
-    from latentmap.cli.runs import Origin, RunRows, save_run, shown_rows
-    from latentmap.data.streaming import fits, read_memory
-    from latentmap.estimators.columns import numbers
-    from latentmap.report import ReportRows
-    from latentmap.report.facts import headline_facts
+    with claimed_run(output, overwrite=overwrite):
+        from latentmap.cli.runs import Origin, RunRows, save_run, shown_rows
+        from latentmap.data.streaming import fits, read_memory
+        from latentmap.estimators.columns import numbers
+        from latentmap.report import ReportRows
+        from latentmap.report.facts import headline_facts
 
-    kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
-    given: dict[str, Any] = {} if for_ is None else latentmap.purpose(for_)
-    given |= {} if n_components is None else {"n_components": n_components}
-    given |= {"time_budget": seconds, "random_state": seed, "memory": memory}
-    given |= {"max_epochs": max_epochs, "device": device or "auto"}
-    estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
-    source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id, embed=embed)
-    if requested is not None:
-        estimator.set_params(columns=requested)
-    if row_id is not None:
-        _check_id(source, row_id)
-    in_memory = fits(source, read_memory(memory))
-    _check(source, in_memory)
-    if in_memory or source.is_sparse:
-        say(describe_source(source))
-    else:
-        say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
-    X: Any = source.read(slice(None)) if in_memory and source.table is None else source
-    y: Any = _targets(estimator, source)
-    _fit(estimator, X, y)
-    estimator, _ = numbers(estimator)
-    X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
-    rows = ReportRows.of_fit(estimator, source).take(indices)
-    facts = headline_facts(
-        estimator, X, None if estimator.condition is None else conditions(y), rows=rows, feature_names=source.names
-    )
-    _say_fit(estimator, facts)
-    save_run(estimator, Origin.of(data, source, skip_bad=skip_bad, row_id=row_id), output)
-    say(f"saved the run in {output}")
-    report = None if no_report else _report(estimator, X, y, rows, source, output)
-    if as_json:
-        described = {"name": source.name, "labels": source.label_name, "id": row_id, "remark": source.remark}
-        paths = {"run": str(output), "report": None if report is None else str(report)}
-        data_facts = described | source.schema.to_json()
-        emit(paths | {"model": type(estimator).__name__, "data": data_facts} | _results(estimator, facts))
+        kind = latentmap.VAE if model == "vae" else latentmap.Autoencoder
+        given: dict[str, Any] = {} if for_ is None else latentmap.purpose(for_)
+        given |= {} if n_components is None else {"n_components": n_components}
+        given |= {"time_budget": seconds, "random_state": seed, "memory": memory}
+        given |= {"max_epochs": max_epochs, "device": device or "auto"}
+        estimator = kind(**given | {"verbose": int(on_terminal())} | read_recipe(recipe, kind, settings))
+        source, requested = open_data(data, labels, columns, skip_bad=skip_bad, row_id=row_id, embed=embed)
+        if requested is not None:
+            estimator.set_params(columns=requested)
+        if row_id is not None:
+            _check_id(source, row_id)
+        in_memory = fits(source, read_memory(memory))
+        _check(source, in_memory)
+        if in_memory or source.is_sparse:
+            say(describe_source(source))
+        else:
+            within = size_in_words(read_memory(memory))
+            say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {within}")
+        X: Any = source.read(slice(None)) if in_memory and source.table is None else source
+        y: Any = _targets(estimator, source)
+        _fit(estimator, X, y)
+        estimator, _ = numbers(estimator)
+        X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
+        rows = ReportRows.of_fit(estimator, source).take(indices)
+        facts = headline_facts(
+            estimator, X, None if estimator.condition is None else conditions(y), rows=rows, feature_names=source.names
+        )
+        _say_fit(estimator, facts)
+        origin = Origin.of(data, source, skip_bad=skip_bad, row_id=row_id)
+        draw = None if no_report else partial(_report, estimator, X, y, rows, source)
+        report = save_run(estimator, origin, output, draw)
+        if as_json:
+            described = {"name": source.name, "labels": source.label_name, "id": row_id, "remark": source.remark}
+            paths = {"run": str(output), "report": None if report is None else str(report)}
+            data_facts = described | source.schema.to_json()
+            emit(paths | {"model": type(estimator).__name__, "data": data_facts} | _results(estimator, facts))
 
 
 def _check(source: Source, in_memory: bool) -> None:
@@ -199,16 +201,16 @@ def _results(estimator: Any, facts: list[Fact]) -> dict[str, Any]:
     }
 
 
-def _report(estimator: Any, X: Any, y: Any, rows: ReportRows, source: Source, folder: Path) -> Path | None:
+def _report(estimator: Any, X: Any, y: Any, rows: ReportRows, source: Source, folder: Path) -> bool:
+    """Write the report to a folder; return False for a model that has none."""
     import numpy as np
 
     from latentmap.report import write_report
 
     if estimator.condition_ is not None and not estimator.has_labels_:
         say("no report: pictures of a model with covariates are for given ones; latentmap report RUN --given 1.5,2")
-        return None
+        return False
     rows = rows.take(one_condition(estimator, np.arange(len(X)), y)[1])
     estimator, X, y, given = one_condition(estimator, X, y)
-    report = write_report(estimator, X, y, folder, name=source.name + given, feature_names=source.names, rows=rows)
-    say(f"wrote {report}")
-    return report
+    write_report(estimator, X, y, folder, name=source.name + given, feature_names=source.names, rows=rows)
+    return True

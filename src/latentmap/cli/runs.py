@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 import latentmap
 from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
-from latentmap.cli.terminal import UsageError, note
+from latentmap.cli.terminal import UsageError, note, say
 from latentmap.data.datasets import DATASETS
 from latentmap.data.fetching import is_remote
-from latentmap.data.files import read_json, write_json
+from latentmap.data.files import as_json, read_json, write_new
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
 from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
+from latentmap.data.temporary import remove
+from latentmap.estimators.run_folder import REPORT, replaced_run
 from latentmap.exceptions import DataError, ModelError
+from latentmap.messages import error_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,25 +77,47 @@ class Origin:
         return origin
 
     def write(self, run: Path) -> None:
-        """Write the origin to a run folder."""
-        write_json(run / ORIGIN, asdict(self))
+        """Write the origin to a new folder."""
+        write_new(run / ORIGIN, as_json(asdict(self)))
 
 
-def save_run(estimator: Any, origin: Origin, folder: Path) -> None:
-    """Save a model, with the names of its columns, and the origin of its rows, in the place of an existing run."""
-    fresh = not folder.exists()
+def save_run(estimator: Any, origin: Origin, output: Path, draw: Callable[[Path], bool] | None = None) -> Path | None:
+    """Replace a run as a whole by a model, the origin of its rows, and its report, and return the path of the report.
+
+    ``draw`` writes the report to a folder, and returns False for a model that has none. Where it fails, the model is
+    kept without a report.
+    """
+    failure: BaseException | None = None
+    drawn = False
+    with replaced_run(output) as folder:
+        _write_run(estimator, origin, folder)
+        try:
+            drawn = draw is not None and draw(folder)
+        except BaseException as error:  # Ctrl-C too
+            failure = error
+            for name in REPORT:
+                remove(folder / name)
+    say(f"saved the run in {output}")
+    if isinstance(failure, Exception):
+        cause = f"{type(failure).__name__}: {error_line(failure)}".replace(str(folder), str(output))
+        raise DataError(f"the run has no report ({cause}); latentmap report {output} writes it") from failure
+    if failure is not None:
+        raise failure
+    if not drawn:
+        return None
+    say(f"wrote {output / REPORT[0]}")
+    return output / REPORT[0]
+
+
+def _write_run(estimator: Any, origin: Origin, folder: Path) -> None:
+    """Write a model, with the names of its columns, and the origin of its rows, to an empty folder."""
+    from latentmap.estimators.persistence import write
+
     if origin.columns is not None:  # rows of numbers came to the fit without them
         estimator = copy.copy(estimator)
         schema = replace(estimator.data_schema_, names=tuple(origin.columns))
         estimator.state_ = replace(estimator.state_, data_schema=schema)
-    try:
-        estimator.save(folder)
-    finally:
-        if fresh:
-            with contextlib.suppress(OSError):  # the folder holds a run
-                folder.rmdir()
-    (folder / "report.html").unlink(missing_ok=True)
-    shutil.rmtree(folder / "figures", ignore_errors=True)
+    write(estimator, folder)
     origin.write(folder)
 
 
