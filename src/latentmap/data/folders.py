@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from latentmap.data.locks import held
@@ -16,11 +16,11 @@ from latentmap.data.temporary import hidden, remove, sweep, temporaries, tempora
 from latentmap.exceptions import DataError
 
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""Errors of file systems that cannot exchange two names."""
+"""Errors of file systems that cannot exchange two names, or sync a folder."""
 
 
 @contextlib.contextmanager
-def atomic_folder(target: str | os.PathLike[str], own: Collection[str], last: str) -> Iterator[Path]:
+def atomic_folder(target: str | os.PathLike[str], own: Sequence[str], last: str) -> Iterator[Path]:
     """Yield a new folder, which takes the place of ``target`` when the block ends without an error.
 
     Files are synced to the disk before, and one step exchanges the folders, so that a process that is killed leaves the
@@ -33,7 +33,8 @@ def atomic_folder(target: str | os.PathLike[str], own: Collection[str], last: st
     target
         The folder; a symbolic link is followed. Missing parents are made.
     own
-        Names in it that belong to the old content, and go with it; all others stay.
+        Names in it that belong to the old content, and go with it; all others stay. New files come one by one in this
+        order.
     last
         The file without which a folder is not complete.
 
@@ -92,11 +93,15 @@ def fixed(folder: str | os.PathLike[str]) -> str | None:
 
 def sync(path: Path) -> None:
     """Flush a file, or a folder's list of names, to the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows has no descriptor of a folder
+    folder = path.is_dir()
+    if folder and os.name == "nt":  # Windows has no descriptor of a folder
         return
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not folder or error.errno not in UNSUPPORTED:  # as some network file systems do not sync folders
+            raise
     finally:
         os.close(descriptor)
 
@@ -108,7 +113,8 @@ def keep_mode(new: Path, old: Path) -> None:
     state = old.stat()
     with contextlib.suppress(OSError, AttributeError):  # not the superuser, or Windows
         os.chown(new, state.st_uid, state.st_gid)
-    os.chmod(new, stat.S_IMODE(state.st_mode))
+    with contextlib.suppress(OSError):  # file systems without permissions
+        os.chmod(new, stat.S_IMODE(state.st_mode))
 
 
 @contextlib.contextmanager
@@ -122,7 +128,7 @@ def _errors_of(new: Path, target: str | os.PathLike[str]) -> Iterator[None]:
         raise DataError(str(error).replace(str(new), os.fspath(target))) from error
 
 
-def _is_shared(folder: Path, own: Collection[str], last: str) -> bool:
+def _is_shared(folder: Path, own: Sequence[str], last: str) -> bool:
     """Return whether a folder holds files of others, and is not complete."""
     return not (folder / last).exists() and any(name not in own for name in os.listdir(folder))
 
@@ -155,7 +161,7 @@ def _sync_folders(folder: Path) -> None:
         sync(Path(parent))
 
 
-def _carry(old: Path, new: Path, own: Collection[str]) -> None:
+def _carry(old: Path, new: Path, own: Sequence[str]) -> None:
     """Link the files of others into the new folder; copy them where there are no links."""
     if not old.is_dir():
         return
@@ -180,15 +186,16 @@ def _link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> Non
             sync(Path(target))
 
 
-def _merge(new: Path, final: Path, own: Collection[str], last: str) -> None:
+def _merge(new: Path, final: Path, own: Sequence[str], last: str) -> None:
     """Move files into a folder that stays, the last one when all others are on the disk."""
     for name in own:
         if not (new / name).exists():
             remove(final / name)
-    for path in sorted(new.iterdir(), key=lambda path: path.name == last):
-        if path.name == last:
+    names = sorted(os.listdir(new), key=lambda name: (name == last, own.index(name) if name in own else len(own)))
+    for name in names:
+        if name == last:
             sync(final)
-        _move(path, final / path.name)
+        _move(new / name, final / name)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from latentmap.data.files import read_json
@@ -16,8 +16,8 @@ from latentmap.exceptions import DataError
 
 CONFIG = "config.json"
 """The file that makes a folder a run."""
-MODEL = (CONFIG, "model.safetensors", "history.jsonl", "README.md", "neighbors.safetensors")
-"""Files of a model."""
+MODEL = ("model.safetensors", "README.md", "history.jsonl", "neighbors.safetensors", CONFIG)
+"""Files of a model, those first that can be told from files of others."""
 REPORT = ("report.html", "figures")
 """Files of a report."""
 RUN = (*MODEL, "data.json", *REPORT, "checkpoint")
@@ -53,8 +53,7 @@ def is_remainder(folder: Path) -> bool:
     (True, False)
     """
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    known = [PARTS[name](folder / name) for name in names if name in PARTS]
-    return CONFIG not in names and names <= set(RUN) and bool(known) and all(known)
+    return names <= set(RUN) and _are_parts(folder, names)
 
 
 @contextlib.contextmanager
@@ -80,11 +79,17 @@ def require_replaceable(folder: str | os.PathLike[str]) -> None:
         if blocked := [name for name in MODEL if (path / name).is_dir()]:
             raise DataError(f"cannot write to {folder}: its {blocked[0]} is a folder; choose another folder")
     elif there := [name for name in MODEL if os.path.lexists(path / name)]:
-        if not is_remainder(path):
+        if not _are_parts(path, there):
             raise DataError(
                 f"cannot write to {folder}: its {', '.join(there)} would be lost and are not a run of latentmap; "
                 "choose another folder"
             )
+
+
+def _are_parts(folder: Path, names: Collection[str]) -> bool:
+    """Return whether files of these names come from a run that is not complete."""
+    known = [PARTS[name](folder / name) for name in names if name in PARTS]
+    return CONFIG not in names and bool(known) and all(known)
 
 
 def _owned(folder: Path) -> tuple[str, ...]:
