@@ -23,7 +23,7 @@ from latentmap.data.selection import INDEX, Selection, ignored_in_words, require
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.data.temporary import remove
-from latentmap.estimators.run_folder import REPORT, replaced_run
+from latentmap.estimators.run_folder import CHECKPOINTS, REPORT, replaced_run
 from latentmap.exceptions import DataError, ModelError
 from latentmap.messages import error_line
 
@@ -81,15 +81,22 @@ class Origin:
         write_new(run / ORIGIN, as_json(asdict(self)))
 
 
-def save_run(estimator: Any, origin: Origin, output: Path, draw: Callable[[Path], bool] | None = None) -> Path | None:
+def save_run(
+    estimator: Any,
+    origin: Origin,
+    output: Path,
+    draw: Callable[[Path], bool] | None = None,
+    *,
+    unfinished: bool = False,
+) -> Path | None:
     """Replace a run as a whole by a model, the origin of its rows, and its report, and return the path of the report.
 
     ``draw`` writes the report to a folder, and returns False for a model that has none. Where it fails, the model is
-    kept without a report.
+    kept without a report. The checkpoints of the fit stay where it is ``unfinished``.
     """
     failure: BaseException | None = None
     drawn = False
-    with replaced_run(output) as folder:
+    with replaced_run(output, (CHECKPOINTS,) if unfinished else ()) as folder:
         _write_run(estimator, origin, folder)
         try:
             drawn = draw is not None and draw(folder)

@@ -16,13 +16,15 @@ from latentmap.exceptions import DataError
 
 CONFIG = "config.json"
 """The file that makes a folder a run."""
-MODEL = ("model.safetensors", "README.md", "history.jsonl", "neighbors.safetensors", CONFIG)
+MODEL = ("model.safetensors", "README.md", "history.jsonl", "neighbors.safetensors", "trainer.safetensors", CONFIG)
 """Files of a model, those first that can be told from files of others."""
 REPORT = ("report.html", "figures")
 """Files of a report."""
-RUN = (*MODEL, "data.json", *REPORT, "checkpoint")
+CHECKPOINTS = "checkpoint"
+"""Folder of the checkpoints of a fit that has not ended."""
+RUN = (*MODEL, "data.json", *REPORT, CHECKPOINTS)
 """Files and folders of a run, which go with it when it is replaced; all others in its folder stay."""
-CHECKPOINT = re.compile(r"\..*|\d+-[0-9a-f]+\.safetensors")
+CHECKPOINT = re.compile(r"\..*|fit\.json|\d+-[0-9a-f]+\.safetensors")
 """Names in the folder of checkpoints."""
 MOST_HEADER = 2**24
 """Bytes of a header of safetensors, at most."""
@@ -57,13 +59,15 @@ def is_remainder(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def replaced_run(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder, which replaces a run as a whole when the block ends without an error; see `atomic_folder`.
+def replaced_run(folder: str | os.PathLike[str], keep: Collection[str] = ()) -> Iterator[Path]:
+    """Yield a new folder, which replaces a run as a whole when the block ends without an error.
 
-    Two processes must not do so at once: see `latentmap.data.locks.locked`.
+    Two processes must not do so at once: see `latentmap.data.locks.locked`. Names to ``keep`` of the older run stay,
+    such as the checkpoints of a fit that has not ended.
     """
     require_replaceable(folder)
-    with atomic_folder(folder, _owned(Path(folder)), CONFIG) as new:
+    own = [name for name in _owned(Path(folder)) if name not in keep]
+    with atomic_folder(folder, own, CONFIG) as new:
         yield new
 
 
@@ -146,6 +150,6 @@ PARTS: dict[str, Callable[[Path], bool]] = {
     "model.safetensors": _is_weights,
     "neighbors.safetensors": _is_weights,
     "README.md": _is_card,
-    "checkpoint": _is_checkpoints,
+    CHECKPOINTS: _is_checkpoints,
 }
 """Parts of a run that can be told from files of others."""
