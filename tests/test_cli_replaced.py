@@ -99,11 +99,17 @@ def test_files_of_the_user_stay_in_a_run(capsys, base, run):
 
 @pytest.mark.parametrize("unfinished", [True, False])
 def test_checkpoints_stay_until_the_fit_has_ended(base, run, unfinished):
-    (run / "checkpoint").mkdir()
-    (run / "checkpoint" / "fit.json").write_text("{}")
-    save_run(latentmap.load(run), Origin("rows.npy", None, None), run, unfinished=unfinished)
-    assert (run / "checkpoint" / "fit.json").exists() == unfinished
-    assert latentmap.load(run).n_features_in_ == 3 and not (run / "report.html").exists()
+    model = latentmap.load(run)
+    for first in (False, True):  # over the run, and over the checkpoints of a first fit
+        if first:
+            shutil.rmtree(run)
+            run.mkdir()
+        (run / "checkpoint").mkdir(exist_ok=True)
+        (run / "checkpoint" / "fit.json").write_text("{}")
+        number = run.stat().st_ino
+        save_run(model, Origin("rows.npy", None, None), run, unfinished=unfinished)
+        assert (run / "checkpoint" / "fit.json").exists() == unfinished and run.stat().st_ino != number
+        assert latentmap.load(run).n_features_in_ == 3 and not (run / "report.html").exists()
 
 
 def test_two_fits_of_one_run_do_not_meet(capsys, base, run, tmp_path):

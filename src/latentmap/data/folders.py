@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from latentmap.data.locks import held
@@ -20,7 +20,9 @@ UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def atomic_folder(target: str | os.PathLike[str], own: Sequence[str], last: str) -> Iterator[Path]:
+def atomic_folder(
+    target: str | os.PathLike[str], own: Sequence[str], last: str, keep: Collection[str] = ()
+) -> Iterator[Path]:
     """Yield a new folder, which takes the place of ``target`` when the block ends without an error.
 
     Files are synced to the disk before, and one step exchanges the folders, so that a process that is killed leaves the
@@ -37,6 +39,8 @@ def atomic_folder(target: str | os.PathLike[str], own: Sequence[str], last: str)
         order.
     last
         The file without which a folder is not complete.
+    keep
+        Names among those that stay all the same.
 
     Raises
     ------
@@ -67,10 +71,11 @@ def atomic_folder(target: str | os.PathLike[str], own: Sequence[str], last: str)
             for path in _files(new):
                 sync(path)
                 keep_mode(path, final / path.relative_to(new))
+            old = [name for name in own if name not in keep]
             if merged:
-                _merge(new, final, own, last)
+                _merge(new, final, old, last)
             else:
-                _carry(final, new, own)
+                _carry(final, new, old)
                 _sync_folders(new)
                 keep_mode(new, final)
                 _switch(new, final)

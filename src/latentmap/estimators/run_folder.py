@@ -66,8 +66,7 @@ def replaced_run(folder: str | os.PathLike[str], keep: Collection[str] = ()) -> 
     such as the checkpoints of a fit that has not ended.
     """
     require_replaceable(folder)
-    own = [name for name in _owned(Path(folder)) if name not in keep]
-    with atomic_folder(folder, own, CONFIG) as new:
+    with atomic_folder(folder, _owned(Path(folder)), CONFIG, keep) as new:
         yield new
 
 
