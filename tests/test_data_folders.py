@@ -14,7 +14,7 @@ from latentmap.data import folders
 from latentmap.data.files import atomic_path, write_text
 from latentmap.data.folders import atomic_folder, fixed
 from latentmap.data.locks import locked
-from latentmap.data.temporary import clean, temporary_folder
+from latentmap.data.temporary import clean, sweep, temporary_folder
 from latentmap.exceptions import DataError
 
 OWN = ("first", "figures", "last")
@@ -201,6 +201,8 @@ def test_leftovers_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path
         assert left == set(others)
     clean(tmp_path / "run")
     assert not living.exists()
+    sweep(tmp_path)
+    assert not (tmp_path / ".other.new-01234567").exists() and (tmp_path / ".run.new-0123").exists()
 
 
 def test_temporary_files_of_version_0_1_in_a_folder_go_with_it(tmp_path):

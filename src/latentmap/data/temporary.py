@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from latentmap.data.locks import held, release, take
@@ -50,18 +50,19 @@ def clean(target: str | os.PathLike[str]) -> None:
     sweep(final, [final.name])
 
 
-def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove from a folder what killed processes left of temporary folders and files for these names."""
+def sweep(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove from a folder what killed processes left of temporary folders and files, for these names or for any."""
     for path in temporaries(folder, names):
         with held(path) as dead, contextlib.suppress(OSError):
             if dead:
                 remove(path)
 
 
-def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the temporary folders for these names in a folder, and the temporary files of version 0.1."""
-    stems, whole = zip(*((re.escape(_stem(name)), re.escape(name)) for name in names), strict=True)
-    return _matching(folder, rf"\.({'|'.join(stems)})\.new-[0-9a-f]{{8}}|\.[0-9a-f]{{8}}-({'|'.join(whole)})")
+def temporaries(folder: Path, names: Collection[str] | None = None) -> list[Path]:
+    """Return the temporary folders in a folder, and the temporary files of version 0.1, for these names or for any."""
+    stems = ".+" if names is None else "|".join(re.escape(_stem(name)) for name in names)
+    whole = ".+" if names is None else "|".join(map(re.escape, names))
+    return _matching(folder, rf"\.({stems})\.new-[0-9a-f]{{8}}|\.[0-9a-f]{{8}}-({whole})")
 
 
 def hidden(parent: Path, name: str, kind: str) -> Path:
