@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Self
 
 from latentmap.cli.options import Purpose
-from latentmap.cli.outputs import is_run, is_unfinished
+from latentmap.cli.outputs import is_unfinished
 from latentmap.data.files import UNFINISHED, read_json, write_json
+from latentmap.estimators.run_folder import is_run
 from latentmap.exceptions import ModelError
 
 FOLDER = UNFINISHED.parent
