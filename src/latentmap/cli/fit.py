@@ -191,17 +191,16 @@ def _run(
         if finish:
             checkpoints.stop()
         _fit(estimator, X, y, checkpoints, resume=resume)
-    if stopping.number is not None:
-        _end(estimator, origin, output, request, stopping.number)
-    estimator, _ = numbers(estimator)
-    X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
-    rows = ReportRows.of_fit(estimator, source).take(indices)
-    facts = headline_facts(
-        estimator, X, None if estimator.condition is None else conditions(y), rows=rows, feature_names=source.names
-    )
-    _say_fit(estimator, facts)
-    draw = None if request.no_report else partial(_report, estimator, X, y, rows, source)
-    report = save_run(estimator, origin, output, draw)
+        if stopping.number is not None:
+            _end(estimator, origin, output, request, stopping.number)
+        estimator, _ = numbers(estimator)
+        X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
+        rows = ReportRows.of_fit(estimator, source).take(indices)
+        given = None if estimator.condition is None else conditions(y)
+        facts = headline_facts(estimator, X, given, rows=rows, feature_names=source.names)
+        _say_fit(estimator, facts)
+        draw = None if request.no_report else partial(_report, estimator, X, y, rows, source)
+        report = save_run(estimator, origin, output, draw)
     if as_json:
         described = {"name": source.name, "labels": source.label_name, "id": request.row_id, "remark": source.remark}
         paths = {"run": str(output), "report": None if report is None else str(report)}
