@@ -125,7 +125,7 @@ def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """Return what tells a folder from one that takes its name."""
     try:
         state = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return state.st_dev, state.st_ino
 
