@@ -64,7 +64,7 @@ def test_a_pipe_in_the_place_of_the_origin(vae, tmp_path, capsys):
 
 
 def test_names_with_nul():
-    assert "embedded null byte" in refused("run\0x")
+    assert "an embedded null byte" in refused("run\0x")
 
 
 CONFIGURATIONS = {

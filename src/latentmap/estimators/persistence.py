@@ -197,6 +197,8 @@ def load(
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Read and check ``config.json`` of a run folder."""
     path = Path(folder) / "config.json"
+    if "\0" in str(path):
+        raise ModelError(f"cannot read {str(path)!r}: an embedded null byte; expected the folder of a saved run")
     clean(folder)
     try:
         config = read_json(path, max(MOST_BYTES, _size(path.with_name("model.safetensors"))))
