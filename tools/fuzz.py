@@ -4,8 +4,8 @@ Every case is a copy of a small run or file (`tools.specimens`) with a fault (`t
 ``--seed`` determine. A model has to load and encode finite values, or be refused with a `LatentmapError`; a file to
 yield its rows, or be refused so. Anything else is unexpected: another exception, a message of several lines, more than
 ``--seconds``, code that is unpickled or run, a process or connection, the end of the process. Cases that take more than
-``--megabytes`` are counted. Cases run in child processes, so that none of them ends the others. Exits with 1 if anything
-was unexpected.
+``--megabytes`` are counted. Cases run in child processes, so that none of them ends the others. Exits with 1 if
+anything was unexpected.
 """
 
 from __future__ import annotations
