@@ -78,13 +78,21 @@ def _middle(values: list[float]) -> tuple[float, float]:
 
 def reading(result: dict[str, Any]) -> str:
     """Return seconds to read a large text table, and the rate beside pyarrow's."""
-    rate, size = result["summary"]["rate_beside_pyarrow"], result["bytes"] / 1e9
-    seconds = {m: median(r["seconds"] for r in result["raw"] if r["method"] == m) for m in ("pyarrow", "latentmap")}
-    rows = [
-        (method, f"{value:.1f}", f"{size / value:.2f}", "1" if method == "pyarrow" else ranged(rate, 2))
-        for method, value in seconds.items()
-    ]
-    return grid((f"{size:.1f} GB of text", "seconds", "GB a second", "rate beside pyarrow"), rows)
+    size, raw, summary = result["bytes"] / 1e9, result["raw"], result["summary"]
+    rates = [ranged(summary[name], 2) for name in ("rate_beside_pyarrow", "rate_beside_pyarrow_of_a_core")]
+    rows = []
+    for method in ("pyarrow", "latentmap"):
+        seconds, of_cores = (median(r[key] for r in raw if r["method"] == method) for key in ("seconds", "processor"))
+        beside = ["1", "1"] if method == "pyarrow" else rates
+        rows.append((method, f"{seconds:.1f}", beside[0], f"{of_cores:.1f}", beside[1]))
+    head = (
+        f"{size:.1f} GB of text",
+        "seconds",
+        "rate beside pyarrow",
+        "seconds of all cores",
+        "rate beside pyarrow, a core",
+    )
+    return grid(head, rows)
 
 
 def _finite(value: float, digits: int = 2) -> str:

@@ -73,7 +73,7 @@ BAD_DATA = {
     "zero bytes": (lambda path, X: path.with_suffix(".npy").write_bytes(b""), "is empty (0 bytes)"),
     "missing": (lambda path, X: None, "no such file"),
     "damaged archive": (lambda path, X: path.with_suffix(".npz").write_bytes(b"PK\x03\x04 not"), "damaged"),
-    "ragged": (lambda path, X: write(path.with_suffix(".csv"), ["a,b", "1,2", "2"]), "row 2 (line 3) has 1 cells"),
+    "ragged": (lambda path, X: write(path.with_suffix(".csv"), ["a,b", "1,2", "2,3,4"]), "row 2 (line 3) has 3 cells"),
 }
 
 

@@ -84,10 +84,9 @@ def test_a_frame_with_two_columns_of_one_name():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x,y\n1,2\n3\n", "row 2 (line 3) has 1 cells, expected 2 as in the first line"),
         ("x,y\n1,2\n\n3,4,5\n", "row 2 (line 4) has 3 cells, expected 2"),
         ("x;y\n1;2;3\n1;2\n", "row 1 (line 2) has 3 cells, expected 2 as in the first line"),
-        ("x,y\n1\n2\n3,4\n", "has 1 cells, expected 2 as in the first line; 2 of 3 rows differ"),
+        ("x,y\n1,2,3\n2\n3,4,5\n", "has 3 cells, expected 2 as in the first line; 2 of 3 rows differ"),
         ("x,x\n1,2\n", "2 columns are called 'x'; give each its own name"),
         ("x,y\n", "a header and no rows below it"),
         ("\n\n", "no rows, only blank lines"),

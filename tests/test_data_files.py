@@ -36,7 +36,7 @@ def test_a_failing_writer_keeps_the_old_file_and_leaves_nothing_behind(tmp_path,
 def test_the_temporary_name_keeps_the_suffix_and_the_folder(tmp_path):
     with atomic_path(tmp_path / "figure.png") as temporary:
         assert temporary.suffix == ".png"
-        assert temporary.parent == tmp_path
+        assert temporary.parent.parent == tmp_path
         temporary.write_bytes(b"")
 
 

@@ -73,6 +73,7 @@ def test_text_that_was_there_comes_back_letter_by_letter(tmp_path):
 
 LATE = {
     "codes": (["10001"] * 1500 + ["02139", "10001"] * 20_000, "02139"),
+    "codes among fractions": ([f"{i % 997}.5" for i in range(30_000)] + ["02139"], "02139"),
     "hexadecimal": ([str(i % 997) for i in range(30_000)] + ["0x1F"], "0x1F"),
     "long": ([str(i * 7 + 1_000_003) for i in range(30_000)] + ["9007199254740993"], "9007199254740993"),
 }

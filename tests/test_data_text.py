@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latentmap.data.columns import Requested, Table
-from latentmap.data.formats.delimited_fast import _numbers
+from latentmap.data.formats.delimited_fast import numbers_of
 from latentmap.data.sources import open_source
 from latentmap.data.text_formats import TextFormat
 
@@ -330,6 +330,6 @@ THOUSANDS = TextFormat("number", thousands=",", decimal=".", places=0)
 @pytest.mark.parametrize("cells", [["1,2345", "5"], ["12345,678"], ["1,23", "4"], [",123"], ["1,234,", "1"], ["-,123"]])
 def test_separators_out_of_place_are_not_read_fast(cells):
     pa = pytest.importorskip("pyarrow")
-    right = _numbers(pa.array(["1,234", "5", "67", "1,234,567", "-3,210", "999"]), THOUSANDS)
+    right = numbers_of(pa.array(["1,234", "5", "67", "1,234,567", "-3,210", "999"]), THOUSANDS)
     assert right.tolist() == [1234, 5, 67, 1234567, -3210, 999]
-    assert _numbers(pa.array(cells), THOUSANDS) is None
+    assert numbers_of(pa.array(cells), THOUSANDS) is None

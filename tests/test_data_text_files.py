@@ -188,7 +188,7 @@ def test_standard_input_and_addresses(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="cannot read memory://folder/none.csv"):
         open_source("memory://folder/none.csv")
     with fsspec.open("memory://folder/bad.csv", "wb") as stream:
-        stream.write(b"x,y\n1\n")
+        stream.write(b"x,y\n1,2,3\n4,5\n")
     with pytest.raises(DataError, match="^memory://folder/bad.csv: row 1"):
         open_source("memory://folder/bad.csv")
 
@@ -210,7 +210,7 @@ BAD = {
     "noise": ("x.csv", NOISE, "control characters"),
     "a zero later": ("x.csv", WHOLE + b"1,\0\n", "line 502 holds a NUL byte"),
     "two delimiters": ("x.csv", b"x,y,z\n1;2;3\n4;5;6\n", "has 1 cells, expected 3 as in the first line; 2 of 2"),
-    "rows of other lengths": ("x.csv", WHOLE + b"1\n1,2,3\n", "row 501 (line 502) has 1 cells, expected 2 as"),
+    "rows of other lengths": ("x.csv", WHOLE + b"1\n1,2,3\n", "row 502 (line 503) has 3 cells, expected 2 as"),
     "an open quote": ("x.csv", WHOLE + b'1,"2\n' + WHOLE, "check the quotes, of which one may be open"),
     "equal names": ("x.csv", b"x,x\n1,2\n", "2 columns are called 'x'; give each its own name"),
     "several files": ("x.csv.zip", archive(a=b"1", b=b"2"), "holds 2 files (a, b): expected one; extract the one"),

@@ -161,3 +161,87 @@ def test_text_comes_back_as_it_was_written(tmp_path):
         made = pd.read_csv(out, dtype=str)
         for name, form in forms.items():
             assert made[name].str.fullmatch(form).all(), (name, made[name][:5].tolist())
+
+
+def filled(frame, holes=None):
+    """The frame as a model fitted to it imputes it."""
+    return VAE(2, **SMALL | {"max_epochs": 1}).fit(frame).impute(frame if holes is None else holes)
+
+
+HOLES = np.arange(60) % 9 == 4
+X60 = np.random.default_rng(0).normal(size=60)
+WHOLE = np.random.default_rng(1).integers(0, 10**12, 60)
+INTERVALS = pd.Series(pd.cut(X60, 4))
+PANDAS = {
+    "intervals": INTERVALS,
+    "intervals, ordered": INTERVALS.cat.as_ordered(),
+    "months": pd.Series(pd.Categorical(pd.period_range("2020-01", periods=4, freq="M").take(np.arange(60) % 4))),
+    "days": pd.Series(pd.Categorical(pd.to_datetime(["2020-01-01", "2020-02-01"] * 30))),
+    "nanoseconds": pd.Series(pd.to_timedelta(WHOLE)),
+}
+POLARS = {
+    **{f"durations in {u}": pl.Series(WHOLE // 10**3).cast(pl.Duration(u)) for u in ("ns", "us", "ms")},
+    "times": pl.Series(WHOLE).cast(pl.Datetime("ns", "Europe/Berlin")),
+    "times of day": pl.Series(WHOLE * 80).cast(pl.Time),
+    "decimals": pl.Series((X60 * 100).round()).cast(pl.Decimal(10, 2)),
+    "categories": pl.Series(list("abc") * 20).cast(pl.Categorical),
+    "an enum": pl.Series(list("abc") * 20).cast(pl.Enum(list("abcd"))),
+    "single precision": pl.Series(X60).cast(pl.Float32),
+}
+
+
+@pytest.mark.parametrize("name", PANDAS)
+def test_types_of_pandas_come_back(name):
+    came = PANDAS[name].mask(HOLES)
+    frame = pd.DataFrame({"own": came, "x": X60, "kind": list("ab") * 30})
+    back = filled(frame)["own"]
+    assert back.dtype == came.dtype and not back.isna().any() and (back == came)[~HOLES].all()
+    if came.dtype == "category":
+        assert VAE(2, **SMALL | {"max_epochs": 1}).fit(frame).reconstruct(frame)["own"].dtype == came.dtype
+
+
+@pytest.mark.parametrize("kind", [True, False])
+@pytest.mark.parametrize("backend", ["polars", "pyarrow"])
+@pytest.mark.parametrize("name", POLARS)
+def test_types_of_polars_come_back(name, backend, kind):
+    own = pl.select(pl.when(pl.Series(~HOLES)).then(POLARS[name])).to_series()
+    frame = pl.DataFrame({"own": own, "x": X60} | ({"kind": list("ab") * 30} if kind else {}))
+    back = filled(frame if backend == "polars" else frame.to_arrow())
+    if backend == "pyarrow":
+        assert back.schema.field("own").type == frame.to_arrow().schema.field("own").type
+        back = pl.from_arrow(back)
+    else:
+        assert back["own"].dtype == own.dtype
+    assert back["own"].null_count() == 0
+    kept = pl.Series(~HOLES)
+    if own.dtype in (pl.Categorical, pl.Enum):
+        back, own = back.with_columns(pl.col("own").cast(str)), own.cast(str)
+    assert back["own"].filter(kept).equals(own.filter(kept))
+
+
+def test_columns_of_numbers_without_gaps_keep_their_type():
+    frame = pd.DataFrame({"whole": WHOLE, "true": WHOLE % 2 == 0, "x": np.where(HOLES, np.nan, X60)})
+    frame["single"] = frame["x"].astype("float32")
+    for came in (frame, pl.from_pandas(frame)):
+        back = filled(came, came)
+        assert list(back.dtypes) == list(came.dtypes)
+        assert (back["whole"] == came["whole"]).all() and not np.isnan(back["x"].to_numpy()).any()
+
+
+def test_new_values_of_what_never_varied_stay(tmp_path):
+    frame = pd.DataFrame({"ship": "Titanic", "x": X60, "kind": list("ab") * 30, "name": list("AB") * 30})
+    new = frame.assign(ship=["Olympic", None] * 30, name=["C", None] * 30)
+    back = filled(frame, new)
+    assert back["ship"].tolist() == ["Olympic", "Titanic"] * 30 and back["name"].tolist() == ["C", "B"] * 30
+
+
+@pytest.mark.parametrize("convert", [lambda frame: frame, pl.from_pandas])
+def test_ids_of_many_digits_come_back(convert):
+    frame = pd.DataFrame({
+        "key": 2**60 + np.arange(60) % 20, "unsigned": np.uint64(2**63) + np.arange(60, dtype=np.uint64),
+        "x": np.where(HOLES, np.nan, X60), "kind": list("ab") * 30,
+    })  # fmt: skip
+    new = convert(frame.assign(key=frame["key"] + 100, unsigned=frame["unsigned"] + np.uint64(99)))
+    back = filled(convert(frame), new)
+    assert list(back.dtypes) == list(new.dtypes)
+    assert (back["key"] == new["key"]).all() and (back["unsigned"] == new["unsigned"]).all()

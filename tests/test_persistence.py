@@ -224,12 +224,15 @@ def test_a_run_from_another_device_loads_where_there_is_none(vae, tmp_path):
 
 def test_saving_over_an_older_run(vae, autoencoder, rows, tmp_path):
     autoencoder.save(tmp_path)
-    (tmp_path / "report.html").write_text("kept")
+    (tmp_path / "report.html").write_text("of the older run")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "one.txt").write_text("mine")
     vae.save(tmp_path)
     assert_same(vae, load(tmp_path), rows[:3])
-    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "neighbors.safetensors", "report.html"])
+    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "neighbors.safetensors", "notes"])
     autoencoder.save(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "report.html"])  # neighbours of another model are none of it
+    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "notes"])  # neighbours of another model are none of it
+    assert (tmp_path / "notes" / "one.txt").read_text() == "mine"
 
 
 def test_files_of_somebody_else_are_not_overwritten(vae, tmp_path):

@@ -13,6 +13,8 @@ from latentmap.cli.outputs import check_output
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, on_terminal, say, say_table
 from latentmap.data.files import write_json, write_text
+from latentmap.data.folders import atomic_folder
+from latentmap.data.locks import locked
 from latentmap.messages import counted, suggest
 
 if TYPE_CHECKING:
@@ -124,12 +126,10 @@ def _components(claims: str) -> Sequence[int] | str:
 
 
 def _write(comparison: Comparison, source: Source, folder: Path) -> None:
-    """Write numbers and pictures: those of the report, and rows that each model of the maps decodes."""
+    """Write numbers and pictures as a whole: those of the report, and rows that each model of the maps decodes."""
     from latentmap.evaluation.methods import METHODS
     from latentmap.report.compared import comparison_figures
 
-    write_json(folder / "comparison.json", comparison.to_json())
-    write_text(folder / "comparison.md", comparison.to_markdown())
     rows = slice(0, None, max(1, len(source) // SHOWN_ROWS))
     X, names = source.read(rows), source.schema.names
     y = None if source.labels is None else source.labels[rows]
@@ -138,10 +138,12 @@ def _write(comparison: Comparison, source: Source, folder: Path) -> None:
         decoded = latentmap.plot.decoded_grid if len(estimator.active_components_) == 2 else latentmap.plot.traversals
         figures[f"{name}-decoded"] = decoded(estimator, X, feature_names=names)
         figures[f"{name}-samples"] = latentmap.plot.samples(estimator, X=X, feature_names=names)
-    ours = {"comparison", "latent_gaps", "decoded_grids", "lines", "random_points"}
-    ours |= {f"{name}-{kind}" for name in METHODS for kind in ("decoded", "samples")}
-    for name in ours - figures.keys():  # of an earlier comparison
-        (folder / f"{name}.png").unlink(missing_ok=True)
-    for name, display in figures.items():
-        display.save(folder / f"{name}.png")
+    drawn = {"comparison", "latent_gaps", "decoded_grids", "lines", "random_points"}
+    drawn |= {f"{name}-{kind}" for name in METHODS for kind in ("decoded", "samples")}
+    ours = ["comparison.json", "comparison.md", *(f"{name}.png" for name in drawn | figures.keys())]
+    with locked(folder), atomic_folder(folder, ours, ours[0]) as new:
+        write_json(new / "comparison.json", comparison.to_json())
+        write_text(new / "comparison.md", comparison.to_markdown())
+        for name, display in figures.items():
+            display.save(new / f"{name}.png")
     say(f"wrote comparison.json, comparison.md and {len(figures)} pictures to {folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -12,7 +13,7 @@ import latentmap
 from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
-from latentmap.cli.outputs import check_run, is_unfinished
+from latentmap.cli.outputs import claimed_run, is_unfinished
 from latentmap.cli.request import FOLDER, Request, absolute, kept_request
 from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.signals import Stopped, Stopping
@@ -101,7 +102,6 @@ def fit(
         raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
     if for_ not in (None, "map") and (recipe is not None or model != "vae"):
         raise UsageError(f"--for {for_} chooses the model: leave out --recipe and --model")
-    check_run(output, overwrite=overwrite)
     request = Request(
         absolute(data),
         model,
@@ -122,7 +122,8 @@ def fit(
         no_report,
         every,
     )
-    run_fit(request.of(output), output, as_json=as_json)
+    with claimed_run(output, overwrite=overwrite):
+        run_fit(request.of(output), output, as_json=as_json)
 
 
 def run_fit(
@@ -190,18 +191,16 @@ def _run(
         if finish:
             checkpoints.stop()
         _fit(estimator, X, y, checkpoints, resume=resume)
-    if stopping.number is not None:
-        _end(estimator, origin, output, request, stopping.number)
-    estimator, _ = numbers(estimator)
-    X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
-    rows = ReportRows.of_fit(estimator, source).take(indices)
-    facts = headline_facts(
-        estimator, X, None if estimator.condition is None else conditions(y), rows=rows, feature_names=source.names
-    )
-    _say_fit(estimator, facts)
-    save_run(estimator, origin, output)
-    say(f"saved the run in {output}")
-    report = None if request.no_report else _report(estimator, X, y, rows, source, output)
+        if stopping.number is not None:
+            _end(estimator, origin, output, request, stopping.number)
+        estimator, _ = numbers(estimator)
+        X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
+        rows = ReportRows.of_fit(estimator, source).take(indices)
+        given = None if estimator.condition is None else conditions(y)
+        facts = headline_facts(estimator, X, given, rows=rows, feature_names=source.names)
+        _say_fit(estimator, facts)
+        draw = None if request.no_report else partial(_report, estimator, X, y, rows, source)
+        report = save_run(estimator, origin, output, draw)
     if as_json:
         described = {"name": source.name, "labels": source.label_name, "id": request.row_id, "remark": source.remark}
         paths = {"run": str(output), "report": None if report is None else str(report)}
@@ -299,16 +298,16 @@ def _results(estimator: Any, facts: list[Fact]) -> dict[str, Any]:
     }
 
 
-def _report(estimator: Any, X: Any, y: Any, rows: ReportRows, source: Source, folder: Path) -> Path | None:
+def _report(estimator: Any, X: Any, y: Any, rows: ReportRows, source: Source, folder: Path) -> bool:
+    """Write the report to a folder; return False for a model that has none."""
     import numpy as np
 
     from latentmap.report import write_report
 
     if estimator.condition_ is not None and not estimator.has_labels_:
         say("no report: pictures of a model with covariates are for given ones; latentmap report RUN --given 1.5,2")
-        return None
+        return False
     rows = rows.take(one_condition(estimator, np.arange(len(X)), y)[1])
     estimator, X, y, given = one_condition(estimator, X, y)
-    report = write_report(estimator, X, y, folder, name=source.name + given, feature_names=source.names, rows=rows)
-    say(f"wrote {report}")
-    return report
+    write_report(estimator, X, y, folder, name=source.name + given, feature_names=source.names, rows=rows)
+    return True

@@ -62,7 +62,9 @@ def impute(
             yield made if table is None else np.where(missing, table.within(made), block)
 
     came = rows.source.cells if rows.in_memory else ()
-    shape, dtype = write_blocks(output, filled(), names, table, came, rows.key)
+    if not rows.in_memory and rows.source.names is not None:
+        note(f"{rows.source.name} does not fit in memory: only the columns of the model are written")
+    shape, dtype = write_blocks(output, filled(), names, rows.source.table, came, rows.key)
     if unfilled > cells:
         note(f"missing text stays missing in {', '.join(map(repr, dict.fromkeys(texts.values())))}")
     say(f"filled {counted(cells, 'cell')} of {rows.source.name}")

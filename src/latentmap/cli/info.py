@@ -17,7 +17,7 @@ from latentmap.cli.describe import (
     values_in_words,
 )
 from latentmap.cli.options import ColumnsFile, Embed, Id, Json, Labels, SkipBad
-from latentmap.cli.outputs import check_output, is_run
+from latentmap.cli.outputs import check_output
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, say, say_pairs
 from latentmap.exceptions import LatentmapError, ModelError
@@ -57,6 +57,7 @@ def info(
     """
     from latentmap.data.datasets import DATASETS
     from latentmap.data.sources import holds_rows
+    from latentmap.estimators.run_folder import is_run
 
     folder = Path(what)
     if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):

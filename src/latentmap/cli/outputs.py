@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.terminal import UsageError, emit, note, say
-from latentmap.data.files import UNFINISHED, read_json
+from latentmap.data.files import UNFINISHED
+from latentmap.data.locks import locked
+from latentmap.estimators.run_folder import is_remainder, is_run, require_replaceable
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -39,6 +42,15 @@ def check_output(path: Path, formats: Sequence[str]) -> None:
     _check_writable(path)
 
 
+@contextlib.contextmanager
+def claimed_run(folder: Path, *, overwrite: bool) -> Iterator[None]:
+    """Check that a run can be written to a folder, and keep other processes from writing to it; see `check_run`."""
+    check_run(folder, overwrite=overwrite)
+    with locked(folder):
+        check_run(folder, overwrite=overwrite)  # another process may have written one meanwhile
+        yield
+
+
 def check_run(folder: Path, *, overwrite: bool) -> None:
     """Raise if a run cannot be written to a folder: other files, or a run that must not be overwritten."""
     if folder.exists() and not folder.is_dir():
@@ -48,28 +60,21 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
             f"{folder} holds a fit that has not ended: continue it with latentmap resume {folder}, or begin anew with "
             "--overwrite"
         )
-    if (
-        folder.is_dir()
-        and not (is_run(folder) or is_unfinished(folder))
-        and any(not file.name.startswith(".") for file in folder.iterdir())
-    ):
-        raise UsageError(f"{folder} holds files and is not a run of latentmap, so it is left alone; give another -o")
     if is_run(folder):
         if not overwrite:
             raise UsageError(f"{folder} holds a run already: give --overwrite to replace it, or another -o")
         from latentmap.estimators.persistence import read_config
 
         read_config(folder)  # raises for a run of a newer version, as saving would after the fit
+        require_replaceable(folder)
+    elif folder.is_dir() and _visible(folder) and not (is_remainder(folder) or is_unfinished(folder)):
+        raise UsageError(f"{folder} holds files and is not a run of latentmap, so it is left alone; give another -o")
     _check_writable(folder)
 
 
-def is_run(folder: Path) -> bool:
-    """Return whether a folder holds a run, of this version or another."""
-    try:
-        config = read_json(folder / "config.json")
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and {"format", "class"} <= config.keys()
+def _visible(folder: Path) -> bool:
+    """Return whether a folder holds files that are not hidden."""
+    return any(not file.name.startswith(".") for file in folder.iterdir())
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -95,10 +100,11 @@ def write_blocks(
         raise DataError(f"{path} has a column {key.name!r} and an id of that name: rename the id in the data")
     rows = 0
     with writing(path, columns, table, given, key) as writer:
-        if key is not None and not writer.takes_key:
-            note(
-                f"{path} holds numbers alone, without {key.name!r}; write a .csv, .tsv, .parquet or .npz file for both"
-            )
+        others = [] if table is None else [one.name for one in given or () if one.name not in table.kinds]
+        left = [*([] if key is None else [key.name]), *others]
+        if left and not writer.takes_key:
+            names = ", ".join(map(repr, left[:5])) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+            note(f"{path} holds numbers alone, without {names}; write a .csv, .tsv, .parquet or .npz file for all")
         for block in blocks:
             writer.write(block)
             rows += len(block)

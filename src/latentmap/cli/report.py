@@ -41,24 +41,32 @@ def report(
     import numpy as np
 
     from latentmap.cli.runs import Origin, load_run, open_rows, shown_rows
+    from latentmap.data.folders import atomic_folder
+    from latentmap.data.locks import locked
+    from latentmap.estimators.persistence import read_config
+    from latentmap.estimators.run_folder import REPORT
     from latentmap.report import ReportRows, write_report
 
-    estimator = load_run(run, given, embed)
-    wanted = [name for text in color for name in next(csv.reader([text], skipinitialspace=True), [])]
-    rows = open_rows(run, estimator, data, labels, row_id, wanted)
-    if estimator.condition_ is not None and not estimator.has_labels_ and given is None:
-        raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")
-    source, (X, y, indices) = rows.source, shown_rows(rows)
-    kinds = ReportRows.of(estimator, X if rows.in_memory else source).take(indices)
-    chosen = one_condition(estimator, np.arange(len(X)), y)[1]
-    kinds = kinds.take(chosen)
-    colors = {name: source.beside[name][indices][chosen] for name in wanted}
-    estimator, X, y, condition = one_condition(estimator, X, y)
-    comparison = run_comparison(source) if compare else None
-    origin = Origin.read(run)
-    names = None if origin is None else origin.columns
-    title: dict[str, Any] = {"name": source.name + condition, "feature_names": names}
-    page = write_report(estimator, X, y, run, comparison, **title, rows=kinds, colors=colors)
+    read_config(run)  # before the lock, so that no folder is made
+    with locked(run):
+        estimator = load_run(run, given, embed)
+        wanted = [name for text in color for name in next(csv.reader([text], skipinitialspace=True), [])]
+        rows = open_rows(run, estimator, data, labels, row_id, wanted)
+        if estimator.condition_ is not None and not estimator.has_labels_ and given is None:
+            raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")
+        source, (X, y, indices) = rows.source, shown_rows(rows)
+        kinds = ReportRows.of(estimator, X if rows.in_memory else source).take(indices)
+        chosen = one_condition(estimator, np.arange(len(X)), y)[1]
+        kinds = kinds.take(chosen)
+        colors = {name: source.beside[name][indices][chosen] for name in wanted}
+        estimator, X, y, condition = one_condition(estimator, X, y)
+        comparison = run_comparison(source) if compare else None
+        origin = Origin.read(run)
+        names = None if origin is None else origin.columns
+        title: dict[str, Any] = {"name": source.name + condition, "feature_names": names}
+        with atomic_folder(run, REPORT, REPORT[0]) as folder:
+            write_report(estimator, X, y, folder, comparison, **title, rows=kinds, colors=colors)
+    page = run / REPORT[0]
     say(f"wrote {page}")
     if as_json:
         emit({"report": str(page), "figures": sorted(str(figure) for figure in (run / "figures").glob("*.png"))})

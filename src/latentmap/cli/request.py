@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Self
 
 from latentmap.cli.options import Purpose
-from latentmap.cli.outputs import is_run, is_unfinished
+from latentmap.cli.outputs import is_unfinished
+from latentmap.cli.signals import Stopped
+from latentmap.cli.terminal import note
 from latentmap.data.files import UNFINISHED, read_json, write_json
+from latentmap.estimators.run_folder import is_run
 from latentmap.exceptions import ModelError
 
 FOLDER = UNFINISHED.parent
@@ -79,7 +82,7 @@ class Request:
 
 @contextlib.contextmanager
 def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]:
-    """Keep a request in a run folder during its fit; a fit that fails before its first checkpoint leaves nothing."""
+    """Keep a request in a run folder until the run is saved; a fit that fails without a checkpoint leaves nothing."""
     from latentmap.training.checkpoint import Checkpoints
 
     folder, fresh = run / FOLDER, not run.exists()
@@ -88,8 +91,12 @@ def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]
         request.write(run)
     try:
         yield
+    except Stopped:
+        raise
     except Exception:
-        if not Checkpoints(folder):
+        if Checkpoints(folder):
+            note(f"the fit is kept: latentmap resume {run} continues it")
+        else:
             shutil.rmtree(folder, ignore_errors=True)
             if fresh:
                 with contextlib.suppress(OSError):  # it is not empty
@@ -98,11 +105,13 @@ def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]
 
 
 def absolute(data: str | Path) -> str:
-    """Return the absolute path of data; the name of a data set, an address or standard input as it is."""
+    """Return the absolute path of data; what is no file or folder, such as the name of a data set, as it is."""
     from latentmap.data.datasets import DATASETS
     from latentmap.data.fetching import is_remote
 
-    return str(data) if data in DATASETS or is_remote(data) else os.path.abspath(os.path.expanduser(data))
+    path = os.path.abspath(os.path.expanduser(data))
+    named = data in DATASETS or is_remote(data) or not os.path.exists(path.partition("::")[0])
+    return str(data) if named else path
 
 
 def _nothing_to_resume(run: Path) -> str:

@@ -8,6 +8,7 @@ from latentmap.cli.fit import run_fit
 from latentmap.cli.options import Embed, Json, Run
 from latentmap.cli.request import Request
 from latentmap.cli.terminal import UsageError
+from latentmap.data.locks import locked
 
 
 def resume(run: Run, /, *, finish: bool = False, embed: Embed = (), as_json: Json = False) -> None:
@@ -25,7 +26,8 @@ def resume(run: Run, /, *, finish: bool = False, embed: Embed = (), as_json: Jso
     if missing := sorted({_column(text) for text in request.embed} - {_column(text) for text in embed}):
         was = " ".join(f"--embed {text}" for text in request.embed)
         raise UsageError(f"{run} embeds {missing[0]!r}, and a run imports nothing: give {was} again")
-    run_fit(replace(request, embed=embed), run, resume=True, finish=finish, as_json=as_json)
+    with locked(run):
+        run_fit(replace(request, embed=embed), run, resume=True, finish=finish, as_json=as_json)
 
 
 def _column(text: str) -> str:

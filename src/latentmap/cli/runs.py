@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,19 +13,24 @@ import latentmap
 from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
 from latentmap.cli.request import absolute
-from latentmap.cli.terminal import UsageError, note
-from latentmap.data.files import UNFINISHED, read_json, write_json
+from latentmap.cli.signals import Stopped
+from latentmap.cli.terminal import UsageError, note, say
+from latentmap.data.columns import Table
+from latentmap.data.files import as_json, read_json, write_new
+from latentmap.data.number_tables import table_of_numbers, typed
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
 from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
+from latentmap.data.temporary import remove
+from latentmap.estimators.run_folder import CHECKPOINTS, REPORT, replaced_run
 from latentmap.exceptions import DataError, ModelError
+from latentmap.messages import error_line
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from latentmap.data.columns import Table
     from latentmap.data.sources import Source
     from latentmap.data.writing import Key
 
@@ -72,32 +76,56 @@ class Origin:
         return origin
 
     def write(self, run: Path) -> None:
-        """Write the origin to a run folder."""
-        write_json(run / ORIGIN, asdict(self))
+        """Write the origin to a new folder."""
+        write_new(run / ORIGIN, as_json(asdict(self)))
 
 
-def save_run(estimator: Any, origin: Origin, folder: Path, *, unfinished: bool = False) -> None:
-    """Save a model, with the names of its columns, and the origin of its rows, in the place of an existing run.
+def save_run(
+    estimator: Any,
+    origin: Origin,
+    output: Path,
+    draw: Callable[[Path], bool] | None = None,
+    *,
+    unfinished: bool = False,
+) -> Path | None:
+    """Replace a run as a whole by a model, the origin of its rows, and its report, and return the path of the report.
 
-    The checkpoints of the fit stay where it is ``unfinished``, and are removed with the run otherwise.
+    ``draw`` writes the report to a folder, and returns False for a model that has none. Where it fails, the model is
+    kept without a report. The checkpoints of the fit stay where it is ``unfinished``.
     """
-    fresh = not folder.exists()
+    failure: BaseException | None = None
+    drawn = False
+    with replaced_run(output, (CHECKPOINTS,) if unfinished else ()) as folder:
+        _write_run(estimator, origin, folder)
+        try:
+            drawn = draw is not None and draw(folder)
+        except BaseException as error:  # Ctrl-C and `Stopped` too
+            failure = error
+            for name in REPORT:
+                remove(folder / name)
+    say(f"saved the run in {output}")
+    if isinstance(failure, Exception) and not isinstance(failure, Stopped):
+        cause = f"{type(failure).__name__}: {error_line(failure)}".replace(str(folder), str(output))
+        raise DataError(f"the run has no report ({cause}); latentmap report {output} writes it") from failure
+    if failure is not None:
+        raise failure
+    if not drawn:
+        return None
+    say(f"wrote {output / REPORT[0]}")
+    return output / REPORT[0]
+
+
+def _write_run(estimator: Any, origin: Origin, folder: Path) -> None:
+    """Write a model, with the names of its columns, and the origin of its rows, to an empty folder."""
+    from latentmap.estimators.persistence import write
+
     estimator = copy.copy(estimator)
     estimator.state_ = replace(estimator.state_, trainer=None)  # checkpoints hold it, where it is of use
     if origin.columns is not None:  # rows of numbers came to the fit without them
         schema = replace(estimator.data_schema_, names=tuple(origin.columns))
         estimator.state_ = replace(estimator.state_, data_schema=schema)
-    try:
-        estimator.save(folder)
-    finally:
-        if fresh:
-            with contextlib.suppress(OSError):  # the folder holds a run
-                folder.rmdir()
-    (folder / "report.html").unlink(missing_ok=True)
-    shutil.rmtree(folder / "figures", ignore_errors=True)
+    write(estimator, folder)
     origin.write(folder)
-    if not unfinished:
-        shutil.rmtree(folder / UNFINISHED.parent, ignore_errors=True)
 
 
 def load_run(run: Path, given: str | None, embed: Sequence[str] = ()) -> Any:
@@ -196,7 +224,7 @@ def open_rows(
     ):
         selection = replace(selection, beside=(*beside, INDEX), left_out=(INDEX,), optional=(INDEX,))
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
-    source = _open(path, labels, named, estimator.table_, selection)
+    source = _open(path, labels, named, estimator.table_, selection, every=every)
     in_memory = fits(source, read_memory(estimator.memory))
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -267,6 +295,24 @@ def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
 
 
 def _open(
+    path: str | Path,
+    labels: str | None,
+    origin: Origin | None,
+    table: Table | None,
+    selection: Selection,
+    *,
+    every: bool,
+) -> Source:
+    """Open the data of a run, or like them; with ``every`` column of a table, also where the fit was one of numbers."""
+    if every and table is None and selection.wanted is not None:
+        with contextlib.suppress(DataError):  # of which the next call tells more
+            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection)
+            source.table = None if source.table is None else typed(source.table, source.cells)
+            return source
+    return _opened(path, labels, origin, table, selection)
+
+
+def _opened(
     path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection
 ) -> Source:
     skip = origin is not None and origin.skip_bad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +62,8 @@ def word(value: Any, *, truth: bool = False) -> str:
 
     >>> word(1.0), word("01"), word(True), word("True"), word(1, truth=True), word("elm")
     ('1', '1', 'true', 'true', 'true', 'elm')
+    >>> word(2**60 + 1) == word("1152921504606846977") != word("1152921504606846978")
+    True
     """
     if isinstance(value, bool | np.bool_) or truth:
         return "true" if value else "false"
@@ -68,6 +71,8 @@ def word(value: Any, *, truth: bool = False) -> str:
         text = value.strip()
         if text.lower() in ("true", "false"):
             return text.lower()
+        if re.fullmatch(r"[+-]?\d{16,}", text, re.ASCII):  # of more digits than a float holds
+            return str(int(text[:400]))
         try:
             value = float(text.replace("_", "x"))
         except ValueError:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
+from latentmap.data.summaries import Summary
 from latentmap.data.text_formats import EPOCH, TextFormat
 
 SECOND, DAY = 1_000_000, 86_400_000_000
@@ -47,6 +48,8 @@ class Cells:
         The text of the cells before it was read, as `factors`, where the reader knows.
     factors
         The different values and the place of each cell among them, where the reader knows; None is a missing cell.
+    summary
+        What one pass over numbers tells, where the reader has made it; `measured` makes it otherwise.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Cells:
     unread: str = ""
     written: tuple[Sequence[str], NDArray[np.intp]] | None = None
     factors: tuple[list[Any], NDArray[np.intp]] | None = None
+    summary: Summary | None = None
 
     @property
     def numeric(self) -> bool:
@@ -67,11 +71,29 @@ class Cells:
         return self.values.dtype.kind == "f"
 
     @cached_property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which cells are missing."""
+        return np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
+
+    @cached_property
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""
-        missing = np.isnan(self.values) if self.numeric else np.array([v is None for v in self.values], dtype=bool)
-        present: NDArray[Any] = self.values[~missing]
+        if self.numeric:
+            return self.values[~np.isnan(self.values)] if self.measured.missing else self.values
+        present: NDArray[Any] = self.values[~self.missing]
         return present
+
+    @cached_property
+    def n_present(self) -> int:
+        """The number of cells that are not missing."""
+        if self.numeric:
+            return len(self.values) - self.measured.missing
+        return len(self.present) if self.factors is None else sum(self._tallies.values())
+
+    @cached_property
+    def measured(self) -> Summary:
+        """Range, mean, deviation and decimals of the numbers."""
+        return self.summary or Summary.of(self.values)
 
     def plain(self) -> list[Any]:
         """Return the cells as plain values, whole numbers as integers, None where missing."""
@@ -106,6 +128,15 @@ class Cells:
             return np.where(there, cells, np.array("NaN" if cells.dtype.kind == "f" else "NaT", dtype=cells.dtype))
         return object_array([cell if here else None for cell, here in zip(cells.tolist(), there, strict=True)])
 
+    def digits(self) -> NDArray[Any] | None:
+        """Return whole numbers beyond 2^53 that were read as floats as they were written; None for all other cells."""
+        if not (self.numeric and len(self.present)) or np.abs(self.present).max() <= EXACT:
+            return None
+        cells = [] if (text := self.text()) is None else [None if m else c for c, m in zip(text, self.missing)]
+        if not cells or not all(cell is None or cell.strip().lstrip("+-").isdecimal() for cell in cells):
+            return None
+        return object_array([None if cell is None else int(cell) for cell in cells])
+
     def text(self) -> NDArray[Any] | None:
         """Return the text of the cells as it was before it was read, None where there was none; None if not known."""
         if self.written is None:
@@ -115,6 +146,10 @@ class Cells:
 
     def counts(self) -> dict[Any, int]:
         """Return how often each plain value occurs, without missing cells."""
+        return dict(self._tallies)
+
+    @cached_property
+    def _tallies(self) -> dict[Any, int]:
         values, places = self.levels
         tallies = np.bincount(places, minlength=len(values)).tolist()
         return {value: n for value, n in zip(values, tallies, strict=True) if n and value is not None}
@@ -127,11 +162,12 @@ class Cells:
 def _whole(values: NDArray[Any]) -> NDArray[Any]:
     """Return text that writes whole numbers as such, where nothing of it is lost; other text as it is."""
     if all(
-        isinstance(value, str) and len(value) < 20 and value.lstrip("-").isdecimal() and str(int(value)) == value
+        isinstance(value, str) and len(value) < 21 and value.lstrip("-").isdecimal() and str(int(value)) == value
         for value in values
     ):
-        with contextlib.suppress(OverflowError):
-            return np.array(list(map(int, values)), dtype=np.int64)
+        for dtype in (np.int64, np.uint64):
+            with contextlib.suppress(OverflowError):
+                return np.array(list(map(int, values)), dtype=dtype)
     return values
 
 
@@ -156,7 +192,8 @@ def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
         return values >= 0.5
     if type_.startswith(("Int", "UInt")):
         limits = np.iinfo(type_.lower())
-        return np.rint(np.clip(values, max(-EXACT, limits.min), min(EXACT, limits.max))).astype(limits.dtype)
+        most = np.nextafter(float(limits.max), 0.0)  # since the largest of 64 bits is no float
+        return np.rint(np.clip(values, float(limits.min), most)).astype(limits.dtype)
     return values.astype(np.float32 if type_ == "Float32" else np.float64)
 
 

@@ -28,13 +28,15 @@ from latentmap.data.dependencies import Codes, codes_of, find_derived
 from latentmap.data.derived import Derived
 from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
 from latentmap.data.scales import order_of
+from latentmap.data.summaries import Summary
 from latentmap.exceptions import DataError
 
 MOST_CATEGORIES = 100
 """The most categories of a column; of more, the rare ones are grouped."""
 MOST_LEVELS = 10
 """The most whole numbers that are taken for the levels of an order."""
-MOST_DECIMALS = 6
+SOME = 1000
+"""The first cells, which tell most columns that have many levels."""
 ROWS_A_LEVEL = 5
 """The fewest rows for each of these levels, on average."""
 LEAST_DISPERSION = 0.8
@@ -110,9 +112,9 @@ def learn_table(
             continue
         one = learn_column(column, settings, name)
         if not settings and _is_constant(column):
-            first = replace(column, values=column.present[:1])
+            first = Cells(column.name, column.present[:1], column.type)
             constants.append(Derived(one, None, (float(one.encode(first, "error", name)[0]),)))
-            dropped[column.name] = f"it always holds {column.plain_present()[0]!r}"
+            dropped[column.name] = f"it always holds {first.plain()[0]!r}"
             continue
         learned.append(one)
         if one.levels:
@@ -142,7 +144,7 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
     categories = tuple(settings.get("categories", ()))
     kind = settings.get("kind") or _kind(cells, categories)
     require_known(kind, [*get_args(ColumnKind), "drop"], f"{where}: no kind is called")
-    missing = len(cells.values) - len(cells.present)
+    missing = len(cells.values) - cells.n_present
     column = Column(
         cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing, format=cells.format
     )
@@ -150,8 +152,7 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
         return _learn_categories(column, cells, categories, settings.get("other"), where)
     if not cells.numeric:
         raise DataError(f"{where} holds text ({cells.present[0]!r}), and is to be {kind}: use categorical or ordinal")
-    values = cells.present[np.isfinite(cells.present)]
-    return _learn_numbers(column, values, settings, where) if len(values) else column
+    return _learn_numbers(column, cells, settings, where) if cells.measured.count else column
 
 
 def _learn_categories(
@@ -180,13 +181,12 @@ def _grouped(cells: Cells, categories: tuple[Any, ...]) -> tuple[tuple[Any, ...]
     return (*(value for value in categories if value in frequent), other), other
 
 
-def _learn_numbers(column: Column, values: NDArray[Any], settings: Mapping[str, Any], where: str) -> Column:
-    scaling = settings.get("scaling")
-    lowest, highest = float(values.min()), float(values.max())
+def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], where: str) -> Column:
+    scaling, summary = settings.get("scaling"), cells.measured
+    lowest, highest, integral = summary.lowest, summary.highest, summary.integral
     require_no_overflow(where, lowest, highest)
-    mean, deviation = float(values.mean()), float(values.std())
+    mean, deviation = summary.mean, summary.deviation
     require_no_underflow(where, lowest, highest, deviation)
-    integral = _integral(values)
     if column.kind == "count" and (lowest < 0 or not integral):
         raise DataError(f"{where} is to hold counts, whole numbers >= 0, but holds {lowest:g} to {highest:g}; use real")
     if column.kind == "binary" and not (integral and lowest >= 0 and highest <= 1):
@@ -196,7 +196,8 @@ def _learn_numbers(column: Column, values: NDArray[Any], settings: Mapping[str, 
     if scaling == "log1p":
         if lowest <= -1:
             raise DataError(f"{where} holds {lowest:g}, of which log1p has no value: use scaling 'standard'")
-        mean, deviation = float(np.log1p(values).mean()), float(np.log1p(values).std())
+        logs = np.log1p(cells.present[np.isfinite(cells.present)] if summary.infinite else cells.present)
+        mean, deviation = float(logs.mean()), float(logs.std())
     period, start = _cycle(column, settings, lowest, highest, where) if column.kind == "cyclic" else (0.0, None)
     low, high = _bounds(column, lowest, highest)
     low, high = (_declared(settings, key, end, where) for key, end in (("lowest", low), ("highest", high)))
@@ -209,7 +210,7 @@ def _learn_numbers(column: Column, values: NDArray[Any], settings: Mapping[str, 
         "deviation": deviation,
         "bounds": (low if start is None else start, high),
         "period": period,
-        "decimals": None if column.kind == "date" or column.type == "Float32" else _decimals(values),
+        "decimals": None if column.kind == "date" or column.type == "Float32" else summary.decimals,
     }
     return replace(column, lowest=lowest, highest=highest, **learned)
 
@@ -250,63 +251,57 @@ def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None
     return (None, None) if lowest < 0 else (0.0, 1.0 if highest <= 1 else None)
 
 
-def _decimals(values: NDArray[Any]) -> int | None:
-    """Return the fewest decimals that write all values; None if those are more than a few."""
-    for decimals in range(MOST_DECIMALS + 1):
-        if all(np.allclose(np.round(v, decimals), v, rtol=1e-12, atol=0.0) for v in (values[:1000], values)):
-            return decimals
-    return None
-
-
-def _integral(values: NDArray[Any]) -> bool:
-    return bool((np.trunc(values) == values).all())
-
-
 def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
     if cells.type.startswith("Date"):
         return "date"
     if not cells.numeric or categories:
         known = cells.ordered or not (categories or cells.categories) and _is_scale(cells)
         return "ordinal" if known else "categorical"
-    values = cells.present
-    if not len(values) or not np.isfinite(values).all() or cells.type.startswith(("Duration", "Time")):
+    summary = cells.measured
+    lowest, highest = summary.lowest, summary.highest
+    if not summary.count or summary.infinite or cells.type.startswith(("Duration", "Time")):
         return "real"
-    if cycle_of(cells.name, float(values.min()), float(values.max())) is not None:
+    if cycle_of(cells.name, lowest, highest) is not None:
         return "cyclic"
-    if not _integral(values) or np.abs(values).max() >= EXACT:  # beyond, every number is whole
+    if not summary.integral or max(-lowest, highest) >= EXACT:  # beyond, every number is whole
         return "real"
-    if values.min() >= 0 and values.max() <= 1:
+    if lowest >= 0 and highest <= 1:
         return "binary"
     if is_id_name(cells.name) or is_code_name(cells.name):
         return "categorical"
-    if _are_levels(values):
+    if _are_levels(cells.present, summary):
         return "ordinal"
     form = cells.format
     if form is not None and (form.kind == "duration" or form.prefix or form.suffix):  # of money or another unit
         return "real"
-    return "count" if _are_counts(cells.name, values) else "real"
+    return "count" if _are_counts(cells.name, summary) else "real"
 
 
 def _is_scale(cells: Cells) -> bool:
-    different = set(cells.present.tolist())
+    different = set(cells.counts())
     return all(isinstance(value, str) for value in different) and order_of(different, cells.name) is not None
 
 
-def _are_levels(values: NDArray[np.float64]) -> bool:
+def _are_levels(values: NDArray[np.float64], summary: Summary) -> bool:
     """Return whether whole numbers are few levels rather than counts, which begin at 0 or 1 and thin out above."""
-    levels, counts = np.unique(values, return_counts=True)
+    levels = np.unique(values[:SOME])
+    if len(levels) > MOST_LEVELS:
+        return False
+    counts = np.array([np.count_nonzero(values == level) for level in levels])
+    if counts.sum() < len(values):
+        levels, counts = np.unique(values, return_counts=True)
     if not 1 < len(levels) <= MOST_LEVELS or len(values) < ROWS_A_LEVEL * len(levels):
         return False
     thins_out = counts[-1] < len(values) / len(levels) / 2 and levels[0] in (0, 1)
-    return not (thins_out and values.var() >= LEAST_DISPERSION * values.mean())
+    return not (thins_out and summary.deviation**2 >= LEAST_DISPERSION * summary.mean)
 
 
-def _are_counts(name: str, values: NDArray[np.float64]) -> bool:
+def _are_counts(name: str, summary: Summary) -> bool:
     """Return whether whole numbers are counts: not called a measure, dispersed as such, near 0 or like Poisson."""
-    lowest, highest, mean, variance = values.min(), values.max(), values.mean(), values.var()
+    lowest, mean, variance = summary.lowest, summary.mean, summary.deviation**2
     if lowest < 0 or variance < LEAST_DISPERSION * mean or is_measure_name(name):
         return False
-    return bool(lowest <= max(1.0, highest / 10) or variance <= MOST_DISPERSION * mean)
+    return lowest <= max(1.0, summary.highest / 10) or variance <= MOST_DISPERSION * mean
 
 
 def _scaling(column: Column, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:
@@ -326,13 +321,11 @@ def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
 
 
 def _is_constant(cells: Cells) -> bool:
-    present = cells.present
-    return (
-        len(present) > 1
-        and len(cells.categories) < 2
-        and all(v == present[0] for v in (present[-1], *present[:9]))
-        and (bool((present == present[0]).all()) if cells.numeric else all(value == present[0] for value in present))
-    )
+    if cells.n_present < 2 or len(cells.categories) > 1:
+        return False
+    if cells.numeric:
+        return cells.measured.lowest == cells.measured.highest and not cells.measured.infinite
+    return len(cells.counts()) == 1
 
 
 def _categories(cells: Cells) -> tuple[Any, ...]:

@@ -26,9 +26,6 @@ ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cycli
 ColumnScaling = Literal["standard", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
-BLOCK = 4096
-"""Rows that are written at a time."""
-
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
 
@@ -90,19 +87,18 @@ class Column:
         """
         if self.categories:
             levels, places = cells.levels
-            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")[places]
-            unknown = np.flatnonzero(encoded < 0)
+            encoded = encode_categories(self, levels, truth=cells.type == "Boolean")
+            unknown = np.flatnonzero(encoded[places] < 0) if (encoded < 0).any() else np.zeros(0, int)
             if len(unknown) and unseen == "error":
                 raise unseen_category(self, levels[places[unknown[0]]], name, start + unknown[0])
-            encoded[unknown] = np.nan
-            return encoded
-        if cells.numeric:
+            return np.where(encoded < 0, np.nan, encoded)[places]
+        dates = cells.type.startswith("Date") and not self.type.startswith("Date")
+        if cells.numeric and not dates:
             return np.asarray(cells.values, np.float64)
         if len(cells.present):
-            expected = "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
-            what = "text" if isinstance(cells.present[0], str) else type(cells.present[0]).__name__
-            got = f"{what} ({cells.present[0]!r}), expected {expected} as in the fit"
-            raise DataError(f"{name}: column {self.name!r} holds {got}")
+            first, expected = cells.present[0], "dates (pandas.to_datetime)" if self.kind == "date" else "numbers"
+            got = "dates" if dates else f"{'text' if isinstance(first, str) else type(first).__name__} ({first!r})"
+            raise DataError(f"{name}: column {self.name!r} holds {got}, expected {expected} as in the fit")
         return np.full(len(cells.values), np.nan)
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -221,8 +217,12 @@ class Table:
         grouped = [f"column {c.name!r}: rare categories are grouped as {c.other!r}" for c in self.columns if c.other]
         return "; ".join([*notes, *grouped, *(one.remark for one in self.embeddings)]) or None
 
-    def encode(self, cells: Sequence[Cells], name: str = "X", start: int = 0) -> NDArray[np.float64]:
+    def encode(
+        self, cells: Sequence[Cells], name: str = "X", start: int = 0, room: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Return columns, which are looked up by name, as rows of numbers (n, P); errors count rows from ``start``.
+
+        ``room`` is where they are to lie in memory (see `beside`).
 
         A cell that is missing is read off a column that follows from it, where that settles it. Columns that the table
         does not have are ignored.
@@ -238,7 +238,7 @@ class Table:
                 own = one.column.encode(given[one.column.name], "missing", name, start)
                 known = np.array([one.inverse.get(value, np.nan) for value in own.tolist()])
                 rows[one.source] = np.where(np.isnan(rows[one.source]), known, rows[one.source])
-        return _beside(list(rows.values()))
+        return beside(list(rows.values()), room)
 
     def within(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
@@ -261,10 +261,13 @@ class Table:
             c.name: c.write(numbers[c.name]) if c.name in written else c.decode(numbers[c.name]) for c in self.generated
         }
 
-    def is_whole(self, cells: Cells) -> bool:
-        """Return whether a column that came needs no cell to be filled: it has all, or is not generated."""
-        column = self.kinds.get(cells.name)
-        return column is None or not np.isnan(column.encode(cells, "missing", cells.name)).any()
+    def stays(self, cells: Cells) -> NDArray[np.bool_]:
+        """Return which cells of a column that came stay as they are: those that are there, or are not generated."""
+        if (column := self.kinds.get(cells.name)) is None:
+            return np.ones(len(cells.values), dtype=bool)
+        if any(one.column is column for one in self.derived):  # new values of a constant, for instance
+            return ~cells.missing
+        return ~np.isnan(column.encode(cells, "missing", cells.name))
 
     @property
     def texts(self) -> list[str]:
@@ -283,28 +286,30 @@ class Table:
     ) -> dict[str, NDArray[Any]]:
         """Return all columns that came: cells that were there as they were, others from rows of numbers (n, P).
 
-        Columns that are ``written`` become text, as in `decode`; those that were left out always do, if they were text.
+        The numbers are those that `within` has kept inside of what columns can hold. Columns that are ``written``
+        become text, as in `decode`; those that were left out always do, if they were text.
 
         >>> table = Table((Column("height", "real"),))
         >>> came = [Cells("tree", np.array(["a", "b"], dtype=object)), Cells("height", np.array([2.0, np.nan]))]
         >>> {name: cells.tolist() for name, cells in table.completed(np.array([[2.0], [1.0]]), came).items()}
         {'tree': ['a', 'b'], 'height': [2.0, 1.0]}
         """
-        made, kinds, result = self.decode(rows, generated=True, written=written), self.kinds, {}
+        made, kinds, result = self.decode(rows, written=written), self.kinds, {}
         for cells in given:
             if (column := kinds.get(cells.name)) is None:
                 result[cells.name] = cells.as_they_were()
                 continue
-            numbers = column.encode(cells, "missing", cells.name)
-            there = ~np.isnan(numbers)
+            there, numbers = self.stays(cells), np.nan_to_num(column.encode(cells, "missing", cells.name))
             if column.categories and (column.format is None or cells.name not in written):
                 own = object_array(cells.plain())
             elif cells.name in written:
-                own = column.write(np.where(there, numbers, 0.0))
+                own = column.write(numbers)
             else:
-                own = column.decode(np.where(there, numbers, 0.0))
+                own = column.decode(numbers)
             if (text := cells.text()) is not None and own.dtype.kind == "O":
                 own = text
+            elif (digits := cells.digits()) is not None:
+                own = digits
             result[cells.name] = np.where(there, own, made[cells.name])
         return result | {name: cells for name, cells in made.items() if name not in result}
 
@@ -347,15 +352,9 @@ def _column_json(column: Column) -> dict[str, Any]:
 
 
 def _column_of(item: Mapping[str, Any]) -> Column:
-    low, high = item.get("bounds", (None, None))
-    return Column(
-        **{
-            **item,
-            "categories": tuple(item["categories"]),
-            "bounds": (low, high),
-            "format": TextFormat.of(item.get("format")),
-        }
-    )
+    bounds = tuple(item.get("bounds", (None, None)))
+    read = {"categories": tuple(item["categories"]), "bounds": bounds, "format": TextFormat.of(item.get("format"))}
+    return Column(**{**item, **read})
 
 
 @dataclass(frozen=True)
@@ -388,11 +387,14 @@ def dropped_in(spec: ColumnSpec) -> set[str]:
     return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
 
 
-def _beside(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return columns as rows (n, P), some thousand at a time, so that they are written while they are in the cache."""
-    rows = np.empty((len(columns[0]), len(columns)))
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        for i, column in enumerate(columns):
-            block[:, i] = column[start : start + BLOCK]
-    return rows
+def beside(columns: Sequence[NDArray[np.float64]], room: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return columns as rows (n, P), which lie in memory column by column.
+
+    ``room`` of shape (P, n) holds them in the end; each column is a row of it already, or that row is free.
+    """
+    if room is None or len(room) != len(columns):
+        room = np.empty((len(columns), len(columns[0])))
+    for column, place in zip(columns, room, strict=True):
+        if column.ctypes.data != place.ctypes.data:
+            place[:] = column
+    return room.T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, Column, Table, object_array
-from latentmap.data.frames import installed_backends
+from latentmap.data.frames import category_of, installed_backends
 
 
 def frame_of(
@@ -42,31 +43,27 @@ def frame_of(
         cells = table.completed(rows, given, texts)
         for one in given:
             if one.name in texts and one.name in came:  # as it was written, where it was
-                there = ~np.isnan(table.kinds[one.name].encode(one, "missing", one.name))
-                cells[one.name] = np.where(there, object_array(came[one.name].to_list()), cells[one.name])
+                cells[one.name] = np.where(table.stays(one), object_array(came[one.name].to_list()), cells[one.name])
     else:
         cells = table.decode(rows, generated=generated, written=texts)
     kinds = {name: column for name, column in table.kinds.items() if name not in texts}
-    whole = {c.name for c in given if c.name in came and table.is_whole(c)}
+    stays = {c.name: table.stays(c) for c in given if c.name in came}
     preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
     backend: Any = min(installed_backends(), key=lambda backend: backend != preferred)
     if backend != "pandas":
-        as_came = backend == preferred
-        series = {
-            name: came[name] if as_came and name in whole else _series(kinds.get(name), name, values, backend)
-            for name, values in cells.items()
-        }
-        return nw.from_dict(series, backend=backend).to_native()
+        series = {name: _series(kinds.get(name), name, values, backend) for name, values in cells.items()}
+        own = {name: came[name] for name in stays} if backend == preferred else {}
+        series |= {name: _kept(one, series[name], stays[name]) for name, one in own.items()}
+        library = importlib.import_module(backend)
+        make = library.DataFrame if backend == "polars" else library.table  # narwhals turns an Enum into a Categorical
+        return make({name: one.to_native() for name, one in series.items()})
     import pandas as pd
 
-    known = {c.name: ~np.isnan(table.kinds[c.name].encode(c, "missing", c.name)) for c in given if c.name in kinds}
     natives: dict[str, Any] = {}
     for name, values in cells.items():
-        if name in whole:
-            natives[name] = came[name].to_native().array
-            continue
-        made = _pandas_series(pd, kinds.get(name), values)
-        natives[name] = _filled(came[name].to_native(), made, known[name]) if name in came and name in known else made
+        own_type = came[name].to_native().dtype if name in came else None
+        made = _pandas_series(pd, kinds.get(name), values, own_type)
+        natives[name] = _filled(came[name].to_native(), made, stays[name]) if name in stays else made
     frame = pd.DataFrame(natives)
     if not isinstance(like, pd.DataFrame):
         return frame
@@ -80,11 +77,30 @@ def frame_of(
 def _filled(own: Any, made: Any, there: NDArray[np.bool_]) -> Any:
     """Return a column of pandas with cells that were made where there were none; all made if its type holds none."""
     own = own.reset_index(drop=True)
+    if there.all():
+        return own
     try:
         filled = own.where(there, made.astype(own.dtype))
     except (TypeError, ValueError):
         return made
     return filled if filled.dtype == made.dtype or not own.isna().any() else made
+
+
+def _kept(own: nw.Series[Any], made: nw.Series[Any], there: NDArray[np.bool_]) -> nw.Series[Any]:
+    """Return a column of polars or pyarrow with cells that were made where there were none, in its own type."""
+    if there.all():
+        return own
+    mask: nw.Series[Any] = nw.new_series("", there, nw.Boolean, backend=own.implementation)
+    kept: nw.Series[Any] = own.zip_with(mask, in_type_of(own, made))
+    return kept
+
+
+def in_type_of(own: nw.Series[Any], made: nw.Series[Any]) -> nw.Series[Any]:
+    """Return a column in the type of another one of polars or pyarrow, with its precision, unit or categories."""
+    native = own.to_native()
+    type_ = native.type if own.implementation.is_pyarrow() else native.dtype
+    cast: nw.Series[Any] = nw.from_native(made.to_native().cast(type_), series_only=True).alias(own.name)
+    return cast
 
 
 def _is_text(series: nw.Series[Any]) -> bool:
@@ -96,14 +112,24 @@ def _is_text(series: nw.Series[Any]) -> bool:
 def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any) -> nw.Series[Any]:
     """Return cells as a column of polars or pyarrow, of the type of the fit where it is part of the table."""
     plain = cells.tolist() if cells.dtype.kind == "O" else cells
-    series = nw.new_series(name, plain, backend=backend)
+    series = nw.new_series(name, plain, _whole_type(plain), backend=backend)
     return series if column is None else series.cast(_dtype(column))
 
 
-def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any]) -> Any:
+def _whole_type(values: Any) -> Any:
+    """Return the type of whole numbers that 64 bits with a sign do not hold; None for all else, which is inferred."""
+    large = isinstance(values, list) and any(isinstance(value, int) and value >= 2**63 for value in values)
+    return nw.UInt64 if large else None
+
+
+def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any], own: Any = None) -> Any:
+    """Return cells as a column of pandas, of the type of the fit; categories as those of the type ``own``."""
     if column is None:
         return pd.Series(cells)
     if column.native == "category":
+        known = {category_of(value): i for i, value in enumerate(getattr(own, "categories", ()))}
+        if known and known.keys() >= set(cells.tolist()) - {None}:  # intervals, for instance, which are text in the fit
+            return pd.Series(pd.Categorical.from_codes([known.get(cell, -1) for cell in cells.tolist()], dtype=own))
         return pd.Series(pd.Categorical(cells, categories=list(column.categories), ordered=column.ordered))
     if zone := re.search(r"datetime64\[\w+, (.+)\]", column.native):
         return pd.Series(cells).dt.tz_localize("UTC").dt.tz_convert(zone[1]).astype(column.native)
@@ -123,5 +149,6 @@ def _dtype(column: Column) -> Any:
     if column.type.startswith("Decimal"):
         return nw.Float64
     if column.type.startswith("Duration"):
-        return nw.Duration("us")
+        unit = re.search(r"time_unit='(\w+)'", column.type)
+        return nw.Duration(unit[1] if unit else "us")  # type: ignore[arg-type]
     return getattr(nw, column.type)

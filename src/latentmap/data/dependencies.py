@@ -20,7 +20,8 @@ Codes = NDArray[np.int32]
 
 def codes_of(values: NDArray[np.float64]) -> Codes:
     """Return encoded categories as whole numbers, -1 where one is missing."""
-    return np.where(np.isnan(values), -1, values).astype(np.int32)
+    missing = np.isnan(values)
+    return (np.where(missing, -1, values) if missing.any() else values).astype(np.int32)
 
 
 def find_derived(columns: Sequence[Column], codes: Mapping[str, Codes], fixed: Collection[str] = ()) -> list[Derived]:

@@ -1,4 +1,4 @@
-"""Atomic writing of files: to a temporary name, synced, then renamed; and JSON."""
+"""Atomic writing of files: in a temporary folder, synced, then renamed; and JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from latentmap.data.folders import keep_mode, sync
+from latentmap.data.temporary import temporary_folder
 from latentmap.exceptions import DataError
 
 UNFINISHED = Path("checkpoint") / "fit.json"
@@ -17,10 +19,11 @@ UNFINISHED = Path("checkpoint") / "fit.json"
 
 @contextlib.contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; it becomes ``target`` when the block ends without an error.
+    """Yield a temporary path; its file becomes ``target`` when the block ends without an error.
 
     The file is synced to the disk before it is renamed, so that a reader opens the old file or the new one, never a
-    part. The temporary name keeps the suffix, by which writers choose a format. Missing parent folders are made.
+    part. It keeps its name, by which writers choose a format, in a temporary folder beside the target, and the
+    permissions of the file that it replaces. Missing parent folders are made.
 
     Parameters
     ----------
@@ -37,18 +40,25 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     ['codes.txt']
     """
     final = Path(os.path.realpath(target))
-    temporary = final.with_name(f".{os.urandom(4).hex()}-{final.name}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, final)
-        _sync(final.parent)
+        with temporary_folder(final) as folder:
+            temporary = folder / final.name
+            yield temporary
+            sync(temporary)
+            keep_mode(temporary, final)
+            os.replace(temporary, final)
+            sync(final.parent)
     except OSError as error:
         raise DataError(f"cannot write {os.fspath(target)}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file of a folder that nobody reads yet (see `latentmap.data.folders.atomic_folder`)."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_bytes(target: str | os.PathLike[str], data: bytes) -> None:
@@ -64,7 +74,16 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 
 def write_json(target: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented JSON to ``target``, whole or not at all; NaN raises a ``ValueError``."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_bytes(target, as_json(value))
+
+
+def as_json(value: Any) -> bytes:
+    r"""Return a value as indented JSON; NaN raises a ``ValueError``.
+
+    >>> as_json({"unit": "µm"})
+    b'{\n  "unit": "\xc2\xb5m"\n}\n'
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -73,14 +92,3 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_bytes())
     except RecursionError as error:
         raise ValueError("nested too deep") from error
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows has no descriptor for a folder
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -28,7 +28,7 @@ from latentmap.data.columns import (
     object_array,
 )
 from latentmap.data.formats.base import unique_names
-from latentmap.data.text import cells_of_text, text_settings
+from latentmap.data.text import Texts, cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
 from latentmap.data.text_numbers import PLAIN
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
@@ -224,23 +224,23 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         return Cells(column, _days_of(series), str(dtype), own)
     if dtype == nw.Duration:
         spans = series.dt.total_microseconds().cast(nw.Float64).to_numpy()
-        return Cells(column, np.asarray(spans, np.float64) / SECOND, "Duration", own)
+        return Cells(column, np.asarray(spans, np.float64) / SECOND, str(dtype), own)
     if dtype == nw.Time:
         return Cells(column, np.array([_seconds(value) for value in _values(series)]), "Time", own)
     if dtype in (nw.Categorical, nw.Enum):
         if series.implementation.is_pandas() and own == "category":  # whose order narwhals does not keep
             kept = series.to_native().cat
-            categories, ordered = [_category(one) for one in kept.categories.tolist()], bool(kept.ordered)
+            categories, ordered = [category_of(one) for one in kept.categories.tolist()], bool(kept.ordered)
         else:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
-        kinds = object_array([None if value is None else _category(value) for value in _values(series)])
+        kinds = object_array([None if value is None else category_of(value) for value in _values(series)])
         return Cells(column, kinds, type(dtype).__name__, own, tuple(categories), ordered)
     values = _values(series)
     if dtype == nw.String:
         return _of_text(values, column, own, spec)
     if dtype.is_integer() or dtype.is_decimal():
-        return _beyond(column, values, str(dtype), own)
+        return _beyond(column, values, str(dtype), own, spec)
     if dtype == nw.Object and (cells := _of_objects(values, column, name, own, spec)) is not None:
         return cells
     odd = next((type(v).__name__ for v in values if v is not None and _kind_of(v) == "other"), "")
@@ -274,8 +274,12 @@ def _values(series: nw.Series[Any]) -> list[Any]:
     return [None if is_missing(value) else value for value in series.to_list()]
 
 
-def _beyond(column: str, values: Sequence[Any], type_: str, own: str) -> Cells:
-    """Return a column with whole numbers beyond 2^53, which stay the objects that they are."""
+def _beyond(column: str, values: Sequence[Any], type_: str, own: str, spec: ColumnSpec) -> Cells:
+    """Return a column with whole numbers beyond 2^53: as objects, or as floats where the fit has learned such."""
+    known = text_settings(column, spec)
+    if known.text is False:
+        floats = np.array([np.nan if value is None else float(value) for value in values])
+        return Cells(column, floats, type_, own, written=Texts.of(None if v is None else str(v) for v in values))
     plain = [value if value is None or value != int(value) else int(value) for value in values]
     return Cells(column, object_array(plain), type_, own)
 
@@ -308,7 +312,7 @@ def _of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: C
     if kinds == {"number"}:
         whole = all(isinstance(value, numbers.Integral) for value in present)
         if any(isinstance(value, numbers.Integral | Decimal) and abs(int(value)) > EXACT for value in present):
-            return _beyond(column, values, "Int64" if whole else "Float64", own)
+            return _beyond(column, values, "Int64" if whole else "Float64", own, spec)
         return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
     if kinds == {"clock"} and not any(map(_is_truth, present)):
         return Cells(column, np.array([_seconds(value) for value in values]), "Time", own)
@@ -353,7 +357,7 @@ def _days(value: Any) -> float:
     return days_since_epoch(value)
 
 
-def _category(value: Any) -> Any:
+def category_of(value: Any) -> Any:
     """Return a category that is text or a number as it is; others, intervals for instance, as text."""
     return value if isinstance(value, str | bool | int | float) else str(value)
 

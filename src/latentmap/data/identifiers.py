@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells
@@ -18,10 +17,17 @@ LONG_TEXT = 5.0
 DIGITS = 9
 """The fewest digits of whole numbers, all different and equally long, that are keys whatever the column is called."""
 
+FEW = 10
+"""The most different keys beyond 2^53 that are taken for categories, each of as many rows or more on average."""
+
 ID = re.compile(
     r"(?<![a-z])(id|ids|identifier|uid|uuid|guid|idx|index|key|pk|phone|telephone|tel|mobile|fax|ssn|isbn|issn|ean|upc|gtin|"
-    r"barcode|serial|iban|imei|email|url|rowid|unnamed)(?![a-z])"
+    r"barcode|serial|iban|imei|email|url|rowid|unnamed|pid|cid|oid|sid|gid|eid|tid|sku|asin|vin|mrn|npi|lei|isin|cusip|"
+    r"doi|orcid|pmid|passport|"
+    r"(?:account|case|customer|employee|invoice|member|order|patient|policy|reference|student|subject|ticket|transaction)"
+    r" (?:no|nr|num|number))(?![a-z])"
 )
+"""What ids are called; docs/tables.md lists the words."""
 TIME = re.compile(r"(year|month|week|day|date|time|hour|minute|second|epoch|stamp|age|rank|position|step|period)")
 MEASURE = re.compile(
     r"(?<![a-z])(age|price|cost|costs|income|salary|wage|wages|amount|revenue|sales|fare|fee|weight|mass|height|length|"
@@ -43,8 +49,8 @@ def plain_name(name: str) -> str:
 def is_id_name(name: str) -> bool:
     """Return whether a column is called as ids are: ``id``, ``userId``, ``index``, ``key``, ``phone`` and the like.
 
-    >>> [is_id_name(name) for name in ("id", "PassengerId", "user_id", "index", "width", "paid")]
-    [True, True, True, True, False, False]
+    >>> [is_id_name(name) for name in ("id", "PassengerId", "user_id", "PID", "order_no", "width", "paid")]
+    [True, True, True, True, True, False, False]
     """
     return bool(ID.search(plain_name(name)))
 
@@ -68,16 +74,11 @@ def why_left_out(cells: Cells) -> str | None:
     """
     if cells.unread:
         return cells.unread
-    present = cells.present
-    if not len(present):
+    if not cells.n_present:
         return "it holds nothing"
     if cells.numeric:
-        return (
-            None
-            if cells.type.startswith(("Date", "Duration", "Time", "Boolean", "Float32"))
-            else _of_numbers(cells, present)
-        )
-    return None if cells.categories else _of_text(cells, present)
+        return None if cells.type.startswith(("Date", "Duration", "Time", "Boolean", "Float32")) else _of_numbers(cells)
+    return None if cells.categories else _of_text(cells)
 
 
 def has_ids(columns: Iterable[Cells]) -> bool:
@@ -86,16 +87,17 @@ def has_ids(columns: Iterable[Cells]) -> bool:
     >>> has_ids([Cells("x", np.array([0.5, 1.5])), Cells("id", np.array([7.0, 9.0]), "Int64")])
     True
     """
-    whole = (c for c in columns if c.type.startswith(("Int", "UInt")) and c.numeric and len(c.present) == len(c.values))
-    return any(_of_numbers(cells, cells.values) for cells in whole)
+    whole = (c for c in columns if c.type.startswith(("Int", "UInt")) and c.numeric and c.n_present == len(c.values))
+    return any(map(_of_numbers, whole))
 
 
-def _of_numbers(cells: Cells, present: NDArray[np.float64]) -> str | None:
+def _of_numbers(cells: Cells) -> str | None:
     """Return why a column of numbers holds ids, or None if it does not."""
-    if not np.isfinite(present).all() or not (np.trunc(present) == present).all():
+    summary = cells.measured
+    if summary.infinite or not summary.integral or not summary.count:
         return None
-    n, low, high = len(present), present.min(), present.max()
-    named = is_id_name(cells.name)
+    n, low, high = summary.count, summary.lowest, summary.highest
+    named, present = is_id_name(cells.name), cells.present
     unbroken = high - low == n - 1 and bool((abs(np.diff(present)) == 1).all())  # in another order they are ranks
     long = high <= EXACT and low >= 10 ** (DIGITS - 1) and len(str(int(low))) == len(str(int(high)))
     if not (named or unbroken or long):
@@ -119,15 +121,15 @@ def _is_beyond(value: object) -> bool:
 
 def _is_whole_type(cells: Cells) -> bool:
     """Return whether numbers are integers by their type, which those of pandas with missing cells cannot have."""
-    return cells.type.startswith(("Int", "UInt")) or len(cells.present) < len(cells.values)
+    return cells.type.startswith(("Int", "UInt")) or cells.n_present < len(cells.values)
 
 
-def _of_text(cells: Cells, present: NDArray[np.object_]) -> str | None:
+def _of_text(cells: Cells) -> str | None:
     """Return why a column of text or of objects names rows, or None if it does not."""
     counts = cells.counts()
-    different, n = len(counts), len(present)
+    different, n = len(counts), cells.n_present
     if any(map(_is_beyond, counts)):
-        few = different <= min(MANY, n // 2)
+        few = different <= max(n > 1, min(FEW, n // FEW))
         return None if few else "an id: whole numbers beyond 2^53"
     if different <= MANY:
         return None

@@ -48,6 +48,8 @@ TRUTH = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
 """The words for false and true."""
 SHARE = 0.9
 """The least share of cells that must be numbers, or dates, in a column of them; the other cells are missing."""
+LETTERED = 0.01
+"""The least share of whole numbers with a letter behind them, which make all others codes as well."""
 TRIED = 64
 """The different texts that are tried first, of a column that may be text."""
 NUMERIC = ("real", "count", "ordinal", "binary", "cyclic")
@@ -59,7 +61,7 @@ class Texts(NamedTuple):
     """A column of text: its different texts, and for each cell the index of its text, -1 where there is none."""
 
     levels: Sequence[str]
-    codes: NDArray[np.intp]
+    codes: NDArray[Any]
 
     @classmethod
     def of(cls, cells: Iterable[Any]) -> Texts:
@@ -73,7 +75,8 @@ class Texts(NamedTuple):
         values = np.empty(len(self.levels) + 1, dtype=dtype)
         values[:-1] = of_levels
         values[-1] = missing
-        return values[self.codes]
+        of_cells: NDArray[Any] = values[self.codes]
+        return of_cells
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def text_settings(name: str, spec: ColumnSpec, *, comma: bool = False) -> TextSe
 
 def _of_column(column: Column) -> TextSettings:
     """Return how a fit has read a column."""
-    if column.type in TEXTS:
+    if column.type in TEXTS or any(isinstance(one, int) and abs(one) > EXACT for one in column.categories):
         return TextSettings(text=True)
     kind = "date" if column.type.startswith("Date") else "boolean" if column.type == "Boolean" else "real"
     return TextSettings(kind, column.format, False)
@@ -157,12 +160,12 @@ class _Reader:
     """One column of text that is read."""
 
     def __init__(self, name: str, texts: Texts, settings: TextSettings) -> None:
-        self.name, self.settings = name, settings
+        self.name, self.settings, self.given = name, settings, texts
         self.stripped = [level.strip() for level in texts.levels]
         absent = MISSING | settings.missing
         lowered = (level.lower() for level in self.stripped)
         there = np.array([level not in absent for level in lowered] + [False], dtype=bool)
-        self.texts = Texts(texts.levels, np.where(there[texts.codes], texts.codes, -1))
+        self.texts = texts if there[:-1].all() else Texts(texts.levels, np.where(there[texts.codes], texts.codes, -1))
         tallies = np.bincount(self.texts.codes + 1, minlength=len(texts.levels) + 1)[1:]
         self.count: dict[str, int] = {}
         for level, n in zip(self.stripped, tallies.tolist(), strict=True):
@@ -239,11 +242,18 @@ class _Reader:
         return self._cells(parsed, _number_type(parsed.values()), form)
 
     def _codes(self) -> bool:
-        """Return whether whole numbers are codes: with leading zeros, or more digits than a float holds."""
+        """Return whether whole numbers are codes: with leading zeros, a letter, or more digits than a float holds."""
         whole = [level for level in self.typed if text_numbers.WHOLE.fullmatch(level)]
         if any(len(level) > 15 and abs(int(level[:400])) > EXACT for level in whole):
             return True
-        return any(map(text_numbers.CODE.fullmatch, whole))
+        return any(map(text_numbers.CODE.fullmatch, whole)) or self._lettered(whole)
+
+    def _lettered(self, whole: Sequence[str]) -> bool:
+        """Return whether all are whole numbers, most without a letter, and one in a hundred with one."""
+        letters = [level for level in self.typed if text_numbers.LETTERED.fullmatch(level)]
+        cells = sum(self.typed[level] for level in letters)
+        rest = sum(self.typed.values()) - cells
+        return len(whole) + len(letters) == len(self.typed) and LETTERED * rest <= cells < rest
 
     def _dates(self) -> Cells | None:
         if isinstance(self.settings.format, str):
@@ -315,8 +325,11 @@ class _Reader:
     def _text(self) -> Cells:
         values = self.texts.values(self.stripped, None, object)
         known: dict[str | None, int] = {}
-        places = np.array([known.setdefault(level, len(known)) for level in (*self.stripped, None)], dtype=np.intp)
-        return Cells(self.name, values, "String", factors=(list(known), places[self.texts.codes]))
+        levels = (*(level if level in self.count else None for level in self.stripped), None)
+        places = np.array([known.setdefault(level, len(known)) for level in levels], dtype=np.intp)
+        same = self.texts is self.given and len(known) == len(places) and int(self.texts.codes.min(initial=0)) >= 0
+        codes = self.texts.codes if same else places[self.texts.codes]
+        return Cells(self.name, values, "String", factors=(list(known), codes))
 
     def _promising(self, parse: Callable[[str], object]) -> bool:
         """Return whether some different texts, evenly spaced, are such that a column of this kind is possible."""

@@ -13,6 +13,8 @@ PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)
 CODE = re.compile(r"[+-]?0\d+", re.ASCII)
 """Whole numbers with leading zeros, which are codes."""
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+LETTERED = re.compile(r"\d+[A-Za-z]", re.ASCII)
+"""Whole numbers with a letter behind them, such as those of houses."""
 CURRENCY = (
     r"(?:(?:US|CA|AU|NZ|HK|A|C|R|S)?\$|[€£¥₹₽₩₺₪฿₫₴₦₱]|Rs\.?|kr\.?|zł|Kč|Ft|"
     r"(?:USD|EUR|GBP|JPY|CHF|CNY|RMB|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|RUB|TRY|KRW|SGD|HKD|ILS|THB)\b)"

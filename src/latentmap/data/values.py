@@ -84,7 +84,7 @@ def flat(block: NDArray[Any]) -> NDArray[Any]:
     """
     if block.dtype not in (np.uint8, np.float32, np.float64):
         block = block.astype(np.float64)
-    return np.ascontiguousarray(block.reshape(len(block), int(np.prod(block.shape[1:]))))
+    return block.reshape(len(block), int(np.prod(block.shape[1:])))
 
 
 def native(block: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import re
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Table
 from latentmap.data.decoding import frame_of
 from latentmap.data.files import atomic_path
@@ -133,7 +135,10 @@ class NpyWriter(RowWriter):
 
 
 class NpzWriter(RowWriter):
-    """Writer of one array, X, in numpy's archive, and of the key; keeps all rows until the end."""
+    """Writer of one array, X, in numpy's archive, of the key, and of columns that came and are not in X.
+
+    It keeps all rows until the end.
+    """
 
     def write(self, rows: NDArray[Any]) -> None:
         """Keep a block."""
@@ -141,9 +146,17 @@ class NpzWriter(RowWriter):
 
     def close(self) -> None:
         """Write the archive."""
-        key = {} if self.key is None else {self.key.name: plain_labels(self.key.values)}  # objects would be pickled
-        arrays: dict[str, Any] = {**key, "X": np.concatenate(self.blocks)}
-        np.savez(self.stream, **arrays)
+        rows = {} if self.table is None else self.table.kinds
+        arrays = {one.name: one.as_they_were() for one in self.given or () if one.name not in rows}
+        if self.key is not None:
+            arrays[self.key.name] = self.key.values
+        if "X" in arrays:
+            raise DataError("a column called 'X' has no place beside the array X of a .npz file: write a .csv file")
+        with zipfile.ZipFile(self.stream, "w", zipfile.ZIP_STORED) as archive:
+            for name, values in (*arrays.items(), ("X", np.concatenate(self.blocks))):
+                plain = values if name == "X" else plain_labels(values)  # objects would be pickled
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, plain, allow_pickle=False)
 
 
 class TextWriter(RowWriter):
@@ -320,11 +333,13 @@ def _as_json(value: Any) -> str:
 
 
 def _as_excel(value: Any) -> Any:
-    r"""Return a value that a cell of Excel can hold: no NaN, time zone, or control character.
+    r"""Return a value that a cell of Excel can hold: no NaN, time zone, control character, or number beyond 2^53.
 
-    >>> [_as_excel(value) for value in (0.5, float("nan"), "a\x00b")]
-    [0.5, None, 'ab']
+    >>> [_as_excel(value) for value in (0.5, float("nan"), "a\x00b", 2**53 + 1)]
+    [0.5, None, 'ab', '9007199254740993']
     """
+    if isinstance(value, int) and abs(value) > EXACT:
+        return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, datetime):

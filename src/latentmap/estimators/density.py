@@ -178,7 +178,8 @@ class DensityMixin(Fitted):
         draws, effective = self._filled(rows, given, n_draws, n_samples, read_seed(random_state))
         warn_of_few(effective, n_samples)
         if self.table_ is not None and not self._as_numbers and not isinstance(X, np.ndarray):
-            frames = [frame_of(self.table_, draw, X, given=source.cells) for draw in draws]
+            table = self.table_
+            frames = [frame_of(table, table.within(draw), X, given=source.cells) for draw in draws]
             return frames[0] if n_draws is None else frames
         draws = draws.reshape(-1, len(rows), *self.event_shape_)
         return as_given(X, draws[0], self.data_schema_.names) if n_draws is None else draws

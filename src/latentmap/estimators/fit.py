@@ -192,9 +192,9 @@ class Fit:
         return None if earlier is None or earlier.facts else earlier
 
     def _time_left(self) -> float | None:
-        """Return the seconds of the budget that are left for training: half of them, if the search took more."""
+        """Return the seconds of the budget that are left for training: a quarter of them, if the search took more."""
         budget = self.parameters.time_budget
-        return None if budget is None else max(budget / 2, budget - (self.timer() - self.begun))
+        return None if budget is None else max(budget / 4, budget - (self.timer() - self.begun))
 
     def _begin(self) -> tuple[FitState, TrainingPlan]:
         """Plan the fit, and make the model with its initial weights."""

@@ -1,25 +1,25 @@
 """Saving and loading without pickles: weights in safetensors, everything else as JSON, and a model card to read.
 
 A run folder holds ``config.json`` (class, parameters, parts, state of the fit, versions), ``model.safetensors``,
-``history.jsonl`` (one line for each evaluation) and ``README.md`` (the model card). ``config.json`` is written last and
-names the hash of the weights, so a folder that a crash left half-new is recognised and refused. The neighbours that a
-map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on need not seek them again; the state of
-a trainer that goes on, after an interruption or with the next piece of the data, in ``trainer.safetensors``.
+``history.jsonl`` (one line for each evaluation) and ``README.md`` (the model card). ``config.json`` names the hash of
+the weights. The neighbours that a map was fitted with lie in ``neighbors.safetensors``, so that a fit that goes on need
+not seek them again; the state of a trainer that goes on, after an interruption or with the next piece of the data, in
+``trainer.safetensors``. A folder is replaced as a whole (`latentmap.estimators.run_folder`).
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import importlib
 import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import safetensors.torch
@@ -30,14 +30,17 @@ from torch import Tensor, nn
 
 import latentmap
 from latentmap.data.embeddings import Embed
-from latentmap.data.files import UNFINISHED, atomic_path, read_json
+from latentmap.data.files import UNFINISHED, as_json, read_json, write_new
+from latentmap.data.locks import locked
+from latentmap.data.temporary import clean
 from latentmap.estimators.card import model_card
 from latentmap.estimators.columns import give_embeddings
 from latentmap.estimators.parameters import read_parameter, write_parameter
+from latentmap.estimators.run_folder import is_run, replaced_run
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
 from latentmap.estimators.weights import read_weights
-from latentmap.exceptions import DataError, LatentmapError, ModelError
+from latentmap.exceptions import LatentmapError, ModelError
 from latentmap.messages import error_line
 from latentmap.training.checkpoint import Checkpoint
 from latentmap.training.device import resolve_device
@@ -49,49 +52,80 @@ FORMAT = 1
 """Version of the folder's layout; a folder of a newer one is refused."""
 
 CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
-FILES = ("config.json", "model.safetensors", "history.jsonl", "README.md")
 NEIGHBORS = "neighbors.safetensors"
 TRAINER = "trainer.safetensors"
+ATTEMPTS = 3
+"""Attempts to read a run that is replaced meanwhile."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+WAIT = 10.0
+"""Seconds that a save waits for another process that writes to the folder."""
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator to a folder, new or of an earlier run; all files are written before any takes its name.
+    """Write a fitted estimator to a folder, new or of an earlier run, which is replaced as a whole.
 
     Raises
     ------
     DataError
-        If the folder cannot be written, or holds files of these names that are not a run's.
+        If the folder cannot be written, is being written by another process, or holds files of these names that are not
+        a run's.
     """
     check_is_fitted(estimator)
-    folder = Path(path)
-    _require_own(folder)
+    if is_run(Path(path)):
+        read_config(path)  # raises for a run of a newer version
+    with locked(path, WAIT), replaced_run(path) as folder:
+        write(estimator, folder)
+
+
+def write(estimator: Any, folder: Path) -> None:
+    """Write a fitted estimator to an empty folder."""
     state: FitState = estimator.state_
-    weights = safetensors.torch.save(_apart(state.module.state_dict()))
-    graphs = None if state.graphs is None else _write_graphs(state.graphs)
-    trainer = None if state.trainer is None else state.trainer.to_bytes()
-    hashes = {"weights_sha256": weights} | ({"neighbors_sha256": graphs} if graphs is not None else {})
-    hashes |= {"trainer_sha256": trainer} if trainer is not None else {}
-    config = _finite(describe(estimator)) | {name: hashlib.sha256(file).hexdigest() for name, file in hashes.items()}
+    files = {"model.safetensors": safetensors.torch.save(_apart(state.module.state_dict()))}
+    hashes = {"weights_sha256": _sha256(files["model.safetensors"])}
+    if state.graphs is not None:
+        files[NEIGHBORS] = _write_graphs(state.graphs)
+        hashes["neighbors_sha256"] = _sha256(files[NEIGHBORS])
+    if state.trainer is not None:
+        files[TRAINER] = state.trainer.to_bytes()
+        hashes["trainer_sha256"] = _sha256(files[TRAINER])
+    config = _finite(describe(estimator)) | hashes
     history = [_finite(row) for row in state.history]
-    contents = (
-        json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n",
-        weights,
-        b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in history),
-        model_card(config, history).encode(),
-    )
-    with contextlib.ExitStack() as stack:  # which ends in reverse order: the configuration takes its name last
-        for name, content in zip(FILES, contents, strict=True):
-            stack.enter_context(atomic_path(folder / name)).write_bytes(content)
-        if graphs is not None:
-            stack.enter_context(atomic_path(folder / NEIGHBORS)).write_bytes(graphs)
-        if trainer is not None:
-            stack.enter_context(atomic_path(folder / TRAINER)).write_bytes(trainer)
-    if graphs is None:
-        (folder / NEIGHBORS).unlink(missing_ok=True)
-    if trainer is None:
-        (folder / TRAINER).unlink(missing_ok=True)
+    files["history.jsonl"] = b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in history)
+    files["README.md"] = model_card(config, history).encode()
+    for name, content in (files | {"config.json": as_json(config)}).items():
+        write_new(folder / name, content)
 
 
+def _of_one_run(read: Function) -> Function:
+    """Make a function read a folder again that was replaced by another run while it was read."""
+
+    @functools.wraps(read)
+    def whole(path: str | os.PathLike[str], **options: Any) -> Any:
+        for _ in range(ATTEMPTS):
+            before = _identity(path)
+            try:
+                result = read(path, **options)
+            except ModelError:
+                if _identity(path) == before:
+                    raise
+            else:
+                if _identity(path) == before:
+                    return result
+        return read(path, **options)
+
+    return cast(Function, whole)
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return what tells a folder from one that takes its name."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
+
+
+@_of_one_run
 def load(
     path: str | os.PathLike[str],
     *,
@@ -128,7 +162,7 @@ def load(
     config = read_config(folder)
     cls = _class(folder, config.get("class"), expected)
     weights = _read(folder / "model.safetensors")
-    if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
+    if _sha256(weights) != config.get("weights_sha256"):
         raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
     lines = _read(folder / "history.jsonl").splitlines()
     modules = {"encoder": encoder, "decoder": decoder}
@@ -157,6 +191,7 @@ def load(
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Read and check ``config.json`` of a run folder."""
     path = Path(folder) / "config.json"
+    clean(folder)
     try:
         config = read_json(path)
     except FileNotFoundError as error:
@@ -223,21 +258,6 @@ def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n: t if found.setdefault(t.untyped_storage().data_ptr(), t) is t else t.clone() for n, t in tensors.items()}
 
 
-def _require_own(folder: Path) -> None:
-    """Refuse to write over files that are not a run's."""
-    there = [name for name in FILES if (folder / name).exists()]
-    try:
-        if there:
-            read_config(folder)
-        if blocked := [name for name in there if (folder / name).is_dir()]:
-            raise ModelError(f"{blocked[0]} is a folder")
-    except ModelError as error:
-        raise DataError(
-            f"cannot write to {folder}: its {', '.join(there)} would be lost and are not a run of latentmap; "
-            f"choose another folder ({error})"
-        ) from error
-
-
 def _finite(value: Any) -> Any:
     """JSON knows no NaN and no infinity: null stands for both."""
     if isinstance(value, dict):
@@ -274,6 +294,10 @@ def _evaluation(line: bytes) -> dict[str, float | None]:
     return row
 
 
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _write_graphs(graphs: Graphs) -> bytes:
     """Return the neighbours that a map was fitted with, and of which rows they are."""
     key = torch.tensor(list(graphs.key.encode()), dtype=torch.uint8)
@@ -281,7 +305,7 @@ def _write_graphs(graphs: Graphs) -> bytes:
 
 
 def _read_graphs(content: bytes, sha256: str | None) -> Graphs:
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+    if sha256 is not None and _sha256(content) != sha256:
         raise ModelError(f"{NEIGHBORS} does not belong to its config.json; remove it, and a fit finds them anew")
     tensors = safetensors.torch.load(content)
     return Graphs(bytes(tensors["key"].tolist()).decode(), tensors["graph"], tensors["held_out_graph"])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from latentmap.data.decoding import in_type_of
 from latentmap.data.frames import as_frame
 from latentmap.data.rows import LazyRows
 from latentmap.data.selection import ALL_COLUMNS, Selection, ignored_in_words
@@ -160,19 +161,35 @@ def open_codes(Z: Any, names: Sequence[str], row_id: str | None = None, *, optio
 def as_given(X: Any, values: NDArray[Any], names: Sequence[str] | None = None) -> Any:
     """Return values as what X is: an array, or a data frame with its index, columns and those that a fit ignores.
 
-    The values are those of the columns of these names, where X has them all, else of its columns in order.
+    The values are those of the columns of these names, where X has them all, else of its columns in order. Columns
+    without missing cells stay as they are.
     """
     if (frame := as_frame(X)) is None:
         return values
-    own = {str(column): column for column in frame.columns}
+    own = {str(column.name): column for column in frame.iter_columns()}
     names = names if names is not None and set(names) <= set(own) else list(own)
-    if frame.implementation.is_pandas():
-        native = frame.to_native()
-        filled = type(native)(values, index=native.index, columns=[own[name] for name in names])
-        columns = {column: (filled if column in filled else native)[column] for column in native.columns}
-        return type(native)(columns).set_axis(native.columns, axis=1)
-    new = (nw.new_series(name, values[:, i], backend=frame.implementation) for i, name in enumerate(names))
-    return frame.with_columns(*new).to_native()
+    made = dict(zip(names, values.T, strict=True))
+    filled = [_filled(column, made[name]) if name in made else column for name, column in own.items()]
+    if not frame.implementation.is_pandas():
+        return frame.with_columns(*filled).to_native()
+    native = frame.to_native()
+    columns = {i: column.to_native() for i, column in enumerate(filled)}
+    return type(native)(columns, index=native.index).set_axis(native.columns, axis=1)
+
+
+def _filled(own: nw.Series[Any], values: NDArray[Any]) -> nw.Series[Any]:
+    """Return a column of numbers with all values: as it is where none was missing, else in its type if that can."""
+    dtype = own.dtype
+    if dtype.is_numeric() or dtype == nw.Boolean:
+        gaps = own.null_count() > 0 or (dtype.is_float() and bool(own.is_nan().any()))
+        if not gaps:
+            return own
+    if own.implementation.is_pandas():
+        native = own.to_native()
+        series = type(native)(values, index=native.index)
+        return nw.from_native(series.astype(native.dtype) if dtype.is_float() else series, series_only=True)
+    series = nw.new_series(own.name, values, backend=own.implementation)
+    return in_type_of(own, series) if dtype.is_float() or dtype.is_decimal() else series
 
 
 def _selection(estimator: Parameters, state: FitState, X: Any) -> Selection:

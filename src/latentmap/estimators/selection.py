@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,8 @@ def choose_components(p: Parameters, source: Source, y: Any, seed: int, *, timer
 
     Each of 2, 4, 8 and 16 components is fitted for a quarter of the epochs, with the same seed and so the same held-out
     rows, whose mean importance-weighted bound of 32 draws (Burda et al. 2016) is compared; the highest decides, and of
-    equal ones the fewest components. With a time budget, the short fits take half of it.
+    equal ones the fewest components. With a time budget, the short fits take half of it; where that does not suffice
+    for all, the larger numbers are not tried.
 
     Parameters
     ----------
@@ -73,12 +75,51 @@ def choose_components(p: Parameters, source: Source, y: Any, seed: int, *, timer
     if len(sizes) == 1 or len(source) < SMALLEST_SPLIT:
         return Chosen(with_components(p, sizes[0]), f"{sizes[0]} (chosen for {len(source)} rows of {values} values)")
     some, y = _some(source, y)
-    share = None if p.time_budget is None else p.time_budget / 2 / len(sizes)
-    bounds = [_bound(_short(p, size, len(some), share), some, y, seed, timer) for size in sizes]
+    shares = Shares(None if p.time_budget is None else p.time_budget / 2, len(sizes), timer)
+    bounds = [_bound(_short(p, size, len(some), share), some, y, seed, timer) for size, share in zip(sizes, shares)]
     best, seconds = sizes[int(np.argmax(bounds))], timer() - begun
-    tried = ", ".join(f"{size}: {bound:.2f}" for size, bound in zip(sizes, bounds, strict=True))
+    tried = ", ".join(f"{size}: {bound:.2f}" for size, bound in zip(sizes, bounds))
     described = f"{best} (chosen for held-out nats a row, {tried}; {seconds:.1f} s)"
     return Chosen(with_components(p, best), described, seconds)
+
+
+class Shares:
+    """Seconds for each of several fits, whose setting up and scoring take time as well; it ends once too few are left.
+
+    Parameters
+    ----------
+    total
+        Seconds for all of them; None for no limit.
+    count
+        Number of fits.
+    timer
+        Source of the time.
+
+    Examples
+    --------
+    >>> ticks = iter([0.0, 0.0, 6.0, 12.0])  # of fits that take 6 seconds each
+    >>> list(Shares(10.0, 4, lambda: next(ticks)))
+    [2.5, 0.75]
+    """
+
+    def __init__(self, total: float | None, count: int, timer: Timer) -> None:
+        self.total, self.count, self.timer = total, count, timer
+
+    def __iter__(self) -> Iterator[float | None]:
+        """Yield the seconds of each fit when it begins."""
+        if self.total is None:
+            yield from [None] * self.count
+            return
+        begun = last = self.timer()
+        took = share = 0.0
+        for i in range(self.count):
+            now = self.timer()
+            took, last, left = now - last, now, self.total - (now - begun)
+            if left < took / 2:
+                return
+            over = max(0.0, took - share)
+            share = max(left / (self.count - i) - over, took / 8)
+            yield share
 
 
 def with_components(p: Parameters, components: int) -> Parameters:

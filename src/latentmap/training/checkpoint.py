@@ -19,6 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from latentmap.data.files import write_bytes
+from latentmap.data.temporary import sweep
 from latentmap.exceptions import DataError, ModelError, ResumeWarning
 from latentmap.messages import error_line
 from latentmap.training.schedule import Timer
@@ -154,8 +155,9 @@ class Checkpoints:
         try:
             write_bytes(path, content)
             self._own = [*(own for own in self._own if own != path), path][-KEPT:]
-            for other in {*self._paths(), *self.folder.glob(f".*-{'[0-9]' * 9}-*.safetensors")} - set(self._own):
+            for other in set(self._paths()) - set(self._own):
                 other.unlink(missing_ok=True)
+            sweep(self.folder)
         except (DataError, OSError) as error:
             warnings.warn(f"no checkpoint was written: {error_line(error)}", ResumeWarning, stacklevel=2)
         self._last = self.timer()

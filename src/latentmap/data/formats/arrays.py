@@ -106,12 +106,14 @@ class TableSource(ArraySource):
         name: str = "X",
         labels: ArrayLike | None = None,
         label_name: str | None = None,
+        room: NDArray[np.float64] | None = None,
     ) -> None:
         numbers = cells
         if isinstance(columns, Requested):
             numbers, columns = with_embeddings(cells, columns, name)
         self.table = learn_table(numbers, columns, backend=backend, name=name)
-        rows = self.table.encode(numbers, name)
+        alike = self.table.names == [column.name for column in cells]
+        rows = self.table.encode(numbers, name, room=room if alike else None)
         super().__init__(rows, name=name, names=self.table.names, labels=labels, label_name=label_name)
         notes = [*dict.fromkeys(column.note for column in cells if column.note), self.table.remark]
         self.remark = joined_notes(notes)

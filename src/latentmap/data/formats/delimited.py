@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import itertools
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import DAY, Cells, Requested, object_array
+from latentmap.data.columns import DAY, Cells, Requested, beside, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels, reading, unique_names
-from latentmap.data.formats.dialects import Dialect, Record, dialect_of, records
+from latentmap.data.formats.dialects import DELIMITERS, Dialect, Record, dialect_of, padded, records
 from latentmap.data.formats.streams import TextFile, text_file, western
 from latentmap.data.frames import empty_frame
 from latentmap.data.identifiers import has_ids
@@ -25,6 +27,8 @@ from latentmap.data.text import Texts, TextSettings, cells_of_text, text_setting
 from latentmap.exceptions import DataError
 
 BLOCK_CELLS = 2**18
+SHOWN = 5
+"""The most rows that a note lists."""
 PACKED = 5
 """The bytes of text that a compressed byte is taken for."""
 LARGE: int | None = None
@@ -47,6 +51,8 @@ class Plan:
         The number of the column with the labels.
     aside
         The numbers of columns that are read beside the rows.
+    padded
+        Whether rows with fewer cells than there are columns end in missing ones.
     """
 
     file: TextFile
@@ -55,6 +61,7 @@ class Plan:
     settings: Mapping[int, TextSettings]
     label: int | None
     aside: tuple[int, ...] = ()
+    padded: bool = False
 
     @property
     def notes(self) -> list[str]:
@@ -63,29 +70,57 @@ class Plan:
         return [*self.dialect.notes, *([] if usual else [f"the text is read as {self.file.encoding}"])]
 
     def records(self, lines: Iterator[str]) -> Iterator[Record]:
-        """Yield the rows; raise where one has more or fewer cells than the first line.
+        """Yield the rows; raise where one has more cells than there are columns, or fewer if they are not ``padded``.
 
         Raises
         ------
         DataError
-            With the first such row and its line, and how many there are.
+            With the first row that has more cells, or other delimiters, its line, and how many there are.
+        ShortRowsError
+            If rows have fewer cells.
         """
         dialect, path = self.dialect, self.file.path
         for _ in range(dialect.skip):
             next(lines)
-        rows, bad, first = 0, 0, ""
+        rows, bad, first, short = 0, 0, "", list[int]()
         for line, cells in records(path, lines, dialect):
             if len(cells) == dialect.width:
                 rows += 1
-                if not bad:
-                    yield line, cells
-            elif not (dialect.comment and cells[0].startswith(dialect.comment)):
+            elif dialect.comment and cells[0].startswith(dialect.comment):
+                continue
+            elif len(cells) < dialect.width and not self._is_delimited_otherwise(cells):
+                rows += 1
+                short.append(rows)
+                if not self.padded:
+                    continue
+                cells = padded(cells, dialect.width)
+            else:
                 rows += 1
                 bad += 1
                 first = first or f"row {rows} (line {line + dialect.skip}) has {len(cells)} cells"
+            if not bad:
+                yield line, cells
         if bad:
             more = f"; {bad:,} of {rows:,} rows differ" if bad > 1 else ""
             raise DataError(f"{path}: {first}, expected {dialect.width} as in the first line{more}")
+        if short and not self.padded:
+            raise ShortRowsError(short, rows, dialect.width)
+
+    def _is_delimited_otherwise(self, cells: list[str]) -> bool:
+        return len(cells) == 1 and any(cells[0].count(mark) == self.dialect.width - 1 for mark in DELIMITERS)
+
+
+class ShortRowsError(Exception):
+    """Rows with fewer cells than there are columns; ``note`` says which."""
+
+    def __init__(self, short: list[int], rows: int, width: int) -> None:
+        listed = ", ".join(map(str, short[:SHOWN])) + (", ..." if len(short) > SHOWN else "")
+        which, have = ("row", "has") if len(short) == 1 else ("rows", "have")
+        self.note = (
+            f"{len(short):,} of {rows:,} rows {have} fewer than {width} cells, the others of which are missing "
+            f"({which} {listed})"
+        )
+        super().__init__(self.note)
 
 
 def delimited_source(request: Request) -> Source:
@@ -109,23 +144,29 @@ def delimited_source(request: Request) -> Source:
             return _open(replace(file, encoding=western(file.sample)), request)
 
 
-def _source(plan: Plan, cells: list[Cells], label_cells: list[str | None], request: Request) -> ArraySource:
+def _source(
+    plan: Plan,
+    cells: list[Cells],
+    label_cells: list[str | None],
+    request: Request,
+    room: NDArray[np.float64] | None = None,
+) -> ArraySource:
     path, dialect, columns = plan.file.path, plan.dialect, request.columns
     unnamed = {f"Unnamed: {i}" for i in range(dialect.width)}
-    cells = [one for one in cells if one.name not in unnamed or len(one.present)]
+    cells = [one for one in cells if one.name not in unnamed or one.n_present]
     annotations: dict[str, Any] = {"name": str(path), "labels": request.labels, "label_name": None}
     if plan.label is not None:
         annotations |= {"labels": _typed(label_cells), "label_name": plan.names[plan.label]}
     plain = all(one.numeric and not one.type.startswith("Date") for one in cells)
     clean = plain and not any(one.format or one.note or one.type == "Boolean" for one in cells)
-    ids = dialect.names is not None and (has_ids(cells) or any(not len(one.present) for one in cells))
+    ids = dialect.names is not None and (has_ids(cells) or any(not one.n_present for one in cells))
     if columns is None and (plain if request.numeric else clean and not ids):
         names = None if dialect.names is None else [one.name for one in cells]
-        rows = np.stack([one.values for one in cells], axis=1) if cells else np.empty((1, 0))
+        rows = beside([one.values for one in cells], room) if cells else np.empty((1, 0))
         source = ArraySource(rows, names=names, **annotations)
         source.header = None if names is None else empty_frame(names)
     else:
-        source = TableSource(cells, columns, **annotations)
+        source = TableSource(cells, columns, room=room, **annotations)
     source.remark = joined_notes([*plan.notes, source.remark])
     return source
 
@@ -143,21 +184,52 @@ def _open(file: TextFile, request: Request) -> Source:
 
 
 def _opened(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
+    """Return a source of the rows, and the text of the columns beside them.
+
+    Rows that are too short, and cells with blanks before their quotes, are first written to a temporary file as usual.
+    """
+    if not plan.dialect.spaced:
+        try:
+            return _read(plan, request)
+        except ShortRowsError as error:
+            plan = replace(plan, padded=True, dialect=replace(plan.dialect, notes=(*plan.dialect.notes, error.note)))
+    with tempfile.TemporaryDirectory(prefix="latentmap-") as folder:
+        path = Path(folder) / "table.csv"
+        try:
+            source, beside = _read(_rewritten(plan, path), request)
+        except ShortRowsError as error:
+            noted = replace(plan.dialect, notes=(*plan.dialect.notes, error.note))
+            source, beside = _read(_rewritten(replace(plan, padded=True, dialect=noted), path), request)
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), str(plan.file.path))) from error
+    source.name = str(plan.file.path)
+    return source, beside
+
+
+def _rewritten(plan: Plan, path: Path) -> Plan:
+    """Write the rows to a file, delimited by commas and all as long, and return how it is read."""
+    with plan.file.lines() as lines, path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(cells for _, cells in plan.records(lines))
+    dialect = replace(plan.dialect, delimiter=",", edges=(), skip=0, comment="", spaced=False, notes=tuple(plan.notes))
+    return replace(plan, file=text_file(path, "utf-8"), dialect=dialect)
+
+
+def _read(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
     """Return a source of the rows, and the text of the columns beside them."""
     file = plan.file
     unix = b"\n" in file.sample  # pyarrow's lines and ours are the same
     if not (plan.dialect.delimited and unix and _has_pyarrow()):
         cells, label_cells, beside = read_rows(plan)
         return _source(plan, cells, label_cells, request), beside
-    from latentmap.data.formats.delimited_arrow import read_arrow, read_aside
+    from latentmap.data.formats.delimited_columns import read_arrow, read_aside
 
     size = file.path.stat().st_size * (PACKED if file.compression else 1)
     if size > (read_memory(None) if LARGE is None else LARGE):
         from latentmap.data.formats.delimited_blocks import block_source
 
         return block_source(plan, request), read_aside(plan)
-    cells, label_cells = read_arrow(plan, request.columns.missing if request.columns is not None else ())
-    return _source(plan, cells, label_cells, request), read_aside(plan)
+    cells, label_cells, room = read_arrow(plan, request.columns.missing if request.columns is not None else ())
+    return _source(plan, cells, label_cells, request, room), read_aside(plan)
 
 
 def _has_pyarrow() -> bool:

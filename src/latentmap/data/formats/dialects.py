@@ -7,27 +7,25 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from latentmap.data.formats.headers import header_names, is_header, mostly
 from latentmap.data.formats.streams import TextFile
-from latentmap.data.text import MARKS, MISSING
 from latentmap.data.text_dates import duration, stamp
-from latentmap.data.text_numbers import PLAIN, amount
+from latentmap.data.text_numbers import amount
 from latentmap.exceptions import DataError
 from latentmap.messages import counted
 
 DELIMITERS = ",;\t|"
+SINGLE = ",\t|;"
+"""The delimiters of a single column, of which the first is taken that occurs in no cell; commas are decimal with ;."""
 SNIFFED = 1000
 """The lines from which the delimiter is inferred."""
 COMMENT = re.compile(r"#(?!(?:N/A|NA|DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!))|%|//")
 INDEX = re.compile(r"(?:Unnamed: 0(?:\.\d+)*)?")
 """The name of a column of row names, as R and pandas write it."""
-MOST_HEADERS = 4
-MOSTLY = 0.9
-TYPED = 100
-"""The rows from which headers are told."""
 
 Record = tuple[int, list[str]]  # the line that a record ends on, and its cells
 
@@ -56,6 +54,8 @@ class Dialect:
         What was assumed.
     rows
         The first rows.
+    spaced
+        Whether blanks after a delimiter are none of the cell, so that quotes after them are such.
     """
 
     delimiter: str = ","
@@ -67,6 +67,7 @@ class Dialect:
     comment: str = ""
     notes: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    spaced: bool = False
 
     @property
     def delimited(self) -> bool:
@@ -105,7 +106,13 @@ def dialect_of(file: TextFile) -> Dialect:
         raise DataError(f"{file.path}: a header and no rows below it: at least one row is needed")
     if first:
         dialect = replace(dialect, skip=skipped + sample[first - 1][0])
-    return replace(dialect, rows=tuple(tuple(cells) for _, cells in rows if len(cells) == dialect.width))
+    fitting = (padded(cells, dialect.width) for _, cells in rows if len(cells) <= dialect.width)
+    return replace(dialect, rows=tuple(map(tuple, fitting)))
+
+
+def padded(cells: list[str], width: int) -> list[str]:
+    """Return the cells of a row, and empty ones up to the number of columns."""
+    return [*cells, *[""] * (width - len(cells))]
 
 
 def records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[Record]:
@@ -115,7 +122,7 @@ def records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[Reco
         return
     space = dialect.delimiter == " "
     given = (line.replace("\t", " ").strip() for line in lines) if space else lines
-    reader = csv.reader(given, delimiter=dialect.delimiter, strict=True, skipinitialspace=space)
+    reader = csv.reader(given, delimiter=dialect.delimiter, strict=True, skipinitialspace=space or dialect.spaced)
     try:
         for cells in reader:
             if cells:
@@ -141,12 +148,6 @@ def _first_records(path: Path, lines: Sequence[str], dialect: Dialect, *, whole:
     return found
 
 
-def is_number(cell: str) -> bool:
-    """Return whether a cell is a number as programs write it, or missing."""
-    text = cell.strip()
-    return text.lower() in MISSING or PLAIN.fullmatch(text) is not None
-
-
 def _preamble(lines: Sequence[str]) -> tuple[int, list[str], str]:
     """Return the number of lines before the first that is no comment, the comments, and a declared delimiter."""
     comments: list[str] = []
@@ -164,24 +165,25 @@ def _preamble(lines: Sequence[str]) -> tuple[int, list[str], str]:
 def _separation(path: Path, lines: Sequence[str], declared: str, *, whole: bool) -> Dialect:
     tabs = re.search(r"\.(?:tsv|tab)(?:\.\w+)?$", path.name.lower())
     texts = [line.strip() for line in lines if line.strip()]
-    marks = [mark for mark in DELIMITERS if any(mark in text for text in texts[:2])]
+    marks = [mark for mark in DELIMITERS if any(len(cells) > 1 for cells in csv.reader(texts[:2], delimiter=mark))]
     if tabs and marks and "\t" not in marks:
         _refuse_single(path, texts[-1], marks[0])
     delimiter = declared or ("\t" if tabs else _delimiter(path, lines, whole=whole))
     if delimiter:
-        return Dialect(delimiter)
-    rows = texts[1:] or texts
-    if _share(rows, lambda text: bool(amount(text) or stamp(text) or duration(text))):
-        return Dialect()
+        return Dialect(delimiter, spaced=_is_spaced(lines, delimiter))
+    single = next((d for d in SINGLE if all(len(cells) == 1 for cells in csv.reader(texts, delimiter=d))), ",")
+    rows = [cells[0] for cells in csv.reader(texts[1:] or texts, delimiter=single)]
+    if mostly(rows, lambda text: bool(amount(text) or stamp(text) or duration(text))):
+        return Dialect(single)
     for dialect in (Dialect(" "), Dialect(edges=_edges(lines))):
         cells = [cells for _, cells in _first_records(path, lines, dialect, whole=False)]
         widths = {len(one) for one in cells[1:]} or {len(cells[0])}
         width = max(widths)
         if len(widths) == 1 and width > 1 and len(cells[0]) in (width, width - 1):
             below = cells[1:] or cells
-            if any(_share([one[i] for one in below], lambda text: bool(amount(text))) for i in range(width)):
+            if any(mostly([one[i] for one in below], lambda text: bool(amount(text))) for i in range(width)):
                 return dialect
-    if marks and not texts[0].startswith('"'):
+    if marks:
         text = next(text for text in texts if marks[0] in text)
         _refuse_single(path, text, marks[0])
     return Dialect()
@@ -211,8 +213,21 @@ def _delimiter(path: Path, lines: Sequence[str], *, whole: bool) -> str:
     return best if shares[best] else ""
 
 
+def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
+    """Return whether quotes stand after blanks, and the rows are as even or more where these blanks are skipped."""
+    if not any(re.search(rf'(?:^|{re.escape(delimiter)}) +"', line) for line in lines):
+        return False
+    even = []
+    for spaced in (False, True):
+        widths = Counter(
+            len(cells) for cells in csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced) if cells
+        )
+        even.append(max(widths.values()))
+    return even[1] >= even[0]
+
+
 def _widths(path: Path, lines: Sequence[str], delimiter: str, *, whole: bool) -> list[int]:
-    reader = csv.reader(lines, delimiter=delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=_is_spaced(lines, delimiter))
     widths: list[int] = []
     try:
         widths.extend(len(cells) for cells in reader if cells)
@@ -223,10 +238,25 @@ def _widths(path: Path, lines: Sequence[str], delimiter: str, *, whole: bool) ->
 
 
 def _edges(lines: Sequence[str]) -> tuple[int, ...]:
-    """Return where columns of fixed width begin: after characters that are blank in all lines."""
-    texts = [line.rstrip("\r\n").expandtabs() for line in lines if line.strip()]
-    used = [any(i < len(text) and text[i] != " " for text in texts) for i in range(max(map(len, texts)))]
-    return tuple(i for i, here in enumerate(used) if here and (i == 0 or not used[i - 1]))
+    """Return where columns of fixed width begin: after characters that are blank in all lines.
+
+    Words of the header that a single blank separates, and of which one alone stands above cells, are one name.
+    """
+    head, *below = [line.rstrip("\r\n").expandtabs() for line in lines if line.strip()]
+    used = [
+        any(i < len(text) and text[i] != " " for text in (head, *below)) for i in range(max(map(len, (head, *below))))
+    ]
+    starts = [i for i, here in enumerate(used) if here and (i == 0 or not used[i - 1])]
+    edges: list[int] = []
+    settled = True  # whether the last column has cells
+    for start, end in zip(starts, [*starts[1:], len(used)], strict=True):
+        filled = not below or any(text[start:end].strip() for text in below)
+        joined = head[:start].endswith(" ") and head[start - 2 : start - 1].strip() and head[start:end].strip()
+        if not (edges and joined and not (filled and settled)):
+            edges.append(start)
+            settled = filled
+        settled = settled or filled
+    return tuple(edges)
 
 
 def _fixed(lines: Iterable[str], edges: Sequence[int]) -> Iterator[Record]:
@@ -235,12 +265,6 @@ def _fixed(lines: Iterable[str], edges: Sequence[int]) -> Iterator[Record]:
         if line.strip():
             text = line.rstrip("\r\n").expandtabs()
             yield number, [text[start:end].strip() for start, end in spans]
-
-
-def _share(texts: Sequence[str], holds: Callable[[str], bool]) -> bool:
-    """Return whether nine in ten of the texts that are not missing are such."""
-    there = [text.strip() for text in texts if text.strip().lower() not in MISSING | MARKS]
-    return bool(there) and sum(map(holds, there)) >= MOSTLY * len(there)
 
 
 def _headers(dialect: Dialect, sample: Sequence[Record], comments: Sequence[str]) -> tuple[Dialect, int | None]:
@@ -253,11 +277,8 @@ def _headers(dialect: Dialect, sample: Sequence[Record], comments: Sequence[str]
         if below and {len(cells) for cells in below} == {len(head) + 1}:  # as R writes row names
             ends_empty = all(not cells[-1].strip() for cells in below)
             head = [*head, ""] if ends_empty else ["", *head]
-        count, names = 1 + _more_headers(head, below), head
-        if count > 1:
-            rows = [head, *([cell.strip() for cell in cells] for cells in below[: count - 1])]
-            names = _joined([["", *rows[0][1:]], *rows[1:-1]] if count > 2 and _names_index(rows[-1]) else rows)
-        return _named(dialect, names), count
+        names, more = header_names(head, below)
+        return _named(dialect, names), 1 + more
     if above:
         return _named(dialect, above), None
     return replace(dialect, width=len(head)), 0
@@ -280,86 +301,3 @@ def _named(dialect: Dialect, names: Sequence[str]) -> Dialect:
     filled = tuple(name or f"Unnamed: {i}" for i, name in enumerate(names))
     filled = (filled[0].removeprefix("#").strip() or filled[0], *filled[1:])
     return replace(dialect, names=filled, width=len(names), index=index)
-
-
-def is_header(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Return whether a row of cells names the columns of those below, of which ``second`` is the first.
-
-    >>> is_header(["k", "2019", "2020"], ["a", "1.5", "3.5"]), is_header(["1", "2"], ["3", "4"])
-    (True, False)
-    """
-    text = [not is_number(cell) for cell in first]
-    typed = [is_text and bool(amount(cell) or stamp(cell) or duration(cell)) for is_text, cell in zip(text, first)]
-    if any(text) and not any(typed) and all(text[i] or not cell for i, cell in enumerate(first)):
-        return True
-    below = [*second, *[""] * (len(first) - len(second))][-len(first) :]
-    if any(is_text and is_number(cell) and cell.strip() for is_text, cell in zip(text, below)):
-        return True
-    if any(typed) and all(text[i] or not cell for i, cell in enumerate(first)) and not any(
-        bool(amount(cell.strip()) or stamp(cell.strip())) for cell, here in zip(below, typed) if here
-    ):  # fmt: skip
-        return True
-    if not second:
-        return False
-    if not first[0] and below[0].strip() and _rises(first[1:]) and not _rises(below[1:]):  # a table of two ways
-        return True
-    steps = [cell for is_text, cell in zip(text, first) if not is_text and cell]
-    beside = any(is_text and not is_typed for is_text, is_typed in zip(text, typed))
-    return _is_progression(steps, least=2 if beside else 3) and not _is_progression(
-        [cell.strip() for is_text, cell in zip(text, below) if not is_text and cell], least=2
-    )
-
-
-def _rises(cells: Sequence[str]) -> bool:
-    """Return whether cells are three numbers or more, each larger than the one before."""
-    if len(cells) < 3 or not all(cell.strip() and is_number(cell.strip()) for cell in cells):
-        return False
-    return all(float(a) < float(b) for a, b in itertools.pairwise(cells))
-
-
-def _is_progression(cells: Sequence[str], least: int) -> bool:
-    """Return whether cells are 0, 1, 2, ..., as pandas names columns, or years in equal steps."""
-    if len(cells) < least or not all(re.fullmatch(r"\d{1,4}", cell) for cell in cells):
-        return False
-    numbers = [int(cell) for cell in cells]
-    if numbers == list(range(len(numbers))):
-        return len(numbers) > 2
-    steps = {b - a for a, b in itertools.pairwise(numbers)}
-    return len(steps) == 1 and steps != {0} and all(1500 <= number <= 2200 for number in numbers)
-
-
-def _more_headers(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return the number of rows below the first that are headers too: text above columns of numbers."""
-    for count in range(min(MOST_HEADERS, len(rows) - 1), 0, -1):
-        body = [cells for cells in rows[count : count + TYPED] if len(cells) == len(head)]
-        columns = list(zip(*body, strict=True))
-        typed = [i for i, cells in enumerate(columns) if _share(cells, lambda text: bool(amount(text) or stamp(text)))]
-        if len(typed) < 2:
-            continue
-        above = [[cells[i].strip() for i in typed] for cells in rows[:count] if len(cells) == len(head)]
-        if len(above) < count:
-            continue
-        named = [all(_is_name(cell) for cell in cells) for cells in above]
-        blank = count > 1 and _names_index(rows[count - 1])
-        if all(named) or (blank and all(named[:-1])):
-            return count
-    return 0
-
-
-def _names_index(cells: Sequence[str]) -> bool:
-    """Return whether a row names the row names alone, as pandas writes it below headers of several rows."""
-    return bool(cells[0].strip()) and not any(cell.strip() for cell in cells[1:])
-
-
-def _is_name(cell: str) -> bool:
-    return cell.lower() not in MISSING | MARKS and not (amount(cell) or stamp(cell))
-
-
-def _joined(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a name for each column from the rows of headers; a blank in the first repeats the name before."""
-    top: list[str] = []
-    for name in rows[0]:
-        top.append(name or (top[-1] if top else ""))
-    parts = zip(top, *rows[1:])
-    names = ["_".join(dict.fromkeys(part for part in column if part)) for column in parts]
-    return ["" if not rows[0][0] and i == 0 else name for i, name in enumerate(names)]

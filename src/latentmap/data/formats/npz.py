@@ -40,8 +40,7 @@ def _read(
     archive: NDArray[Any] | NpzFile, path: Path, labels: LabelSpec, member: str | None
 ) -> tuple[NDArray[Any], LabelSpec, str | None]:
     """Return the rows, their labels, and the name of these."""
-    if not isinstance(archive, NpzFile):
-        raise DataError(f"{path}: a single array, not an archive of arrays; rename it to .npy")
+    assert isinstance(archive, NpzFile)  # the ending of a single array has been refused before
     read = functools.cache(archive.__getitem__)
     assert archive.zip is not None
     require_room(path, max((member.file_size for member in archive.zip.infolist()), default=0))

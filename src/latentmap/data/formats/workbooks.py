@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from latentmap.data.checks import require_known
 from latentmap.data.formats.base import Request, Source, reading, unique_names
-from latentmap.data.formats.dialects import is_header
+from latentmap.data.formats.headers import MOST_HEADERS, TYPED, header_names, is_header
 from latentmap.data.formats.records import columns_source, rows_as_columns
 from latentmap.data.formats.unpacked import PIECE, require_room
 from latentmap.exceptions import DataError, MissingExtraError
@@ -80,15 +80,18 @@ def _split(path: Path, sheet: str, rows: list[Row]) -> tuple[list[str], list[Row
     if titles:
         title = next(str(cell) for cell in rows[0] if cell != "")
         notes.append(f"{counted(sum(map(bool, filled[:titles])), 'line')} above the table left out: {title!r}")
-    head, below = rows[titles], rows[titles + 1 :]
-    if not is_header(*([_text(cell) for cell in row] for row in (head, below[0] if below else []))):
+    head, *first = [[_text(cell) for cell in row] for row in rows[titles : titles + 1 + MOST_HEADERS + TYPED]]
+    if is_header(head, first[0] if first else []):
+        head, more = header_names(head, first)
+        below = rows[titles + 1 + more :]
+    else:
         head, below = [str(i + 1) for i in range(len(head))], rows[titles:]
     if not below:
         raise DataError(f"{path}: sheet {sheet!r} has a header and no rows below it: at least one row is needed")
     used = [any(row[i] != "" for row in below) for i in range(len(head))]
     indexed = len(head) > 1 and head[0] == ""
-    kept = [i for i, cell in enumerate(head) if (cell != "" or used[i]) and not (indexed and i == 0)]
-    names = [_text(head[i]) if head[i] != "" else f"column {i + 1}" for i in kept]
+    kept = [i for i, name in enumerate(head) if (name or used[i]) and not (indexed and i == 0)]
+    names = [head[i] or f"column {i + 1}" for i in kept]
     unique_names(names, f"{path}: sheet {sheet!r}")
     return names, [[None if row[i] == "" else row[i] for i in kept] for row in below], notes
 

@@ -1,0 +1,102 @@
+"""What `latentmap impute` writes: every column that came, in order, each cell as it was, in every format."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from command import must
+
+N = 60
+QUICK = ["--set", "max_epochs=1", "--set", "neighbors=None", "--no-report"]
+rng = np.random.default_rng(0)
+NUMBERS = pd.DataFrame(rng.normal(size=(N, 3)).round(3), columns=list("abc"))
+NUMBERS["whole"] = rng.integers(0, 100, N)
+NUMBERS.iloc[3, 1] = NUMBERS.iloc[4, 2] = None
+FORMATS = [".csv", ".tsv", ".jsonl", ".parquet", ".xlsx", ".npz"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on a table of numbers alone."""
+    from latentmap.cli import main
+
+    folder = tmp_path_factory.mktemp("numbers")
+    NUMBERS.to_csv(folder / "x.csv", index=False)
+    assert main(["fit", str(folder / "x.csv"), "-o", str(folder / "run"), *QUICK]) == 0
+    return folder / "run"
+
+
+def texts(path):
+    """The columns of a file as text, "" where a cell is missing."""
+    end = path.suffix
+    if end in (".csv", ".tsv"):
+        frame = pd.read_csv(path, sep="," if end == ".csv" else "\t", dtype=str, keep_default_na=False)
+    elif end == ".jsonl":
+        frame = pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()], dtype=object)
+    elif end == ".xlsx":
+        frame = pd.read_excel(path, dtype=object)
+    elif end == ".parquet":
+        frame = pl.read_parquet(path)
+        return {column.name: ["" if v is None else str(v) for v in column.to_list()] for column in frame}
+    else:
+        return {name: values.astype(str).tolist() for name, values in np.load(path).items() if name != "X"}
+    return {str(name): ["" if v is None or v != v else str(v) for v in column] for name, column in frame.items()}
+
+
+@pytest.mark.parametrize("end", FORMATS)
+@pytest.mark.parametrize("source", [".csv", ".parquet", ".jsonl"])
+def test_a_table_of_numbers_comes_back_with_all_its_columns(capsys, run, source, end, tmp_path):
+    came = NUMBERS[["c", "b", "whole", "a"]].copy()
+    came.insert(1, "owner", [f"me, {i}" for i in range(N)])
+    came["key"] = 2**60 + np.arange(N)
+    path, out = tmp_path / f"new{source}", tmp_path / f"out{end}"
+    write = {".csv": lambda: came.to_csv(path, index=False), ".parquet": lambda: came.to_parquet(path, index=False),
+             ".jsonl": lambda: came.to_json(path, orient="records", lines=True)}  # fmt: skip
+    write[source]()
+    must(capsys, "impute", run, path, "-o", out)
+    back = texts(out)
+    assert back["owner"] == came["owner"].tolist() and back["key"] == [str(key) for key in came["key"]]
+    if end == ".npz":
+        assert list(back) == ["owner", "key"]
+        filled = pd.DataFrame(np.load(out)["X"], columns=NUMBERS.columns)
+    else:
+        assert list(back) == came.columns.tolist()
+        filled = pd.DataFrame({name: back[name] for name in NUMBERS.columns}).astype(float)
+        assert back["whole"] == [str(value) for value in came["whole"]]
+    assert filled.notna().all(axis=None)
+    pd.testing.assert_frame_equal(filled.where(NUMBERS.notna()), NUMBERS.astype(float))
+
+
+def test_numbers_alone_say_what_they_leave_out(capsys, run, tmp_path):
+    NUMBERS.assign(owner="me").to_csv(tmp_path / "x.csv", index=False)
+    answer = must(capsys, "impute", run, tmp_path / "x.csv", "-o", tmp_path / "o.npy")
+    assert "holds numbers alone, without 'owner'" in answer.err and np.load(tmp_path / "o.npy").shape == (N, 4)
+    assert "owner" not in must(capsys, "impute", run, "-o", tmp_path / "o.npy").err
+
+
+@pytest.mark.parametrize("end", FORMATS)
+@pytest.mark.parametrize("spec", ["", "[columns.key]\nkind = 'drop'\n", "[columns.key]\nkind = 'real'\n"])
+def test_ids_of_many_digits_come_back_digit_by_digit(capsys, spec, end, tmp_path):
+    frame = pd.DataFrame({
+        "key": 2**60 + 2**56 * rng.integers(0, 9, N) + rng.integers(0, 99, N),
+        "unsigned": np.uint64(2**63) + np.arange(N, dtype=np.uint64),
+        "huge": [str(2**70 + i) for i in range(N)],
+        "x": rng.normal(size=N),
+        "kind": rng.choice(["a", "b"], N),
+    })  # fmt: skip
+    frame.loc[3, "x"] = None
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    (tmp_path / "spec.toml").write_text(spec)
+    must(capsys, "fit", tmp_path / "x.csv", "-o", tmp_path / "run", "--columns", tmp_path / "spec.toml", *QUICK)
+    new = frame.assign(key=frame["key"] + 1, unsigned=frame["unsigned"] + np.uint64(7))
+    new.to_csv(tmp_path / "new.csv", index=False)
+    new.to_parquet(tmp_path / "new.parquet", index=False)
+    for file in ("new.csv", "new.parquet"):
+        must(capsys, "impute", tmp_path / "run", tmp_path / file, "-o", tmp_path / f"o{end}")
+        back = texts(tmp_path / f"o{end}")
+        for name in ("key", "unsigned", "huge"):
+            if end != ".npz" or name in back:
+                assert back[name] == [str(value) for value in new[name]], (file, name)
