@@ -34,7 +34,7 @@ SHARE = 0.005
 SOONEST = 1.0
 """Seconds of training before the first checkpoint."""
 KEPT = 2
-"""Checkpoints that are kept, the last ones."""
+"""Number of checkpoints that are kept."""
 NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.safetensors")
 MOST_VALUES = 2**26
 """Characters of the description in a file, at most."""
@@ -88,8 +88,8 @@ class Checkpoints:
     """Folder with the last checkpoints of one fit, and the request to stop it.
 
     A fit writes a checkpoint after the first step that ends an epoch, if writing takes at most 0.5% of the time, and
-    after the first one that comes a minute, or the seconds that are given, after the last checkpoint. A file is written whole or not at all, under a name that holds
-    its hash; the one before is kept.
+    after the first one that comes a minute, or the seconds that are given, after the last checkpoint. A file is written
+    whole or not at all, under a name that holds its hash; the one before is kept.
 
     Parameters
     ----------
