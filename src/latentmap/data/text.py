@@ -265,8 +265,8 @@ class _Reader:
             return None
         learned = self.settings.format
         day_first, unclear = text_dates.day_first(stamps.values())
-        if isinstance(learned, TextFormat) and unclear:
-            day_first, unclear = learned.pattern.find("%d") < learned.pattern.find("%m"), False
+        if isinstance(learned, TextFormat) and (known := text_dates.order_of(learned.pattern)) is not None:
+            day_first, unclear = known, False
         parsed = {k: days for k, one in stamps.items() if (days := one.days(day_first=day_first)) is not None}
         if not self._enough(parsed):
             return None
