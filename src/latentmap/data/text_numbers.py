@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from latentmap.data.checks import EXACT
 from latentmap.data.text_formats import TextFormat
 
 PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
@@ -28,6 +31,10 @@ DECORATED = re.compile(
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "’": "'"})
 SEPARATORS = (("", "."), (",", "."), (".", ","), (" ", "."), (" ", ","), ("'", "."), ("'", ","), ("", ","))
 """Separators of thousands and decimals, in the order in which they are preferred where several fit."""
+
+
+CHANCE = 1e-6
+"""The probability below which an order is none by chance."""
 
 
 def _body(thousands: str, decimal: str) -> re.Pattern[str]:
@@ -56,11 +63,13 @@ class Amount:
         return self.prefix.strip(), self.suffix.strip()
 
     def value(self, thousands: str, decimal: str) -> float | None:
-        """Return the number that it is with these separators; None if they do not fit."""
+        """Return the number that it is with these separators; None if they do not fit, or part more than 2^53."""
         if not BODIES[thousands, decimal].match(self.body):
             return None
         digits = self.body.replace(thousands, "") if thousands else self.body
         number = float(digits.replace(decimal, ".") + self.exponent)
+        if digits != self.body and number > EXACT:  # a list
+            return None
         return -number if self.negative else number
 
 
@@ -119,6 +128,28 @@ def separators(amounts: Mapping[Amount, int], *, comma: bool) -> tuple[str, str]
     order = [("", ","), *order] if comma else order
     fits = {pair: sum(n for body, n in bodies.items() if BODIES[pair].match(body)) for pair in dict.fromkeys(order)}
     return max(fits, key=lambda pair: fits[pair])  # the first of the best
+
+
+def are_lists(bodies: Iterable[str], thousands: str, decimal: str) -> bool:
+    """Return whether what seem to be thousands are lists of whole numbers, all in rising order.
+
+    Digits in no order would rise, in all different bodies of three parts or more, with a probability below `CHANCE`.
+
+    >>> are_lists([f"{n},{n + 1},{n + 2}" for n in range(290, 390)], ",", ".")
+    True
+    >>> are_lists([f"{7919 * n:,}" for n in range(1, 200)], ",", ".")
+    False
+    """
+    chance = 1.0
+    for body in bodies if thousands else ():
+        if decimal in body:
+            return False
+        parts = list(map(int, body.split(thousands)))
+        if any(a >= b for a, b in itertools.pairwise(parts)):
+            return False
+        if len(parts) > 2:
+            chance *= (1 - parts[0] / 1000) ** (len(parts) - 1) / math.factorial(len(parts) - 1)
+    return chance < CHANCE
 
 
 def format_of(amounts: Sequence[Amount], thousands: str, decimal: str, mark: tuple[str, str]) -> TextFormat:
