@@ -93,3 +93,18 @@ def test_a_no_break_space_is_text_and_missing_among_numbers(way, tmp_path):
     assert cells_of(source).values[:4].tolist() == [",", "\u00a0", ".", None]
     numbers = opened(way, tmp_path / "y.csv", ["0.5", "\u00a0", "1.5", ""] * 20)
     np.testing.assert_array_equal(cells_of(numbers).values[:4], [0.5, np.nan, 1.5, np.nan])
+
+
+@pytest.mark.parametrize(
+    "form", ["$({:,.2f})", "$ ({:,.2f})", "({:,.2f}) €", "({:.1f})%", "USD ({:,.2f})", "(${:,.2f})"]
+)
+@pytest.mark.parametrize("way", ["csv", "pandas", "polars"])
+def test_negative_amounts_in_parentheses_behind_or_before_their_currency(way, form, tmp_path):
+    amounts = [(37.5 * i + 0.5) * (-1) ** i for i in range(60)]
+    column = [form.format(abs(x)) if x < 0 else form.replace("(", "").replace(")", "").format(x) for x in amounts]
+    frame = opened(way, tmp_path / "x.csv", column)
+    values = cells_of(frame).values
+    assert values.tolist() == amounts
+    assert frame.table.columns[0].write(values).tolist() == column
+    table, few = frame.table, opened(way, tmp_path / "y.csv", column[:3], frame.table)
+    assert few.table == table and few.read(slice(None))[:, 0].tolist() == amounts[:3]

@@ -24,9 +24,9 @@ CURRENCY = (
 )
 _UNIT = r"(?:[%‰°µ²³]|[^\W\d_])(?:[^\s\d,;()]|[²³]|(?<=[a-zA-Z])[23](?=$|/)){0,11}"
 DECORATED = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>[+\-−]?)\s*(?P<prefix>{CURRENCY}\s*)?(?P<inner>[+\-−]?)"
+    rf"(?:(?P<outer>{CURRENCY}\s*)(?=\())?(?P<open>\()?\s*(?P<sign>[+\-−]?)\s*(?P<prefix>{CURRENCY}\s*)?(?P<inner>[+\-−]?)"
     r"(?P<body>\d(?:[\d.,'’ \u00a0\u202f]*\d)?[.,]?|[.,]\d+)(?P<exp>[eE][+-]?\d+)?"
-    rf"(?P<suffix>\s*(?:{CURRENCY}|{_UNIT}))?\s*(?P<close>\))?(?P<minus>-)?"
+    rf"(?P<suffix>\s*(?:{CURRENCY}|{_UNIT}))?\s*(?P<close>\))?(?P<minus>-)?(?P<behind>(?<=\))\s*(?:{CURRENCY}|{_UNIT}))?"
 )
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "’": "'"})
 SEPARATORS = (("", "."), (",", "."), (".", ","), (" ", "."), (" ", ","), ("'", "."), ("'", ","), ("", ","))
@@ -56,6 +56,8 @@ class Amount:
     negative: bool
     exponent: str
     accounting: bool
+    outside: bool = False
+    """Whether prefix or suffix stand outside of the parentheses of a negative number."""
 
     @property
     def mark(self) -> tuple[str, str]:
@@ -76,8 +78,8 @@ class Amount:
 def amount(text: str) -> Amount | None:
     """Return a number with a currency, a sign of percent or a unit, or none of them; None if the text is no number.
 
-    >>> amount("($1,250.50)").value(",", "."), amount("12 kg").suffix, amount("oak")
-    (-1250.5, ' kg', None)
+    >>> amount("($1,250.50)").value(",", "."), amount("$(4.50)").value("", "."), amount("12 kg").suffix, amount("oak")
+    (-1250.5, -4.5, ' kg', None)
     """
     if not (match := DECORATED.fullmatch(text)) or bool(match["open"]) != bool(match["close"]):
         return None
@@ -89,10 +91,12 @@ def amount(text: str) -> Amount | None:
     body = match["body"].translate(SPACES)
     if not any(fits.match(body) for fits in BODIES.values()):
         return None
-    suffix = (match["suffix"] or "").translate(SPACES)
-    return Amount(
-        body, (match["prefix"] or "").translate(SPACES), suffix, negative, match["exp"] or "", bool(match["open"])
-    )
+    outside = bool(match["outer"] or match["behind"])
+    if (match["outer"] and match["prefix"]) or (match["behind"] and match["suffix"]):
+        return None
+    prefix = (match["outer"] or match["prefix"] or "").translate(SPACES)
+    suffix = (match["behind"] or match["suffix"] or "").translate(SPACES)
+    return Amount(body, prefix, suffix, negative, match["exp"] or "", bool(match["open"]), outside)
 
 
 def decoration(amounts: Mapping[Amount, int]) -> tuple[str, str] | None:
@@ -166,4 +170,5 @@ def format_of(amounts: Sequence[Amount], thousands: str, decimal: str, mark: tup
         places=max(places),
         fixed=len(places) == 1,
         accounting=any(one.accounting for one in amounts),
+        outside=any(one.outside for one in amounts),
     )
