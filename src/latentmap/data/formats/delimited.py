@@ -186,9 +186,10 @@ def _open(file: TextFile, request: Request) -> Source:
 def _opened(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
     """Return a source of the rows, and the text of the columns beside them.
 
-    Rows that are too short, and cells with blanks before their quotes, are first written to a temporary file as usual.
+    Rows that are too short, and cells with blanks or backslashes before their quotes, are first written to a temporary
+    file as usual.
     """
-    if not plan.dialect.spaced:
+    if not (plan.dialect.spaced or plan.dialect.escape):
         try:
             return _read(plan, request)
         except ShortRowsError as error:
@@ -210,7 +211,9 @@ def _rewritten(plan: Plan, path: Path) -> Plan:
     """Write the rows to a file, delimited by commas and all as long, and return how it is read."""
     with plan.file.lines() as lines, path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(cells for _, cells in plan.records(lines))
-    dialect = replace(plan.dialect, delimiter=",", edges=(), skip=0, comment="", spaced=False, notes=tuple(plan.notes))
+    dialect = replace(
+        plan.dialect, delimiter=",", edges=(), skip=0, comment="", spaced=False, escape="", notes=tuple(plan.notes)
+    )
     return replace(plan, file=text_file(path, "utf-8"), dialect=dialect)
 
 
