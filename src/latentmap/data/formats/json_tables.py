@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def json_source(request: Request) -> Source:
 def _value(path: Path, text: str) -> Any:
     """Return the value of a text of JSON, or the list of those of its lines."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=partial(_object, path))
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and text[: error.pos].count("\n") == 1:
             return _lines(path, text)
@@ -58,11 +59,20 @@ def _lines(path: Path, text: str) -> list[Any]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                values.append(json.loads(line))
+                values.append(json.loads(line, object_pairs_hook=partial(_object, path)))
             except json.JSONDecodeError as error:
                 message = f"line {number} is not JSON ({error.msg} at character {error.pos + 1})"
                 raise DataError(f"{path}: {message}: expected a record a line") from error
     return values
+
+
+def _object(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, whose names must differ."""
+    if len(found := dict(pairs)) < len(pairs):
+        names = [name for name, _ in pairs]
+        same = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: two entries of an object are called {same!r}; give each its own name")
+    return found
 
 
 def _table(path: Path, value: Any) -> Mapping[str, Sequence[Any]]:
@@ -109,7 +119,10 @@ def _of_object(path: Path, value: dict[str, Any]) -> Mapping[str, Sequence[Any]]
 
 def _of_records(path: Path, records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return records as columns; a key that a record lacks is missing there."""
-    rows = [_flat(record) for record in records]
+    try:
+        rows = [_flat(record) for record in records]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     names = dict.fromkeys(name for row in rows for name in row)
     _require_filled(path, len(rows), len(names), sum(map(len, rows)))
     nested = {name.rpartition(".")[0] for name in names} - {""}
@@ -120,12 +133,20 @@ def _of_records(path: Path, records: Sequence[dict[str, Any]]) -> dict[str, list
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record whose objects are entries of it.
 
+    Raises
+    ------
+    DataError
+        If two entries have the same name.
+
     >>> _flat({"id": 1, "size": {"height": 2, "width": 3}})
     {'id': 1, 'size.height': 2, 'size.width': 3}
     """
     row: dict[str, Any] = {}
     for key, value in record.items():
-        row |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
+        own = {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
+        if same := row.keys() & own.keys():
+            raise DataError(f"two entries of a record are called {same.pop()!r}; give each its own name")
+        row |= own
     return row
 
 
