@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -28,6 +28,7 @@ from latentmap.data.columns import (
     object_array,
 )
 from latentmap.data.formats.base import unique_names
+from latentmap.data.names import as_known
 from latentmap.data.text import Texts, cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
 from latentmap.data.text_numbers import PLAIN
@@ -56,6 +57,15 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
             f"none; {name}.columns = {name}.columns.astype(str) makes them so"
         )
     return frame
+
+
+def named_as(frame: nw.DataFrame[Any], known: Collection[str]) -> nw.DataFrame[Any]:
+    """Return a frame whose columns are spelled as in a fit; see `latentmap.data.names.as_known`."""
+    own = list(frame.columns)
+    if not known or not all(isinstance(name, str) for name in own):
+        return frame
+    renamed = {a: b for a, b in zip(own, as_known(own, known), strict=True) if a != b}
+    return frame.rename(renamed) if renamed else frame
 
 
 def only_columns(data: Any, names: Sequence[str] | None) -> Any:

@@ -12,8 +12,18 @@ import numpy as np
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face
-from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, empty_frame, non_numeric, numbers_of
+from latentmap.data.frames import (
+    as_frame,
+    backend_of,
+    cells_of,
+    columns_of,
+    empty_frame,
+    named_as,
+    non_numeric,
+    numbers_of,
+)
 from latentmap.data.identifiers import has_ids
+from latentmap.data.names import known_names
 from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError, MissingExtraError
 
@@ -42,6 +52,7 @@ def table_of(request: Request) -> Source:
 
 
 def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
+    frame = named_as(frame, known_names(request))
     series, name, selection = columns_of(frame), request.name, request.selection
     label_name = name_of(request.labels, list(series), f"{name} has no column")
     labels = request.labels if label_name is None else plain_labels(np.asarray(series[label_name].to_numpy()))
