@@ -6,7 +6,7 @@ import importlib
 import numbers
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -200,7 +200,7 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
         cells = _of_objects(_values(series), column, name, "")
         return (
             cells.values
-            if cells is not None and cells.numeric and not cells.type.startswith(("Date", "Time"))
+            if cells is not None and cells.numeric and not cells.type.startswith(("Date", "Time", "Duration"))
             else None
         )
     if dtype == nw.String:
@@ -324,6 +324,9 @@ def _of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: C
         if any(isinstance(value, numbers.Integral | Decimal) and abs(int(value)) > EXACT for value in present):
             return _beyond(column, values, "Int64" if whole else "Float64", own, spec)
         return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
+    if kinds == {"span"} and not any(map(_is_truth, present)):
+        spans = [np.nan if value is None else np.timedelta64(value) / np.timedelta64(1, "s") for value in values]
+        return Cells(column, np.array(spans, np.float64), "Duration(time_unit='us')", own)
     if kinds == {"clock"} and not any(map(_is_truth, present)):
         return Cells(column, np.array([_seconds(value) for value in values]), "Time", own)
     if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):
@@ -348,6 +351,8 @@ def _kind_of(value: Any) -> str:
         return "date"
     if isinstance(value, time) and value.tzinfo is None:
         return "clock"
+    if isinstance(value, timedelta | np.timedelta64):
+        return "span"
     return "number" if is_number(value) else "other"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ ROOM = 16
 """Bytes of memory that a byte of JSON may take; less than records of one small number do, as most hold more."""
 MOST_EMPTY = 2**22
 """Cells beyond which a table must not be almost empty."""
+A_DAY = 86_400_000
+FIRST_TIME, LAST_TIME = 365 * A_DAY, 130 * 366 * A_DAY
+"""Milliseconds since 1970 that are taken for times: of the years 1971 to 2100."""
+NAMES_OF_TIMES = re.compile(r"(_at|_time)$|^(timestamp|modified|date)|^time$")
+"""The columns that pandas.read_json takes for times."""
 LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
@@ -40,7 +47,8 @@ def json_source(request: Request) -> Source:
         require_room(path, ROOM * len(content), "needs")
         text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
         value = _lines(path, text) if path.name.lower().endswith(LINES) else _value(path, text)
-        return columns_source(_table(path, value), request)
+        columns = _table(path, value)
+        return columns_source({name: _dated(name, cells) for name, cells in columns.items()}, request)
 
 
 def _value(path: Path, text: str) -> Any:
@@ -91,6 +99,20 @@ def _table(path: Path, value: Any) -> Mapping[str, Sequence[Any]]:
         return _of_rows(path, names, value if names is None else value[1:])
     at = next((i for i, item in enumerate(value) if type(item) is not type(value[0])), 0)
     raise DataError(f"{path}: item {at + 1} is {_named(value[at])}, so it is no table: {EXPECTED}")
+
+
+def _dated(name: str, cells: Sequence[Any]) -> Sequence[Any]:
+    """Return milliseconds since 1970 as times: as pandas writes them, midnights all, or under a name of times.
+
+    >>> _dated("planted", [1704067200000, None]), _dated("size", [1704067200001, None])
+    ([datetime.datetime(2024, 1, 1, 0, 0), None], [1704067200001, None])
+    """
+    there = [cell for cell in cells if cell is not None]
+    if not there or not all(type(cell) is int and FIRST_TIME <= cell < LAST_TIME for cell in there):
+        return cells
+    if not NAMES_OF_TIMES.search(name.lower()) and any(cell % A_DAY for cell in there):
+        return cells
+    return [None if cell is None else datetime(1970, 1, 1) + timedelta(milliseconds=cell) for cell in cells]
 
 
 def _of_object(path: Path, value: dict[str, Any]) -> Mapping[str, Sequence[Any]]:
