@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import Cells, Column, Table, object_array
 from latentmap.data.frames import category_of, installed_backends
+from latentmap.data.names import as_known
 
 
 def frame_of(
@@ -36,7 +37,9 @@ def frame_of(
         there as they were.
     """
     origin = nw.from_native(like, eager_only=True, pass_through=True)
-    came = {str(c.name): c for c in origin.iter_columns()} if isinstance(origin, nw.DataFrame) else {}
+    columns = list(origin.iter_columns()) if isinstance(origin, nw.DataFrame) else []
+    spelled = as_known([str(c.name) for c in columns], {*table.names, *table.order, *table.kinds})
+    came = dict(zip(spelled, columns, strict=True))
     texts = {n for n in table.texts if n not in came and (table.backend or n in table.words)}
     texts |= {n for n, column in table.kinds.items() if n in came and _is_text(came[n]) and column.type != "String"}
     if given:
@@ -56,7 +59,7 @@ def frame_of(
         series |= {name: _kept(one, series[name], stays[name]) for name, one in own.items()}
         library = importlib.import_module(backend)
         make = library.DataFrame if backend == "polars" else library.table  # narwhals turns an Enum into a Categorical
-        return make({name: one.to_native() for name, one in series.items()})
+        return make({str(came[name].name) if name in came else name: one.to_native() for name, one in series.items()})
     import pandas as pd
 
     natives: dict[str, Any] = {}
@@ -67,7 +70,7 @@ def frame_of(
     frame = pd.DataFrame(natives)
     if not isinstance(like, pd.DataFrame):
         return frame
-    own = {str(column): column for column in like.columns}
+    own = dict(zip(spelled, like.columns, strict=True))
     labels = [own.get(name, name) for name in cells]
     if isinstance(like.columns, pd.MultiIndex) and all(name in own for name in cells):
         labels = pd.MultiIndex.from_tuples(labels, names=like.columns.names)

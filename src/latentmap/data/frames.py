@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +28,7 @@ from latentmap.data.columns import (
     object_array,
 )
 from latentmap.data.formats.base import unique_names
+from latentmap.data.names import as_known
 from latentmap.data.text import Texts, cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
 from latentmap.data.text_numbers import PLAIN
@@ -56,6 +57,15 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
             f"none; {name}.columns = {name}.columns.astype(str) makes them so"
         )
     return frame
+
+
+def named_as(frame: nw.DataFrame[Any], known: Collection[str]) -> nw.DataFrame[Any]:
+    """Return a frame whose columns are spelled as in a fit; see `latentmap.data.names.as_known`."""
+    own = list(frame.columns)
+    if not known or not all(isinstance(name, str) for name in own):
+        return frame
+    renamed = {a: b for a, b in zip(own, as_known(own, known), strict=True) if a != b}
+    return frame.rename(renamed) if renamed else frame
 
 
 def only_columns(data: Any, names: Sequence[str] | None) -> Any:
@@ -190,7 +200,7 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
         cells = _of_objects(_values(series), column, name, "")
         return (
             cells.values
-            if cells is not None and cells.numeric and not cells.type.startswith(("Date", "Time"))
+            if cells is not None and cells.numeric and not cells.type.startswith(("Date", "Time", "Duration"))
             else None
         )
     if dtype == nw.String:
@@ -314,6 +324,9 @@ def _of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: C
         if any(isinstance(value, numbers.Integral | Decimal) and abs(int(value)) > EXACT for value in present):
             return _beyond(column, values, "Int64" if whole else "Float64", own, spec)
         return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
+    if kinds == {"span"} and not any(map(_is_truth, present)):
+        spans = [np.nan if value is None else np.timedelta64(value) / np.timedelta64(1, "s") for value in values]
+        return Cells(column, np.array(spans, np.float64), "Duration(time_unit='us')", own)
     if kinds == {"clock"} and not any(map(_is_truth, present)):
         return Cells(column, np.array([_seconds(value) for value in values]), "Time", own)
     if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):
@@ -338,6 +351,8 @@ def _kind_of(value: Any) -> str:
         return "date"
     if isinstance(value, time) and value.tzinfo is None:
         return "clock"
+    if isinstance(value, timedelta | np.timedelta64):
+        return "span"
     return "number" if is_number(value) else "other"
 
 
