@@ -111,11 +111,17 @@ class Column:
         return values if low is None and high is None else np.clip(values, low, high)
 
     def decode(self, values: NDArray[np.float64]) -> NDArray[Any]:
-        """Return numbers as cells: the nearest category, whole number or day, where the column holds such."""
+        """Return numbers as cells: the nearest category, whole number or day, where the column holds such.
+
+        The category that stands for all rare numbers is a missing cell.
+        """
         if self.categories:
             indices = np.clip(np.rint(values), 0, len(self.categories) - 1).astype(np.intp)
-            plain = all(isinstance(c, int | float) for c in self.categories)
-            return np.array(self.categories, dtype=None if plain else object)[indices]
+            categories = self.categories
+            if self.other is not None and all(isinstance(c, int | float) for c in categories[:-1]):
+                categories = (*categories[:-1], None)  # a word among numbers would change their type
+            plain = all(isinstance(c, int | float) for c in categories)
+            return np.array(categories, dtype=None if plain else object)[indices]
         if self.kind == "date" and self.integral:  # midnights all
             values = np.rint(values)
         if self.kind in ("binary", "count"):
@@ -306,7 +312,8 @@ class Table:
                 own = column.write(numbers)
             else:
                 own = column.decode(numbers)
-            if (text := cells.text()) is not None and own.dtype.kind == "O":
+            is_text = cells.name in written or all(isinstance(one, str) for one in column.categories or [0])
+            if is_text and (text := cells.text()) is not None:
                 own = text
             elif (digits := cells.digits()) is not None:
                 own = digits

@@ -139,6 +139,8 @@ def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any], own: Any
     if column.native == "object" and column.type == "Date":
         cells = cells.astype(object)
     series = pd.Series(cells)
+    if column.other is not None and column.native != "object" and series.isna().any():  # rare numbers
+        return pd.Series(cells.tolist())
     return series.astype(column.native) if column.native else series
 
 
