@@ -94,3 +94,17 @@ def test_rare_codes_of_numbers_are_missing_and_not_words(of):
     for made in (vae.sample(20, noise=True, random_state=0), vae.impute(of(frame))):
         codes = pd.DataFrame({"code": made["zipcode"].to_numpy()})["code"]
         assert codes.dtype.kind in "if" and codes.min() >= 100
+
+
+def test_durations_are_never_negative():
+    spans = pd.to_timedelta(np.random.default_rng(0).exponential(5, N), unit="s")
+    drawn = fitted(measures().assign(span=spans)).sample(500, noise=True, random_state=0)
+    assert drawn["span"].min() >= pd.Timedelta(0) and drawn["span"].max() > pd.Timedelta(seconds=1)
+
+
+def test_decimals_of_text_are_filled_with_as_many():
+    cells = [f"{v:.2f}" if i % 6 else "-" for i, v in enumerate(np.random.default_rng(0).normal(size=N))]
+    filled = fitted(measures().assign(t=cells)).impute(measures().assign(t=cells))["t"]
+    assert max(map(len, filled)) <= 5 and [a for a, b in zip(filled, cells) if b != "-"] == [
+        b for b in cells if b != "-"
+    ]

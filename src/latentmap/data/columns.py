@@ -133,7 +133,13 @@ class Column:
         cells = self.decode(values) if self.categories else values
         if self.format is not None and all(is_plain_number(category) for category in self.categories):
             return self.format.write(np.asarray(cells, np.float64))
-        return object_array([word(value) for value in (cells if self.categories else self.decode(values)).tolist()])
+        plain = (cells if self.categories else self.decode(values)).tolist()
+        return object_array([self._word(value) for value in plain])
+
+    def _word(self, value: Any) -> str:
+        if not isinstance(value, float) or value.is_integer() and not self.decimals:
+            return word(value)
+        return repr(value) if self.decimals is None else f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
 
 
 @dataclass(frozen=True)

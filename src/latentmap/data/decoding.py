@@ -133,7 +133,8 @@ def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any], own: Any
         known = {category_of(value): i for i, value in enumerate(getattr(own, "categories", ()))}
         if known and known.keys() >= set(cells.tolist()) - {None}:  # intervals, for instance, which are text in the fit
             return pd.Series(pd.Categorical.from_codes([known.get(cell, -1) for cell in cells.tolist()], dtype=own))
-        return pd.Series(pd.Categorical(cells, categories=list(column.categories), ordered=column.ordered))
+        new = [one for one in known if one not in column.categories]
+        return pd.Series(pd.Categorical(cells, categories=[*column.categories, *new], ordered=column.ordered))
     if zone := re.search(r"datetime64\[\w+, (.+)\]", column.native):
         return pd.Series(cells).dt.tz_localize("UTC").dt.tz_convert(zone[1]).astype(column.native)
     if column.native == "object" and column.type == "Date":

@@ -29,7 +29,7 @@ from latentmap.data.columns import (
 )
 from latentmap.data.formats.base import unique_names
 from latentmap.data.names import as_known
-from latentmap.data.text import Texts, cells_of_text, text_settings
+from latentmap.data.text import MISSING, Texts, cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
 from latentmap.data.text_numbers import PLAIN
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
@@ -227,6 +227,11 @@ def _is_exact(series: nw.Series[Any]) -> bool:
 def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     series = _settled(series)
     dtype, column, own = series.dtype, str(series.name), _native(series)
+    if dtype.is_numeric() and text_settings(column, spec).kind == "date":  # written as 20240131, for instance
+        written = (
+            None if v is None or v != v else word(float(v) if dtype.is_float() else int(v)) for v in _values(series)
+        )
+        return _of_text(list(written), column, own, spec)
     if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
         return Cells(column, _without_marks(np.asarray(numbers, np.float64), spec), type_, own)
@@ -244,8 +249,12 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         else:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
-        kinds = object_array([None if value is None else category_of(value) for value in _values(series)])
-        return Cells(column, kinds, type(dtype).__name__, own, tuple(categories), ordered)
+        read = _levels_of(
+            {*categories, *(category_of(v) for v in series.unique().to_list() if not is_missing(v))}, spec
+        )
+        kinds = object_array([None if value is None else read[category_of(value)] for value in _values(series)])
+        known = dict.fromkeys(one for one in map(read.__getitem__, categories) if one is not None)
+        return Cells(column, kinds, type(dtype).__name__, own, tuple(known), ordered)
     values = _values(series)
     if dtype == nw.String:
         return _of_text(values, column, own, spec)
@@ -256,6 +265,13 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     odd = next((type(v).__name__ for v in values if v is not None and _kind_of(v) == "other"), "")
     what = odd if dtype == nw.Object and odd else own if dtype == nw.Unknown and own else dtype
     return _unread(series, f"it holds {what}, not numbers, text or dates")
+
+
+def _levels_of(levels: Collection[Any], spec: ColumnSpec) -> dict[Any, Any]:
+    """Return what categories stand for, as text of files is read: without blanks around, None for a missing cell."""
+    marks = MISSING | {mark.strip().lower() for mark in (spec.missing if spec is not None else ())}
+    names = {level: level.strip() if isinstance(level, str) else level for level in levels}
+    return {level: None if str(name).lower() in marks else name for level, name in names.items()}
 
 
 def _days_of(series: nw.Series[Any]) -> NDArray[np.float64]:

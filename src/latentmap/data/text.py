@@ -6,7 +6,7 @@ One place for all text: of files, and of data frames whose columns hold text.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -119,8 +119,9 @@ def text_settings(name: str, spec: ColumnSpec, *, comma: bool = False) -> TextSe
             return TextSettings(text=True, missing=missing)
         return replace(_of_column(learned), missing=missing, comma=comma)
     given = spec.settings.get(name, {})
+    kind = given.get("kind", "date" if given.get("format") else "")
     named = "embedding" in given or any(isinstance(category, str) for category in given.get("categories", ()))
-    return TextSettings(given.get("kind", ""), given.get("format"), named or None, missing, comma)
+    return TextSettings(kind, given.get("format"), named or None, missing, comma)
 
 
 def _of_column(column: Column) -> TextSettings:
@@ -167,8 +168,9 @@ class _Reader:
         self.name, self.settings, self.given = name, settings, texts
         self.stripped = [level.strip() or level.strip(BLANKS) for level in texts.levels]
         absent = MISSING | settings.missing
+        marks = {float(mark) for mark in settings.missing if text_numbers.PLAIN.fullmatch(mark)}
         lowered = (level.lower() for level in self.stripped)
-        there = np.array([level not in absent for level in lowered] + [False], dtype=bool)
+        there = np.array([not _is_absent(level, absent, marks) for level in lowered] + [False], dtype=bool)
         self.texts = texts if there[:-1].all() else Texts(texts.levels, np.where(there[texts.codes], texts.codes, -1))
         tallies = np.bincount(self.texts.codes + 1, minlength=len(texts.levels) + 1)[1:]
         self.count: dict[str, int] = {}
@@ -191,7 +193,8 @@ class _Reader:
         for reader in readers:
             if (found := reader()) is not None:
                 return found
-        return self._text()
+        truth = self._boolean() if settings.text is False else None  # of a fit to 0 and 1
+        return truth or self._text()
 
     def _readers(self) -> list[Callable[[], Cells | None]]:
         """Return the readers to try, in order."""
@@ -267,7 +270,8 @@ class _Reader:
         if isinstance(self.settings.format, str):
             return self._dates_of_pattern(self.settings.format)
         if not self._promising(text_dates.stamp):
-            return None
+            learned = self.settings.format
+            return self._dates_of_pattern(learned.pattern) if isinstance(learned, TextFormat) else None
         stamps = {level: one for level in self.typed if (one := text_dates.stamp(level)) is not None}
         if not stamps:
             return None
@@ -364,6 +368,11 @@ class _Reader:
             notes.append(f"column {self.name!r}: text {held} that is no {what} ({shown}) is taken as missing")
         numbers = self.texts.values(values, np.nan, np.float64)
         return Cells(self.name, numbers, type_, format=form, note="; ".join(notes))
+
+
+def _is_absent(level: str, absent: Collection[str], marks: Collection[float]) -> bool:
+    """Return whether text marks a missing cell, or is a number equal to one that does: -99.0 as -99."""
+    return level in absent or bool(marks and text_numbers.PLAIN.fullmatch(level) and float(level) in marks)
 
 
 def _number_type(values: Iterable[float]) -> str:
