@@ -33,7 +33,8 @@ def payments():
 
 
 NEW = pd.DataFrame({
-    "x": [None, 1.5, 0.5], "c": [None, "a", "b"], "paid": ["refunded", "chargeback", None], "agreed": ["no", "yes", None],
+    "x": [None, 1.5, 0.5], "c": [None, "a", "b"],
+    "paid": ["refunded", "chargeback", None], "agreed": ["no", "yes", None],
     "port": ["S", "C", "S"], "town": ["Plymouth", "Belfast", None],
 })  # fmt: skip
 KEPT = {"paid": ["refunded", "chargeback", "paid"], "agreed": ["no", "yes", "yes"], "town": ["Plymouth", "Belfast",
