@@ -114,3 +114,11 @@ def test_backslashes_before_quotes(blank, row, reader, tmp_path):
     assert [columns[name][row] for name in "abc"] == [row, 'a "quoted" name, of one', row + 0.5]
     paths = columns_of(read(tmp_path / "y.csv", "\n".join(["a,b", *(f'"C:\\dir{i % 2}\\",{i}' for i in range(40))])))
     assert paths["a"][:2] == ["C:\\dir0\\", "C:\\dir1\\"]
+
+
+def test_lines_longer_than_a_cell_may_be_are_split_where_they_are(tmp_path):
+    rows = np.arange(60_000).reshape(3, 20_000) / 7
+    path = tmp_path / "wide.csv"
+    pd.DataFrame(rows, columns=[f"column{i}" for i in range(20_000)]).to_csv(path, index=False)
+    assert len(path.read_text().splitlines()[0]) > 131_072
+    assert np.array_equal(open_source(path).read(slice(None)), rows)

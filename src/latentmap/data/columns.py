@@ -20,6 +20,7 @@ from latentmap.data.derived import Derived
 from latentmap.data.embeddings import Embedding
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
+from latentmap.data.values import beside
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
@@ -398,16 +399,3 @@ def dropped_in(spec: ColumnSpec) -> set[str]:
     if isinstance(spec, Table):
         return set(spec.dropped) - set(spec.kinds)
     return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
-
-
-def beside(columns: Sequence[NDArray[np.float64]], room: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Return columns as rows (n, P), which lie in memory column by column.
-
-    ``room`` of shape (P, n) holds them in the end; each column is a row of it already, or that row is free.
-    """
-    if room is None or len(room) != len(columns):
-        room = np.empty((len(columns), len(columns[0])))
-    for column, place in zip(columns, room, strict=True):
-        if column.ctypes.data != place.ctypes.data:
-            place[:] = column
-    return room.T

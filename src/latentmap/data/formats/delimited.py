@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import DAY, Cells, Requested, beside, object_array
+from latentmap.data.columns import DAY, Cells, Requested, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import DELIMITERS, Dialect, Record, dialect_of, padded, records
@@ -25,6 +25,7 @@ from latentmap.data.names import as_known, known_names
 from latentmap.data.selection import INDEX, Selection, text_values
 from latentmap.data.streaming import read_memory
 from latentmap.data.text import Texts, TextSettings, cells_of_text, text_settings
+from latentmap.data.values import beside
 from latentmap.exceptions import DataError
 
 BLOCK_CELLS = 2**18
@@ -164,7 +165,7 @@ def _source(
     if columns is None and (plain if request.numeric else clean and not ids):
         names = None if dialect.names is None else [one.name for one in cells]
         rows = beside([one.values for one in cells], room) if cells else np.empty((1, 0))
-        source = ArraySource(rows, names=names, **annotations)
+        source = ArraySource(np.ascontiguousarray(rows), names=names, **annotations)  # as those of other formats
         source.header = None if names is None else empty_frame(names)
     else:
         source = TableSource(cells, columns, room=room, **annotations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import csv
 import io
 import itertools
@@ -185,7 +186,7 @@ def _rows_above(path: Path, above: Sequence[str], body: Sequence[str]) -> int:
     if not marked or len(marked) + len(body) < 2:
         return 0
     for delimiter in DELIMITERS:
-        rows = list(csv.reader([*marked, *body], delimiter=delimiter))
+        rows = _split([*marked, *body], delimiter) or [[]]
         if len(rows[0]) > 1 and len(set(map(len, filter(None, rows)))) == 1:
             columns = list(zip(*filter(None, rows), strict=True))
             typed = [cells for cells in columns if mostly(cells, lambda text: bool(amount(text)))]
@@ -197,7 +198,7 @@ def _rows_above(path: Path, above: Sequence[str], body: Sequence[str]) -> int:
 def _separation(path: Path, lines: Sequence[str], declared: str, *, whole: bool) -> Dialect:
     tabs = re.search(r"\.(?:tsv|tab)(?:\.\w+)?$", path.name.lower())
     texts = [line.strip() for line in lines if line.strip()]
-    marks = [mark for mark in DELIMITERS if any(len(cells) > 1 for cells in csv.reader(texts[:2], delimiter=mark))]
+    marks = [mark for mark in DELIMITERS if any(len(cells) > 1 for cells in _split(texts[:2], mark))]
     if tabs and marks and "\t" not in marks:
         _refuse_single(path, texts[-1], marks[0])
     delimiter = declared or (("\t" if marks else "") if tabs else _delimiter(path, lines, whole=whole))
@@ -206,8 +207,8 @@ def _separation(path: Path, lines: Sequence[str], declared: str, *, whole: bool)
     if delimiter:
         spaced = _is_spaced(lines, delimiter)
         return Dialect(delimiter, spaced=spaced, escape=_escape(lines, delimiter, spaced=spaced))
-    single = next((d for d in SINGLE if all(len(cells) == 1 for cells in csv.reader(texts, delimiter=d))), ",")
-    rows = [cells[0] for cells in csv.reader(texts[1:] or texts, delimiter=single)]
+    single = next((d for d in SINGLE if all(len(cells) == 1 for cells in _split(texts, d))), ",")
+    rows = [cells[0] for cells in _split(texts[1:] or texts, single)]
     if mostly(rows, lambda text: bool(amount(text) or stamp(text) or duration(text))):
         return Dialect(single)
     for dialect in (Dialect(" "), Dialect(edges=_edges(lines))):
@@ -265,16 +266,22 @@ def _delimiter(path: Path, lines: Sequence[str], *, whole: bool) -> str:
     return best if shares[best] else ""
 
 
+def _split(lines: Sequence[str], delimiter: str, *, spaced: bool = False) -> list[list[str]]:
+    """Return the cells of lines at a delimiter, up to one that it does not separate into cells of a usual length."""
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        rows.extend(csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced))
+    return rows
+
+
 def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
     """Return whether quotes stand after blanks, and the rows are as even or more where these blanks are skipped."""
     if not any(re.search(rf'(?:^|{re.escape(delimiter)}) +"', line) for line in lines):
         return False
     even = []
     for spaced in (False, True):
-        widths = collections.Counter(
-            len(cells) for cells in csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced) if cells
-        )
-        even.append(max(widths.values()))
+        widths = collections.Counter(len(cells) for cells in _split(lines, delimiter, spaced=spaced) if cells)
+        even.append(max(widths.values(), default=0))
     return even[1] >= even[0]
 
 
