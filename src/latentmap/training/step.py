@@ -17,7 +17,7 @@ from latentmap.exceptions import CompileWarning, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.networks import Network
 from latentmap.model.noise import Generated, Noise, Recorded, Replayed, drawing_from, generator_for
-from latentmap.objectives.base import Objective
+from latentmap.objectives.base import Objective, monitored
 from latentmap.training.capture import Captured, Graphs
 from latentmap.training.device import compiled
 from latentmap.training.feed import Batch, Feed
@@ -52,7 +52,10 @@ class GradientStep:
     generator
         Source of all noise of the steps.
     sums
-        Sums of the metrics over the steps since they were last set to zero.
+        Sums of the metrics over the steps since they were last set to zero, of batches where all are finite; the last
+        entry counts the others.
+    first_loss
+        Monitored loss of two rows before the first step.
     move
         Function that takes the step: `_move`, or a recording of it.
     """
@@ -87,8 +90,10 @@ class GradientStep:
         on_gpu = self.device.type == "cuda"  # elsewhere, optimizers read the rate on the host
         self.rate = torch.zeros((), device=self.device) if on_gpu else torch.zeros((), dtype=torch.float64)
         self.progress = torch.zeros((), device=self.device)
-        self.metrics = Metrics(self._check(feed), self.players, gain)
-        self.sums = torch.zeros(len(self.metrics), device=self.device)
+        losses = self._check(feed)
+        self.first_loss = monitored(losses).item()
+        self.metrics = Metrics(losses, self.players, gain)
+        self.sums = torch.zeros(len(self.metrics) + 1, device=self.device)
         self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else self._move
 
     def __call__(self, batch: Batch, rate: float, progress: float) -> None:
@@ -187,7 +192,8 @@ class GradientStep:
     def _move(self, batch: Batch) -> None:
         """Take the step without synchronizing with the device, and add the metrics to the sums."""
         losses, metrics = self._forward(batch.rows, self.progress, batch.condition)
-        self.sums += metrics
+        finite = metrics.isfinite().all()
+        self.sums += torch.cat([metrics.where(finite, 0.0), (~finite)[None]])
         last = len(self.players) - 1
         gradients = {
             name: torch.autograd.grad(losses[name], parameters, retain_graph=i < last, allow_unused=True)
