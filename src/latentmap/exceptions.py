@@ -33,6 +33,10 @@ class NoDensityError(LatentmapError, TypeError, AttributeError):
     """
 
 
+class NotEnoughMemoryError(LatentmapError, MemoryError):
+    """A fit or another call needs more memory than is free; the message says how much, and what to do."""
+
+
 class NumericsError(LatentmapError, ArithmeticError):
     """A fit found no weights for which everything is finite; the message says since when, and what to do."""
 

@@ -25,6 +25,7 @@ from latentmap.cli.score import score
 from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import UsageError, say, show_warnings_as_lines
 from latentmap.cli.transform import inverse, transform
+from latentmap.data.memory import is_out_of_memory
 from latentmap.exceptions import LatentmapError, PartError
 from latentmap.messages import one_line
 
@@ -76,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (LatentmapError, ValueError) as error:
             say(f"error: {one_line(error)}")
             return 1
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             say(f"error: not enough memory: {one_line(error)}")
             return 1
         except Stopped as error:
