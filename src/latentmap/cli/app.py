@@ -25,7 +25,6 @@ from latentmap.cli.score import score
 from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import UsageError, say, show_warnings_as_lines
 from latentmap.cli.transform import inverse, transform
-from latentmap.data.memory import is_out_of_memory
 from latentmap.exceptions import LatentmapError, PartError
 from latentmap.messages import one_line
 
@@ -78,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"error: {one_line(error)}")
             return 1
         except (MemoryError, RuntimeError) as error:
+            from latentmap.data.memory import is_out_of_memory
+
             if not is_out_of_memory(error):
                 raise
             say(f"error: not enough memory: {one_line(error)}")

@@ -77,7 +77,7 @@ def _available() -> int:
 
 
 def _left_in_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """Yield what each control group of this process leaves, from its own up to the root (cgroups of version 1 and 2)."""
+    """Yield what each control group of this process leaves, from its own up to the root, of version 2 and of 1."""
     for base, limit, usage, cache in (
         (root, "memory.max", "memory.current", "inactive_file"),
         (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

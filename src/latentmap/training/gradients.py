@@ -30,7 +30,9 @@ class Reducer:
 
 
 class GradientGuard:
-    """Adaptive clipping of gradients, and skipping of those that are not finite or overflow, without synchronizing with the device.
+    """Adaptive clipping of gradients, and skipping of those that overflow or are not finite.
+
+    Neither synchronizes with the device.
 
     A fused optimizer takes both as tensors (``grad_scale``, ``found_inf``), as from a gradient scaler.
 

@@ -57,7 +57,7 @@ class GradientStep:
     first_loss
         Monitored loss of two rows before the first step.
     move
-        Function that takes the step: `_move`, or a recording of it.
+        Recording of the step; None takes it anew, without a reference of this object to itself.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class GradientStep:
         self.first_loss = monitored(losses).item()
         self.metrics = Metrics(losses, self.players, gain)
         self.sums = torch.zeros(len(self.metrics) + 1, device=self.device)
-        self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else self._move
+        self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else None
 
     def __call__(self, batch: Batch, rate: float, progress: float) -> None:
         """Update every player once, at this learning rate and completed fraction of the fit."""
         self.rate.fill_(rate)
         self.progress.fill_(progress)
-        self.move(batch)
+        (self._move if self.move is None else self.move)(batch)
 
     @torch.no_grad()
     def measure(self, batch: Batch, generator: torch.Generator) -> Tensor:
