@@ -119,7 +119,7 @@ sys.exit(main(sys.argv[2:]))
 @pytest.mark.parametrize("how, message", [("sees", "this fit needs about"), ("blind", "the fit ran out of memory")])
 def test_a_limit_of_the_address_space_ends_in_one_line(tmp_path, how, message):
     np.save(tmp_path / "x.npy", X)
-    wide = ["--set", "encoder=MLP(hidden=(9000, 9000))", "--epochs", "1", "--no-report"]
+    wide = ["--set", "encoder=MLP(hidden=(12000, 12000))", "--epochs", "1", "--no-report"]
     command = [sys.executable, "-c", LIMITED, how, "fit", tmp_path / "x.npy", "-o", tmp_path / "run", *wide]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr

@@ -30,7 +30,7 @@ def growth(fits: int = 100) -> tuple[float, float]:
     for i in range(WARM_UP + fits):
         if i == WARM_UP:
             begun = resident()
-        rows = np.random.default_rng(i).normal(size=(100, 2000)).astype(np.float32)
+        rows = np.random.default_rng(i).normal(size=(100, 1000)).astype(np.float32)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DiagnosisWarning)
             model = kinds[i % len(kinds)](i).fit(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -37,8 +36,6 @@ EVALUATION_STEPS = 20
 """Steps between two evaluations, at least."""
 STANDARDISATION_ROWS = 2**17
 """Training rows over which the codes are standardised, at the most."""
-EXPLODED = 1000.0
-"""Multiple of the loss before the first step (plus a nat for each feature) from which on a loss has exploded."""
 RESTORES = 5
 """Restarts from the best weights after which a fit ends."""
 COUNTERS = (
@@ -155,22 +152,16 @@ class Trainer:
         return self.history
 
     def _require_sound_weights(self) -> None:
-        """Raise if every evaluation failed; before the first one, set weights that are not finite to the initial ones.
-
-        Raises
-        ------
-        NumericsError
-            If no evaluation of this fit was finite.
-        """
-        if self.best_evaluation is None and self.restores:
-            self.gradient_step.load_weights(self.best[1])
+        """Raise if all evaluations failed; before the first, set weights that are not finite to the initial ones."""
+        if self.best_evaluation is not None or not self.restores and has_finite_weights(self.gradient_step.learned):
+            return
+        self.gradient_step.load_weights(self.best[1])
+        if self.restores:
             raise NumericsError(
                 f"the fit failed: the loss was not finite, or exploded, at all {len(self.history)} evaluations in "
                 f"{self.step} steps; lower learning_rate (now {self.settings.learning_rate:g}), or check networks and "
                 "parts of your own"
             )
-        if self.best_evaluation is None and not has_finite_weights(self.gradient_step.learned):
-            self.gradient_step.load_weights(self.best[1])
 
     def _train(self) -> None:
         """Run epochs until the schedule, patience, `stop` or an interrupt ends them."""
@@ -346,7 +337,7 @@ class Trainer:
         row |= {"rows_per_second": self.step * self.batch / self.seconds, "progress": progress}
         self.history.append(row)
         criterion = training[0] if held_out is None else held_out[0]
-        if skipped > 0.5 or not self._is_sound(training[0], criterion):
+        if skipped > 0.5 or not self.gradient_step.is_sound(training[0], criterion):
             row[RESTORED] = 1.0
             self._recover()
         elif criterion < self.best[0] or held_out is None:
@@ -357,13 +348,6 @@ class Trainer:
         facts = self.progress()
         for callback in self.callbacks:
             notify(callback, dict(row), facts)
-
-    def _is_sound(self, training: float, criterion: float) -> bool:
-        """Return whether a criterion is finite, the loss has not exploded, and the weights are finite."""
-        first = self.gradient_step.first_loss
-        limit = EXPLODED * (abs(first) + self.model.sizes.features) if math.isfinite(first) else math.inf
-        sound = math.isfinite(criterion) and (training < limit or criterion < limit)
-        return sound and has_finite_weights(self.gradient_step.learned)
 
     def progress(self) -> Progress:
         """Return the state of the fit that callbacks get."""

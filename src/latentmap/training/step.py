@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,11 +22,14 @@ from latentmap.objectives.base import Objective, monitored
 from latentmap.training.capture import Captured, Graphs
 from latentmap.training.device import compiled
 from latentmap.training.feed import Batch, Feed
-from latentmap.training.gradients import GradientGuard, Reducer
+from latentmap.training.gradients import GradientGuard, Reducer, has_finite_weights
 from latentmap.training.metrics import Gain, Metrics
 from latentmap.training.schedule import learning_rate_multipliers
 from latentmap.training.settings import Settings
 from latentmap.training.state import Moments, Weights, load_moments, own_generators, read_moments
+
+EXPLODED = 1000.0
+"""Multiple of the loss before the first step (plus a nat for each feature) from which on a loss has exploded."""
 
 Losses = tuple[Mapping[str, Tensor], Tensor]
 """Loss of each player, and the metrics of the batch."""
@@ -125,6 +129,13 @@ class GradientStep:
                 fraction = len(copies) / len(x[:batch])
                 losses = {n: loss + fraction * masked[n] if n in masked else loss for n, loss in losses.items()}
         return losses, metrics
+
+    def is_sound(self, training: float, criterion: float) -> bool:
+        """Return whether an evaluation is finite, its losses have not exploded, and the weights are finite."""
+        limit = EXPLODED * (abs(self.first_loss) + self.model.sizes.features)
+        limit = limit if math.isfinite(limit) else math.inf
+        sound = math.isfinite(criterion) and (training < limit or criterion < limit)
+        return sound and has_finite_weights(self.learned)
 
     def skipped(self) -> Tensor:
         """Return the number of updates skipped because of a gradient that was not finite, over all players."""
