@@ -80,7 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (LatentmapError, ValueError) as error:
             say(f"error: {one_line(error)}")
             return 1
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            from latentmap.data.memory import is_out_of_memory
+
+            if not is_out_of_memory(error):
+                raise
             say(f"error: not enough memory: {one_line(error)}")
             return 1
         except Stopped as error:
