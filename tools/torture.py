@@ -37,6 +37,7 @@ from latentmap.training.checkpoint import Checkpoints
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "torture.md"
 KILLS = ROOT / "tests" / "kills.py"
+FUZZ = ROOT / "benchmarks" / "results" / "fuzz.json"
 RESULT = ROOT / "benchmarks" / "results" / "torture.json"
 BEGIN, END = "<!-- torture -->", "<!-- end of torture -->"
 EVERY = "0.2s"
@@ -298,12 +299,16 @@ def at_calls() -> dict[str, int]:
 
 def mutations(count: int) -> dict[str, dict[str, int]]:
     """Return what came of so many damaged models, and as many damaged files."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "fuzz.json"
-        command = [sys.executable, "-m", "tools.fuzz", "--models", str(count), "--files", str(count), "--out", str(out)]
-        subprocess.run(command, cwd=ROOT, check=False)
-        found: dict[str, dict[str, int]] = json.loads(out.read_text())
+    command = [sys.executable, "-m", "tools.fuzz", "--models", str(count), "--files", str(count), "--out", str(FUZZ)]
+    subprocess.run(command, cwd=ROOT, check=False)
+    found: dict[str, dict[str, int]] = json.loads(FUZZ.read_text())
     return {name: found[name] for name in ("models", "files")}
+
+
+def memory_of_fits() -> float:
+    """Return by how many bytes resident memory grows over 100 fits."""
+    command = [sys.executable, "-c", "from tools.torture_memory import growth; print(growth(100)[0])"]
+    return float(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -321,6 +326,7 @@ def tables(result: dict[str, Any]) -> str:
         ("mutations of models and files", f"{sum(one['cases'] for one in fuzz.values()):,}"),
         ("unexpected exceptions", sum(one["unexpected"] for one in fuzz.values())),
         ("hangs", sum(one["hangs"] for one in fuzz.values())),
+        ("growth of resident memory over 100 fits", f"{result['memory'] / 1e6:.0f} MB"),
     ]
     rows = [(name, tally["kills"], tally["lost"]) for name, tally in kills.items()]
     rows += [(f"{name}, at each call", number, 0) for name, number in calls.items()]
@@ -335,6 +341,7 @@ def main_torture() -> int:
     options = parser.parse_args()
     kills = {name: tally.to_json() for name, tally in torture(options.kills).items()}
     result = {"kills": kills, "calls": at_calls(), "mutations": mutations(options.mutations)}
+    result["memory"] = memory_of_fits()
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     text = DOCUMENT.read_text()
     DOCUMENT.write_text(f"{text[: text.index(BEGIN)]}{BEGIN}\n{tables(result)}\n{text[text.index(END) :]}")

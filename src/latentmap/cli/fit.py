@@ -169,7 +169,13 @@ def _run(
     estimator, data, memory = _estimator(request), request.data, request.memory
     columns = None if request.columns is None else Path(request.columns)
     source, requested = open_data(
-        data, request.labels, columns, skip_bad=request.skip_bad, row_id=request.row_id, embed=request.embed
+        data,
+        request.labels,
+        columns,
+        skip_bad=request.skip_bad,
+        row_id=request.row_id,
+        embed=request.embed,
+        memory=memory,
     )
     if requested is not None:
         estimator.set_params(columns=requested)

@@ -20,6 +20,7 @@ from latentmap.data.derived import Derived
 from latentmap.data.embeddings import Embedding
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
+from latentmap.data.typed import require_types
 from latentmap.data.values import beside
 from latentmap.exceptions import DataError
 
@@ -59,7 +60,7 @@ class Column:
     name: str
     kind: ColumnKind
     scaling: ColumnScaling = "none"
-    categories: tuple[Any, ...] = ()
+    categories: tuple[str | int | float | bool, ...] = ()
     type: str = "Float64"
     native: str = ""
     ordered: bool = False
@@ -118,7 +119,7 @@ class Column:
         """
         if self.categories:
             indices = np.clip(np.rint(values), 0, len(self.categories) - 1).astype(np.intp)
-            categories = self.categories
+            categories: tuple[Any, ...] = self.categories
             if self.other is not None and all(isinstance(c, int | float) for c in categories[:-1]):
                 categories = (*categories[:-1], None)  # a word among numbers would change their type
             plain = all(isinstance(c, int | float) for c in categories)
@@ -345,11 +346,8 @@ class Table:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Return the table that `to_json` wrote; runs of earlier versions have neither derived columns nor order."""
-        derived = [
-            Derived(_column_of(item["column"]), item["source"], tuple(item["values"]))
-            for item in value.get("derived", ())
-        ]
-        return cls(
+        derived = (Derived(_column_of(d["column"]), d["source"], tuple(d["values"])) for d in value.get("derived", ()))
+        table = cls(
             tuple(map(_column_of, value["columns"])),
             value["unseen"],
             value["backend"],
@@ -359,6 +357,7 @@ class Table:
             tuple(value.get("order", ())),
             tuple(map(Embedding.from_json, value.get("embeddings", ()))),
         )
+        return require_types(table)
 
 
 def _column_json(column: Column) -> dict[str, Any]:
@@ -368,7 +367,7 @@ def _column_json(column: Column) -> dict[str, Any]:
 def _column_of(item: Mapping[str, Any]) -> Column:
     bounds = tuple(item.get("bounds", (None, None)))
     read = {"categories": tuple(item["categories"]), "bounds": bounds, "format": TextFormat.of(item.get("format"))}
-    return Column(**{**item, **read})
+    return require_types(Column(**{**item, **read}))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from latentmap.data.columns import Cells, Column, Table, object_array
 from latentmap.data.frames import category_of, installed_backends
 from latentmap.data.names import as_known
+from latentmap.exceptions import LatentmapError, ModelError
+from latentmap.messages import error_line
 
 
 def frame_of(
@@ -36,6 +39,28 @@ def frame_of(
         The columns that came, where rows have been filled: all of them come back in their order, and cells that were
         there as they were.
     """
+    with describable():
+        return _frame_of(table, rows, like, generated=generated, given=given)
+
+
+@contextlib.contextmanager
+def describable() -> Iterator[None]:
+    """Turn any error while numbers become cells into a `ModelError`: whatever a run says of its columns, one line.
+
+    >>> with describable():
+    ...     np.array([0.0]).astype("no type")
+    Traceback (most recent call last):
+    latentmap.exceptions.ModelError: rows do not become a table as the model describes it (data type 'no type' not ...
+    """
+    try:
+        yield
+    except LatentmapError:
+        raise
+    except Exception as error:
+        raise ModelError(f"rows do not become a table as the model describes it ({error_line(error)})") from error
+
+
+def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, given: Sequence[Cells]) -> Any:
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     columns = list(origin.iter_columns()) if isinstance(origin, nw.DataFrame) else []
     spelled = as_known([str(c.name) for c in columns], {*table.names, *table.order, *table.kinds})
@@ -151,10 +176,13 @@ def _dtype(column: Column) -> Any:
         unit, zone = re.search(r"time_unit='(\w+)'", column.type), re.search(r"time_zone='([^']+)'", column.type)
         return nw.Datetime(unit[1] if unit else "us", zone[1] if zone else None)  # type: ignore[arg-type]
     if column.type == "Enum":
-        return nw.Enum(column.categories)
+        return nw.Enum([str(category) for category in column.categories])
     if column.type.startswith("Decimal"):
         return nw.Float64
     if column.type.startswith("Duration"):
         unit = re.search(r"time_unit='(\w+)'", column.type)
         return nw.Duration(unit[1] if unit else "us")  # type: ignore[arg-type]
-    return getattr(nw, column.type)
+    found = getattr(nw, column.type, None)
+    if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):
+        raise ModelError(f"column {column.name!r} has no type that is known: {column.type!r:.40}")
+    return found

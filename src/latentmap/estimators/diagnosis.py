@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmap import exceptions
 from latentmap.data.schema import Schema
+from latentmap.data.typed import require_types
 from latentmap.estimators.history import best_row, evaluation
 from latentmap.model.likelihoods import Bernoulli, Heterogeneous, Incomplete, Likelihood
 from latentmap.training.metrics import RESTORED, Row
@@ -40,6 +42,11 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """Describe as plain JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the finding that `to_json` described; JSON has null in place of NaN."""
+        return require_types(cls(**{**value, "value": math.nan if value["value"] is None else value["value"]}))
 
 
 class Codes(NamedTuple):

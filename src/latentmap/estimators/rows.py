@@ -71,7 +71,8 @@ def open_for_fit(estimator: Parameters, X: Any) -> Source:
     DataError
         If X is no data, or has fewer than two rows.
     """
-    source = open_source(X, columns=None if estimator.columns is None else estimator.columns.requested)
+    columns = None if estimator.columns is None else estimator.columns.requested
+    source = open_source(X, columns=columns, memory=estimator.memory)
     _check_shape(source, 2, type(estimator).__name__)
     return source
 
@@ -100,7 +101,8 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
         known = state.data_schema.names if state.table is None else (*state.table.order, *state.table.kinds)
         renamed = named_as(frame, known or ())
         X = X if renamed is frame else renamed.to_native()
-    source = open_source(X, columns=state.table, numeric=state.table is None, selection=_selection(estimator, state, X))
+    numeric, selection = state.table is None, _selection(estimator, state, X)
+    source = open_source(X, columns=state.table, numeric=numeric, selection=selection, memory=estimator.memory)
     _check_shape(source, 1, type(estimator).__name__)
     if source.ignored:
         warnings.warn(ignored_in_words(source.ignored, source.name), IgnoredColumnsWarning, stacklevel=4)

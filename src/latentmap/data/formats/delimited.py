@@ -19,11 +19,11 @@ from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import DELIMITERS, Dialect, Record, dialect_of, padded, records
 from latentmap.data.formats.streams import TextFile, text_file, western
+from latentmap.data.formats.unpacked import room as allowed
 from latentmap.data.frames import empty_frame
 from latentmap.data.identifiers import has_ids
 from latentmap.data.names import as_known, known_names
 from latentmap.data.selection import INDEX, Selection, text_values
-from latentmap.data.streaming import read_memory
 from latentmap.data.text import Texts, TextSettings, cells_of_text, text_settings
 from latentmap.data.values import beside
 from latentmap.exceptions import DataError
@@ -31,8 +31,6 @@ from latentmap.exceptions import DataError
 BLOCK_CELLS = 2**18
 SHOWN = 5
 """The most rows that a note lists."""
-PACKED = 5
-"""The bytes of text that a compressed byte is taken for."""
 LARGE: int | None = None
 """The bytes beyond which a file is read block by block; by default those of a quarter of the memory that is free."""
 
@@ -228,8 +226,7 @@ def _read(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | No
         return _source(plan, cells, label_cells, request), beside
     from latentmap.data.formats.delimited_columns import read_arrow, read_aside
 
-    size = file.path.stat().st_size * (PACKED if file.compression else 1)
-    if size > (read_memory(None) if LARGE is None else LARGE):
+    if file.is_longer(allowed() if LARGE is None else LARGE):
         from latentmap.data.formats.delimited_blocks import block_source
 
         return block_source(plan, request), read_aside(plan)

@@ -252,12 +252,20 @@ def _delimiter(path: Path, lines: Sequence[str], *, whole: bool) -> str:
 
     The first line may have one cell less than the others, as R writes headers above row names.
     """
-    found = {delimiter: _widths(path, lines, delimiter, whole=whole) for delimiter in DELIMITERS}
+    found: dict[str, list[int]] = {}
+    failed: DataError | None = None
+    for delimiter in DELIMITERS:
+        try:
+            found[delimiter] = _widths(path, lines, delimiter, whole=whole)
+        except DataError as error:
+            failed = failed or error
+    if failed is not None and not any(max(widths) > 1 for widths in found.values()):
+        raise failed
     for short in (0, 1):
         for delimiter, (head, *below) in found.items():
             if head > 1 and len({head + short, *below}) == 1:
                 return delimiter
-    shares = dict.fromkeys(DELIMITERS, 0.0)
+    shares = dict.fromkeys(found, 0.0)
     for delimiter, (head, *below) in found.items():
         common, count = collections.Counter(below).most_common(1)[0] if below else (head, 1)
         if head > 1:
