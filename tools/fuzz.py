@@ -3,8 +3,9 @@
 Every case is a copy of a small run or file (`tools.specimens`) with a fault (`tools.mutations`) that its number and
 ``--seed`` determine. A model has to load and encode finite values, or be refused with a `LatentmapError`; a file to
 yield its rows, or be refused so. Anything else is unexpected: another exception, a message of several lines, more than
-``--seconds`` or ``--megabytes``, code that is unpickled or run, a process or connection, the end of the process. Cases
-run in child processes, so that none of them ends the others. Exits with 1 if anything was unexpected.
+``--seconds``, code that is unpickled or run, a process or connection, the end of the process. Cases that take more than
+``--megabytes`` are counted. Cases run in child processes, so that none of them ends the others. Exits with 1 if
+anything was unexpected.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> int:
             print(f"{kind}: {json.dumps(found[kind])}", flush=True)
     if args.out is not None:
         args.out.write_text(json.dumps({"seed": args.seed} | found, indent=2) + "\n")
-    return int(any(one["unexpected"] for one in found.values()))
+    return int(any(one["unexpected"] or one["hangs"] for one in found.values()))
 
 
 def run_cases(kind: str, count: int, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -68,7 +69,7 @@ def run_cases(kind: str, count: int, args: argparse.Namespace) -> Iterator[dict[
                 child.kill()
             if start < count:
                 how = "hang" if child.returncode == -9 else f"ended with {child.returncode}"
-                yield {"case": start, "outcome": how, "error": how, "seconds": args.seconds + GRACE}
+                yield {"case": start, "outcome": how, "error": how, "seconds": args.seconds + GRACE, "large": False}
                 start += 1
 
 
@@ -94,17 +95,22 @@ def summary(outcomes: Iterator[dict[str, Any]]) -> dict[str, Any]:
     seconds = megabytes = 0.0
     started = time.monotonic()
     for outcome in outcomes:
+        counts["all"] += 1
         counts[outcome["outcome"]] += 1
         seconds, megabytes = max(seconds, outcome["seconds"]), max(megabytes, outcome.get("megabytes", 0))
-        if outcome["outcome"] not in ("loaded", "refused") or outcome["large"]:
+        counts["large"] += outcome["large"]
+        known = outcome["outcome"] in ("loaded", "refused")
+        if not known:
             unexpected.append(outcome)
+        if not known or outcome["large"]:
             print(json.dumps(outcome), file=sys.stderr, flush=True)
     return {
-        "mutations": sum(counts.values()),
+        "mutations": counts["all"],
         "loaded": counts["loaded"],
         "refused": counts["refused"],
         "hangs": counts["hang"],
         "unexpected": len(unexpected),
+        "beyond_memory": counts["large"],
         "most_seconds": round(seconds, 2),
         "most_megabytes": round(megabytes),
         "minutes": round((time.monotonic() - started) / 60, 1),
