@@ -12,6 +12,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Column, Table, object_array
 from latentmap.data.frames import category_of, installed_backends
 from latentmap.data.names import as_known
@@ -140,8 +141,11 @@ def _is_text(series: nw.Series[Any]) -> bool:
 def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any) -> nw.Series[Any]:
     """Return cells as a column of polars or pyarrow, of the type of the fit where it is part of the table."""
     plain = cells.tolist() if cells.dtype.kind == "O" else cells
+    exact = isinstance(plain, list) and any(isinstance(value, int) and abs(value) > EXACT for value in plain)
+    if exact and any(isinstance(value, float) for value in plain):  # no type holds both
+        plain = [None if value is None else str(value) for value in plain]
     series = nw.new_series(name, plain, _whole_type(plain), backend=backend)
-    return series if column is None else series.cast(_dtype(column))
+    return series if column is None or (exact and not column.categories) else series.cast(_dtype(column))
 
 
 def _whole_type(values: Any) -> Any:

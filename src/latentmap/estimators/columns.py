@@ -73,7 +73,7 @@ class Columns(Part):
                 f"columns must be kinds or settings by name, such as {{'age': 'count'}}, got {self.columns!r}"
             )
         for name, one in self.columns.items():
-            if not isinstance(one, str | Mapping):
+            if not (isinstance(one, str | Mapping) or callable(one)):
                 raise PartError(f"column {name!r} must have a kind, such as 'count', or settings by name, got {one!r}")
         for name, given in self._settings().items():
             known = EMBEDDED if "embedding" in given else SETTINGS

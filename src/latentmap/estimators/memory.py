@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from latentmap.data.memory import bytes_in_words, free_memory
 from latentmap.exceptions import NotEnoughMemoryError
@@ -76,7 +77,7 @@ def needs_of(parts: Parts, sizes: Sizes, batch_size: int, samples: int, rows: fl
     copies = WORD * (COPIES + PRECISE * precise)
     own = [part for part in (parts.encoder, parts.decoder) if isinstance(part, nn.Module)]
     if own:
-        weights = sum(values.numel() for module in own for values in module.parameters())
+        weights = sum(p.numel() for module in own for p in module.parameters() if not is_lazy(p))
         return Needs(rows, copies * weights, WORD * batch_size * sizes.features * (1 + samples))
     plain = {"posterior": Gaussian(), "prior": Normal(), "encoder": _plain(parts.encoder)}
     for some in (parts, replace(parts, decoder=_plain(parts.decoder), **plain)):  # some compute with initial values
