@@ -28,7 +28,6 @@ fix: .venv/installed-test ## Apply what linter and formatter can mend by themsel
 
 torture: .venv/installed-test ## Kill fits and outputs at random moments, open damaged models and files, and count (long)
 	$(BIN)/python -m tools.torture
-	$(BIN)/python -m tools.fuzz --models 20000 --files 20000 --out benchmarks/results/fuzz.json
 
 bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m benchmarks.run

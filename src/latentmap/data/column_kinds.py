@@ -144,6 +144,12 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
     categories = tuple(settings.get("categories", ()))
     kind = settings.get("kind") or _kind(cells, categories)
     require_known(kind, [*get_args(ColumnKind), "drop"], f"{where}: no kind is called")
+    if cells.type.startswith("Date") and kind != "date":
+        raise DataError(f"{where} holds dates, and is to be {kind}: use date, or make text or numbers of them before")
+    if "period" in settings and kind != "cyclic":
+        raise DataError(f"{where} is {kind}, and a period is for cyclic columns: give kind = 'cyclic' as well")
+    if kind in ("categorical", "ordinal") and (odd := [k for k in ("scaling", "lowest", "highest") if k in settings]):
+        raise DataError(f"{where} is {kind}, and {odd[0]} is for numbers: leave it out")
     missing = len(cells.values) - cells.n_present
     column = Column(
         cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing, format=cells.format
@@ -244,11 +250,12 @@ def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None
     """Return what generated values are kept within."""
     if column.kind in ("count", "binary"):
         return 0.0, highest
-    if column.kind in ("date", "cyclic") or column.type.startswith(("Duration", "Time")):
+    if column.kind in ("date", "cyclic") or column.type == "Time":
         return None, None
     if (known := bounds_by_name(column.name, lowest, highest)) is not None:
         return known
-    return (None, None) if lowest < 0 else (0.0, 1.0 if highest <= 1 else None)
+    share = highest <= 1 and not column.type.startswith("Duration")
+    return (None, None) if lowest < 0 else (0.0, 1.0 if share else None)
 
 
 def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:

@@ -21,6 +21,7 @@ from latentmap.data.embeddings import Embedding
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
 from latentmap.data.typed import require_types
+from latentmap.data.values import beside
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
@@ -112,11 +113,17 @@ class Column:
         return values if low is None and high is None else np.clip(values, low, high)
 
     def decode(self, values: NDArray[np.float64]) -> NDArray[Any]:
-        """Return numbers as cells: the nearest category, whole number or day, where the column holds such."""
+        """Return numbers as cells: the nearest category, whole number or day, where the column holds such.
+
+        The category that stands for all rare numbers is a missing cell.
+        """
         if self.categories:
             indices = np.clip(np.rint(values), 0, len(self.categories) - 1).astype(np.intp)
-            plain = all(isinstance(c, int | float) for c in self.categories)
-            return np.array(self.categories, dtype=None if plain else object)[indices]
+            categories: tuple[Any, ...] = self.categories
+            if self.other is not None and all(isinstance(c, int | float) for c in categories[:-1]):
+                categories = (*categories[:-1], None)  # a word among numbers would change their type
+            plain = all(isinstance(c, int | float) for c in categories)
+            return np.array(categories, dtype=None if plain else object)[indices]
         if self.kind == "date" and self.integral:  # midnights all
             values = np.rint(values)
         if self.kind in ("binary", "count"):
@@ -128,7 +135,13 @@ class Column:
         cells = self.decode(values) if self.categories else values
         if self.format is not None and all(is_plain_number(category) for category in self.categories):
             return self.format.write(np.asarray(cells, np.float64))
-        return object_array([word(value) for value in (cells if self.categories else self.decode(values)).tolist()])
+        plain = (cells if self.categories else self.decode(values)).tolist()
+        return object_array([self._word(value) for value in plain])
+
+    def _word(self, value: Any) -> str:
+        if not isinstance(value, float) or value.is_integer() and not self.decimals:
+            return word(value)
+        return repr(value) if self.decimals is None else f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
 
 
 @dataclass(frozen=True)
@@ -307,7 +320,8 @@ class Table:
                 own = column.write(numbers)
             else:
                 own = column.decode(numbers)
-            if (text := cells.text()) is not None and own.dtype.kind == "O":
+            is_text = cells.name in written or all(isinstance(one, str) for one in column.categories or [0])
+            if is_text and (text := cells.text()) is not None:
                 own = text
             elif (digits := cells.digits()) is not None:
                 own = digits
@@ -384,16 +398,3 @@ def dropped_in(spec: ColumnSpec) -> set[str]:
     if isinstance(spec, Table):
         return set(spec.dropped) - set(spec.kinds)
     return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
-
-
-def beside(columns: Sequence[NDArray[np.float64]], room: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Return columns as rows (n, P), which lie in memory column by column.
-
-    ``room`` of shape (P, n) holds them in the end; each column is a row of it already, or that row is free.
-    """
-    if room is None or len(room) != len(columns):
-        room = np.empty((len(columns), len(columns[0])))
-    for column, place in zip(columns, room, strict=True):
-        if column.ctypes.data != place.ctypes.data:
-            place[:] = column
-    return room.T

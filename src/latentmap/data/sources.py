@@ -53,6 +53,7 @@ FORMATS: dict[str, Callable[..., Source]] = {
     ".npy": NpySource,
     ".npz": NpzSource,
     **{name + end: delimited_source for name in TEXTS for end in ("", *PACKED)},
+    **dict.fromkeys(PACKED, delimited_source),
     ".parquet": parquet_source,
     ".arrow": arrow_source,
     ".feather": arrow_source,

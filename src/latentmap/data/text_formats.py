@@ -34,7 +34,7 @@ class TextFormat:
     places
         The most decimals of a number; ``fixed`` if every cell has as many.
     accounting
-        Whether a negative number is written in parentheses.
+        Whether a negative number is written in parentheses; ``outside`` of them are prefix and suffix, or inside.
     pattern
         The pattern of dates, as in ``datetime.strftime``; or the form of durations: h:m:s, h:m, m:s, days or iso.
     padded
@@ -62,6 +62,7 @@ class TextFormat:
     pattern: str = ""
     padded: bool = True
     words: tuple[str, ...] = ()
+    outside: bool = False
 
     @classmethod
     def of(cls, value: Mapping[str, Any] | None) -> Self | None:
@@ -91,7 +92,8 @@ class TextFormat:
         negative = value < 0 and digits.strip("0.,") != ""
         digits = digits.translate({ord(","): self.thousands, ord("."): self.decimal})
         if negative and self.accounting:
-            return f"({self.prefix}{digits}{self.suffix})"
+            inner = f"({digits})" if self.outside else f"{self.prefix}{digits}{self.suffix}"
+            return f"{self.prefix}{inner}{self.suffix}" if self.outside else f"({inner})"
         return f"{'-' if negative else ''}{self.prefix}{digits}{self.suffix}"
 
     def _date(self, days: float) -> str:

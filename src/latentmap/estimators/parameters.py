@@ -12,8 +12,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
+from latentmap.data.memory import free_memory
 from latentmap.data.scaling import ScalingKind
-from latentmap.data.streaming import free_memory
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import Kind, condition_class
 from latentmap.exceptions import ModelError, PartError

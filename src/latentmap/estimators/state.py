@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from latentmap.data.columns import Table
+from latentmap.data.memory import memory_in_words
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import Schema
 from latentmap.data.typed import require_types
@@ -155,7 +156,7 @@ class FitState:
             model, scaling, precision = copy.deepcopy(model).double(), copy.deepcopy(scaling).double(), torch.float64
         size = max(1, CHUNK // (model.outputs * samples))
         result: FloatArray | None = None
-        with torch.no_grad():
+        with memory_in_words("this call", "give fewer rows or draws at a time"), torch.no_grad():
             for start, rows in _pieces(values, size):
                 here = slice(start, start + len(rows))
                 c = None if given is None else as_tensor(given[here]).to(self.device, precision)

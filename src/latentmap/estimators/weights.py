@@ -58,7 +58,7 @@ def read_tensors(content: bytes) -> dict[str, Tensor]:
 
     >>> read_tensors(b"\x7fELF rather than tensors")
     Traceback (most recent call last):
-    latentmap.exceptions.ModelError: its tensors have a header of 2,338,328,219,397,145,983 bytes in a file of 25
+    latentmap.exceptions.ModelError: its tensors have a header of 8,386,109,464,084,497,791 bytes in a file of 24
     """
     size = int.from_bytes(content[:8], "little")
     if size > min(len(content) - 8, MOST_HEADER):

@@ -29,6 +29,7 @@ from latentmap.data.formats.frames import index_columns, pyarrow_module
 from latentmap.data.formats.tables import table_source
 from latentmap.data.formats.unpacked import room
 from latentmap.data.frames import cells_of, empty_frame
+from latentmap.data.names import as_known, known_names
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
 from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError
@@ -57,6 +58,7 @@ def parquet_source(request: Request) -> Source:
     data = _Files.open(path, files, schemas)
     index = index_columns(data.schema)
     names = [name for name in data.schema.names if name not in index or name in selection.beside]
+    names = as_known(names, known_names(request))  # one that is spelled otherwise is in no file: then all is read
     label_name = name_of(request.labels, names, f"{path} has no column")
     rows = replace(selection, left_out=(*selection.left_out, *(name for name in index if name in names)))
     kept = rows.kept(names, label_name, str(path))

@@ -85,7 +85,7 @@ def _split(path: Path, sheet: str, rows: list[Row]) -> tuple[list[str], list[Row
         title = next(str(cell) for cell in rows[0] if cell != "")
         notes.append(f"{counted(sum(map(bool, filled[:titles])), 'line')} above the table left out: {title!r}")
     head, *first = [[_text(cell) for cell in row] for row in rows[titles : titles + 1 + MOST_HEADERS + TYPED]]
-    if is_header(head, first[0] if first else []):
+    if is_header(head, first):
         head, more = header_names(head, first)
         below = rows[titles + 1 + more :]
     else:
