@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from latentmap.exceptions import InterruptedWarning, NumericsError
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.model.noise import generator_for
 from latentmap.objectives.base import Objective
 from latentmap.training.callbacks import Callback, Progress, notify
 from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
 from latentmap.training.gradients import Reducer, has_finite_weights
+from latentmap.training.held_out import HeldOut
 from latentmap.training.metrics import HELD_OUT, RESTORED, STANDARDISED, Gain, Row, with_lower_rate
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
@@ -29,9 +29,6 @@ from latentmap.training.step import GradientStep
 
 __all__ = ["Callback", "Progress", "Settings", "Trainer"]
 
-EVALUATION_ROWS = 4096
-EVALUATION_VALUES = 2**26
-"""Decoder outputs in one pass over held-out rows, at most: rows x features x heads x draws."""
 EVALUATION_STEPS = 20
 """Steps between two evaluations, at least."""
 STANDARDISATION_ROWS = 2**17
@@ -104,9 +101,9 @@ class Trainer:
     ) -> None:
         self.model = model
         self.feed = data if isinstance(data, Feed) else Resident(data, graph, condition)
-        self.held_out = held_out if held_out is not None and len(held_out) else None
-        self.held_out_graph = held_out_graph
-        self.held_out_condition = held_out_condition
+        self.held_out: HeldOut | None = None
+        if held_out is not None and len(held_out):
+            self.held_out = HeldOut(held_out, held_out_graph, held_out_condition)
         self.settings = settings
         self.reducer = reducer
         self.batch = min(settings.batch_size, len(self.feed))
@@ -367,28 +364,12 @@ class Trainer:
         )
 
     def _held_out_losses(self) -> list[float] | None:
-        """Return the loss of the held-out rows and its parts, with the same noise at each evaluation."""
+        """Return the mean loss of the held-out rows and its parts."""
         if self.held_out is None:
             return None
-        self.model.eval()
-        generator = generator_for(self.settings.seed, self.feed.device)
-        total = torch.zeros(len(self.metrics), device=self.feed.device)
-        for count, batch in self._held_out_batches(self.held_out, generator):
-            total += self.gradient_step.measure(batch, generator) * count
+        total = self.held_out.total(self.gradient_step, self.feed, self.batch, self.settings.seed)
         values: list[float] = self.reducer.mean(total, len(self.held_out)).tolist()
         return values
-
-    def _held_out_batches(self, rows: Tensor, generator: torch.Generator) -> Iterator[tuple[int, Batch]]:
-        """Yield batches with their numbers of rows; with positives, batches are as large as those of training."""
-        values = self.model.outputs * self.gradient_step.objective.samples
-        size = min(EVALUATION_ROWS, max(1, EVALUATION_VALUES // values))
-        everything = torch.arange(len(rows), device=rows.device)
-        for index in everything.split(size if self.held_out_graph is None else self.batch):
-            condition = None if self.held_out_condition is None else self.held_out_condition[index]
-            batch = Batch(rows[index], condition)
-            if self.held_out_graph is not None:
-                batch = self.feed.with_positives(self.held_out_graph[index], batch, generator)
-            yield len(index), batch
 
     def _complete(self, epochs: int) -> bool:
         """Return whether the fit is complete after so many epochs."""

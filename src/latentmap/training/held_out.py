@@ -1,0 +1,63 @@
+"""Held-out rows, and their loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentmap.model.noise import generator_for
+from latentmap.training.feed import Batch, Feed
+from latentmap.training.step import GradientStep
+
+ROWS = 4096
+VALUES = 2**26
+"""Decoder outputs in one pass over held-out rows, at most: rows x features x heads x draws."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out rows (M, P), with their neighbours (M, k) among the training rows and their condition (M, C), if any."""
+
+    rows: Tensor
+    graph: Tensor | None = None
+    condition: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def total(self, step: GradientStep, feed: Feed, size: int, seed: int) -> Tensor:
+        """Return the sum of the loss of the rows and of its parts, with the same noise at each evaluation.
+
+        Parameters
+        ----------
+        step
+            What measures a batch.
+        feed
+            Training rows, among which the neighbours are.
+        size
+            Rows of a batch of a map, as in training.
+        seed
+            Seed of the noise.
+        """
+        step.model.eval()
+        generator = generator_for(seed, feed.device)
+        total = torch.zeros_like(step.sums[:-1])
+        for count, batch in self._batches(step, feed, size, generator):
+            total += step.measure(batch, generator) * count
+        return total
+
+    def _batches(
+        self, step: GradientStep, feed: Feed, size: int, generator: torch.Generator
+    ) -> Iterator[tuple[int, Batch]]:
+        """Yield batches with their numbers of rows; with positives, batches are as large as those of training."""
+        if self.graph is None:
+            size = min(ROWS, max(1, VALUES // (step.model.outputs * step.objective.samples)))
+        everything = torch.arange(len(self.rows), device=self.rows.device)
+        for index in everything.split(size):
+            batch = Batch(self.rows[index], None if self.condition is None else self.condition[index])
+            if self.graph is not None:
+                batch = feed.with_positives(self.graph[index], batch, generator)
+            yield len(index), batch
