@@ -195,8 +195,11 @@ def test_a_fit_without_a_checkpoint_begins_anew(stopped, capsys):
     run, _ = stopped
     for path in (run / "checkpoint").glob("*.safetensors"):
         path.unlink()
-    said = must(capsys, "resume", run, "--finish").err
-    assert "no checkpoint was written" in said and latentmap.load(run).interrupted_
+    assert "there are no weights to end with" in refused(capsys, 1, "resume", run, "--finish")
+    request = run / "checkpoint" / "fit.json"
+    request.write_text(json.dumps(json.loads(request.read_text()) | {"max_epochs": 2}))
+    assert "no checkpoint was written" in must(capsys, "resume", run).err
+    assert latentmap.load(run).n_iter_ == 2
 
 
 def test_folders_that_hold_nothing_to_resume(tmp_path, capsys):
@@ -241,3 +244,60 @@ def test_functions_that_a_run_names_are_not_imported(tmp_path, capsys, monkeypat
     process.communicate()
     assert "a run imports nothing: give --embed text=mine:embed again" in refused(capsys, 2, "resume", "run")
     must(capsys, "resume", "run", "--finish", *embed)
+
+
+def test_a_finished_run_is_kept_over_several_fits_that_do_not_end(rows, tmp_path, capsys):
+    run = tmp_path / "run"
+    must(capsys, "fit", rows, "-o", run, *SETTINGS, "--epochs", "2")
+    before = (run / "model.safetensors").read_bytes()
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = started("fit", rows, "-o", run, *LONG, "--overwrite")
+        until(lambda: checkpoints(run), process)
+        process.send_signal(number)
+        process.communicate(timeout=120)
+        assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_whose_folder_cannot_be_replaced_ends_there(rows, tmp_path, capsys, monkeypatch):
+    """The current folder, as that of a container volume, cannot be exchanged with another."""
+    (tmp_path / "run").mkdir()
+    process = started("fit", rows, "-o", ".", *LONG, cwd=tmp_path / "run")
+    until(lambda: checkpoints(tmp_path / "run"), process)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 143 and err.splitlines()[-1] == (
+        "stopped by SIGTERM; continue with: latentmap resume ."
+    )
+    monkeypatch.chdir(tmp_path / "run")
+    must(capsys, "resume", ".", "--finish")
+    assert latentmap.load(".").interrupted_
+
+
+HOSTILE = {
+    "recipe": 5, "columns": ["a"], "model": "zzz", "skip_bad": "x", "every": "x", "seed": True, "data": "",
+    "settings": "abc", "replaces": 3, "another": 1,
+}  # fmt: skip
+
+
+def test_options_of_strangers_are_refused(rows, tmp_path, capsys):
+    run = tmp_path / "run"
+    process = started("fit", rows, "-o", run, *LONG)
+    until(lambda: checkpoints(run), process)
+    process.kill()
+    process.communicate()
+    path = run / "checkpoint" / "fit.json"
+    value = json.loads(path.read_text())
+    for name, wrong in HOSTILE.items():
+        path.write_text(json.dumps(value | {name: wrong}))
+        assert "cannot be read" in refused(capsys, 1, "resume", run), name
+    path.unlink()
+    os.mkfifo(path)
+    assert "error" in refused(capsys, 1, "resume", run)
+
+
+def test_commands_to_continue_are_quoted(rows, tmp_path):
+    process = started("fit", rows, "-o", "my run", *LONG, cwd=tmp_path)
+    until(lambda: checkpoints(tmp_path / "my run"), process)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=120)[1].decode()
+    assert err.splitlines()[-1].endswith("continue with: latentmap resume 'my run'")

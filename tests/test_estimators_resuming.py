@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from latentmap import VAE, Autoencoder, load, priors
-from latentmap.exceptions import InterruptedWarning, ModelError, PartError, ResumeWarning
+from latentmap.exceptions import DataError, InterruptedWarning, ModelError, PartError, ResumeWarning
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from test_estimators_threads import DIGITS, FITS, LABELS, QUICK, TINY
 from test_training_state import same
@@ -228,7 +228,7 @@ def test_generators_of_own_modules_are_restored_or_refused(tmp_path):
     assert same(outcome(resumed)[:2], outcome(whole)[:2])
     with pytest.raises(Killed):
         vae(np.random.default_rng(0)).fit(ROWS, checkpoint=Ending(tmp_path / "b", 5, kill=True))
-    with pytest.raises(ModelError, match=r"the state of .*encoder.*source \(a Generator\) is not saved"):
+    with pytest.raises(ModelError, match=r"the state of encoder.*source is not saved"):
         vae(np.random.default_rng(0)).fit(ROWS, checkpoint=tmp_path / "b", resume=True)
 
 
@@ -262,10 +262,13 @@ def test_an_empty_folder_begins_a_fit_and_a_new_fit_replaces_checkpoints(tmp_pat
     assert facts["class"] == "Autoencoder" and len(list((tmp_path / "c").iterdir())) == 1
 
 
-def test_a_disk_that_is_full_does_not_end_a_fit(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.warns(ResumeWarning, match="no checkpoint was written: cannot write"):
-        vae = VAE(2, **QUICK, random_state=0).fit(ROWS, checkpoint=tmp_path / "file" / "c")
+def test_a_disk_that_is_full_does_not_end_a_fit(tmp_path, monkeypatch):
+    def full(path, content):
+        raise DataError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("latentmap.training.checkpoint.write_bytes", full)
+    with pytest.warns(ResumeWarning, match="no checkpoint was written: cannot write .* No space left"):
+        vae = VAE(2, **QUICK, random_state=0).fit(ROWS, checkpoint=tmp_path / "c")
     assert same(outcome(vae), outcome(VAE(2, **QUICK, random_state=0).fit(ROWS)))
 
 
@@ -276,6 +279,9 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path):
 
     class Trainer:
         steps_per_epoch, batches, step, within_step = 100, 0, 0, False
+
+        def unsaved(self):
+            return []
 
         def state_dict(self):
             now[0] += 0.1
@@ -357,3 +363,120 @@ def test_a_process_that_is_killed_is_resumed_by_another(tmp_path):
     assert run("whole") == 0 and run("kill") == -9 and not (tmp_path / "kill").exists() and run("resume") == 0
     whole, resumed = (json.loads((tmp_path / what / "config.json").read_text()) for what in ("whole", "resume"))
     assert whole["weights_sha256"] == resumed["weights_sha256"]
+
+
+def test_a_warm_start_that_was_interrupted_goes_on(tmp_path):
+    def fit(*callbacks):
+        vae = VAE(2, **QUICK | {"batch_size": 2, "max_epochs": 3}, random_state=0, warm_start=True).fit(ROWS)
+        return vae.set_params(callbacks=callbacks or None).fit(ROWS)
+
+    def interrupt(row, progress):
+        raise KeyboardInterrupt
+
+    interrupted = fit(interrupt)
+    interrupted.save(tmp_path / "run")
+    whole = outcome(fit())
+    for vae in (interrupted, load(tmp_path / "run")):
+        vae.set_params(callbacks=None, warm_start=True)
+        assert same(outcome(vae.fit(ROWS, resume=True)), whole)
+
+
+def test_files_of_others_stay_in_the_folder(tmp_path):
+    for name in (".12345678-notes", ".thesis.new-12345678", "mine.txt"):
+        (tmp_path / name).mkdir()
+    VAE(2, **QUICK, random_state=0).fit(ROWS, checkpoint=Checkpoints(tmp_path, every=0.0))
+    assert len(list(tmp_path.iterdir())) == 3 + 2
+
+
+def test_two_fits_do_not_share_a_folder(tmp_path):
+    def other(row, progress):
+        VAE(2, **QUICK, random_state=1).fit(ROWS, checkpoint=tmp_path)
+
+    with pytest.raises(DataError, match="is being written by another"):
+        VAE(2, **QUICK | {"batch_size": 2}, random_state=0, callbacks=[other]).fit(ROWS, checkpoint=tmp_path)
+
+
+def test_a_fit_that_a_callback_stopped_has_ended(tmp_path):
+    def stop(row, progress):
+        progress.stop()
+
+    settings = QUICK | {"batch_size": 2, "max_epochs": 5, "callbacks": [stop], "random_state": 0}
+    first, again = (VAE(2, **settings).fit(ROWS, checkpoint=tmp_path, resume=True) for _ in range(2))
+    assert first.n_iter_ == again.n_iter_ < 5 and same(outcome(first), outcome(again))
+
+
+def test_checkpoints_stop_one_fit(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.stop()
+    assert VAE(2, **QUICK, random_state=0).fit(ROWS, checkpoint=checkpoints).interrupted_
+    resumed = VAE(2, **QUICK, random_state=0).fit(ROWS, checkpoint=checkpoints, resume=True)
+    assert same(outcome(resumed), outcome(VAE(2, **QUICK, random_state=0).fit(ROWS)))
+
+
+def test_columns_and_categories_are_compared(tmp_path):
+    with pytest.raises(Killed):
+        VAE(2, **QUICK, random_state=0).fit(TABLE, checkpoint=Ending(tmp_path, 4, kill=True))
+    others = TABLE.replace({"b": {"u": "x", "v": "y", "w": "z"}}), TABLE.rename(columns={"a": "A"})
+    for other in others:
+        with pytest.raises(ModelError, match="the names, kinds or categories of the columns have changed"):
+            VAE(2, **QUICK, random_state=0).fit(other, checkpoint=tmp_path, resume=True)
+
+
+class Hidden(Noisy):
+    """A network whose noise comes from where no checkpoint looks, and that counts."""
+
+    def __init__(self, kind):
+        super().__init__(None)
+        self.kind = kind
+        self.sources = [np.random.default_rng(0)]
+        self.register_buffer("moving", torch.zeros(1), persistent=False)
+        self.calls = 0
+
+    def forward(self, x):
+        """Add noise."""
+        x = self.layer(x.flatten(1))
+        if self.training:
+            if self.kind == "global":
+                np.random.normal()
+            elif self.kind == "listed":
+                self.sources[0].normal()
+            elif self.kind == "buffer":
+                self.moving += 1
+            else:
+                self.calls += 1
+        return x
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("global", "numpy's global generator"), ("listed", "sources"), ("buffer", "moving"), ("count", "calls")],
+)
+def test_state_that_is_not_saved_is_named(kind, name, tmp_path):
+    def vae():
+        return VAE(2, **QUICK | {"encoder": Hidden(kind)}, neighbors=None, random_state=0)
+
+    before = np.random.get_state()
+    with pytest.raises(Killed):
+        vae().fit(ROWS, checkpoint=Ending(tmp_path, 3, kill=True))
+    np.random.set_state(before)
+    with pytest.raises(ModelError, match=f"the state of .*{name}.* is not saved"):
+        vae().fit(ROWS, checkpoint=tmp_path, resume=True)
+
+
+COUNTERS = {"epoch": None, "batches": 1.5, "restores": None, "rate_scale": 1e300, "step": 10**400, "best_evaluation": 9}
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+def test_counters_that_no_fit_has_are_refused(name, tmp_path):
+    from latentmap.training.checkpoint import _hash
+
+    with pytest.raises(Killed):
+        VAE(2, **QUICK, random_state=0).fit(ROWS, checkpoint=Ending(tmp_path, 4, kill=True))
+    saved = Checkpoints(tmp_path).read()
+    saved.state["counters"][name] = COUNTERS[name]
+    Checkpoints(tmp_path).clear()
+    content = saved.to_bytes()
+    tmp_path.mkdir(exist_ok=True)
+    (tmp_path / f"000000004-{_hash(content)}.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=f"counters.{name} is"):
+        VAE(2, **QUICK, random_state=0).fit(ROWS, checkpoint=tmp_path, resume=True)

@@ -14,11 +14,11 @@ from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
 from latentmap.cli.outputs import claimed_run, is_unfinished
-from latentmap.cli.request import FOLDER, Request, absolute, kept_request
+from latentmap.cli.request import FOLDER, Request, absolute, kept_request, resume_command
 from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.signals import Stopped, Stopping
-from latentmap.cli.terminal import UsageError, emit, note, on_terminal, say, say_pairs
-from latentmap.exceptions import DataError, DiagnosisWarning
+from latentmap.cli.terminal import UsageError, emit, note, on_terminal, reader_may_leave, say, say_pairs
+from latentmap.exceptions import DataError, DiagnosisWarning, ModelError, ResumeWarning
 from latentmap.messages import counted
 
 if TYPE_CHECKING:
@@ -144,9 +144,11 @@ def run_fit(
             _run(request, output, checkpoints, stopping, resume=resume, finish=finish, as_json=as_json)
     except Stopped as stopped:
         if is_unfinished(output):
-            stopped.add(f"continue with: latentmap resume {output}")
+            again = ", with the same rows on standard input" if request.data == "-" else ""
+            stopped.add(f"continue{again} with: {resume_command(output)}")
         if as_json:
-            emit({"run": str(output), "stopped": stopped.name, "resumable": is_unfinished(output)})
+            with reader_may_leave():
+                emit({"run": str(output), "stopped": stopped.name, "resumable": is_unfinished(output)})
         raise
 
 
@@ -190,6 +192,9 @@ def _run(
     X: Any = source.read(slice(None)) if in_memory and source.table is None else source
     y: Any = _targets(estimator, source)
     origin = Origin.of(data, source, skip_bad=request.skip_bad, row_id=request.row_id)
+    if finish and not checkpoints:
+        message = f"no checkpoint of the fit in {output} was written, so there are no weights to end with"
+        raise ModelError(f"{message}: resume it without --finish")
     if resume and not checkpoints:
         note("no checkpoint was written before the fit ended, so it begins anew")
     with kept_request(request, output, resume=resume):
@@ -232,9 +237,12 @@ def _end(estimator: Any, origin: Origin, output: Path, request: Request, number:
         Always.
     """
     from latentmap.cli.runs import save_run
+    from latentmap.data.folders import fixed
 
     if request.replaces:
         raise Stopped(number, f"the run that {output} held before is kept")
+    if fixed(output):  # a run there could not be replaced by that of the fit that is resumed
+        raise Stopped(number)
     save_run(estimator, origin, output, unfinished=True)
     raise Stopped(number, "the best weights so far are saved")
 
@@ -270,13 +278,19 @@ def _targets(estimator: Any, source: Source) -> Any:
 
 def _fit(estimator: Any, X: Any, y: Any, checkpoints: Checkpoints, *, resume: bool) -> None:
     """Fit, and print the warnings that are not findings, which `_say_fit` prints."""
-    with warnings.catch_warnings(record=True) as caught:
+    caught: list[Warning | str] = []
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+        note(message) if issubclass(category, ResumeWarning) else caught.append(message)
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always", DiagnosisWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
         estimator.fit(X, y, checkpoint=checkpoints, resume=resume)
     findings = {str(finding) for finding in estimator.findings_}
-    for warning in caught:
-        if str(warning.message) not in findings:
-            note(warning.message)
+    for message in caught:
+        if str(message) not in findings:
+            note(message)
 
 
 def _say_fit(estimator: Any, facts: list[Fact]) -> None:

@@ -45,10 +45,17 @@ def check_output(path: Path, formats: Sequence[str]) -> None:
 @contextlib.contextmanager
 def claimed_run(folder: Path, *, overwrite: bool) -> Iterator[None]:
     """Check that a run can be written to a folder, and keep other processes from writing to it; see `check_run`."""
-    check_run(folder, overwrite=overwrite)
+    if not folder.is_dir():
+        check_run(folder, overwrite=overwrite)
     with locked(folder):
-        check_run(folder, overwrite=overwrite)  # another process may have written one meanwhile
+        check_run(folder, overwrite=overwrite)
         yield
+
+
+def check_resumed(folder: Path) -> None:
+    """Raise if the run of a fit that is resumed could not be written to its folder in the end."""
+    require_replaceable(folder)
+    _check_writable(folder)
 
 
 def check_run(folder: Path, *, overwrite: bool) -> None:

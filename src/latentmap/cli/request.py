@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from latentmap.cli.options import Purpose
 from latentmap.cli.outputs import is_unfinished
@@ -16,6 +17,7 @@ from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import note
 from latentmap.data.files import UNFINISHED, write_json
 from latentmap.data.reading import read_json
+from latentmap.data.typed import require_types
 from latentmap.estimators.run_folder import is_run
 from latentmap.exceptions import ModelError
 
@@ -31,7 +33,7 @@ class Request:
     """
 
     data: str
-    model: str
+    model: Literal["vae", "autoencoder"]
     purpose: Purpose | None
     n_components: int | None
     recipe: str | None
@@ -64,10 +66,12 @@ class Request:
             raise ModelError(_nothing_to_resume(run))
         try:
             value = read_json(path)
-            request = cls(**value | {name: tuple(value[name]) for name in ("settings", "embed")})
-            texts = [request.data, request.model, *request.settings, *request.embed]
-            if not all(isinstance(text, str) for text in texts) or not isinstance(request.seed, int):
-                raise TypeError("expected options of latentmap fit")
+            lists = {name: value[name] for name in ("settings", "embed")}
+            if not all(isinstance(one, list) for one in lists.values()):
+                raise TypeError("settings and embed are lists")
+            request = require_types(cls(**value | {name: tuple(one) for name, one in lists.items()}))
+            if not request.data:
+                raise ValueError("it names no data")
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}); fit anew with --overwrite") from error
         return request
@@ -78,7 +82,25 @@ class Request:
 
     def of(self, run: Path) -> Request:
         """Return the request with what it has to keep: whether the folder holds a finished run."""
-        return replace(self, replaces=is_run(run) and not is_unfinished(run))
+        return replace(self, replaces=is_run(run) and (not is_unfinished(run) or _replaces(run)))
+
+
+def _replaces(run: Path) -> bool:
+    """Return whether a fit that has not ended was to replace a finished run, as one that says nothing may have been."""
+    try:
+        return Request.read(run).replaces
+    except ModelError:
+        return True
+
+
+def resume_command(run: Path) -> str:
+    """Return the command that resumes a run, for a shell.
+
+    >>> resume_command(Path("my run")), resume_command(Path("-x"))
+    ("latentmap resume 'my run'", 'latentmap resume ./-x')
+    """
+    name = str(run)
+    return f"latentmap resume {shlex.quote(f'./{name}' if name.startswith('-') else name)}"
 
 
 @contextlib.contextmanager
@@ -96,7 +118,7 @@ def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]
         raise
     except Exception:
         if Checkpoints(folder):
-            note(f"the fit is kept: latentmap resume {run} continues it")
+            note(f"the fit is kept: {resume_command(run)} continues it")
         else:
             shutil.rmtree(folder, ignore_errors=True)
             if fresh:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from latentmap.cli.fit import run_fit
 from latentmap.cli.options import Embed, Json, Run
+from latentmap.cli.outputs import check_resumed
 from latentmap.cli.request import Request
 from latentmap.cli.terminal import UsageError
 from latentmap.data.locks import locked
@@ -26,6 +27,7 @@ def resume(run: Run, /, *, finish: bool = False, embed: Embed = (), as_json: Jso
     if missing := sorted({_column(text) for text in request.embed} - {_column(text) for text in embed}):
         was = " ".join(f"--embed {text}" for text in request.embed)
         raise UsageError(f"{run} embeds {missing[0]!r}, and a run imports nothing: give {was} again")
+    check_resumed(run)
     with locked(run):
         run_fit(replace(request, embed=embed), run, resume=True, finish=finish, as_json=as_json)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
-class Stopped(Exception):  # noqa: N818 - no error, and not to be caught as one
+class Stopped(BaseException):
     """A signal ended the command; its exit code is 128 and the number of the signal.
 
     Parameters

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from latentmap.exceptions import DiagnosisWarning, FewDrawsWarning
@@ -34,6 +35,16 @@ def note(message: Warning | str) -> None:
 def emit(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+@contextlib.contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Let the reader of standard output close it, without an error."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_pairs(pairs: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from latentmap.data.embeddings import Embed
+from latentmap.data.locks import locked
 from latentmap.data.memory import memory_in_words
 from latentmap.data.sources import Source
 from latentmap.estimators import diagnosis, persistence
@@ -86,6 +88,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         source = open_for_fit(self, X)
         if saved is not None and not saved.facts["earlier_epochs"]:
             earlier = None
+        elif saved is not None and earlier is not None and saved is earlier.trainer:  # what that fit began with
+            earlier = replace(earlier, n_iter=saved.facts["earlier_epochs"], interrupted=False, trainer=None)
         seed = earlier.seed if earlier is not None else saved.facts["seed"] if saved else read_seed(self.random_state)
         if earlier is not None and not _has_columns_of(source, earlier):
             message = "the rows have other columns than those of the earlier fit, so warm_start begins a new one"
@@ -94,7 +98,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         if earlier is not None:
             source = open_as_fitted(self, earlier, source if earlier.table is None else X)
         given = self.given_ if y is None else y
-        with memory_in_words("the fit", ADVICE):
+        alone = contextlib.nullcontext() if checkpoints is None else locked(checkpoints.folder)
+        with memory_in_words("the fit", ADVICE), alone:
             self.state_ = self._fitted(source, given, seed, earlier, checkpoints=checkpoints, saved=saved)
         remember_features(self, source)
         diagnosis.warn(self.findings_)

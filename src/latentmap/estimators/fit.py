@@ -35,7 +35,7 @@ from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.checkpoint import copied as copied_state
 from latentmap.training.device import resolve_device
-from latentmap.training.feed import Resident
+from latentmap.training.feed import Resident, Streamed
 from latentmap.training.loop import Trainer
 from latentmap.training.progress import ProgressBar
 from latentmap.training.schedule import Timer
@@ -174,11 +174,13 @@ class Fit:
     def _resume(self, trainer: Trainer) -> dict[str, Any]:
         """Return what tells this fit from others; load the checkpoint that it resumes, if it is of this fit."""
         graph = trainer.feed.graph if isinstance(trainer.feed, Resident) else None
-        facts = describe_fit(self.parameters, self.state, len(self.source), self.y, trainer.settings, graph)
+        block = trainer.feed.stream.block if isinstance(trainer.feed, Streamed) else None
+        facts = describe_fit(self.parameters, self.state, len(self.source), self.y, trainer.settings, graph, block)
         facts |= {} if self.chosen is None else {"chosen": self.chosen}
         if self.saved is not None:
             require_same(self.saved.facts, facts)
             trainer.load_state_dict(self.saved.state)
+            trainer.ended = bool(self.saved.facts.get("ended"))
         if self.checkpoints is not None:
             self.checkpoints.facts = facts
         return facts
@@ -189,7 +191,8 @@ class Fit:
             state = trainer.state_dict()
             return Checkpoint({}, {name: state[name] for name in PASSED_ON})
         if trainer.interrupted:
-            return Checkpoint(facts | {"within_step": trainer.within_step}, copied_state(trainer.state_dict()))
+            facts |= {"within_step": trainer.within_step, "unsaved": trainer.unsaved()}
+            return Checkpoint(facts, copied_state(trainer.state_dict()))
         earlier = self.state.trainer
         return None if earlier is None or earlier.facts else earlier
 

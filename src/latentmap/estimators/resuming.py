@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import warnings
@@ -19,12 +20,22 @@ from latentmap.estimators.state import FitState
 from latentmap.exceptions import ModelError, PartError, ResumeWarning
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.settings import Settings
-from latentmap.training.state import unsaved_generators
 
-FREE = ("callbacks", "verbose", "warm_start")
+FREE = ("callbacks", "verbose", "warm_start", "memory")
 """Parameters that the weights of a fit do not depend on."""
 DTYPES = ("float32", "bfloat16")
-REFUSED = ("parameters", "data", "labels", "rows", "earlier_epochs", "device", "versions", "neighbors")
+REFUSED = (
+    "parameters",
+    "data",
+    "labels",
+    "rows",
+    "earlier_epochs",
+    "device",
+    "versions",
+    "neighbors",
+    "columns",
+    "block",
+)
 """Facts that must be as they were; what differs in the others is said."""
 
 
@@ -61,7 +72,13 @@ def saved_checkpoint(checkpoints: Checkpoints | None, earlier: FitState | None, 
 
 
 def describe_fit(
-    p: Parameters, state: FitState, rows: int, y: Any, settings: Settings, graph: torch.Tensor | None
+    p: Parameters,
+    state: FitState,
+    rows: int,
+    y: Any,
+    settings: Settings,
+    graph: torch.Tensor | None,
+    block: int | None = None,
 ) -> dict[str, Any]:
     """Return what tells a fit from others, as plain JSON: parameters, data, versions, and the machine.
 
@@ -79,6 +96,8 @@ def describe_fit(
         Settings of the trainer.
     graph : Tensor or None
         Neighbours of the training rows.
+    block : int, default=None
+        Rows that are read at a time, where not all are in memory; their order depends on it.
     """
     parameters = {name: write_parameter(v) for name, v in p.get_params(deep=False).items() if name not in FREE}
     return {
@@ -89,7 +108,8 @@ def describe_fit(
         "data": state.data_fingerprint,
         "labels": _hash_of(y) if p.condition or p.supervised else None,
         "rows": rows,
-        "unsaved": list(unsaved_generators(state.model)),
+        "block": block,
+        "columns": _hash_of_columns(state),
         "neighbors": None if graph is None else hashlib.sha256(graph.cpu().numpy().tobytes()).hexdigest(),
         "earlier_epochs": state.n_iter,
         "device": state.device.type,
@@ -123,7 +143,7 @@ def require_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
     if unsaved := saved.get("unsaved"):
         raise ModelError(
             f"the fit cannot be resumed exactly, since the state of {', '.join(map(str, unsaved))} is not saved: let "
-            "modules draw from torch or a torch.Generator"
+            "modules draw from torch, and keep what they count in buffers"
         )
     if found := list(_differences("machine", saved.get("machine"), now.get("machine"))):
         message = f"{', '.join(found)}: the resumed fit may differ in its last digits from an uninterrupted one"
@@ -146,7 +166,9 @@ def _check(facts: dict[str, Any]) -> None:
     settings = facts.get("settings")
     valid = (
         isinstance(facts.get("seed"), int)
+        and 0 <= facts["seed"] < 2**64
         and isinstance(facts.get("components"), int)
+        and isinstance(facts.get("unsaved", []), list)
         and isinstance(settings, dict)
         and isinstance(settings.get("time_budget"), int | float | None)
         and isinstance(settings.get("compile"), bool)
@@ -165,7 +187,16 @@ def _differences(name: str, saved: Any, now: Any) -> Iterator[str]:
     elif saved != now:
         hashed = {"data": "the data have changed", "labels": "the labels have changed"}
         hashed["neighbors"] = "the neighbours of the rows have changed"
+        hashed["columns"] = "the names, kinds or categories of the columns have changed"
+        if name == "block":
+            now = f"{now}, which memory= decides"
         yield hashed.get(name) or f"{name} was {saved!r:.80}, is {now!r:.80}"
+
+
+def _hash_of_columns(state: FitState) -> str:
+    """Return a hash of the names, kinds and categories of the columns."""
+    table = None if state.table is None else state.table.to_json()
+    return hashlib.sha256(json.dumps([table, state.data_schema.names], default=str).encode()).hexdigest()
 
 
 def _hash_of(y: Any) -> str:

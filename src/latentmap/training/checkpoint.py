@@ -120,6 +120,7 @@ class Checkpoints:
         self.facts: dict[str, Any] = {}
         self.stopping = self.running = False
         self._last, self._cost = timer(), SOONEST * SHARE
+        self._ended = False
         self._own: list[Path] = []
         """The last checkpoints of this fit: the one that it was resumed from, and those it has written."""
 
@@ -133,7 +134,7 @@ class Checkpoints:
 
     def begin(self) -> None:
         """Start the time of the first interval."""
-        self._last, self.running = self.timer(), True
+        self._last, self.running, self._ended = self.timer(), True, False
 
     def after_step(self, trainer: Trainer) -> None:
         """Stop the fit if that is asked for, and write a checkpoint if one is due."""
@@ -148,21 +149,24 @@ class Checkpoints:
 
     def end(self, trainer: Trainer) -> None:
         """Write the last checkpoint of a fit, unless it ended in the middle of a step."""
-        self.running = False
+        self.running = self.stopping = False
+        self._ended = not trainer.interrupted
         if not trainer.within_step:
             self.write(trainer)
 
     def write(self, trainer: Trainer) -> None:
         """Write a checkpoint, and remove all but the last two of this fit; where that fails, warn and go on."""
         begun = self.timer()
-        content = Checkpoint(self.facts, trainer.state_dict()).to_bytes()
+        facts = self.facts | {"ended": self._ended, "unsaved": trainer.unsaved()}
+        content = Checkpoint(facts, trainer.state_dict()).to_bytes()
         path = self.folder / f"{trainer.step:09d}-{_hash(content)}.safetensors"
         try:
             write_bytes(path, content)
             self._own = [*(own for own in self._own if own != path), path][-KEPT:]
             for other in set(self._paths()) - set(self._own):
                 other.unlink(missing_ok=True)
-            sweep(self.folder)
+            parts = {path.name[1:].rpartition(".new-")[0] for path in self.folder.glob(".[0-9]*.safetensors.new-*")}
+            sweep(self.folder, [name for name in parts if NAME.fullmatch(name)])
         except (DataError, OSError) as error:
             warnings.warn(f"no checkpoint was written: {error_line(error)}", ResumeWarning, stacklevel=2)
         self._last = self.timer()

@@ -24,7 +24,7 @@ from latentmap.training.metrics import HELD_OUT, RESTORED, STANDARDISED, Gain, R
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
 from latentmap.training.standardise import standardisation
-from latentmap.training.state import Weights, check_counters, check_generator, check_state
+from latentmap.training.state import Weights, changed, check_counters, check_generator, check_history, check_state
 from latentmap.training.step import GradientStep
 
 __all__ = ["Callback", "Progress", "Settings", "Trainer"]
@@ -124,6 +124,8 @@ class Trainer:
         self.evaluations_since_best = self.restores = 0
         self.interrupted = self.stopped = self.within_step = False
         self.checkpoints = checkpoints
+        self.ended = False  # whatever the schedule says, as where a callback stopped the fit of a checkpoint
+        self._hidden = self.gradient_step.hidden_state()
 
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, restore the best weights, and return the history."""
@@ -166,7 +168,7 @@ class Trainer:
             self.checkpoints.begin()
         with threads_for(operations(self.gradient_step.learned, self.batch)), self.clock:
             try:
-                while not (self.stopped or self._complete(self.epoch)):
+                while not (self.stopped or self.ended or self._complete(self.epoch)):
                     self._run_epoch()
             except KeyboardInterrupt:
                 self.interrupted = True
@@ -178,6 +180,10 @@ class Trainer:
     def interrupt(self) -> None:
         """End the run after the current step, as `stop` does, and say that it was interrupted."""
         self.stopped = self.interrupted = True
+
+    def unsaved(self) -> list[str]:
+        """Return what a state cannot restore: what modules of the user's own have changed in their attributes."""
+        return changed(self._hidden, self.gradient_step.hidden_state())
 
     def standardise(self) -> None:
         """Standardise the codes of the kept weights, where that is exact, after the last run.
@@ -258,6 +264,7 @@ class Trainer:
         expected = self.state_dict() | {"optimizers": step.expected_moments(moments)}
         check_state(expected if strict else {name: expected[name] for name in expected if name in state}, state)
         check_counters(state.get("counters", {}), self.steps_per_epoch)
+        check_history(state)
         check_generator(state.get("generator"), step.generator)
         step.load_weights({name: state[name] for name in step.learned if name in state})
         step.load_state_dict(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from latentmap.exceptions import ModelError
 
 ADVICE = "load it into a trainer of the same model, objective, rows, batch size and seed"
 
+MOST_STEPS = 2**40
+"""Steps, epochs or evaluations of a fit, at most."""
 Weights = dict[str, dict[str, Tensor]]
 """Tensors of model and objective by name."""
 Moments = dict[str, dict[str, Tensor]]
@@ -45,17 +48,63 @@ def own_generators(module: nn.Module) -> dict[str, torch.Generator]:
     return {name: value for name, value in _attributes(module) if isinstance(value, torch.Generator)}
 
 
-def unsaved_generators(module: nn.Module) -> Iterator[str]:
-    """Yield the names of the sources of randomness of modules whose state is not part of a checkpoint."""
-    for name, value in _attributes(module):
-        if isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
-            yield f"{name} (a {type(value).__name__})"
+def hidden_state(modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Return a hash of each attribute of modules that is not part of their weights, and of global generators, by name.
+
+    Those are generators of numpy and of Python, numbers, arrays and containers of such, and buffers that are not
+    persistent. Generators of torch that are attributes themselves are part of a state.
+
+    >>> layer = nn.Identity()
+    >>> layer.steps = 0
+    >>> before = hidden_state({"encoder": layer})
+    >>> layer.steps += 1
+    >>> changed(before, hidden_state({"encoder": layer}))
+    ['encoder.steps']
+    """
+    found: dict[str, Any] = {"numpy's global generator": np.random.get_state(), "Python's generator": random.getstate()}
+    for root, module in modules.items():
+        found |= {
+            f"{root}.{name}": value for name, value in _attributes(module) if not isinstance(value, torch.Generator)
+        }
+        for prefix, part in module.named_modules():
+            for name in part._non_persistent_buffers_set:
+                found[f"{root}.{prefix}.{name}".replace("..", ".")] = getattr(part, name)
+    return {name: _digest(value) for name, value in found.items()}
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return the names whose hash is another one."""
+    return [name for name in after if before.get(name) != after[name]]
+
+
+def _digest(value: Any, depth: int = 4) -> str:
+    """Return text that tells values apart; objects of other types all have that of their type."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy() if value.dtype != torch.bfloat16 else value.detach().float().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if isinstance(value, torch.Generator):
+        return _digest(value.get_state())
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return _digest(value.get_state(), depth)
+    if isinstance(value, random.Random):
+        return _digest(value.getstate(), depth)
+    if isinstance(value, Mapping) and depth:
+        return repr([(str(key), _digest(one, depth - 1)) for key, one in value.items()])
+    if isinstance(value, list | tuple | set | frozenset) and depth:
+        return repr([_digest(one, depth - 1) for one in value])
+    return repr(value) if value is None or isinstance(value, int | float | str | bytes) else type(value).__name__
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of modules that are not those of every module."""
+    usual = vars(nn.Module()).keys()
     for prefix, part in module.named_modules():
         for name, value in vars(part).items():
-            yield f"{prefix}.{name}".lstrip("."), value
+            if name not in usual:
+                yield f"{prefix}.{name}".lstrip("."), value
 
 
 def check_state(expected: Any, state: Any, path: str = "") -> None:
@@ -82,9 +131,18 @@ def check_state(expected: Any, state: Any, path: str = "") -> None:
 def check_counters(counters: Mapping[str, Any], steps_per_epoch: int) -> None:
     """Refuse counters that no fit can have."""
     for name, value in counters.items():
-        most = steps_per_epoch if name == "batches" else float("inf")
-        if value is not None and not 0 <= value <= most:
+        most = {"batches": steps_per_epoch, "rate_scale": 1.0}.get(name, MOST_STEPS)
+        empty = value is None and name == "best_evaluation"
+        whole = isinstance(value, int) or name in ("rate_scale", "best_evaluation")
+        if not (empty or (whole and isinstance(value, int | float) and 0 <= value <= most)):
             raise ModelError(f"the state does not fit this trainer: counters.{name} is {value}; {ADVICE}")
+
+
+def check_history(state: Mapping[str, Any]) -> None:
+    """Refuse a state whose best evaluation is not in its history."""
+    best = state.get("counters", {}).get("best_evaluation")
+    if best is not None and "history" in state and not (isinstance(best, int) and best < len(state["history"])):
+        raise ModelError(f"the state does not fit this trainer: counters.best_evaluation is {best}; {ADVICE}")
 
 
 def check_generator(state: Any, generator: torch.Generator) -> None:
@@ -97,6 +155,11 @@ def check_generator(state: Any, generator: torch.Generator) -> None:
         raise ModelError(f"the state does not fit this trainer: generator is damaged ({error}); {ADVICE}") from error
 
 
+def _is_evaluation(row: Any) -> bool:
+    numbers = isinstance(row, Mapping) and all(isinstance(one, int | float | None) for one in row.values())
+    return numbers and {"epoch", "step", "seconds", "loss", "val_loss"} <= row.keys()
+
+
 def _kind(value: Any) -> str:
     """Describe the kind of a value: tensors by type and shape, numbers that a fit can have, lists of evaluations."""
     if isinstance(value, Tensor):
@@ -104,6 +167,6 @@ def _kind(value: Any) -> str:
         return f"of {kind}shape {tuple(value.shape)}"
     if value is None or isinstance(value, int | float):
         return "a number" if value is None or value == value else "not a number"
-    if isinstance(value, list) and all(isinstance(row, Mapping) for row in value):
+    if isinstance(value, list) and all(_is_evaluation(row) for row in value):
         return "a list of evaluations"
     return type(value).__name__

@@ -26,7 +26,7 @@ from latentmap.training.gradients import GradientGuard, Reducer, has_finite_weig
 from latentmap.training.metrics import Gain, Metrics
 from latentmap.training.schedule import learning_rate_multipliers
 from latentmap.training.settings import Settings
-from latentmap.training.state import Moments, Weights, load_moments, own_generators, read_moments
+from latentmap.training.state import Moments, Weights, hidden_state, load_moments, own_generators, read_moments
 
 EXPLODED = 1000.0
 """Multiple of the loss before the first step (plus a nat for each feature) from which on a loss has exploded."""
@@ -136,6 +136,11 @@ class GradientStep:
         limit = limit if math.isfinite(limit) else math.inf
         sound = math.isfinite(criterion) and (training < limit or criterion < limit)
         return sound and has_finite_weights(self.learned)
+
+    def hidden_state(self) -> dict[str, str]:
+        """Return the state of modules of a user's own that is no part of their weights, as hashes by name."""
+        parts = {"encoder": self.model.encoder, "decoder": self.model.decoder}
+        return hidden_state(parts) if self.model.has_own_modules else {}
 
     def skipped(self) -> Tensor:
         """Return the number of updates skipped because of a gradient that was not finite, over all players."""
