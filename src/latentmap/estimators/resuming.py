@@ -24,7 +24,7 @@ from latentmap.training.state import unsaved_generators
 FREE = ("callbacks", "verbose", "warm_start")
 """Parameters that the weights of a fit do not depend on."""
 DTYPES = ("float32", "bfloat16")
-REFUSED = ("parameters", "data", "labels", "rows", "earlier_epochs", "device", "versions", "neighbors")
+REFUSED = ("versions", "parameters", "data", "labels", "rows", "earlier_epochs", "device", "neighbors")
 """Facts that must be as they were; what differs in the others is said."""
 
 
