@@ -4,10 +4,10 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench torture lock clean
+.PHONY: help demo test check fix bench torture lock compatibility clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## Fit the embedded digits and write a report to demo/
 	@$(BIN)/python examples/demo.py --out demo
@@ -28,6 +28,9 @@ fix: .venv/installed-test ## Apply what linter and formatter can mend by themsel
 
 torture: .venv/installed-test ## Kill fits and outputs at random moments, open damaged models and files, and count (long)
 	$(BIN)/python -m tools.torture
+
+compatibility: .venv/installed-test ## Test with the oldest and the newest supported dependencies (long)
+	$(BIN)/python -m tools.compatibility
 
 bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m benchmarks.run

@@ -25,16 +25,7 @@ FREE = ("callbacks", "verbose", "warm_start", "memory")
 """Parameters that the weights of a fit do not depend on."""
 DTYPES = ("float32", "bfloat16")
 REFUSED = (
-    "parameters",
-    "data",
-    "labels",
-    "rows",
-    "earlier_epochs",
-    "device",
-    "versions",
-    "neighbors",
-    "columns",
-    "block",
+    *("versions", "parameters", "data", "columns", "labels", "rows", "block", "neighbors", "earlier_epochs", "device"),
 )
 """Facts that must be as they were; what differs in the others is said."""
 
