@@ -126,7 +126,8 @@ def require_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
     Traceback (most recent call last):
     latentmap.exceptions.ModelError: the checkpoint is of another fit: the data have changed, rows was 10, is 12; ...
     """
-    if found := [text for name in REFUSED for text in _differences(name, saved.get(name), now.get(name))]:
+    known = [name for name in REFUSED if name in saved]  # a version before may have written fewer
+    if found := [text for name in known for text in _differences(name, saved[name], now.get(name))]:
         raise ModelError(
             f"the checkpoint is of another fit: {', '.join(found[:3])}; restore what differs, or fit anew without "
             "resuming"
