@@ -41,8 +41,20 @@ def test_kinds_are_told_by_types_and_values():
     assert learned(rng.integers(1, 6, 500)).kind == "ordinal"  # marks from 1 to 5 too
     assert learned(-rng.poisson(4, 500)).kind == "real"
     assert learned([0, 1, 1, 0]).kind == "binary"
-    assert learned(rng.lognormal(5, 1.5, 500)).scaling == "log1p"
+    assert learned(rng.lognormal(5, 1.5, 500)).scaling == "log"
     assert learned(rng.normal(5, 1.5, 500)).scaling == "standard"
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-10, 1e12])
+def test_amounts_stay_positive_on_a_logarithmic_scale_in_any_unit(unit):
+    rng = np.random.default_rng(0)
+    paid = rng.lognormal(0, 2, 300)
+    column = learned(paid * unit)
+    assert column.scaling == "log" and column.unit == paid.min() * unit
+    assert column.deviation == pytest.approx(learned(paid).deviation)
+    assert column.within(np.array([-unit, 0.0])).min() == paid.min() * unit
+    assert learned(np.where(rng.random(300) < 0.3, 0.0, paid) * unit).bounds[0] == 0.0
+    assert learned(rng.normal(100, 5, 300) * unit).bounds[0] == 0.0  # as far from 0 as it needs no bound
 
 
 @pytest.mark.parametrize("convert", [lambda f: f, pl.from_pandas, lambda f: pl.from_pandas(f).to_arrow()])
@@ -137,7 +149,7 @@ def test_a_category_that_the_fit_did_not_see():
         (FRAME, {"city": {"kind": "binary"}}, "column 'city' is to be binary, but holds 3 different values"),
         (FRAME, {"age": {"kind": "binary"}}, "column 'age' is to be binary, but holds numbers from 2 to 71"),
         (FRAME, {"single": {"scaling": "log1p"}}, "column 'single' holds -1, of which log1p has no value"),
-        (FRAME, {"single": {"scaling": "log"}}, "column 'single': no scaling is called 'log': did you mean 'log1p'"),
+        (FRAME, {"single": {"scaling": "log1"}}, "column 'single': no scaling is called 'log1': did you mean 'log1p'"),
     ],
 )
 def test_refusals_name_the_column(frame, asked, message):

@@ -194,6 +194,30 @@ def test_chance_is_no_dependency():
     assert not open_source(many).table.derived
 
 
+def test_a_column_that_is_mostly_missing_determines_no_other():
+    other = np.where(rng.random(2000) < 0.07, "x", "y")
+    beside = np.where(other == "x", rng.random(2000) < 0.8, rng.random(2000) < 0.05)
+    cause = np.where(beside, np.where(other == "x", rng.choice(["p", "q"], 2000), rng.choice(["r", "s"], 2000)), None)
+    frame = pd.DataFrame({"cause": cause, "other": other, "x": rng.normal(size=2000)})
+    assert not open_source(frame).table.derived
+    some = dependent().mask(rng.random(dependent().shape) < 0.2)  # as many are missing of each
+    assert {one.column.name for one in open_source(some).table.derived} == {"town", "alive", "country", "unit"}
+
+
+def test_all_levels_of_a_column_that_determines_another_are_kept():
+    country = np.repeat([f"land {i:03d}" for i in range(142)], 8)
+    place = np.repeat(np.arange(142), 8)
+    frame = pd.DataFrame({
+        "country": country, "continent": np.array([*"VWXYZ"])[place % 5], "iso": [f"I{i}" for i in place],
+        "free": rng.choice([f"f{i}" for i in range(142)], len(country)), "x": rng.normal(size=len(country)),
+    })  # fmt: skip
+    table = open_source(frame).table
+    assert {one.column.name: one.source for one in table.derived} == {"continent": "country", "iso": "country"}
+    assert len(table.kinds["country"].categories) == 143 and len(table.kinds["free"].categories) == 100
+    rows = open_source(frame, columns=table).read(slice(None))
+    assert table.decode(rows)["iso"].tolist() == frame["iso"].tolist()
+
+
 def test_what_follows_tells_of_what_it_follows_from():
     frame = dependent()
     table = open_source(frame).table

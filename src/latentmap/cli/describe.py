@@ -78,7 +78,7 @@ def column_in_words(column: Column) -> str:
         shown = ", ".join(map(str, column.categories[:6])) + (", ..." if len(column.categories) > 6 else "")
         return f"{column.kind}, {len(column.categories)}: {shown}{missing}"
     low, high = (str(column.decode(np.array([end]))[0])[:10] for end in (column.lowest, column.highest))
-    scale = "" if column.scaling != "log1p" else ", on a logarithmic scale"
+    scale = "" if column.scaling not in ("log", "log1p") else ", on a logarithmic scale"
     return f"{column.kind}, {low} to {high}{scale}{missing}"
 
 

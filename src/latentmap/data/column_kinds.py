@@ -24,6 +24,7 @@ from latentmap.data.columns import (
     days_since_epoch,
 )
 from latentmap.data.cycles import bounds_by_name, cycle_of
+from latentmap.data.dependencies import MOST_LEVELS as MOST_LEVELS_OF_SOURCES
 from latentmap.data.dependencies import Codes, codes_of, find_derived
 from latentmap.data.derived import Derived
 from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
@@ -44,7 +45,11 @@ LEAST_DISPERSION = 0.8
 MOST_DISPERSION = 2.0
 """The most variance in means of counts that are all far from 0; of more, they are rather measured in some unit."""
 WIDE = 10.0
-"""The least maximum of a column of amounts that may be put on a logarithmic scale."""
+"""The least maximum, in its least positive values, of a column of amounts that may be put on a logarithmic scale."""
+STEEP = 1e-12
+"""The least unit of a logarithmic scale, in the greatest value."""
+SURE = 3.0
+"""The deviations from the mean to 0 from which a normal distribution is all but positive."""
 
 
 def learn_table(
@@ -72,7 +77,7 @@ def learn_table(
     ===============================================================  ===========
 
     A real column is standardised; amounts, which are never negative and deviate by more than their mean, are first put
-    on a logarithmic scale, log(1 + x). Ids, names, free text and constants are left out (`identifiers.why_left_out`),
+    on a logarithmic scale, log(1 + x / u) of their least positive value u, whatever their unit is. Ids, names, free text and constants are left out (`identifiers.why_left_out`),
     and so is a column that follows from another (`dependencies.find_derived`); constants and what follows come back in
     generated rows. docs/tables.md has all rules.
 
@@ -104,7 +109,7 @@ def learn_table(
         names = [column.name for column in cells]
     for column_name in requested.settings:
         require_known(column_name, names, f"{name} has no column")
-    learned, constants, dropped, codes = [], [], {}, dict[str, Codes]()
+    learned, constants, dropped, codes, whole = [], [], {}, dict[str, Codes](), dict[str, Column]()
     for column in cells:
         settings = requested.settings.get(column.name, {})
         if why := _why_drop(column, settings):
@@ -117,12 +122,16 @@ def learn_table(
             dropped[column.name] = f"it always holds {first.plain()[0]!r}"
             continue
         learned.append(one)
+        if not settings and one.other is not None and (all_levels := _ungrouped(one, column)) is not None:
+            whole[one.name] = all_levels
         if one.levels:
-            codes[one.name] = codes_of(one.encode(column, "missing", name))
+            codes[one.name] = codes_of(whole.get(one.name, one).encode(column, "missing", name))
     if not learned:
         raise DataError(f"{name} has no column to learn from: {'; '.join(f'{k!r}: {v}' for k, v in dropped.items())}")
-    derived = find_derived(learned, codes, requested.settings)
+    derived = find_derived([whole.get(one.name, one) for one in learned], codes, requested.settings)
     dropped |= {one.column.name: f"it follows from {one.source!r}" for one in derived}
+    sources = {one.source for one in derived}
+    learned = [whole.get(one.name, one) if one.name in sources else one for one in learned]
     kept = tuple(column for column in learned if column.name not in dropped)
     follow = (*derived, *constants)
     table = Table(kept, requested.unseen, backend, dropped, requested.missing, follow, (), requested.embeddings)
@@ -173,6 +182,14 @@ def _learn_categories(
     )
 
 
+def _ungrouped(column: Column, cells: Cells) -> Column | None:
+    """Return a column whose rare categories are grouped with all of them; None if those are too many."""
+    categories = _categories(cells)
+    if len(categories) >= MOST_LEVELS_OF_SOURCES:
+        return None
+    return replace(column, categories=(*categories, column.other), highest=float(len(categories)))
+
+
 def _grouped(cells: Cells, categories: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
     """Return the most frequent categories, and the name of a last one that stands for all others."""
     counts = collections.Counter(cells.counts())
@@ -192,14 +209,17 @@ def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], wh
     if column.kind == "binary" and not (integral and lowest >= 0 and highest <= 1):
         raise DataError(f"{where} is to be binary, but holds numbers from {lowest:g} to {highest:g}; use categorical")
     scaling = scaling or _scaling(column, lowest, highest, mean, deviation)
+    unit = _unit(cells, highest) if scaling == "log" else 1.0
+    if scaling == "log" and settings.get("scaling") is None and highest <= WIDE * unit:
+        scaling, unit = "standard", 1.0
     require_known(scaling, get_args(ColumnScaling), f"{where}: no scaling is called")
-    if scaling == "log1p":
-        if lowest <= -1:
-            raise DataError(f"{where} holds {lowest:g}, of which log1p has no value: use scaling 'standard'")
-        logs = np.log1p(cells.present[np.isfinite(cells.present)] if summary.infinite else cells.present)
+    if scaling in ("log", "log1p"):
+        if lowest <= -unit:
+            raise DataError(f"{where} holds {lowest:g}, of which {scaling} has no value: use scaling 'standard'")
+        logs = np.log1p(_finite(cells) / unit)
         mean, deviation = float(logs.mean()), float(logs.std())
     period, start = _cycle(column, settings, lowest, highest, where) if column.kind == "cyclic" else (0.0, None)
-    low, high = _bounds(column, lowest, highest)
+    low, high = _bounds(column, lowest, highest, sure=summary.mean >= SURE * summary.deviation)
     low, high = (_declared(settings, key, end, where) for key, end in (("lowest", low), ("highest", high)))
     if (low is not None and lowest < low) or (high is not None and highest > high):
         raise DataError(f"{where} holds {lowest:g} to {highest:g}, beyond the bounds {low} to {high} specified")
@@ -210,6 +230,7 @@ def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], wh
         "deviation": deviation,
         "bounds": (low if start is None else start, high),
         "period": period,
+        "unit": unit,
         "decimals": None if column.kind == "date" or column.type == "Float32" else summary.decimals,
     }
     return replace(column, lowest=lowest, highest=highest, **learned)
@@ -240,15 +261,25 @@ def _declared(settings: Mapping[str, Any], key: str, default: float | None, wher
     return float(value)
 
 
-def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None, float | None]:
-    """Return what generated values are kept within."""
+def _finite(cells: Cells) -> NDArray[np.float64]:
+    return np.asarray(cells.present[np.isfinite(cells.present)] if cells.measured.infinite else cells.present)
+
+
+def _unit(cells: Cells, highest: float) -> float:
+    """Return the least positive value of a column of amounts, in which a logarithmic scale counts."""
+    values = _finite(cells)
+    return max(float(values.min(initial=np.inf, where=values > 0)), STEEP * highest) if highest > 0 else 1.0
+
+
+def _bounds(column: Column, lowest: float, highest: float, *, sure: bool) -> tuple[float | None, float | None]:
+    """Return what generated values are kept within; positive ones above 0, where they are not ``sure`` to be."""
     if column.kind in ("count", "binary"):
         return 0.0, highest
     if column.kind in ("date", "cyclic") or column.type.startswith(("Duration", "Time")):
         return None, None
     if (known := bounds_by_name(column.name, lowest, highest)) is not None:
         return known
-    return (None, None) if lowest < 0 else (0.0, 1.0 if highest <= 1 else None)
+    return (None, None) if lowest < 0 else (0.0 if sure else lowest, 1.0 if highest <= 1 else None)
 
 
 def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
@@ -307,8 +338,8 @@ def _are_counts(name: str, summary: Summary) -> bool:
 def _scaling(column: Column, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:
     if column.kind not in ("real", "date"):
         return "none"
-    amounts = column.kind == "real" and lowest >= 0 and deviation > mean and highest > WIDE
-    return "log1p" if amounts and bounds_by_name(column.name, lowest, highest) is None else "standard"
+    amounts = column.kind == "real" and lowest >= 0 and deviation > mean
+    return "log" if amounts and bounds_by_name(column.name, lowest, highest) is None else "standard"
 
 
 def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:

@@ -23,7 +23,7 @@ from latentmap.data.text_formats import TextFormat
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
-ColumnScaling = Literal["standard", "log1p", "none"]
+ColumnScaling = Literal["standard", "log", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
@@ -41,6 +41,8 @@ class Column:
     ----------
     bounds
         What generated values are kept within, in the units of the data; None for no bound.
+    unit
+        What amounts are divided by on a logarithmic scale, log(1 + x / unit).
     period
         The period of a cyclic column: 24 for hours, 360 for degrees.
     other
@@ -73,6 +75,7 @@ class Column:
     period: float = 0.0
     other: str | None = None
     decimals: int | None = None
+    unit: float = 1.0
 
     @property
     def levels(self) -> int:

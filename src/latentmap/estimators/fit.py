@@ -211,7 +211,7 @@ class Fit:
 
     def _initial(self, planned: ModelPlan, sizes: Sizes, condition: Condition | None) -> FitState:
         scaling = planned.scaling
-        affine = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole).to(self.device)
+        affine = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole, scaling.unit).to(self.device)
         planned.likelihood.check_data(self.source.schema, *_scaled_range(self.source, affine))
         parts = self.parameters._parts(planned.encoder, planned.decoder, planned.likelihood)
         encoder, decoder = copied(parts.encoder, "encoder"), copied(parts.decoder, "decoder")  # the user's stay as is
