@@ -1,16 +1,20 @@
 """Tables of mixed columns: kinds, numbers, and the way back, whatever holds them."""
 
+import contextlib
 import json
+import sqlite3
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
-from latentmap.data.column_kinds import learn_column
+from latentmap.cli.describe import column_in_words
+from latentmap.data.column_kinds import learn_column, learn_table
 from latentmap.data.columns import Cells, Requested, Table
 from latentmap.data.decoding import frame_of
 from latentmap.data.sources import open_source
+from latentmap.data.text import cells_of_text
 from latentmap.exceptions import DataError
 
 DAYS = pd.Timestamp("2024-02-28") + pd.to_timedelta([0, 1, 2, 400], unit="D")
@@ -43,6 +47,53 @@ def test_kinds_are_told_by_types_and_values():
     assert learned([0, 1, 1, 0]).kind == "binary"
     assert learned(rng.lognormal(5, 1.5, 500)).scaling == "log"
     assert learned(rng.normal(5, 1.5, 500)).scaling == "standard"
+
+
+def test_generated_cells_look_like_the_column():
+    assert not np.signbit(learned([-0.5, 0.2, 0.7, 1.4, 3.1]).within(np.array([-0.01, -0.0]))).any()
+    for texts in (
+        ["2020-09-12 00:00:00", "2020-10-03 00:00:00", "2021-01-05 00:00:00"],
+        ["2 Jun 2020 08:10:57 +0000", "12 Jul 2020 18:10:57 +0000", "13 Jul 2020 09:00:00 +0000"],
+    ):
+        cells = cells_of_text("at", texts)
+        column = learn_column(cells)
+        assert column.write(cells.values).tolist() == texts
+        if column.integral:
+            assert column.write(cells.values + 0.3).tolist() == texts
+
+
+def test_ranges_keep_their_exponents():
+    assert column_in_words(learned([3e-8, 0.35, -1.356e50])) == "real, -1.356e+50 to 0.35"
+
+
+def test_whole_numbers_with_blanks_stay_whole(tmp_path):
+    frame = pd.DataFrame({"n": pd.array([157, None, 12, 99, 1200], "Int64"), "g": [*"abaab"]})
+    frame.to_json(tmp_path / "x.json", orient="records")
+    frame.to_json(tmp_path / "x.jsonl", orient="records", lines=True)
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.sqlite")) as base:
+        frame.to_sql("x", base, index=False)
+    for name in ("x.json", "x.jsonl", "x.sqlite"):
+        source = open_source(tmp_path / name)
+        assert source.table.completed(np.full((5, 2), 40.0), source.cells)["n"].tolist() == [157, 40, 12, 99, 1200]
+        assert source.table.kinds["n"].decode(np.array([40.2])).dtype == np.int64
+
+
+def test_constants_are_shown_as_the_data_have_them():
+    for text in ("2026-10-18", "12:30:00", "$5.00", "3"):
+        table = learn_table([cells_of_text("upd", [text] * 9), Cells("x", np.arange(9.0) ** 2)])
+        assert table.dropped["upd"] == f"it always holds {text}"
+
+
+def test_floats_of_pandas_stay_floats_where_categories_are_filled():
+    rows = Cells("mark", np.array([1.0, 2.0, 2.0, 3.0, 1.0] * 10), "Int64")
+    table = learn_table([rows, Cells("x", np.arange(50.0) / 7)], Requested({"mark": {"kind": "ordinal"}}))
+    frame = pd.DataFrame({"mark": [1.0, np.nan] * 25, "x": np.arange(50.0) / 7})
+    source = open_source(frame, columns=table)
+    filled = frame_of(table, np.nan_to_num(source.read(slice(None))), frame, given=source.cells)
+    assert filled["mark"].dtype == np.float64 and filled["mark"].notna().all()
+    texts = cells_of_text("mark", ["1.0", "2.0", "3.0", None] * 12 + ["2.0", "2.0"])
+    made = table.completed(np.ones((50, 2)), [texts, Cells("x", np.arange(50.0) / 7)])
+    assert {str(value) for value in made["mark"].tolist()} == {"1.0", "2.0", "3.0"}
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-10, 1e12])

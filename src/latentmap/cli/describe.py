@@ -77,9 +77,24 @@ def column_in_words(column: Column) -> str:
     if column.categories:
         shown = ", ".join(map(str, column.categories[:6])) + (", ..." if len(column.categories) > 6 else "")
         return f"{column.kind}, {len(column.categories)}: {shown}{missing}"
-    low, high = (str(column.decode(np.array([end]))[0])[:10] for end in (column.lowest, column.highest))
+    low, high = (_shown(column.decode(np.array([end]))[0]) for end in (column.lowest, column.highest))
     scale = "" if column.scaling not in ("log", "log1p") else ", on a logarithmic scale"
     return f"{column.kind}, {low} to {high}{scale}{missing}"
+
+
+def _shown(value: Any) -> str:
+    """Return a number in seven digits, or the day of a date.
+
+    >>> _shown(3e-8), _shown(0.1 + 0.2), _shown(12345678901), _shown("2024-05-01T12:30:00")
+    ('3e-08', '0.3', '12345678901', '2024-05-01')
+    """
+    import numpy as np
+
+    if isinstance(value, float | np.floating):
+        return str(float(f"{value:.7g}"))
+    return (
+        str(value) if isinstance(value, int | np.integer) and not isinstance(value, np.timedelta64) else str(value)[:10]
+    )
 
 
 def labels_in_words(source: Source) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.cells import decoded
 from latentmap.data.checks import EXACT, require_known, require_no_overflow, require_no_underflow
 from latentmap.data.columns import (
     SETTINGS,
@@ -119,7 +120,7 @@ def learn_table(
         if not settings and _is_constant(column):
             first = Cells(column.name, column.present[:1], column.type)
             constants.append(Derived(one, None, (float(one.encode(first, "error", name)[0]),)))
-            dropped[column.name] = f"it always holds {first.plain()[0]!r}"
+            dropped[column.name] = f"it always holds {_shown(one, first)}"
             continue
         learned.append(one)
         if not settings and one.other is not None and (all_levels := _ungrouped(one, column)) is not None:
@@ -349,6 +350,15 @@ def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
     if "kind" in settings or "categories" in settings:
         return None
     return why_left_out(cells)
+
+
+def _shown(column: Column, first: Cells) -> str:
+    """Return the value of a constant as the data have it."""
+    if column.categories or (column.format is None and not column.type.startswith(("Date", "Time", "Duration"))):
+        return repr(first.plain()[0])
+    if column.format is not None:
+        return str(column.write(first.values)[0])
+    return str(decoded(first.values, "Date" if column.kind == "date" and column.integral else column.type)[0])
 
 
 def _is_constant(cells: Cells) -> bool:

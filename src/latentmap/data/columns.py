@@ -106,7 +106,7 @@ class Column:
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return generated values inside of what the column can hold."""
-        values = values if self.decimals is None else np.round(values, self.decimals)
+        values = (values if self.decimals is None else np.round(values, self.decimals)) + 0.0  # no -0
         if self.period:
             start = self.bounds[0] or 0.0
             return start + np.mod(values - start, self.period)
@@ -129,7 +129,8 @@ class Column:
         """Return numbers as text in the form that the column had."""
         cells = self.decode(values) if self.categories else values
         if self.format is not None and all(is_plain_number(category) for category in self.categories):
-            return self.format.write(np.asarray(cells, np.float64))
+            midnights = self.kind == "date" and self.integral
+            return self.format.write(np.asarray(np.rint(cells) if midnights else cells, np.float64))
         return object_array([word(value) for value in (cells if self.categories else self.decode(values)).tolist()])
 
 
@@ -311,6 +312,8 @@ class Table:
                 own = column.decode(numbers)
             if (text := cells.text()) is not None and own.dtype.kind == "O":
                 own = text
+                if made[cells.name].dtype.kind in "iu" and all("." in text[i] for i in np.flatnonzero(there)):
+                    made[cells.name] = made[cells.name].astype(np.float64)  # 2.0 among 1.0 and 3.0
             elif (digits := cells.digits()) is not None:
                 own = digits
             result[cells.name] = np.where(there, own, made[cells.name])

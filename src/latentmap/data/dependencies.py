@@ -80,7 +80,9 @@ def _mapping(a: Column, b: Column, codes: Mapping[str, Codes]) -> tuple[float, .
     if not table.any():
         return None
     share, counts = table.sum(0) / table.sum(), table.sum(1)
-    if np.log((share[None] ** counts[counts > 0, None]).sum(1)).sum() > np.log(CHANCE):
+    logs = counts[counts > 0, None] * np.log(share[share > 0])
+    most = logs.max(1)  # so that no power underflows
+    if (most + np.log(np.exp(logs - most[:, None]).sum(1))).sum() > np.log(CHANCE):
         return None
     if not _covers(table, np.bincount(codes[b.name] + 1, minlength=b.levels + 1)[1:].astype(np.float64)):
         return None
