@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from latentmap.data.sources import Source
 
 
+MOST_ODD = 5
+"""The most columns that are listed as constant or ids."""
+
+
 def describe_source(source: Source) -> str:
     """Return a description of data in one line.
 
@@ -23,8 +27,26 @@ def describe_source(source: Source) -> str:
     """
     labels = labels_in_words(source)
     rows = describe_schema(source.schema) if source.table is None else describe_table(source)
-    parts = [rows, labels and f"labelled by {labels}", source.remark]
+    parts = [rows, labels and f"labelled by {labels}", source.remark, numbers_alone(source)]
     return f"{source.name}: {', '.join(part for part in parts if part)}"
+
+
+def numbers_alone(source: Source) -> str | None:
+    """Return how kinds are inferred where a table is fitted as an array, with its constants and ids; None elsewhere."""
+    import numpy as np
+
+    from latentmap.data.cells import Cells
+    from latentmap.data.identifiers import is_id_name
+
+    names = source.schema.names
+    if source.table is not None or not names or not source.in_memory or source.is_sparse:
+        return None
+    rows = np.asarray(source.read(slice(None)), np.float64).reshape(len(source), -1)
+    summaries = {name: Cells(name, rows[:, i]).measured for i, name in enumerate(names)}
+    odd = [f"{name!r} never varies" for name, one in summaries.items() if one.lowest == one.highest]
+    odd += [f"{name!r} is called as ids are" for name in names if is_id_name(name)]
+    listed = f"; {', '.join(odd[:MOST_ODD])}{', ...' if len(odd) > MOST_ODD else ''}" if odd else ""
+    return f"numbers alone, fitted as an array: --columns auto infers a kind for each column{listed}"
 
 
 def describe_schema(schema: Schema) -> str:

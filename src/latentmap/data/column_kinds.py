@@ -44,7 +44,9 @@ ROWS_A_LEVEL = 5
 LEAST_DISPERSION = 0.8
 """The least variance of counts in means: Poisson's is 1, up to chance."""
 MOST_DISPERSION = 2.0
-"""The most variance in means of counts that are all far from 0; of more, they are rather measured in some unit."""
+"""The most variance in means of counts that are far from 0; of more, they are rather measured in some unit."""
+REACHED = 2.0
+"""The most deviations from 0 to the mean of counts of more variance, and ten times to the least: they reach 0."""
 WIDE = 10.0
 """The least maximum, in its least positive values, of a column of amounts that may be put on a logarithmic scale."""
 STEEP = 1e-12
@@ -78,9 +80,9 @@ def learn_table(
     ===============================================================  ===========
 
     A real column is standardised; amounts, which are never negative and deviate by more than their mean, are first put
-    on a logarithmic scale, log(1 + x / u) of their least positive value u, whatever their unit is. Ids, names, free text and constants are left out (`identifiers.why_left_out`),
-    and so is a column that follows from another (`dependencies.find_derived`); constants and what follows come back in
-    generated rows. docs/tables.md has all rules.
+    on a logarithmic scale, log(1 + x / u) of their least positive value u, whatever their unit is. Ids, names, free
+    text and constants are left out (`identifiers.why_left_out`), and so is a column that follows from another
+    (`dependencies.find_derived`); constants and what follows come back in generated rows. docs/tables.md has all rules.
 
     Parameters
     ----------
@@ -329,11 +331,12 @@ def _are_levels(values: NDArray[np.float64], summary: Summary) -> bool:
 
 
 def _are_counts(name: str, summary: Summary) -> bool:
-    """Return whether whole numbers are counts: not called a measure, dispersed as such, near 0 or like Poisson."""
+    """Return whether whole numbers are counts: not called a measure, dispersed as such, reaching 0 or like Poisson."""
     lowest, mean, variance = summary.lowest, summary.mean, summary.deviation**2
     if lowest < 0 or variance < LEAST_DISPERSION * mean or is_measure_name(name):
         return False
-    return lowest <= max(1.0, summary.highest / 10) or variance <= MOST_DISPERSION * mean
+    reach = REACHED * summary.deviation
+    return (mean <= reach and lowest <= max(1.0, reach / 20)) or variance <= MOST_DISPERSION * mean
 
 
 def _scaling(column: Column, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.categories import encode_categories, is_plain_number, unseen_category, word
+from latentmap.data.categories import encode_categories, is_plain_number, unseen_category, with_points, word
 from latentmap.data.cells import DAY as DAY
 from latentmap.data.cells import Cells as Cells
 from latentmap.data.cells import date_type as date_type
@@ -28,7 +28,6 @@ Unseen = Literal["error", "missing"]
 
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
-
 EMBEDDED = ("embedding", "components")
 """Those of a column of text that is embedded."""
 
@@ -44,11 +43,11 @@ class Column:
     unit
         What amounts are divided by on a logarithmic scale, log(1 + x / unit).
     period
-        The period of a cyclic column: 24 for hours, 360 for degrees.
+        The period of a cyclic column: 24 for hours.
     other
         The last category, which stands for all that are rare; None where every category is listed.
     decimals
-        The decimals of the values, to which generated ones are rounded; None where they are not few.
+        The decimals to which generated values are rounded; None where those of the data are not few.
 
     Examples
     --------
@@ -105,8 +104,8 @@ class Column:
         return np.full(len(cells.values), np.nan)
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return generated values inside of what the column can hold."""
-        values = (values if self.decimals is None else np.round(values, self.decimals)) + 0.0  # no -0
+        """Return generated values inside of what the column can hold; none is -0."""
+        values = (values if self.decimals is None else np.round(values, self.decimals)) + 0.0
         if self.period:
             start = self.bounds[0] or 0.0
             return start + np.mod(values - start, self.period)
@@ -129,8 +128,8 @@ class Column:
         """Return numbers as text in the form that the column had."""
         cells = self.decode(values) if self.categories else values
         if self.format is not None and all(is_plain_number(category) for category in self.categories):
-            midnights = self.kind == "date" and self.integral
-            return self.format.write(np.asarray(np.rint(cells) if midnights else cells, np.float64))
+            cells = np.asarray(cells, np.float64)
+            return self.format.write(np.rint(cells) if self.kind == "date" and self.integral else cells)
         return object_array([word(value) for value in (cells if self.categories else self.decode(values)).tolist()])
 
 
@@ -143,7 +142,7 @@ class Table:
     columns
         The columns that become numbers.
     unseen
-        What becomes of a category that the fit has not learned: an error, or the cell is taken as missing.
+        What becomes of new categories: an error, or the cell is taken as missing.
     backend
         The library of the data frame that was learned from: pandas, polars or pyarrow; None for a file.
     dropped
@@ -246,8 +245,8 @@ class Table:
 
     def within(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
-        columns = (column.within(rows[..., i]) for i, column in enumerate(self.columns))
-        return np.stack([values.astype(rows.dtype, copy=False) for values in columns], axis=-1)
+        columns = [column.within(rows[..., i]) for i, column in enumerate(self.columns)]
+        return np.stack(columns, axis=-1).astype(rows.dtype, copy=False)
 
     def decode(
         self, rows: NDArray[Any], *, generated: bool = False, written: Collection[str] = ()
@@ -281,9 +280,8 @@ class Table:
     @property
     def words(self) -> list[str]:
         """Those of them with words for truth values that no type writes, such as yes and no."""
-        formats = {column.name: column.format for column in self.generated if column.format is not None}
-        truth = {"false", "true"}
-        return [n for n, f in formats.items() if f.kind == "boolean" and {w.lower() for w in f.words} != truth]
+        read = [c for c in self.generated if c.format is not None and c.format.kind == "boolean"]
+        return [c.name for c in read if c.format and {word.lower() for word in c.format.words} != {"false", "true"}]
 
     def completed(
         self, rows: NDArray[Any], given: Sequence[Cells], written: Collection[str] = ()
@@ -312,8 +310,7 @@ class Table:
                 own = column.decode(numbers)
             if (text := cells.text()) is not None and own.dtype.kind == "O":
                 own = text
-                if made[cells.name].dtype.kind in "iu" and all("." in text[i] for i in np.flatnonzero(there)):
-                    made[cells.name] = made[cells.name].astype(np.float64)  # 2.0 among 1.0 and 3.0
+                made[cells.name] = with_points(made[cells.name], text[there])
             elif (digits := cells.digits()) is not None:
                 own = digits
             result[cells.name] = np.where(there, own, made[cells.name])

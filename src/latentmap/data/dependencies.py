@@ -16,7 +16,7 @@ MOST_LEVELS, SOME = 1000, 1000
 COVERED = 0.5
 """The least fraction of the cells of a column beside which the one that determines it is known."""
 APART = 0.1
-"""The most by which the frequencies of its categories there may differ from those of all its cells (total variation)."""
+"""The most by which its categories may be more or less frequent there than in all cells, in total variation."""
 
 Codes = NDArray[np.int32]
 """Categories by their place, -1 where a cell is missing."""

@@ -34,6 +34,9 @@ FORMS = [
         _DAY + _MONTH + r"\.?(?P<sep>[\s-])\s*(?P<d>\d{1,2})(?:st|nd|rd|th)?(?P<sep2>,\s*|[\s-])(?P<y>\d{4})",
         r"(?P<y>\d{4})(?P<sep>-)(?P<m>0[1-9]|1[0-2])",
         _MONTH + r"(?P<sep>[\s-])(?P<y>\d{4})",
+        r"(?P<y>\d{4})(?P<sep>[\s-])" + _MONTH,
+        r"(?P<y>\d{4})(?P<sep>[\s-]?)Q(?P<q>[1-4])",
+        r"Q(?P<q>[1-4])(?P<sep>[\s-]?)(?P<y>\d{4})",
     )
 ]  # fmt: skip
 CLOCK = re.compile(
@@ -144,7 +147,8 @@ def _stamp(form: int, match: re.Match[str]) -> Stamp | None:
         if max(first, second) > 31 or min(first, second) > 12:
             return None
     else:
-        first, second = int(parts.get("d") or 1), MONTH_NUMBERS[name] if name else int(parts["m"])
+        first, second = int(parts.get("d") or 1), MONTH_NUMBERS[name] if name else int(parts.get("m") or 0)
+        second = 3 * int(parts["q"]) - 2 if parts.get("q") else second
     if (clock := _clock(parts)) is None:
         return None
     seconds, offset, time = clock
@@ -154,6 +158,7 @@ def _stamp(form: int, match: re.Match[str]) -> Stamp | None:
     pattern = (
         f"%Y{separator}%m{separator}%d", f"%1{separator}%2{separator}{y}", f"%d{separator}{month}{gap}{y}",
         f"{month}{separator}%d{gap}{y}", "%Y-%m", f"{month}{separator}%Y",
+        f"%Y{separator}{month}", f"%Y{separator}Q%q", f"Q%q{separator}%Y",
     )[form]  # fmt: skip
     padded, padded_hour = (
         all(len(number) == 2 for key in keys if (number := parts.get(key))) for keys in (("a", "b", "d", "m"), "H")

@@ -30,7 +30,8 @@ class TextFormat:
     accounting
         Whether a negative number is written in parentheses.
     pattern
-        The pattern of dates, as in ``datetime.strftime``; or the form of durations: h:m:s, h:m, m:s, days or iso.
+        The pattern of dates, as in ``datetime.strftime``, with %q for quarters; or the form of durations: h:m:s, h:m,
+        m:s, days or iso.
     padded
         Whether days, months and hours below 10 are written with a zero; hours of dates as ``hours`` says, unless None.
     words
@@ -89,6 +90,7 @@ class TextFormat:
             short |= {"%H": time.hour, "%I": (time.hour - 1) % 12 + 1}
         for code, number in short.items():
             pattern = pattern.replace(code, str(number))
+        pattern = pattern.replace("%q", str((time.month + 2) // 3))
         return time.strftime(pattern.replace("%Y", f"{time.year:04d}"))
 
     def _duration(self, seconds: float) -> str:

@@ -22,9 +22,10 @@ resolves a thousandth of a scale."""
 class Affine(nn.Module):
     r"""Shift and scale, x' = (x - shift) / scale: one number each for all features, or one for every feature.
 
-    Features that are ``stretched`` are first put on a logarithmic scale, :math:`\log(1 + x / u)` with ``unit`` u. Double
-    precision stays double, so that large offsets lose no digits; anything else becomes single. Rows are `excluded` for
-    values at or below -u there, and between whole numbers for features that are ``whole``; the encoder still reads them.
+    Features that are ``stretched`` are first put on a logarithmic scale, :math:`\log(1 + x / u)` with ``unit`` u.
+    Double precision stays double, so that large offsets lose no digits; anything else becomes single. Rows are
+    `excluded` for values at or below -u there, and between whole numbers for features that are ``whole``; the encoder
+    still reads them.
 
     >>> Affine(0.0, 255.0)(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
     tensor([[0.0000, 0.2000, 1.0000]])
