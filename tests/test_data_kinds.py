@@ -111,7 +111,9 @@ def test_scales_have_their_order(table):
     assert orders["school"][-1] == "10th grade" and orders["years"][-1] == "50+"
 
 
-@pytest.mark.parametrize("texts", [["1970 Q1", "2021 Q4"], ["2021-Q1", "2021-Q3"], ["Q12011", "Q42012"], ["1991 Jul", "1992 Aug"]])
+@pytest.mark.parametrize(
+    "texts", [["1970 Q1", "2021 Q4"], ["2021-Q1", "2021-Q3"], ["Q12011", "Q42012"], ["1991 Jul", "1992 Aug"]]
+)
 def test_quarters_and_months_of_years_are_dates_and_are_written_alike(texts):
     cells = cells_of_text("at", texts)
     assert cells.type == "Date" and cells.format.write(cells.values + 20).tolist() == texts

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from latentmap.data.sources import Source
 
 
+LARGEST_READ = 2**28
+"""The most bytes of rows of numbers that are searched for constants and ids."""
+MOST_NAMED = 1000
+"""The most columns that are told of."""
 MOST_ODD = 5
 """The most columns that are listed as constant or ids."""
 
@@ -39,7 +43,8 @@ def numbers_alone(source: Source) -> str | None:
     from latentmap.data.identifiers import is_id_name
 
     names = source.schema.names
-    if source.table is not None or not names or not source.in_memory or source.is_sparse:
+    small = len(source) * source.first.nbytes <= LARGEST_READ
+    if source.table is not None or not names or len(names) > MOST_NAMED or source.is_sparse or not small:
         return None
     rows = np.asarray(source.read(slice(None)), np.float64).reshape(len(source), -1)
     summaries = {name: Cells(name, rows[:, i]).measured for i, name in enumerate(names)}
