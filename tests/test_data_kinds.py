@@ -119,6 +119,17 @@ def test_quarters_and_months_of_years_are_dates_and_are_written_alike(texts):
     assert cells.type == "Date" and cells.format.write(cells.values + 20).tolist() == texts
 
 
+def test_scales_of_one_range_have_one_kind():
+    marks = {f"m{i}": rng.integers(0, 10, N) for i in range(3)}
+    thin = np.minimum(rng.geometric(0.4, N) - 1, 9)
+    thin[:10] = np.arange(10)
+    kinds = {
+        c.name: c.kind for c in open_source(pd.DataFrame({"g": some([*"ab"]), **marks, "seldom": thin})).table.columns
+    }
+    assert {kinds[name] for name in (*marks, "seldom")} == {"ordinal"}
+    assert open_source(pd.DataFrame({"g": some([*"ab"]), "seldom": thin})).table.kinds["seldom"].kind == "count"
+
+
 def test_what_was_left_out_is_said(table):
     for name, why in {
         "PassengerId": "an id, as its name and 240 different whole numbers say",

@@ -37,6 +37,8 @@ MOST_CATEGORIES = 100
 """The most categories of a column; of more, the rare ones are grouped."""
 MOST_LEVELS = 10
 """The most whole numbers that are taken for the levels of an order."""
+FEWEST_STEPS = 3
+"""The fewest steps of an order whose range tells that other columns of this range are levels as well."""
 SOME = 1000
 """The first cells, which tell most columns that have many levels."""
 ROWS_A_LEVEL = 5
@@ -113,6 +115,7 @@ def learn_table(
     for column_name in requested.settings:
         require_known(column_name, names, f"{name} has no column")
     learned, constants, dropped, codes, whole = [], [], {}, dict[str, Codes](), dict[str, Column]()
+    scales: dict[str, tuple[Column, Codes]] = {}
     for column in cells:
         settings = requested.settings.get(column.name, {})
         if why := _why_drop(column, settings):
@@ -125,12 +128,18 @@ def learn_table(
             dropped[column.name] = f"it always holds {_shown(one, first)}"
             continue
         learned.append(one)
+        if not settings and one.kind == "count" and one.highest - one.lowest < MOST_LEVELS:
+            scale = learn_column(column, {"kind": "ordinal"}, name)
+            scales[one.name] = scale, codes_of(scale.encode(column, "missing", name))
         if not settings and one.other is not None and (all_levels := _ungrouped(one, column)) is not None:
             whole[one.name] = all_levels
         if one.levels:
             codes[one.name] = codes_of(whole.get(one.name, one).encode(column, "missing", name))
     if not learned:
         raise DataError(f"{name} has no column to learn from: {'; '.join(f'{k!r}: {v}' for k, v in dropped.items())}")
+    for i, one in enumerate(learned):
+        if one.name in scales and _is_one_of_scales(one, learned):
+            learned[i], codes[one.name] = scales[one.name]
     derived = find_derived([whole.get(one.name, one) for one in learned], codes, requested.settings)
     dropped |= {one.column.name: f"it follows from {one.source!r}" for one in derived}
     sources = {one.source for one in derived}
@@ -309,6 +318,14 @@ def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
     if form is not None and (form.kind == "duration" or form.prefix or form.suffix):  # of money or another unit
         return "real"
     return "count" if _are_counts(cells.name, summary) else "real"
+
+
+def _is_one_of_scales(column: Column, others: Sequence[Column]) -> bool:
+    """Return whether two or more columns with the range of a column, half as many as counts, are levels of an order."""
+    ends = (column.lowest, column.highest)
+    alike = [(one.categories[0], one.categories[-1]) for one in others if one.kind == "ordinal"].count(ends)
+    counts = [(one.lowest, one.highest) for one in others if one.kind == "count"].count(ends)
+    return column.highest - column.lowest >= FEWEST_STEPS and alike >= max(2, counts / 2)
 
 
 def _is_scale(cells: Cells) -> bool:
