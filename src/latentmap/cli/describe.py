@@ -119,9 +119,7 @@ def _shown(value: Any) -> str:
 
     if isinstance(value, float | np.floating):
         return str(float(f"{value:.7g}"))
-    return (
-        str(value) if isinstance(value, int | np.integer) and not isinstance(value, np.timedelta64) else str(value)[:10]
-    )
+    return str(value) if np.asarray(value).dtype.kind in "iu" else str(value)[:10]
 
 
 def labels_in_words(source: Source) -> str | None:
