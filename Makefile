@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench torture clean
+.PHONY: help demo test check fix bench torture lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,17 @@ fix: .venv/installed-test ## Apply what linter and formatter can mend by themsel
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-torture: .venv/installed-test ## Kill fits and outputs at random moments, and count what is lost (long)
+torture: .venv/installed-test ## Kill fits and outputs at random moments, open damaged models and files, and count (long)
 	$(BIN)/python -m tools.torture
 
 bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m benchmarks.run
+
+LOCKED := tables excel duckdb bio zarr flows neighbors datasets
+lock: .venv/bin/python ## Write requirements.lock: versions and hashes of all that an installation takes
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile pyproject.toml -c constraints.txt $(LOCKED:%=--extra %) --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade -q -o requirements.lock
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -43,10 +49,7 @@ bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test]"
 	@touch $@ .venv/installed
 
-.venv/installed-torture: .venv/installed-test ## Kill fits and outputs at random moments, and count what is lost (long)
-	$(BIN)/python -m tools.torture
-
-bench: pyproject.toml constraints.txt | .venv/bin/python
+.venv/installed-bench: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,baselines]"
 	@touch $@ .venv/installed .venv/installed-test
 

@@ -272,11 +272,11 @@ def test_a_run_that_changes_while_it_is_read_is_read_again(monkeypatch, vae, aut
     vae.save(tmp_path / "run")
     read, calls = persistence._read, []
 
-    def slow(path):
+    def slow(path, *most):
         if not calls:
             calls.append(path)
             autoencoder.save(tmp_path / "run")
-        return read(path)
+        return read(path, *most)
 
     monkeypatch.setattr(persistence, "_read", slow)
     assert isinstance(latentmap.load(tmp_path / "run"), latentmap.Autoencoder)

@@ -1,193 +1,34 @@
 """Damaged files: whatever bytes they hold, one line says which file is wrong, and nothing else is raised, quickly."""
 
-import contextlib
-import gzip
-import io
 import json
 import random
 import resource
-import sqlite3
 import warnings
 import zipfile
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
-from PIL import Image
 from scipy import sparse
+from tools.mutations import mutated
+from tools.specimens import FORMATS, FRAME, X, write_h5ad, write_ods, write_zarr
 
 from latentmap.cli import main
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
 
-X = np.random.default_rng(0).normal(size=(12, 3))
-FRAME = pd.DataFrame(
-    {
-        "number": X[:, 0],
-        "count": np.arange(12),
-        "text": ["u", "v", None] * 4,
-        "day": pd.date_range("2020-01-01", periods=12),
-        "kind": pd.Categorical(["p", "q"] * 6),
-    },
-    index=pd.Index(range(5, 17), name="id"),
-)
 MUTANTS = 150
 """Of each format, of which every fifth position or so is hit."""
-MANIFEST = """<?xml version="1.0" encoding="UTF-8"?>
-<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>"""
-SPREADSHEET = """<?xml version="1.0" encoding="UTF-8"?><office:document-content
-xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
-xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"
-xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:spreadsheet>
-<table:table table:name="Sheet">{}</table:table></office:spreadsheet></office:body></office:document-content>"""
-
-
-def write_h5ad(path, values=X):
-    anndata = pytest.importorskip("anndata")
-    obs = pd.DataFrame({"k": pd.Categorical(list("ab") * 6)}, index=[f"row {i}" for i in range(12)])
-    anndata.AnnData(values, obs=obs, layers={"counts": values.copy()}).write_h5ad(path)
-
-
-def write_old_h5ad(path):
-    h5py = pytest.importorskip("h5py")
-    counts = sparse.csr_matrix(np.abs(np.rint(X)))
-    obs = np.zeros(12, [("index", "S4"), ("k", "i1")])
-    obs["k"] = [0, 1, -1] * 4
-    var = np.array([(b"g0",), (b"g1",), (b"g2",)], [("index", "S4")])
-    with h5py.File(path, "w") as file:
-        file.update({"obs": obs, "var": var, "raw.X": X, "raw.var": var, "uns/k_categories": np.array([b"p", b"q"])})
-        file["obsm"] = np.zeros(12, [("X_pca", "f4", (2,)), ("time", "f4")])
-        file.create_group("X").attrs.update({"h5sparse_format": b"csr", "h5sparse_shape": counts.shape})
-        file["X"].update({name: getattr(counts, name) for name in ("data", "indices", "indptr")})
-
-
-def write_ods(path, **attributes):
-    """Write a sheet of OpenDocument; ``columns`` and ``rows`` repeat its last cell and row."""
-    repeats = {kind: f' table:number-{kind}-repeated="{number}"' for kind, number in attributes.items()}
-    value = '<table:table-cell office:value-type="float" office:value="{}"{}/>'
-    lines = [
-        '<table:table-row><table:table-cell office:value-type="string"><text:p>name</text:p></table:table-cell>'
-        '<table:table-cell office:value-type="string"><text:p>size</text:p></table:table-cell></table:table-row>'
-    ]
-    for i in range(12):
-        kind = f'<table:table-cell office:value-type="string"><text:p>{"pq"[i % 2]}</text:p></table:table-cell>'
-        lines.append(f"<table:table-row>{kind}{value.format(i, '')}</table:table-row>")
-    if attributes:
-        last = value.format(7, repeats.get("columns", "")).replace("/>", "><text:p>7</text:p></table:table-cell>")
-        lines.append(f"<table:table-row{repeats.get('rows', '')}>{last}</table:table-row>")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet", zipfile.ZIP_STORED)
-        archive.writestr("META-INF/manifest.xml", MANIFEST)
-        archive.writestr("content.xml", SPREADSHEET.format("".join(lines)))
-
-
-def write_xlsx(path):
-    pytest.importorskip("python_calamine")
-    FRAME.to_excel(path)
-
-
-def write_sqlite(path):
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        FRAME.assign(kind="p").to_sql("trees", database)
-        database.execute("CREATE INDEX sorted ON trees (number)")
-
-
-def write_duckdb(path):
-    duckdb = pytest.importorskip("duckdb")
-    with duckdb.connect(str(path)) as database:
-        database.execute("CREATE TABLE trees AS SELECT i AS number, 'u' || i % 2 AS text FROM range(12) t(i)")
-
-
-def write_zarr(path, version):
-    zarr = pytest.importorskip("zarr")
-    zarr.open_group(str(path), mode="w", zarr_format=version).create_array("X", data=X, chunks=(5, 2))
-
-
-def write_images(path):
-    path.mkdir()
-    for i in range(2):
-        pixels = np.random.default_rng(i).integers(0, 255, (9, 8, 3), np.uint8)
-        Image.fromarray(pixels).save(path / f"{i}{path.suffix}")
-
-
-FORMATS = {
-    "x.npy": lambda path: np.save(path, X),
-    "x.npz": lambda path: np.savez(path, X=X, y=np.arange(12)),
-    "small.npz": lambda path: np.savez_compressed(path, X=X),
-    "x.parquet": FRAME.to_parquet,
-    "x.feather": lambda path: FRAME.to_feather(path, compression="uncompressed"),
-    "x.arrow": lambda path: FRAME.to_feather(path, compression="zstd"),
-    "x.h5ad": write_h5ad,
-    "sparse.h5ad": lambda path: write_h5ad(path, sparse.csr_matrix(np.abs(np.rint(X)))),
-    "old.h5ad": write_old_h5ad,
-    "x.xlsx": write_xlsx,
-    "x.ods": lambda path: pytest.importorskip("python_calamine") and write_ods(path),
-    "x.json": lambda path: FRAME.to_json(path, orient="records"),
-    "x.jsonl": lambda path: FRAME.to_json(path, orient="records", lines=True),
-    "x.jsonl.gz": lambda path: FRAME.to_json(path, orient="records", lines=True),
-    "x.sqlite": write_sqlite,
-    "x.duckdb": write_duckdb,
-    "x.csv": FRAME.to_csv,
-    "x.csv.gz": FRAME.to_csv,
-    "x-ubyte": lambda path: path.write_bytes(b"\0\0\x08\x02" + np.array([6, 6], ">u4").tobytes() + bytes(range(36))),
-    "x-ubyte.gz": lambda path: path.write_bytes(
-        gzip.compress(b"\0\0\x08\x02" + np.array([6, 6], ">u4").tobytes() + bytes(range(36)))
-    ),
-    "two.zarr": lambda path: write_zarr(path, 2),
-    "three.zarr": lambda path: write_zarr(path, 3),
-    "folder.png": write_images,
-    "folder.gif": write_images,
-    "folder.bmp": write_images,
-    "folder.jpg": write_images,
-    "folder.tif": write_images,
-    "folder.webp": write_images,
-}
-
-
-def mutated(content, draw):
-    """Change a few bytes, most often one, and of half of the zip archives those of a member."""
-    if content[:2] == b"PK" and draw.random() < 0.5:
-        return with_mutated_member(content, draw)
-    found = bytearray(content)
-    for _ in range(draw.choice([1, 1, 1, 2, 4])):
-        if not found:
-            break
-        at = draw.randrange(len(found))
-        if draw.random() < 0.4:  # in a header or a footer
-            at = draw.choice([1, -1]) * draw.randrange(min(400, len(found)))
-        match draw.randrange(5):
-            case 0:
-                found[at] ^= 1 << draw.randrange(8)
-            case 1:
-                found[at] = draw.randrange(256)
-            case 2:
-                found[at] = draw.choice(b"0123456789-,.'\"{}[]()e \n")
-            case 3:
-                found[at:at] = draw.choice([b"\0", b"9", b"99999", b"\xff\xff\xff\xff"])
-            case _:
-                found[at : at + 2] = draw.choice([b"", b"\xff\xff", b"\0\0"])
-    return bytes(found)
-
-
-def with_mutated_member(content, draw):
-    """Return a zip archive with one changed member, whose checksum is right."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    name = draw.choice(sorted(members))
-    members[name] = mutated(members[name], draw)
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        for key, value in members.items():
-            archive.writestr(key, value)
-    return made.getvalue()
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_bytes_are_refused_in_one_line(name, tmp_path):
     path, draw = tmp_path / name, random.Random(0)
-    FORMATS[name](path)
+    try:
+        FORMATS[name](path)
+    except ImportError as error:
+        pytest.skip(str(error))
     files = (
         [file for file in sorted(path.rglob("*")) if file.is_file() and file.stat().st_size]
         if path.is_dir()
@@ -327,6 +168,39 @@ def test_places_outside_a_sparse_matrix(tmp_path):
     assert "is no valid sparse matrix" in refused(path)
 
 
+def test_rows_that_end_before_they_begin(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "x.h5ad"
+    write_h5ad(path, sparse.csr_matrix(np.abs(np.rint(X)) + 1))
+    with h5py.File(path, "r+") as file:
+        file["X/indptr"][:] = [0, 2**22] * 6 + [0]
+    assert "a row ends before it begins" in refused(path)
+
+
+def test_text_of_hdf5_that_ends_after_its_file(tmp_path):
+    path = tmp_path / "x.h5ad"
+    write_h5ad(path)
+    content = bytearray(path.read_bytes())
+    at = content.find(b"GCOL")
+    content[at + 11] = 0x50  # a collection of 1.3 GB
+    path.write_bytes(content)
+    assert "ends after the file" in refused(path)
+
+
+@pytest.mark.timeout(60)
+def test_sheets_that_are_no_xml(tmp_path):
+    pytest.importorskip("python_calamine")
+    path = tmp_path / "x.ods"
+    write_ods(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["content.xml"] = members["content.xml"].replace(b"<table:table-row>", b"<table:table-row<", 1)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert "not well-formed" in refused(path)
+
+
 @pytest.mark.parametrize("change", [{"shape": [10**12, 10**6]}, {"shape": [-4, 3]}, {"shape": [12, "x"]}, {"shape": 3}])
 def test_zarr_arrays_of_absurd_sizes(change, tmp_path):
     path = tmp_path / "x.zarr"
@@ -336,10 +210,7 @@ def test_zarr_arrays_of_absurd_sizes(change, tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if change == {"shape": [10**12, 10**6]}:
-            assert len(open_source(path)) == 10**12  # which is what a store without most of its chunks is
-        else:
-            refused(path)
+        refused(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # half a gigabyte
     file.write_text("[" * 10**5)
     refused(path)

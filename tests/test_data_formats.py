@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tools.specimens import write_duckdb, write_ods, write_old_h5ad
 
 from latentmap.cli import main
 from latentmap.data.sources import open_source
 from latentmap.data.writing import writing
 from latentmap.exceptions import DataError, MissingExtraError
-from test_data_damage import write_duckdb, write_ods, write_old_h5ad
 
 FRAME = pd.DataFrame(
     {

@@ -179,6 +179,8 @@ def test_standard_input_and_addresses(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", Stream)
     source = open_source("-")
     assert source.read(slice(None)).tolist() == [[1, 2]] and source.name == "-"
+    assert open_source("-").read(slice(None)).tolist() == [[1, 2]]  # for another pass over the same data
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     with pytest.raises(DataError, match="^standard input is empty"):
         open_source("-")
     fsspec = pytest.importorskip("fsspec")

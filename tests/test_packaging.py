@@ -91,3 +91,15 @@ def test_pictures_and_links_of_the_page_are_absolute(metadata):
             assert (ROOT / target.removeprefix(start).partition("#")[0]).exists(), target
         else:
             assert target.startswith(("https://", "#")), target
+
+
+def test_the_lock_of_releases_has_a_hash_for_every_package_of_the_constraints():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    blocks = re.findall(r"^([\w.-]+)==(\S+)(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    locked = {name.lower().replace("_", "-"): version for name, version, _ in blocks}
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", rest) for _, _, rest in blocks)
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pinned = {n.lower().replace("_", "-"): v for n, v in re.findall(r"^([\w.-]+)==(\S+)$", constraints, re.MULTILINE)}
+    assert {name: version for name, version in locked.items() if pinned.get(name, version) != version} == {}
+    assert {"torch", "numpy", "safetensors", "pyarrow", "h5py"} <= locked.keys()
+    assert "http" not in text and "index" not in text

@@ -79,7 +79,7 @@ DAMAGE = {
     "binary configuration": (lambda run: (run / "config.json").write_bytes(b"\xff\xfe\x00"), "is not valid JSON"),
     "another file": (lambda run: (run / "config.json").write_text('{"name": "x"}'), "does not describe a run"),
     "a list": (lambda run: (run / "config.json").write_text("[1]"), "does not describe a run"),
-    "truncated history": (lambda run: truncate(run / "history.jsonl", 30), "cannot be read as a VAE"),
+    "truncated history": (lambda run: truncate(run / "history.jsonl", 30), "a line that is not valid JSON"),
     "newer format": (lambda run: rewrite(run, format=99), "in format 99, newer than the 1 .*upgrade latentmap"),
     "format of text": (lambda run: rewrite(run, format="one"), "format must be a whole number, got 'one'"),
     "unknown class": (lambda run: rewrite(run, **{"class": "Oracle"}), "class Oracle, expected VAE or Autoencoder"),
@@ -101,12 +101,19 @@ DAMAGE = {
         "is no object of numbers: .\\[1, 2",
     ),
     "history of text": (lambda run: (run / "history.jsonl").write_text('{"loss": "low"}\n'), "is no object of numbers"),
-    "deep history": (lambda run: (run / "history.jsonl").write_text("[" * 10**5), "cannot be read as a VAE: Recursion"),
+    "deep history": (
+        lambda run: (run / "history.jsonl").write_text("[" * 10**5),
+        "history.jsonl holds a line that is not valid JSON: nested too deep",
+    ),
     "deep configuration": (
         lambda run: (run / "config.json").write_text("[" * 10**5),
         "is not valid JSON: nested too deep",
     ),
-    "deep part": (lambda run: rewrite(run, fitted__parts__likelihood=nested(900)), "cannot be read as a VAE"),
+    "deep part": (
+        lambda run: rewrite(run, fitted__parts__likelihood=nested(900)),
+        "is not valid JSON: nested too deep",
+    ),
+    "deep enough part": (lambda run: rewrite(run, fitted__parts__likelihood=nested(50)), "cannot be read as a VAE"),
     "neighbours of another run": (
         lambda run: flip(run / "neighbors.safetensors"),
         "neighbors.safetensors does not belong to its config.json; remove it",
@@ -194,11 +201,11 @@ ABSURD = {
     "negative latent": {"fitted__latent": -2},
     "rows": {"fitted__event_shape_": [10**9]},
     "pictures": {"fitted__event_shape_": [10**5, 10**5]},
-    "layers": {"fitted__parts__encoder": networks.MLP((60_000, 60_000)).to_json()},
-    "very many layers": {"fitted__parts__encoder": networks.MLP((8,) * 20_000).to_json()},
-    "very many blocks": {"fitted__parts__decoder": networks.ResidualMLP(width=8, blocks=10**9).to_json()},
+    "layers": {"fitted__parts__encoder": networks.MLP().to_json() | {"hidden": [60_000, 60_000]}},
+    "very many layers": {"fitted__parts__encoder": networks.MLP().to_json() | {"hidden": [8] * 20_000}},
+    "very many blocks": {"fitted__parts__decoder": networks.ResidualMLP(width=8).to_json() | {"blocks": 10**9}},
     "levels": {"fitted__below": [10**9]},
-    "a class of codes": {"fitted__parts__prior": priors.Vamp(10**8).to_json()},
+    "a class of codes": {"fitted__parts__prior": priors.Vamp().to_json() | {"inputs": 10**7}},
 }
 
 

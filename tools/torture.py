@@ -1,12 +1,14 @@
-"""Kill fits, saves and outputs at random moments, and count what is lost: ``python -m tools.torture [KILLS]``.
+"""Kill fits, saves and outputs, damage models and files, and count what is lost: ``python -m tools.torture``.
 
 Each command runs in a process of its own, which is killed (SIGKILL) at a moment that a seed draws. What it was writing
 must be whole afterwards: the old run or file, or the new one. A fit is resumed until it ends, and must end with the
-weights, bit for bit, of a fit that was never killed. The table is written into docs/torture.md.
+weights, bit for bit, of a fit that was never killed. Saves and outputs are also killed at each of their calls
+(`tests/kills.py`), and damaged models and files opened (`tools.fuzz`). The tables are written into docs/torture.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -14,6 +16,7 @@ import mmap
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,8 +25,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from benchmarks.markdown import grid
 
 from latentmap import VAE, load, networks
 from latentmap.cli import main
@@ -31,6 +36,8 @@ from latentmap.training.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "torture.md"
+KILLS = ROOT / "tests" / "kills.py"
+FUZZ = ROOT / "benchmarks" / "results" / "fuzz.json"
 RESULT = ROOT / "benchmarks" / "results" / "torture.json"
 BEGIN, END = "<!-- torture -->", "<!-- end of torture -->"
 EVERY = "0.2s"
@@ -51,7 +58,6 @@ class Tally:
     lost: int = 0
     steps: int = 0
     most_steps: int = 0
-    seconds: float = 0.0
     most_seconds: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -61,7 +67,7 @@ class Tally:
 
 
 class Progress:
-    """Steps of a fit in another process, in memory that both share."""
+    """The last step of a fit in another process, and the seconds that its fit has taken, in memory that both share."""
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(16))
@@ -73,9 +79,14 @@ class Progress:
         """The last step."""
         return int.from_bytes(self.memory[:8], "little")
 
-    @step.setter
-    def step(self, value: int) -> None:
-        self.memory[:8] = value.to_bytes(8, "little")
+    @property
+    def seconds(self) -> float:
+        """Seconds of training."""
+        return float(np.frombuffer(self.memory[8:])[0])
+
+    def set(self, step: int, seconds: float) -> None:
+        """Tell the other process."""
+        self.memory[:] = step.to_bytes(8, "little") + np.float64(seconds).tobytes()
 
 
 def killed(work: Callable[[], object], after: float) -> bool:
@@ -129,28 +140,28 @@ def fits(folder: Path, kills: int, rng: np.random.Generator) -> Tally:
     write = Checkpoints.after_step
 
     def after_step(self: Checkpoints, trainer) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        progress.step = trainer.step
+        progress.set(trainer.step, trainer.seconds)
         write(self, trainer)
 
     Checkpoints.after_step = after_step  # type: ignore[method-assign]
     try:
-        fit = call("fit", data, "-o", folder / "whole", *SETTINGS, "--no-report")
-        whole_seconds = took(fit)
+        whole_seconds = took(call("fit", data, "-o", folder / "whole", *SETTINGS, "--no-report"))
         whole = digest(folder / "whole")
         while tally.kills < kills:
             run = folder / f"run{tally.ended}"
-            work, step = call("fit", data, "-o", run, *SETTINGS, "--no-report", "--checkpoint-every", EVERY), 0
-            while tally.kills < kills and killed(work, rng.uniform(0, whole_seconds)):
+            fit = call("fit", data, "-o", run, *SETTINGS, "--no-report", "--checkpoint-every", EVERY)
+            while tally.kills < kills:
+                unfinished = (run / "checkpoint" / "fit.json").exists()
+                kept = _kept(run)
+                progress.set(*kept)
+                if not killed(call("resume", run) if unfinished else fit, rng.uniform(0, whole_seconds)):
+                    break
                 tally.kills += 1
-                _count_lost(tally, run, progress.step, step, whole_seconds)
-                if not (run / "checkpoint" / "fit.json").exists() and not (run / "config.json").exists():
-                    continue  # killed before anything was written: the same command again
-                saved = Checkpoints(run / "checkpoint").read()
-                step = 0 if saved is None else saved.state["counters"]["step"]
-                progress.step = step
-                work = call("resume", run)
-            if killed(work, 600) or not (run / "config.json").exists() or digest(run) != whole:
-                tally.lost += not (run / "config.json").exists() or digest(run) != whole
+                _count_lost(tally, progress, _kept(run), kept)
+            work = call("resume", run) if (run / "checkpoint" / "fit.json").exists() else fit
+            if not (run / "config.json").exists():
+                took(work)
+            tally.lost += not (run / "config.json").exists() or digest(run) != whole
             tally.ended += 1
             shutil.rmtree(run, ignore_errors=True)
     finally:
@@ -158,13 +169,19 @@ def fits(folder: Path, kills: int, rng: np.random.Generator) -> Tally:
     return tally
 
 
-def _count_lost(tally: Tally, run: Path, taken: int, begun: int, seconds: float) -> None:
-    """Count the steps since the last checkpoint."""
+def _kept(run: Path) -> tuple[int, float]:
+    """Return the step and the seconds of the last checkpoint of a run."""
     saved = Checkpoints(run / "checkpoint").read()
-    kept = 0 if saved is None else saved.state["counters"]["step"]
-    lost = max(0, taken - max(kept, begun))
+    return (0, 0.0) if saved is None else (saved.state["counters"]["step"], saved.state["seconds"])
+
+
+def _count_lost(tally: Tally, progress: Progress, kept: tuple[int, float], begun: tuple[int, float]) -> None:
+    """Count the steps and seconds since the last checkpoint."""
+    step, seconds = max(kept, begun)
+    lost = max(0, progress.step - step)
     tally.steps += lost
     tally.most_steps = max(tally.most_steps, lost)
+    tally.most_seconds = max(tally.most_seconds, progress.seconds - seconds)
 
 
 def replaced(folder: Path, kills: int, rng: np.random.Generator, how: str) -> Tally:
@@ -270,22 +287,68 @@ def torture(kills: int, seed: int = 0) -> dict[str, Tally]:
     return result
 
 
-def table(result: dict[str, dict[str, object]]) -> str:
-    """Return the table of the document."""
-    lines = [
-        "| command that is killed | kills | runs or files lost | steps of work lost, mean | most |",
-        "|---|---|---|---|---|",
+def at_calls() -> dict[str, int]:
+    """Return at how many of their calls saves, fits, reports and outputs were killed, all of which they survived."""
+    memory = Path("/dev/shm")  # where syncing takes no time
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        done = subprocess.run([sys.executable, KILLS, folder], stdout=subprocess.PIPE, text=True, check=True)
+    calls: dict[str, int] = json.loads(done.stdout)
+    calls.pop("files one by one are noticed")  # the control
+    return calls
+
+
+def mutations(count: int) -> dict[str, dict[str, int]]:
+    """Return what came of so many damaged models, and as many damaged files."""
+    command = [sys.executable, "-m", "tools.fuzz", "--models", str(count), "--files", str(count), "--out", str(FUZZ)]
+    subprocess.run(command, cwd=ROOT, check=False)
+    found: dict[str, dict[str, int]] = json.loads(FUZZ.read_text())
+    return {name: found[name] for name in ("models", "files")}
+
+
+def memory_of_fits() -> float:
+    """Return by how many bytes resident memory grows over 100 fits."""
+    command = [sys.executable, "-c", "from tools.torture_memory import growth; print(growth(100)[0])"]
+    return float(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Return the tables of the document."""
+    kills, calls, fuzz = result["kills"], result["calls"], result["mutations"]
+    fit = kills["fit, then resume"]
+    injected = sum(tally["kills"] for tally in kills.values()) + sum(calls.values())
+    lost = sum(tally["lost"] for tally in kills.values())
+    totals = [
+        ("faults injected", f"{injected:,}"),
+        ("survived", f"{injected - lost:,}"),
+        ("steps of work lost at a kill of a fit, mean", f"{fit['steps'] / fit['kills']:.1f}"),
+        ("steps of work lost at a kill of a fit, most", fit["most_steps"]),
+        ("seconds of work lost at a kill of a fit, most", f"{fit['most_seconds']:.2f}"),
+        ("mutations of models and files", f"{sum(one['cases'] for one in fuzz.values()):,}"),
+        ("unexpected exceptions", sum(one["unexpected"] for one in fuzz.values())),
+        ("hangs", sum(one["hangs"] for one in fuzz.values())),
+        ("growth of resident memory over 100 fits", f"{result['memory'] / 1e6:.0f} MB"),
     ]
-    for name, tally in result.items():
-        steps = "" if "fit, then" not in name else f"{int(tally['steps']) / int(tally['kills']):.1f}"  # type: ignore[call-overload]
-        most = "" if not steps else str(tally["most_steps"])
-        lines.append(f"| `{name}` | {tally['kills']} | {tally['lost']} | {steps} | {most} |")
-    return "\n".join(lines)
+    rows = [(name, tally["kills"], tally["lost"]) for name, tally in kills.items()]
+    rows += [(f"{name}, at each call", number, 0) for name, number in calls.items()]
+    return f"{grid(['', ''], totals)}\n\n{grid(['what is killed', 'kills', 'lost'], rows)}"
+
+
+def main_torture() -> int:
+    """Run everything, write the raw result and the tables, and return whether anything was lost."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition(":")[0])
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--mutations", type=int, default=20_000, help="damaged models, and as many damaged files")
+    options = parser.parse_args()
+    kills = {name: tally.to_json() for name, tally in torture(options.kills).items()}
+    result = {"kills": kills, "calls": at_calls(), "mutations": mutations(options.mutations)}
+    result["memory"] = memory_of_fits()
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    text = DOCUMENT.read_text()
+    DOCUMENT.write_text(f"{text[: text.index(BEGIN)]}{BEGIN}\n{tables(result)}\n{text[text.index(END) :]}")
+    print(tables(result))
+    lost = any(tally["lost"] for tally in kills.values())
+    return int(lost or any(one["unexpected"] or one["hangs"] for one in result["mutations"].values()))
 
 
 if __name__ == "__main__":
-    found = {name: tally.to_json() for name, tally in torture(int(sys.argv[1]) if len(sys.argv) > 1 else 1000).items()}
-    RESULT.write_text(json.dumps(found, indent=2) + "\n")
-    text = DOCUMENT.read_text()
-    DOCUMENT.write_text(text[: text.index(BEGIN)] + f"{BEGIN}\n{table(found)}\n" + text[text.index(END) :])
-    sys.exit(any(tally["lost"] for tally in found.values()))
+    sys.exit(main_torture())

@@ -33,6 +33,14 @@ class NoDensityError(LatentmapError, TypeError, AttributeError):
     """
 
 
+class NotEnoughMemoryError(LatentmapError, MemoryError):
+    """A fit or another call needs more memory than is free; the message says how much, and what to do."""
+
+
+class NumericsError(LatentmapError, ArithmeticError):
+    """A fit found no weights for which everything is finite; the message says since when, and what to do."""
+
+
 class MissingExtraError(LatentmapError, ImportError):
     """An optional dependency is not installed; the message holds the pip command.
 
@@ -82,7 +90,7 @@ class ConstantFeatureWarning(DiagnosisWarning):
 
 
 class NumericsWarning(DiagnosisWarning):
-    """Some steps were skipped because their gradient was not finite or exploded."""
+    """Some steps were skipped because their gradient was not finite, or the loss was not finite or exploded."""
 
 
 class InterruptedWarning(DiagnosisWarning):

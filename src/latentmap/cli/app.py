@@ -61,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         show_warnings_as_lines()
         try:
-            app(arguments, exit_on_error=False, print_error=False)
+            app(
+                _with_input_last(sys.argv[1:] if arguments is None else arguments),
+                exit_on_error=False,
+                print_error=False,
+            )
             sys.stdout.flush()
             return 0
         except (CycloptsError, UsageError, PartError) as error:
@@ -76,7 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (LatentmapError, ValueError) as error:
             say(f"error: {one_line(error)}")
             return 1
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            from latentmap.data.memory import is_out_of_memory
+
+            if not is_out_of_memory(error):
+                raise
             say(f"error: not enough memory: {one_line(error)}")
             return 1
         except Stopped as error:
@@ -85,3 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             say("stopped")
             return 130
+
+
+def _with_input_last(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in which ``-``, standard input as data, stands last and behind ``--``: it is no option.
+
+    >>> _with_input_last(["fit", "-", "-o", "run"]), _with_input_last(["info", "x.csv", "--columns-template", "-"])
+    (['fit', '-o', 'run', '--', '-'], ['info', 'x.csv', '--columns-template', '-'])
+    """
+    given = list(arguments)
+    places = [i for i, one in enumerate(given) if one == "-" and given[i - 1] != "--columns-template"]
+    if not places or "--" in given:
+        return given
+    return [*(one for i, one in enumerate(given) if i not in places), "--", *["-"] * len(places)]

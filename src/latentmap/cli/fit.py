@@ -91,8 +91,8 @@ def fit(
     overwrite
         Replace an existing run.
     checkpoint_every
-        Time between two checkpoints within an epoch, such as 30s or 10min; by default a minute. One is written at the
-        end of an epoch too, if it takes less than 0.5% of the time.
+        Time between two checkpoints, such as 30s or 10min, which is the most work that a crash costs; by default a
+        minute. One is written at the end of an epoch too, if it takes less than 0.5% of the time.
     """
     seconds = None if budget is None else read_seconds(budget)
     every = None if checkpoint_every is None else read_seconds(checkpoint_every, "--checkpoint-every")
@@ -136,10 +136,9 @@ def run_fit(
     Stopped
         If a signal ended the fit.
     """
-    from latentmap.training.checkpoint import EVERY, Checkpoints
+    from latentmap.training.checkpoint import Checkpoints
 
-    every = EVERY if request.every is None else request.every
-    checkpoints = Checkpoints(output / FOLDER, every)
+    checkpoints = Checkpoints(output / FOLDER, request.every)
     try:
         with Stopping(checkpoints) as stopping:
             _run(request, output, checkpoints, stopping, resume=resume, finish=finish, as_json=as_json)
@@ -170,7 +169,13 @@ def _run(
     estimator, data, memory = _estimator(request), request.data, request.memory
     columns = None if request.columns is None else Path(request.columns)
     source, requested = open_data(
-        data, request.labels, columns, skip_bad=request.skip_bad, row_id=request.row_id, embed=request.embed
+        data,
+        request.labels,
+        columns,
+        skip_bad=request.skip_bad,
+        row_id=request.row_id,
+        embed=request.embed,
+        memory=memory,
     )
     if requested is not None:
         estimator.set_params(columns=requested)

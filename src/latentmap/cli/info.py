@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,13 +125,12 @@ def _of_run(run: Path) -> dict[str, Any]:
     """Return the facts in the files of a run, without loading its model."""
     from latentmap.cli.runs import Origin
     from latentmap.estimators.history import evaluation
-    from latentmap.estimators.persistence import read_config
+    from latentmap.estimators.persistence import read_config, read_history
 
     config, origin = read_config(run), Origin.read(run)
     try:
         fitted = config["fitted"]
-        lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
-        history, units = [json.loads(line) for line in lines], fitted.get("history_units", "model")
+        history, units = read_history(run), fitted.get("history_units", "model")
         evaluated = evaluation(history, bound=fitted.get("history_bounds", False), units=units)
         return {
             "run": str(run),

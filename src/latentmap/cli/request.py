@@ -14,7 +14,8 @@ from latentmap.cli.options import Purpose
 from latentmap.cli.outputs import is_unfinished
 from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import note
-from latentmap.data.files import UNFINISHED, read_json, write_json
+from latentmap.data.files import UNFINISHED, write_json
+from latentmap.data.reading import read_json
 from latentmap.estimators.run_folder import is_run
 from latentmap.exceptions import ModelError
 

@@ -16,8 +16,10 @@ from latentmap.cli.request import absolute
 from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import UsageError, note, say
 from latentmap.data.columns import Table
-from latentmap.data.files import as_json, read_json, write_new
+from latentmap.data.files import as_json, write_new
+from latentmap.data.formats.unpacked import within
 from latentmap.data.number_tables import table_of_numbers, typed
+from latentmap.data.reading import read_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
 from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns
@@ -224,7 +226,8 @@ def open_rows(
     ):
         selection = replace(selection, beside=(*beside, INDEX), left_out=(INDEX,), optional=(INDEX,))
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
-    source = _open(path, labels, named, estimator.table_, selection, every=every)
+    with within(estimator.memory):
+        source = _open(path, labels, named, estimator.table_, selection, every=every)
     in_memory = fits(source, read_memory(estimator.memory))
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(

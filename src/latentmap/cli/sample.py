@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -41,6 +43,7 @@ def sample(
     if n_samples < 1:
         raise UsageError(f"--n-samples must be at least 1, got {n_samples}")
     names = column_names(run, estimator)
+    _require_disk(output, n_samples, estimator.n_features_in_)
     if output.suffix.lower() not in PICTURES:
         blocks = _blocks(estimator, n_samples, seed, noise)
         shape, dtype = write_blocks(output, blocks, names, estimator.table_)
@@ -52,6 +55,14 @@ def sample(
         display.save(output)
         shape, dtype = display.data_.shape, display.data_.dtype
     say_written(output, shape, dtype, counted(n_samples, "sample"), as_json=as_json)
+
+
+def _require_disk(output: Path, n_samples: int, features: int) -> None:
+    """Raise if rows take more than what is free on the disk, at a byte a number."""
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if n_samples * features > (free := shutil.disk_usage(folder).free):
+        rows = f"{n_samples:,} rows of {counted(features, 'number')}"
+        raise UsageError(f"{rows} do not fit on the disk: {free / 1e9:,.0f} GB are free at {folder}; draw fewer")
 
 
 def _blocks(estimator: Any, n_samples: int, seed: int, noise: bool) -> Iterator[Any]:

@@ -101,6 +101,7 @@ def open_data(
     skip_bad: bool,
     row_id: str | None = None,
     embed: Sequence[str] = (),
+    memory: str | None = None,
 ) -> tuple[Source, Columns | None]:
     """Return a source of data without the id, and the settings of its columns, if a .toml file or ``--embed`` has some.
 
@@ -117,7 +118,7 @@ def open_data(
     if embed:
         requested = (requested or Columns()).with_embeddings(read_embeddings(embed))
     spec, selection = None if requested is None else requested.requested, Selection(beside=ids, left_out=ids)
-    source = open_source(data, labels, spec, skip_bad=skip_bad, selection=selection)
+    source = open_source(data, labels, spec, skip_bad=skip_bad, selection=selection, memory=memory)
     return source, requested
 
 

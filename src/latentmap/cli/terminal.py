@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from latentmap.exceptions import DiagnosisWarning
+from latentmap.exceptions import DiagnosisWarning, FewDrawsWarning
 from latentmap.messages import one_line
 
 TEXT_WIDTH = 24
@@ -70,4 +70,11 @@ def show_warnings_as_lines() -> None:
     """Show warnings as plain lines, and all of those of a fit; to be called inside `warnings.catch_warnings`."""
     warnings.filterwarnings("always", category=DiagnosisWarning)
     warnings.filterwarnings("ignore", "X does not have valid feature names")  # commands take columns by name themselves
-    warnings.showwarning = lambda message, *_, **__: note(message)
+    warnings.showwarning = lambda message, *_, **__: note(_as_option(message))
+
+
+def _as_option(message: Warning | str) -> Warning | str:
+    """Return a warning that advises a parameter of a method with the option in its place."""
+    return (
+        str(message).replace("raise n_samples", "raise --samples") if isinstance(message, FewDrawsWarning) else message
+    )

@@ -83,12 +83,3 @@ def word(value: Any, *, truth: bool = False) -> str:
 def is_plain_number(value: Any) -> bool:
     """Return whether a value is a number of Python's, truth excluded, that is finite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def with_points(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
-    """Return whole numbers as floats, where all texts that they stand among have a decimal point.
-
-    >>> with_points(np.array([2]), np.array(["1.0", "3.0"])), with_points(np.array([2]), np.array(["1"]))
-    (array([2.]), array([2]))
-    """
-    return values.astype(np.float64) if values.dtype.kind in "iu" and all("." in text for text in like) else values

@@ -45,16 +45,12 @@ ROWS_A_LEVEL = 5
 """The fewest rows for each of these levels, on average."""
 LEAST_DISPERSION = 0.8
 """The least variance of counts in means: Poisson's is 1, up to chance."""
-MOST_DISPERSION = 2.0
-"""The most variance in means of counts that are far from 0; of more, they are rather measured in some unit."""
-REACHED = 2.0
-"""The most deviations from 0 to the mean of counts of more variance, and ten times to the least: they reach 0."""
+MOST_DISPERSION, REACHED = 2.0, 2.0
+"""The most variance in means of counts that are far from 0, and the most deviations from 0 to the mean of others."""
 WIDE = 10.0
 """The least maximum, in its least positive values, of a column of amounts that may be put on a logarithmic scale."""
-STEEP = 1e-12
-"""The least unit of a logarithmic scale, in the greatest value."""
-SURE = 3.0
-"""The deviations from the mean to 0 from which a normal distribution is all but positive."""
+STEEP, SURE = 1e-12, 3.0
+"""The least unit of a logarithmic scale in the greatest value; the deviations of a mean that keep a normal positive."""
 
 
 def learn_table(
@@ -165,6 +161,12 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
     categories = tuple(settings.get("categories", ()))
     kind = settings.get("kind") or _kind(cells, categories)
     require_known(kind, [*get_args(ColumnKind), "drop"], f"{where}: no kind is called")
+    if cells.type.startswith("Date") and kind != "date":
+        raise DataError(f"{where} holds dates, and is to be {kind}: use date, or make text or numbers of them before")
+    if "period" in settings and kind != "cyclic":
+        raise DataError(f"{where} is {kind}, and a period is for cyclic columns: give kind = 'cyclic' as well")
+    if kind in ("categorical", "ordinal") and (odd := [k for k in ("scaling", "lowest", "highest") if k in settings]):
+        raise DataError(f"{where} is {kind}, and {odd[0]} is for numbers: leave it out")
     missing = len(cells.values) - cells.n_present
     column = Column(
         cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing, format=cells.format
@@ -287,11 +289,12 @@ def _bounds(column: Column, lowest: float, highest: float, *, sure: bool) -> tup
     """Return what generated values are kept within; positive ones above 0, where they are not ``sure`` to be."""
     if column.kind in ("count", "binary"):
         return 0.0, highest
-    if column.kind in ("date", "cyclic") or column.type.startswith(("Duration", "Time")):
+    if column.kind in ("date", "cyclic") or column.type == "Time":
         return None, None
     if (known := bounds_by_name(column.name, lowest, highest)) is not None:
         return known
-    return (None, None) if lowest < 0 else (0.0 if sure else lowest, 1.0 if highest <= 1 else None)
+    share = highest <= 1 and not column.type.startswith("Duration")
+    return (None, None) if lowest < 0 else (0.0 if sure else lowest, 1.0 if share else None)
 
 
 def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
@@ -352,8 +355,8 @@ def _are_counts(name: str, summary: Summary) -> bool:
     lowest, mean, variance = summary.lowest, summary.mean, summary.deviation**2
     if lowest < 0 or variance < LEAST_DISPERSION * mean or is_measure_name(name):
         return False
-    reach = REACHED * summary.deviation
-    return (mean <= reach and lowest <= max(1.0, reach / 20)) or variance <= MOST_DISPERSION * mean
+    near = mean <= REACHED * summary.deviation and lowest <= max(1.0, summary.deviation / 10)
+    return near or variance <= MOST_DISPERSION * mean
 
 
 def _scaling(column: Column, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.categories import encode_categories, is_plain_number, unseen_category, with_points, word
+from latentmap.data.categories import encode_categories, is_plain_number, unseen_category, word
 from latentmap.data.cells import DAY as DAY
 from latentmap.data.cells import Cells as Cells
 from latentmap.data.cells import date_type as date_type
@@ -20,6 +20,8 @@ from latentmap.data.derived import Derived
 from latentmap.data.embeddings import Embedding
 from latentmap.data.selection import require_columns
 from latentmap.data.text_formats import TextFormat
+from latentmap.data.typed import require_types
+from latentmap.data.values import beside
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
@@ -28,8 +30,7 @@ Unseen = Literal["error", "missing"]
 
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
-EMBEDDED = ("embedding", "components")
-"""Those of a column of text that is embedded."""
+EMBEDDED = ("embedding", "components")  # of text
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Column:
     name: str
     kind: ColumnKind
     scaling: ColumnScaling = "none"
-    categories: tuple[Any, ...] = ()
+    categories: tuple[str | int | float | bool, ...] = ()
     type: str = "Float64"
     native: str = ""
     ordered: bool = False
@@ -113,11 +114,17 @@ class Column:
         return values if low is None and high is None else np.clip(values, low, high)
 
     def decode(self, values: NDArray[np.float64]) -> NDArray[Any]:
-        """Return numbers as cells: the nearest category, whole number or day, where the column holds such."""
+        """Return numbers as cells: the nearest category, whole number or day, where the column holds such.
+
+        The category that stands for all rare numbers is a missing cell.
+        """
         if self.categories:
             indices = np.clip(np.rint(values), 0, len(self.categories) - 1).astype(np.intp)
-            plain = all(isinstance(c, int | float) for c in self.categories)
-            return np.array(self.categories, dtype=None if plain else object)[indices]
+            categories: tuple[Any, ...] = self.categories
+            if self.other is not None and all(isinstance(c, int | float) for c in categories[:-1]):
+                categories = (*categories[:-1], None)  # a word among numbers would change their type
+            plain = all(isinstance(c, int | float) for c in categories)
+            return np.array(categories, dtype=None if plain else object)[indices]
         if self.kind == "date" and self.integral:  # midnights all
             values = np.rint(values)
         if self.kind in ("binary", "count"):
@@ -130,7 +137,14 @@ class Column:
         if self.format is not None and all(is_plain_number(category) for category in self.categories):
             cells = np.asarray(cells, np.float64)
             return self.format.write(np.rint(cells) if self.kind == "date" and self.integral else cells)
-        return object_array([word(value) for value in (cells if self.categories else self.decode(values)).tolist()])
+        return object_array(
+            [self._word(value) for value in (cells if self.categories else self.decode(values)).tolist()]
+        )
+
+    def _word(self, value: Any) -> str:
+        if not isinstance(value, float) or value.is_integer() and not self.decimals:
+            return word(value)
+        return repr(value) if self.decimals is None else f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
 
 
 @dataclass(frozen=True)
@@ -308,9 +322,9 @@ class Table:
                 own = column.write(numbers)
             else:
                 own = column.decode(numbers)
-            if (text := cells.text()) is not None and own.dtype.kind == "O":
+            is_text = cells.name in written or all(isinstance(one, str) for one in column.categories or [0])
+            if is_text and (text := cells.text()) is not None:
                 own = text
-                made[cells.name] = with_points(made[cells.name], text[there])
             elif (digits := cells.digits()) is not None:
                 own = digits
             result[cells.name] = np.where(there, own, made[cells.name])
@@ -334,11 +348,8 @@ class Table:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Return the table that `to_json` wrote; runs of earlier versions have neither derived columns nor order."""
-        derived = [
-            Derived(_column_of(item["column"]), item["source"], tuple(item["values"]))
-            for item in value.get("derived", ())
-        ]
-        return cls(
+        derived = (Derived(_column_of(d["column"]), d["source"], tuple(d["values"])) for d in value.get("derived", ()))
+        table = cls(
             tuple(map(_column_of, value["columns"])),
             value["unseen"],
             value["backend"],
@@ -348,6 +359,7 @@ class Table:
             tuple(value.get("order", ())),
             tuple(map(Embedding.from_json, value.get("embeddings", ()))),
         )
+        return require_types(table)
 
 
 def _column_json(column: Column) -> dict[str, Any]:
@@ -357,7 +369,7 @@ def _column_json(column: Column) -> dict[str, Any]:
 def _column_of(item: Mapping[str, Any]) -> Column:
     bounds = tuple(item.get("bounds", (None, None)))
     read = {"categories": tuple(item["categories"]), "bounds": bounds, "format": TextFormat.of(item.get("format"))}
-    return Column(**{**item, **read})
+    return require_types(Column(**{**item, **read}))
 
 
 @dataclass(frozen=True)
@@ -388,16 +400,3 @@ def dropped_in(spec: ColumnSpec) -> set[str]:
     if isinstance(spec, Table):
         return set(spec.dropped) - set(spec.kinds)
     return {name for name, one in (spec.settings if spec else {}).items() if one.get("kind") == "drop"}
-
-
-def beside(columns: Sequence[NDArray[np.float64]], room: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Return columns as rows (n, P), which lie in memory column by column.
-
-    ``room`` of shape (P, n) holds them in the end; each column is a row of it already, or that row is free.
-    """
-    if room is None or len(room) != len(columns):
-        room = np.empty((len(columns), len(columns[0])))
-    for column, place in zip(columns, room, strict=True):
-        if column.ctypes.data != place.ctypes.data:
-            place[:] = column
-    return room.T

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Column, Table, object_array
 from latentmap.data.frames import category_of, installed_backends
+from latentmap.data.names import as_known
+from latentmap.exceptions import LatentmapError, ModelError
+from latentmap.messages import error_line
 
 
 def frame_of(
@@ -35,8 +40,32 @@ def frame_of(
         The columns that came, where rows have been filled: all of them come back in their order, and cells that were
         there as they were.
     """
+    with describable():
+        return _frame_of(table, rows, like, generated=generated, given=given)
+
+
+@contextlib.contextmanager
+def describable() -> Iterator[None]:
+    """Turn any error while numbers become cells into a `ModelError`: whatever a run says of its columns, one line.
+
+    >>> with describable():
+    ...     np.array([0.0]).astype("no type")
+    Traceback (most recent call last):
+    latentmap.exceptions.ModelError: rows do not become a table as the model describes it (data type 'no type' not ...
+    """
+    try:
+        yield
+    except LatentmapError:
+        raise
+    except Exception as error:
+        raise ModelError(f"rows do not become a table as the model describes it ({error_line(error)})") from error
+
+
+def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, given: Sequence[Cells]) -> Any:
     origin = nw.from_native(like, eager_only=True, pass_through=True)
-    came = {str(c.name): c for c in origin.iter_columns()} if isinstance(origin, nw.DataFrame) else {}
+    columns = list(origin.iter_columns()) if isinstance(origin, nw.DataFrame) else []
+    spelled = as_known([str(c.name) for c in columns], {*table.names, *table.order, *table.kinds})
+    came = dict(zip(spelled, columns, strict=True))
     texts = {n for n in table.texts if n not in came and (table.backend or n in table.words)}
     texts |= {n for n, column in table.kinds.items() if n in came and _is_text(came[n]) and column.type != "String"}
     if given:
@@ -56,7 +85,7 @@ def frame_of(
         series |= {name: _kept(one, series[name], stays[name]) for name, one in own.items()}
         library = importlib.import_module(backend)
         make = library.DataFrame if backend == "polars" else library.table  # narwhals turns an Enum into a Categorical
-        return make({name: one.to_native() for name, one in series.items()})
+        return make({str(came[name].name) if name in came else name: one.to_native() for name, one in series.items()})
     import pandas as pd
 
     natives: dict[str, Any] = {}
@@ -67,7 +96,7 @@ def frame_of(
     frame = pd.DataFrame(natives)
     if not isinstance(like, pd.DataFrame):
         return frame
-    own = {str(column): column for column in like.columns}
+    own = dict(zip(spelled, like.columns, strict=True))
     labels = [own.get(name, name) for name in cells]
     if isinstance(like.columns, pd.MultiIndex) and all(name in own for name in cells):
         labels = pd.MultiIndex.from_tuples(labels, names=like.columns.names)
@@ -112,8 +141,11 @@ def _is_text(series: nw.Series[Any]) -> bool:
 def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any) -> nw.Series[Any]:
     """Return cells as a column of polars or pyarrow, of the type of the fit where it is part of the table."""
     plain = cells.tolist() if cells.dtype.kind == "O" else cells
+    exact = isinstance(plain, list) and any(isinstance(value, int) and abs(value) > EXACT for value in plain)
+    if exact and any(isinstance(value, float) for value in plain):  # no type holds both
+        plain = [None if value is None else str(value) for value in plain]
     series = nw.new_series(name, plain, _whole_type(plain), backend=backend)
-    return series if column is None else series.cast(_dtype(column))
+    return series if column is None or (exact and not column.categories) else series.cast(_dtype(column))
 
 
 def _whole_type(values: Any) -> Any:
@@ -130,12 +162,15 @@ def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any], own: Any
         known = {category_of(value): i for i, value in enumerate(getattr(own, "categories", ()))}
         if known and known.keys() >= set(cells.tolist()) - {None}:  # intervals, for instance, which are text in the fit
             return pd.Series(pd.Categorical.from_codes([known.get(cell, -1) for cell in cells.tolist()], dtype=own))
-        return pd.Series(pd.Categorical(cells, categories=list(column.categories), ordered=column.ordered))
+        new = [one for one in known if one not in column.categories]
+        return pd.Series(pd.Categorical(cells, categories=[*column.categories, *new], ordered=column.ordered))
     if zone := re.search(r"datetime64\[\w+, (.+)\]", column.native):
         return pd.Series(cells).dt.tz_localize("UTC").dt.tz_convert(zone[1]).astype(column.native)
     if column.native == "object" and column.type == "Date":
         cells = cells.astype(object)
     series = pd.Series(cells)
+    if column.other is not None and column.native != "object" and series.isna().any():  # rare numbers
+        return pd.Series(cells.tolist())
     return series.astype(column.native) if column.native else series
 
 
@@ -145,10 +180,13 @@ def _dtype(column: Column) -> Any:
         unit, zone = re.search(r"time_unit='(\w+)'", column.type), re.search(r"time_zone='([^']+)'", column.type)
         return nw.Datetime(unit[1] if unit else "us", zone[1] if zone else None)  # type: ignore[arg-type]
     if column.type == "Enum":
-        return nw.Enum(column.categories)
+        return nw.Enum([str(category) for category in column.categories])
     if column.type.startswith("Decimal"):
         return nw.Float64
     if column.type.startswith("Duration"):
         unit = re.search(r"time_unit='(\w+)'", column.type)
         return nw.Duration(unit[1] if unit else "us")  # type: ignore[arg-type]
-    return getattr(nw, column.type)
+    found = getattr(nw, column.type, None)
+    if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):
+        raise ModelError(f"column {column.name!r} has no type that is known: {column.type!r:.40}")
+    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import re
 import shutil
 import sys
@@ -48,8 +50,7 @@ def fetched(data: str) -> Iterator[Path]:
 
 def _copy(data: str, path: Path) -> None:
     if data == "-":
-        with path.open("wb") as target:
-            shutil.copyfileobj(sys.stdin.buffer, target)
+        shutil.copyfile(_standard_input(sys.stdin), path)
         if not path.stat().st_size:
             raise DataError(f"{path} is empty (0 bytes)")
         return
@@ -62,3 +63,14 @@ def _copy(data: str, path: Path) -> None:
             shutil.copyfileobj(source, target)
     except Exception as error:
         raise DataError(f"cannot read {data}: {error_line(error)}") from error
+
+
+@functools.lru_cache(maxsize=1)
+def _standard_input(stream: Any) -> Path:
+    """Return a file with what a stream holds, which can be read once alone: it is kept until the process ends."""
+    folder = tempfile.mkdtemp(prefix="latentmap-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / STDIN
+    with path.open("wb") as target:
+        shutil.copyfileobj(stream.buffer, target)
+    return path

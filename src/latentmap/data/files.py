@@ -84,11 +84,3 @@ def as_json(value: Any) -> bytes:
     b'{\n  "unit": "\xc2\xb5m"\n}\n'
     """
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Return the value of a JSON file; raise a ``ValueError`` if it is not JSON, or nested too deep."""
-    try:
-        return json.loads(Path(path).read_bytes())
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -28,7 +28,8 @@ from latentmap.data.columns import (
     object_array,
 )
 from latentmap.data.formats.base import unique_names
-from latentmap.data.text import Texts, cells_of_text, text_settings
+from latentmap.data.names import as_known
+from latentmap.data.text import MISSING, Texts, cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
 from latentmap.data.text_numbers import PLAIN
 from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
@@ -56,6 +57,15 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
             f"none; {name}.columns = {name}.columns.astype(str) makes them so"
         )
     return frame
+
+
+def named_as(frame: nw.DataFrame[Any], known: Collection[str]) -> nw.DataFrame[Any]:
+    """Return a frame whose columns are spelled as in a fit; see `latentmap.data.names.as_known`."""
+    own = list(frame.columns)
+    if not known or not all(isinstance(name, str) for name in own):
+        return frame
+    renamed = {a: b for a, b in zip(own, as_known(own, known), strict=True) if a != b}
+    return frame.rename(renamed) if renamed else frame
 
 
 def only_columns(data: Any, names: Sequence[str] | None) -> Any:
@@ -190,7 +200,7 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
         cells = _of_objects(_values(series), column, name, "")
         return (
             cells.values
-            if cells is not None and cells.numeric and not cells.type.startswith(("Date", "Time"))
+            if cells is not None and cells.numeric and not cells.type.startswith(("Date", "Time", "Duration"))
             else None
         )
     if dtype == nw.String:
@@ -217,6 +227,11 @@ def _is_exact(series: nw.Series[Any]) -> bool:
 def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     series = _settled(series)
     dtype, column, own = series.dtype, str(series.name), _native(series)
+    if dtype.is_numeric() and text_settings(column, spec).kind == "date":  # written as 20240131, for instance
+        written = (
+            None if v is None or v != v else word(float(v) if dtype.is_float() else int(v)) for v in _values(series)
+        )
+        return _of_text(list(written), column, own, spec)
     if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
         return Cells(column, _without_marks(np.asarray(numbers, np.float64), spec), type_, own)
@@ -234,8 +249,12 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         else:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
-        kinds = object_array([None if value is None else category_of(value) for value in _values(series)])
-        return Cells(column, kinds, type(dtype).__name__, own, tuple(categories), ordered)
+        read = _levels_of(
+            {*categories, *(category_of(v) for v in series.unique().to_list() if not is_missing(v))}, spec
+        )
+        kinds = object_array([None if value is None else read[category_of(value)] for value in _values(series)])
+        known = dict.fromkeys(one for one in map(read.__getitem__, categories) if one is not None)
+        return Cells(column, kinds, type(dtype).__name__, own, tuple(known), ordered)
     values = _values(series)
     if dtype == nw.String:
         return _of_text(values, column, own, spec)
@@ -246,6 +265,13 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     odd = next((type(v).__name__ for v in values if v is not None and _kind_of(v) == "other"), "")
     what = odd if dtype == nw.Object and odd else own if dtype == nw.Unknown and own else dtype
     return _unread(series, f"it holds {what}, not numbers, text or dates")
+
+
+def _levels_of(levels: Collection[Any], spec: ColumnSpec) -> dict[Any, Any]:
+    """Return what categories stand for, as text of files is read: without blanks around, None for a missing cell."""
+    marks = MISSING | {mark.strip().lower() for mark in (spec.missing if spec is not None else ())}
+    names = {level: level.strip() if isinstance(level, str) else level for level in levels}
+    return {level: None if str(name).lower() in marks else name for level, name in names.items()}
 
 
 def _days_of(series: nw.Series[Any]) -> NDArray[np.float64]:
@@ -314,6 +340,9 @@ def _of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: C
         if any(isinstance(value, numbers.Integral | Decimal) and abs(int(value)) > EXACT for value in present):
             return _beyond(column, values, "Int64" if whole else "Float64", own, spec)
         return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
+    if kinds == {"span"} and not any(map(_is_truth, present)):
+        spans = [np.nan if value is None else np.timedelta64(value) / np.timedelta64(1, "s") for value in values]
+        return Cells(column, np.array(spans, np.float64), "Duration(time_unit='us')", own)
     if kinds == {"clock"} and not any(map(_is_truth, present)):
         return Cells(column, np.array([_seconds(value) for value in values]), "Time", own)
     if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):
@@ -338,6 +367,8 @@ def _kind_of(value: Any) -> str:
         return "date"
     if isinstance(value, time) and value.tzinfo is None:
         return "clock"
+    if isinstance(value, timedelta | np.timedelta64):
+        return "span"
     return "number" if is_number(value) else "other"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT, require_exact, require_numeric
+from latentmap.data.typed import require_types
 
 Kind = Literal["binary", "image", "count", "unit", "real"]
 RowIndex = slice | NDArray[np.intp]
@@ -109,7 +110,7 @@ class Schema:
         """Return the schema that `to_json` wrote."""
         fields = {key: item for key, item in value.items() if key != "kind"}
         names = None if fields["names"] is None else tuple(fields["names"])
-        return cls(**fields | {"event_shape": tuple(fields["event_shape"]), "names": names})
+        return require_types(cls(**fields | {"event_shape": tuple(fields["event_shape"]), "names": names}))
 
 
 def measure(data: NDArray[Any] | Readable, names: Sequence[str] | None = None, name: str = "X") -> Schema:

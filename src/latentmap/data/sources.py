@@ -34,9 +34,11 @@ from latentmap.data.formats.parquet import parquet_files, parquet_source
 from latentmap.data.formats.signatures import PACKED, require_ending
 from latentmap.data.formats.sparse import sparse_source
 from latentmap.data.formats.tables import arrow_source
+from latentmap.data.formats.unpacked import within
 from latentmap.data.formats.workbooks import workbook_source
 from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.frames import empty_frame
+from latentmap.data.reading import require_plain
 from latentmap.data.schema import blocks
 from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError
@@ -51,6 +53,7 @@ FORMATS: dict[str, Callable[..., Source]] = {
     ".npy": NpySource,
     ".npz": NpzSource,
     **{name + end: delimited_source for name in TEXTS for end in ("", *PACKED)},
+    **dict.fromkeys(PACKED, delimited_source),
     ".parquet": parquet_source,
     ".arrow": arrow_source,
     ".feather": arrow_source,
@@ -90,6 +93,7 @@ def open_source(
     numeric: bool = False,
     name: str = "X",
     selection: Selection = ALL_COLUMNS,
+    memory: str | int | None = None,
 ) -> Source:
     """Return a source of data of any kind.
 
@@ -114,6 +118,9 @@ def open_source(
     selection
         Columns of a table to read, and those whose values are read beside the rows; by default all, or with the columns
         of a fit only these.
+    memory
+        Memory that the content of a packed file, or a block of a larger one, may take; by default a quarter of what is
+        free.
 
     Raises
     ------
@@ -134,13 +141,13 @@ def open_source(
         return _with_beside(dataset_source(data, labels=labels), data, selection)
     if is_remote(data):
         with fetched(data) as path:
-            source = open_source(path, labels, columns, numeric=numeric, selection=selection)
+            source = open_source(path, labels, columns, numeric=numeric, selection=selection, memory=memory)
         weakref.finalize(source, shutil.rmtree, path.parent, ignore_errors=True)
         source.name = data
         return source
     if isinstance(data, str | os.PathLike):
         path = Path(data).expanduser()
-        with reading(path, path.suffix or "data"):
+        with within(memory), reading(path, path.suffix or "data"):
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
             if path.is_dir() and path.suffix.lower() != ".zarr":
@@ -252,6 +259,8 @@ def _open_file(
     ends = [end for end in FORMATS if path.name.lower().endswith(end)]
     if not ends:
         raise DataError(f"{path}: format not known: expected one of the {KNOWN}")
+    if not path.is_dir():
+        require_plain(path)
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes)")
     end = max(ends, key=len)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.formats.base import Source
+from latentmap.data.memory import free_memory
 from latentmap.data.moments import Moments
 from latentmap.data.sampling import split_rows
 from latentmap.data.schema import Schema, measure_block, merged
@@ -43,7 +43,7 @@ def read_memory(amount: str | int | float | None) -> int:
     (600000000, 1500000000)
     """
     if amount is None:
-        return _free_memory() // MEMORY_DIVISOR
+        return free_memory() // MEMORY_DIVISOR
     match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([KMGT]?)I?B?\s*", str(amount).upper())
     n_bytes = int(float(match[1]) * UNITS[match[2]]) if match else 0
     if n_bytes < 10**6:
@@ -185,19 +185,3 @@ def _ahead(reader: ThreadPoolExecutor, items: Iterator[tuple[int, Any]]) -> Iter
     while (item := coming.result()) is not None:
         coming = reader.submit(next, items, None)
         yield item
-
-
-def _free_memory() -> int:
-    """Return the bytes of memory that are free: of the machine, or of the control group if that allows less."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 4 * 10**9
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            with open(f"/sys/fs/cgroup/{name}", encoding="ascii") as file:
-                free = min(free, int(file.read()))
-        except (OSError, ValueError):
-            continue
-    return free

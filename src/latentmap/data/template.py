@@ -6,7 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from latentmap.data.columns import Column, Table
+from latentmap.data.text_dates import stamp
+from latentmap.data.text_formats import TextFormat
 
 HEAD = """\
 # What is known of the columns of {name}. Delete what is to be inferred again; give the file with --columns,
@@ -46,6 +50,8 @@ def template(table: Table, name: str) -> str:
     derived = {one.column.name: one.column for one in table.derived}
     embedded = {one.name: one.function for one in table.embeddings}
     sections = [HEAD.format(name=name.replace("\n", " ")) + f"unseen = {_value(table.unseen)}"]
+    if table.missing:
+        sections[0] += f"\nmissing = {_value(table.missing)}"
     for column in table.order or (*learned, *table.dropped):
         heading = f"[columns.{_value(column)}]"
         why = table.dropped.get(column, "").replace("\n", " ")
@@ -72,7 +78,15 @@ def _settings(column: Column) -> list[str]:
         settings["period"] = column.period
     if not column.categories and column.kind != "binary":
         settings |= {"lowest": column.bounds[0], "highest": column.bounds[1]}
+    if column.kind == "date" and column.format is not None:
+        settings["format"] = _pattern(column.format, column.lowest)
     return [f"{key} = {_value(value)}" for key, value in settings.items() if value is not None]
+
+
+def _pattern(form: TextFormat, days: float) -> str | None:
+    """Return the pattern of dates that are not read in the same way without it; None for all others."""
+    read = stamp(form.write(np.array([days]))[0])
+    return form.pattern.replace("+00:00", "%z") if read is None or read.open_order else None
 
 
 def _value(value: Any) -> str:

@@ -6,7 +6,7 @@ One place for all text: of files, and of data frames whose columns hold text.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -44,10 +44,14 @@ MISSING = frozenset(
 """What stands for a missing cell in any column, in lower case."""
 MARKS = frozenset(["-", "--", "---", "–", "—", ".", "..", "...", "*"])
 """What stands for one among numbers, dates and truth values, and may be a category in text."""
+BLANKS = " \t\n\r\f\v"
+"""What a blank cell consists of; one of other white space alone, such as no-break spaces, is text."""
 TRUTH = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
 """The words for false and true."""
 SHARE = 0.9
 """The least share of cells that must be numbers, or dates, in a column of them; the other cells are missing."""
+FRACTIONS = 0.1
+"""The least share of cells with fractions or units, which make whole numbers beyond 2^53 numbers, and no codes."""
 LETTERED = 0.01
 """The least share of whole numbers with a letter behind them, which make all others codes as well."""
 TRIED = 64
@@ -115,8 +119,9 @@ def text_settings(name: str, spec: ColumnSpec, *, comma: bool = False) -> TextSe
             return TextSettings(text=True, missing=missing)
         return replace(_of_column(learned), missing=missing, comma=comma)
     given = spec.settings.get(name, {})
+    kind = given.get("kind", "date" if given.get("format") else "")
     named = "embedding" in given or any(isinstance(category, str) for category in given.get("categories", ()))
-    return TextSettings(given.get("kind", ""), given.get("format"), named or None, missing, comma)
+    return TextSettings(kind, given.get("format"), named or None, missing, comma)
 
 
 def _of_column(column: Column) -> TextSettings:
@@ -161,17 +166,18 @@ class _Reader:
 
     def __init__(self, name: str, texts: Texts, settings: TextSettings) -> None:
         self.name, self.settings, self.given = name, settings, texts
-        self.stripped = [level.strip() for level in texts.levels]
+        self.stripped = [level.strip() or level.strip(BLANKS) for level in texts.levels]
         absent = MISSING | settings.missing
+        marks = {float(mark) for mark in settings.missing if text_numbers.PLAIN.fullmatch(mark)}
         lowered = (level.lower() for level in self.stripped)
-        there = np.array([level not in absent for level in lowered] + [False], dtype=bool)
+        there = np.array([not _is_absent(level, absent, marks) for level in lowered] + [False], dtype=bool)
         self.texts = texts if there[:-1].all() else Texts(texts.levels, np.where(there[texts.codes], texts.codes, -1))
         tallies = np.bincount(self.texts.codes + 1, minlength=len(texts.levels) + 1)[1:]
         self.count: dict[str, int] = {}
         for level, n in zip(self.stripped, tallies.tolist(), strict=True):
             if n:
                 self.count[level] = self.count.get(level, 0) + n
-        self.typed = {level: n for level, n in self.count.items() if level not in MARKS}
+        self.typed = {level: n for level, n in self.count.items() if level not in MARKS and not level.isspace()}
         self.note = ""
 
     def read(self) -> Cells:
@@ -187,7 +193,8 @@ class _Reader:
         for reader in readers:
             if (found := reader()) is not None:
                 return found
-        return self._text()
+        truth = self._boolean() if settings.text is False else None  # of a fit to 0 and 1
+        return truth or self._text()
 
     def _readers(self) -> list[Callable[[], Cells | None]]:
         """Return the readers to try, in order."""
@@ -234,6 +241,8 @@ class _Reader:
         if (style := _style(tallies, learned, comma=self.settings.comma)) is None:
             return None
         mark, pair = style
+        if not asked and text_numbers.are_lists({one.body for one in amounts.values()}, *pair):
+            return None
         used = {k: one for k, one in amounts.items() if one.mark in (mark, ("", "")) and one.value(*pair) is not None}
         parsed = {level: float(one.value(*pair) or 0.0) for level, one in used.items()}
         if not self._enough(parsed):
@@ -245,7 +254,9 @@ class _Reader:
         """Return whether whole numbers are codes: with leading zeros, a letter, or more digits than a float holds."""
         whole = [level for level in self.typed if text_numbers.WHOLE.fullmatch(level)]
         if any(len(level) > 15 and abs(int(level[:400])) > EXACT for level in whole):
-            return True
+            others = sum(self.typed[level] for level in self.typed.keys() - set(whole) if text_numbers.amount(level))
+            if others < FRACTIONS * sum(self.typed.values()):
+                return True
         return any(map(text_numbers.CODE.fullmatch, whole)) or self._lettered(whole)
 
     def _lettered(self, whole: Sequence[str]) -> bool:
@@ -259,14 +270,15 @@ class _Reader:
         if isinstance(self.settings.format, str):
             return self._dates_of_pattern(self.settings.format)
         if not self._promising(text_dates.stamp):
-            return None
+            learned = self.settings.format
+            return self._dates_of_pattern(learned.pattern) if isinstance(learned, TextFormat) else None
         stamps = {level: one for level in self.typed if (one := text_dates.stamp(level)) is not None}
         if not stamps:
             return None
         learned = self.settings.format
         day_first, unclear = text_dates.day_first(stamps.values())
-        if isinstance(learned, TextFormat) and unclear:
-            day_first, unclear = learned.pattern.find("%d") < learned.pattern.find("%m"), False
+        if isinstance(learned, TextFormat) and (known := text_dates.order_of(learned.pattern)) is not None:
+            day_first, unclear = known, False
         parsed = {k: days for k, one in stamps.items() if (days := one.days(day_first=day_first)) is not None}
         if not self._enough(parsed):
             return None
@@ -359,9 +371,16 @@ class _Reader:
         return Cells(self.name, numbers, type_, format=form, note="; ".join(notes))
 
 
+def _is_absent(level: str, absent: Collection[str], marks: Collection[float]) -> bool:
+    """Return whether text marks a missing cell, or is a number equal to one that does: -99.0 as -99."""
+    return level in absent or bool(marks and text_numbers.PLAIN.fullmatch(level) and float(level) in marks)
+
+
 def _number_type(values: Iterable[float]) -> str:
     numbers = np.array(list(values), dtype=np.float64)
-    return "Int64" if bool((np.trunc(numbers) == numbers)[np.isfinite(numbers)].all()) else "Float64"
+    numbers = numbers[np.isfinite(numbers)]
+    whole = bool((np.trunc(numbers) == numbers).all()) and np.abs(numbers).max(initial=0.0) <= EXACT
+    return "Int64" if whole else "Float64"
 
 
 def _style(

@@ -113,6 +113,16 @@ def with_order(pattern: str, *, day_first: bool) -> str:
     return pattern.replace("%1", first).replace("%2", second)
 
 
+def order_of(pattern: str) -> bool | None:
+    """Return whether days stand before months in a pattern of strftime; None if it leaves the order of others open.
+
+    >>> order_of("%d/%m/%Y"), order_of("%m/%d/%y"), order_of("%Y-%m-%d"), order_of("%d %b %Y")
+    (True, False, None, None)
+    """
+    day, month = pattern.find("%d"), pattern.find("%m")
+    return None if pattern.startswith("%Y") or min(day, month) < 0 else day < month
+
+
 def duration(text: str) -> tuple[float, str] | None:
     """Return a duration in seconds, and its form; None if the text is none. Two numbers are hours and minutes.
 

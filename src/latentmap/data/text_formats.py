@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,11 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.typed import require_types
+from latentmap.exceptions import ModelError
+
+MOST_PLACES = 400
+"""The most decimals of a number, of which double precision has no more than these."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,7 +34,7 @@ class TextFormat:
     places
         The most decimals of a number; ``fixed`` if every cell has as many.
     accounting
-        Whether a negative number is written in parentheses.
+        Whether a negative number is written in parentheses; ``outside`` of them are prefix and suffix, or inside.
     pattern
         The pattern of dates, as in ``datetime.strftime``, with %q for quarters; or the form of durations: h:m:s, h:m,
         m:s, days or iso.
@@ -57,12 +63,21 @@ class TextFormat:
     pattern: str = ""
     padded: bool = True
     words: tuple[str, ...] = ()
+    outside: bool = False
     hours: bool | None = None
 
     @classmethod
     def of(cls, value: Mapping[str, Any] | None) -> Self | None:
         """Return the format that ``dataclasses.asdict`` made plain; None for None."""
-        return None if value is None else cls(**{**value, "words": tuple(value["words"])})
+        if value is None:
+            return None
+        form = cls(**{**value, "words": tuple(value["words"])})
+        require_types(form)
+        if form.places not in range(MOST_PLACES + 1) or re.search(r"%[^a-zA-Z%]", form.pattern):
+            raise ModelError(f"a number of {form.places} decimals, or a date as {form.pattern!r:.40}, is never written")
+        if form.kind == "boolean" and len(form.words) != 2:
+            raise ModelError(f"the words for false and true must be two, got {form.words!r:.40}")
+        return form
 
     def write(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return numbers, or days since 1970, or seconds, as text in this form; None for NaN."""
@@ -79,7 +94,8 @@ class TextFormat:
         negative = value < 0 and digits.strip("0.,") != ""
         digits = digits.translate({ord(","): self.thousands, ord("."): self.decimal})
         if negative and self.accounting:
-            return f"({self.prefix}{digits}{self.suffix})"
+            inner = f"({digits})" if self.outside else f"{self.prefix}{digits}{self.suffix}"
+            return f"{self.prefix}{inner}{self.suffix}" if self.outside else f"({inner})"
         return f"{'-' if negative else ''}{self.prefix}{digits}{self.suffix}"
 
     def _date(self, days: float) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from latentmap.data.checks import EXACT
 from latentmap.data.text_formats import TextFormat
 
 PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
@@ -21,13 +24,17 @@ CURRENCY = (
 )
 _UNIT = r"(?:[%‰°µ²³]|[^\W\d_])(?:[^\s\d,;()]|[²³]|(?<=[a-zA-Z])[23](?=$|/)){0,11}"
 DECORATED = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>[+\-−]?)\s*(?P<prefix>{CURRENCY}\s*)?(?P<inner>[+\-−]?)"
+    rf"(?:(?P<outer>{CURRENCY}\s*)(?=\())?(?P<open>\()?\s*(?P<sign>[+\-−]?)\s*(?P<prefix>{CURRENCY}\s*)?(?P<inner>[+\-−]?)"
     r"(?P<body>\d(?:[\d.,'’ \u00a0\u202f]*\d)?[.,]?|[.,]\d+)(?P<exp>[eE][+-]?\d+)?"
-    rf"(?P<suffix>\s*(?:{CURRENCY}|{_UNIT}))?\s*(?P<close>\))?(?P<minus>-)?"
+    rf"(?P<suffix>\s*(?:{CURRENCY}|{_UNIT}))?\s*(?P<close>\))?(?P<minus>-)?(?P<behind>(?<=\))\s*(?:{CURRENCY}|{_UNIT}))?"
 )
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "’": "'"})
 SEPARATORS = (("", "."), (",", "."), (".", ","), (" ", "."), (" ", ","), ("'", "."), ("'", ","), ("", ","))
 """Separators of thousands and decimals, in the order in which they are preferred where several fit."""
+
+
+CHANCE = 1e-6
+"""The probability below which an order is none by chance."""
 
 
 def _body(thousands: str, decimal: str) -> re.Pattern[str]:
@@ -49,6 +56,8 @@ class Amount:
     negative: bool
     exponent: str
     accounting: bool
+    outside: bool = False
+    """Whether prefix or suffix stand outside of the parentheses of a negative number."""
 
     @property
     def mark(self) -> tuple[str, str]:
@@ -56,19 +65,21 @@ class Amount:
         return self.prefix.strip(), self.suffix.strip()
 
     def value(self, thousands: str, decimal: str) -> float | None:
-        """Return the number that it is with these separators; None if they do not fit."""
+        """Return the number that it is with these separators; None if they do not fit, or part more than 2^53."""
         if not BODIES[thousands, decimal].match(self.body):
             return None
         digits = self.body.replace(thousands, "") if thousands else self.body
         number = float(digits.replace(decimal, ".") + self.exponent)
+        if digits != self.body and number > EXACT:  # a list
+            return None
         return -number if self.negative else number
 
 
 def amount(text: str) -> Amount | None:
     """Return a number with a currency, a sign of percent or a unit, or none of them; None if the text is no number.
 
-    >>> amount("($1,250.50)").value(",", "."), amount("12 kg").suffix, amount("oak")
-    (-1250.5, ' kg', None)
+    >>> amount("($1,250.50)").value(",", "."), amount("$(4.50)").value("", "."), amount("12 kg").suffix, amount("oak")
+    (-1250.5, -4.5, ' kg', None)
     """
     if not (match := DECORATED.fullmatch(text)) or bool(match["open"]) != bool(match["close"]):
         return None
@@ -80,10 +91,12 @@ def amount(text: str) -> Amount | None:
     body = match["body"].translate(SPACES)
     if not any(fits.match(body) for fits in BODIES.values()):
         return None
-    suffix = (match["suffix"] or "").translate(SPACES)
-    return Amount(
-        body, (match["prefix"] or "").translate(SPACES), suffix, negative, match["exp"] or "", bool(match["open"])
-    )
+    outside = bool(match["outer"] or match["behind"])
+    if (match["outer"] and match["prefix"]) or (match["behind"] and match["suffix"]):
+        return None
+    prefix = (match["outer"] or match["prefix"] or "").translate(SPACES)
+    suffix = (match["behind"] or match["suffix"] or "").translate(SPACES)
+    return Amount(body, prefix, suffix, negative, match["exp"] or "", bool(match["open"]), outside)
 
 
 def decoration(amounts: Mapping[Amount, int]) -> tuple[str, str] | None:
@@ -121,6 +134,28 @@ def separators(amounts: Mapping[Amount, int], *, comma: bool) -> tuple[str, str]
     return max(fits, key=lambda pair: fits[pair])  # the first of the best
 
 
+def are_lists(bodies: Iterable[str], thousands: str, decimal: str) -> bool:
+    """Return whether what seem to be thousands are lists of whole numbers, all in rising order.
+
+    Digits in no order would rise, in all different bodies of three parts or more, with a probability below `CHANCE`.
+
+    >>> are_lists([f"{n},{n + 1},{n + 2}" for n in range(290, 390)], ",", ".")
+    True
+    >>> are_lists([f"{7919 * n:,}" for n in range(1, 200)], ",", ".")
+    False
+    """
+    chance = 1.0
+    for body in bodies if thousands else ():
+        if decimal in body:
+            return False
+        parts = list(map(int, body.split(thousands)))
+        if any(a >= b for a, b in itertools.pairwise(parts)):
+            return False
+        if len(parts) > 2:
+            chance *= (1 - parts[0] / 1000) ** (len(parts) - 1) / math.factorial(len(parts) - 1)
+    return chance < CHANCE
+
+
 def format_of(amounts: Sequence[Amount], thousands: str, decimal: str, mark: tuple[str, str]) -> TextFormat:
     """Return how numbers with these separators and this prefix and suffix are written."""
     like = next((one for one in amounts if one.mark == mark), amounts[0])
@@ -135,4 +170,5 @@ def format_of(amounts: Sequence[Amount], thousands: str, decimal: str, mark: tup
         places=max(places),
         fixed=len(places) == 1,
         accounting=any(one.accounting for one in amounts),
+        outside=any(one.outside for one in amounts),
     )

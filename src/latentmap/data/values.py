@@ -195,3 +195,16 @@ def _not_a_number(value: Any) -> str:
 
 def _article(kind: str) -> str:
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def beside(columns: Sequence[NDArray[np.float64]], room: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return columns as rows (n, P), which lie in memory column by column.
+
+    ``room`` of shape (P, n) holds them in the end; each column is a row of it already, or that row is free.
+    """
+    if room is None or len(room) != len(columns):
+        room = np.empty((len(columns), len(columns[0])))
+    for column, own in zip(columns, room, strict=True):
+        if column.ctypes.data != own.ctypes.data:
+            own[:] = column
+    return room.T

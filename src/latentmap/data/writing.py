@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Table
-from latentmap.data.decoding import frame_of
+from latentmap.data.decoding import describable, frame_of
 from latentmap.data.files import atomic_path
 from latentmap.data.formats.base import plain_labels
 from latentmap.exceptions import DataError, MissingExtraError
@@ -74,9 +74,10 @@ class RowWriter(ABC):
 
     def decoded(self, table: Table, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return rows as the columns of a table, written as text where they came so."""
-        if self.given:
-            return table.completed(rows, self.given, table.texts)
-        return table.decode(rows, generated=self.given is None, written=table.texts)
+        with describable():
+            if self.given:
+                return table.completed(rows, self.given, table.texts)
+            return table.decode(rows, generated=self.given is None, written=table.texts)
 
     def cells(self, rows: NDArray[Any]) -> dict[str, list[Any]]:
         """Return the next rows, and their key, as columns of Python's values; missing ones are None or NaN."""

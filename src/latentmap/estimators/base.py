@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from latentmap.data.embeddings import Embed
+from latentmap.data.memory import memory_in_words
 from latentmap.data.sources import Source
 from latentmap.estimators import diagnosis, persistence
 from latentmap.estimators.density import DensityMixin
@@ -26,6 +27,9 @@ from latentmap.model.noise import drawing_from, generator_for
 from latentmap.model.priors import Autoregressive, Prior
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.density import fit_density
+
+ADVICE = "give a smaller network or batch_size, fewer rows, or memory="
+"""What to do where a fit runs out of memory."""
 
 
 class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
@@ -68,6 +72,11 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             If a parameter does not suit the data.
         ModelError
             If the fit to resume had other data, parameters or versions; says which.
+        NotEnoughMemoryError
+            If the fit needs more memory than is free; says how much, mostly before it starts.
+        NumericsError
+            If the loss was not finite at any evaluation. Where it was at some, the best weights are kept, and
+            ``findings_`` says what happened.
         """
         check_parameters(self)
         last: FitState | None = getattr(self, "state_", None)
@@ -85,7 +94,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         if earlier is not None:
             source = open_as_fitted(self, earlier, source if earlier.table is None else X)
         given = self.given_ if y is None else y
-        self.state_ = self._fitted(source, given, seed, earlier, checkpoints=checkpoints, saved=saved)
+        with memory_in_words("the fit", ADVICE):
+            self.state_ = self._fitted(source, given, seed, earlier, checkpoints=checkpoints, saved=saved)
         remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
@@ -111,7 +121,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         earlier: FitState | None = getattr(self, "state_", None)
         source = open_for_fit(self, X) if earlier is None else open_as_fitted(self, earlier, X)
         seed = read_seed(self.random_state) if earlier is None else earlier.seed
-        self.state_ = self._fitted(source, self.given_ if y is None else y, seed, earlier, piece=True)
+        with memory_in_words("the fit", ADVICE):
+            self.state_ = self._fitted(source, self.given_ if y is None else y, seed, earlier, piece=True)
         if earlier is None:
             remember_features(self, source)
         diagnosis.warn(self.findings_)

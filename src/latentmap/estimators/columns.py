@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -71,6 +72,9 @@ class Columns(Part):
             raise PartError(
                 f"columns must be kinds or settings by name, such as {{'age': 'count'}}, got {self.columns!r}"
             )
+        for name, one in self.columns.items():
+            if not (isinstance(one, str | Mapping) or callable(one)):
+                raise PartError(f"column {name!r} must have a kind, such as 'count', or settings by name, got {one!r}")
         for name, given in self._settings().items():
             known = EMBEDDED if "embedding" in given else SETTINGS
             for key in given:
@@ -82,6 +86,7 @@ class Columns(Part):
             part = given.get("likelihood")
             if part is not None and not isinstance(part, Likelihood):
                 raise PartError(f"likelihood of column {name!r} must be one of latentmap.likelihoods, got {part!r}")
+            _require_settings(name, given)
 
     @property
     def requested(self) -> Requested:
@@ -192,6 +197,30 @@ def give_embeddings(estimator: Any, embeddings: Mapping[str, Embed]) -> None:
     if table is not None:
         estimator.state_ = replace(estimator.state_, table=replace(table, embeddings=made))
         estimator.columns = estimator.columns.with_embeddings(embeddings) if embeddings else estimator.columns
+
+
+def _require_settings(name: str, given: Mapping[str, Any]) -> None:
+    """Require settings of a column that fit together."""
+    where, kind = f"column {name!r}", given.get("kind")
+    for key in ("kind", "scaling", "other", "format"):
+        if given.get(key) is not None and not isinstance(given[key], str):
+            raise PartError(f"{where}: {key} must be text, got {given[key]!r}")
+    categories = given.get("categories", ())
+    if isinstance(categories, str) or not isinstance(categories, Sequence):
+        raise PartError(f"{where}: categories must be a list, such as ['low', 'high'], got {categories!r}")
+    if not all(isinstance(one, str | int | float) for one in categories):
+        raise PartError(f"{where}: categories must be text or numbers, got {categories!r}")
+    if len(set(categories)) < len(categories):
+        raise PartError(f"{where}: categories must be all different, got {list(categories)!r}")
+    for key in ("lowest", "highest", "period"):
+        if isinstance(given.get(key), float) and not math.isfinite(given[key]):
+            raise PartError(f"{where}: {key} must be finite, got {given[key]!r}")
+    if categories or kind in ("categorical", "ordinal", "binary"):
+        for key in ("scaling", "lowest", "highest", "period"):
+            if given.get(key) not in (None, "none"):
+                raise PartError(f"{where}: {key} is for numbers, and the column is of categories")
+    if "period" in given and kind not in (None, "cyclic", "drop"):
+        raise PartError(f"{where}: period is for the kind cyclic, got {kind!r}")
 
 
 def numbers(estimator: Any, X: Any = None) -> tuple[Any, NDArray[Any] | None]:

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from latentmap.data.frames import numeric_rows
 from latentmap.data.values import is_missing
-from latentmap.exceptions import DataError, PartError
+from latentmap.exceptions import DataError, ModelError, PartError
 
 Kind = Literal["labels", "covariates"]
 
@@ -135,7 +135,14 @@ def condition_class(kind: str) -> type[Condition]:
 
 def condition_from_json(kind: str, description: dict[str, Any]) -> Condition:
     """Make a condition again from what `Condition.to_json` gave."""
-    return KINDS[kind](**{name: np.array(value) for name, value in description.items()})
+    condition = KINDS[kind](**{name: np.array(value) for name, value in description.items()})
+    for name, value in vars(condition).items():
+        wanted = "b" if name == "some" else "biufU" if name == "classes" else "if"
+        if value.dtype.kind not in wanted or value.ndim != (name != "some") or (name == "scale" and not value.all()):
+            raise ModelError(f"{name} of a condition on {kind} cannot be {description[name]!r:.40}")
+    if isinstance(condition, CovariateCondition) and len(condition.mean) != len(condition.scale):
+        raise ModelError(f"a condition has {len(condition.mean)} means, and {len(condition.scale)} scales")
+    return condition
 
 
 def _labels(y: Any, rows: int, *, alone: bool = True) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmap import exceptions
 from latentmap.data.schema import Schema
+from latentmap.data.typed import require_types
 from latentmap.estimators.history import best_row, evaluation
 from latentmap.model.likelihoods import Bernoulli, Heterogeneous, Incomplete, Likelihood
-from latentmap.training.metrics import Row
+from latentmap.training.metrics import RESTORED, Row
 
 ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
@@ -41,6 +43,20 @@ class Finding:
         """Describe as plain JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the finding that `to_json` described; JSON has null in place of NaN."""
+        return require_types(cls(**{**value, "value": math.nan if value["value"] is None else value["value"]}))
+
+
+class Codes(NamedTuple):
+    """How many vectors or levels of quantised codes rows use."""
+
+    used: int
+    total: int
+    indices: int
+    """Number of indices of a code."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -56,11 +72,23 @@ class Facts:
     skipped: int
     shift: float = 0.0
     """Nats by which held-out rows gain more than training rows from the change to the data's units."""
+    rows: int = 0
+    """Number of rows over which constant features were counted."""
+    steps: int = 0
+    codes: Codes | None = None
+    """The use of quantised codes; None for others."""
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether no feature varies."""
+        return self.constant_features == self.schema.n_features
 
 
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
-    """Return all findings, warnings last."""
-    makers = (_components, _error, _collapse, _underfit, _overfit, _likelihood, _constant, _skipped)
+    """Return all findings; that all rows are equal comes first, and explains all others but the failed steps."""
+    makers = [_components, _error, _codes, _collapse, _underfit, _overfit, _likelihood, _constant, _failed]
+    if facts.all_equal:
+        makers = [_equal, _components, _error, _failed]
     return tuple(finding for maker in makers if (finding := maker(facts)) is not None)
 
 
@@ -84,6 +112,17 @@ def warn_of_few(draws: NDArray[np.floating[Any]], k: int) -> None:
         warnings.warn(message, exceptions.FewDrawsWarning, stacklevel=3)
 
 
+def _equal(facts: Facts) -> Finding:
+    every = "all rows are" if facts.rows in (0, facts.schema.n_rows) else f"all of {facts.rows:,} rows looked at are"
+    return Finding(
+        "equal",
+        f"{every} equal: there is nothing to learn",
+        float(facts.constant_features),
+        "check which columns were read, and how",
+        "ConstantFeatureWarning",
+    )
+
+
 def _components(facts: Facts) -> Finding:
     active, total = int(facts.active.sum()), len(facts.active)
     rate = "" if facts.rate is None else f" and carry {facts.rate:.1f} nats a row together"
@@ -101,6 +140,20 @@ def distortion(history: Sequence[Row]) -> Finding | None:
 
 def _error(facts: Facts) -> Finding | None:
     return distortion(facts.history)
+
+
+def _codes(facts: Facts) -> Finding | None:
+    if facts.codes is None:
+        return None
+    used, total, indices = facts.codes
+    collapsed = used == indices
+    return Finding(
+        "codes",
+        f"{used:,} of {total:,} codes are used" + (": all rows have the same one" if collapsed else ""),
+        float(used),
+        "try a lower learning_rate, or a longer fit" if collapsed else "",
+        "PosteriorCollapseWarning" if collapsed else None,
+    )
 
 
 def _collapse(facts: Facts) -> Finding | None:
@@ -187,8 +240,22 @@ def _constant(facts: Facts) -> Finding | None:
     )
 
 
-def _skipped(facts: Facts) -> Finding | None:
-    if not facts.skipped:
+def _failed(facts: Facts) -> Finding | None:
+    restored = sum(bool(row.get(RESTORED)) for row in facts.history)
+    reasons = []
+    if facts.skipped:
+        reasons.append(f"{facts.skipped:,} of {facts.steps:,} steps were skipped because their gradient was not finite")
+    if restored:
+        reasons.append(
+            f"at {restored} of {len(facts.history)} evaluations the loss was not finite or had exploded, and the last "
+            "good weights were restored with a lower learning rate"
+        )
+    if not reasons:
         return None
-    message = f"{facts.skipped} steps were skipped because their gradient was not finite"
-    return Finding("skipped", message, float(facts.skipped), "lower learning_rate", "NumericsWarning")
+    return Finding(
+        "skipped",
+        "; ".join(reasons),
+        float(facts.skipped or restored),
+        "lower learning_rate, or check networks and parts of your own",
+        "NumericsWarning",
+    )

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from latentmap.data.values import plain_array
 from latentmap.estimators.attributes import Fitted
-from latentmap.estimators.parameters import check_count
+from latentmap.estimators.parameters import check_count, check_memory
 from latentmap.estimators.rows import checked_rows, open_as_fitted, read_codes
 from latentmap.estimators.scoring import require_labels
 from latentmap.estimators.state import FloatArray, as_tensor
-from latentmap.exceptions import PartError
+from latentmap.exceptions import ModelError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import draw
 from latentmap.model.noise import Generated
@@ -109,7 +109,10 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
             Moments of the posterior; an autoencoder is certain of its codes, and its deviations are 0.
         """
         rows, given = self._rows(X, y)
-        return self.state_.posterior(rows, given)
+        mean, deviation = self.state_.posterior(rows, given)
+        if bad := int((~np.isfinite(mean)).any(-1).sum()):
+            raise ModelError(f"the codes of {bad:,} of {len(mean):,} rows are not finite: its weights are too large")
+        return mean, deviation
 
     def inverse_transform(self, Z: Any, y: Any = None) -> Any:
         """Decode latent codes: return the mean of p(x|z), in the units and shape of the data.
@@ -218,6 +221,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         """
         check_is_fitted(self)
         check_count("n_samples", n_samples)
+        check_memory("n_samples", n_samples, 8 * n_samples * self.n_features_in_)
         source = self._noise(random_state)
         given = self._given(y, n_samples)
         if given is not None and self.model_.sizes.some_labels:  # a class that was not given is drawn too

@@ -7,12 +7,14 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import Source, require_finite
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
+from latentmap.estimators.memory import needs_of, require_memory
 from latentmap.estimators.neighbors import NeighborSearch, read_classes
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
@@ -207,13 +209,17 @@ class Fit:
         )
         objective = p._objective(some_labels)
         model, training = plan(p, source, self._counts, sizes, objective, self.device.type, piece=self.piece)
-        return self._initial(model, sizes, condition), training
+        return self._initial(model, sizes, condition, training, objective.samples), training
 
-    def _initial(self, planned: ModelPlan, sizes: Sizes, condition: Condition | None) -> FitState:
+    def _initial(
+        self, planned: ModelPlan, sizes: Sizes, condition: Condition | None, training: TrainingPlan, samples: int
+    ) -> FitState:
         scaling = planned.scaling
         affine = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole, scaling.unit).to(self.device)
         planned.likelihood.check_data(self.source.schema, *_scaled_range(self.source, affine))
         parts = self.parameters._parts(planned.encoder, planned.decoder, planned.likelihood)
+        batch, precise = min(training.batch_size, training.rows), self.rows.some.dtype == np.float64
+        require_memory(needs_of(parts, sizes, batch, samples, self.rows.copied_bytes, precise), self.device)
         encoder, decoder = copied(parts.encoder, "encoder"), copied(parts.decoder, "decoder")  # the user's stay as is
         model = compose(replace(parts, encoder=encoder, decoder=decoder), sizes, generator_for(self.seed))
         model = model.to(self.device)

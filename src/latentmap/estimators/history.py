@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from latentmap.objectives.base import DISTORTION, RATE
-from latentmap.training.metrics import HELD_OUT, LOSS, PENALTY, ROUNDING, STANDARDISED, Row, parts_of
+from latentmap.training.metrics import HELD_OUT, LOSS, PENALTY, RESTORED, ROUNDING, STANDARDISED, Row, parts_of
 
 Units = Literal["data", "model"]
 """Units that the nats of a history are of: the data's own, or those of the model, as before version 0.2."""
@@ -65,8 +65,10 @@ def evaluation(history: Sequence[Row], *, bound: bool, units: Units = "data") ->
 def best_row(history: Sequence[Row]) -> Row | None:
     """Return the row whose weights a fit keeps: the best on held-out rows, or the last where there are none.
 
-    A row that was measured again with standardised codes is that of the weights that are kept.
+    A row that was measured again with standardised codes is that of the weights that are kept; one whose weights were
+    given up is not.
     """
+    history = [row for row in history if not row.get(RESTORED)]
     if not history:
         return None
     if standardised := [row for row in history if row.get(STANDARDISED)]:

@@ -12,6 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
+from latentmap.data.memory import free_memory
 from latentmap.data.scaling import ScalingKind
 from latentmap.estimators.columns import Columns
 from latentmap.estimators.conditions import Kind, condition_class
@@ -29,6 +30,8 @@ from latentmap.objectives.neighbors import Metric
 from latentmap.training.device import Precision
 from latentmap.training.loop import Callback
 
+MOST_ROWS, MOST_COMPONENTS = 2**31, 2**20
+"""The largest batch and number of steps, and the most latent components, that a setting may ask for."""
 _NETWORK = ((Network, nn.Module), "a network such as networks.MLP(), or a torch module of your own")
 _PARTS: dict[str, tuple[Any, str]] = {
     "encoder": _NETWORK,
@@ -117,7 +120,7 @@ class Parameters(BaseEstimator):
 def check_parameters(p: Parameters) -> None:
     """Refuse parameters that no data can make sense of, before anything is done with the data."""
     if p.n_components != "auto":
-        check_count("n_components", p.n_components)
+        check_count("n_components", p.n_components, most=MOST_COMPONENTS)
     for name in ("batch_size", "max_epochs"):
         if (value := getattr(p, name)) is not None:
             check_count(name, value)
@@ -153,7 +156,7 @@ def _check_model(p: Parameters) -> None:
         if isinstance(ladder, str) or not isinstance(ladder, Sequence):
             raise PartError(f"ladder must be None or components such as (8, 32), got {ladder!r}")
         for components in ladder:
-            check_count("ladder", components)
+            check_count("ladder", components, most=MOST_COMPONENTS)
     if p.condition is not None:
         condition_class(p.condition)
         if not isinstance(p.neighbors, str | None):
@@ -186,10 +189,24 @@ def read_seed(random_state: Any) -> int:
     raise PartError(f"random_state must be None, a whole number or a numpy generator, got {random_state!r}")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Refuse a setting that is not a whole number of at least this size."""
+def check_count(name: str, value: Any, least: int = 1, most: int = MOST_ROWS) -> None:
+    """Refuse a setting that is not a whole number between these."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise PartError(f"{name} must be a whole number >= {least}, got {value!r}")
+    if int(value) > most:
+        raise PartError(f"{name} must be at most {most:,}, got {value:,}")
+
+
+def check_memory(name: str, value: int, n_bytes: int) -> None:
+    """Refuse a number of rows that take more memory than is free.
+
+    >>> check_memory("n_samples", 10**12, 64 * 10**15)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: n_samples=1,000,000,000,000 takes 64,000,000 GB of memory, ... GB are free: ...
+    """
+    if n_bytes > (free := free_memory()):
+        needs = f"takes {n_bytes / 1e9:,.0f} GB of memory, and {free / 1e9:,.0f} GB are free"
+        raise PartError(f"{name}={value:,} {needs}: take fewer at a time")
 
 
 def check_positive(name: str, value: Any) -> None:

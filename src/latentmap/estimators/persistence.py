@@ -30,20 +30,23 @@ from torch import Tensor, nn
 
 import latentmap
 from latentmap.data.embeddings import Embed
-from latentmap.data.files import UNFINISHED, as_json, read_json, write_new
+from latentmap.data.files import UNFINISHED, as_json, write_new
 from latentmap.data.locks import locked
+from latentmap.data.reading import MOST_BYTES, parse_json, read_file, read_json
+from latentmap.data.streaming import read_memory
 from latentmap.data.temporary import clean
 from latentmap.estimators.card import model_card
 from latentmap.estimators.columns import give_embeddings
-from latentmap.estimators.parameters import read_parameter, write_parameter
+from latentmap.estimators.parameters import check_parameters, read_parameter, write_parameter
 from latentmap.estimators.run_folder import is_run, replaced_run
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
-from latentmap.estimators.weights import read_weights
+from latentmap.estimators.weights import read_tensors, read_weights
 from latentmap.exceptions import LatentmapError, ModelError
 from latentmap.messages import error_line
 from latentmap.training.checkpoint import Checkpoint
 from latentmap.training.device import resolve_device
+from latentmap.training.metrics import Row
 
 if TYPE_CHECKING:
     from latentmap.estimators.base import GenerativeEstimator
@@ -59,6 +62,8 @@ ATTEMPTS = 3
 Function = TypeVar("Function", bound=Callable[..., Any])
 WAIT = 10.0
 """Seconds that a save waits for another process that writes to the folder."""
+MOST_HISTORY, MOST_LINES = 2**26, 2**18
+"""The most bytes of the history, and lines."""
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -120,7 +125,7 @@ def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """Return what tells a folder from one that takes its name."""
     try:
         state = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return state.st_dev, state.st_ino
 
@@ -164,7 +169,7 @@ def load(
     weights = _read(folder / "model.safetensors")
     if _sha256(weights) != config.get("weights_sha256"):
         raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
-    lines = _read(folder / "history.jsonl").splitlines()
+    history = read_history(folder)
     modules = {"encoder": encoder, "decoder": decoder}
     try:
         for name, module in modules.items():
@@ -172,8 +177,9 @@ def load(
                 raise ModelError(f"this model has no {name} of your own: load it without {name}=")
         estimator: GenerativeEstimator = cls()
         estimator.set_params(**{n: read_parameter(n, value, modules) for n, value in config["params"].items()})
+        check_parameters(estimator)
         _restore(estimator, config["fitted"], read_weights(weights), modules)
-        estimator.state_ = in_data_units(replace(estimator.state_, history=[_evaluation(line) for line in lines]))
+        estimator.state_ = in_data_units(replace(estimator.state_, history=history))
         if (folder / NEIGHBORS).exists():
             graphs = _read_graphs(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
             estimator.state_ = replace(estimator.state_, graphs=graphs)
@@ -191,9 +197,11 @@ def load(
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Read and check ``config.json`` of a run folder."""
     path = Path(folder) / "config.json"
+    if "\0" in str(path):
+        raise ModelError(f"cannot read {str(path)!r}: an embedded null byte; expected the folder of a saved run")
     clean(folder)
     try:
-        config = read_json(path)
+        config = read_json(path, max(MOST_BYTES, _size(path.with_name("model.safetensors"))))
     except FileNotFoundError as error:
         if (path.parent / UNFINISHED).is_file():
             raise ModelError(
@@ -214,6 +222,15 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"{FORMAT} that latentmap {latentmap.__version__} reads; upgrade latentmap"
         )
     return config
+
+
+def read_history(folder: str | os.PathLike[str]) -> list[Row]:
+    """Read and check ``history.jsonl`` of a run folder: one evaluation a line."""
+    path = Path(folder) / "history.jsonl"
+    lines = _read(path, MOST_HISTORY).splitlines()
+    if len(lines) > MOST_LINES:
+        raise ModelError(f"{path} holds {len(lines):,} lines, expected at most {MOST_LINES:,}")
+    return [_evaluation(path, line) for line in lines]
 
 
 def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
@@ -286,11 +303,14 @@ def _restore(
         estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
 
 
-def _evaluation(line: bytes) -> dict[str, float | None]:
+def _evaluation(path: Path, line: bytes) -> Row:
     """Read a line of the history: numbers by name."""
-    row = json.loads(line)
+    try:
+        row = parse_json(line)
+    except ValueError as error:
+        raise ModelError(f"{path} holds a line that is not valid JSON: {error_line(error)}") from error
     if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
-        raise ModelError(f"history.jsonl holds a line that is no object of numbers: {line[:60].decode()!r}")
+        raise ModelError(f"{path} holds a line that is no object of numbers: {line[:60].decode(errors='replace')!r}")
     return row
 
 
@@ -307,8 +327,11 @@ def _write_graphs(graphs: Graphs) -> bytes:
 def _read_graphs(content: bytes, sha256: str | None) -> Graphs:
     if sha256 is not None and _sha256(content) != sha256:
         raise ModelError(f"{NEIGHBORS} does not belong to its config.json; remove it, and a fit finds them anew")
-    tensors = safetensors.torch.load(content)
-    return Graphs(bytes(tensors["key"].tolist()).decode(), tensors["graph"], tensors["held_out_graph"])
+    tensors = read_tensors(content)
+    key, graphs = tensors["key"], (tensors["graph"], tensors["held_out_graph"])
+    if key.ndim != 1 or key.dtype != torch.uint8 or any(g.ndim != 2 or g.is_floating_point() for g in graphs):
+        raise ModelError(f"{NEIGHBORS} holds no neighbours; remove it, and a fit finds them anew")
+    return Graphs(bytes(key.tolist()).decode(), *graphs)
 
 
 def _read_trainer(folder: Path, sha256: Any) -> Checkpoint:
@@ -318,11 +341,19 @@ def _read_trainer(folder: Path, sha256: Any) -> Checkpoint:
     return Checkpoint.from_bytes(content)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int | None = None) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, most or read_memory(None))
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file: a configuration that is longer than the weights is no large model's."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latentmap.data.decoding import in_type_of
-from latentmap.data.frames import as_frame
+from latentmap.data.frames import as_frame, named_as
+from latentmap.data.names import as_known
 from latentmap.data.rows import LazyRows
 from latentmap.data.selection import ALL_COLUMNS, Selection, ignored_in_words
 from latentmap.data.sources import Source, open_source, require_finite
@@ -70,7 +71,8 @@ def open_for_fit(estimator: Parameters, X: Any) -> Source:
     DataError
         If X is no data, or has fewer than two rows.
     """
-    source = open_source(X, columns=None if estimator.columns is None else estimator.columns.requested)
+    columns = None if estimator.columns is None else estimator.columns.requested
+    source = open_source(X, columns=columns, memory=estimator.memory)
     _check_shape(source, 2, type(estimator).__name__)
     return source
 
@@ -95,7 +97,12 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
     DataError
         If X is no data, or its rows are not like those of the fit; says in what.
     """
-    source = open_source(X, columns=state.table, numeric=state.table is None, selection=_selection(estimator, state, X))
+    if (frame := as_frame(X)) is not None:
+        known = state.data_schema.names if state.table is None else (*state.table.order, *state.table.kinds)
+        renamed = named_as(frame, known or ())
+        X = X if renamed is frame else renamed.to_native()
+    numeric, selection = state.table is None, _selection(estimator, state, X)
+    source = open_source(X, columns=state.table, numeric=numeric, selection=selection, memory=estimator.memory)
     _check_shape(source, 1, type(estimator).__name__)
     if source.ignored:
         warnings.warn(ignored_in_words(source.ignored, source.name), IgnoredColumnsWarning, stacklevel=4)
@@ -166,15 +173,16 @@ def as_given(X: Any, values: NDArray[Any], names: Sequence[str] | None = None) -
     """
     if (frame := as_frame(X)) is None:
         return values
-    own = {str(column.name): column for column in frame.iter_columns()}
+    columns = list(frame.iter_columns())
+    own = dict(zip(as_known([str(column.name) for column in columns], names or ()), columns, strict=True))
     names = names if names is not None and set(names) <= set(own) else list(own)
     made = dict(zip(names, values.T, strict=True))
     filled = [_filled(column, made[name]) if name in made else column for name, column in own.items()]
     if not frame.implementation.is_pandas():
         return frame.with_columns(*filled).to_native()
     native = frame.to_native()
-    columns = {i: column.to_native() for i, column in enumerate(filled)}
-    return type(native)(columns, index=native.index).set_axis(native.columns, axis=1)
+    natives = {i: column.to_native() for i, column in enumerate(filled)}
+    return type(native)(natives, index=native.index).set_axis(native.columns, axis=1)
 
 
 def _filled(own: nw.Series[Any], values: NDArray[Any]) -> nw.Series[Any]:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from latentmap.data.files import read_json
 from latentmap.data.folders import atomic_folder, fixed
+from latentmap.data.reading import read_json
 from latentmap.data.temporary import clean
 from latentmap.exceptions import DataError
 

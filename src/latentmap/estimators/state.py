@@ -14,19 +14,21 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from latentmap.data.columns import Table
+from latentmap.data.memory import memory_in_words
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import Schema
+from latentmap.data.typed import require_types
 from latentmap.estimators.conditions import KINDS, Condition, LabelCondition, condition_from_json
 from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.parameters import Parameters, read_parameter
-from latentmap.estimators.weights import added, model_for, scaling_for
-from latentmap.exceptions import PartError
+from latentmap.estimators.weights import fill, model_for, scaling_for
+from latentmap.exceptions import ModelError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.modules import module_name
 from latentmap.model.networks import Network
-from latentmap.model.part import Sizes
+from latentmap.model.part import Sizes, whole
 from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint
@@ -154,7 +156,7 @@ class FitState:
             model, scaling, precision = copy.deepcopy(model).double(), copy.deepcopy(scaling).double(), torch.float64
         size = max(1, CHUNK // (model.outputs * samples))
         result: FloatArray | None = None
-        with torch.no_grad():
+        with memory_in_words("this call", "give fewer rows or draws at a time"), torch.no_grad():
             for start, rows in _pieces(values, size):
                 here = slice(start, start + len(rows))
                 c = None if given is None else as_tensor(given[here]).to(self.device, precision)
@@ -232,6 +234,10 @@ class FitState:
             some_labels=isinstance(on, LabelCondition) and bool(on.some),
             below=tuple(value.get("below", ())),
         )
+        for size in (*sizes.event, sizes.latent, *sizes.below):
+            whole("a size", size)
+        if value.get("table") and len(value["table"]["columns"]) != sizes.features:
+            raise ModelError(f"its table has {len(value['table']['columns'])} columns, and its rows {sizes.features}")
         model, scaling = model_for(weights, parts, sizes), scaling_for(weights, sizes.features)
         state = cls(
             model.to(device).eval(),
@@ -240,11 +246,12 @@ class FitState:
             table=Table.from_json(value["table"]) if value.get("table") else None,
             condition=on,
             history_units=value.get("history_units", "model"),
-            findings=tuple(Finding(**finding) for finding in value["findings_"]),
+            findings=tuple(map(Finding.from_json, value["findings_"])),
             **{name: value[f"{name}_"] for name in PLAIN},
             **{name: _array(value[f"{name}_"], dtype) for name, dtype in ARRAYS.items()},
         )
-        state.module.load_state_dict({**weights, **added(state.module, weights)})
+        require_types(state)
+        fill(state.module, weights)
         return state
 
 

@@ -13,20 +13,25 @@ from torch import Tensor
 from latentmap.estimators import diagnosis
 from latentmap.estimators.history import best_row
 from latentmap.estimators.state import FitState, FloatArray, as_tensor
-from latentmap.exceptions import PartError
+from latentmap.exceptions import NumericsError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import draw
 from latentmap.model.noise import Generated, generator_for
+from latentmap.model.posteriors.quantizers import Quantizer
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Level
 from latentmap.training.density import fit_density
 from latentmap.training.loop import Trainer
 from latentmap.training.metrics import HELD_OUT
 
+DECODED = 64
+"""Rows whose codes are decoded, to see that this is finite."""
+
 
 def summarise(state: FitState, some: NDArray[Any], given: FloatArray | None, trainer: Trainer) -> FitState:
     """Return a state with what the trained model does with some rows, and the diagnosis of the fit."""
     means = torch.from_numpy(state.posterior(some, given)[0])
+    _require_finite(state, means.numpy(), given)
     if state.model.parts.prior.ex_post:
         fit_density(state.model, draw_codes(state, some, given, state.seed), state.seed)
     variance = means.var(0, correction=0).numpy()
@@ -43,6 +48,9 @@ def summarise(state: FitState, some: NDArray[Any], given: FloatArray | None, tra
         constant_features=int((np.fmin.reduce(some) == np.fmax.reduce(some)).sum()),
         skipped=trainer.skipped,
         shift=trainer.metrics.gained[HELD_OUT] - trainer.metrics.gained[""],
+        rows=len(some),
+        steps=trainer.step,
+        codes=_codes(state, some, given),
     )
     return replace(
         state,
@@ -53,6 +61,29 @@ def summarise(state: FitState, some: NDArray[Any], given: FloatArray | None, tra
         loss=best["loss"] if best else None,
         findings=diagnosis.diagnose(facts),
     )
+
+
+def _require_finite(state: FitState, codes: FloatArray, given: FloatArray | None) -> None:
+    """Raise if codes of rows, or decodings of some of them, are not finite."""
+    some = codes[:DECODED]
+    decoded = state.decode(some, None if given is None else given[:DECODED])
+    for name, values in (("encoder", codes), ("decoder", decoded)):
+        if failed := int((~np.isfinite(values)).reshape(len(values), -1).any(1).sum()):
+            raise NumericsError(
+                f"the {name} returns values that are not finite for {failed:,} of {len(values):,} rows: lower "
+                f"learning_rate, or check the {name} if it is your own"
+            )
+
+
+def _codes(state: FitState, some: NDArray[Any], given: FloatArray | None) -> diagnosis.Codes | None:
+    """Return the use of quantised codes by rows; None for others."""
+    posterior = state.model.parts.posterior
+    if not isinstance(posterior, Quantizer):
+        return None
+    indices = state.map(some, lambda model, scaling, x: model.indices(scaling(x)), given=given)
+    used = sum(len(np.unique(column)) for column in indices.T)
+    n, values = posterior.alphabet(state.model.sizes.latent)
+    return diagnosis.Codes(used, n * values, n)
 
 
 def rate_per_component(state: FitState, rows: NDArray[Any], given: FloatArray | None) -> FloatArray | None:

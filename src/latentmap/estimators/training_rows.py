@@ -74,6 +74,12 @@ class TrainingRows:
         """Return the held-out rows on the device, in the model's units but for bytes."""
         return placed(self.held, scaling, device)
 
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes of the copies of rows that are all brought to the device: chosen for training, and scaled."""
+        dense = self.dense if self.memory is None else None
+        return 0 if dense is None else dense.nbytes + (0 if dense.dtype == np.uint8 else 4 * dense.size)
+
     def batch_scaling(self, scaling: Affine) -> nn.Module:
         """Return what scales a batch: bytes stay bytes until they are in one, other rows are scaled before."""
         return scaling if self.some.dtype == np.uint8 else nn.Identity()

@@ -16,6 +16,8 @@ SPREAD = 0.02
 """Initial standard deviation of the codes: so close that rows can still pass each other, as t-SNE's do."""
 RIDGE = 1e-3
 """Fraction of the mean variance of the features that is added to each, as they may be many and correlated."""
+FAINT = 1e-4
+"""Deviation, relative to the values, that is rounding: such values are all equal."""
 
 
 @torch.no_grad()
@@ -58,7 +60,8 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     axes = axes[:, : model.sizes.latent]
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
     goal = (inputs - centre) @ axes
-    goal = SPREAD * goal / goal[:, :1].std(0).clamp_min(1e-12)
+    spread = goal[:, :1].std(0)
+    goal = torch.where(spread > FAINT * inputs.abs().amax(), SPREAD * goal / spread, 0.0)  # rows may all be equal
     mean = features.mean(0)
     h = (features - mean).double()
     gram = h.T @ h
@@ -71,7 +74,8 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
 
 
 def _to_unit_variance(layer: nn.Linear, inputs: tuple[Tensor], out: Tensor) -> Tensor:
-    """Scale a layer to an output of unit variance, and return that (Mishkin and Matas 2016)."""
-    layer.weight.div_(out.std(0).square().mean().sqrt().clamp_min(1e-6))
+    """Scale a layer to an output of unit variance, and return that (Mishkin and Matas 2016); equal rows leave it."""
+    deviation, size = out.std(0).square().mean().sqrt(), out.square().mean().sqrt()
+    layer.weight.div_(torch.where(deviation > FAINT * size, deviation, 1.0))
     scaled: Tensor = layer.forward(inputs[0])
     return scaled

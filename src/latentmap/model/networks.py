@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from latentmap.exceptions import PartError
 from latentmap.model.modules import ToImage, WithHeads, image_shape
-from latentmap.model.part import Part, Sizes
+from latentmap.model.part import MOST_LAYERS, MOST_UNITS, Part, Sizes, whole
 
 __all__ = ["MLP", "Conv", "Network", "ResidualMLP", "SpectralNorm", "WithHeads"]
 
@@ -128,7 +128,8 @@ class ResidualMLP(Network):
     activation: Activation = "silu"
 
     def __post_init__(self) -> None:
-        _check_widths("width and blocks", (self.width, self.blocks))
+        whole("width", self.width)
+        whole("blocks", self.blocks, most=MOST_LAYERS)
         _check_activation(self.activation)
 
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
@@ -187,7 +188,7 @@ class Conv(Network):
 
     def __post_init__(self) -> None:
         _check_widths("channels", self.channels)
-        _check_widths("width", (self.width,))
+        whole("width", self.width)
         _check_activation(self.activation)
 
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
@@ -315,6 +316,9 @@ class _ImageDecoder(nn.Module):
 def _check_widths(name: str, widths: tuple[int, ...]) -> None:
     if not all(isinstance(w, int) and w > 0 for w in widths):
         raise PartError(f"{name} must be positive whole numbers, got {widths!r}")
+    if len(widths) > MOST_LAYERS or max(widths, default=0) > MOST_UNITS:
+        found = f"{len(widths):,}, the widest of {max(widths):,}"
+        raise PartError(f"{name} must be at most {MOST_LAYERS:,} layers of at most {MOST_UNITS:,} units, got {found}")
 
 
 def _check_activation(name: str) -> None:

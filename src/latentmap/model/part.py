@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from latentmap.data.typed import require_types
 from latentmap.exceptions import ModelError, PartError
+
+MOST_UNITS = 2**24
+"""The largest size of anything: beyond it a single layer of one feature takes gigabytes."""
+MOST_LAYERS = 1000
+"""The most layers, blocks, transforms or steps in sequence."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ class Part:
         kind = Part._kinds.get(_RENAMED.get(name, name))
         if kind is None or not issubclass(kind, cls):
             raise ModelError(f"expected one of {sorted(Part._kinds)} as a part, got {description.get('part')!r}")
-        return kind(**{**kind._earlier, **fields})
+        return require_types(kind(**{**kind._earlier, **fields}))
 
 
 _RENAMED = {"likelihoods.Columns": "likelihoods.Heterogeneous"}
@@ -207,8 +213,8 @@ def positive(name: str, value: float, *, zero: bool = False) -> None:
         raise PartError(f"{name} must be a finite number {'>=' if zero else '>'} 0, got {value!r}")
 
 
-def whole(name: str, value: float, *, least: int = 1) -> None:
-    """Check that a setting is a whole number of at least this size.
+def whole(name: str, value: float, *, least: int = 1, most: int = MOST_UNITS) -> None:
+    """Check that a setting is a whole number between these.
 
     >>> whole("k", 0)
     Traceback (most recent call last):
@@ -216,6 +222,8 @@ def whole(name: str, value: float, *, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise PartError(f"{name} must be a whole number >= {least}, got {value!r}")
+    if value > most:
+        raise PartError(f"{name} must be at most {most:,}, got {value:,}")
 
 
 class _Forwarded:

@@ -117,6 +117,7 @@ def planar(raw: Float[Tensor, "B H"], transforms: int) -> Map:
 
 
 FlowKind = Literal["iaf", "maf", "nsf", "planar"]
+MOST_FEATURES, MOST_WIDTH = 2**12, 2**13
 
 
 def autoregressive(kind: FlowKind, features: int, context: int, transforms: int, width: int) -> nn.Module:
@@ -125,6 +126,9 @@ def autoregressive(kind: FlowKind, features: int, context: int, transforms: int,
         from zuko.flows import MAF, NSF
     except ImportError as error:
         raise PartError('flows need zuko: pip install "latentmap[flows]"') from error
+    if features > MOST_FEATURES or width > MOST_WIDTH:  # zuko's masks take the square of both
+        most = f"{MOST_FEATURES:,} components and {MOST_WIDTH:,} units a layer"
+        raise PartError(f"an autoregressive flow takes at most {most}, got {features:,} and {width:,}")
     make = NSF if kind == "nsf" else MAF
     flow: nn.Module = make(features, context, transforms=transforms, hidden_features=(width, width)).transform
     return flow

@@ -76,7 +76,7 @@ class ReportRows:
         ReportRows
             A kind for each row.
         """
-        source = open_source(X, columns=estimator.table_, numeric=estimator.table_ is None)
+        source = open_source(X, columns=estimator.table_, numeric=estimator.table_ is None, memory=estimator.memory)
         own = cls.of_fit(estimator, source)
         indices = np.arange(len(source)) if fitted is None else np.asarray(fitted)
         if not _are_fitted(estimator, source, indices):

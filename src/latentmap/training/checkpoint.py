@@ -34,7 +34,7 @@ SHARE = 0.005
 SOONEST = 1.0
 """Seconds of training before the first checkpoint."""
 KEPT = 2
-"""Checkpoints that are kept, the last ones."""
+"""Number of checkpoints that are kept."""
 NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.safetensors")
 MOST_VALUES = 2**26
 """Characters of the description in a file, at most."""
@@ -87,16 +87,17 @@ class Checkpoint:
 class Checkpoints:
     """Folder with the last checkpoints of one fit, and the request to stop it.
 
-    A fit writes a checkpoint after the first step that ends an epoch, or that comes a while after the last checkpoint,
-    as long as writing takes at most 0.5% of the time. A file is written whole or not at all, under a name that holds
-    its hash; the one before is kept.
+    A fit writes a checkpoint after the first step that ends an epoch, if writing takes at most 0.5% of the time, and
+    after the first one that comes a minute, or the seconds that are given, after the last checkpoint. A file is written
+    whole or not at all, under a name that holds its hash; the one before is kept.
 
     Parameters
     ----------
     folder : str or path
         The folder; it is made when it is needed.
-    every : float, default=60.0
-        Seconds between two checkpoints within an epoch; 0 writes one after each step.
+    every : float, default=None
+        Seconds between two checkpoints, at most, but for those of a step; 0 writes one after each step. None is a
+        minute, or so long that writing takes at most 0.5% of the time.
     timer : callable, default=time.monotonic
         Source of the time.
 
@@ -110,7 +111,9 @@ class Checkpoints:
         Whether a fit takes steps at present, which `stop` ends.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], every: float = EVERY, timer: Timer = time.monotonic) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], every: float | None = None, timer: Timer = time.monotonic
+    ) -> None:
         self.folder = Path(folder)
         self.every = every
         self.timer = timer
@@ -136,9 +139,11 @@ class Checkpoints:
         """Stop the fit if that is asked for, and write a checkpoint if one is due."""
         if self.stopping:
             trainer.interrupt()
-        since = self.timer() - self._last
-        due = self.every if trainer.batches < trainer.steps_per_epoch else 0.0
-        if not self.every or since >= max(due, self._cost / SHARE):
+        cheap = self._cost / SHARE
+        due = max(EVERY, cheap) if self.every is None else self.every
+        if trainer.batches == trainer.steps_per_epoch:
+            due = min(due, cheap)
+        if self.timer() - self._last >= due:
             self.write(trainer)
 
     def end(self, trainer: Trainer) -> None:

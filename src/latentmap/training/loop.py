@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentmap.exceptions import InterruptedWarning, NumericsWarning
+from latentmap.exceptions import InterruptedWarning, NumericsError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.noise import generator_for
 from latentmap.objectives.base import Objective
@@ -19,8 +19,8 @@ from latentmap.training.callbacks import Callback, Progress, notify
 from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident
-from latentmap.training.gradients import Reducer
-from latentmap.training.metrics import HELD_OUT, STANDARDISED, Gain, Row, with_lower_rate
+from latentmap.training.gradients import Reducer, has_finite_weights
+from latentmap.training.metrics import HELD_OUT, RESTORED, STANDARDISED, Gain, Row, with_lower_rate
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
 from latentmap.training.standardise import standardisation
@@ -141,7 +141,8 @@ class Trainer:
             self._train()
         if self.checkpoints is not None:
             self.checkpoints.end(self)
-        if self.best[0] < float("inf"):
+        self._require_sound_weights()
+        if self.best_evaluation is not None:
             self.last = self._snapshot()
             self.gradient_step.load_weights(self.best[1])
         self.model.eval()
@@ -149,6 +150,18 @@ class Trainer:
             message = f"the fit was interrupted after {self.step} steps; the best weights so far are kept"
             warnings.warn(message, InterruptedWarning, stacklevel=2)
         return self.history
+
+    def _require_sound_weights(self) -> None:
+        """Raise if all evaluations failed; before the first, set weights that are not finite to the initial ones."""
+        if self.best_evaluation is not None or not self.restores and has_finite_weights(self.gradient_step.learned):
+            return
+        self.gradient_step.load_weights(self.best[1])
+        if self.restores:
+            raise NumericsError(
+                f"the fit failed: the loss was not finite, or exploded, at all {len(self.history)} evaluations in "
+                f"{self.step} steps; lower learning_rate (now {self.settings.learning_rate:g}), or check networks and "
+                "parts of your own"
+            )
 
     def _train(self) -> None:
         """Run epochs until the schedule, patience, `stop` or an interrupt ends them."""
@@ -308,7 +321,8 @@ class Trainer:
         many = self.step // EVALUATION_STEPS > (self.step - taken) // EVALUATION_STEPS
         due = taken and (many or self._complete(self.epoch + 1))
         held_out = self._held_out_losses() if due else None
-        training, rate = self.reducer.mean(step.sums, max(1, taken)).tolist(), float(skipped - self.skipped_before)
+        sound = taken - int(step.sums[-1])
+        training, rate = self.reducer.mean(step.sums[:-1], sound).tolist(), float(skipped - self.skipped_before)
         self.epoch += 1
         self.batches, self.skipped_before = 0, skipped
         step.sums.zero_()
@@ -323,7 +337,8 @@ class Trainer:
         row |= {"rows_per_second": self.step * self.batch / self.seconds, "progress": progress}
         self.history.append(row)
         criterion = training[0] if held_out is None else held_out[0]
-        if not criterion < float("inf") or skipped > 0.5:
+        if skipped > 0.5 or not self.gradient_step.is_sound(training[0], criterion):
+            row[RESTORED] = 1.0
             self._recover()
         elif criterion < self.best[0] or held_out is None:
             self.best = (criterion, self._snapshot())
@@ -357,7 +372,7 @@ class Trainer:
             return None
         self.model.eval()
         generator = generator_for(self.settings.seed, self.feed.device)
-        total = torch.zeros_like(self.gradient_step.sums)
+        total = torch.zeros(len(self.metrics), device=self.feed.device)
         for count, batch in self._held_out_batches(self.held_out, generator):
             total += self.gradient_step.measure(batch, generator) * count
         values: list[float] = self.reducer.mean(total, len(self.held_out)).tolist()
@@ -383,16 +398,11 @@ class Trainer:
         return done or exhausted or self.restores > RESTORES
 
     def _recover(self) -> None:
-        """Restore the best weights and halve the learning rate."""
+        """Restore the best weights and lower the learning rate, more with each time."""
         self.gradient_step.load_weights(self.best[1])
         self.gradient_step.reset_averages()
-        self.rate_scale *= 0.5
         self.restores += 1
-        message = (
-            f"training was not finite around step {self.step}: the last good weights were restored and the learning "
-            f"rate halved; lower learning_rate (now {self.settings.learning_rate:g}) or check the scaling of the data"
-        )
-        warnings.warn(message, NumericsWarning, stacklevel=2)
+        self.rate_scale *= 0.5**self.restores
 
     def _snapshot(self) -> Weights:
         return {name: _copied(values) for name, values in self.gradient_step.weights().items()}

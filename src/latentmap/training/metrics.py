@@ -23,7 +23,9 @@ ROUNDING = 1e-4
 """Rest of a loss, relative to the magnitudes of its parts, above which it is entered as a penalty."""
 STANDARDISED = "standardised"
 """Entry of the row that describes the weights of a fit with standardised codes, 1."""
-METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress", STANDARDISED)
+RESTORED = "restored"
+"""Entry of a row whose weights were given up for the best ones before, as the loss was not finite or exploded, 1."""
+METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress", STANDARDISED, RESTORED)
 """Entries of a row that are not losses."""
 
 

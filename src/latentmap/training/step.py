@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,15 +18,18 @@ from latentmap.exceptions import CompileWarning, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.networks import Network
 from latentmap.model.noise import Generated, Noise, Recorded, Replayed, drawing_from, generator_for
-from latentmap.objectives.base import Objective
+from latentmap.objectives.base import Objective, monitored
 from latentmap.training.capture import Captured, Graphs
 from latentmap.training.device import compiled
 from latentmap.training.feed import Batch, Feed
-from latentmap.training.gradients import GradientGuard, Reducer
+from latentmap.training.gradients import GradientGuard, Reducer, has_finite_weights
 from latentmap.training.metrics import Gain, Metrics
 from latentmap.training.schedule import learning_rate_multipliers
 from latentmap.training.settings import Settings
 from latentmap.training.state import Moments, Weights, load_moments, own_generators, read_moments
+
+EXPLODED = 1000.0
+"""Multiple of the loss before the first step (plus a nat for each feature) from which on a loss has exploded."""
 
 Losses = tuple[Mapping[str, Tensor], Tensor]
 """Loss of each player, and the metrics of the batch."""
@@ -52,9 +56,12 @@ class GradientStep:
     generator
         Source of all noise of the steps.
     sums
-        Sums of the metrics over the steps since they were last set to zero.
+        Sums of the metrics over the steps since they were last set to zero, of batches where all are finite; the last
+        entry counts the others.
+    first_loss
+        Monitored loss of two rows before the first step.
     move
-        Function that takes the step: `_move`, or a recording of it.
+        Recording of the step; None takes it anew, without a reference of this object to itself.
     """
 
     def __init__(
@@ -87,15 +94,17 @@ class GradientStep:
         on_gpu = self.device.type == "cuda"  # elsewhere, optimizers read the rate on the host
         self.rate = torch.zeros((), device=self.device) if on_gpu else torch.zeros((), dtype=torch.float64)
         self.progress = torch.zeros((), device=self.device)
-        self.metrics = Metrics(self._check(feed), self.players, gain)
-        self.sums = torch.zeros(len(self.metrics), device=self.device)
-        self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else self._move
+        losses = self._check(feed)
+        self.first_loss = monitored(losses).item()
+        self.metrics = Metrics(losses, self.players, gain)
+        self.sums = torch.zeros(len(self.metrics) + 1, device=self.device)
+        self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else None
 
     def __call__(self, batch: Batch, rate: float, progress: float) -> None:
         """Update every player once, at this learning rate and completed fraction of the fit."""
         self.rate.fill_(rate)
         self.progress.fill_(progress)
-        self.move(batch)
+        (self._move if self.move is None else self.move)(batch)
 
     @torch.no_grad()
     def measure(self, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -120,6 +129,13 @@ class GradientStep:
                 fraction = len(copies) / len(x[:batch])
                 losses = {n: loss + fraction * masked[n] if n in masked else loss for n, loss in losses.items()}
         return losses, metrics
+
+    def is_sound(self, training: float, criterion: float) -> bool:
+        """Return whether an evaluation is finite, its losses have not exploded, and the weights are finite."""
+        limit = EXPLODED * (abs(self.first_loss) + self.model.sizes.features)
+        limit = limit if math.isfinite(limit) else math.inf
+        sound = math.isfinite(criterion) and (training < limit or criterion < limit)
+        return sound and has_finite_weights(self.learned)
 
     def skipped(self) -> Tensor:
         """Return the number of updates skipped because of a gradient that was not finite, over all players."""
@@ -187,7 +203,8 @@ class GradientStep:
     def _move(self, batch: Batch) -> None:
         """Take the step without synchronizing with the device, and add the metrics to the sums."""
         losses, metrics = self._forward(batch.rows, self.progress, batch.condition)
-        self.sums += metrics
+        finite = metrics.isfinite().all()
+        self.sums += torch.cat([metrics.where(finite, 0.0), (~finite)[None]])
         last = len(self.players) - 1
         gradients = {
             name: torch.autograd.grad(losses[name], parameters, retain_graph=i < last, allow_unused=True)

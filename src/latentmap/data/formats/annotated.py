@@ -17,8 +17,9 @@ from latentmap.data.checks import require_known
 from latentmap.data.formats.annotated_groups import matrices, table
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import LabelSpec, Request, Source, plain_labels, reading
-from latentmap.data.formats.chunked import LAZY, ChunkedSource, stored
+from latentmap.data.formats.chunked import LAZY, ChunkedSource, require_chunks, stored
 from latentmap.data.formats.sparse import SparseSource
+from latentmap.data.formats.unpacked import require_room, room
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import suggest
 
@@ -52,12 +53,24 @@ def group_source(group: Any, path: Path, labels: LabelSpec = None, member: str |
     if member is None and "X" not in known:
         raise DataError(f"{path} has no matrix X; name another, as in {path}::NAME: {', '.join(known) or 'none'}")
     require_known(member or "X", known, f"{path} has no matrix")
+    for name in ("obs", "var", "raw.var", "raw/var"):
+        if name in group:
+            _require_table(group[name], str(path))
     matrix, names = known[member or "X"]()
     obs = table(group["obs"], read, group.get("uns")) if isinstance(labels, str) else None
     annotations = _annotations(obs, names, labels, str(path))
     if not hasattr(matrix, "dtype"):
         matrix = anndata_module().io.sparse_dataset(matrix)
     return _with_remark(_matrix_source(matrix, annotations), list(known), member)
+
+
+def _require_table(stored: Any, name: str) -> None:
+    """Raise if the columns of a table need more memory than they may take."""
+    columns = [stored] if hasattr(stored, "dtype") else [stored[key] for key in stored]
+    for column in columns:
+        if hasattr(column, "dtype"):
+            require_chunks(column, name)
+            require_room(name, column.size * max(8, column.dtype.itemsize), "has columns beside its matrix that take")
 
 
 def annotated_source(request: Request) -> Source | None:
@@ -116,6 +129,8 @@ def _require_sound(path: Path) -> None:
     start = content.find(COLLECTION)
     while start >= 0:
         end, at = start + int.from_bytes(content[start + 8 : start + 16], "little"), start + 16
+        if end > len(content):
+            raise DataError(f"{path}: damaged: its text at byte {start} ends after the file; copy it again")
         while at + 16 <= min(end, len(content)):
             used, size = any(content[at : at + 2]), int.from_bytes(content[at + 8 : at + 16], "little")
             if not used and size < 16:
@@ -130,10 +145,14 @@ def _matrix_source(matrix: Any, annotations: dict[str, Any]) -> Source:
     if hasattr(matrix, "tocsr"):
         return SparseSource(matrix, **annotations)
     if not hasattr(matrix, "to_memory"):  # a dense matrix in its file
-        small = matrix.size * matrix.dtype.itemsize <= LAZY
+        require_chunks(matrix, annotations["name"])
+        small = matrix.size * matrix.dtype.itemsize <= min(LAZY, room())
         return _dense_source(np.asarray(matrix[...]), annotations) if small else stored(matrix, **annotations)
     backed = matrix
-    if _bytes(backed) <= LARGEST or backed.format != "csr":  # columns in a file cannot be read by rows
+    for part in ("data", "indices", "indptr"):
+        require_chunks(backed.group[part], annotations["name"])
+    require_room(annotations["name"], 8 * backed.shape[1], "has rows that take")
+    if _bytes(backed) <= min(LARGEST, room()) or backed.format != "csr":  # columns in a file cannot be read by rows
         return SparseSource(backed.to_memory(), **annotations)
     dtype = np.dtype(np.float32 if backed.dtype.kind in "biu" or backed.dtype.itemsize < 8 else np.float64)
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.formats.unpacked import require_room
+
 Read = Callable[[Any], Any]
 """Function of anndata that reads an element."""
 Matrix = Callable[[], tuple[Any, Sequence[str]]]
@@ -47,6 +49,7 @@ def _of_obsm(obsm: Any, name: str, read: Read) -> tuple[Any, Sequence[str]]:
     if not hasattr(stored, "keys") and len(stored.shape) == 1:
         stored = np.asarray(stored[...])[:, None]
     shape = stored.attrs["shape"] if hasattr(stored, "keys") else stored.shape
+    require_room(name, 64 * int(shape[1]), "has columns that take")
     return stored, [f"{name} {i + 1}" for i in range(int(shape[1]))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 from latentmap.data.checks import require_numeric
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import LabelSpec, Source, gather, row_numbers
+from latentmap.data.formats.unpacked import require_room, room
 from latentmap.data.schema import RowIndex
 from latentmap.data.values import native
 from latentmap.exceptions import DataError
 
 LAZY = 2**28
 """Bytes of numbers, beyond which they stay on the disk."""
+MOST_EMPTY, RATIO = 2**34, 2**12
+"""Bytes of an array, beyond which it must not be almost empty: the most bytes for each in its file."""
 
 
 class ChunkedSource(Source):
@@ -80,10 +84,26 @@ class ChunkedSource(Source):
             yield start, self.read(slice(start, min(start + size, part.stop)))
 
 
+def require_chunks(array: Any, name: str) -> None:
+    """Raise if a row or a chunk of an array in a file needs more memory than it may take, or almost none is there."""
+    size = array.dtype.itemsize
+    row, chunk = size * math.prod(array.shape[1:]), size * math.prod(array.chunks or (1,))
+    require_room(name, max(row, chunk), "has rows or chunks that take")
+    if size * array.size > max(MOST_EMPTY, RATIO * (there := _stored_bytes(array))):
+        claimed = f"{size * array.size / 1e9:,.3g} GB in {there:,} bytes"
+        raise DataError(f"{name} claims {claimed}: nearly all of it is not there; copy or save it again")
+
+
+def _stored_bytes(array: Any) -> int:
+    """Return the bytes of an array of h5py or Zarr in its file."""
+    return int(array.id.get_storage_size() if hasattr(array, "id") else array.nbytes_stored())
+
+
 def stored(array: Any, **annotations: Any) -> Source:
     """Return a source of an array in a file (of h5py or Zarr), which stays there if it is too large for memory."""
     require_numeric(array.dtype, annotations["name"])
-    if array.size * array.dtype.itemsize <= LAZY:
+    require_chunks(array, annotations["name"])
+    if array.size * array.dtype.itemsize <= min(LAZY, room()):
         return ArraySource(np.asarray(array[...]), **annotations)
 
     def fetch(start: int, stop: int) -> NDArray[Any]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from latentmap.data.checks import require_known
 from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.frames import pyarrow_module, table_of
 from latentmap.data.formats.records import columns_source, rows_as_columns
+from latentmap.data.formats.unpacked import require_room, room
 from latentmap.exceptions import DataError, MissingExtraError
 
 DUCK = b"DUCK"
+PIECE, DUCK_ROWS = 16, 2**14
+"""Rows that are read together."""
+MOST_CELL, MOST_STEPS = 2**20, 10**3
+"""Bytes of a cell, and tens of thousands of steps of a query, that small files may take too."""
 MOST_VIEWED = 2**20
 """Rows of a view of a small file; the query of a view may have no end."""
 
@@ -45,14 +52,34 @@ def _of_sqlite(path: Path, request: Request) -> Source:
         known = "SELECT name FROM sqlite_schema WHERE type = ? AND name NOT LIKE 'sqlite_%' ORDER BY name"
         tables, views = ([name for (name,) in database.execute(known, [type_])] for type_ in ("table", "view"))
         name = _chosen(path, tables, views, request.member)
+        _bound(database, path)
         cursor = database.execute(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"')
         names = unique_names([described[0] for described in cursor.description], f"{path}: table {name!r}")
         most = path.stat().st_size  # a row takes more than a byte
-        rows = cursor.fetchmany(most if name in tables else max(most, MOST_VIEWED))
-        if cursor.fetchone() is not None:
-            raise DataError(f"{path}: {name!r} yields more rows than {most:,} bytes can hold; take a table of it")
+        rows = _rows(path, name, cursor, most if name in tables else max(most, MOST_VIEWED))
     _require_rows(path, name, len(rows))
     return columns_source(rows_as_columns(names, rows), request)
+
+
+def _bound(database: sqlite3.Connection, path: Path) -> None:
+    """Let no query make cells that are larger than the file, or take far more steps than reading it does."""
+    size = path.stat().st_size
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(MOST_CELL, size))
+    calls = itertools.count()
+    database.set_progress_handler(lambda: next(calls) > MOST_STEPS + size // 100, 10_000)
+
+
+def _rows(path: Path, name: str, cursor: sqlite3.Cursor, most: int) -> list[tuple[Any, ...]]:
+    """Return the rows of a query, which are at most so many and fit in memory."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    while piece := cursor.fetchmany(PIECE):
+        rows += piece
+        size += sum(64 + len(cell) if isinstance(cell, str | bytes) else 32 for row in piece for cell in row)
+        require_room(path, size, f"holds in {name!r}")
+        if len(rows) > most:
+            raise DataError(f"{path}: {name!r} yields more rows than {most:,} bytes can hold; take a table of it")
+    return rows
 
 
 def _of_duckdb(path: Path, request: Request) -> Source:
@@ -61,12 +88,20 @@ def _of_duckdb(path: Path, request: Request) -> Source:
     except ImportError as error:
         raise MissingExtraError("duckdb", "duckdb") from error
     pyarrow_module("lib")
-    with duckdb.connect(str(path), read_only=True, config={"enable_external_access": "false"}) as database:
+    settings: dict[str, Any] = {"enable_external_access": "false", "memory_limit": f"{max(2**27, room())}B"}
+    with duckdb.connect(str(path), read_only=True, config=settings) as database:
         known = "SELECT table_name, table_type = 'VIEW' FROM information_schema.tables ORDER BY 1"
         found = database.execute(known).fetchall()
         tables, views = ([name for name, is_view in found if is_view == type_] for type_ in (False, True))
         name = _chosen(path, tables, views, request.member)
-        table = database.sql(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"').to_arrow_table()
+        query = database.sql(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"')
+        batches, size = [], 0
+        reader = query.to_arrow_reader(DUCK_ROWS)
+        for batch in reader:
+            batches.append(batch)
+            size += batch.nbytes
+            require_room(path, size, f"holds in {name!r}")
+        table = pyarrow_module("lib").Table.from_batches(batches, reader.schema)
     _require_rows(path, name, len(table))
     return table_of(replace(request, data=table))
 

@@ -14,23 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.columns import DAY, Cells, Requested, beside, object_array
+from latentmap.data.columns import DAY, Cells, Requested, object_array
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import DELIMITERS, Dialect, Record, dialect_of, padded, records
 from latentmap.data.formats.streams import TextFile, text_file, western
+from latentmap.data.formats.unpacked import room as allowed
 from latentmap.data.frames import empty_frame
 from latentmap.data.identifiers import has_ids
+from latentmap.data.names import as_known, known_names
 from latentmap.data.selection import INDEX, Selection, text_values
-from latentmap.data.streaming import read_memory
 from latentmap.data.text import Texts, TextSettings, cells_of_text, text_settings
+from latentmap.data.values import beside
 from latentmap.exceptions import DataError
 
 BLOCK_CELLS = 2**18
 SHOWN = 5
 """The most rows that a note lists."""
-PACKED = 5
-"""The bytes of text that a compressed byte is taken for."""
 LARGE: int | None = None
 """The bytes beyond which a file is read block by block; by default those of a quarter of the memory that is free."""
 
@@ -163,7 +163,7 @@ def _source(
     if columns is None and (plain if request.numeric else clean and not ids):
         names = None if dialect.names is None else [one.name for one in cells]
         rows = beside([one.values for one in cells], room) if cells else np.empty((1, 0))
-        source = ArraySource(rows, names=names, **annotations)
+        source = ArraySource(np.ascontiguousarray(rows), names=names, **annotations)  # as those of other formats
         source.header = None if names is None else empty_frame(names)
     else:
         source = TableSource(cells, columns, room=room, **annotations)
@@ -173,7 +173,7 @@ def _source(
 
 def _open(file: TextFile, request: Request) -> Source:
     selection = request.selection
-    plan = _plan(file, dialect_of(file), request)
+    plan = _plan(file, _spelled(dialect_of(file), request), request)
     source, beside = _opened(plan, request)
     source.beside = {
         name: text_values(cells) if name in selection.left_out else _values(cells_of_text(name, cells))
@@ -186,9 +186,10 @@ def _open(file: TextFile, request: Request) -> Source:
 def _opened(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
     """Return a source of the rows, and the text of the columns beside them.
 
-    Rows that are too short, and cells with blanks before their quotes, are first written to a temporary file as usual.
+    Rows that are too short, and cells with blanks or backslashes before their quotes, are first written to a temporary
+    file as usual.
     """
-    if not plan.dialect.spaced:
+    if not (plan.dialect.spaced or plan.dialect.escape):
         try:
             return _read(plan, request)
         except ShortRowsError as error:
@@ -210,7 +211,9 @@ def _rewritten(plan: Plan, path: Path) -> Plan:
     """Write the rows to a file, delimited by commas and all as long, and return how it is read."""
     with plan.file.lines() as lines, path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(cells for _, cells in plan.records(lines))
-    dialect = replace(plan.dialect, delimiter=",", edges=(), skip=0, comment="", spaced=False, notes=tuple(plan.notes))
+    dialect = replace(
+        plan.dialect, delimiter=",", edges=(), skip=0, comment="", spaced=False, escape="", notes=tuple(plan.notes)
+    )
     return replace(plan, file=text_file(path, "utf-8"), dialect=dialect)
 
 
@@ -223,8 +226,7 @@ def _read(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | No
         return _source(plan, cells, label_cells, request), beside
     from latentmap.data.formats.delimited_columns import read_arrow, read_aside
 
-    size = file.path.stat().st_size * (PACKED if file.compression else 1)
-    if size > (read_memory(None) if LARGE is None else LARGE):
+    if file.is_longer(allowed() if LARGE is None else LARGE):
         from latentmap.data.formats.delimited_blocks import block_source
 
         return block_source(plan, request), read_aside(plan)
@@ -249,6 +251,15 @@ def _plan(file: TextFile, dialect: Dialect, request: Request) -> Plan:
     if isinstance(columns, Requested):
         _check_names(file.path, columns, names)
     return Plan(file, dialect, names, settings, label, tuple(names.index(name) for name in selection.found(names)))
+
+
+def _spelled(dialect: Dialect, request: Request) -> Dialect:
+    """Return a dialect with names as the fit spells them; row names are a column like others if the fit had them."""
+    if dialect.names is None:
+        return dialect
+    known = known_names(request)
+    names = tuple(as_known(dialect.names, known))
+    return replace(dialect, names=names, index=0 if dialect.index == 1 and names[0] in known else dialect.index)
 
 
 def _names(dialect: Dialect) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.streams import LONGEST
 from latentmap.data.summaries import Summary
 from latentmap.data.text import Texts, TextSettings, cells_of_text
+from latentmap.data.text_numbers import PLAIN
 
 if TYPE_CHECKING:
     from latentmap.data.formats.delimited import Plan
@@ -154,6 +155,7 @@ def samples_of(plan: Plan) -> dict[int, Cells]:
 def _is_fast(sample: Cells, settings: TextSettings) -> bool:
     """Return whether a column is likely of numbers, dates or truth values that are all written alike."""
     plain = sample.format is None or sample.format.kind != "duration"
+    plain = plain and not any(map(PLAIN.fullmatch, settings.missing))  # a mark -99 that -99.0 equals
     return plain and sample.numeric and len(sample.present) > 0 and not sample.note and settings.format is None
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import csv
 import io
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latentmap.data.formats.headers import header_names, is_header, mostly
+from latentmap.data.formats.headers import header_names, is_header, is_number, is_typed, mostly
 from latentmap.data.formats.streams import TextFile
 from latentmap.data.text_dates import duration, stamp
 from latentmap.data.text_numbers import amount
@@ -56,6 +57,8 @@ class Dialect:
         The first rows.
     spaced
         Whether blanks after a delimiter are none of the cell, so that quotes after them are such.
+    escape
+        What stands before quotes within quotes, where they are not doubled: a backslash, or nothing.
     """
 
     delimiter: str = ","
@@ -68,6 +71,7 @@ class Dialect:
     notes: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     spaced: bool = False
+    escape: str = ""
 
     @property
     def delimited(self) -> bool:
@@ -88,6 +92,8 @@ def dialect_of(file: TextFile) -> Dialect:
     lines = list(itertools.islice(stream, SNIFFED))
     whole = whole and not stream.readline()
     skipped, comments, separator = _preamble(lines)
+    if rows_above := _rows_above(file.path, lines[:skipped], lines[skipped:]):
+        skipped, comments = skipped - rows_above, comments[:-rows_above]
     body = lines[skipped:]
     if not body:
         raise DataError(f"{file.path}: no rows, only {'comments' if comments else 'blank lines'}")
@@ -95,6 +101,9 @@ def dialect_of(file: TextFile) -> Dialect:
         raise DataError(f"{file.path}: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL byte (0x00)")
     mark = COMMENT.match(comments[-1]) if comments else None
     found = _separation(file.path, body, separator, whole=whole)
+    if found.delimited and not found.escape and '\\"' in text:  # below the lines that tell the delimiter
+        all_lines = list(io.StringIO(text, newline=""))[skipped:]
+        found = replace(found, escape=_escape(all_lines, found.delimiter, spaced=found.spaced))
     dialect = replace(found, skip=skipped, comment=mark[0] if mark else "#")
     sample = _first_records(file.path, body, dialect, whole=whole)
     dialect, first = _headers(dialect, sample, comments)
@@ -122,7 +131,13 @@ def records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[Reco
         return
     space = dialect.delimiter == " "
     given = (line.replace("\t", " ").strip() for line in lines) if space else lines
-    reader = csv.reader(given, delimiter=dialect.delimiter, strict=True, skipinitialspace=space or dialect.spaced)
+    reader = csv.reader(
+        given,
+        delimiter=dialect.delimiter,
+        strict=True,
+        skipinitialspace=space or dialect.spaced,
+        escapechar=dialect.escape or None,
+    )
     try:
         for cells in reader:
             if cells:
@@ -162,31 +177,69 @@ def _preamble(lines: Sequence[str]) -> tuple[int, list[str], str]:
     return len(lines), comments, separator
 
 
+def _rows_above(path: Path, above: Sequence[str], body: Sequence[str]) -> int:
+    """Return how many lines above the table are rows that begin like comments, as #ff0000,1.5 does.
+
+    They have as many cells as the rows, and numbers where those have numbers.
+    """
+    marked = list(itertools.takewhile(lambda line: re.match(r"[#%]\w", line), reversed(above)))
+    if not marked or len(marked) + len(body) < 2:
+        return 0
+    for delimiter in DELIMITERS:
+        rows = _split([*marked, *body], delimiter) or [[]]
+        if len(rows[0]) > 1 and len(set(map(len, filter(None, rows)))) == 1:
+            columns = list(zip(*filter(None, rows), strict=True))
+            typed = [cells for cells in columns if mostly(cells, lambda text: bool(amount(text)))]
+            if typed and all(is_number(cells[i]) for cells in typed for i in range(len(marked))):
+                return len(marked)
+    return 0
+
+
 def _separation(path: Path, lines: Sequence[str], declared: str, *, whole: bool) -> Dialect:
     tabs = re.search(r"\.(?:tsv|tab)(?:\.\w+)?$", path.name.lower())
     texts = [line.strip() for line in lines if line.strip()]
-    marks = [mark for mark in DELIMITERS if any(len(cells) > 1 for cells in csv.reader(texts[:2], delimiter=mark))]
+    marks = [mark for mark in DELIMITERS if any(len(cells) > 1 for cells in _split(texts[:2], mark))]
     if tabs and marks and "\t" not in marks:
         _refuse_single(path, texts[-1], marks[0])
-    delimiter = declared or ("\t" if tabs else _delimiter(path, lines, whole=whole))
+    delimiter = declared or (("\t" if marks else "") if tabs else _delimiter(path, lines, whole=whole))
+    if delimiter == "\t" and not (declared or tabs) and _is_blank_or_tab(path, lines):
+        return Dialect(" ")
     if delimiter:
-        return Dialect(delimiter, spaced=_is_spaced(lines, delimiter))
-    single = next((d for d in SINGLE if all(len(cells) == 1 for cells in csv.reader(texts, delimiter=d))), ",")
-    rows = [cells[0] for cells in csv.reader(texts[1:] or texts, delimiter=single)]
+        spaced = _is_spaced(lines, delimiter)
+        return Dialect(delimiter, spaced=spaced, escape=_escape(lines, delimiter, spaced=spaced))
+    single = next((d for d in SINGLE if all(len(cells) == 1 for cells in _split(texts, d))), ",")
+    rows = [cells[0] for cells in _split(texts[1:] or texts, single)]
     if mostly(rows, lambda text: bool(amount(text) or stamp(text) or duration(text))):
         return Dialect(single)
     for dialect in (Dialect(" "), Dialect(edges=_edges(lines))):
-        cells = [cells for _, cells in _first_records(path, lines, dialect, whole=False)]
-        widths = {len(one) for one in cells[1:]} or {len(cells[0])}
-        width = max(widths)
-        if len(widths) == 1 and width > 1 and len(cells[0]) in (width, width - 1):
-            below = cells[1:] or cells
-            if any(mostly([one[i] for one in below], lambda text: bool(amount(text))) for i in range(width)):
-                return dialect
+        if _fits(path, lines, dialect):
+            return dialect
     if marks:
         text = next(text for text in texts if marks[0] in text)
         _refuse_single(path, text, marks[0])
     return Dialect()
+
+
+def _fits(path: Path, lines: Sequence[str], dialect: Dialect) -> bool:
+    """Return whether a way to separate cells gives even rows of two cells or more, one of which is a number."""
+    cells = [cells for _, cells in _first_records(path, lines, dialect, whole=False)]
+    widths = {len(one) for one in cells[1:]} or {len(cells[0])}
+    width = max(widths)
+    if len(widths) > 1 or width < 2 or len(cells[0]) not in (width, width - 1):
+        return False
+    below = cells[1:] or cells
+    return any(mostly([one[i] for one in below], lambda text: bool(amount(text))) for i in range(width))
+
+
+def _is_blank_or_tab(path: Path, lines: Sequence[str]) -> bool:
+    """Return whether blanks and tabs separate cells: where tabs alone leave uneven rows, or several numbers."""
+    if not _fits(path, lines, Dialect(" ")):
+        return False
+    head, *below = [cells for _, cells in _first_records(path, lines, Dialect("\t"), whole=False)]
+    if len({len(head), *map(len, below)}) > 1:
+        return True
+    several = (all(map(is_number, cell.split())) for cells in below for cell in cells if len(cell.split()) > 1)
+    return any(several)
 
 
 def _refuse_single(path: Path, text: str, mark: str) -> None:
@@ -199,18 +252,34 @@ def _delimiter(path: Path, lines: Sequence[str], *, whole: bool) -> str:
 
     The first line may have one cell less than the others, as R writes headers above row names.
     """
-    found = {delimiter: _widths(path, lines, delimiter, whole=whole) for delimiter in DELIMITERS}
+    found: dict[str, list[int]] = {}
+    failed: DataError | None = None
+    for delimiter in DELIMITERS:
+        try:
+            found[delimiter] = _widths(path, lines, delimiter, whole=whole)
+        except DataError as error:
+            failed = failed or error
+    if failed is not None and not any(max(widths) > 1 for widths in found.values()):
+        raise failed
     for short in (0, 1):
         for delimiter, (head, *below) in found.items():
             if head > 1 and len({head + short, *below}) == 1:
                 return delimiter
-    shares = dict.fromkeys(DELIMITERS, 0.0)
+    shares = dict.fromkeys(found, 0.0)
     for delimiter, (head, *below) in found.items():
-        common, count = Counter(below).most_common(1)[0] if below else (head, 1)
+        common, count = collections.Counter(below).most_common(1)[0] if below else (head, 1)
         if head > 1:
             shares[delimiter] = count / max(1, len(below)) if common in (head, head + 1) else 0.01
     best = max(shares, key=lambda delimiter: shares[delimiter])
     return best if shares[best] else ""
+
+
+def _split(lines: Sequence[str], delimiter: str, *, spaced: bool = False) -> list[list[str]]:
+    """Return the cells of lines at a delimiter, up to one that it does not separate into cells of a usual length."""
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        rows.extend(csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced))
+    return rows
 
 
 def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
@@ -219,15 +288,30 @@ def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
         return False
     even = []
     for spaced in (False, True):
-        widths = Counter(
-            len(cells) for cells in csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced) if cells
-        )
-        even.append(max(widths.values()))
+        widths = collections.Counter(len(cells) for cells in _split(lines, delimiter, spaced=spaced) if cells)
+        even.append(max(widths.values(), default=0))
     return even[1] >= even[0]
 
 
+def _escape(lines: Sequence[str], delimiter: str, *, spaced: bool) -> str:
+    """Return a backslash if quotes within quotes have one before, and are not doubled; else nothing."""
+    if not any('\\"' in line for line in lines):
+        return ""
+    for escape in ("", "\\"):
+        reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced, escapechar=escape or None)
+        try:
+            collections.deque(reader, maxlen=0)
+            return escape
+        except csv.Error as error:
+            if "end of data" in str(error):  # the last row of a sample is cut
+                return escape
+    return ""
+
+
 def _widths(path: Path, lines: Sequence[str], delimiter: str, *, whole: bool) -> list[int]:
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=_is_spaced(lines, delimiter))
+    spaced = _is_spaced(lines, delimiter)
+    escape = _escape(lines, delimiter, spaced=spaced) or None
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced, escapechar=escape)
     widths: list[int] = []
     try:
         widths.extend(len(cells) for cells in reader if cells)
@@ -273,7 +357,9 @@ def _headers(dialect: Dialect, sample: Sequence[Record], comments: Sequence[str]
     above = _commented_names(dialect, comments, len(head))
     if above and comments[-1][1:2].strip():  # as in #id,name
         return _named(dialect, above), None
-    if is_header(head, below[0] if below else []):
+    if above and COMMENT.sub("", comments[-1])[:1].isspace() and _are_names(above) and not is_typed(below):
+        return _named(dialect, above), None  # or both rows of text could be the header
+    if is_header(head, below):
         if below and {len(cells) for cells in below} == {len(head) + 1}:  # as R writes row names
             ends_empty = all(not cells[-1].strip() for cells in below)
             head = [*head, ""] if ends_empty else ["", *head]
@@ -281,7 +367,11 @@ def _headers(dialect: Dialect, sample: Sequence[Record], comments: Sequence[str]
         return _named(dialect, names), 1 + more
     if above:
         return _named(dialect, above), None
-    return replace(dialect, width=len(head)), 0
+    note = "the first line holds numbers, no names: the columns are called 1, 2, ..."
+    notes = (
+        (*dialect.notes, note) if any(is_number(cell) and cell for cell in head) and len(head) > 1 else dialect.notes
+    )
+    return replace(dialect, width=len(head), notes=notes), 0
 
 
 def _commented_names(dialect: Dialect, comments: Sequence[str], width: int) -> list[str]:
@@ -292,6 +382,13 @@ def _commented_names(dialect: Dialect, comments: Sequence[str], width: int) -> l
     text = comments[-1].strip()[mark.end() if mark else 0 :]
     cells = next((cells for _, cells in records(Path(), iter([text]), dialect)), [])
     return [cell.strip() for cell in cells] if len(cells) == width > 1 else []
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Return whether cells of a comment are names of columns: different words, few in each, and no numbers."""
+    return len(set(cells)) == len(cells) and all(
+        0 < len(cell.split()) <= 3 and not any(map(is_number, cell.split())) for cell in cells
+    )
 
 
 def _named(dialect: Dialect, names: Sequence[str]) -> Dialect:

@@ -9,11 +9,22 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
+from latentmap.data.cells import DAY
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face
-from latentmap.data.frames import as_frame, backend_of, cells_of, columns_of, empty_frame, non_numeric, numbers_of
+from latentmap.data.frames import (
+    as_frame,
+    backend_of,
+    cells_of,
+    columns_of,
+    empty_frame,
+    named_as,
+    non_numeric,
+    numbers_of,
+)
 from latentmap.data.identifiers import has_ids
+from latentmap.data.names import known_names
 from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError, MissingExtraError
 
@@ -34,6 +45,7 @@ def table_of(request: Request) -> Source:
     """Return a source of a table of pyarrow, without the columns that pandas wrote as a row index."""
     index, beside = index_columns(request.data.schema), request.selection.beside
     table = request.data.drop_columns([name for name in index if name not in beside])
+    table = _with_durations(table)
     if (frame := as_frame(table, request.name)) is None:
         raise DataError(f"{request.name} is no table that can be read: expected named columns")
     left_out = tuple(name for name in index if name in beside)
@@ -41,7 +53,21 @@ def table_of(request: Request) -> Source:
     return _of_frame(frame, replace(request, selection=selection))
 
 
+def _with_durations(table: Any) -> Any:
+    """Return a table of pyarrow whose intervals, as DuckDB has, are durations, where none has months."""
+    lib, types = pyarrow_module("lib"), pyarrow_module("types")
+    for i, field in enumerate(table.schema):
+        if not types.is_interval(field.type):
+            continue
+        spans = table.column(i).to_pylist()
+        if not any(span is not None and span.months for span in spans):
+            micros = [None if s is None else s.days * DAY + s.nanoseconds // 1000 for s in spans]
+            table = table.set_column(i, field.name, lib.array(micros, lib.duration("us")))
+    return table
+
+
 def _of_frame(frame: nw.DataFrame[Any], request: Request) -> ArraySource:
+    frame = named_as(frame, known_names(request))
     series, name, selection = columns_of(frame), request.name, request.selection
     label_name = name_of(request.labels, list(series), f"{name} has no column")
     labels = request.labels if label_name is None else plain_labels(np.asarray(series[label_name].to_numpy()))

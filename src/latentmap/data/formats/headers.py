@@ -28,12 +28,13 @@ def mostly(texts: Sequence[str], holds: Callable[[str], bool]) -> bool:
     return bool(there) and sum(map(holds, there)) >= MOSTLY * len(there)
 
 
-def is_header(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Return whether a row of cells names the columns of those below, of which ``second`` is the first.
+def is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a row of cells names the columns of the rows below.
 
-    >>> is_header(["k", "2019", "2020"], ["a", "1.5", "3.5"]), is_header(["1", "2"], ["3", "4"])
+    >>> is_header(["k", "2019", "2020"], [["a", "1.5", "3.5"]]), is_header(["1", "2"], [["3", "4"]])
     (True, False)
     """
+    second = rows[0] if rows else []
     text = [not is_number(cell) for cell in first]
     typed = [is_text and bool(amount(cell) or stamp(cell) or duration(cell)) for is_text, cell in zip(text, first)]
     if any(text) and not any(typed) and all(text[i] or not cell for i, cell in enumerate(first)):
@@ -49,10 +50,15 @@ def is_header(first: Sequence[str], second: Sequence[str]) -> bool:
         return False
     if not first[0] and below[0].strip() and _rises(first[1:]) and not _rises(below[1:]):  # a table of two ways
         return True
+    if not any(text) and _is_above_fractions(first, rows):
+        return True
     steps = [cell for is_text, cell in zip(text, first) if not is_text and cell]
     beside = any(is_text and not is_typed for is_text, is_typed in zip(text, typed))
-    return _is_progression(steps, least=2 if beside else 3) and not _is_progression(
-        [cell.strip() for is_text, cell in zip(text, below) if not is_text and cell], least=2
+    next_steps = [cell.strip() for is_text, cell in zip(text, below) if not is_text and cell]
+    return (
+        _is_progression(steps, least=2 if beside else 3)
+        and not _is_progression(next_steps, least=2)
+        and not all(_follows(a, b) for a, b in itertools.pairwise([steps[-1], *next_steps]))
     )
 
 
@@ -63,15 +69,37 @@ def _rises(cells: Sequence[str]) -> bool:
     return all(float(a) < float(b) for a, b in itertools.pairwise(cells))
 
 
+def _is_above_fractions(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether different whole numbers stand above columns that write nine in ten numbers with a point."""
+    if len(set(first)) < len(first) or not all(re.fullmatch(r"[1-9]\d*|0", cell) for cell in first):
+        return False
+    cells = [[cell.strip() for cell in row] for row in rows[:TYPED] if len(row) == len(first)]
+    there = [[cell for cell in column if cell] for column in zip(*cells, strict=True)]
+    return min(map(len, there), default=0) > 2 and all(
+        mostly(column, lambda cell: "." in cell and PLAIN.fullmatch(cell) is not None) for column in there
+    )
+
+
 def _is_progression(cells: Sequence[str], least: int) -> bool:
-    """Return whether cells are 0, 1, 2, ..., as pandas names columns, or years in equal steps."""
+    """Return whether cells are 0, 1, 2, ... or 1, 2, 3, ..., as columns are named, or years in equal steps."""
     if len(cells) < least or not all(re.fullmatch(r"\d{1,4}", cell) for cell in cells):
         return False
     numbers = [int(cell) for cell in cells]
-    if numbers == list(range(len(numbers))):
+    if numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
         return len(numbers) > 2
     steps = {b - a for a, b in itertools.pairwise(numbers)}
     return len(steps) == 1 and steps != {0} and all(1500 <= number <= 2200 for number in numbers)
+
+
+def _follows(a: str, b: str) -> bool:
+    return a.isdecimal() and b.isdecimal() and int(b) == int(a) + 1
+
+
+def is_typed(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a column of the rows holds numbers, dates or durations."""
+    width = max(map(len, rows), default=0)
+    columns = zip(*(row for row in rows[:TYPED] if len(row) == width), strict=True)
+    return any(mostly(cells, lambda text: bool(amount(text) or stamp(text) or duration(text))) for cells in columns)
 
 
 def header_names(head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], int]:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import LabelSpec, files_within
+from latentmap.data.formats.unpacked import require_room
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
@@ -51,6 +52,7 @@ class ImageFolderSource(ArraySource):
         shrink = min(1.0, LONGEST / max(width, height))
         size = max(1, round(shrink * width)), max(1, round(shrink * height))
         mode = "L" if all(mode in GREY for mode in modes) else "RGB"
+        require_room(folder, len(files) * size[0] * size[1] * len(mode), "takes")
         rows = np.stack([_read(file, mode, size) for file in files])
         subfolders = ["/".join(file.relative_to(folder).parts[:-1]) for file in files]
         if labels is None and all(subfolders):
@@ -93,6 +95,7 @@ def _require_filled(file: Path, image: Image.Image) -> None:
     width, height = image.size
     if width * height > max(MOST_PIXELS, MOST_PACKED * file.stat().st_size):
         raise ValueError(f"it claims {width} x {height} pixels in {file.stat().st_size:,} bytes")
+    require_room(file, 8 * width * height)  # two copies of four channels
 
 
 def _read(file: Path, mode: str, size: tuple[int, int]) -> NDArray[Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,11 @@ ROOM = 16
 """Bytes of memory that a byte of JSON may take; less than records of one small number do, as most hold more."""
 MOST_EMPTY = 2**22
 """Cells beyond which a table must not be almost empty."""
+A_DAY = 86_400_000
+FIRST_TIME, LAST_TIME = 365 * A_DAY, 130 * 366 * A_DAY
+"""Milliseconds since 1970 that are taken for times: of the years 1971 to 2100."""
+NAMES_OF_TIMES = re.compile(r"(_at|_time)$|^(timestamp|modified|date)|^time$")
+"""The columns that pandas.read_json takes for times."""
 LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
@@ -39,13 +47,14 @@ def json_source(request: Request) -> Source:
         require_room(path, ROOM * len(content), "needs")
         text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
         value = _lines(path, text) if path.name.lower().endswith(LINES) else _value(path, text)
-        return columns_source(_table(path, value), request)
+        columns = _table(path, value)
+        return columns_source({name: _dated(name, cells) for name, cells in columns.items()}, request)
 
 
 def _value(path: Path, text: str) -> Any:
     """Return the value of a text of JSON, or the list of those of its lines."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=partial(_object, path))
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and text[: error.pos].count("\n") == 1:
             return _lines(path, text)
@@ -58,11 +67,20 @@ def _lines(path: Path, text: str) -> list[Any]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                values.append(json.loads(line))
+                values.append(json.loads(line, object_pairs_hook=partial(_object, path)))
             except json.JSONDecodeError as error:
                 message = f"line {number} is not JSON ({error.msg} at character {error.pos + 1})"
                 raise DataError(f"{path}: {message}: expected a record a line") from error
     return values
+
+
+def _object(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, whose names must differ."""
+    if len(found := dict(pairs)) < len(pairs):
+        names = [name for name, _ in pairs]
+        same = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: two entries of an object are called {same!r}; give each its own name")
+    return found
 
 
 def _table(path: Path, value: Any) -> Mapping[str, Sequence[Any]]:
@@ -81,6 +99,20 @@ def _table(path: Path, value: Any) -> Mapping[str, Sequence[Any]]:
         return _of_rows(path, names, value if names is None else value[1:])
     at = next((i for i, item in enumerate(value) if type(item) is not type(value[0])), 0)
     raise DataError(f"{path}: item {at + 1} is {_named(value[at])}, so it is no table: {EXPECTED}")
+
+
+def _dated(name: str, cells: Sequence[Any]) -> Sequence[Any]:
+    """Return milliseconds since 1970 as times: as pandas writes them, midnights all, or under a name of times.
+
+    >>> _dated("planted", [1704067200000, None]), _dated("size", [1704067200001, None])
+    ([datetime.datetime(2024, 1, 1, 0, 0), None], [1704067200001, None])
+    """
+    there = [cell for cell in cells if cell is not None]
+    if not there or not all(type(cell) is int and FIRST_TIME <= cell < LAST_TIME for cell in there):
+        return cells
+    if not NAMES_OF_TIMES.search(name.lower()) and any(cell % A_DAY for cell in there):
+        return cells
+    return [None if cell is None else datetime(1970, 1, 1) + timedelta(milliseconds=cell) for cell in cells]
 
 
 def _of_object(path: Path, value: dict[str, Any]) -> Mapping[str, Sequence[Any]]:
@@ -109,7 +141,10 @@ def _of_object(path: Path, value: dict[str, Any]) -> Mapping[str, Sequence[Any]]
 
 def _of_records(path: Path, records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return records as columns; a key that a record lacks is missing there."""
-    rows = [_flat(record) for record in records]
+    try:
+        rows = [_flat(record) for record in records]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     names = dict.fromkeys(name for row in rows for name in row)
     _require_filled(path, len(rows), len(names), sum(map(len, rows)))
     nested = {name.rpartition(".")[0] for name in names} - {""}
@@ -120,12 +155,20 @@ def _of_records(path: Path, records: Sequence[dict[str, Any]]) -> dict[str, list
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record whose objects are entries of it.
 
+    Raises
+    ------
+    DataError
+        If two entries have the same name.
+
     >>> _flat({"id": 1, "size": {"height": 2, "width": 3}})
     {'id': 1, 'size.height': 2, 'size.width': 3}
     """
     row: dict[str, Any] = {}
     for key, value in record.items():
-        row |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
+        own = {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
+        if same := row.keys() & own.keys():
+            raise DataError(f"two entries of a record are called {same.pop()!r}; give each its own name")
+        row |= own
     return row
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ from latentmap.data.formats.base import LabelSpec, reading
 from latentmap.data.formats.members import choose_members
 from latentmap.data.formats.unpacked import require_room
 from latentmap.exceptions import DataError
+
+HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 
 
 class NpzSource(ArraySource):
@@ -41,8 +45,22 @@ def _read(
 ) -> tuple[NDArray[Any], LabelSpec, str | None]:
     """Return the rows, their labels, and the name of these."""
     assert isinstance(archive, NpzFile)  # the ending of a single array has been refused before
-    read = functools.cache(archive.__getitem__)
+    shape = functools.cache(functools.partial(_shape, archive, path))
+    rows, key = choose_members(archive.files, shape, str(path), labels, member)
+    for name in {rows, key} - {None}:
+        shape(name)
+    return np.asarray(archive[rows]), labels if key is None else archive[key], key
+
+
+def _shape(archive: NpzFile, path: Path, name: str) -> tuple[int, ...]:
+    """Return the shape of a member from its header; raise if it does not fit in memory."""
     assert archive.zip is not None
-    require_room(path, max((member.file_size for member in archive.zip.infolist()), default=0))
-    rows, key = choose_members(archive.files, lambda name: np.shape(read(name)), str(path), labels, member)
-    return np.asarray(read(rows)), labels if key is None else read(key), key
+    stored = f"{name}.npy" if f"{name}.npy" in archive.zip.namelist() else name
+    require_room(path, archive.zip.getinfo(stored).file_size)
+    with archive.zip.open(stored) as stream:
+        version = read_magic(stream)
+        if version not in HEADERS:
+            return np.shape(archive[name])
+        shape, _, dtype = HEADERS[version](stream)
+    require_room(path, math.prod(shape) * dtype.itemsize)
+    return tuple(shape)

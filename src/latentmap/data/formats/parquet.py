@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from latentmap.data.checks import require_exact
 from latentmap.data.column_kinds import learn_table
 from latentmap.data.columns import Requested, Table
+from latentmap.data.formats.arrow_bounds import require_texts
 from latentmap.data.formats.base import (
     Request,
     Source,
@@ -26,7 +27,9 @@ from latentmap.data.formats.base import (
 )
 from latentmap.data.formats.frames import index_columns, pyarrow_module
 from latentmap.data.formats.tables import table_source
+from latentmap.data.formats.unpacked import room
 from latentmap.data.frames import cells_of, empty_frame
+from latentmap.data.names import as_known, known_names
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
 from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError
@@ -55,11 +58,15 @@ def parquet_source(request: Request) -> Source:
     data = _Files.open(path, files, schemas)
     index = index_columns(data.schema)
     names = [name for name in data.schema.names if name not in index or name in selection.beside]
+    names = as_known(names, known_names(request))  # one that is spelled otherwise is in no file: then all is read
     label_name = name_of(request.labels, names, f"{path} has no column")
     rows = replace(selection, left_out=(*selection.left_out, *(name for name in index if name in names)))
     kept = rows.kept(names, label_name, str(path))
     groups = _groups(footers)
-    if set(kept) - set(schemas[0].names) or 8 * sum(map(len, groups.values())) * len(kept) <= LAZY:
+    for file, footer in footers.items():
+        with reading(file, "parquet"):
+            require_texts(file, footer, names)
+    if set(kept) - set(schemas[0].names) or 8 * sum(map(len, groups.values())) * len(kept) <= min(LAZY, room()):
         return table_source(data.read(), request)
     source = _lazy_source(request, footers, groups, data, kept, label_name)
     source.beside = {name: _beside(data, name) for name in selection.found(names)}

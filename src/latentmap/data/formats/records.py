@@ -84,12 +84,14 @@ def _kind(value: Any) -> str:
 def _as_text(value: Any) -> str:
     """Return a value as the text of a ``.csv``.
 
-    >>> [_as_text(value) for value in (3.0, 0.5, "a", True, date(2020, 5, 1), timedelta(hours=30), time(8, 30))]
-    ['3', '0.5', 'a', 'True', '2020-05-01', '30:00:00', '08:30:00']
+    >>> [_as_text(value) for value in (3.0, 0.5, "a", True, date(2020, 5, 1), timedelta(hours=30.0001), time(8, 30))]
+    ['3', '0.5', 'a', 'True', '2020-05-01', '30:00:00.36', '08:30:00']
     """
     if isinstance(value, float) and value.is_integer():
         return f"{value:.0f}"
     if isinstance(value, timedelta):
-        seconds = round(value.total_seconds())
-        return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        seconds, micros = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+        fraction = f".{micros:06d}".rstrip("0") if micros else ""
+        sign = "-" if value < timedelta() else ""
+        return f"{sign}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{fraction}"
     return str(value)

@@ -77,6 +77,8 @@ class SparseSource(Source):
 def _require_valid(matrix: Any, name: str) -> None:
     """Raise if an index lies outside of the matrix, where scipy would read memory that is not its own."""
     try:
+        if hasattr(matrix, "indptr") and (np.diff(matrix.indptr) < 0).any():  # not checked of a matrix without values
+            raise ValueError("a row ends before it begins")
         if hasattr(matrix, "check_format"):
             type(matrix)(matrix).check_format(full_check=True)  # of a copy that shares its values
         elif hasattr(matrix, "coords"):

@@ -56,6 +56,17 @@ class TextFile:
         """The bytes of the mark at the start of UTF-8."""
         return SIGNATURES.get(self.encoding, 0)
 
+    def is_longer(self, most: int) -> bool:
+        """Return whether the text is longer than so many bytes; packed text is unpacked for it where it may be."""
+        size = self.path.stat().st_size
+        if not self.compression or size > most or max(UNPACKED, RATIO * size) <= most:
+            return size > most
+        length, enough = 0, max(most, UNPACKED)  # small files are read to the end, which tells those made to be large
+        with self.bytes() as stream:
+            while length <= enough and (block := stream.read(SAMPLE)):
+                length += len(block)
+        return length > most
+
     def head(self) -> tuple[str, bool]:
         """Return the text of the first whole lines, and whether that is all."""
         text = codecs.getincrementaldecoder(self.encoding)(errors="strict").decode(self.sample)

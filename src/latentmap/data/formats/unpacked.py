@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from latentmap.data.streaming import read_memory
 from latentmap.exceptions import DataError
 
 PIECE = 2**20
+_memory: ContextVar[int | None] = ContextVar("memory", default=None)
 
 
-def require_room(path: Path, size: int, what: str = "unpacks to") -> None:
-    """Raise if content of ``size`` bytes needs more than a quarter of the memory that is free."""
-    if size > (most := read_memory(None)):
-        advice = "copy it again if it should be smaller, or save it as .parquet or .npy, which are read in blocks"
-        message = f"{what} more than {most / 1e9:.3g} GB, a quarter of the memory that is free"
-        raise DataError(f"{path} {message}; {advice}")
+@contextlib.contextmanager
+def within(memory: str | int | None) -> Iterator[None]:
+    """Let what is read take so much memory at the most, such as 600MB; None leaves it at a quarter of what is free.
+
+    >>> with within("600MB"):
+    ...     room()
+    600000000
+    """
+    token = _memory.set(_memory.get() if memory is None else read_memory(memory))
+    try:
+        yield
+    finally:
+        _memory.reset(token)
+
+
+def room() -> int:
+    """Return the bytes of memory that unpacked content may take."""
+    given = _memory.get()
+    return read_memory(None) if given is None else given
+
+
+def require_room(path: Path | str, size: int, what: str = "unpacks to") -> None:
+    """Raise if content of ``size`` bytes needs more memory than it may take."""
+    if size > (most := room()):
+        advice = "raise memory if it is yours, or save it as .parquet or .npy, which are read in blocks"
+        share = "a quarter of the memory that is free" if _memory.get() is None else "the memory that is allowed"
+        raise DataError(f"{path} {what} more than {most / 1e9:.3g} GB, {share}; {advice}")
 
 
 def unpacked(path: Path) -> bytes:
@@ -30,4 +55,5 @@ def unpacked(path: Path) -> bytes:
             content.write(piece)
             if content.tell() % (16 * PIECE) == 0:
                 require_room(path, content.tell())
+    require_room(path, content.tell())
     return content.getvalue()

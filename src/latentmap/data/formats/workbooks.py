@@ -8,12 +8,13 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+from xml.parsers import expat
 
 from latentmap.data.checks import require_known
 from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.headers import MOST_HEADERS, TYPED, header_names, is_header
 from latentmap.data.formats.records import columns_source, rows_as_columns
-from latentmap.data.formats.unpacked import PIECE, require_room
+from latentmap.data.formats.unpacked import PIECE, require_room, room
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import counted
 
@@ -22,6 +23,9 @@ MOST_CELLS = 2**22
 SPARSEST = 64
 """How many cells a larger sheet may span for each that it holds."""
 XLSX_CELL = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{0,4})(\d+)["']""")
+XLSX_TEXT = re.compile(rb"<(?:\w+:)?si[\s>]")
+XLSX_SHARED = re.compile(rb"<(?:\w+:)?v>\s*(\d{1,12})\s*</")
+"""A number: of a text, or a value, which the length of some text then stands for."""
 ODS_TAG = re.compile(rb"<table:(table-row|table-cell|covered-table-cell)\b([^>]*?)(/?)>")
 ODS_REPEATED = re.compile(rb"""number-(rows|columns)-repeated\s*=\s*["'](\d+)["']""")
 
@@ -81,7 +85,7 @@ def _split(path: Path, sheet: str, rows: list[Row]) -> tuple[list[str], list[Row
         title = next(str(cell) for cell in rows[0] if cell != "")
         notes.append(f"{counted(sum(map(bool, filled[:titles])), 'line')} above the table left out: {title!r}")
     head, *first = [[_text(cell) for cell in row] for row in rows[titles : titles + 1 + MOST_HEADERS + TYPED]]
-    if is_header(head, first[0] if first else []):
+    if is_header(head, first):
         head, more = header_names(head, first)
         below = rows[titles + 1 + more :]
     else:
@@ -111,13 +115,25 @@ def _require_bounds(path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         require_room(path, sum(member.file_size for member in archive.infolist()))
+        shared = _shared_lengths(archive)
+        longest = max(shared, default=0)
         for member in archive.namelist():
             if re.search(r"xl/.*\.xml$", member, re.IGNORECASE):
-                _require_filled(path, *_xlsx_extent(archive, member))
+                rows, columns, cells = _xlsx_extent(archive, member)
+                _require_filled(path, rows, columns, cells)
+                if cells * longest > room():
+                    require_room(path, _shared_bytes(archive, member, shared), "holds text that takes")
             elif member == "content.xml":
+                _require_well_formed(archive, member)
                 _require_filled(path, *_ods_extent(archive.read(member)))
             else:
                 archive.read(member)  # checks its length, which the library does not
+
+
+def _require_well_formed(archive: zipfile.ZipFile, member: str) -> None:
+    """Raise if a member is no XML: the library may read one without its end for ever."""
+    with archive.open(member) as stream:
+        expat.ParserCreate().ParseFile(stream)
 
 
 def _require_filled(path: Path, rows: int, columns: int, cells: int) -> None:
@@ -135,6 +151,18 @@ def _xlsx_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
         rows = max(rows, max((int(row) for _, row in found), default=0))
         columns = max(columns, *map(_column_number, {column for column, _ in found} | {b""}))
     return rows, columns, count
+
+
+def _shared_lengths(archive: zipfile.ZipFile) -> list[int]:
+    """Return the lengths of the texts that cells of an Excel workbook refer to by number."""
+    stored = next((name for name in archive.namelist() if name.lower() == "xl/sharedstrings.xml"), None)
+    return [] if stored is None else [len(text) for text in XLSX_TEXT.split(archive.read(stored))[1:]]
+
+
+def _shared_bytes(archive: zipfile.ZipFile, member: str, lengths: list[int]) -> int:
+    """Return the bytes of the texts that the cells of a sheet refer to."""
+    numbers = (int(number) for block in _blocks(archive, member) for number in XLSX_SHARED.findall(block))
+    return sum(lengths[number] for number in numbers if number < len(lengths))
 
 
 def _column_number(letters: bytes) -> int:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latentmap.data.files import read_json
 from latentmap.data.formats.annotated import group_source, undamaged
 from latentmap.data.formats.base import LabelSpec, Source
 from latentmap.data.formats.chunked import stored
 from latentmap.data.formats.members import choose_members
+from latentmap.data.reading import MOST_BYTES, read_file, require_plain
 from latentmap.exceptions import DataError, MissingExtraError
 
 METADATA = (".zarray", ".zmetadata", "zarr.json")
@@ -29,6 +30,9 @@ def zarr_source(path: Path, labels: LabelSpec = None, member: str | None = None)
     except ImportError as error:
         raise MissingExtraError("zarr", "zarr") from error
     with undamaged(path, ".zarr"):
+        for file in path.rglob("*"):  # a named pipe among the chunks would be waited for
+            if not file.is_dir():
+                require_plain(file)
         _require_no_pickles(path)
         root = zarr.open(str(path), mode="r")
         if isinstance(root, zarr.Array):
@@ -50,7 +54,7 @@ def _of_group(arrays: dict[str, Any], path: Path, labels: LabelSpec, member: str
 def _require_no_pickles(path: Path) -> None:
     """Raise if a codec unpickles, which would run code from the file."""
     for file in (file for name in METADATA for file in path.rglob(name)):
-        for word in _words(read_json(file)):
+        for word in _words(json.loads(read_file(file, MOST_BYTES))):
             if word == "pickle" or word.endswith(".pickle"):
                 raise DataError(f"{file.parent} holds pickled Python objects, which are never loaded; save numbers")
 

@@ -65,7 +65,7 @@ class Heterogeneous(Likelihood):
 
     def encoder_sizes(self, sizes: Sizes) -> Sizes:
         """Return sizes with a feature for each category and one for any other column."""
-        return replace(sizes, event=(len(self._is_number()),))
+        return replace(sizes, event=(sum(self._widths()),))
 
     def decoder_sizes(self, sizes: Sizes) -> tuple[Sizes, int]:
         """Return sizes with a feature for each number that a column takes from the decoder."""
@@ -140,8 +140,13 @@ class Heterogeneous(Likelihood):
 
     def _is_number(self) -> list[bool]:
         """Return whether each of the encoder's inputs is a number, not the component of a category."""
-        widths = [p.levels if isinstance(p, Categorical) else 1 + isinstance(p, VonMises) for p in self.columns]
-        return [not isinstance(p, Categorical) for p, n in zip(self.columns, widths, strict=True) for _ in range(n)]
+        return [
+            not isinstance(p, Categorical) for p, n in zip(self.columns, self._widths(), strict=True) for _ in range(n)
+        ]
+
+    def _widths(self) -> list[int]:
+        """Return the encoder's inputs of each column."""
+        return [p.levels if isinstance(p, Categorical) else 1 + isinstance(p, VonMises) for p in self.columns]
 
     def _raw_inputs(self, own: Learned, x: Tensor) -> Tensor:
         """Return the encoder's inputs before they are standardised, (B, E)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentmap.exceptions import PartError
 from latentmap.model.noise import Noise
-from latentmap.model.part import Learned, Sizes, whole
+from latentmap.model.part import MOST_LAYERS, Learned, Sizes, whole
 from latentmap.model.posteriors.base import Draw, Gaussian, LogJoint, Posterior
 from latentmap.model.transforms import FlowKind, Pushforward, autoregressive, flowing, planar
 
@@ -51,7 +51,8 @@ class Flow(Posterior):
     def __post_init__(self) -> None:
         if self.kind not in ("iaf", "maf", "nsf", "planar"):
             raise PartError(f"kind must be 'iaf', 'maf', 'nsf' or 'planar', got {self.kind!r}")
-        for name in ("transforms", "width", "context"):
+        whole("transforms", self.transforms, most=MOST_LAYERS)
+        for name in ("width", "context"):
             whole(name, getattr(self, name))
 
     @property

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, MultivariateNormal
 from latentmap.exceptions import PartError
 from latentmap.model.distributions import normal
 from latentmap.model.noise import Noise
-from latentmap.model.part import Learned, Sizes, positive, whole
+from latentmap.model.part import MOST_LAYERS, Learned, Sizes, positive, whole
 from latentmap.model.posteriors.base import Draw, Gaussian, LogJoint, Posterior
 from latentmap.model.transforms import Pushforward
 
@@ -65,7 +65,7 @@ class Hamiltonian(Posterior):
     tempering: float = 0.5
 
     def __post_init__(self) -> None:
-        whole("steps", self.steps)
+        whole("steps", self.steps, most=MOST_LAYERS)
         positive("step", self.step)
         if not 0 < self.tempering <= 0.99:
             raise PartError(f"tempering is beta_0, above 0 and at most 0.99, got {self.tempering!r}")

@@ -13,7 +13,7 @@ from torch import Tensor
 from latentmap.exceptions import PartError
 from latentmap.model.distributions import Delta
 from latentmap.model.noise import Noise
-from latentmap.model.part import Learned, Sizes, positive, whole
+from latentmap.model.part import MOST_LAYERS, MOST_UNITS, Learned, Sizes, positive, whole
 from latentmap.model.posteriors.base import Draw, LogJoint, Posterior
 
 DEAD = 0.03
@@ -122,8 +122,8 @@ class Quantized(Quantizer):
     decay: float = 0.95
 
     def __post_init__(self) -> None:
-        for name, least in (("codes", 2), ("pieces", 1), ("stages", 1)):
-            whole(name, getattr(self, name), least=least)
+        for name, least, most in (("codes", 2, MOST_UNITS), ("pieces", 1, MOST_UNITS), ("stages", 1, MOST_LAYERS)):
+            whole(name, getattr(self, name), least=least, most=most)
         positive("commitment", self.commitment, zero=True)
         if not 0 <= self.decay < 1:
             raise PartError(f"decay is the weight of earlier batches, at least 0 and below 1, got {self.decay!r}")

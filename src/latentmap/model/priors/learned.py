@@ -14,7 +14,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, Mu
 
 from latentmap.exceptions import PartError
 from latentmap.model.distributions import LATENT_LOG_SCALE_BOUND, normal, soft_bound
-from latentmap.model.part import Learned, Sizes, whole
+from latentmap.model.part import MOST_LAYERS, Learned, Sizes, whole
 from latentmap.model.posteriors import Posterior
 from latentmap.model.priors.base import Encode, Prior
 from latentmap.model.transforms import Pushforward, autoregressive, flowing
@@ -157,7 +157,7 @@ class Flow(Prior):
     def __post_init__(self) -> None:
         if self.kind not in ("maf", "nsf"):
             raise PartError(f"kind must be 'maf' or 'nsf', got {self.kind!r}")
-        whole("transforms", self.transforms)
+        whole("transforms", self.transforms, most=MOST_LAYERS)
         whole("width", self.width)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
