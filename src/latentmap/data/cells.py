@@ -83,6 +83,11 @@ class Cells:
         present: NDArray[Any] = self.values[~self.missing]
         return present
 
+    @property
+    def finite(self) -> NDArray[np.float64]:
+        """The numbers that are neither missing nor infinite."""
+        return np.asarray(self.present[np.isfinite(self.present)] if self.measured.infinite else self.present)
+
     @cached_property
     def n_present(self) -> int:
         """The number of cells that are not missing."""

@@ -201,7 +201,7 @@ def _ungrouped(column: Column, cells: Cells) -> Column | None:
     categories = _categories(cells)
     if len(categories) >= MOST_LEVELS_OF_SOURCES:
         return None
-    return replace(column, categories=(*categories, column.other), highest=float(len(categories)))
+    return replace(column, categories=(*categories, column.other or "other"), highest=float(len(categories)))
 
 
 def _grouped(cells: Cells, categories: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
@@ -230,7 +230,7 @@ def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], wh
     if scaling in ("log", "log1p"):
         if lowest <= -unit:
             raise DataError(f"{where} holds {lowest:g}, of which {scaling} has no value: use scaling 'standard'")
-        logs = np.log1p(_finite(cells) / unit)
+        logs = np.log1p(cells.finite / unit)
         mean, deviation = float(logs.mean()), float(logs.std())
     period, start = _cycle(column, settings, lowest, highest, where) if column.kind == "cyclic" else (0.0, None)
     low, high = _bounds(column, lowest, highest, sure=summary.mean >= SURE * summary.deviation)
@@ -275,13 +275,9 @@ def _declared(settings: Mapping[str, Any], key: str, default: float | None, wher
     return float(value)
 
 
-def _finite(cells: Cells) -> NDArray[np.float64]:
-    return np.asarray(cells.present[np.isfinite(cells.present)] if cells.measured.infinite else cells.present)
-
-
 def _unit(cells: Cells, highest: float) -> float:
     """Return the least positive value of a column of amounts, in which a logarithmic scale counts."""
-    values = _finite(cells)
+    values = cells.finite
     return max(float(values.min(initial=np.inf, where=values > 0)), STEEP * highest) if highest > 0 else 1.0
 
 

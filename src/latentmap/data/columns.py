@@ -259,8 +259,7 @@ class Table:
 
     def within(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
-        columns = [column.within(rows[..., i]) for i, column in enumerate(self.columns)]
-        return np.stack(columns, axis=-1).astype(rows.dtype, copy=False)
+        return np.stack([c.within(rows[..., i]) for i, c in enumerate(self.columns)], -1).astype(rows.dtype, copy=False)
 
     def decode(
         self, rows: NDArray[Any], *, generated: bool = False, written: Collection[str] = ()
@@ -270,8 +269,7 @@ class Table:
         Columns that are ``written`` become text in the form that theirs had.
         """
         numbers = {c.name: np.asarray(rows[:, i], np.float64) for i, c in enumerate(self.columns)}
-        if generated:
-            numbers = {c.name: c.within(numbers[c.name]) for c in self.columns}
+        numbers = {c.name: c.within(numbers[c.name]) for c in self.columns} if generated else numbers
         for one in self.derived:
             numbers[one.column.name] = one(numbers[one.source or self.names[0]])
         return {
