@@ -1,16 +1,20 @@
 """Tables of mixed columns: kinds, numbers, and the way back, whatever holds them."""
 
+import contextlib
 import json
+import sqlite3
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
-from latentmap.data.column_kinds import learn_column
+from latentmap.cli.describe import column_in_words
+from latentmap.data.column_kinds import learn_column, learn_table
 from latentmap.data.columns import Cells, Requested, Table
 from latentmap.data.decoding import frame_of
 from latentmap.data.sources import open_source
+from latentmap.data.text import cells_of_text
 from latentmap.exceptions import DataError
 
 DAYS = pd.Timestamp("2024-02-28") + pd.to_timedelta([0, 1, 2, 400], unit="D")
@@ -41,8 +45,64 @@ def test_kinds_are_told_by_types_and_values():
     assert learned(rng.integers(1, 6, 500)).kind == "ordinal"  # marks from 1 to 5 too
     assert learned(-rng.poisson(4, 500)).kind == "real"
     assert learned([0, 1, 1, 0]).kind == "binary"
-    assert learned(rng.lognormal(5, 1.5, 500)).scaling == "log1p"
+    assert learned(rng.lognormal(5, 1.5, 500)).scaling == "log"
     assert learned(rng.normal(5, 1.5, 500)).scaling == "standard"
+
+
+def test_generated_cells_look_like_the_column():
+    assert not np.signbit(learned([-0.5, 0.2, 0.7, 1.4, 3.1]).within(np.array([-0.01, -0.0]))).any()
+    for texts in (
+        ["2020-09-12 00:00:00", "2020-10-03 00:00:00", "2021-01-05 00:00:00"],
+        ["2 Jun 2020 08:10:57 +0000", "12 Jul 2020 18:10:57 +0000", "13 Jul 2020 09:00:00 +0000"],
+    ):
+        cells = cells_of_text("at", texts)
+        column = learn_column(cells)
+        assert column.write(cells.values).tolist() == texts
+        if column.integral:
+            assert column.write(cells.values + 0.3).tolist() == texts
+
+
+def test_ranges_keep_their_exponents():
+    assert column_in_words(learned([3e-8, 0.35, -1.356e50])) == "real, -1.356e+50 to 0.35"
+
+
+def test_whole_numbers_with_blanks_stay_whole(tmp_path):
+    frame = pd.DataFrame({"n": pd.array([157, None, 12, 99, 1200], "Int64"), "g": [*"abaab"]})
+    frame.to_json(tmp_path / "x.json", orient="records")
+    frame.to_json(tmp_path / "x.jsonl", orient="records", lines=True)
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.sqlite")) as base:
+        frame.to_sql("x", base, index=False)
+    for name in ("x.json", "x.jsonl", "x.sqlite"):
+        source = open_source(tmp_path / name)
+        assert source.table.completed(np.full((5, 2), 40.0), source.cells)["n"].tolist() == [157, 40, 12, 99, 1200]
+        assert source.table.kinds["n"].decode(np.array([40.2])).dtype == np.int64
+
+
+def test_constants_are_shown_as_the_data_have_them():
+    for text in ("2026-10-18", "12:30:00", "$5.00", "3"):
+        table = learn_table([cells_of_text("upd", [text] * 9), Cells("x", np.arange(9.0) ** 2)])
+        assert table.dropped["upd"] == f"it always holds {text}"
+
+
+def test_floats_of_pandas_stay_floats_where_categories_are_filled():
+    rows = Cells("mark", np.array([1.0, 2.0, 2.0, 3.0, 1.0] * 10), "Int64")
+    table = learn_table([rows, Cells("x", np.arange(50.0) / 7)], Requested({"mark": {"kind": "ordinal"}}))
+    frame = pd.DataFrame({"mark": [1.0, np.nan] * 25, "x": np.arange(50.0) / 7})
+    source = open_source(frame, columns=table)
+    filled = frame_of(table, np.nan_to_num(source.read(slice(None))), frame, given=source.cells)
+    assert filled["mark"].dtype == np.float64 and filled["mark"].notna().all()
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-10, 1e12])
+def test_amounts_stay_positive_on_a_logarithmic_scale_in_any_unit(unit):
+    rng = np.random.default_rng(0)
+    paid = rng.lognormal(0, 2, 300)
+    column = learned(paid * unit)
+    assert column.scaling == "log" and column.unit == paid.min() * unit
+    assert column.deviation == pytest.approx(learned(paid).deviation)
+    assert column.within(np.array([-unit, 0.0])).min() == paid.min() * unit
+    assert learned(np.where(rng.random(300) < 0.3, 0.0, paid) * unit).bounds[0] == 0.0
+    assert learned(rng.normal(100, 5, 300) * unit).bounds[0] == 0.0  # as far from 0 as it needs no bound
 
 
 @pytest.mark.parametrize("convert", [lambda f: f, pl.from_pandas, lambda f: pl.from_pandas(f).to_arrow()])
@@ -137,7 +197,7 @@ def test_a_category_that_the_fit_did_not_see():
         (FRAME, {"city": {"kind": "binary"}}, "column 'city' is to be binary, but holds 3 different values"),
         (FRAME, {"age": {"kind": "binary"}}, "column 'age' is to be binary, but holds numbers from 2 to 71"),
         (FRAME, {"single": {"scaling": "log1p"}}, "column 'single' holds -1, of which log1p has no value"),
-        (FRAME, {"single": {"scaling": "log"}}, "column 'single': no scaling is called 'log': did you mean 'log1p'"),
+        (FRAME, {"single": {"scaling": "log1"}}, "column 'single': no scaling is called 'log1': did you mean 'log1p'"),
     ],
 )
 def test_refusals_name_the_column(frame, asked, message):

@@ -16,6 +16,7 @@ from latentmap.data.columns import Cells, Column, Requested, Table
 from latentmap.data.decoding import frame_of
 from latentmap.data.sources import open_source
 from latentmap.data.template import template
+from latentmap.data.text import cells_of_text
 from latentmap.exceptions import DataError
 
 rng = np.random.default_rng(0)
@@ -57,6 +58,18 @@ COLUMNS = {
     "grade": (some([*"ABCD"]), "ordinal"),
     "arm": (some([*"ABC"]), "categorical"),
     "port": (some([*"SCQ"]), "categorical"),
+    "years": (some(["20-29", "30-39", "40-49", "50+"]), "ordinal"),
+    "school": (some(["6th grade", "9th grade", "10th grade"]), "ordinal"),
+    "education": (some(["1. < HS Grad", "2. HS Grad", "3. Some College"]), "ordinal"),
+    "wind": (some(["calm", "light breeze", "fresh breeze", "gale"]), "ordinal"),
+    "mnth": (some(["Jan", "Feb", "Mar", "Sep"]), "ordinal"),
+    "wday": (some(["Montag", "Dienstag", "Sonntag"]), "ordinal"),
+    "score of a match": (some(["1-2", "1-3", "3-2"]), "categorical"),
+    "quarter": (pd.Series(pd.period_range("1961Q1", periods=N, freq="Q").astype(str)).str.replace("Q", " Q"), "date"),
+    "month of a year": (pd.date_range("1991-07-01", periods=N, freq="MS").strftime("%Y %b"), "date"),
+    "graduation": (np.clip(np.rint(rng.normal(65, 17, N)), 10, 118), "real"),
+    "cowcode2": (rng.integers(2, 90, N), "categorical"),
+    "Subject": (rng.integers(1, 40, N), "categorical"),
     "siblings": (rng.poisson(0.6, N), "count"),
     "visits": (rng.negative_binomial(2, 0.1, N), "count"),
     "price": (np.rint(rng.lognormal(8, 1, N)), "real"),
@@ -94,6 +107,27 @@ def test_scales_have_their_order(table):
     assert orders["opinion"][0] == "strongly disagree" and orders["opinion"][-1] == "strongly agree"
     assert orders["shirt"] == ("S", "M", "L", "XL") and orders["grade"] == ("D", "C", "B", "A")
     assert orders["class"] == (1, 2, 3)
+    assert orders["mnth"] == ("Jan", "Feb", "Mar", "Sep") and orders["wday"][0] == "Montag"
+    assert orders["school"][-1] == "10th grade" and orders["years"][-1] == "50+"
+
+
+@pytest.mark.parametrize(
+    "texts", [["1970 Q1", "2021 Q4"], ["2021-Q1", "2021-Q3"], ["Q12011", "Q42012"], ["1991 Jul", "1992 Aug"]]
+)
+def test_quarters_and_months_of_years_are_dates_and_are_written_alike(texts):
+    cells = cells_of_text("at", texts)
+    assert cells.type == "Date" and cells.format.write(cells.values + 20).tolist() == texts
+
+
+def test_scales_of_one_range_have_one_kind():
+    marks = {f"m{i}": rng.integers(0, 10, N) for i in range(3)}
+    thin = np.minimum(rng.geometric(0.4, N) - 1, 9)
+    thin[:10] = np.arange(10)
+    kinds = {
+        c.name: c.kind for c in open_source(pd.DataFrame({"g": some([*"ab"]), **marks, "seldom": thin})).table.columns
+    }
+    assert {kinds[name] for name in (*marks, "seldom")} == {"ordinal"}
+    assert open_source(pd.DataFrame({"g": some([*"ab"]), "seldom": thin})).table.kinds["seldom"].kind == "count"
 
 
 def test_what_was_left_out_is_said(table):
@@ -192,6 +226,30 @@ def test_chance_is_no_dependency():
         {"a": rng.integers(0, 60, 200).astype(str), "b": ["n"] * 199 + ["y"], "x": rng.normal(size=200)}
     )
     assert not open_source(many).table.derived
+
+
+def test_a_column_that_is_mostly_missing_determines_no_other():
+    other = np.where(rng.random(2000) < 0.07, "x", "y")
+    beside = np.where(other == "x", rng.random(2000) < 0.8, rng.random(2000) < 0.05)
+    cause = np.where(beside, np.where(other == "x", rng.choice(["p", "q"], 2000), rng.choice(["r", "s"], 2000)), None)
+    frame = pd.DataFrame({"cause": cause, "other": other, "x": rng.normal(size=2000)})
+    assert not open_source(frame).table.derived
+    some = dependent().mask(rng.random(dependent().shape) < 0.2)  # as many are missing of each
+    assert {one.column.name for one in open_source(some).table.derived} == {"town", "alive", "country", "unit"}
+
+
+def test_all_levels_of_a_column_that_determines_another_are_kept():
+    country = np.repeat([f"land {i:03d}" for i in range(142)], 8)
+    place = np.repeat(np.arange(142), 8)
+    frame = pd.DataFrame({
+        "country": country, "continent": np.array([*"VWXYZ"])[place % 5], "iso": [f"I{i}" for i in place],
+        "free": rng.choice([f"f{i}" for i in range(142)], len(country)), "x": rng.normal(size=len(country)),
+    })  # fmt: skip
+    table = open_source(frame).table
+    assert {one.column.name: one.source for one in table.derived} == {"continent": "country", "iso": "country"}
+    assert len(table.kinds["country"].categories) == 143 and len(table.kinds["free"].categories) == 100
+    rows = open_source(frame, columns=table).read(slice(None))
+    assert table.decode(rows)["iso"].tolist() == frame["iso"].tolist()
 
 
 def test_what_follows_tells_of_what_it_follows_from():

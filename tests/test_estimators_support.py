@@ -140,7 +140,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def vae(rows):
-    return VAE(1, **SMALL | {"max_epochs": 20}).fit(rows)
+    return VAE(1, columns=Columns({"income": {"scaling": "log1p"}}), **SMALL | {"max_epochs": 20}).fit(rows)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +246,10 @@ def test_means_are_averaged_over_codes_in_the_units_of_the_data():
     raw = torch.randn(7, 4, 5, 1, generator=generator, dtype=torch.float64)
     px = part.distribution(part.build(Sizes((3,), 1)).double(), raw)
     weight = normalised(torch.randn(7, 4, generator=generator, dtype=torch.float64))
-    units = Affine([2.0, 1.0, 0.0], [1.5, 3.0, 2.0], [True, False, False], [False, False, True])
+    units = Affine([2.0, 1.0, 0.0], [1.5, 3.0, 2.0], [True, False, False], [False, False, True], [0.5, 1.0, 1.0])
     found = expected(px, weight, units).numpy()
     w, y = weight.numpy(), raw[..., 0].numpy()
-    lognormal = stats.lognorm.mean(1.5 * 0.8, scale=np.exp(2 + 1.5 * y[..., 0])) - 1
+    lognormal = 0.5 * (stats.lognorm.mean(1.5 * 0.8, scale=np.exp(2 + 1.5 * y[..., 0])) - 1)
     np.testing.assert_allclose(found[:, 0], (w * lognormal).sum(0))
     np.testing.assert_allclose(found[:, 1], 1 + 3 * (w * y[..., 1]).sum(0))
     masses = np.einsum("kb,kbl->bl", w, np.exp(y[..., 2:]) / np.exp(y[..., 2:]).sum(-1, keepdims=True))
@@ -273,7 +273,10 @@ def by_quadrature(vae, weight):
 
 @pytest.mark.parametrize("scale", ["feature", "optimal"])
 def test_imputed_amounts_are_conditional_means(rows, scale, agree):
-    both = {"income": {"likelihood": likelihoods.Gaussian(scale)}, "weight": {"likelihood": likelihoods.Gaussian()}}
+    both = {
+        "income": {"likelihood": likelihoods.Gaussian(scale), "scaling": "log1p"},
+        "weight": {"likelihood": likelihoods.Gaussian()},
+    }
     gone = np.random.default_rng(0).random(len(rows)) < 0.5
     two = rows[["income", "weight"]].assign(income=rows["income"].mask(gone))
     vae = VAE(1, columns=Columns(both), **SMALL | {"max_epochs": 20}).fit(two)

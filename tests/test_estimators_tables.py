@@ -109,9 +109,10 @@ def test_scores_are_in_the_units_of_the_data(rows):
     np.testing.assert_allclose(other.score_samples(pounds), one.score_samples(rows) - np.log(2), atol=1e-3)
 
 
-def test_a_logarithmic_column_has_a_density_of_the_data():
-    """Numerically: the change of units of log(1 + x) is the derivative of what is done to x."""
-    units = Affine([2.0, 0.5], [3.0, 1.5], [True, False]).double()
+@pytest.mark.parametrize("unit", [None, [0.25, 1.0]])
+def test_a_logarithmic_column_has_a_density_of_the_data(unit):
+    """Numerically: the change of units of log(1 + x / u) is the derivative of what is done to x."""
+    units = Affine([2.0, 0.5], [3.0, 1.5], [True, False], unit=unit).double()
     x = torch.tensor([[7.0, -1.0]], dtype=torch.float64, requires_grad=True)
     y = units(x)
     slopes = [torch.autograd.grad(y[0, i], x, retain_graph=True)[0][0, i].log() for i in range(2)]

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from latentmap.data.sources import Source
 
 
+LARGEST_READ = 2**28
+"""The most bytes of rows of numbers that are searched for constants and ids."""
+MOST_NAMED = 1000
+"""The most columns that are told of."""
+MOST_ODD = 5
+"""The most columns that are listed as constant or ids."""
+
+
 def describe_source(source: Source) -> str:
     """Return a description of data in one line.
 
@@ -23,8 +31,27 @@ def describe_source(source: Source) -> str:
     """
     labels = labels_in_words(source)
     rows = describe_schema(source.schema) if source.table is None else describe_table(source)
-    parts = [rows, labels and f"labelled by {labels}", source.remark]
+    parts = [rows, labels and f"labelled by {labels}", source.remark, numbers_alone(source)]
     return f"{source.name}: {', '.join(part for part in parts if part)}"
+
+
+def numbers_alone(source: Source) -> str | None:
+    """Return how kinds are inferred where a table is fitted as an array, with its constants and ids; None elsewhere."""
+    import numpy as np
+
+    from latentmap.data.cells import Cells
+    from latentmap.data.identifiers import is_id_name
+
+    names = source.schema.names
+    small = len(source) * source.first.nbytes <= LARGEST_READ
+    if source.table is not None or not names or len(names) > MOST_NAMED or source.is_sparse or not small:
+        return None
+    rows = np.asarray(source.read(slice(None)), np.float64).reshape(len(source), -1)
+    summaries = {name: Cells(name, rows[:, i]).measured for i, name in enumerate(names)}
+    odd = [f"{name!r} never varies" for name, one in summaries.items() if one.lowest == one.highest]
+    odd += [f"{name!r} is called as ids are" for name in names if is_id_name(name)]
+    listed = f"; {', '.join(odd[:MOST_ODD])}{', ...' if len(odd) > MOST_ODD else ''}" if odd else ""
+    return f"numbers alone, fitted as an array: --columns auto infers a kind for each column{listed}"
 
 
 def describe_schema(schema: Schema) -> str:
@@ -77,9 +104,22 @@ def column_in_words(column: Column) -> str:
     if column.categories:
         shown = ", ".join(map(str, column.categories[:6])) + (", ..." if len(column.categories) > 6 else "")
         return f"{column.kind}, {len(column.categories)}: {shown}{missing}"
-    low, high = (str(column.decode(np.array([end]))[0])[:10] for end in (column.lowest, column.highest))
-    scale = "" if column.scaling != "log1p" else ", on a logarithmic scale"
+    low, high = (_shown(column.decode(np.array([end]))[0]) for end in (column.lowest, column.highest))
+    scale = "" if column.scaling not in ("log", "log1p") else ", on a logarithmic scale"
     return f"{column.kind}, {low} to {high}{scale}{missing}"
+
+
+def _shown(value: Any) -> str:
+    """Return a number in seven digits, or the day of a date.
+
+    >>> _shown(3e-8), _shown(0.1 + 0.2), _shown(12345678901), _shown("2024-05-01T12:30:00")
+    ('3e-08', '0.3', '12345678901', '2024-05-01')
+    """
+    import numpy as np
+
+    if isinstance(value, float | np.floating):
+        return str(float(f"{value:.7g}"))
+    return str(value) if np.asarray(value).dtype.kind in "iu" else str(value)[:10]
 
 
 def labels_in_words(source: Source) -> str | None:

@@ -15,7 +15,7 @@ from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
 from latentmap.cli.outputs import claimed_run, is_unfinished
 from latentmap.cli.request import FOLDER, Request, absolute, kept_request, resume_command
-from latentmap.cli.settings import check_device, open_data, read_recipe, read_seconds
+from latentmap.cli.settings import AUTOMATIC, check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.signals import Stopped, Stopping
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, reader_may_leave, say, say_pairs
 from latentmap.exceptions import DataError, DiagnosisWarning, ModelError, ResumeWarning
@@ -115,7 +115,7 @@ def fit(
         memory,
         labels,
         row_id,
-        None if columns is None else str(columns.absolute()),
+        None if columns is None else str(columns if str(columns) == AUTOMATIC else columns.absolute()),
         embed,
         skip_bad,
         seed,

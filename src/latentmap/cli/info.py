@@ -11,6 +11,7 @@ from latentmap.cli.describe import (
     column_in_words,
     describe_schema,
     labels_in_words,
+    numbers_alone,
     shape_in_words,
     size_in_words,
     values_in_words,
@@ -217,7 +218,8 @@ def _facts(source: Source, schema: Schema, note: str, in_memory: bool) -> dict[s
         "memory": f"{size_in_words(_size(source))}; a fit would {'keep all of it' if in_memory else blocks}{sparse}",
         "labels": labels_in_words(source) or "none",
     }
-    return facts | ({"note": source.remark} if source.remark else {})
+    note = "; ".join(filter(None, [source.remark, numbers_alone(source)]))
+    return facts | ({"note": note} if note else {})
 
 
 def _choices(sample: Source, source: Source, requested: Columns | None) -> dict[str, Any]:

@@ -48,7 +48,8 @@ ColumnsFile = Annotated[
     Path | None,
     Parameter(
         help="A .toml file that describes columns of a table: [columns.NAME] with kind, scaling, categories or "
-        'likelihood; kind = "drop" leaves one out. The others are inferred from their values.'
+        'likelihood; kind = "drop" leaves one out. The others are inferred from their values; "auto" infers all, in a '
+        "table of numbers alone too, which is fitted as an array otherwise."
     ),
 ]
 Embed = Annotated[

@@ -29,6 +29,10 @@ UNITS = {
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", types.NoneType: "none"}
 
 
+AUTOMATIC = "auto"
+"""What --columns is given for kinds that are inferred, whatever the table holds."""
+
+
 def read_settings(estimator: Callable[..., Any], pairs: Sequence[str]) -> dict[str, Any]:
     """Return the parameters of an estimator from texts ``key=value``.
 
@@ -108,7 +112,9 @@ def open_data(
     from latentmap.data.sources import open_source
     from latentmap.estimators.columns import Columns
 
-    requested, ids = None if columns is None else Columns.read(columns), () if row_id is None else (row_id,)
+    requested, ids = None if columns is None else Columns(), () if row_id is None else (row_id,)
+    if columns is not None and str(columns) != AUTOMATIC:
+        requested = Columns.read(columns)
     if embed:
         requested = (requested or Columns()).with_embeddings(read_embeddings(embed))
     spec, selection = None if requested is None else requested.requested, Selection(beside=ids, left_out=ids)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,11 @@ class Cells:
         present: NDArray[Any] = self.values[~self.missing]
         return present
 
+    @property
+    def finite(self) -> NDArray[np.float64]:
+        """The numbers that are neither missing nor infinite."""
+        return np.asarray(self.present[np.isfinite(self.present)] if self.measured.infinite else self.present)
+
     @cached_property
     def n_present(self) -> int:
         """The number of cells that are not missing."""
@@ -127,6 +132,16 @@ class Cells:
         if cells.dtype.kind in "fmM":
             return np.where(there, cells, np.array("NaN" if cells.dtype.kind == "f" else "NaT", dtype=cells.dtype))
         return object_array([cell if here else None for cell, here in zip(cells.tolist(), there, strict=True)])
+
+    def as_whole(self) -> Self:
+        """Return the cells as integers, where they are whole numbers that are floats only since some are missing.
+
+        >>> Cells("n", np.array([157.0, np.nan])).as_whole().type
+        'Int64'
+        """
+        whole = self.type == "Float64" and self.measured.missing and self.measured.count and self.measured.integral
+        held = whole and not self.measured.infinite and max(-self.measured.lowest, self.measured.highest) <= EXACT
+        return replace(self, type="Int64") if held else self
 
     def digits(self) -> NDArray[Any] | None:
         """Return whole numbers beyond 2^53 that were read as floats as they were written; None for all other cells."""

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.cells import decoded
 from latentmap.data.checks import EXACT, require_known, require_no_overflow, require_no_underflow
 from latentmap.data.columns import (
     SETTINGS,
@@ -24,6 +25,7 @@ from latentmap.data.columns import (
     days_since_epoch,
 )
 from latentmap.data.cycles import bounds_by_name, cycle_of
+from latentmap.data.dependencies import MOST_LEVELS as MOST_LEVELS_OF_SOURCES
 from latentmap.data.dependencies import Codes, codes_of, find_derived
 from latentmap.data.derived import Derived
 from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
@@ -35,16 +37,20 @@ MOST_CATEGORIES = 100
 """The most categories of a column; of more, the rare ones are grouped."""
 MOST_LEVELS = 10
 """The most whole numbers that are taken for the levels of an order."""
+FEWEST_STEPS = 3
+"""The fewest steps of an order whose range tells that other columns of this range are levels as well."""
 SOME = 1000
 """The first cells, which tell most columns that have many levels."""
 ROWS_A_LEVEL = 5
 """The fewest rows for each of these levels, on average."""
 LEAST_DISPERSION = 0.8
 """The least variance of counts in means: Poisson's is 1, up to chance."""
-MOST_DISPERSION = 2.0
-"""The most variance in means of counts that are all far from 0; of more, they are rather measured in some unit."""
+MOST_DISPERSION, REACHED = 2.0, 2.0
+"""The most variance in means of counts that are far from 0, and the most deviations from 0 to the mean of others."""
 WIDE = 10.0
-"""The least maximum of a column of amounts that may be put on a logarithmic scale."""
+"""The least maximum, in its least positive values, of a column of amounts that may be put on a logarithmic scale."""
+STEEP, SURE = 1e-12, 3.0
+"""The least unit of a logarithmic scale in the greatest value; the deviations of a mean that keep a normal positive."""
 
 
 def learn_table(
@@ -72,9 +78,9 @@ def learn_table(
     ===============================================================  ===========
 
     A real column is standardised; amounts, which are never negative and deviate by more than their mean, are first put
-    on a logarithmic scale, log(1 + x). Ids, names, free text and constants are left out (`identifiers.why_left_out`),
-    and so is a column that follows from another (`dependencies.find_derived`); constants and what follows come back in
-    generated rows. docs/tables.md has all rules.
+    on a logarithmic scale, log(1 + x / u) of their least positive value u, whatever their unit is. Ids, names, free
+    text and constants are left out (`identifiers.why_left_out`), and so is a column that follows from another
+    (`dependencies.find_derived`); constants and what follows come back in generated rows. docs/tables.md has all rules.
 
     Parameters
     ----------
@@ -104,7 +110,8 @@ def learn_table(
         names = [column.name for column in cells]
     for column_name in requested.settings:
         require_known(column_name, names, f"{name} has no column")
-    learned, constants, dropped, codes = [], [], {}, dict[str, Codes]()
+    learned, constants, dropped, codes, whole = [], [], {}, dict[str, Codes](), dict[str, Column]()
+    scales: dict[str, tuple[Column, Codes]] = {}
     for column in cells:
         settings = requested.settings.get(column.name, {})
         if why := _why_drop(column, settings):
@@ -114,15 +121,25 @@ def learn_table(
         if not settings and _is_constant(column):
             first = Cells(column.name, column.present[:1], column.type)
             constants.append(Derived(one, None, (float(one.encode(first, "error", name)[0]),)))
-            dropped[column.name] = f"it always holds {first.plain()[0]!r}"
+            dropped[column.name] = f"it always holds {_shown(one, first)}"
             continue
         learned.append(one)
+        if not settings and one.kind == "count" and one.highest - one.lowest < MOST_LEVELS:
+            scale = learn_column(column, {"kind": "ordinal"}, name)
+            scales[one.name] = scale, codes_of(scale.encode(column, "missing", name))
+        if not settings and one.other is not None and (all_levels := _ungrouped(one, column)) is not None:
+            whole[one.name] = all_levels
         if one.levels:
-            codes[one.name] = codes_of(one.encode(column, "missing", name))
+            codes[one.name] = codes_of(whole.get(one.name, one).encode(column, "missing", name))
     if not learned:
         raise DataError(f"{name} has no column to learn from: {'; '.join(f'{k!r}: {v}' for k, v in dropped.items())}")
-    derived = find_derived(learned, codes, requested.settings)
+    for i, one in enumerate(learned):
+        if one.name in scales and _is_one_of_scales(one, learned):
+            learned[i], codes[one.name] = scales[one.name]
+    derived = find_derived([whole.get(one.name, one) for one in learned], codes, requested.settings)
     dropped |= {one.column.name: f"it follows from {one.source!r}" for one in derived}
+    sources = {one.source for one in derived}
+    learned = [whole.get(one.name, one) if one.name in sources else one for one in learned]
     kept = tuple(column for column in learned if column.name not in dropped)
     follow = (*derived, *constants)
     table = Table(kept, requested.unseen, backend, dropped, requested.missing, follow, (), requested.embeddings)
@@ -179,6 +196,14 @@ def _learn_categories(
     )
 
 
+def _ungrouped(column: Column, cells: Cells) -> Column | None:
+    """Return a column whose rare categories are grouped with all of them; None if those are too many."""
+    categories = _categories(cells)
+    if len(categories) >= MOST_LEVELS_OF_SOURCES:
+        return None
+    return replace(column, categories=(*categories, column.other or "other"), highest=float(len(categories)))
+
+
 def _grouped(cells: Cells, categories: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
     """Return the most frequent categories, and the name of a last one that stands for all others."""
     counts = collections.Counter(cells.counts())
@@ -198,14 +223,17 @@ def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], wh
     if column.kind == "binary" and not (integral and lowest >= 0 and highest <= 1):
         raise DataError(f"{where} is to be binary, but holds numbers from {lowest:g} to {highest:g}; use categorical")
     scaling = scaling or _scaling(column, lowest, highest, mean, deviation)
+    unit = _unit(cells, highest) if scaling == "log" else 1.0
+    if scaling == "log" and settings.get("scaling") is None and highest <= WIDE * unit:
+        scaling, unit = "standard", 1.0
     require_known(scaling, get_args(ColumnScaling), f"{where}: no scaling is called")
-    if scaling == "log1p":
-        if lowest <= -1:
-            raise DataError(f"{where} holds {lowest:g}, of which log1p has no value: use scaling 'standard'")
-        logs = np.log1p(cells.present[np.isfinite(cells.present)] if summary.infinite else cells.present)
+    if scaling in ("log", "log1p"):
+        if lowest <= -unit:
+            raise DataError(f"{where} holds {lowest:g}, of which {scaling} has no value: use scaling 'standard'")
+        logs = np.log1p(cells.finite / unit)
         mean, deviation = float(logs.mean()), float(logs.std())
     period, start = _cycle(column, settings, lowest, highest, where) if column.kind == "cyclic" else (0.0, None)
-    low, high = _bounds(column, lowest, highest)
+    low, high = _bounds(column, lowest, highest, sure=summary.mean >= SURE * summary.deviation)
     low, high = (_declared(settings, key, end, where) for key, end in (("lowest", low), ("highest", high)))
     if (low is not None and lowest < low) or (high is not None and highest > high):
         raise DataError(f"{where} holds {lowest:g} to {highest:g}, beyond the bounds {low} to {high} specified")
@@ -216,6 +244,7 @@ def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], wh
         "deviation": deviation,
         "bounds": (low if start is None else start, high),
         "period": period,
+        "unit": unit,
         "decimals": None if column.kind == "date" or column.type == "Float32" else summary.decimals,
     }
     return replace(column, lowest=lowest, highest=highest, **learned)
@@ -246,8 +275,14 @@ def _declared(settings: Mapping[str, Any], key: str, default: float | None, wher
     return float(value)
 
 
-def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None, float | None]:
-    """Return what generated values are kept within."""
+def _unit(cells: Cells, highest: float) -> float:
+    """Return the least positive value of a column of amounts, in which a logarithmic scale counts."""
+    values = cells.finite
+    return max(float(values.min(initial=np.inf, where=values > 0)), STEEP * highest) if highest > 0 else 1.0
+
+
+def _bounds(column: Column, lowest: float, highest: float, *, sure: bool) -> tuple[float | None, float | None]:
+    """Return what generated values are kept within; positive ones above 0, where they are not ``sure`` to be."""
     if column.kind in ("count", "binary"):
         return 0.0, highest
     if column.kind in ("date", "cyclic") or column.type == "Time":
@@ -255,7 +290,7 @@ def _bounds(column: Column, lowest: float, highest: float) -> tuple[float | None
     if (known := bounds_by_name(column.name, lowest, highest)) is not None:
         return known
     share = highest <= 1 and not column.type.startswith("Duration")
-    return (None, None) if lowest < 0 else (0.0, 1.0 if share else None)
+    return (None, None) if lowest < 0 else (0.0 if sure else lowest, 1.0 if share else None)
 
 
 def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
@@ -284,6 +319,14 @@ def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
     return "count" if _are_counts(cells.name, summary) else "real"
 
 
+def _is_one_of_scales(column: Column, others: Sequence[Column]) -> bool:
+    """Return whether two or more columns with the range of a column, half as many as counts, are levels of an order."""
+    ends = (column.lowest, column.highest)
+    alike = [(one.categories[0], one.categories[-1]) for one in others if one.kind == "ordinal"].count(ends)
+    counts = [(one.lowest, one.highest) for one in others if one.kind == "count"].count(ends)
+    return column.highest - column.lowest >= FEWEST_STEPS and alike >= max(2, counts / 2)
+
+
 def _is_scale(cells: Cells) -> bool:
     different = set(cells.counts())
     return all(isinstance(value, str) for value in different) and order_of(different, cells.name) is not None
@@ -304,18 +347,19 @@ def _are_levels(values: NDArray[np.float64], summary: Summary) -> bool:
 
 
 def _are_counts(name: str, summary: Summary) -> bool:
-    """Return whether whole numbers are counts: not called a measure, dispersed as such, near 0 or like Poisson."""
+    """Return whether whole numbers are counts: not called a measure, dispersed as such, reaching 0 or like Poisson."""
     lowest, mean, variance = summary.lowest, summary.mean, summary.deviation**2
     if lowest < 0 or variance < LEAST_DISPERSION * mean or is_measure_name(name):
         return False
-    return lowest <= max(1.0, summary.highest / 10) or variance <= MOST_DISPERSION * mean
+    near = mean <= REACHED * summary.deviation and lowest <= max(1.0, summary.deviation / 10)
+    return near or variance <= MOST_DISPERSION * mean
 
 
 def _scaling(column: Column, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:
     if column.kind not in ("real", "date"):
         return "none"
-    amounts = column.kind == "real" and lowest >= 0 and deviation > mean and highest > WIDE
-    return "log1p" if amounts and bounds_by_name(column.name, lowest, highest) is None else "standard"
+    amounts = column.kind == "real" and lowest >= 0 and deviation > mean
+    return "log" if amounts and bounds_by_name(column.name, lowest, highest) is None else "standard"
 
 
 def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
@@ -325,6 +369,15 @@ def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:
     if "kind" in settings or "categories" in settings:
         return None
     return why_left_out(cells)
+
+
+def _shown(column: Column, first: Cells) -> str:
+    """Return the value of a constant as the data have it."""
+    if column.categories or (column.format is None and not column.type.startswith(("Date", "Time", "Duration"))):
+        return repr(first.plain()[0])
+    if column.format is not None:
+        return str(column.write(first.values)[0])
+    return str(decoded(first.values, "Date" if column.kind == "date" and column.integral else column.type)[0])
 
 
 def _is_constant(cells: Cells) -> bool:

@@ -25,14 +25,12 @@ from latentmap.data.values import beside
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
-ColumnScaling = Literal["standard", "log1p", "none"]
+ColumnScaling = Literal["standard", "log", "log1p", "none"]
 Unseen = Literal["error", "missing"]
 
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
 """The settings of a column."""
-
-EMBEDDED = ("embedding", "components")
-"""Those of a column of text that is embedded."""
+EMBEDDED = ("embedding", "components")  # of text
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,14 @@ class Column:
     ----------
     bounds
         What generated values are kept within, in the units of the data; None for no bound.
+    unit
+        What amounts are divided by on a logarithmic scale, log(1 + x / unit).
     period
-        The period of a cyclic column: 24 for hours, 360 for degrees.
+        The period of a cyclic column: 24 for hours.
     other
         The last category, which stands for all that are rare; None where every category is listed.
     decimals
-        The decimals of the values, to which generated ones are rounded; None where they are not few.
+        The decimals to which generated values are rounded; None where those of the data are not few.
 
     Examples
     --------
@@ -75,6 +75,7 @@ class Column:
     period: float = 0.0
     other: str | None = None
     decimals: int | None = None
+    unit: float = 1.0
 
     @property
     def levels(self) -> int:
@@ -104,8 +105,8 @@ class Column:
         return np.full(len(cells.values), np.nan)
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return generated values inside of what the column can hold."""
-        values = values if self.decimals is None else np.round(values, self.decimals)
+        """Return generated values inside of what the column can hold; none is -0."""
+        values = (values if self.decimals is None else np.round(values, self.decimals)) + 0.0
         if self.period:
             start = self.bounds[0] or 0.0
             return start + np.mod(values - start, self.period)
@@ -134,9 +135,11 @@ class Column:
         """Return numbers as text in the form that the column had."""
         cells = self.decode(values) if self.categories else values
         if self.format is not None and all(is_plain_number(category) for category in self.categories):
-            return self.format.write(np.asarray(cells, np.float64))
-        plain = (cells if self.categories else self.decode(values)).tolist()
-        return object_array([self._word(value) for value in plain])
+            cells = np.asarray(cells, np.float64)
+            return self.format.write(np.rint(cells) if self.kind == "date" and self.integral else cells)
+        return object_array(
+            [self._word(value) for value in (cells if self.categories else self.decode(values)).tolist()]
+        )
 
     def _word(self, value: Any) -> str:
         if not isinstance(value, float) or value.is_integer() and not self.decimals:
@@ -153,7 +156,7 @@ class Table:
     columns
         The columns that become numbers.
     unseen
-        What becomes of a category that the fit has not learned: an error, or the cell is taken as missing.
+        What becomes of new categories: an error, or the cell is taken as missing.
     backend
         The library of the data frame that was learned from: pandas, polars or pyarrow; None for a file.
     dropped
@@ -256,8 +259,7 @@ class Table:
 
     def within(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return generated rows of numbers, shape (..., P), inside of what each column can hold."""
-        columns = (column.within(rows[..., i]) for i, column in enumerate(self.columns))
-        return np.stack([values.astype(rows.dtype, copy=False) for values in columns], axis=-1)
+        return np.stack([c.within(rows[..., i]) for i, c in enumerate(self.columns)], -1).astype(rows.dtype, copy=False)
 
     def decode(
         self, rows: NDArray[Any], *, generated: bool = False, written: Collection[str] = ()
@@ -267,8 +269,7 @@ class Table:
         Columns that are ``written`` become text in the form that theirs had.
         """
         numbers = {c.name: np.asarray(rows[:, i], np.float64) for i, c in enumerate(self.columns)}
-        if generated:
-            numbers = {c.name: c.within(numbers[c.name]) for c in self.columns}
+        numbers = {c.name: c.within(numbers[c.name]) for c in self.columns} if generated else numbers
         for one in self.derived:
             numbers[one.column.name] = one(numbers[one.source or self.names[0]])
         return {
@@ -291,9 +292,8 @@ class Table:
     @property
     def words(self) -> list[str]:
         """Those of them with words for truth values that no type writes, such as yes and no."""
-        formats = {column.name: column.format for column in self.generated if column.format is not None}
-        truth = {"false", "true"}
-        return [n for n, f in formats.items() if f.kind == "boolean" and {w.lower() for w in f.words} != truth]
+        read = [c for c in self.generated if c.format is not None and c.format.kind == "boolean"]
+        return [c.name for c in read if c.format and {word.lower() for word in c.format.words} != {"false", "true"}]
 
     def completed(
         self, rows: NDArray[Any], given: Sequence[Cells], written: Collection[str] = ()

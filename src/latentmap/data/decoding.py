@@ -112,7 +112,7 @@ def _filled(own: Any, made: Any, there: NDArray[np.bool_]) -> Any:
         filled = own.where(there, made.astype(own.dtype))
     except (TypeError, ValueError):
         return made
-    return filled if filled.dtype == made.dtype or not own.isna().any() else made
+    return filled if filled.dtype == made.dtype or made.dtype == object or not own.isna().any() else made
 
 
 def _kept(own: nw.Series[Any], made: nw.Series[Any], there: NDArray[np.bool_]) -> nw.Series[Any]:

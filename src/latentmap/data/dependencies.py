@@ -13,6 +13,10 @@ from latentmap.data.derived import Derived
 CHANCE = 1e-6
 """The greatest probability with which a column that is independent would follow from another by chance."""
 MOST_LEVELS, SOME = 1000, 1000
+COVERED = 0.5
+"""The least fraction of the cells of a column beside which the one that determines it is known."""
+APART = 0.1
+"""The most by which its categories may be more or less frequent there than in all cells, in total variation."""
 
 Codes = NDArray[np.int32]
 """Categories by their place, -1 where a cell is missing."""
@@ -28,8 +32,9 @@ def find_derived(columns: Sequence[Column], codes: Mapping[str, Codes], fixed: C
     """Return the columns that follow from another one, each with the column that determines it.
 
     A column follows if each category of another one occurs with one of its categories only, more often than chance
-    allows: were they independent, with probability sum_b p_b^n that a category in n rows has one partner. Of columns
-    that determine each other the first is kept, or the one that is ``fixed``.
+    allows: were they independent, with probability sum_b p_b^n that a category in n rows has one partner. The other
+    column must be known for half of its cells or more, in which its categories are as frequent as in all, within 0.1
+    in total variation. Of columns that determine each other the first is kept, or the one that is ``fixed``.
 
     Examples
     --------
@@ -75,10 +80,24 @@ def _mapping(a: Column, b: Column, codes: Mapping[str, Codes]) -> tuple[float, .
     if not table.any():
         return None
     share, counts = table.sum(0) / table.sum(), table.sum(1)
-    if np.log((share[None] ** counts[counts > 0, None]).sum(1)).sum() > np.log(CHANCE):
+    logs = counts[counts > 0, None] * np.log(share[share > 0])
+    most = logs.max(1)  # so that no power underflows
+    if (most + np.log(np.exp(logs - most[:, None]).sum(1))).sum() > np.log(CHANCE):
+        return None
+    if not _covers(table, np.bincount(codes[b.name] + 1, minlength=b.levels + 1)[1:].astype(np.float64)):
         return None
     usual = float(share.argmax())
     return tuple(float(row.argmax()) if row.any() else usual for row in table)
+
+
+def _covers(table: NDArray[np.float64], total: NDArray[np.float64]) -> bool:
+    """Return whether a column, whose categories occur so often in ``total``, can be read off another one.
+
+    The other one is known where it is there, and where the category has one partner only.
+    """
+    known = np.where((table > 0).sum(0) == 1, total, table.sum(0))
+    apart = np.abs(known / known.sum() - total / total.sum()).sum() / 2
+    return bool(known.sum() >= COVERED * total.sum() and apart <= APART)
 
 
 def _together(a: Codes, levels_a: int, b: Codes, levels_b: int) -> NDArray[np.float64]:

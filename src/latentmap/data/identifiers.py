@@ -31,9 +31,13 @@ ID = re.compile(
 TIME = re.compile(r"(year|month|week|day|date|time|hour|minute|second|epoch|stamp|age|rank|position|step|period)")
 MEASURE = re.compile(
     r"(?<![a-z])(age|price|cost|costs|income|salary|wage|wages|amount|revenue|sales|fare|fee|weight|mass|height|length|"
-    r"width|depth|distance|area|volume|temperature|temp|pressure|score|percent|pct|balance|budget)(?![a-z])"
+    r"width|depth|distance|area|volume|temperature|temp|pressure|score|percent|pct|perc|percentage|"
+    r"rate|ratio|rating|limit|expend|expenditure|expenses|msrp|glucose|cholesterol|mpg|balance|budget)(?![a-z])"
 )
-CODE = re.compile(r"(?<![a-z])(zip|zipcode|postcode|postal|code|cluster|group|label|category|type|region)(?![a-z])")
+CODE = re.compile(
+    r"(?<![a-z])([a-z]*code|zip|postal|cluster|group|label|category|type|region|origin|race|stratum|strata|"
+    r"subject|subj|participant|respondent|patient|institution|inst)(?![a-z])"
+)
 
 
 def plain_name(name: str) -> str:

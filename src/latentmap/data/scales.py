@@ -1,8 +1,11 @@
-"""Words of scales that people answer on, in their order."""
+"""Words of scales that people answer on, of the calendar and of ranges of numbers, in their order."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import itertools
+import math
+import re
+from collections.abc import Collection, Sequence
 
 LIKERT: tuple[tuple[str, ...], ...] = (
     ("very low", "low", "medium low", "medium", "medium high", "high", "very high"),
@@ -44,6 +47,12 @@ LIKERT: tuple[tuple[str, ...], ...] = (
     ("child", "teenager", "adult", "senior"),
     ("first", "second", "third", "fourth", "fifth"),
     ("1st", "2nd", "3rd", "4th", "5th"),
+    ("freshman", "sophomore", "junior", "senior"),
+    ("calm", "light air", "light breeze", "gentle breeze", "moderate breeze", "fresh breeze", "strong breeze",
+     "near gale", "moderate gale", "gale", "fresh gale", "strong gale", "severe gale", "whole gale", "storm",
+     "violent storm", "hurricane"),
+    ("calm", "light", "gentle", "moderate", "fresh", "strong", "stormy"),
+    ("pre", "mid", "post"),
     ("bronze", "silver", "gold", "platinum"),
     ("no formal education", "primary", "secondary", "tertiary"),
     ("primary school", "middle school", "high school", "some college", "associate's degree", "bachelor's degree",
@@ -60,6 +69,28 @@ LETTERS: tuple[tuple[str, ...], ...] = (
 )
 """Sizes, Roman numerals and grades, of which three or more have to be there: fewer letters are rather labels."""
 GRADES = LETTERS[-1]
+CALENDARS: tuple[tuple[str, ...], ...] = (
+    ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+     "december"),
+    ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+    ("januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "oktober", "november",
+     "dezember"),
+    ("montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag", "sonntag"),
+    ("janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre",
+     "décembre"),
+    ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"),
+    ("enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre",
+     "diciembre"),
+    ("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"),
+)  # fmt: skip
+RANGE = re.compile(
+    r"(?P<below><=?|under |below |up to )?\s*(?P<low>\d+(?:\.\d+)?)(?:\s*(?:-|–|to)\s*(?P<high>\d+(?:\.\d+)?))?"
+    r"(?P<plus>\s*\+| (?:and|or) (?:over|older|above|more))?(?: ?(?:years|yrs|y))?"
+    r"|(?P<above>>=?|over |above )\s*(?P<rest>\d+)",
+    re.IGNORECASE,
+)
+NUMBERED = re.compile(r"(?P<low>\d{1,2})(?:\.|\)|:)\s+\D.*")
+GRADE = re.compile(r"(?P<low>\d{1,2})(?:st|nd|rd|th)(?: (?:grade|class|year|form))?", re.IGNORECASE)
 
 
 def order_of(words: Collection[str], name: str = "") -> tuple[str, ...] | None:
@@ -70,6 +101,8 @@ def order_of(words: Collection[str], name: str = "") -> tuple[str, ...] | None:
 
     >>> order_of(["high", "low", "Medium"]), order_of(["A", "B", "C"]), order_of(["A", "B", "C"], "grade")
     (('low', 'Medium', 'high'), None, ('C', 'B', 'A'))
+    >>> order_of(["30-39", "<30", "40+"]), order_of(["Wed", "Mon", "Sun"]), order_of(["10th", "9th"])
+    (('<30', '30-39', '40+'), ('Mon', 'Wed', 'Sun'), ('9th', '10th'))
     """
     plain = {" ".join(word.replace("_", " ").replace("-", " ").lower().split()): word for word in words}
     letters = {word.strip().lower(): word for word in words}
@@ -77,11 +110,50 @@ def order_of(words: Collection[str], name: str = "") -> tuple[str, ...] | None:
         for scale in LIKERT:
             if plain.keys() <= set(scale):
                 return tuple(plain[word] for word in scale if word in plain)
+    if len(words) > 1 and (ordered := _calendar(plain) or _by_numbers(list(words))):
+        return ordered
     if len(letters) == len(words) > 2:
         for scale in LETTERS:
             if letters.keys() <= set(scale) and (scale is not GRADES or _is_grade(letters, name)):
                 return tuple(letters[word] for word in scale if word in letters)
     return None
+
+
+def _calendar(plain: dict[str, str]) -> tuple[str, ...] | None:
+    """Return two or more months or weekdays of one language, whole or short, in the order of the calendar."""
+    words = {word.strip("."): own for word, own in plain.items()}
+    for names in CALENDARS:
+        places = {word: [i for i, name in enumerate(names) if _names(word, name)] for word in words}
+        if all(len(found) == 1 for found in places.values()) and len({*map(tuple, places.values())}) == len(plain) > 2:
+            return tuple(words[word] for word in sorted(words, key=lambda word: places[word]))
+    return None
+
+
+def _names(word: str, name: str) -> bool:
+    """Return whether a word is the name of a month or weekday, or its first three or four letters."""
+    return word == name or (2 < len(word) < 5 and name.startswith(word))
+
+
+def _by_numbers(words: Sequence[str]) -> tuple[str, ...] | None:
+    """Return ranges such as 20-29 and 80+, numbered words or degrees of a school in the order of their numbers."""
+    for form in (RANGE, NUMBERED, GRADE):
+        found = [form.fullmatch(word.strip()) for word in words]
+        if not all(found) or 2 * sum(word.strip().isdigit() for word in words) > len(words):
+            continue
+        ends = [_ends(one.groupdict()) for one in found if one]
+        order = sorted(range(len(words)), key=lambda i: ends[i])
+        rising = all(ends[a][1] <= ends[b][0] and ends[a] != ends[b] for a, b in itertools.pairwise(order))
+        if rising and all(low <= high for low, high in ends):
+            return tuple(words[i] for i in order)
+    return None
+
+
+def _ends(parts: dict[str, str | None]) -> tuple[float, float]:
+    low = float(parts.get("low") or parts.get("rest") or 0)
+    high = float(parts.get("high") or low)
+    if parts.get("below"):
+        return -math.inf, low
+    return low, math.inf if parts.get("above") or parts.get("plus") else high
 
 
 def _is_grade(letters: Collection[str], name: str) -> bool:

@@ -37,7 +37,9 @@ class Scaling:
         ``none``, ``range`` (one shift and scale for all), ``standard`` (mean and standard deviation of each column) or
         ``columns`` (by the kind of each column of a table).
     stretched
-        Which features are first put on a logarithmic scale, log(1 + x), shape (features,); None for no feature.
+        Which features are first put on a logarithmic scale, log(1 + x / unit), shape (features,); None for no feature.
+    unit
+        The units of these features, shape (features,); 1 for others.
     whole
         Which features hold only whole numbers: one answer for all, or one for each.
 
@@ -52,6 +54,7 @@ class Scaling:
     kind: ScalingKind | Literal["columns"]
     stretched: NDArray[np.bool_] | None = field(default=None, repr=False)
     whole: bool | NDArray[np.bool_] = field(default=False, repr=False)
+    unit: float | NDArray[np.float64] = field(default=1.0, repr=False)
 
     def log_jacobian(self, n_features: int) -> float:
         """Return log|dx'/dx| = sum over features of log(1 / scale), nats a row.

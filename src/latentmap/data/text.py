@@ -286,7 +286,8 @@ class _Reader:
         patterns: Counter[str] = Counter()
         for level in parsed:
             patterns[text_dates.with_order(stamps[level].pattern, day_first=day_first)] += self.typed[level]
-        form = TextFormat("date", pattern=patterns.most_common(1)[0][0], padded=all(one.padded for one in kept))
+        form = TextFormat("date", pattern=patterns.most_common(1)[0][0], padded=all(one.padded for one in kept),
+                          hours=all(one.padded_hour for one in kept))  # fmt: skip
         if unclear:
             self._say_order(next(level for level in parsed if stamps[level].open_order), day_first)
         type_ = date_type(days=not any(o.has_time for o in kept), zoned=any(o.offset is not None for o in kept))

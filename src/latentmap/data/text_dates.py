@@ -13,6 +13,8 @@ from latentmap.data.text_formats import EPOCH
 MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
           "november", "december")  # fmt: skip
 MONTH_NUMBERS = {name: i for i, full in enumerate(MONTHS, 1) for name in (full, full[:3], full[:4])}
+UTC_FORMS = {3: "+00", 5: "+0000", 6: "+00:00"}
+"""UTC in zones of so many characters."""
 CENTURY = 69
 """Years of two digits from here on are of the 20th century, as in POSIX."""
 
@@ -32,6 +34,9 @@ FORMS = [
         _DAY + _MONTH + r"\.?(?P<sep>[\s-])\s*(?P<d>\d{1,2})(?:st|nd|rd|th)?(?P<sep2>,\s*|[\s-])(?P<y>\d{4})",
         r"(?P<y>\d{4})(?P<sep>-)(?P<m>0[1-9]|1[0-2])",
         _MONTH + r"(?P<sep>[\s-])(?P<y>\d{4})",
+        r"(?P<y>\d{4})(?P<sep>[\s-])" + _MONTH,
+        r"(?P<y>\d{4})(?P<sep>[\s-]?)Q(?P<q>[1-4])",
+        r"Q(?P<q>[1-4])(?P<sep>[\s-]?)(?P<y>\d{4})",
     )
 ]  # fmt: skip
 CLOCK = re.compile(
@@ -63,6 +68,8 @@ class Stamp:
     pattern: str
     """The pattern of strftime, with ``%1`` and ``%2`` for first and second where their order is open."""
     padded: bool
+    """Whether day and month have two digits; and the hour."""
+    padded_hour: bool
 
     def days(self, *, day_first: bool) -> float | None:
         """Return the days since 1970 in UTC; None if there is no such day."""
@@ -150,7 +157,8 @@ def _stamp(form: int, match: re.Match[str]) -> Stamp | None:
         if max(first, second) > 31 or min(first, second) > 12:
             return None
     else:
-        first, second = int(parts.get("d") or 1), MONTH_NUMBERS[name] if name else int(parts["m"])
+        first, second = int(parts.get("d") or 1), MONTH_NUMBERS[name] if name else int(parts.get("m") or 0)
+        second = 3 * int(parts["q"]) - 2 if parts.get("q") else second
     if (clock := _clock(parts)) is None:
         return None
     seconds, offset, time = clock
@@ -160,11 +168,15 @@ def _stamp(form: int, match: re.Match[str]) -> Stamp | None:
     pattern = (
         f"%Y{separator}%m{separator}%d", f"%1{separator}%2{separator}{y}", f"%d{separator}{month}{gap}{y}",
         f"{month}{separator}%d{gap}{y}", "%Y-%m", f"{month}{separator}%Y",
+        f"%Y{separator}{month}", f"%Y{separator}Q%q", f"Q%q{separator}%Y",
     )[form]  # fmt: skip
-    numbers = [parts.get(key) for key in ("a", "b", "d", "m", "H")]
-    padded = all(len(number) == 2 for number in numbers if number)
+    padded, padded_hour = (
+        all(len(number) == 2 for key in keys if (number := parts.get(key))) for keys in (("a", "b", "d", "m"), "H")
+    )
     has_time = parts["H"] is not None
-    return Stamp(year, first, second, form == 1, separator, seconds, offset, has_time, pattern + time, padded)
+    return Stamp(
+        year, first, second, form == 1, separator, seconds, offset, has_time, pattern + time, padded, padded_hour
+    )
 
 
 def _clock(parts: dict[str, Any]) -> tuple[float, float | None, str] | None:
@@ -182,7 +194,7 @@ def _clock(parts: dict[str, Any]) -> tuple[float, float | None, str] | None:
     pattern += (" " if parts["half"][0].isspace() else "") + "%p" if half else ""
     zone, offset = (parts["zone"] or "").strip(), None
     if zone:
-        pattern += (" " if parts["zone"][0].isspace() else "") + (zone if zone.isalpha() else "+00:00")
+        pattern += (" " if parts["zone"][0].isspace() else "") + (zone if zone.isalpha() else UTC_FORMS[len(zone)])
         offset = 0.0 if zone.isalpha() else _offset(zone)
     return 3600.0 * hour + 60.0 * minute + second + fraction, offset, pattern
 

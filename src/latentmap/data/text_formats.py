@@ -36,9 +36,10 @@ class TextFormat:
     accounting
         Whether a negative number is written in parentheses; ``outside`` of them are prefix and suffix, or inside.
     pattern
-        The pattern of dates, as in ``datetime.strftime``; or the form of durations: h:m:s, h:m, m:s, days or iso.
+        The pattern of dates, as in ``datetime.strftime``, with %q for quarters; or the form of durations: h:m:s, h:m,
+        m:s, days or iso.
     padded
-        Whether days, months and hours below 10 are written with a zero.
+        Whether days, months and hours below 10 are written with a zero; hours of dates as ``hours`` says, unless None.
     words
         The words for false and true.
 
@@ -63,6 +64,7 @@ class TextFormat:
     padded: bool = True
     words: tuple[str, ...] = ()
     outside: bool = False
+    hours: bool | None = None
 
     @classmethod
     def of(cls, value: Mapping[str, Any] | None) -> Self | None:
@@ -99,10 +101,12 @@ class TextFormat:
     def _date(self, days: float) -> str:
         time = EPOCH + timedelta(seconds=round(days * 86_400, 6))
         pattern = self.pattern
-        if not self.padded:
-            short = {"%d": time.day, "%m": time.month, "%H": time.hour, "%I": (time.hour - 1) % 12 + 1}
-            for code, number in short.items():
-                pattern = pattern.replace(code, str(number))
+        short = {} if self.padded else {"%d": time.day, "%m": time.month}
+        if not (self.padded if self.hours is None else self.hours):
+            short |= {"%H": time.hour, "%I": (time.hour - 1) % 12 + 1}
+        for code, number in short.items():
+            pattern = pattern.replace(code, str(number))
+        pattern = pattern.replace("%q", str((time.month + 2) // 3))
         return time.strftime(pattern.replace("%Y", f"{time.year:04d}"))
 
     def _duration(self, seconds: float) -> str:

@@ -117,7 +117,7 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
     ===========  ====================================  ==========================================================
     kind         likelihood                            scaling
     ===========  ====================================  ==========================================================
-    real, date   `Gaussian`, a scale for each column   mean and standard deviation, of amounts those of log(1 + x)
+    real, date   `Gaussian`, a scale for each column   mean and standard deviation, of amounts those of log(1 + x/u)
     count        `NegativeBinomial`; `Gaussian` where  none; mean and standard deviation
                  the mean exceeds 4 deviations
     binary       `Bernoulli`                           none
@@ -131,7 +131,7 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
     PartError
         If a likelihood that was given cannot explain the values of its column.
     """
-    parts, shifts, scales, stretched, whole = [], [], [], [], []
+    parts, shifts, scales, stretched, whole, units = [], [], [], [], [], []
     for column in table.columns:
         part = given.get(column.name) or _of_kind(column)
         schema = Schema(2, (1,), "float64", None, column.lowest, column.highest, column.integral, column.missing)
@@ -145,8 +145,8 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
         else:
             shift, scale = column.mean, column.deviation if column.deviation > SMALLEST else 1.0
         ends = np.array([column.lowest, column.highest])
-        stretch = needed is None and column.scaling == "log1p"
-        ends = (np.log1p(ends) if stretch else ends) - shift
+        stretch = needed is None and column.scaling in ("log", "log1p")
+        ends = (np.log1p(ends / column.unit) if stretch else ends) - shift
         try:
             part.check_column(schema, *map(float, ends / scale))
         except PartError as error:
@@ -156,7 +156,9 @@ def choose_columns(table: Table, given: Mapping[str, Likelihood]) -> tuple[Heter
         scales.append(scale)
         stretched.append(stretch)
         whole.append(needed is not None and needed.whole)
-    scaling = Scaling(np.array(shifts), np.array(scales), "columns", np.array(stretched), np.array(whole))
+        units.append(column.unit if stretch else 1.0)
+    shift_, scale_, unit = np.array(shifts), np.array(scales), np.array(units)
+    scaling = Scaling(shift_, scale_, "columns", np.array(stretched), np.array(whole), unit)
     return Heterogeneous(tuple(parts)), scaling
 
 

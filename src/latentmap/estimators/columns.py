@@ -31,8 +31,8 @@ class Columns(Part):
     ----------
     columns : mapping of str to str, callable or mapping, default={}
         By the name of a column its kind ("real", "count", "binary", "categorical", "ordinal", "cyclic", "date"; "drop"
-        leaves it out, unread), or settings: ``kind``; ``scaling`` ("standard", "log1p" or "none"); ``categories``, all
-        in their order; ``other``, a last category for all that are not listed; ``lowest`` and ``highest``, within which
+        leaves it out, unread), or settings: ``kind``; ``scaling`` ("standard", "log", "log1p" or "none");
+        ``categories``, all in their order; ``other``, a last one for others; ``lowest`` and ``highest``, within which
         generated values stay; ``period`` of a cyclic column; ``likelihood``, a part such as
         ``likelihoods.StudentT("feature")``; and ``format``, the pattern of dates in text, such as "%d/%m/%Y". Of a
         column of text its embedding: a function of a list of n texts that returns n vectors, an array, tensor or sparse

@@ -218,7 +218,7 @@ class Fit:
         self, planned: ModelPlan, sizes: Sizes, condition: Condition | None, training: TrainingPlan, samples: int
     ) -> FitState:
         scaling = planned.scaling
-        affine = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole).to(self.device)
+        affine = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole, scaling.unit).to(self.device)
         planned.likelihood.check_data(self.source.schema, *_scaled_range(self.source, affine))
         parts = self.parameters._parts(planned.encoder, planned.decoder, planned.likelihood)
         batch, precise = min(training.batch_size, training.rows), self.rows.some.dtype == np.float64

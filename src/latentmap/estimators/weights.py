@@ -147,8 +147,9 @@ def scaling_for(weights: Mapping[str, Tensor], features: int) -> Affine:
             raise ModelError(
                 f"its scaling.{name} has shape {tuple(values.shape)}, expected ({features},), one a feature"
             )
-    if not (own["scale"] > 0).all():
-        raise ModelError("its scaling.scale is not positive; fit and save the model again")
+    for name in ("scale", "unit"):
+        if name in own and not (own[name] > 0).all():
+            raise ModelError(f"its scaling.{name} is not positive; fit and save the model again")
     return Affine(**{name: values.numpy() for name, values in own.items()})
 
 

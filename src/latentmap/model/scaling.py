@@ -22,9 +22,10 @@ resolves a thousandth of a scale."""
 class Affine(nn.Module):
     r"""Shift and scale, x' = (x - shift) / scale: one number each for all features, or one for every feature.
 
-    Features that are ``stretched`` are first put on a logarithmic scale, :math:`\log(1 + x)`. Double precision stays
-    double, so that large offsets lose no digits; anything else becomes single. Rows are `excluded` for values at or
-    below -1 there, and between whole numbers for features that are ``whole``; the encoder still reads them.
+    Features that are ``stretched`` are first put on a logarithmic scale, :math:`\log(1 + x / u)` with ``unit`` u.
+    Double precision stays double, so that large offsets lose no digits; anything else becomes single. Rows are
+    `excluded` for values at or below -u there, and between whole numbers for features that are ``whole``; the encoder
+    still reads them.
 
     >>> Affine(0.0, 255.0)(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
     tensor([[0.0000, 0.2000, 1.0000]])
@@ -34,9 +35,15 @@ class Affine(nn.Module):
     scale: Tensor
     stretched: Tensor | None
     whole: Tensor | None
+    unit: Tensor | None
 
     def __init__(
-        self, shift: ArrayLike, scale: ArrayLike, stretched: ArrayLike | None = None, whole: ArrayLike | None = None
+        self,
+        shift: ArrayLike,
+        scale: ArrayLike,
+        stretched: ArrayLike | None = None,
+        whole: ArrayLike | None = None,
+        unit: ArrayLike | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("shift", torch.as_tensor(np.atleast_1d(np.asarray(shift, dtype=np.float64))))
@@ -44,12 +51,15 @@ class Affine(nn.Module):
         for name, given in (("stretched", stretched), ("whole", whole)):
             mask = np.atleast_1d(np.asarray(given, dtype=bool)) if given is not None else None
             self.register_buffer(name, torch.as_tensor(mask) if mask is not None and mask.any() else None)
+        units = np.atleast_1d(np.asarray(1.0 if unit is None else unit, dtype=np.float64))
+        self.register_buffer("unit", torch.as_tensor(units) if (units != 1).any() else None)
 
     def forward(self, x: Shaped[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Return data in model units, in single precision."""
         if self.stretched is not None:
             x = x if x.is_floating_point() else x.float()
-            x = torch.where(self.stretched, x.clamp_min(torch.finfo(x.dtype).eps / 2 - 1).log1p(), x)
+            amounts = x if self.unit is None else (x / self.unit).to(x.dtype)
+            x = torch.where(self.stretched, amounts.clamp_min(torch.finfo(x.dtype).eps / 2 - 1).log1p(), x)
         if x.dtype == torch.float64:
             return (x - self.shift) / self.scale
         if x.is_floating_point() and not self.fits_single:
@@ -62,7 +72,8 @@ class Affine(nn.Module):
         scale, shift = self.scale, self.shift.abs()
         fits = (scale > TINY) & (scale < HUGE) & (shift < HUGE) & (shift < DROWNING * scale)
         if self.stretched is not None:
-            fits &= ~self.stretched | (shift + REACH * scale < math.log(HUGE))
+            unit = torch.ones_like(scale) if self.unit is None else self.unit
+            fits &= ~self.stretched | ((shift + REACH * scale + unit.log() < math.log(HUGE)) & (unit > TINY))
         return bool(fits.all())
 
     def restored(self, x: Float[Tensor, "*S P"], like: torch.dtype) -> Float[Tensor, "*S P"]:
@@ -76,13 +87,15 @@ class Affine(nn.Module):
     def inverse(self, x: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
         """Return data units from model units, in double precision."""
         x = x.to(torch.float64, copy=True).mul_(self.scale).add_(self.shift)
-        return x if self.stretched is None else torch.where(self.stretched, x.expm1(), x)
+        if self.stretched is None:
+            return x
+        return torch.where(self.stretched, x.expm1() if self.unit is None else x.expm1() * self.unit, x)
 
     def excluded(self, x: Shaped[Tensor, "B P"]) -> Bool[Tensor, " B"]:
         """Return which rows, in data units, hold a value that the change of units excludes: it has no density."""
         excluded = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         if self.stretched is not None:
-            excluded = excluded | (self.stretched & (x <= -1)).any(-1)
+            excluded = excluded | (self.stretched & (x <= (-1 if self.unit is None else -self.unit))).any(-1)
         if self.whole is not None and x.is_floating_point():
             off = (x - x.round()).abs() > ROUNDING[0] + ROUNDING[1] * x.abs()
             excluded = excluded | (self.whole & off).any(-1)
@@ -100,6 +113,7 @@ class Affine(nn.Module):
         """
         log_scale = self.scale.log().expand_as(x)
         if self.stretched is not None:
-            log_scale = torch.where(self.stretched, log_scale + x * self.scale + self.shift, log_scale)
+            log_unit = 0.0 if self.unit is None else self.unit.log()
+            log_scale = torch.where(self.stretched, log_scale + x * self.scale + self.shift + log_unit, log_scale)
         left = x.isnan() if but is None else x.isnan() | but
         return -log_scale.masked_fill(left, 0.0).sum(-1).to(x.dtype)

@@ -15,7 +15,7 @@ from latentmap.data.selection import Selection
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
-from latentmap.plot.style import TEN, TWENTY, current_theme
+from latentmap.plot.style import GREY, INDIGO, TEN, TWENTY, current_theme
 
 FEW = 10
 """Different whole numbers that are classes however few rows there are."""
@@ -56,7 +56,9 @@ class Labels:
     def colours(self) -> tuple[str, ...]:
         """One colour for each class."""
         palette = list(TEN if len(self.names) <= len(TEN) else TWENTY)[: len(self.names)]
-        return (*palette[:-1], current_theme().muted) if self.n_other else tuple(palette)
+        if self.n_other:  # which is grey
+            palette = [INDIGO if colour == GREY else colour for colour in palette[:-1]] + [current_theme().muted]
+        return tuple(palette)
 
     def row_colours(self) -> np.ndarray:
         """Return the colour of each row of a categorical label; rows without a label are faint."""
@@ -185,8 +187,10 @@ def _days(labels: np.ndarray) -> np.ndarray | None:
 
 
 def _name(label: Any) -> str | None:
-    """Return the class name, or ``None`` where the label is missing (None, NaN, NaT, pandas' NA)."""
+    """Return the class name, or ``None`` where the label is missing (None, NaN, NaT, pandas' NA, blank)."""
     if label is None or type(label).__name__ in {"NAType", "NaTType"} or label != label:
+        return None
+    if isinstance(label, str) and not label.strip():
         return None
     return label.decode(errors="replace") if isinstance(label, bytes) else str(label)
 

@@ -168,8 +168,14 @@ def _legend(ax: Axes, labels: Labels) -> None:
     narrow = page_width() < 5
     place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
     if narrow:
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 3, "columnspacing": 0.8}
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": _columns(labels), "columnspacing": 0.8}
     ax.legend(handles=handles, title=plain(labels.title) or None, handletextpad=0.2, **place)
+
+
+def _columns(labels: Labels) -> int:
+    """Return how many columns of a legend a narrow page has room for."""
+    longest = max(len(plain(name, 22)) for name in labels.names)
+    return 3 if longest <= 10 else 2 if longest <= 18 else 1
 
 
 def _boxes(names: list[str], font: float) -> np.ndarray:

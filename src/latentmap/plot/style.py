@@ -35,6 +35,8 @@ TWENTY = TEN + (
     "#cdb09f", "#f3c6df", "#bcc4cc", "#dfd68a", "#93d6e0",
 )  # fmt: skip
 
+GREY, INDIGO = TEN[7], "#3b3f8f"
+
 # From one end of a path through the latent space to the other.
 PATH = LinearSegmentedColormap.from_list("path", [BLUE, "#a9b4bf", ORANGE])
 

@@ -55,6 +55,8 @@ class Request:
         The columns to read, and those read beside the rows.
     member
         The name of a sheet or table, in a file of several.
+    gaps
+        Whether columns of floats may be whole numbers of a file, some of which are missing.
     """
 
     data: Any
@@ -64,6 +66,7 @@ class Request:
     numeric: bool = False
     selection: Selection = ALL_COLUMNS
     member: str | None = None
+    gaps: bool = False
 
     @property
     def path(self) -> Path:

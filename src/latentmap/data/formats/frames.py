@@ -95,6 +95,8 @@ def _of_columns(
         source.header = _header(frame, list(series))
         return source
     cells, backend = cells_of(series.values(), name, request.columns), backend_of(frame)
+    if request.gaps:
+        cells = [one.as_whole() for one in cells]
     if request.numeric:
         if any(not column.numeric or column.type.startswith("Date") for column in cells):
             raise non_numeric(series, name)

@@ -32,7 +32,7 @@ def columns_source(columns: Columns, request: Request, notes: Iterable[str] = ()
     if not kept:
         raise DataError(f"{request.name} holds no column of numbers, text or dates")
     backend: Any = installed_backends()[0]
-    source = frame_source(replace(request, data=nw.from_dict(kept, backend=backend).to_native()))
+    source = frame_source(replace(request, data=nw.from_dict(kept, backend=backend).to_native(), gaps=True))
     assert source is not None
     if left:
         more = f" and {len(left) - MOST_LISTED} more" if len(left) > MOST_LISTED else ""
