@@ -173,9 +173,9 @@ def _legend(ax: Axes, labels: Labels) -> None:
 
 
 def _columns(labels: Labels) -> int:
-    """Return how many columns of a legend a narrow page has room for."""
+    """Return how many columns of a legend a narrow page has room for, of which few lines leave room for the map."""
     longest = max(len(plain(name, 22)) for name in labels.names)
-    return 3 if longest <= 10 else 2 if longest <= 18 else 1
+    return max(3 if longest <= 10 else 2 if longest <= 18 else 1, min(3, -(-len(labels.names) // 4)))
 
 
 def _boxes(names: list[str], font: float) -> np.ndarray:
