@@ -81,11 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"error: {one_line(error)}")
             return 1
         except (MemoryError, RuntimeError) as error:
-            from latentmap.data.memory import is_out_of_memory
+            from latentmap.data.memory import bytes_in_words, free_memory, is_out_of_memory
 
             if not is_out_of_memory(error):
                 raise
-            say(f"error: not enough memory: {one_line(error)}")
+            reason = one_line(error) or f"{bytes_in_words(free_memory())} are free; free more, or raise the limit"
+            say(f"error: not enough memory: {reason}")
             return 1
         except Stopped as error:
             say(one_line(error))

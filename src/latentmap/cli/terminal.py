@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 from latentmap.exceptions import DiagnosisWarning, FewDrawsWarning
 from latentmap.messages import one_line
 
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that change what a terminal shows."""
 TEXT_WIDTH = 24
 """The least width of a column of text, however narrow the terminal."""
 
@@ -22,9 +25,10 @@ class UsageError(Exception):
 
 
 def say(text: str = "") -> None:
-    """Print a line of text; a terminal that has been closed is no error."""
+    """Print text with control characters escaped, as names of columns may hold; a closed terminal is no error."""
+    shown = CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr)
+        print(shown, file=sys.stderr)
 
 
 def note(message: Warning | str) -> None:

@@ -79,14 +79,17 @@ def _available() -> int:
 def _left_in_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
     """Yield what each control group of this process leaves, from its own up to the root, of version 2 and of 1."""
     for base, limit, usage, cache in (
-        (root, "memory.max", "memory.current", "inactive_file"),
-        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        (root, "memory.max", "memory.current", ("inactive_file", "active_file", "slab_reclaimable")),
+        (
+            *(root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+            ("total_inactive_file", "total_active_file"),
+        ),
     ):
         for folder in _groups(base, "" if base == root else "memory"):
             try:
                 most, used = int((folder / limit).read_text("ascii")), int((folder / usage).read_text("ascii"))
                 rows = (line.split() for line in (folder / "memory.stat").read_text("ascii").splitlines())
-                yield most - used + next((int(value) for name, value in rows if name == cache), 0)
+                yield most - used + sum(int(value) for name, value in rows if name in cache)
             except (OSError, ValueError):  # no limit, or none that this process may read
                 continue
 

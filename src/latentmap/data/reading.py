@@ -50,7 +50,7 @@ def read_file(path: str | os.PathLike[str], most: int | None = None) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if most is not None and size > most:
             raise OSError(errno.EFBIG, f"holds {size:,} bytes, expected at most {most:,}", os.fspath(path))
-        return file.read(-1 if most is None else most)
+        return file.read(-1 if most is None else size + 1)  # not all that it may hold, for which room would be made
 
 
 def parse_json(content: bytes) -> Any:

@@ -204,8 +204,9 @@ def trainer_settings(
     there is time to compile.
     """
     device = next(model.parameters()).device
-    work, epochs, steps = operations(model, planned.batch_size), planned.max_epochs, planned.steps
-    pays = choices.choose_compile(model, planned.batch_size, steps, time_budget)
+    batch_size = min(planned.batch_size, planned.rows)
+    work, epochs, steps = operations(model, batch_size), planned.max_epochs, planned.steps
+    pays = choices.choose_compile(model, batch_size, steps, time_budget)
     alike = planned.neighbors != 0 or planned.piece or objective.adversarial  # all layers have the same rate
     evaluations = max(1, steps // max(20, steps // epochs))
     settings = Settings(

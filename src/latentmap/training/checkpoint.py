@@ -162,7 +162,7 @@ class Checkpoints:
         path = self.folder / f"{trainer.step:09d}-{_hash(content)}.safetensors"
         try:
             write_bytes(path, content)
-            self._own = [*(own for own in self._own if own != path), path][-KEPT:]
+            self._own = [*(own for own in self._own if own.name[:9] != path.name[:9]), path][-KEPT:]
             for other in set(self._paths()) - set(self._own):
                 other.unlink(missing_ok=True)
             parts = {path.name[1:].rpartition(".new-")[0] for path in self.folder.glob(".[0-9]*.safetensors.new-*")}
