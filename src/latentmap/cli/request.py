@@ -13,7 +13,6 @@ from typing import Literal, Self
 
 from latentmap.cli.options import Purpose
 from latentmap.cli.outputs import is_unfinished
-from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import note
 from latentmap.data.files import UNFINISHED, write_json
 from latentmap.data.reading import read_json
@@ -108,22 +107,17 @@ def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]
     """Keep a request in a run folder until the run is saved; a fit that fails without a checkpoint leaves nothing."""
     from latentmap.training.checkpoint import Checkpoints
 
-    folder, fresh = run / FOLDER, not run.exists()
+    folder = run / FOLDER
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
         request.write(run)
     try:
         yield
-    except Stopped:
-        raise
     except Exception:
         if Checkpoints(folder):
             note(f"the fit is kept: {resume_command(run)} continues it")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-            if fresh:
-                with contextlib.suppress(OSError):  # it is not empty
-                    run.rmdir()
         raise
 
 

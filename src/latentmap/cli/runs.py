@@ -13,7 +13,6 @@ import latentmap
 from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
 from latentmap.cli.request import absolute
-from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import UsageError, note, say
 from latentmap.data.columns import Table
 from latentmap.data.files import as_json, write_new
@@ -106,7 +105,7 @@ def save_run(
             for name in REPORT:
                 remove(folder / name)
     say(f"saved the run in {output}")
-    if isinstance(failure, Exception) and not isinstance(failure, Stopped):
+    if isinstance(failure, Exception):
         cause = f"{type(failure).__name__}: {error_line(failure)}".replace(str(folder), str(output))
         raise DataError(f"the run has no report ({cause}); latentmap report {output} writes it") from failure
     if failure is not None:
