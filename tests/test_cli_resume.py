@@ -295,9 +295,13 @@ def test_options_of_strangers_are_refused(rows, tmp_path, capsys):
     assert "error" in refused(capsys, 1, "resume", run)
 
 
-def test_commands_to_continue_are_quoted(rows, tmp_path):
+def test_commands_to_continue_are_quoted(rows, tmp_path, capsys):
     process = started("fit", rows, "-o", "my run", *LONG, cwd=tmp_path)
     until(lambda: checkpoints(tmp_path / "my run"), process)
     process.send_signal(signal.SIGTERM)
     err = process.communicate(timeout=120)[1].decode()
     assert err.splitlines()[-1].endswith("continue with: latentmap resume 'my run'")
+    run = tmp_path / "my run"
+    assert f"continue it with latentmap resume '{run}'" in refused(capsys, 2, "fit", rows, "-o", run, *LONG)
+    (run / "config.json").unlink()
+    assert f"continue it with latentmap resume '{run}'" in refused(capsys, 1, "score", run)

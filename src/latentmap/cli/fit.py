@@ -13,11 +13,12 @@ import latentmap
 from latentmap.cli.conditions import conditions, one_condition
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
-from latentmap.cli.outputs import claimed_run, is_unfinished
-from latentmap.cli.request import FOLDER, Request, absolute, kept_request, resume_command
+from latentmap.cli.outputs import claimed_run
+from latentmap.cli.request import Request, absolute, kept_request
 from latentmap.cli.settings import AUTOMATIC, check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.signals import Stopped, Stopping
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, reader_may_leave, say, say_pairs
+from latentmap.estimators.run_folder import CHECKPOINTS, is_unfinished, shell_command
 from latentmap.exceptions import DataError, DiagnosisWarning, ModelError, ResumeWarning
 from latentmap.messages import counted
 
@@ -138,14 +139,14 @@ def run_fit(
     """
     from latentmap.training.checkpoint import Checkpoints
 
-    checkpoints = Checkpoints(output / FOLDER, request.every)
+    checkpoints = Checkpoints(output / CHECKPOINTS, request.every)
     try:
         with Stopping(checkpoints) as stopping:
             _run(request, output, checkpoints, stopping, resume=resume, finish=finish, as_json=as_json)
     except Stopped as stopped:
         if is_unfinished(output):
             again = ", with the same rows on standard input" if request.data == "-" else ""
-            stopped.add(f"continue{again} with: {resume_command(output)}")
+            stopped.add(f"continue{again} with: {shell_command('resume', output)}")
         if as_json:
             with reader_may_leave():
                 emit({"run": str(output), "stopped": stopped.name, "resumable": is_unfinished(output)})

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.terminal import UsageError, emit, note, say
-from latentmap.data.files import UNFINISHED
 from latentmap.data.locks import locked
-from latentmap.estimators.run_folder import is_remainder, is_run, require_replaceable
+from latentmap.estimators.run_folder import is_remainder, is_run, is_unfinished, require_replaceable, shell_command
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -63,9 +62,9 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: expected a new folder for the run; give another -o")
     if is_unfinished(folder) and not overwrite:
+        resume = shell_command("resume", folder)
         raise UsageError(
-            f"{folder} holds a fit that has not ended: continue it with latentmap resume {folder}, or begin anew with "
-            "--overwrite"
+            f"{folder} holds a fit that has not ended: continue it with {resume}, or begin anew with --overwrite"
         )
     if is_run(folder):
         if not overwrite:
@@ -82,11 +81,6 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
 def _visible(folder: Path) -> bool:
     """Return whether a folder holds files that are not hidden."""
     return any(not file.name.startswith(".") for file in folder.iterdir())
-
-
-def is_unfinished(folder: Path) -> bool:
-    """Return whether a folder holds a fit that has not ended, which can be resumed."""
-    return (folder / UNFINISHED).is_file()
 
 
 def write_blocks(

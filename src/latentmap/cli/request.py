@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -12,16 +11,12 @@ from pathlib import Path
 from typing import Literal, Self
 
 from latentmap.cli.options import Purpose
-from latentmap.cli.outputs import is_unfinished
 from latentmap.cli.terminal import note
-from latentmap.data.files import UNFINISHED, write_json
+from latentmap.data.files import write_json
 from latentmap.data.reading import read_json
 from latentmap.data.typed import require_types
-from latentmap.estimators.run_folder import is_run
+from latentmap.estimators.run_folder import CHECKPOINTS, UNFINISHED, is_run, is_unfinished, shell_command
 from latentmap.exceptions import ModelError
-
-FOLDER = UNFINISHED.parent
-"""Folder within a run that holds the request and the checkpoints of a fit that has not ended."""
 
 
 @dataclass(frozen=True)
@@ -92,22 +87,12 @@ def _replaces(run: Path) -> bool:
         return True
 
 
-def resume_command(run: Path) -> str:
-    """Return the command that resumes a run, for a shell.
-
-    >>> resume_command(Path("my run")), resume_command(Path("-x"))
-    ("latentmap resume 'my run'", 'latentmap resume ./-x')
-    """
-    name = str(run)
-    return f"latentmap resume {shlex.quote(f'./{name}' if name.startswith('-') else name)}"
-
-
 @contextlib.contextmanager
 def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]:
     """Keep a request in a run folder until the run is saved; a fit that fails without a checkpoint leaves nothing."""
     from latentmap.training.checkpoint import Checkpoints
 
-    folder = run / FOLDER
+    folder = run / CHECKPOINTS
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
         request.write(run)
@@ -115,7 +100,7 @@ def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]
         yield
     except Exception:
         if Checkpoints(folder):
-            note(f"the fit is kept: {resume_command(run)} continues it")
+            note(f"the fit is kept: {shell_command('resume', run)} continues it")
         else:
             shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -25,7 +25,7 @@ from latentmap.data.selection import INDEX, Selection, ignored_in_words, require
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.data.temporary import remove
-from latentmap.estimators.run_folder import CHECKPOINTS, REPORT, replaced_run
+from latentmap.estimators.run_folder import CHECKPOINTS, REPORT, replaced_run, shell_command
 from latentmap.exceptions import DataError, ModelError
 from latentmap.messages import error_line
 
@@ -107,7 +107,7 @@ def save_run(
     say(f"saved the run in {output}")
     if isinstance(failure, Exception):
         cause = f"{type(failure).__name__}: {error_line(failure)}".replace(str(folder), str(output))
-        raise DataError(f"the run has no report ({cause}); latentmap report {output} writes it") from failure
+        raise DataError(f"the run has no report ({cause}); {shell_command('report', output)} writes it") from failure
     if failure is not None:
         raise failure
     if not drawn:

@@ -13,9 +13,6 @@ from latentmap.data.folders import keep_mode, sync
 from latentmap.data.temporary import temporary_folder
 from latentmap.exceptions import DataError
 
-UNFINISHED = Path("checkpoint") / "fit.json"
-"""The file of a run folder that holds the request of a fit that has not ended."""
-
 
 @contextlib.contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:

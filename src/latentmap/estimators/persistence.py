@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 import latentmap
 from latentmap.data.embeddings import Embed
-from latentmap.data.files import UNFINISHED, as_json, write_new
+from latentmap.data.files import as_json, write_new
 from latentmap.data.locks import locked
 from latentmap.data.reading import MOST_BYTES, parse_json, read_file, read_json
 from latentmap.data.streaming import read_memory
@@ -38,7 +38,7 @@ from latentmap.data.temporary import clean
 from latentmap.estimators.card import model_card
 from latentmap.estimators.columns import give_embeddings
 from latentmap.estimators.parameters import check_parameters, read_parameter, write_parameter
-from latentmap.estimators.run_folder import is_run, replaced_run
+from latentmap.estimators.run_folder import is_run, is_unfinished, replaced_run, shell_command
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
 from latentmap.estimators.weights import read_tensors, read_weights
@@ -203,9 +203,9 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         config = read_json(path, max(MOST_BYTES, _size(path.with_name("model.safetensors"))))
     except FileNotFoundError as error:
-        if (path.parent / UNFINISHED).is_file():
+        if is_unfinished(path.parent):
             raise ModelError(
-                f"the fit of {folder} has not ended: continue it with latentmap resume {folder}"
+                f"the fit of {folder} has not ended: continue it with {shell_command('resume', folder)}"
             ) from error
         raise _unreadable(path, error) from error
     except OSError as error:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -21,7 +22,9 @@ MODEL = ("model.safetensors", "README.md", "history.jsonl", "neighbors.safetenso
 REPORT = ("report.html", "figures")
 """Files of a report."""
 CHECKPOINTS = "checkpoint"
-"""Folder of the checkpoints of a fit that has not ended."""
+"""Folder of the request and the checkpoints of a fit that has not ended."""
+UNFINISHED = Path(CHECKPOINTS) / "fit.json"
+"""The request of a fit that has not ended."""
 RUN = (*MODEL, "data.json", *REPORT, CHECKPOINTS)
 """Files and folders of a run, which go with it when it is replaced; all others in its folder stay."""
 CHECKPOINT = re.compile(r"\..*|fit\.json|\d+-[0-9a-f]+\.safetensors")
@@ -39,6 +42,21 @@ def is_run(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and {"format", "class"} <= config.keys()
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Return whether a folder holds a fit that has not ended, which can be resumed."""
+    return (folder / UNFINISHED).is_file()
+
+
+def shell_command(name: str, folder: str | os.PathLike[str]) -> str:
+    """Return a command of latentmap on the folder of a run, for a shell.
+
+    >>> shell_command("resume", "my run"), shell_command("report", "-x")
+    ("latentmap resume 'my run'", 'latentmap report ./-x')
+    """
+    path = os.fspath(folder)
+    return f"latentmap {name} {shlex.quote(f'./{path}' if path.startswith('-') else path)}"
 
 
 def is_remainder(folder: Path) -> bool:
