@@ -12,7 +12,7 @@ from latentmap.cli.options import Components, Data, Folder, Id, Json, Labels, Se
 from latentmap.cli.outputs import check_output
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, on_terminal, say, say_table
-from latentmap.data.files import write_json, write_text
+from latentmap.data.files import as_json, write_new
 from latentmap.data.folders import atomic_folder
 from latentmap.data.locks import locked
 from latentmap.messages import counted, suggest
@@ -142,8 +142,8 @@ def _write(comparison: Comparison, source: Source, folder: Path) -> None:
     drawn |= {f"{name}-{kind}" for name in METHODS for kind in ("decoded", "samples")}
     ours = ["comparison.json", "comparison.md", *(f"{name}.png" for name in drawn | figures.keys())]
     with locked(folder), atomic_folder(folder, ours, ours[0]) as new:
-        write_json(new / "comparison.json", comparison.to_json())
-        write_text(new / "comparison.md", comparison.to_markdown())
+        write_new(new / "comparison.json", as_json(comparison.to_json()))
+        write_new(new / "comparison.md", comparison.to_markdown().encode())
         for name, display in figures.items():
             display.save(new / f"{name}.png")
     say(f"wrote comparison.json, comparison.md and {len(figures)} pictures to {folder}")
