@@ -184,23 +184,22 @@ def _open(file: TextFile, request: Request) -> Source:
 
 
 def _opened(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
-    """Return a source of the rows, and the text of the columns beside them.
+    """Return a source of the rows, of which those that are too short end in missing cells, and the text beside them."""
+    try:
+        return _as_usual(plan, request)
+    except ShortRowsError as error:
+        noted = replace(plan.dialect, notes=(*plan.dialect.notes, error.note))
+        return _as_usual(replace(plan, padded=True, dialect=noted), request)
 
-    Rows that are too short, and cells with blanks or backslashes before their quotes, are first written to a temporary
-    file as usual.
-    """
-    if not (plan.dialect.spaced or plan.dialect.escape):
-        try:
-            return _read(plan, request)
-        except ShortRowsError as error:
-            plan = replace(plan, padded=True, dialect=replace(plan.dialect, notes=(*plan.dialect.notes, error.note)))
+
+def _as_usual(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
+    """Return what `_read` does; short rows, and blanks or backslashes before quotes, are first rewritten as usual."""
+    if not (plan.padded or plan.dialect.spaced or plan.dialect.escape):
+        return _read(plan, request)
     with tempfile.TemporaryDirectory(prefix="latentmap-") as folder:
         path = Path(folder) / "table.csv"
         try:
             source, beside = _read(_rewritten(plan, path), request)
-        except ShortRowsError as error:
-            noted = replace(plan.dialect, notes=(*plan.dialect.notes, error.note))
-            source, beside = _read(_rewritten(replace(plan, padded=True, dialect=noted), path), request)
         except DataError as error:
             raise DataError(str(error).replace(str(path), str(plan.file.path))) from error
     source.name = str(plan.file.path)
