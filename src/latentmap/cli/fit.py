@@ -281,12 +281,12 @@ def _fit(estimator: Any, X: Any, y: Any, checkpoints: Checkpoints, *, resume: bo
     """Fit, and print the warnings that are not findings, which `_say_fit` prints."""
     caught: list[Warning | str] = []
 
-    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
-        note(message) if issubclass(category, ResumeWarning) else caught.append(message)
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        note(message) if isinstance(message, ResumeWarning) else caught.append(message)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", DiagnosisWarning)
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show
         estimator.fit(X, y, checkpoint=checkpoints, resume=resume)
     findings = {str(finding) for finding in estimator.findings_}
     for message in caught:

@@ -336,7 +336,7 @@ def _read_graphs(content: bytes, sha256: str | None) -> Graphs:
 
 def _read_trainer(folder: Path, sha256: Any) -> Checkpoint:
     content = _read(folder / TRAINER)
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if _sha256(content) != sha256:
         raise ModelError(f"{TRAINER} does not belong to its config.json; fit and save the model again")
     return Checkpoint.from_bytes(content)
 

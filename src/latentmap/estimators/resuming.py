@@ -25,8 +25,8 @@ FREE = ("callbacks", "verbose", "warm_start", "memory")
 """Parameters that the weights of a fit do not depend on."""
 DTYPES = ("float32", "bfloat16")
 REFUSED = (
-    *("versions", "parameters", "data", "columns", "labels", "rows", "block", "neighbors", "earlier_epochs", "device"),
-)
+    "versions", "parameters", "data", "columns", "labels", "rows", "block", "neighbors", "earlier_epochs", "device"
+)  # fmt: skip
 """Facts that must be as they were; what differs in the others is said."""
 
 

@@ -143,9 +143,7 @@ def records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[Reco
             if cells:
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise DataError(
-            f"{path}: line {reader.line_num}: {error}; check the quotes, of which one may be open"
-        ) from error
+        raise _unreadable(path, reader.line_num, error) from error
 
 
 def _unreadable(path: Path, line: int, error: csv.Error) -> DataError:
