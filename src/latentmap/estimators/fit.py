@@ -33,12 +33,12 @@ from latentmap.model.part import Sizes
 from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
-from latentmap.training.checkpoint import copied as copied_state
 from latentmap.training.device import resolve_device
 from latentmap.training.feed import Resident, Streamed
 from latentmap.training.loop import Trainer
 from latentmap.training.progress import ProgressBar
 from latentmap.training.schedule import Timer
+from latentmap.training.state import copied_state
 
 PASSED_ON = ("objective", "optimizers")
 """Entries of the state of a trainer from which the next piece continues."""

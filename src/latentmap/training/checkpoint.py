@@ -232,16 +232,3 @@ def _with_tensors(value: Any, path: str, tensors: Mapping[str, Tensor]) -> Any:
     if isinstance(value, dict):
         return {name: _with_tensors(entry, f"{path}/{name}", tensors) for name, entry in value.items()}
     return tensors[path] if value is None and path in tensors else value
-
-
-def copied(state: Any) -> Any:
-    """Return a copy of a state whose tensors are copies too.
-
-    >>> import torch
-    >>> state = {"a": torch.ones(1)}
-    >>> copied(state)["a"] is state["a"]
-    False
-    """
-    if isinstance(state, Mapping):
-        return {name: copied(entry) for name, entry in state.items()}
-    return state.detach().clone() if isinstance(state, Tensor) else state

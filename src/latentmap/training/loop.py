@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from latentmap.exceptions import InterruptedWarning, NumericsError
@@ -24,7 +23,7 @@ from latentmap.training.metrics import HELD_OUT, RESTORED, STANDARDISED, Gain, R
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
 from latentmap.training.standardise import standardisation
-from latentmap.training.state import Weights, changed, check_counters, check_generator, check_history, check_state
+from latentmap.training.state import Weights, changed, check_state, check_values, copied_state
 from latentmap.training.step import GradientStep
 
 __all__ = ["Callback", "Progress", "Settings", "Trainer"]
@@ -263,9 +262,7 @@ class Trainer:
         moments = state.get("optimizers") if isinstance(state, Mapping) else None
         expected = self.state_dict() | {"optimizers": step.expected_moments(moments)}
         check_state(expected if strict else {name: expected[name] for name in expected if name in state}, state)
-        check_counters(state.get("counters", {}), self.steps_per_epoch)
-        check_history(state)
-        check_generator(state.get("generator"), step.generator)
+        check_values(state, self.steps_per_epoch, step.generator)
         step.load_weights({name: state[name] for name in step.learned if name in state})
         step.load_state_dict(state)
         for name, value in state.get("counters", {}).items():
@@ -273,8 +270,8 @@ class Trainer:
         if "skipped_before" in state:
             self.skipped_before.copy_(state["skipped_before"])
         if "best" in state:
-            best = {name: _copied(state["best"][name], self.feed.device) for name in step.learned}
-            self.best = (state["best"]["criterion"], best)
+            best = {name: state["best"][name] for name in step.learned}
+            self.best = (state["best"]["criterion"], copied_state(best, self.feed.device))
         if "metrics" in state:
             self.metrics.gained = dict(state["metrics"]["gained"])
             self.metrics.unnamed = state["metrics"]["unnamed"]
@@ -393,8 +390,5 @@ class Trainer:
         self.rate_scale *= 0.5**self.restores
 
     def _snapshot(self) -> Weights:
-        return {name: _copied(values) for name, values in self.gradient_step.weights().items()}
-
-
-def _copied(tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
-    return {name: value.to(device, copy=True) for name, value in tensors.items()}
+        snapshot: Weights = copied_state(self.gradient_step.weights())
+        return snapshot

@@ -33,8 +33,19 @@ def load_moments(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], m
     """Replace the state of an optimizer by a copy of this one."""
     optimizer.state.clear()
     for name, values in moments.items():
-        device = parameters[name].device
-        optimizer.state[parameters[name]] = {key: value.to(device, copy=True) for key, value in values.items()}
+        optimizer.state[parameters[name]] = copied_state(values, parameters[name].device)
+
+
+def copied_state(state: Any, device: torch.device | None = None) -> Any:
+    """Return a copy of a state whose tensors are copies too, on a device if one is given.
+
+    >>> state = {"a": torch.ones(1)}
+    >>> copied_state(state)["a"] is state["a"]
+    False
+    """
+    if isinstance(state, Mapping):
+        return {name: copied_state(entry, device) for name, entry in state.items()}
+    return state.detach().to(device, copy=True) if isinstance(state, Tensor) else state
 
 
 def own_generators(module: nn.Module) -> dict[str, torch.Generator]:
@@ -128,7 +139,14 @@ def check_state(expected: Any, state: Any, path: str = "") -> None:
             raise ModelError(f"{message}; {ADVICE}")
 
 
-def check_counters(counters: Mapping[str, Any], steps_per_epoch: int) -> None:
+def check_values(state: Mapping[str, Any], steps_per_epoch: int, generator: torch.Generator) -> None:
+    """Refuse a state with counters that no fit can have, or with one for another kind of generator."""
+    _check_counters(state.get("counters", {}), steps_per_epoch)
+    _check_history(state)
+    _check_generator(state.get("generator"), generator)
+
+
+def _check_counters(counters: Mapping[str, Any], steps_per_epoch: int) -> None:
     """Refuse counters that no fit can have."""
     for name, value in counters.items():
         most = {"batches": steps_per_epoch, "rate_scale": 1.0}.get(name, MOST_STEPS)
@@ -138,14 +156,14 @@ def check_counters(counters: Mapping[str, Any], steps_per_epoch: int) -> None:
             raise ModelError(f"the state does not fit this trainer: counters.{name} is {value}; {ADVICE}")
 
 
-def check_history(state: Mapping[str, Any]) -> None:
+def _check_history(state: Mapping[str, Any]) -> None:
     """Refuse a state whose best evaluation is not in its history."""
     best = state.get("counters", {}).get("best_evaluation")
     if best is not None and "history" in state and not (isinstance(best, int) and best < len(state["history"])):
         raise ModelError(f"the state does not fit this trainer: counters.best_evaluation is {best}; {ADVICE}")
 
 
-def check_generator(state: Any, generator: torch.Generator) -> None:
+def _check_generator(state: Any, generator: torch.Generator) -> None:
     """Refuse a state that a generator does not take."""
     if state is None:
         return
