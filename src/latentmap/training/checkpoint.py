@@ -19,6 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from latentmap.data.files import write_bytes
+from latentmap.data.reading import read_file
 from latentmap.data.temporary import sweep
 from latentmap.exceptions import DataError, ModelError, ResumeWarning
 from latentmap.messages import error_line
@@ -183,7 +184,7 @@ class Checkpoints:
         damaged = ""
         for path in reversed(self._paths()):
             try:
-                content = path.read_bytes()
+                content = read_file(path)
                 if path.name.split("-")[1].partition(".")[0] != _hash(content):
                     raise ValueError("it does not have the hash that its name holds")
                 found = Checkpoint.from_bytes(content)
