@@ -42,6 +42,12 @@ def images(rows):
     return rows.reshape(-1, 8, 8)
 
 
+@pytest.fixture(params=[True, False], ids=["pyarrow", "csv"])
+def reader(request, monkeypatch):
+    """Each of the two readers of delimited text."""
+    monkeypatch.setattr("latentmap.data.formats.delimited._has_pyarrow", lambda: request.param)
+
+
 def fit(estimator, X, y=None):
     """Fit without what a short fit says about itself."""
     from latentmap.exceptions import DiagnosisWarning

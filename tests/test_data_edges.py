@@ -7,22 +7,11 @@ import pytest
 from latentmap.data.categories import word
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
+from tables import read
 
 rng = np.random.default_rng(0)
 ROWS = rng.normal(size=(30, 4)).round(2)
 LINES = [",".join(map(str, row)) for row in ROWS.tolist()]
-
-
-@pytest.fixture(params=["pyarrow", "csv"])
-def reader(request, monkeypatch):
-    """Both readers of delimited text."""
-    if request.param == "csv":
-        monkeypatch.setattr("latentmap.data.formats.delimited._has_pyarrow", lambda: False)
-
-
-def read(path, text, **settings):
-    path.write_text(text)
-    return open_source(path, **settings)
 
 
 def rows_of(source):

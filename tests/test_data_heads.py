@@ -6,20 +6,9 @@ import pytest
 
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
+from tables import read
 
 rng = np.random.default_rng(0)
-
-
-@pytest.fixture(params=["pyarrow", "csv"])
-def reader(request, monkeypatch):
-    """Both readers of delimited text."""
-    if request.param == "csv":
-        monkeypatch.setattr("latentmap.data.formats.delimited._has_pyarrow", lambda: False)
-
-
-def read(path, text, **settings):
-    path.write_text(text)
-    return open_source(path, **settings)
 
 
 def columns_of(source):

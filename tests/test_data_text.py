@@ -205,12 +205,6 @@ def write(folder, layout, traits):
     return path
 
 
-@pytest.fixture(params=[True, False], ids=["pyarrow", "csv"])
-def reader(request, monkeypatch):
-    monkeypatch.setattr("latentmap.data.formats.delimited._has_pyarrow", lambda: request.param)
-    return request.param
-
-
 @pytest.mark.parametrize("trait", TYPED)
 def test_each_trait_gives_its_clean_twin(trait, tmp_path, reader):
     traits = [trait, "words"]

@@ -15,17 +15,11 @@ from latentmap import VAE, Columns
 from latentmap.data.columns import Requested, Table
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError, PartError
-
-
-@pytest.fixture(params=[True, False], ids=["pyarrow", "csv"])
-def reader(request, monkeypatch):
-    monkeypatch.setattr("latentmap.data.formats.delimited._has_pyarrow", lambda: request.param)
+from tables import read
 
 
 def opened(folder, content, name="x.csv", **more):
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return open_source(path, **more)
+    return read(folder / name, content, **more)
 
 
 def refused(folder, content, name="x.csv"):

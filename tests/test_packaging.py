@@ -105,7 +105,7 @@ def test_the_lock_of_releases_has_a_hash_for_every_package_of_the_constraints():
     blocks = re.findall(r"^([\w.-]+)==(\S+)(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
     locked = {name.lower().replace("_", "-"): version for name, version, _ in blocks}
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", rest) for _, _, rest in blocks)
-    constraints = (ROOT / "constraints.txt", "requirements.lock").read_text(encoding="utf-8")
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     pinned = {n.lower().replace("_", "-"): v for n, v in re.findall(r"^([\w.-]+)==(\S+)$", constraints, re.MULTILINE)}
     assert {name: version for name, version in locked.items() if pinned.get(name, version) != version} == {}
     assert {"torch", "numpy", "safetensors", "pyarrow", "h5py"} <= locked.keys()
