@@ -37,12 +37,6 @@ def colour_images(n=80, side=12):
     return (disc[..., None] * rng.uniform(0.2, 1, (n, 1, 1, 3))).astype("float32")
 
 
-def test_classes_and_missing_labels_have_colours_of_their_own():
-    labels = read_labels([f"c{i % 26:02d}" for i in range(60)] + [" ", ""], 62)
-    assert len(labels.colours) == len(set(labels.colours)) == 20 and "#6b7785" not in labels.colours
-    assert (labels.codes[-2:] == -1).all() and not any(not name.strip() for name in labels.names)
-
-
 def curves(n=80, p=60):
     """Bumps at random places: more features than have room for a name."""
     at = np.random.default_rng(0).uniform(0.2, 0.8, (n, 1))
@@ -356,12 +350,6 @@ def test_labels_of_every_kind_colour_the_map(fitted, y, kind):
         assert len(display.ax_.get_legend().get_texts()) == 20
     if kind == "numbers":
         assert len(display.figure_.axes) == 2  # the map and its colour bar
-
-
-def test_classes_are_ordered_as_numbers_where_they_are():
-    assert read_labels([10, 9, 2], 3).names == ("2", "9", "10")
-    assert read_labels(["10", "9", "2"], 3).names == ("2", "9", "10")
-    assert read_labels(["b", "10", "a"], 3).names == ("10", "a", "b")
 
 
 def test_class_names_do_not_lie_on_each_other(fitted):

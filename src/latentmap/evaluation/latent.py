@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from latentmap.evaluation.rows import as_vectors, sample_rows
+from latentmap.evaluation.whitening import Whitening
 from latentmap.exceptions import DataError
 
 Codes = Float[np.ndarray, "n d"]
@@ -69,7 +70,7 @@ def tail_ratio(codes: Any, quantile: float = 0.99) -> float:
     2.6
     """
     codes = as_vectors(codes, "codes")
-    radii = np.linalg.norm(_Whitening.of(codes)(codes), axis=1)
+    radii = np.linalg.norm(Whitening.of(codes)(codes), axis=1)
     return float(np.quantile(radii, quantile) / np.median(radii))
 
 
@@ -110,7 +111,7 @@ def negentropy(codes: Any, n_neighbors: int = 5, random_state: int = 0) -> float
     n, d = codes.shape
     _check_count(n, n_neighbors)
     draws = np.random.default_rng(random_state).normal(size=(n, d))
-    of_codes, of_draws = (_neighbor_distances(w, n_neighbors) for w in (_Whitening.of(codes)(codes), draws))
+    of_codes, of_draws = (_neighbor_distances(w, n_neighbors) for w in (Whitening.of(codes)(codes), draws))
     return float(d * (np.log(of_draws).mean() - np.log(of_codes).mean()))
 
 
@@ -217,7 +218,7 @@ def in_gaps(codes: Any, reference: Any, probes: Any, n_neighbors: int = 5) -> Bo
         raise DataError(f"codes, reference and probes must have equal widths, got {widths}")
     n = min(len(codes), len(reference))
     _check_count(n, n_neighbors)
-    white = _Whitening.of(codes)
+    white = Whitening.of(codes)
     to_code, to_draw = (
         NearestNeighbors(n_neighbors=k).fit(white(a[sample_rows(len(a), n)])).kneighbors(white(probes))[0][:, -1]
         for a, k in ((codes, 1), (reference, n_neighbors))
@@ -359,36 +360,12 @@ def sensitivity(decode: Decode, codes: Any, noise: float = 0.1, random_state: in
     True
     """
     codes = as_vectors(codes, "codes")
-    moves = _Whitening.of(codes).colour(np.random.default_rng(random_state).normal(size=codes.shape))
+    moves = Whitening.of(codes).colour(np.random.default_rng(random_state).normal(size=codes.shape))
     at_codes, moved = (as_vectors(decode(z), "decoded rows") for z in (codes, codes + noise * moves))
     variance = at_codes.var(axis=0).sum()
     if not variance > 0:
         raise DataError("the decoder returns the same row for all codes: there is no change to compare with")
     return float(np.square(moved - at_codes).sum(axis=1).mean() / (noise**2 * variance))
-
-
-@dataclass(frozen=True, eq=False)
-class _Whitening:
-    """The affine map to zero mean and unit covariance; axes without variance keep their scale."""
-
-    mean: Float[np.ndarray, " d"]
-    axes: Float[np.ndarray, "d d"]
-    scale: Float[np.ndarray, " d"]
-
-    @classmethod
-    def of(cls, codes: Codes) -> _Whitening:
-        """Fit to codes. Raise if all are equal."""
-        values, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes.T, bias=True)))
-        if not values[-1] > 0:
-            raise DataError("all codes are equal: a latent space that has collapsed to a point has no shape")
-        return cls(codes.mean(axis=0), axes, np.sqrt(np.where(values > 1e-12 * values[-1], values, 1)))
-
-    def __call__(self, z: Codes) -> Codes:
-        return np.asarray((z - self.mean) @ self.axes / self.scale)
-
-    def colour(self, w: Codes) -> Codes:
-        """Transform vectors of unit covariance to the covariance of the codes, without their mean."""
-        return np.asarray((w * self.scale) @ self.axes.T)
 
 
 def _neighbor_distances(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
