@@ -13,7 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from latentmap.estimators import nearest as search
 from latentmap.estimators.graph import neighbor_graph
 from latentmap.exceptions import DataError, PartError
-from latentmap.objectives.neighbors import NeighborEmbedding, contrast, correlation, normalise_for
+from latentmap.objectives.metrics import normalise_for
+from latentmap.objectives.neighbors import NeighborEmbedding, contrast, correlation
 
 
 def plain(codes, rows):
@@ -96,7 +97,7 @@ def test_equal_codes_tell_nothing():
 
 
 @pytest.mark.parametrize("n", [300, 320, 33])
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation"])
 def test_the_graph_agrees_with_scikit_learn(metric, n, monkeypatch):
     monkeypatch.setitem(search.BLOCK, "cpu", 7 * n)  # several blocks, the last one smaller
     x = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))

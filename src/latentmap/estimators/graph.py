@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from latentmap.estimators.nearest import nearest
+from latentmap.estimators.nearest import nearest, nearest_sets
 from latentmap.exceptions import DataError
 
+Graph = NDArray[Any] | tuple[Any, Any] | Tensor | sparse.sparray | sparse.spmatrix
+"""What `Edges.read` reads."""
 EXACT_ROWS = {"cpu": 200_000, "cuda": 4_000_000}
 """Rows up to which all distances are taken: some minutes' work."""
 WIDTH = 64
@@ -23,18 +26,23 @@ WIDTH = 64
 
 
 def neighbor_graph(
-    x: Float[Tensor, "N P"], k: int, *, queries: Float[Tensor, "M P"] | None = None
+    x: Float[Tensor, "N P"],
+    k: int,
+    *,
+    queries: Float[Tensor, "M P"] | None = None,
+    metric: str | Callable[..., float] = "euclidean",
 ) -> Int[Tensor, "M k"]:
     """Return the k nearest other rows of each row, or of each query, nearest first.
 
     Exact, however far groups of rows lie apart (see `nearest`), on the device of the rows: 2 N^2 P operations. Beyond
     `EXACT_ROWS` by nearest-neighbour descent (Dong et al. 2011; pynndescent), where that is installed. Among equal
-    rows, any k count as the nearest.
+    rows, any k count as the nearest. Rows are compared by Euclidean distance, as sets where the metric is "jaccard", or
+    by a function, which is called with each pair of rows.
 
     Raises
     ------
     DataError
-        If there are not more than k rows.
+        If there are not more than k rows, or a function returns distances that are negative or not finite.
 
     Examples
     --------
@@ -43,7 +51,11 @@ def neighbor_graph(
     """
     if len(x) <= k:
         raise DataError(f"expected more than {k} rows for {k} neighbours each, got {len(x)}; lower neighbors")
-    return (_descend if is_approximate(len(x), x.device.type) else nearest)(x, k, queries)
+    if callable(metric):
+        return _by_function(x, k, queries, metric)
+    if is_approximate(len(x), x.device.type):
+        return _descend(x, k, queries, "jaccard" if metric == "jaccard" else "euclidean")
+    return (nearest_sets if metric == "jaccard" else nearest)(x, k, queries)
 
 
 def is_approximate(rows: int, device: str) -> bool:
@@ -66,8 +78,8 @@ class Edges:
     def read(cls, graph: Any, rows: int) -> Edges:
         """Read indices (n, k), a row each with its k neighbours, or a sparse matrix (n, n), whose entries are edges.
 
-        A row's edge to itself is left out. The values of a matrix say nothing but that the edge is there, so that
-        distances and affinities serve alike.
+        Indices may come with their distances. Matrices are scipy's or torch's. A row's edge to itself is left out. The
+        values of a matrix say nothing but that the edge is there, so that distances and affinities serve alike.
 
         Raises
         ------
@@ -79,15 +91,21 @@ class Edges:
         >>> Edges.read(np.array([[1, 2], [0, 2], [2, 1]]), rows=3).ends.tolist()
         [1, 2, 0, 2, 1]
         """
+        if isinstance(graph, tuple):
+            graph = _indices(graph)
+        if isinstance(graph, Tensor) and graph.layout != torch.strided:
+            graph = _scipy(graph)
         if sparse.issparse(graph):
             matrix = graph.tocsr()
             if matrix.shape != (rows, rows):
                 raise DataError(f"a neighbour graph of {rows} rows is a matrix ({rows}, {rows}), got {matrix.shape}")
             if not np.isfinite(matrix.data).all():
                 raise DataError("the neighbour graph holds NaN or infinity; leave those edges out")
+            if matrix.data.min(initial=0) < 0:
+                raise DataError(f"the neighbour graph holds {matrix.data.min():g}, expected distances or weights >= 0")
             ends, degrees = matrix.indices.astype(np.int64), np.diff(matrix.indptr)
         else:
-            array = np.asarray(graph)
+            array = np.asarray(graph.cpu() if isinstance(graph, Tensor) else graph)
             if array.ndim != 2 or len(array) != rows:
                 raise DataError(f"a neighbour graph of {rows} rows has indices ({rows}, k), got shape {array.shape}")
             if not np.issubdtype(array.dtype, np.number) or not (array == np.floor(array)).all():
@@ -123,6 +141,34 @@ class Edges:
         return torch.from_numpy(np.where(degrees[:, None] > 0, ends[spots], place[rows][:, None]))
 
 
+def _indices(graph: tuple[Any, ...]) -> NDArray[Any]:
+    """Return the indices of (indices, distances) or, as ``kneighbors`` of scikit-learn has them, (distances, indices).
+
+    An index of -1 at an infinite distance, which UMAP writes for none, becomes the row's own.
+    """
+    expected = "neighbors=(indices, distances) takes two arrays (n, k)"
+    if len(graph) != 2:
+        raise DataError(f"{expected}, got {len(graph)}")
+    arrays = [np.asarray(one.cpu() if isinstance(one, Tensor) else one) for one in graph]
+    whole = [np.issubdtype(one.dtype, np.integer) for one in arrays]
+    shapes = [one.shape for one in arrays]
+    if shapes[0] != shapes[1] or arrays[0].ndim != 2:
+        raise DataError(f"{expected}, got shapes {shapes[0]} and {shapes[1]}")
+    if not any(whole):
+        raise DataError(f"{expected}, got {arrays[0].dtype} and {arrays[1].dtype}: indices are whole numbers")
+    indices, distances = arrays if whole[0] else arrays[::-1]
+    none = (indices == -1) & (distances == np.inf)
+    if not np.isfinite(distances[~none]).all() or distances.min(initial=0) < 0:
+        raise DataError("the distances of neighbors=(indices, distances) must be numbers >= 0; got others")
+    return np.where(none, np.arange(len(indices))[:, None], indices)
+
+
+def _scipy(graph: Tensor) -> sparse.csr_array:
+    """Return a sparse matrix of torch as one of scipy."""
+    matrix = graph.detach().cpu().to_sparse_coo().coalesce()
+    return sparse.csr_array((matrix.values().numpy(), tuple(matrix.indices().numpy())), shape=tuple(matrix.shape))
+
+
 def with_classes(
     graph: Int[Tensor, "M k"],
     classes: NDArray[np.int64],
@@ -147,17 +193,36 @@ def with_classes(
     return torch.from_numpy(replaced).to(graph.device)
 
 
-def _descend(points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] | None) -> Int[Tensor, "M k"]:
+def _by_function(
+    points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] | None, metric: Callable[..., float]
+) -> Int[Tensor, "M k"]:
+    """Neighbours by a function of two rows, which is called for every pair."""
+    from sklearn.neighbors import NearestNeighbors
+
+    if queries is not None and not len(queries):
+        return torch.empty(0, k, dtype=torch.long, device=points.device)
+    search = NearestNeighbors(n_neighbors=k, metric=metric, algorithm="brute").fit(points.cpu().numpy())
+    distances, neighbors = search.kneighbors(None if queries is None else queries.cpu().numpy())
+    if not np.isfinite(distances).all() or distances.min(initial=0) < 0:
+        raise DataError(f"metric returned {distances[~(distances >= 0)].min():g}, expected distances, numbers >= 0")
+    return torch.from_numpy(neighbors.astype(np.int64)).to(points.device)
+
+
+def _descend(
+    points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] | None, metric: str
+) -> Int[Tensor, "M k"]:
     """Neighbours by nearest-neighbour descent, which takes differences; a row's own place among them is left out."""
     from pynndescent import NNDescent
 
     centre, unit = points.median(0).values, float((points.amax(0) - points.amin(0)).max()) or 1.0
+    if metric == "jaccard":
+        centre, unit = torch.zeros_like(centre), 1.0
 
     def single(x: Tensor) -> NDArray[np.float32]:
         return ((x - centre) / unit).float().cpu().numpy()
 
     threads = torch.get_num_threads()  # which numba sets for OpenMP, and so for torch
-    index = NNDescent(single(points), n_neighbors=max(k + 1, 15), random_state=0)
+    index = NNDescent(single(points), n_neighbors=max(k + 1, 15), metric=metric, random_state=0)
     torch.set_num_threads(threads)
     if queries is not None:
         neighbors = index.query(single(queries), k)[0]

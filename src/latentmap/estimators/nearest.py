@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from latentmap.objectives.metrics import set_distances
+
 BLOCK = {"cpu": 2**22, "cuda": 2**27}
 """Distances held at a time: on a processor, what stays in its cache."""
 GROUP = 32
@@ -52,6 +54,27 @@ def nearest(points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] 
             distances.scatter_(1, some[:, None], torch.inf)
         neighbors[some] = distances.topk(k, largest=False).indices
     return neighbors
+
+
+def nearest_sets(
+    points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] | None = None
+) -> Int[Tensor, "M k"]:
+    """Return the k nearest other sets of each set, or of each query, by Jaccard's distance, nearest first.
+
+    Sets are rows of zeros and ones, whose products are exact.
+
+    >>> nearest_sets(torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 0]]), k=1).tolist()
+    [[2], [0], [0]]
+    """
+    points = points.float()
+    others = points if queries is None else queries.float()
+    found = []
+    for rows in torch.arange(len(others), device=points.device).split(_size(points)):
+        distances = set_distances(others[rows], points)
+        if queries is None:
+            distances.scatter_(1, rows[:, None], torch.inf)
+        found.append(distances.topk(k, largest=False).indices)
+    return torch.cat(found) if found else torch.empty(0, k, dtype=torch.long, device=points.device)
 
 
 def _size(points: Tensor) -> int:

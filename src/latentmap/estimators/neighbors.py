@@ -23,7 +23,8 @@ from latentmap.model.components import projection
 from latentmap.model.layout import start_at_components
 from latentmap.model.scaling import Affine
 from latentmap.objectives.base import Objective
-from latentmap.objectives.neighbors import NeighborEmbedding, compared, normalise_for
+from latentmap.objectives.metrics import normalise_for, require_fit
+from latentmap.objectives.neighbors import NeighborEmbedding
 
 POINTS = 2**22
 """Values that are brought to principal components at a time."""
@@ -45,7 +46,7 @@ def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[i
     """
     requested: Any = p.neighbors
     auto = isinstance(requested, str) and requested == "auto"
-    if getattr(requested, "shape", ()) or isinstance(requested, list):  # a scalar of numpy has the shape ()
+    if getattr(requested, "shape", ()) or isinstance(requested, list | tuple):  # a scalar of numpy has the shape ()
         return Edges.read(requested, total), describe_choice("a graph", True, "")
     if not auto and requested is not None:
         check_count("neighbors", requested)
@@ -56,8 +57,18 @@ def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[i
         chosen = 0 if p.condition else choose_neighbors(rows, int(p.n_components))
         if chosen and search == "exact" and _exceeds(p.time_budget, rows, device):
             chosen, basis = 0, f"{rows} rows, among which a search takes more than half of {p.time_budget:g} s"
-    described = f"{chosen}, {search}, {p.metric}" if chosen else None
+    metric: Any = p.metric
+    if chosen and metric is None:
+        raise PartError("the metric was a function, which a run does not hold: set_params(metric=...) gives it again")
+    if callable(metric):
+        search = "exact"
+    described = f"{chosen}, {search}, {metric_name(metric)}" if chosen else None
     return chosen, describe_choice(described, not auto, f"{p.n_components} components and {basis}")
+
+
+def metric_name(metric: Any) -> str:
+    """Return the name of a metric: of a function, its own."""
+    return str(getattr(metric, "__name__", metric))
 
 
 def _exceeds(time_budget: float | None, rows: int, device: str) -> bool:
@@ -133,31 +144,36 @@ class NeighborSearch:
 
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""
-        return NeighborEmbedding(base, metric=self.parameters.metric, units=self._units)
+        metric = self.parameters.metric
+        return NeighborEmbedding(base, metric="euclidean" if callable(metric) else metric, units=self._units)
 
     def _search(self, k: int) -> Graphs:
         p, earlier = self.parameters, self.state.graphs
         key = f"{self.state.data_fingerprint} {self.state.seed} {k} {p.metric} {p.neighbor_components}"
-        if earlier is not None and earlier.key == key:
+        if earlier is not None and earlier.key == key and not callable(p.metric):
             return earlier
         points, queries = self._points()
-        graph, held_out_graph = neighbor_graph(points, k), neighbor_graph(points, k, queries=queries)
+        graph, held_out_graph = (neighbor_graph(points, k, queries=q, metric=p.metric) for q in (None, queries))
         return Graphs(key, graph.int().cpu(), held_out_graph.int().cpu())
 
     def _points(self) -> tuple[Tensor, Tensor]:
         """Return training and held-out rows whose Euclidean distances are in the order of the metric.
 
-        They are made in double precision from the rows as they came, in the principal components of some of them.
+        They are made in double precision from the rows as they came, in the principal components of some of them. Sets,
+        and rows that a function compares, keep all their columns.
         """
-        state, components = self.state, self.parameters.neighbor_components
+        state, metric = self.state, self.parameters.metric
+        components = None if metric == "jaccard" or callable(metric) else self.parameters.neighbor_components
         some = self._compared(self.some)
         project = projection(some, components)
         rows = LazyRows(self.source, state.model.sizes.features, missing=state.takes_missing)
         blocks = rows.pieces(POINTS // rows.shape[1] + 1)
         points = torch.cat([project(self._compared(block)) for _, block in blocks])
         searched = "all columns" if points.shape[1] == some.shape[1] else f"{points.shape[1]} principal components"
-        basis = f"{rows.shape[1]} columns"
-        state.choices["neighbor_components"] = describe_choice(searched, components != "auto", basis)
+        given, basis = self.parameters.neighbor_components != "auto", f"{rows.shape[1]} columns"
+        if components is None and self.parameters.neighbor_components is not None:
+            given, basis = False, f"metric {metric_name(metric)}"
+        state.choices["neighbor_components"] = describe_choice(searched, given, basis)
         train, held_out = (
             points[torch.from_numpy(indices).to(state.device)] for indices in (self.train, self.held_out)
         )
@@ -174,9 +190,13 @@ class NeighborSearch:
         x = as_tensor(block).to(self.state.device)
         with torch.no_grad():
             scaled = self.state.scaling(x.double() if x.is_floating_point() else x)
-            if metric != "cosine" or units is None:
-                return compared(model, scaled, metric, units)
-            raw = x.double() if x.is_floating_point() else x.float()  # what undoes the units would lose short rows
-            if raw.isnan().any():
-                raw = torch.where(raw.isnan(), units.inverse(model.complete(scaled)), raw)
-            return normalise_for(raw, metric)
+            if metric == "euclidean" or units is None:
+                raw = filled = model.encoder_inputs(scaled)
+            else:  # what undoes the units would lose short rows
+                raw = filled = (x.double() if x.is_floating_point() else x.float()).flatten(1)
+                if raw.isnan().any():
+                    filled = torch.where(raw.isnan(), units.inverse(model.complete(scaled)), raw)
+            if callable(metric):
+                return filled
+            require_fit(raw, metric)
+            return normalise_for(filled, metric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ from latentmap.model.part import Part
 from latentmap.model.posteriors import Posterior
 from latentmap.model.priors import Prior
 from latentmap.objectives.base import Objective
-from latentmap.objectives.neighbors import Metric
+from latentmap.objectives.metrics import METRICS, Metric
 from latentmap.training.device import Precision
 from latentmap.training.loop import Callback
 
@@ -48,7 +48,7 @@ class Parameters(BaseEstimator):
     """The parameters of an estimator; a subclass says which parts make its model and what it is trained for."""
 
     neighbors: Any = None
-    metric: Metric = "euclidean"
+    metric: Metric | Callable[..., float] = "euclidean"
     neighbor_components: Components = "auto"
     supervised: float = 0.0
     init: Literal["pca", "random"] = "pca"
@@ -140,6 +140,14 @@ def check_parameters(p: Parameters) -> None:
 
 
 def _check_map(p: Parameters) -> None:
+    metric: Any = p.metric
+    if isinstance(metric, str) and metric == "precomputed":
+        raise PartError(
+            "metric='precomputed' leaves no rows to encode: give fit the rows, and their neighbours as "
+            "neighbors=(indices, distances), as NearestNeighbors(metric='precomputed').fit(D).kneighbors() returns them"
+        )
+    if not callable(metric) and metric not in (*METRICS, None):  # None, of a run, stands for a function
+        raise PartError(f"metric must be one of {', '.join(METRICS)} or a function of two rows, got {metric!r}")
     if p.supervised:
         check_positive("supervised", p.supervised)
     if p.supervised > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from latentmap.model.posteriors import Gaussian, Posterior
 from latentmap.model.priors import PLAIN, Prior
 from latentmap.objectives.base import Objective
 from latentmap.objectives.evidence import ELBO
-from latentmap.objectives.neighbors import Metric
+from latentmap.objectives.metrics import Metric
 from latentmap.objectives.semisupervised import SemiSupervised
 from latentmap.training.device import Precision
 from latentmap.training.loop import Callback
@@ -62,12 +62,15 @@ class VAE(GenerativeEstimator):
     neighbors : int, "auto", array of shape (n, k), sparse matrix (n, n) or None, default="auto"
         Number of nearest neighbours of each row that a map keeps near it, by a contrastive term added to the objective
         (see `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
-        for less than 60 rows, and none otherwise. Or the neighbours themselves: indices of the rows given to `fit`, or
-        a matrix whose entries are edges. The graph may be in pieces.
-    metric : {"euclidean", "cosine"}, default="euclidean"
-        Metric of the neighbours: "euclidean" is the distance in the model's units, of encoder inputs; "cosine" the
-        angle between the rows as they are given, whatever the scaling. Of a table of mixed columns, which has no such
-        angle, it is that between encoder inputs.
+        for less than 60 rows, and none otherwise. Or the neighbours themselves: indices of the rows given to `fit`,
+        alone or with distances, (indices, distances), or a sparse matrix of scipy or torch whose entries are edges. The
+        graph may be in pieces.
+    metric : {"euclidean", "cosine", "correlation", "jaccard", "haversine"} or callable, default="euclidean"
+        Metric of the neighbours: "euclidean" is the distance in the model's units, of encoder inputs. The others
+        compare rows as they are given, whatever the scaling, and of a table of mixed columns encoder inputs: "cosine"
+        by the angle, "correlation" by that after each row's mean is subtracted, "jaccard" as sets, rows of 0 and 1,
+        "haversine" as places, longitude and latitude in degrees. A function returns the distance of two rows; it is
+        called for every pair.
     neighbor_components : int, "auto" or None, default="auto"
         Leading principal components of the rows in which neighbours are searched, or None for all columns. "auto" takes
         all columns up to 200, of more the fewest components, 50 to 200, that hold four fifths of the variance.
@@ -195,8 +198,14 @@ class VAE(GenerativeEstimator):
         prior: Prior | None = None,
         likelihood: Likelihood | None = None,
         objective: Objective | None = None,
-        neighbors: int | Literal["auto"] | np.ndarray | sparse.sparray | sparse.spmatrix | None = "auto",
-        metric: Metric = "euclidean",
+        neighbors: int
+        | Literal["auto"]
+        | np.ndarray
+        | tuple[Any, Any]
+        | sparse.sparray
+        | sparse.spmatrix
+        | None = "auto",
+        metric: Metric | Callable[..., float] = "euclidean",
         neighbor_components: int | Literal["auto"] | None = "auto",
         supervised: float = 0.0,
         init: Literal["pca", "random"] = "pca",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,14 +14,13 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution
 from torch.nn.functional import cosine_similarity
 
-from latentmap.exceptions import DataError, PartError
+from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, Sizes, forwarded, positive
 from latentmap.model.scaling import Affine
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import INFERENCE, MONITOR, Objective, Scales, unused
 from latentmap.objectives.evidence import ELBO
-
-Metric = Literal["euclidean", "cosine"]
+from latentmap.objectives.metrics import Metric, compared, set_distances
 
 START = 3.0
 """Initial scale of the kernel, a wide one: it narrows during the fit, to some tens in the end."""
@@ -59,10 +58,10 @@ class NeighborEmbedding(Objective):
         Nats w for each of a row's P features, since the distortion grows with them.
     global_weight : float, default=0.05
         Nats g for each feature: they keep the clusters of a map in their places.
-    metric : {"euclidean", "cosine"}, default="euclidean"
-        Distance of rows, see `compared`.
+    metric : {"euclidean", "cosine", "correlation", "jaccard", "haversine"}, default="euclidean"
+        Distance of rows, see `latentmap.objectives.metrics.compared`.
     units : Affine, optional
-        The change of units of the rows, which is undone for angles; None takes rows as they are.
+        The change of units of the rows, undone for all metrics but "euclidean"; None takes rows as they are.
 
     Examples
     --------
@@ -147,41 +146,10 @@ class NeighborEmbedding(Objective):
     def _agreement(self, model: Model, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
         with torch.no_grad():
             rows = compared(model, x[:PAIRED], self.metric, self.units)
+            if self.metric == "jaccard":
+                return _cosine(_centred(set_distances(rows, rows).to(x.dtype)), _distances(codes[:PAIRED]))
             rows = (rows - rows.mean(0)).to(x.dtype)  # angles may differ by less than single precision holds
         return correlation(rows, codes[:PAIRED])
-
-
-def compared(
-    model: Model, x: Float[Tensor, "B P"], metric: Metric, units: Affine | None = None
-) -> Float[Tensor, "B Q"]:
-    """Return rows whose Euclidean distances are in the order of a metric.
-
-    ``euclidean`` is the distance in the encoder's units. ``cosine`` is the angle between rows in the data's units, so
-    ``units`` undoes the change; without, as in tables of mixed columns, that in the encoder's units. Missing cells are
-    filled as for the encoder.
-    """
-    if metric == "cosine" and units is not None:
-        return normalise_for(units.inverse(model.complete(x)), metric)
-    return normalise_for(model.encoder_inputs(x), metric)
-
-
-def normalise_for(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N Q"]:
-    """Return rows whose Euclidean distances are in the order of this metric: of unit length for angles.
-
-    Rows of zeros have no direction: an added column makes them equal, and orthogonal to all others.
-
-    >>> normalise_for(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), "cosine")
-    tensor([[0.6000, 0.8000, 0.0000],
-            [0.0000, 0.0000, 1.0000]])
-    """
-    if metric not in ("euclidean", "cosine"):
-        raise DataError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
-    if metric == "euclidean":
-        return x
-    largest = x.abs().amax(1, keepdim=True)  # lengths of its multiples neither overflow nor vanish
-    none = largest == 0
-    unit = torch.nn.functional.normalize(x / torch.where(none, 1.0, largest), dim=1)
-    return torch.cat([unit, none.to(x.dtype)], 1)
 
 
 def contrast(codes: Float[Tensor, "M D"], rows: int) -> Float[Tensor, ""]:
@@ -206,15 +174,25 @@ def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"]) -> Float[Tenso
     (1.0, 0.0)
     """
     with torch.autocast(x.device.type, enabled=False):
-        agreement: Tensor = cosine_similarity(_distances(x), _distances(z), dim=0)
+        return _cosine(_distances(x), _distances(z))
+
+
+def _cosine(a: Tensor, b: Tensor) -> Float[Tensor, ""]:
+    with torch.autocast(a.device.type, enabled=False):
+        agreement: Tensor = cosine_similarity(a, b, dim=0)
         return agreement
 
 
 def _distances(x: Tensor) -> Tensor:
-    """Return centred distances of all pairs of rows, (B B,), zero for a row and itself; flat between equal rows."""
+    """Return centred distances of all pairs of rows, (B B,)."""
     x = x - x.mean(0)  # an offset would cancel in the products
-    squares, pairs = x.square().sum(1), len(x) * (len(x) - 1)
-    distances = (squares[:, None] + squares - 2 * (x @ x.T)).clamp_min(TINY).sqrt()
+    squares = x.square().sum(1)
+    return _centred((squares[:, None] + squares - 2 * (x @ x.T)).clamp_min(TINY).sqrt())
+
+
+def _centred(distances: Tensor) -> Tensor:
+    """Return distances (B, B) less their mean, (B B,), zero for a row and itself; flat between equal rows."""
+    pairs = len(distances) * (len(distances) - 1)
     distances = (distances - distances[0, -1].detach()).fill_diagonal_(0.0)  # so that equal ones leave exactly zero
     return (distances - distances.sum() / max(1, pairs)).fill_diagonal_(0.0).flatten()
 
