@@ -241,6 +241,21 @@ def test_details_of_codes_are_columns_and_unusual_rows_are_counted(capsys, tmp_p
     assert f"{unusual.sum():.0f} rows of" in said and "odd.npy are unlike those of the fit" in said
 
 
+def test_clusters_are_a_column_of_the_codes_and_a_map_of_the_report(capsys, tmp_path, folder):
+    codes = tmp_path / "z.csv"
+    said = must(capsys, "transform", folder / "trees", "-o", codes, "--cluster").err
+    with codes.open() as file:
+        head, *rows = csv.reader(file)
+    found = [float(row[-1]) for row in rows]
+    count = int(max(found))
+    assert head == ["vae0", "vae1", "cluster"] and set(found) | {0} == set(range(count + 1))
+    assert f"{count} cluster" in said and f"{found.count(0)} row" in said and "codes of 2 components" in said
+    must(capsys, "report", folder / "trees", "--cluster")
+    assert "clusters by HDBSCAN" in (folder / "trees" / "report.html").read_text()
+    answer = ask(capsys, "transform", folder / "trees", "-o", tmp_path / "y.csv", "--cluster", "--details")
+    assert answer.code == 2 and "give one of them" in answer.err
+
+
 def _details(capsys, folder, tmp_path, data, said=False):
     output = tmp_path / "z.csv"
     answer = must(capsys, "transform", folder / "trees", data, "-o", output, "--details")

@@ -21,6 +21,7 @@ def report(
     *,
     labels: RunLabels = None,
     color: tuple[str, ...] = (),
+    cluster: bool = False,
     row_id: RunId = None,
     given: Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")] = None,
     embed: Embed = (),
@@ -34,6 +35,8 @@ def report(
     color
         Columns of the data to colour further maps by, separated by commas, whether the model was fitted to them or not;
         may be repeated.
+    cluster
+        Add a map coloured by its clusters, found by HDBSCAN.
     compare
         Add a comparison with other methods, each fitted to the data; see the command compare.
     """
@@ -45,6 +48,7 @@ def report(
     from latentmap.data.locks import locked
     from latentmap.estimators.persistence import read_config
     from latentmap.estimators.run_folder import REPORT
+    from latentmap.evaluation.clusters import clusters
     from latentmap.report import ReportRows, write_report
 
     read_config(run)  # before the lock, so that no folder is made
@@ -60,6 +64,11 @@ def report(
         kinds = kinds.take(chosen)
         colors = {name: source.beside[name][indices][chosen] for name in wanted}
         estimator, X, y, condition = one_condition(estimator, X, y)
+        if cluster:
+            found = clusters(estimator.transform(X))
+            colors["clusters by HDBSCAN"] = np.where(
+                found < 0, "in none", np.char.add("cluster ", (found + 1).astype(str))
+            )
         comparison = run_comparison(source) if compare else None
         origin = Origin.read(run)
         names = None if origin is None else origin.columns

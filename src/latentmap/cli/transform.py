@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ def transform(
     *,
     output: ArrayFile,
     details: bool = False,
+    cluster: bool = False,
     labels: RunLabels = None,
     row_id: RunId = None,
     given: GivenOrLabels = None,
@@ -34,8 +36,12 @@ def transform(
     details
         Write with each code its trust, uncertainty, density, magnification and evidence, and whether the row is unusual
         among those of the fit, which are read again.
+    cluster
+        Write with each code the number of its cluster by HDBSCAN, 1 for the largest, 0 for rows in none.
     """
     check_output(output, ARRAYS)
+    if cluster and details:
+        raise UsageError("--cluster and --details write files of their own: give one of them")
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given, embed)
@@ -48,8 +54,10 @@ def transform(
         _write_details(estimator, rows, reference, output, as_json)
         return
     codes = (estimator.transform(*pair) for pair in rows.with_labels())
+    if cluster:
+        names, codes = [*names, _free("cluster", names)], iter([_clustered(list(codes))])
     shape, dtype = write_blocks(output, codes, names, key=rows.key)
-    content = f"{counted(shape[0], 'code')} of {counted(shape[1], 'component')}"
+    content = f"{counted(shape[0], 'code')} of {counted(shape[1] - cluster, 'component')}"
     say_written(output, shape, dtype, content, as_json=as_json, key=rows.key)
 
 
@@ -83,6 +91,26 @@ def inverse(
     rows = estimator.inverse_transform(source)
     shape, dtype = write_blocks(output, [rows], column_names(run, estimator), estimator.table_, key=key)
     say_written(output, shape, dtype, counted(len(rows), "row"), as_json=as_json, key=key)
+
+
+def _clustered(codes: list[Any]) -> Any:
+    """Return codes with their clusters as a further column, and note how many clusters there are."""
+    import numpy as np
+
+    from latentmap.evaluation.clusters import clusters
+
+    Z = np.concatenate(codes)
+    found = clusters(Z)
+    none = int((found < 0).sum())
+    note(f"{counted(int(found.max()) + 1, 'cluster')}; {counted(none, 'row')} of {len(Z):,} in none")
+    return np.c_[Z, found + 1.0]
+
+
+def _free(name: str, names: Sequence[str]) -> str:
+    """Return a name that no column has."""
+    while name in names:
+        name += "_"
+    return name
 
 
 def _write_details(estimator: Any, rows: RunRows, reference: Any, output: Path, as_json: bool) -> None:
