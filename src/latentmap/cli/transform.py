@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +53,9 @@ def transform(
         reference = None if data is None else open_rows(run, estimator).all()
         _write_details(estimator, rows, reference, output, as_json)
         return
-    codes = (estimator.transform(*pair) for pair in rows.with_labels())
+    codes: Iterable[Any] = (estimator.transform(*pair) for pair in rows.with_labels())
     if cluster:
-        names, codes = [*names, _free("cluster", names)], iter([_clustered(list(codes))])
+        names, codes = [*names, _free("cluster", names)], [_clustered(list(codes))]
     shape, dtype = write_blocks(output, codes, names, key=rows.key)
     content = f"{counted(shape[0], 'code')} of {counted(shape[1] - cluster, 'component')}"
     say_written(output, shape, dtype, content, as_json=as_json, key=rows.key)
