@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
-    from latentmap.data.columns import Column
+    from latentmap.data.column import Column
 
 SHOWN = 8
 """The most categories that an error lists."""

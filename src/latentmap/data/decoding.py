@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Column, Table, object_array
 from latentmap.data.frames import category_of, installed_backends
+from latentmap.data.heading import Heading, text_of
 from latentmap.data.names import as_known
 from latentmap.exceptions import LatentmapError, ModelError
 from latentmap.messages import error_line
@@ -64,7 +65,7 @@ def describable() -> Iterator[None]:
 def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, given: Sequence[Cells]) -> Any:
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     columns = list(origin.iter_columns()) if isinstance(origin, nw.DataFrame) else []
-    spelled = as_known([str(c.name) for c in columns], {*table.names, *table.order, *table.kinds})
+    spelled = as_known([text_of(c.name) for c in columns], {*table.names, *table.order, *table.kinds})
     came = dict(zip(spelled, columns, strict=True))
     texts = {n for n in table.texts if n not in came and (table.backend or n in table.words)}
     texts |= {n for n, column in table.kinds.items() if n in came and _is_text(came[n]) and column.type != "String"}
@@ -93,14 +94,21 @@ def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, g
         own_type = came[name].to_native().dtype if name in came else None
         made = _pandas_series(pd, kinds.get(name), values, own_type)
         natives[name] = _filled(came[name].to_native(), made, stays[name]) if name in stays else made
-    frame = pd.DataFrame(natives)
-    if not isinstance(like, pd.DataFrame):
-        return frame
-    own = dict(zip(spelled, like.columns, strict=True))
-    labels = [own.get(name, name) for name in cells]
-    if isinstance(like.columns, pd.MultiIndex) and all(name in own for name in cells):
-        labels = pd.MultiIndex.from_tuples(labels, names=like.columns.names)
-    return frame.set_axis(like.index).set_axis(labels, axis=1).rename_axis(columns=like.columns.names)
+    return _named(pd.DataFrame(natives), table, like, spelled)
+
+
+def _named(frame: Any, table: Table, like: Any, spelled: Sequence[str]) -> Any:
+    """Return a frame of pandas with the index of another one, and names of columns as there or as in the fit."""
+    heading = table.heading or Heading({})
+    if type(like) is not type(frame):
+        return frame if table.heading is None else frame.set_axis(heading.index(frame), axis=1)
+    frame, places = frame.set_axis(like.index), {name: i for i, name in enumerate(spelled)}
+    if all(name in places for name in frame):
+        return frame.set_axis(like.columns[[places[name] for name in frame]], axis=1)
+    own = Heading.of(like.columns) or Heading({})
+    known = {name: own.names.get(text_of(like.columns[i]), like.columns[i]) for name, i in places.items()}
+    both = Heading({**heading.names, **known}, own.levels)
+    return frame.set_axis(both.index(frame), axis=1)
 
 
 def _filled(own: Any, made: Any, there: NDArray[np.bool_]) -> Any:

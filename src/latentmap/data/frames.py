@@ -28,6 +28,7 @@ from latentmap.data.columns import (
     object_array,
 )
 from latentmap.data.formats.base import unique_names
+from latentmap.data.heading import text_of
 from latentmap.data.names import as_known
 from latentmap.data.text import MISSING, Texts, cells_of_text, text_settings
 from latentmap.data.text_formats import EPOCH
@@ -49,7 +50,7 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
         names = list(frame.columns)
     except DuplicateError as error:
         raise DataError(f"{name}: column names must be unique: {' '.join(str(error).split())}") from error
-    unique_names([str(column) for column in names], name)
+    unique_names(list(map(text_of, names)), name)
     kinds = sorted({type(column).__name__ for column in names})
     if len(kinds) > 1 and "str" in kinds:
         raise DataError(
@@ -77,13 +78,13 @@ def only_columns(data: Any, names: Sequence[str] | None) -> Any:
     """
     if names is None or data is None or (frame := as_frame(data)) is None or len(frame.columns) == len(names):
         return data
-    kept = [i for i, column in enumerate(frame.columns) if str(column) in set(names)]
+    kept = [i for i, column in enumerate(frame.columns) if text_of(column) in set(names)]
     return frame[:, kept].to_native() if len(kept) == len(names) else data
 
 
 def columns_of(frame: nw.DataFrame[Any]) -> dict[str, nw.Series[Any]]:
     """Return the columns of a frame by name, which may have been a number."""
-    return {str(column.name): _settled(column) for column in frame.iter_columns()}
+    return {text_of(column.name): _settled(column) for column in frame.iter_columns()}
 
 
 def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X") -> NDArray[Any] | None:
@@ -141,7 +142,7 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpe
     dropped, learned = dropped_in(spec), {*spec.kinds, *spec.inputs} if isinstance(spec, Table) else None
     return [
         _unread(series, "as requested")
-        if str(series.name) in dropped or (learned is not None and str(series.name) not in learned)
+        if text_of(series.name) in dropped or (learned is not None and text_of(series.name) not in learned)
         else _cells(series, name, spec)
         for series in columns
     ]
@@ -226,7 +227,7 @@ def _is_exact(series: nw.Series[Any]) -> bool:
 
 def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     series = _settled(series)
-    dtype, column, own = series.dtype, str(series.name), _native(series)
+    dtype, column, own = series.dtype, text_of(series.name), _native(series)
     if dtype.is_numeric() and text_settings(column, spec).kind == "date":  # written as 20240131, for instance
         written = (
             None if v is None or v != v else word(float(v) if dtype.is_float() else int(v)) for v in _values(series)
@@ -312,7 +313,7 @@ def _beyond(column: str, values: Sequence[Any], type_: str, own: str, spec: Colu
 
 def _unread(series: nw.Series[Any], why: str) -> Cells:
     """Return a column whose cells are kept as they are, and not read."""
-    return Cells(str(series.name), object_array(series.to_list()), "Object", _native(series), unread=why)
+    return Cells(text_of(series.name), object_array(series.to_list()), "Object", _native(series), unread=why)
 
 
 def _of_text(values: Sequence[str | None], column: str, own: str, spec: ColumnSpec) -> Cells:
