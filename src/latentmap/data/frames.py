@@ -250,12 +250,12 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         else:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
-        read = _levels_of(
-            {*categories, *(category_of(v) for v in series.unique().to_list() if not is_missing(v))}, spec
-        )
+        there = [category_of(value) for value in series.unique().to_list() if not is_missing(value)]
+        read = _levels_of({*categories, *there}, spec)
         kinds = object_array([None if value is None else read[category_of(value)] for value in _values(series)])
         known = dict.fromkeys(one for one in map(read.__getitem__, categories) if one is not None)
-        return Cells(column, kinds, type(dtype).__name__, own, tuple(known), ordered)
+        texts = Texts.of(_values(series)) if any(one != level for level, one in read.items() if one) else None
+        return Cells(column, kinds, type(dtype).__name__, own, tuple(known), ordered, written=texts)
     values = _values(series)
     if dtype == nw.String:
         return _of_text(values, column, own, spec)
