@@ -105,6 +105,17 @@ def test_backslashes_before_quotes(blank, row, reader, tmp_path):
     assert paths["a"][:2] == ["C:\\dir0\\", "C:\\dir1\\"]
 
 
+@pytest.mark.parametrize("cell", ['a \\"quoted\\" name, of one', 'all \\"quoted\\"', '\\"\\"', 'five feet \\"'])
+def test_backslashes_before_quotes_beyond_the_first_lines(cell, reader, tmp_path):
+    lines = [f'"{i}","plain","{"x" * 40} {i % 7}",0.5' for i in range(30_000)]
+    lines[-2] = f'"{len(lines) - 2}","{cell}","y",1.5'
+    assert len("\n".join(lines)) > 2**20
+    columns = columns_of(read(tmp_path / "x.csv", "\n".join(["a,b,c,d", *lines])))
+    assert columns["b"][-2:] == [cell.replace("\\", ""), "plain"] and columns["d"][-2] == 1.5
+    paths = columns_of(read(tmp_path / "y.csv", "\n".join([*lines[:-2], '"1","C:\\dir\\","z",0.5', lines[-1]])))
+    assert list(paths.values())[1][-2] == "C:\\dir\\"
+
+
 def test_lines_longer_than_a_cell_may_be_are_split_where_they_are(tmp_path):
     rows = np.arange(60_000).reshape(3, 20_000) / 7
     path = tmp_path / "wide.csv"

@@ -62,7 +62,7 @@ def test_categories_of_frames_are_read_as_text_of_files(of, tmp_path):
     path = written(tmp_path / "x.csv", w=cells)
     spec, frame = Columns(missing=("gone",)), of(BASE.assign(w=cells))
     tables = [open_source(data, columns=spec.requested).table for data in (path, frame)]
-    assert [table.columns[2].categories for table in tables] == [("elm", "oak")] * 2
+    assert [table.columns[2].categories for table in tables] == [(" elm", "oak ")] * 2
     rows = [rows_of(data, table).tolist() for data in (path, frame) for table in tables]
     np.testing.assert_array_equal(rows, [rows[0]] * 4)
 

@@ -109,3 +109,31 @@ def test_decimals_of_text_are_filled_with_as_many():
     assert max(map(len, filled)) <= 5 and [a for a, b in zip(filled, cells) if b != "-"] == [
         b for b in cells if b != "-"
     ]
+
+
+SEXES = pd.Series([" Male", " Female", " Male", "Other ", " Male", " Female"] * 10)
+
+
+@pytest.mark.parametrize("of", [lambda f: f, pl.from_pandas, lambda f: pl.from_pandas(f).to_arrow()])
+@pytest.mark.parametrize("dtype", ["object", "category", "string"])
+def test_blanks_around_categories_come_back(of, dtype):
+    own = SEXES.astype(dtype).mask(np.arange(N) % 7 == 3)
+    frame = of(measures().assign(sex=own))
+    model = fitted(frame)
+    back = model.impute(frame)["sex"]
+    filled = pd.Series(back.to_pylist() if hasattr(back, "to_pylist") else back.to_list())
+    assert (filled == own.astype(object))[own.notna()].all() and set(filled) == set(SEXES)
+    assert set(map(str, pd.Series(model.sample(50, noise=True, random_state=0)["sex"]))) <= set(SEXES)
+    bare = of(measures().assign(sex=own.astype(object).str.strip().astype(dtype)))
+    np.testing.assert_array_equal(model.transform(bare), model.transform(frame))
+
+
+def test_blanks_around_categories_come_back_in_files(tmp_path):
+    own = SEXES.mask(np.arange(N) % 7 == 3)
+    measures().assign(sex=own).to_csv(tmp_path / "a.csv", index=False)
+    small = ["--set=max_epochs=1", "--set=encoder=MLP(hidden=(16,))"]
+    assert main(["fit", str(tmp_path / "a.csv"), "-o", str(tmp_path / "run"), *small]) == 0
+    for command in (["impute"], ["sample", "-n", "9"]):
+        assert main([command[0], str(tmp_path / "run"), *command[1:], "-o", str(tmp_path / "o.csv")]) == 0
+        made = pd.read_csv(tmp_path / "o.csv")["sex"]
+        assert set(made) <= set(SEXES) and (command[0] != "impute" or (made == own)[own.notna()].all())

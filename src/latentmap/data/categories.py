@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from latentmap.exceptions import DataError
 
 if TYPE_CHECKING:
-    from latentmap.data.columns import Column
+    from latentmap.data.column import Column
 
 SHOWN = 8
 """The most categories that an error lists."""
@@ -21,7 +21,8 @@ SHOWN = 8
 def encode_categories(column: Column, values: list[Any], *, truth: bool = False) -> NDArray[np.float64]:
     """Return the places of values among the categories of a column: NaN where one is missing, -1 where it is new.
 
-    Text and numbers that are written alike are the same category, where not both are of one type. A number that is no
+    Text and numbers that are written alike are the same category, where not both are of one type; blanks around text
+    do not count. A number that is no
     level of an order of numbers counts as the nearest one.
 
     Parameters
@@ -36,10 +37,11 @@ def encode_categories(column: Column, values: list[Any], *, truth: bool = False)
     rest = -1.0 if column.other is None else float(len(column.categories) - 1)
     exact = {category: float(i) for i, category in enumerate(column.categories)}
     alike = {(isinstance(c, str), word(c)): i for c, i in reversed(exact.items())}
+    bare = {category.strip(): i for category, i in reversed(exact.items()) if isinstance(category, str)}
     known: dict[Any, float] = {None: np.nan}
     for value in set(values) - {None}:
         key = (not isinstance(value, str), word(value, truth=truth))
-        known[value] = exact.get(value, alike.get(key, rest))
+        known[value] = exact.get(value, bare.get(value, alike.get(key, rest)))
     if column.kind == "ordinal" and all(map(is_plain_number, column.categories)):
         levels = np.array(column.categories, dtype=np.float64)
         others = [value for value, place in known.items() if place < 0 and is_plain_number(value)]

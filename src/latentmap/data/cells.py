@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ from latentmap.data.text_formats import EPOCH, TextFormat
 SECOND, DAY = 1_000_000, 86_400_000_000
 """Microseconds."""
 DAY_SECONDS = 86_400.0
+MOST_SCALE = 15
+"""The most decimals that double precision tells apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +208,10 @@ def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
         return object_array([(midnight + timedelta(microseconds=min(m, DAY - 1))).time() for m in micros.tolist()])
     if type_ == "Boolean":
         return values >= 0.5
+    if (decimal := decimal_of(type_)) is not None:
+        precision, scale = decimal
+        most = 10.0 ** (precision - scale) - 10.0**-scale
+        return np.clip(np.round(values, scale) if scale <= MOST_SCALE else values, -most, most)
     if type_.startswith(("Int", "UInt")):
         limits = np.iinfo(type_.lower())
         most = np.nextafter(float(limits.max), 0.0)  # since the largest of 64 bits is no float
@@ -221,9 +228,34 @@ def days_since_epoch(time: datetime) -> float:
     return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) / timedelta(days=1)
 
 
-def date_type(*, days: bool, zoned: bool) -> str:
+def date_type(*, days: bool, zoned: bool, zone: str = "UTC") -> str:
     """Return the type of a column of dates: of whole ``days``, or of times, which may be ``zoned``."""
-    return "Date" if days else f"Datetime(time_unit='us', time_zone={'UTC' if zoned else None!r})"
+    return "Date" if days else f"Datetime(time_unit='us', time_zone={zone if zoned else None!r})"
+
+
+def zone_of(type_: str) -> str | None:
+    """Return the time zone of a type of times: the name of one, or an offset such as UTC+02:00; None without one.
+
+    >>> zone_of(date_type(days=False, zoned=True, zone="UTC+02:00")), zone_of("Date")
+    ('UTC+02:00', None)
+    """
+    found = re.search(r"time_zone='([^']+)'", type_)
+    return found[1] if found else None
+
+
+def decimal_type(precision: int, scale: int) -> str:
+    """Return the type of decimals of so many digits, of which ``scale`` stand behind the point."""
+    return f"Decimal(precision={precision}, scale={scale})"
+
+
+def decimal_of(type_: str) -> tuple[int, int] | None:
+    """Return precision and scale of a type of decimals; None for all others.
+
+    >>> decimal_of(decimal_type(10, 2)), decimal_of("Float64")
+    ((10, 2), None)
+    """
+    found = re.match(r"Decimal\(precision=(\d+), scale=(\d+)\)", type_)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def object_array(values: Sequence[Any]) -> NDArray[Any]:

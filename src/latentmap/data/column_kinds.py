@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -25,16 +24,14 @@ from latentmap.data.columns import (
     days_since_epoch,
 )
 from latentmap.data.cycles import bounds_by_name, cycle_of
-from latentmap.data.dependencies import MOST_LEVELS as MOST_LEVELS_OF_SOURCES
 from latentmap.data.dependencies import Codes, codes_of, find_derived
 from latentmap.data.derived import Derived
 from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
+from latentmap.data.levels import MOST_CATEGORIES, as_written, categories_of, grouped, ungrouped
 from latentmap.data.scales import order_of
 from latentmap.data.summaries import Summary
 from latentmap.exceptions import DataError
 
-MOST_CATEGORIES = 100
-"""The most categories of a column; of more, the rare ones are grouped."""
 MOST_LEVELS = 10
 """The most whole numbers that are taken for the levels of an order."""
 FEWEST_STEPS = 3
@@ -127,7 +124,7 @@ def learn_table(
         if not settings and one.kind == "count" and one.highest - one.lowest < MOST_LEVELS:
             scale = learn_column(column, {"kind": "ordinal"}, name)
             scales[one.name] = scale, codes_of(scale.encode(column, "missing", name))
-        if not settings and one.other is not None and (all_levels := _ungrouped(one, column)) is not None:
+        if not settings and one.other is not None and (all_levels := ungrouped(one, column)) is not None:
             whole[one.name] = all_levels
         if one.levels:
             codes[one.name] = codes_of(whole.get(one.name, one).encode(column, "missing", name))
@@ -182,34 +179,19 @@ def _learn_categories(
     column: Column, cells: Cells, categories: tuple[Any, ...], other: str | None, where: str
 ) -> Column:
     if not categories:
-        categories = _categories(cells)
+        categories = categories_of(cells)
         if column.kind == "categorical" and len(categories) > MOST_CATEGORIES and not cells.categories:
-            categories, other = _grouped(cells, categories)
+            categories, other = grouped(cells, categories)
         elif column.kind == "ordinal" and not cells.ordered and all(isinstance(c, str) for c in categories):
             categories = order_of(categories, cells.name) or categories
     elif other is not None and categories[-1] != other:
         categories = (*categories, other)
+    categories = as_written(categories, cells)
     if column.kind == "binary" and len(categories) != 2:
         raise DataError(f"{where} is to be binary, but holds {len(categories)} different values; use categorical")
     return replace(
         column, categories=categories, highest=float(max(len(categories) - 1, 0)), integral=True, other=other
     )
-
-
-def _ungrouped(column: Column, cells: Cells) -> Column | None:
-    """Return a column whose rare categories are grouped with all of them; None if those are too many."""
-    categories = _categories(cells)
-    if len(categories) >= MOST_LEVELS_OF_SOURCES:
-        return None
-    return replace(column, categories=(*categories, column.other or "other"), highest=float(len(categories)))
-
-
-def _grouped(cells: Cells, categories: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
-    """Return the most frequent categories, and the name of a last one that stands for all others."""
-    counts = collections.Counter(cells.counts())
-    frequent = {value for value, count in counts.most_common(MOST_CATEGORIES - 1) if count > 1}
-    other = next(name for name in ("other", "(other)", "any other", "none of these") if name not in counts)
-    return (*(value for value in categories if value in frequent), other), other
 
 
 def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], where: str) -> Column:
@@ -386,12 +368,3 @@ def _is_constant(cells: Cells) -> bool:
     if cells.numeric:
         return cells.measured.lowest == cells.measured.highest and not cells.measured.infinite
     return len(cells.counts()) == 1
-
-
-def _categories(cells: Cells) -> tuple[Any, ...]:
-    """Return all values that a column may hold: as its type lists them, else sorted."""
-    try:
-        return cells.categories or tuple(sorted(cells.counts()))
-    except TypeError as error:
-        message = f"column {cells.name!r} mixes types ({error}): make all of it text or all of it numbers"
-        raise DataError(message) from error

@@ -12,10 +12,14 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.cells import decimal_of, zone_of
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Column, Table, object_array
-from latentmap.data.frames import category_of, installed_backends
+from latentmap.data.frames import installed_backends
+from latentmap.data.heading import Heading, text_of
 from latentmap.data.names import as_known
+from latentmap.data.native import pandas_series, pandas_text
+from latentmap.data.values import is_missing
 from latentmap.exceptions import LatentmapError, ModelError
 from latentmap.messages import error_line
 
@@ -64,7 +68,7 @@ def describable() -> Iterator[None]:
 def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, given: Sequence[Cells]) -> Any:
     origin = nw.from_native(like, eager_only=True, pass_through=True)
     columns = list(origin.iter_columns()) if isinstance(origin, nw.DataFrame) else []
-    spelled = as_known([str(c.name) for c in columns], {*table.names, *table.order, *table.kinds})
+    spelled = as_known([text_of(c.name) for c in columns], {*table.names, *table.order, *table.kinds})
     came = dict(zip(spelled, columns, strict=True))
     texts = {n for n in table.texts if n not in came and (table.backend or n in table.words)}
     texts |= {n for n, column in table.kinds.items() if n in came and _is_text(came[n]) and column.type != "String"}
@@ -91,16 +95,24 @@ def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, g
     natives: dict[str, Any] = {}
     for name, values in cells.items():
         own_type = came[name].to_native().dtype if name in came else None
-        made = _pandas_series(pd, kinds.get(name), values, own_type)
+        column = table.kinds.get(name)
+        made = pandas_text(column, values) if name in texts else pandas_series(column, values, own_type)
         natives[name] = _filled(came[name].to_native(), made, stays[name]) if name in stays else made
-    frame = pd.DataFrame(natives)
-    if not isinstance(like, pd.DataFrame):
-        return frame
-    own = dict(zip(spelled, like.columns, strict=True))
-    labels = [own.get(name, name) for name in cells]
-    if isinstance(like.columns, pd.MultiIndex) and all(name in own for name in cells):
-        labels = pd.MultiIndex.from_tuples(labels, names=like.columns.names)
-    return frame.set_axis(like.index).set_axis(labels, axis=1).rename_axis(columns=like.columns.names)
+    return _named(pd.DataFrame(natives), table, like, spelled)
+
+
+def _named(frame: Any, table: Table, like: Any, spelled: Sequence[str]) -> Any:
+    """Return a frame of pandas with the index of another one, and names of columns as there or as in the fit."""
+    heading = table.heading or Heading({})
+    if type(like) is not type(frame):
+        return frame if table.heading is None else frame.set_axis(heading.index(frame), axis=1)
+    frame, places = frame.set_axis(like.index), {name: i for i, name in enumerate(spelled)}
+    if all(name in places for name in frame):
+        return frame.set_axis(like.columns[[places[name] for name in frame]], axis=1)
+    own = Heading.of(like.columns) or Heading({})
+    known = {name: own.names.get(text_of(like.columns[i]), like.columns[i]) for name, i in places.items()}
+    both = Heading({**heading.names, **known}, own.levels)
+    return frame.set_axis(both.index(frame), axis=1)
 
 
 def _filled(own: Any, made: Any, there: NDArray[np.bool_]) -> Any:
@@ -133,9 +145,11 @@ def in_type_of(own: nw.Series[Any], made: nw.Series[Any]) -> nw.Series[Any]:
 
 
 def _is_text(series: nw.Series[Any]) -> bool:
-    return series.dtype == nw.String or (
-        series.dtype == nw.Object and any(isinstance(v, str) for v in series.to_list())
-    )
+    """Return whether most cells of a column that are there are text."""
+    if series.dtype != nw.Object:
+        return bool(series.dtype == nw.String)
+    there = [value for value in series.to_list() if not is_missing(value)]
+    return 2 * sum(isinstance(value, str) for value in there) > len(there)
 
 
 def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any) -> nw.Series[Any]:
@@ -145,7 +159,20 @@ def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any)
     if exact and any(isinstance(value, float) for value in plain):  # no type holds both
         plain = [None if value is None else str(value) for value in plain]
     series = nw.new_series(name, plain, _whole_type(plain), backend=backend)
-    return series if column is None or (exact and not column.categories) else series.cast(_dtype(column))
+    if column is None or (exact and not column.categories):
+        return series
+    if (decimal := decimal_of(column.type)) is not None and not column.categories:
+        return _decimals(series, *decimal)
+    return series.cast(_dtype(column))
+
+
+def _decimals(series: nw.Series[Any], precision: int, scale: int) -> nw.Series[Any]:
+    """Return numbers of polars or pyarrow as decimals, whose type narwhals does not cast to."""
+    is_polars = series.implementation.is_polars()
+    library = importlib.import_module("polars" if is_polars else "pyarrow")
+    type_ = library.Decimal(precision, scale) if is_polars else library.decimal128(precision, scale)
+    cast: nw.Series[Any] = nw.from_native(series.to_native().cast(type_), series_only=True).alias(series.name)
+    return cast
 
 
 def _whole_type(values: Any) -> Any:
@@ -154,31 +181,12 @@ def _whole_type(values: Any) -> Any:
     return nw.UInt64 if large else None
 
 
-def _pandas_series(pd: Any, column: Column | None, cells: NDArray[Any], own: Any = None) -> Any:
-    """Return cells as a column of pandas, of the type of the fit; categories as those of the type ``own``."""
-    if column is None:
-        return pd.Series(cells)
-    if column.native == "category":
-        known = {category_of(value): i for i, value in enumerate(getattr(own, "categories", ()))}
-        if known and known.keys() >= set(cells.tolist()) - {None}:  # intervals, for instance, which are text in the fit
-            return pd.Series(pd.Categorical.from_codes([known.get(cell, -1) for cell in cells.tolist()], dtype=own))
-        new = [one for one in known if one not in column.categories]
-        return pd.Series(pd.Categorical(cells, categories=[*column.categories, *new], ordered=column.ordered))
-    if zone := re.search(r"datetime64\[\w+, (.+)\]", column.native):
-        return pd.Series(cells).dt.tz_localize("UTC").dt.tz_convert(zone[1]).astype(column.native)
-    if column.native == "object" and column.type == "Date":
-        cells = cells.astype(object)
-    series = pd.Series(cells)
-    if column.other is not None and column.native != "object" and series.isna().any():  # rare numbers
-        return pd.Series(cells.tolist())
-    return series.astype(column.native) if column.native else series
-
-
 def _dtype(column: Column) -> Any:
     """Return the type of narwhals by its name."""
     if column.type.startswith("Datetime"):
-        unit, zone = re.search(r"time_unit='(\w+)'", column.type), re.search(r"time_zone='([^']+)'", column.type)
-        return nw.Datetime(unit[1] if unit else "us", zone[1] if zone else None)  # type: ignore[arg-type]
+        unit, zone = re.search(r"time_unit='(\w+)'", column.type), zone_of(column.type)
+        known = zone if zone is None or not zone.startswith("UTC") else "UTC"
+        return nw.Datetime(unit[1] if unit else "us", known)  # type: ignore[arg-type]
     if column.type == "Enum":
         return nw.Enum([str(category) for category in column.categories])
     if column.type.startswith("Decimal"):

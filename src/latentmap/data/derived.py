@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from latentmap.data.columns import Column
+    from latentmap.data.column import Column
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import numbers
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 
 import narwhals as nw
@@ -22,17 +18,16 @@ from latentmap.data.columns import (
     Cells,
     ColumnSpec,
     Table,
-    date_type,
-    days_since_epoch,
     dropped_in,
     object_array,
 )
 from latentmap.data.formats.base import unique_names
+from latentmap.data.heading import text_of
 from latentmap.data.names import as_known
-from latentmap.data.text import MISSING, Texts, cells_of_text, text_settings
-from latentmap.data.text_formats import EPOCH
+from latentmap.data.objects import beyond, kind_of, of_objects, of_text, seconds_of
+from latentmap.data.text import MISSING, Texts, text_settings
 from latentmap.data.text_numbers import PLAIN
-from latentmap.data.values import as_numbers, is_missing, is_number, native, plain_array
+from latentmap.data.values import is_missing, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
 
 BACKENDS = ("pandas", "polars", "pyarrow")
@@ -49,7 +44,7 @@ def as_frame(data: Any, name: str = "X") -> nw.DataFrame[Any] | None:
         names = list(frame.columns)
     except DuplicateError as error:
         raise DataError(f"{name}: column names must be unique: {' '.join(str(error).split())}") from error
-    unique_names([str(column) for column in names], name)
+    unique_names(list(map(text_of, names)), name)
     kinds = sorted({type(column).__name__ for column in names})
     if len(kinds) > 1 and "str" in kinds:
         raise DataError(
@@ -77,13 +72,13 @@ def only_columns(data: Any, names: Sequence[str] | None) -> Any:
     """
     if names is None or data is None or (frame := as_frame(data)) is None or len(frame.columns) == len(names):
         return data
-    kept = [i for i, column in enumerate(frame.columns) if str(column) in set(names)]
+    kept = [i for i, column in enumerate(frame.columns) if text_of(column) in set(names)]
     return frame[:, kept].to_native() if len(kept) == len(names) else data
 
 
 def columns_of(frame: nw.DataFrame[Any]) -> dict[str, nw.Series[Any]]:
     """Return the columns of a frame by name, which may have been a number."""
-    return {str(column.name): _settled(column) for column in frame.iter_columns()}
+    return {text_of(column.name): _settled(column) for column in frame.iter_columns()}
 
 
 def numbers_of(columns: Mapping[str, nw.Series[Any]], rows: int, name: str = "X") -> NDArray[Any] | None:
@@ -141,7 +136,7 @@ def cells_of(columns: Iterable[nw.Series[Any]], name: str = "X", spec: ColumnSpe
     dropped, learned = dropped_in(spec), {*spec.kinds, *spec.inputs} if isinstance(spec, Table) else None
     return [
         _unread(series, "as requested")
-        if str(series.name) in dropped or (learned is not None and str(series.name) not in learned)
+        if text_of(series.name) in dropped or (learned is not None and text_of(series.name) not in learned)
         else _cells(series, name, spec)
         for series in columns
     ]
@@ -167,12 +162,17 @@ def backend_of(frame: nw.DataFrame[Any]) -> str | None:
 
 
 def _settled(series: nw.Series[Any]) -> nw.Series[Any]:
-    """Return a column of pandas in a type of narwhals: sparse columns dense, numbers in the machine's byte order."""
+    """Return a column of pandas in a type of narwhals: sparse columns dense, numbers in the machine's byte order.
+
+    Days of pyarrow that count milliseconds count days.
+    """
     if series.dtype != nw.Unknown or not series.implementation.is_pandas():
         return series
     column = series.to_native()
     if str(column.dtype).startswith("Sparse"):
         column = column.sparse.to_dense()
+    elif str(column.dtype).startswith("date64"):
+        column = column.astype("date32[day][pyarrow]")
     elif isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         column = column.astype(native(np.empty(0, column.dtype)).dtype)
     return nw.from_native(column, series_only=True)
@@ -197,14 +197,14 @@ def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | Non
     if _is_empty(series):
         return np.full(len(series), np.nan)
     if dtype == nw.Object:
-        cells = _of_objects(_values(series), column, name, "")
+        cells = of_objects(_values(series), column, name, "")
         return (
             cells.values
             if cells is not None and cells.numeric and not cells.type.startswith(("Date", "Time", "Duration"))
             else None
         )
     if dtype == nw.String:
-        read = _of_text(_values(series), column, "", None)
+        read = of_text(_values(series), column, "", None)
         return read.values if read.numeric and not (read.format or read.note) else None
     if not (dtype.is_numeric() or dtype == nw.Boolean):
         return None
@@ -226,12 +226,12 @@ def _is_exact(series: nw.Series[Any]) -> bool:
 
 def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     series = _settled(series)
-    dtype, column, own = series.dtype, str(series.name), _native(series)
+    dtype, column, own = series.dtype, text_of(series.name), _native(series)
     if dtype.is_numeric() and text_settings(column, spec).kind == "date":  # written as 20240131, for instance
         written = (
             None if v is None or v != v else word(float(v) if dtype.is_float() else int(v)) for v in _values(series)
         )
-        return _of_text(list(written), column, own, spec)
+        return of_text(list(written), column, own, spec)
     if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
         return Cells(column, _without_marks(np.asarray(numbers, np.float64), spec), type_, own)
@@ -241,7 +241,7 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         spans = series.dt.total_microseconds().cast(nw.Float64).to_numpy()
         return Cells(column, np.asarray(spans, np.float64) / SECOND, str(dtype), own)
     if dtype == nw.Time:
-        return Cells(column, np.array([_seconds(value) for value in _values(series)]), "Time", own)
+        return Cells(column, np.array([seconds_of(value) for value in _values(series)]), "Time", own)
     if dtype in (nw.Categorical, nw.Enum):
         if series.implementation.is_pandas() and own == "category":  # whose order narwhals does not keep
             kept = series.to_native().cat
@@ -249,20 +249,20 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         else:
             categories = list(dtype.categories if isinstance(dtype, nw.Enum) else sorted(series.drop_nulls().unique()))
             ordered = False
-        read = _levels_of(
-            {*categories, *(category_of(v) for v in series.unique().to_list() if not is_missing(v))}, spec
-        )
+        there = [category_of(value) for value in series.unique().to_list() if not is_missing(value)]
+        read = _levels_of({*categories, *there}, spec)
         kinds = object_array([None if value is None else read[category_of(value)] for value in _values(series)])
         known = dict.fromkeys(one for one in map(read.__getitem__, categories) if one is not None)
-        return Cells(column, kinds, type(dtype).__name__, own, tuple(known), ordered)
+        texts = Texts.of(_values(series)) if any(one != level for level, one in read.items() if one) else None
+        return Cells(column, kinds, type(dtype).__name__, own, tuple(known), ordered, written=texts)
     values = _values(series)
     if dtype == nw.String:
-        return _of_text(values, column, own, spec)
+        return of_text(values, column, own, spec)
     if dtype.is_integer() or dtype.is_decimal():
-        return _beyond(column, values, str(dtype), own, spec)
-    if dtype == nw.Object and (cells := _of_objects(values, column, name, own, spec)) is not None:
+        return beyond(column, values, str(dtype), own, spec)
+    if dtype == nw.Object and (cells := of_objects(values, column, name, own, spec)) is not None:
         return cells
-    odd = next((type(v).__name__ for v in values if v is not None and _kind_of(v) == "other"), "")
+    odd = next((type(v).__name__ for v in values if v is not None and kind_of(v) == "other"), "")
     what = odd if dtype == nw.Object and odd else own if dtype == nw.Unknown and own else dtype
     return _unread(series, f"it holds {what}, not numbers, text or dates")
 
@@ -300,92 +300,9 @@ def _values(series: nw.Series[Any]) -> list[Any]:
     return [None if is_missing(value) else value for value in series.to_list()]
 
 
-def _beyond(column: str, values: Sequence[Any], type_: str, own: str, spec: ColumnSpec) -> Cells:
-    """Return a column with whole numbers beyond 2^53: as objects, or as floats where the fit has learned such."""
-    known = text_settings(column, spec)
-    if known.text is False:
-        floats = np.array([np.nan if value is None else float(value) for value in values])
-        return Cells(column, floats, type_, own, written=Texts.of(None if v is None else str(v) for v in values))
-    plain = [value if value is None or value != int(value) else int(value) for value in values]
-    return Cells(column, object_array(plain), type_, own)
-
-
 def _unread(series: nw.Series[Any], why: str) -> Cells:
     """Return a column whose cells are kept as they are, and not read."""
-    return Cells(str(series.name), object_array(series.to_list()), "Object", _native(series), unread=why)
-
-
-def _of_text(values: Sequence[str | None], column: str, own: str, spec: ColumnSpec) -> Cells:
-    """Return a column of text as what it stands for."""
-    return replace(cells_of_text(column, values, text_settings(column, spec)), native=own)
-
-
-def _of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: ColumnSpec = None) -> Cells | None:
-    """Return a column of Python's objects as numbers, dates or text; None if they are anything else.
-
-    Of several of these, all become text; dates and times together are times.
-    """
-    present = [value for value in values if value is not None]
-    kinds = {kind for value in present if (kind := _kind_of(value)) != "boolean"}
-    if "other" in kinds:
-        return None
-
-    def where(row: int) -> str:
-        return place([row, 0], names=[column])
-
-    if not kinds:
-        return Cells(column, as_numbers(values, name, where), "Boolean", own)
-    if kinds == {"number"}:
-        whole = all(isinstance(value, numbers.Integral) for value in present)
-        if any(isinstance(value, numbers.Integral | Decimal) and abs(int(value)) > EXACT for value in present):
-            return _beyond(column, values, "Int64" if whole else "Float64", own, spec)
-        return Cells(column, as_numbers(values, name, where), "Int64" if whole else "Float64", own)
-    if kinds == {"span"} and not any(map(_is_truth, present)):
-        spans = [np.nan if value is None else np.timedelta64(value) / np.timedelta64(1, "s") for value in values]
-        return Cells(column, np.array(spans, np.float64), "Duration(time_unit='us')", own)
-    if kinds == {"clock"} and not any(map(_is_truth, present)):
-        return Cells(column, np.array([_seconds(value) for value in values]), "Time", own)
-    if kinds <= {"date", "time", "time with zone"} and not any(map(_is_truth, present)):
-        days = np.array([np.nan if value is None else _days(value) for value in values])
-        return Cells(column, days, date_type(days=kinds == {"date"}, zoned="time with zone" in kinds), own)
-    text = [None if value is None else value if isinstance(value, str) else word(value) for value in values]
-    return _of_text(text, column, own, spec)
-
-
-def _is_truth(value: Any) -> bool:
-    return isinstance(value, bool | np.bool_)
-
-
-def _kind_of(value: Any) -> str:
-    if _is_truth(value):
-        return "boolean"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, datetime | np.datetime64):
-        return "time with zone" if getattr(value, "tzinfo", None) is not None else "time"
-    if isinstance(value, date):
-        return "date"
-    if isinstance(value, time) and value.tzinfo is None:
-        return "clock"
-    if isinstance(value, timedelta | np.timedelta64):
-        return "span"
-    return "number" if is_number(value) else "other"
-
-
-def _seconds(value: time | None) -> float:
-    """Return the seconds since midnight."""
-    if value is None:
-        return np.nan
-    return 3600.0 * value.hour + 60.0 * value.minute + value.second + value.microsecond / SECOND
-
-
-def _days(value: Any) -> float:
-    """Return the days since 1970 of a date or time."""
-    if isinstance(value, np.datetime64):
-        return float(value.astype("datetime64[us]").astype(np.int64) / DAY)
-    if not isinstance(value, datetime):
-        return float(value.toordinal() - EPOCH.toordinal())
-    return days_since_epoch(value)
+    return Cells(text_of(series.name), object_array(series.to_list()), "Object", _native(series), unread=why)
 
 
 def category_of(value: Any) -> Any:

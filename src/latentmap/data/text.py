@@ -6,8 +6,8 @@ One place for all text: of files, and of data frames whose columns hold text.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from latentmap.data import text_dates, text_numbers
 from latentmap.data.checks import EXACT
-from latentmap.data.columns import Cells, Column, ColumnSpec, Table, date_type, days_since_epoch
+from latentmap.data.columns import Cells, date_type, days_since_epoch
 from latentmap.data.text_formats import TextFormat
+from latentmap.data.text_settings import TextSettings as TextSettings
+from latentmap.data.text_settings import text_settings as text_settings
 from latentmap.exceptions import DataError
 from latentmap.messages import counted
 
@@ -58,7 +60,6 @@ TRIED = 64
 """The different texts that are tried first, of a column that may be text."""
 NUMERIC = ("real", "count", "ordinal", "binary", "cyclic")
 NAMED = ("categorical", "ordinal")
-TEXTS = ("String", "Categorical", "Enum")
 
 
 class Texts(NamedTuple):
@@ -81,55 +82,6 @@ class Texts(NamedTuple):
         values[-1] = missing
         of_cells: NDArray[Any] = values[self.codes]
         return of_cells
-
-
-@dataclass(frozen=True)
-class TextSettings:
-    """What is known of a column of text before it is read.
-
-    Attributes
-    ----------
-    kind
-        The kind that was asked for; "drop" and "categorical" are never read as dates.
-    format
-        The format that a fit has learned, or a pattern of dates as in ``datetime.strptime``.
-    text
-        Whether the fit has learned text, so that nothing else may be read; None if that is open.
-    missing
-        Further marks of missing cells, in lower case.
-    comma
-        Whether a comma among digits rather separates decimals than thousands, where it could be either.
-    """
-
-    kind: str = ""
-    format: TextFormat | str | None = None
-    text: bool | None = None
-    missing: frozenset[str] = frozenset()
-    comma: bool = False
-
-
-def text_settings(name: str, spec: ColumnSpec, *, comma: bool = False) -> TextSettings:
-    """Return what a fit, or its settings, say of a column of text."""
-    if spec is None:
-        return TextSettings(comma=comma)
-    missing = frozenset(mark.strip().lower() for mark in spec.missing)
-    if isinstance(spec, Table):
-        learned = spec.kinds.get(name)
-        if learned is None:  # as it is, since imputing gives all columns back
-            return TextSettings(text=True, missing=missing)
-        return replace(_of_column(learned), missing=missing, comma=comma)
-    given = spec.settings.get(name, {})
-    kind = given.get("kind", "date" if given.get("format") else "")
-    named = "embedding" in given or any(isinstance(category, str) for category in given.get("categories", ()))
-    return TextSettings(kind, given.get("format"), named or None, missing, comma)
-
-
-def _of_column(column: Column) -> TextSettings:
-    """Return how a fit has read a column."""
-    if column.type in TEXTS or any(isinstance(one, int) and abs(one) > EXACT for one in column.categories):
-        return TextSettings(text=True)
-    kind = "date" if column.type.startswith("Date") else "boolean" if column.type == "Boolean" else "real"
-    return TextSettings(kind, column.format, False)
 
 
 def cells_of_text(name: str, texts: Texts | Iterable[Any], settings: TextSettings = TextSettings()) -> Cells:  # noqa: B008
@@ -286,8 +238,10 @@ class _Reader:
         patterns: Counter[str] = Counter()
         for level in parsed:
             patterns[text_dates.with_order(stamps[level].pattern, day_first=day_first)] += self.typed[level]
+        offsets = {one.offset for one in kept}
         form = TextFormat("date", pattern=patterns.most_common(1)[0][0], padded=all(one.padded for one in kept),
-                          hours=all(one.padded_hour for one in kept))  # fmt: skip
+                          hours=all(one.padded_hour for one in kept),
+                          offset=offsets.pop() or 0.0 if len(offsets) == 1 else 0.0)  # fmt: skip
         if unclear:
             self._say_order(next(level for level in parsed if stamps[level].open_order), day_first)
         type_ = date_type(days=not any(o.has_time for o in kept), zoned=any(o.offset is not None for o in kept))
@@ -363,12 +317,17 @@ class _Reader:
         others = {level: n for level, n in self.typed.items() if level not in parsed}
         notes = [self.note] if self.note else []
         if others:
-            shown = ", ".join(repr(level[:40]) for level in list(others)[:3])
             what = "date" if type_.startswith("Date") else "number"
-            held = f"in {counted(sum(others.values()), 'cell')}"
-            notes.append(f"column {self.name!r}: text {held} that is no {what} ({shown}) is taken as missing")
+            notes.append(note_of_others(self.name, others, what))
         numbers = self.texts.values(values, np.nan, np.float64)
         return Cells(self.name, numbers, type_, format=form, note="; ".join(notes))
+
+
+def note_of_others(name: str, others: Mapping[str, int], what: str) -> str:
+    """Return the note that says which texts of a column, counted in ``others``, are taken as missing; none for none."""
+    shown = ", ".join(repr(level[:40]) for level in list(others)[:3])
+    held = f"in {counted(sum(others.values()), 'cell')}"
+    return f"column {name!r}: text {held} that is no {what} ({shown}) is taken as missing" if others else ""
 
 
 def _is_absent(level: str, absent: Collection[str], marks: Collection[float]) -> bool:

@@ -42,6 +42,8 @@ class TextFormat:
         Whether days, months and hours below 10 are written with a zero; hours of dates as ``hours`` says, unless None.
     words
         The words for false and true.
+    offset
+        The seconds of the time zone in which dates are written, where all cells have the same one.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class TextFormat:
     words: tuple[str, ...] = ()
     outside: bool = False
     hours: bool | None = None
+    offset: float = 0.0
 
     @classmethod
     def of(cls, value: Mapping[str, Any] | None) -> Self | None:
@@ -99,8 +102,8 @@ class TextFormat:
         return f"{'-' if negative else ''}{self.prefix}{digits}{self.suffix}"
 
     def _date(self, days: float) -> str:
-        time = EPOCH + timedelta(seconds=round(days * 86_400, 6))
-        pattern = self.pattern
+        time = EPOCH + timedelta(seconds=round(days * 86_400 + self.offset, 6))
+        pattern = self._zoned()
         short = {} if self.padded else {"%d": time.day, "%m": time.month}
         if not (self.padded if self.hours is None else self.hours):
             short |= {"%H": time.hour, "%I": (time.hour - 1) % 12 + 1}
@@ -108,6 +111,16 @@ class TextFormat:
             pattern = pattern.replace(code, str(number))
         pattern = pattern.replace("%q", str((time.month + 2) // 3))
         return time.strftime(pattern.replace("%Y", f"{time.year:04d}"))
+
+    def _zoned(self) -> str:
+        """Return the pattern of dates with the zone in which they are written, in the place of that of UTC."""
+        utc = next((form for form in ("+00:00", "+0000", "+00") if self.pattern.endswith(form)), "")
+        if not (self.offset and utc):
+            return self.pattern
+        minutes = int(abs(self.offset) // 60)
+        digits = [f"{minutes // 60:02d}", f"{minutes % 60:02d}"][: 1 if utc == "+00" else 2]
+        sign = "-" if self.offset < 0 else "+"
+        return self.pattern.removesuffix(utc) + sign + (":" if ":" in utc else "").join(digits)
 
     def _duration(self, seconds: float) -> str:
         sign, rest = "-" if seconds < 0 else "", round(abs(seconds), 6)

@@ -13,15 +13,17 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.cells import zone_of
 from latentmap.data.checks import EXACT
-from latentmap.data.columns import Cells, Table
+from latentmap.data.columns import Cells, Table, object_array
 from latentmap.data.decoding import describable, frame_of
 from latentmap.data.files import atomic_path
 from latentmap.data.formats.base import plain_labels
@@ -76,8 +78,11 @@ class RowWriter(ABC):
         """Return rows as the columns of a table, written as text where they came so."""
         with describable():
             if self.given:
-                return table.completed(rows, self.given, table.texts)
-            return table.decode(rows, generated=self.given is None, written=table.texts)
+                cells = table.completed(rows, self.given, table.texts)
+            else:
+                cells = table.decode(rows, generated=self.given is None, written=table.texts)
+            zones = {name: zone for name, column in table.kinds.items() if (zone := zone_of(column.type))}
+            return {name: _zoned(one, zones[name]) if name in zones else one for name, one in cells.items()}
 
     def cells(self, rows: NDArray[Any]) -> dict[str, list[Any]]:
         """Return the next rows, and their key, as columns of Python's values; missing ones are None or NaN."""
@@ -310,6 +315,19 @@ def writing(
                 writer.close()
             raise
         writer.close()
+
+
+def _zoned(cells: NDArray[Any], zone: str) -> NDArray[Any]:
+    """Return times in UTC as `datetime` of a zone, and text as it is.
+
+    >>> _zoned(np.array(["2024-07-01T12:00", "NaT"], "datetime64[us]"), "Europe/Berlin").tolist()
+    [datetime.datetime(2024, 7, 1, 14, 0, tzinfo=zoneinfo.ZoneInfo(key='Europe/Berlin')), None]
+    """
+    if cells.dtype.kind != "M":
+        return cells
+    offset = datetime.strptime(zone, "UTC%z").tzinfo if zone.startswith("UTC") and zone != "UTC" else ZoneInfo(zone)
+    times = cells.astype("datetime64[us]").tolist()
+    return object_array([None if t is None else t.replace(tzinfo=UTC).astimezone(offset) for t in times])
 
 
 def _python_values(cells: NDArray[Any]) -> list[Any]:

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latentmap.data.decoding import in_type_of
 from latentmap.data.frames import as_frame, named_as
+from latentmap.data.heading import text_of
 from latentmap.data.names import as_known
 from latentmap.data.rows import LazyRows
 from latentmap.data.selection import ALL_COLUMNS, Selection, ignored_in_words
@@ -174,7 +175,7 @@ def as_given(X: Any, values: NDArray[Any], names: Sequence[str] | None = None) -
     if (frame := as_frame(X)) is None:
         return values
     columns = list(frame.iter_columns())
-    own = dict(zip(as_known([str(column.name) for column in columns], names or ()), columns, strict=True))
+    own = dict(zip(as_known([text_of(column.name) for column in columns], names or ()), columns, strict=True))
     names = names if names is not None and set(names) <= set(own) else list(own)
     made = dict(zip(names, values.T, strict=True))
     filled = [_filled(column, made[name]) if name in made else column for name, column in own.items()]
@@ -209,7 +210,7 @@ def _selection(estimator: Parameters, state: FitState, X: Any) -> Selection:
         return Selection(wanted=names)
     if (frame := as_frame(X)) is None:
         return ALL_COLUMNS
-    given, wanted, named = list(map(str, frame.columns)), set(names), hasattr(estimator, "feature_names_in_")
+    given, wanted, named = list(map(text_of, frame.columns)), set(names), hasattr(estimator, "feature_names_in_")
     if not wanted <= set(given):
         if named and isinstance(frame.columns[0], str):  # says which are missing
             validate_data(estimator, frame.head(0).to_native(), reset=False, skip_check_array=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from latentmap.data.frames import as_frame, columns_of
+from latentmap.data.heading import text_of
 from latentmap.data.selection import Selection
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
@@ -117,8 +118,8 @@ def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
     ('3', '4')
     """
     if isinstance(X, str | os.PathLike):
-        beside = open_source(X, selection=Selection(beside=(str(column),))).beside[str(column)]
-        return read_values(beside, len(beside), str(column))
+        beside = open_source(X, selection=Selection(beside=(text_of(column),))).beside[text_of(column)]
+        return read_values(beside, len(beside), text_of(column))
     if (frame := as_frame(X)) is not None:
         columns = columns_of(frame)
         names = list(columns)
@@ -127,14 +128,14 @@ def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
         rows = rows if rows.ndim == 2 else rows.reshape(len(rows), -1)
         default = [f"x{i}" for i in range(rows.shape[1])]
         names = default if feature_names is None or len(feature_names) != len(default) else [*map(str, feature_names)]
-    if isinstance(column, int) and str(column) not in names and -len(names) <= column < len(names):
+    if isinstance(column, int) and text_of(column) not in names and -len(names) <= column < len(names):
         column = names[column]
-    if str(column) not in names:
-        known = f"X has {len(names)} columns" if isinstance(column, int) else suggest(str(column), names[:1000])
+    if text_of(column) not in names:
+        known = f"X has {len(names)} columns" if isinstance(column, int) else suggest(text_of(column), names[:1000])
         raise DataError(f"color must be a column of X, got {column!r}: {known}")
-    at = names.index(str(column))
+    at = names.index(text_of(column))
     values = columns[names[at]].to_numpy() if frame is not None else _dense(rows[:, [at]])[:, 0]
-    return read_values(values, len(values), str(column))
+    return read_values(values, len(values), text_of(column))
 
 
 def read_values(values: Any, n_rows: int, title: str | None = None) -> Labels:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import csv
 import importlib.util
 import itertools
@@ -183,16 +185,56 @@ def _open(file: TextFile, request: Request) -> Source:
     return source
 
 
-def _opened(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
-    """Return a source of the rows, of which those that are too short end in missing cells, and the text beside them."""
+Opened = tuple[Source, dict[str, list[str | None]]]
+"""A source of the rows, and the text beside them."""
+
+
+def _opened(plan: Plan, request: Request) -> Opened:
+    """Return the rows of a file, in which quotes are doubled within quotes, or have a backslash before."""
+    failure, found = None, None
+    try:
+        found = _padded(plan, request)
+    except DataError as error:
+        failure = error
+    texts = (one.written[0] for one in found[0].cells if one.written) if found else ()
+    if (failure or any("\\" in text for levels in texts for text in levels)) and _has_escapes(plan):
+        with contextlib.suppress(DataError):
+            return _padded(replace(plan, dialect=replace(plan.dialect, escape="\\")), request)
+    if found is None:
+        raise failure or AssertionError
+    return found
+
+
+def _has_escapes(plan: Plan) -> bool:
+    """Return whether quotes below the first lines have a backslash before, and cannot be read without."""
+    if plan.dialect.escape or not plan.dialect.delimited:
+        return False
+    with plan.file.lines() as lines:
+        if not any('\\"' in line for line in lines):
+            return False
+    with plan.file.lines() as lines:
+        try:
+            collections.deque(
+                records(plan.file.path, itertools.islice(lines, plan.dialect.skip, None), plan.dialect), 0
+            )
+        except DataError:
+            return True
+    return False
+
+
+def _padded(plan: Plan, request: Request) -> Opened:
+    """Return the rows, of which those that are too short end in missing cells."""
     try:
         return _as_usual(plan, request)
     except ShortRowsError as error:
+        if _has_escapes(plan):
+            with contextlib.suppress(DataError, ShortRowsError):
+                return _as_usual(replace(plan, dialect=replace(plan.dialect, escape="\\")), request)
         noted = replace(plan.dialect, notes=(*plan.dialect.notes, error.note))
         return _as_usual(replace(plan, padded=True, dialect=noted), request)
 
 
-def _as_usual(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
+def _as_usual(plan: Plan, request: Request) -> Opened:
     """Return what `_read` does; short rows, and blanks or backslashes before quotes, are first rewritten as usual."""
     if not (plan.padded or plan.dialect.spaced or plan.dialect.escape):
         return _read(plan, request)
@@ -216,7 +258,7 @@ def _rewritten(plan: Plan, path: Path) -> Plan:
     return replace(plan, file=text_file(path, "utf-8"), dialect=dialect)
 
 
-def _read(plan: Plan, request: Request) -> tuple[Source, dict[str, list[str | None]]]:
+def _read(plan: Plan, request: Request) -> Opened:
     """Return a source of the rows, and the text of the columns beside them."""
     file = plan.file
     unix = b"\n" in file.sample  # pyarrow's lines and ours are the same

@@ -10,6 +10,7 @@ import narwhals as nw
 import numpy as np
 
 from latentmap.data.cells import DAY
+from latentmap.data.columns import Table
 from latentmap.data.formats.arrays import ArraySource, TableSource
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels
 from latentmap.data.formats.items import arrow_table, is_hugging_face
@@ -23,6 +24,7 @@ from latentmap.data.frames import (
     non_numeric,
     numbers_of,
 )
+from latentmap.data.heading import Heading, text_of
 from latentmap.data.identifiers import has_ids
 from latentmap.data.names import known_names
 from latentmap.data.selection import values_of
@@ -104,12 +106,15 @@ def _of_columns(
         source = ArraySource(rows, name=name, names=list(series), labels=labels, label_name=label_name)
         source.header = empty_frame(list(series))
         return source
-    return TableSource(cells, request.columns, backend=backend, name=name, labels=labels, label_name=label_name)
+    source = TableSource(cells, request.columns, backend=backend, name=name, labels=labels, label_name=label_name)
+    if backend == "pandas" and source.table is not None and not isinstance(request.columns, Table):
+        source.table = replace(source.table, heading=Heading.of(frame.to_native().columns))
+    return source
 
 
 def _header(frame: nw.DataFrame[Any], kept: list[str]) -> Any:
     """Return a frame without rows that has some columns of another."""
-    empty, names = frame.head(0), list(map(str, frame.columns))
+    empty, names = frame.head(0), list(map(text_of, frame.columns))
     if kept == names:
         return empty.to_native()
     try:
