@@ -20,7 +20,7 @@ from latentmap.cli.options import ColumnsFile, Embed, Id, Json, Labels, SkipBad
 from latentmap.cli.outputs import check_output
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, say, say_pairs
-from latentmap.exceptions import LatentmapError, ModelError
+from latentmap.exceptions import LatentmapError
 from latentmap.messages import counted
 
 if TYPE_CHECKING:
@@ -125,32 +125,29 @@ def _of_run(run: Path) -> dict[str, Any]:
     """Return the facts in the files of a run, without loading its model."""
     from latentmap.cli.runs import Origin
     from latentmap.estimators.history import evaluation
-    from latentmap.estimators.persistence import read_config, read_history
+    from latentmap.estimators.persistence import describe_run
 
-    config, origin = read_config(run), Origin.read(run)
-    try:
-        fitted = config["fitted"]
-        history, units = read_history(run), fitted.get("history_units", "model")
-        evaluated = evaluation(history, bound=fitted.get("history_bounds", False), units=units)
-        return {
-            "run": str(run),
-            "class": config["class"],
-            "version": config["version"],
-            "n_components": fitted["latent"],
-            "place": None if origin is None else origin.data,
-            "data": fitted["data_schema_"],
-            "fingerprint": fitted["data_fingerprint_"],
-            "parameters": config["params"],
-            "parts": fitted["parts"],
-            "choices": fitted["choices_"],
-            "evaluation": None if evaluated is None else evaluated.to_json(),
-            "last": dict(history[-1]) if history else {},
-            "findings": fitted["findings_"],
-            "epochs": fitted["n_iter_"],
-            "seconds": fitted["fit_seconds_"],
-        }
-    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{run} is damaged ({type(error).__name__}: {error}); fit and save the model again") from error
+    (config, history), origin = describe_run(run), Origin.read(run)
+    fitted = config["fitted"]
+    bound, units = fitted.get("history_bounds", False), fitted.get("history_units", "model")
+    evaluated = evaluation(history, bound=bound, units=units)
+    return {
+        "run": str(run),
+        "class": config["class"],
+        "version": config["version"],
+        "n_components": fitted["latent"],
+        "place": None if origin is None else origin.data,
+        "data": fitted["data_schema_"],
+        "fingerprint": fitted["data_fingerprint_"],
+        "parameters": config["params"],
+        "parts": fitted["parts"],
+        "choices": fitted["choices_"],
+        "evaluation": None if evaluated is None else evaluated.to_json(),
+        "last": dict(history[-1]) if history else {},
+        "findings": fitted["findings_"],
+        "epochs": fitted["n_iter_"],
+        "seconds": fitted["fit_seconds_"],
+    }
 
 
 def _info_data(source: Source, requested: Columns | None, as_json: bool) -> None:
