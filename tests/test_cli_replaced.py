@@ -19,7 +19,7 @@ from latentmap.cli.outputs import claimed_run
 from latentmap.cli.runs import Origin, save_run
 from latentmap.data import folders
 from latentmap.data.locks import locked
-from latentmap.estimators import persistence
+from latentmap.estimators import persistence, run_files
 from latentmap.exceptions import DataError, ModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
@@ -270,7 +270,7 @@ def test_a_reader_sees_one_run_or_the_other(vae, autoencoder, tmp_path):
 
 def test_a_run_that_changes_while_it_is_read_is_read_again(monkeypatch, vae, autoencoder, tmp_path):
     vae.save(tmp_path / "run")
-    read, calls = persistence._read, []
+    read, calls = run_files._read, []
 
     def slow(path, *most):
         if not calls:
@@ -278,7 +278,7 @@ def test_a_run_that_changes_while_it_is_read_is_read_again(monkeypatch, vae, aut
             autoencoder.save(tmp_path / "run")
         return read(path, *most)
 
-    monkeypatch.setattr(persistence, "_read", slow)
+    monkeypatch.setattr(run_files, "_read", slow)
     assert isinstance(latentmap.load(tmp_path / "run"), latentmap.Autoencoder)
     (tmp_path / "run" / "model.safetensors").write_bytes(b"other")
     with pytest.raises(ModelError, match="does not belong to its config"):

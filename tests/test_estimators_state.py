@@ -191,7 +191,7 @@ def test_a_fit_follows_the_plan_that_is_shown(name):
     data, settings = PLANNED[name]
     estimator = (Autoencoder if "autoencoder" in name else VAE)(random_state=0, max_epochs=1).set_params(**settings)
     source = open_source(data)
-    model, training = preview(estimator, source, source)
+    model, training, _ = preview(estimator, source, source)
     estimator.fit(data)
     for choice, text in (model.choices | training.choices).items():
         assert estimator.choices_[choice] == text, choice

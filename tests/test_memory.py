@@ -1,6 +1,7 @@
 """Memory: what a fit needs is said before it starts, what runs out is one line, and fits leave nothing behind."""
 
 import gc
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from latentmap import VAE, likelihoods, networks, recipes
+from latentmap.cli import main
 from latentmap.data import memory
 from latentmap.estimators import fit as fits
 from latentmap.estimators.memory import Needs, needs_of, require_memory
@@ -81,6 +83,37 @@ def test_memory_that_runs_out_during_a_fit_is_one_line(error, monkeypatch):
     with pytest.raises(NotEnoughMemoryError, match="the fit ran out of memory") as raised:
         vae.fit(X)
     assert raised.value.__cause__ is error and "\n" not in str(raised.value) and vae.state_ is before
+
+
+@pytest.mark.parametrize("go_on", [lambda vae: vae.set_params(warm_start=True).fit(X), lambda vae: vae.partial_fit(X)])
+def test_fits_that_go_on_say_what_they_need_before_they_start(go_on, monkeypatch):
+    vae = VAE(2, **QUICK).fit(X)
+    before, steps = vae.state_, []
+    monkeypatch.setattr(Trainer, "_take_step", lambda *given: steps.append(given))
+    monkeypatch.setattr("latentmap.estimators.memory.free_memory", lambda: 10**4)
+    with pytest.raises(NotEnoughMemoryError, match="this fit needs about"):
+        go_on(vae)
+    assert not steps and vae.state_ is before
+
+
+def test_info_says_what_a_fit_needs(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "x.npy", X)
+    found = []
+    monkeypatch.setattr(fits, "require_memory", lambda needs, device: found.append(needs))
+    VAE(2, neighbors=5, max_epochs=1, random_state=0).fit(X)
+    assert main(["info", str(tmp_path / "x.npy"), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["needs"] == {name: round(value) for name, value in vars(found[0]).items()}
+    assert f"a fit would keep all of it, and needs about {found[0]}" in " ".join(said.err.split())
+    monkeypatch.setattr("latentmap.estimators.memory.free_memory", lambda: 10**4)
+    assert main(["info", str(tmp_path / "x.npy")]) == 0
+    assert "fit would refuse: this fit needs about" in capsys.readouterr().err
+
+
+def test_info_takes_the_memory_that_is_allowed(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.zeros((10**5, 10)) + np.arange(10))
+    assert main(["info", str(tmp_path / "x.npy"), "--memory", "10MB"]) == 0
+    assert "read it in blocks within 10.0 MB" in capsys.readouterr().err
 
 
 def test_other_errors_stay_as_they_are(monkeypatch):

@@ -81,7 +81,7 @@ DAMAGE = {
     "a list": (lambda run: (run / "config.json").write_text("[1]"), "does not describe a run"),
     "truncated history": (lambda run: truncate(run / "history.jsonl", 30), "a line that is not valid JSON"),
     "newer format": (lambda run: rewrite(run, format=99), "in format 99, newer than the 1 .*upgrade latentmap"),
-    "format of text": (lambda run: rewrite(run, format="one"), "format must be a whole number, got 'one'"),
+    "format of text": (lambda run: rewrite(run, format="one"), "format must be a whole number >= 1, got 'one'"),
     "unknown class": (lambda run: rewrite(run, **{"class": "Oracle"}), "class Oracle, expected VAE or Autoencoder"),
     "class of a list": (lambda run: rewrite(run, **{"class": ["VAE"]}), "expected VAE or Autoencoder"),
     "other sizes": (lambda run: rewrite(run, fitted__latent=3), "cannot be read as a VAE.*size mismatch"),
@@ -120,7 +120,10 @@ DAMAGE = {
     ),
     "changed weights": (lambda run: flip(run / "model.safetensors"), "does not belong to its config.json"),
     "a folder in the way": (lambda run: blocked(run / "history.jsonl"), "cannot read .*history.jsonl"),
-    "no seed": (lambda run: rewrite(run, fitted={"n_iter_": 1}), "cannot be read as a VAE: KeyError"),
+    "no seed": (
+        lambda run: rewrite(run, fitted={"n_iter_": 1}),
+        "cannot be read as a VAE: fitted lacks active_components_",
+    ),
 }
 
 

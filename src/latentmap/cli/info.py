@@ -20,13 +20,14 @@ from latentmap.cli.options import ColumnsFile, Embed, Id, Json, Labels, SkipBad
 from latentmap.cli.outputs import check_output
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, say, say_pairs
-from latentmap.exceptions import LatentmapError, ModelError
+from latentmap.exceptions import LatentmapError
 from latentmap.messages import counted
 
 if TYPE_CHECKING:
     from latentmap.data.schema import Schema
     from latentmap.data.sources import Source
     from latentmap.estimators.columns import Columns
+    from latentmap.estimators.memory import Needs
 
 LARGEST_READ = 2**28
 """The most bytes of rows that are all read; of more, a sample is."""
@@ -42,6 +43,7 @@ def info(
     columns: ColumnsFile = None,
     embed: Embed = (),
     columns_template: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
+    memory: str | None = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
@@ -54,6 +56,8 @@ def info(
     columns_template
         A .toml file to write, with what is inferred of each column of a table, to edit and give to fit with --columns;
         - writes it to standard output.
+    memory
+        Memory for the rows, as for fit.
     """
     from latentmap.data.datasets import DATASETS
     from latentmap.data.sources import holds_rows
@@ -65,11 +69,11 @@ def info(
             raise UsageError(f"{what} is a run: --columns-template describes the columns of data")
         _info_run(folder, as_json)
         return
-    source, requested = open_data(what, labels, columns, skip_bad=skip_bad, row_id=row_id, embed=embed)
+    source, requested = open_data(what, labels, columns, skip_bad=skip_bad, row_id=row_id, embed=embed, memory=memory)
     if columns_template is not None:
         _write_template(source, requested, columns_template, row_id)
     if str(columns_template) != "-":
-        _info_data(source, requested, as_json)
+        _info_data(source, requested, memory, as_json)
 
 
 def _write_template(source: Source, requested: Columns | None, path: Path, row_id: str | None) -> None:
@@ -122,48 +126,43 @@ def _info_run(run: Path, as_json: bool) -> None:
 
 
 def _of_run(run: Path) -> dict[str, Any]:
-    """Return the facts in the files of a run, without loading its model."""
+    """Return the facts in the files of a run that `latentmap.load` takes."""
     from latentmap.cli.runs import Origin
     from latentmap.estimators.history import evaluation
-    from latentmap.estimators.persistence import read_config, read_history
+    from latentmap.estimators.persistence import describe_run
 
-    config, origin = read_config(run), Origin.read(run)
-    try:
-        fitted = config["fitted"]
-        history, units = read_history(run), fitted.get("history_units", "model")
-        evaluated = evaluation(history, bound=fitted.get("history_bounds", False), units=units)
-        return {
-            "run": str(run),
-            "class": config["class"],
-            "version": config["version"],
-            "n_components": fitted["latent"],
-            "place": None if origin is None else origin.data,
-            "data": fitted["data_schema_"],
-            "fingerprint": fitted["data_fingerprint_"],
-            "parameters": config["params"],
-            "parts": fitted["parts"],
-            "choices": fitted["choices_"],
-            "evaluation": None if evaluated is None else evaluated.to_json(),
-            "last": dict(history[-1]) if history else {},
-            "findings": fitted["findings_"],
-            "epochs": fitted["n_iter_"],
-            "seconds": fitted["fit_seconds_"],
-        }
-    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{run} is damaged ({type(error).__name__}: {error}); fit and save the model again") from error
+    (config, history), origin = describe_run(run), Origin.read(run)
+    fitted = config["fitted"]
+    bound, units = fitted.get("history_bounds", False), fitted.get("history_units", "model")
+    evaluated = evaluation(history, bound=bound, units=units)
+    return {
+        "run": str(run),
+        "class": config["class"],
+        "version": config["version"],
+        "n_components": fitted["latent"],
+        "place": None if origin is None else origin.data,
+        "data": fitted["data_schema_"],
+        "fingerprint": fitted["data_fingerprint_"],
+        "parameters": config["params"],
+        "parts": fitted["parts"],
+        "choices": fitted["choices_"],
+        "evaluation": None if evaluated is None else evaluated.to_json(),
+        "last": dict(history[-1]) if history else {},
+        "findings": fitted["findings_"],
+        "epochs": fitted["n_iter_"],
+        "seconds": fitted["fit_seconds_"],
+    }
 
 
-def _info_data(source: Source, requested: Columns | None, as_json: bool) -> None:
+def _info_data(source: Source, requested: Columns | None, memory: str | None, as_json: bool) -> None:
     from latentmap.data.streaming import fits, read_memory
 
     sample, note = _sample(source)
-    in_memory = source.is_sparse or fits(source, read_memory(None))
-    try:
-        choices, refused = _choices(sample, source, requested), None
-    except LatentmapError as error:
-        choices, refused = {}, str(error)
+    in_memory = source.is_sparse or fits(source, read_memory(memory))
+    choices, needs, refused = _preview(sample, source, requested, memory)
     say(source.name)
-    say_pairs(_facts(source, sample.schema, note, in_memory))
+    keeps = "keep all of it" if in_memory else f"read it in blocks within {size_in_words(read_memory(memory))}"
+    say_pairs(_facts(source, sample.schema, note, keeps, needs))
     if source.table is not None:
         say("columns")
         say_pairs({column.name: column_in_words(column) for column in source.table.columns})
@@ -179,7 +178,7 @@ def _info_data(source: Source, requested: Columns | None, as_json: bool) -> None
             "table": None if source.table is None else source.table.to_json(),
         }
         schema = sample.schema.to_json() | {"n_rows": len(source), "fingerprint": None if note else source.fingerprint}
-        emit(data | schema | {"choices": choices, "refused": refused})
+        emit(data | schema | {"choices": choices, "needs": _bytes(needs), "refused": refused})
 
 
 def _size(source: Source) -> int:
@@ -202,33 +201,44 @@ def _sample(source: Source) -> tuple[Source, str]:
     return sample, f", in {len(numbers):,} rows from all over"
 
 
-def _facts(source: Source, schema: Schema, note: str, in_memory: bool) -> dict[str, str]:
+def _facts(source: Source, schema: Schema, note: str, keeps: str, needs: Needs | None) -> dict[str, str]:
     """Return the facts about data by name."""
-    from latentmap.data.streaming import read_memory
-
     names = schema.names or ()
     more = "" if len(names) <= MOST_NAMES else f", and {len(names) - MOST_NAMES} more"
-    blocks = f"read it in blocks within {size_in_words(read_memory(None))}"
     sparse = " as a sparse matrix" if source.is_sparse else ""
     facts = {
         "rows": f"{len(source):,}",
         "row": shape_in_words(schema.event_shape) + (f" ({', '.join(names[:MOST_NAMES])}{more})" if names else ""),
         "values": values_in_words(schema) + note if source.table is None else "see columns",
         "missing": f"{schema.missing:,} NaN, {schema.infinite:,} infinite" + note,
-        "memory": f"{size_in_words(_size(source))}; a fit would {'keep all of it' if in_memory else blocks}{sparse}",
+        "memory": f"{size_in_words(_size(source))}; a fit would {keeps}{sparse}"
+        + ("" if needs is None else f", and needs about {needs}"),
         "labels": labels_in_words(source) or "none",
     }
     note = "; ".join(filter(None, [source.remark, numbers_alone(source)]))
     return facts | ({"note": note} if note else {})
 
 
-def _choices(sample: Source, source: Source, requested: Columns | None) -> dict[str, Any]:
-    """Return the choices of a fit of two components to a source, by a sample of its rows."""
+def _preview(
+    sample: Source, source: Source, requested: Columns | None, memory: str | None
+) -> tuple[dict[str, Any], Needs | None, str | None]:
+    """Return the choices of a fit of two components, the memory it needs, and why it would be refused, by a sample."""
+    from latentmap.estimators.memory import require_memory
     from latentmap.estimators.plan import preview
     from latentmap.estimators.vae import VAE
+    from latentmap.training.device import resolve_device
 
-    model, training = preview(VAE(2, columns=requested), sample, source)
-    return {
+    vae = VAE(2, columns=requested, memory=memory)
+    try:
+        model, training, needs = preview(vae, sample, source)
+    except LatentmapError as error:
+        return {}, None, str(error)
+    refused = None
+    try:
+        require_memory(needs, resolve_device(vae.device))
+    except LatentmapError as error:
+        refused = str(error)
+    choices = {
         "scaling": model.scaling.kind,
         "likelihood": str(model.likelihood) if source.table is None else "one a column",
         "encoder": str(model.encoder),
@@ -238,6 +248,12 @@ def _choices(sample: Source, source: Source, requested: Columns | None) -> dict[
         "max_epochs": training.max_epochs,
         "learning_rate": float(f"{training.learning_rate:.3g}"),
     }
+    return choices, needs, refused
+
+
+def _bytes(needs: Needs | None) -> dict[str, float] | None:
+    """Return the memory that a fit needs, in bytes."""
+    return None if needs is None else {name: round(value) for name, value in vars(needs).items()}
 
 
 def _part(value: Any) -> str:

@@ -69,7 +69,7 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
     if is_run(folder):
         if not overwrite:
             raise UsageError(f"{folder} holds a run already: give --overwrite to replace it, or another -o")
-        from latentmap.estimators.persistence import read_config
+        from latentmap.estimators.run_files import read_config
 
         read_config(folder)  # raises for a run of a newer version, as saving would after the fit
         require_replaceable(folder)

@@ -46,7 +46,7 @@ def report(
     from latentmap.cli.runs import Origin, load_run, open_rows, shown_rows
     from latentmap.data.folders import atomic_folder
     from latentmap.data.locks import locked
-    from latentmap.estimators.persistence import read_config
+    from latentmap.estimators.run_files import read_config
     from latentmap.estimators.run_folder import REPORT
     from latentmap.evaluation.clusters import clusters
     from latentmap.report import ReportRows, write_report

@@ -14,7 +14,7 @@ from latentmap.cli.options import Purpose
 from latentmap.cli.terminal import note
 from latentmap.data.files import write_json
 from latentmap.data.reading import read_json
-from latentmap.data.typed import require_types
+from latentmap.data.typed import made
 from latentmap.estimators.run_folder import CHECKPOINTS, UNFINISHED, is_run, is_unfinished, shell_command
 from latentmap.exceptions import ModelError
 
@@ -59,14 +59,10 @@ class Request:
         if not path.exists():
             raise ModelError(_nothing_to_resume(run))
         try:
-            value = read_json(path)
-            lists = {name: value[name] for name in ("settings", "embed")}
-            if not all(isinstance(one, list) for one in lists.values()):
-                raise TypeError("settings and embed are lists")
-            request = require_types(cls(**value | {name: tuple(one) for name, one in lists.items()}))
+            request = made(cls, read_json(path), "it")
             if not request.data:
                 raise ValueError("it names no data")
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}); fit anew with --overwrite") from error
         return request
 
@@ -121,7 +117,7 @@ def _nothing_to_resume(run: Path) -> str:
         return f"{run} does not exist: expected the folder of a fit that was interrupted"
     if not is_run(run):
         return f"{run} is not a run of latentmap: expected the folder of a fit that was interrupted"
-    from latentmap.estimators.persistence import TRAINER, read_config
+    from latentmap.estimators.run_files import TRAINER, read_config
 
     read_config(run)
     if (run / TRAINER).exists():

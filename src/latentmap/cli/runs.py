@@ -25,6 +25,7 @@ from latentmap.data.selection import INDEX, Selection, ignored_in_words, require
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.data.temporary import remove
+from latentmap.data.typed import made
 from latentmap.estimators.run_folder import CHECKPOINTS, REPORT, replaced_run, shell_command
 from latentmap.exceptions import DataError, ModelError
 from latentmap.messages import error_line
@@ -67,14 +68,9 @@ class Origin:
         if not path.exists():
             return None
         try:
-            origin = cls(**read_json(path))
-            named = origin.columns is None or all(isinstance(name, str) for name in origin.columns)
-            columns = isinstance(origin.labels, str | None) and isinstance(origin.id, str | None)
-            if not (isinstance(origin.data, str) and columns and named):
-                raise ValueError("expected names")
-        except (OSError, TypeError, ValueError) as error:
+            return made(cls, read_json(path), "it")
+        except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}); remove it, and give the data by name") from error
-        return origin
 
     def write(self, run: Path) -> None:
         """Write the origin to a new folder."""

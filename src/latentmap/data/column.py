@@ -1,10 +1,9 @@
-"""One column of a table as a fit has learned it: how its cells become numbers, and numbers cells again."""
+"""One column of a table: how its cells become numbers, and numbers cells again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from latentmap.data.categories import encode_categories, is_plain_number, unseen_category, word
 from latentmap.data.cells import Cells, decoded, object_array
 from latentmap.data.text_formats import TextFormat
-from latentmap.data.typed import require_types
 from latentmap.exceptions import DataError
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
@@ -132,18 +130,3 @@ class Column:
         if not isinstance(value, float) or value.is_integer() and not self.decimals:
             return word(value)
         return repr(value) if self.decimals is None else f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self) | {"categories": list(self.categories), "bounds": list(self.bounds)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Return the column that `to_json` wrote."""
-        bounds = tuple(value.get("bounds", (None, None)))
-        read = {
-            "categories": tuple(value["categories"]),
-            "bounds": bounds,
-            "format": TextFormat.of(value.get("format")),
-        }
-        return require_types(cls(**{**value, **read}))

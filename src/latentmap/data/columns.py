@@ -1,9 +1,9 @@
-"""The columns of a table: how cells become numbers, and numbers cells again."""
+"""The columns of a table: how rows of cells become rows of numbers, and numbers cells again."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,12 +17,12 @@ from latentmap.data.cells import object_array as object_array
 from latentmap.data.column import Column as Column
 from latentmap.data.column import ColumnKind as ColumnKind
 from latentmap.data.column import ColumnScaling as ColumnScaling
-from latentmap.data.column import Unseen
+from latentmap.data.column import Unseen as Unseen
 from latentmap.data.derived import Derived
 from latentmap.data.embeddings import Embedding
 from latentmap.data.heading import Heading
 from latentmap.data.selection import require_columns
-from latentmap.data.typed import require_types
+from latentmap.data.typed import made
 from latentmap.data.values import beside
 
 SETTINGS = ("kind", "scaling", "categories", "likelihood", "lowest", "highest", "period", "other", "format")
@@ -217,13 +217,13 @@ class Table:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            "columns": [column.to_json() for column in self.columns],
+            "columns": [_column_json(column) for column in self.columns],
             "unseen": self.unseen,
             "backend": self.backend,
             "dropped": dict(self.dropped),
             "missing": list(self.missing),
             "derived": [
-                {"column": d.column.to_json(), "source": d.source, "values": list(d.values)} for d in self.derived
+                {"column": _column_json(d.column), "source": d.source, "values": list(d.values)} for d in self.derived
             ],
             "order": list(self.order),
             "embeddings": [one.to_json() for one in self.embeddings],
@@ -231,23 +231,13 @@ class Table:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
+    def from_json(cls, value: Any) -> Self:
         """Return the table that `to_json` wrote; runs of earlier versions have neither derived columns nor order."""
-        derived = (
-            Derived(Column.from_json(d["column"]), d["source"], tuple(d["values"])) for d in value.get("derived", ())
-        )
-        table = cls(
-            tuple(map(Column.from_json, value["columns"])),
-            value["unseen"],
-            value["backend"],
-            value["dropped"],
-            tuple(value.get("missing", ())),
-            tuple(derived),
-            tuple(value.get("order", ())),
-            tuple(map(Embedding.from_json, value.get("embeddings", ()))),
-            Heading.from_json(value.get("heading")),
-        )
-        return require_types(table)
+        return made(cls, value)
+
+
+def _column_json(column: Column) -> dict[str, Any]:
+    return asdict(column) | {"categories": list(column.categories), "bounds": list(column.bounds)}
 
 
 @dataclass(frozen=True)

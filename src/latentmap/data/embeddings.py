@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.categories import word
 from latentmap.data.cells import Cells
+from latentmap.data.typed import made
 from latentmap.data.values import plain_array
 from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.messages import counted, one_line
@@ -133,9 +134,7 @@ class Embedding:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the embedding that `to_json` wrote, without its function; what it names is never imported."""
-        basis, probes = (tuple(tuple(map(float, row)) for row in value[key]) for key in ("basis", "probes"))
-        mean = tuple(map(float, value["mean"]))
-        return cls(str(value["name"]), str(value["function"]), mean, basis, float(value["share"]), probes)
+        return made(cls, value)
 
 
 def component_name(column: str, i: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from latentmap.data.typed import require_types
+from latentmap.data.typed import made
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Heading:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any] | None) -> Self | None:
-        """Return the heading that `to_json` wrote; None for None."""
-        return None if value is None else require_types(cls(value["names"], tuple(value["levels"])))
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the heading that `to_json` wrote."""
+        return made(cls, value, "heading")
 
 
 def text_of(name: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import EXACT, require_exact, require_numeric
-from latentmap.data.typed import require_types
+from latentmap.data.typed import made
 
 Kind = Literal["binary", "image", "count", "unit", "real"]
 RowIndex = slice | NDArray[np.intp]
@@ -108,9 +108,7 @@ class Schema:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Schema:
         """Return the schema that `to_json` wrote."""
-        fields = {key: item for key, item in value.items() if key != "kind"}
-        names = None if fields["names"] is None else tuple(fields["names"])
-        return require_types(cls(**fields | {"event_shape": tuple(fields["event_shape"]), "names": names}))
+        return made(cls, {key: item for key, item in value.items() if key != "kind"})
 
 
 def measure(data: NDArray[Any] | Readable, names: Sequence[str] | None = None, name: str = "X") -> Schema:

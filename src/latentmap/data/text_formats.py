@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.typed import require_types
+from latentmap.data.typed import made
 from latentmap.exceptions import ModelError
 
 MOST_PLACES = 400
@@ -70,12 +70,9 @@ class TextFormat:
     offset: float = 0.0
 
     @classmethod
-    def of(cls, value: Mapping[str, Any] | None) -> Self | None:
-        """Return the format that ``dataclasses.asdict`` made plain; None for None."""
-        if value is None:
-            return None
-        form = cls(**{**value, "words": tuple(value["words"])})
-        require_types(form)
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the format that ``dataclasses.asdict`` made plain."""
+        form = made(cls, value)
         if form.places not in range(MOST_PLACES + 1) or re.search(r"%[^a-zA-Z%]", form.pattern):
             raise ModelError(f"a number of {form.places} decimals, or a date as {form.pattern!r:.40}, is never written")
         if form.kind == "boolean" and len(form.words) != 2:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 
 from latentmap.data.frames import numeric_rows
+from latentmap.data.typed import typed
 from latentmap.data.values import is_missing
 from latentmap.exceptions import DataError, ModelError, PartError
 
@@ -123,22 +125,40 @@ class CovariateCondition(Condition):
         return np.ascontiguousarray(np.broadcast_to(values, (rows, self.width)), dtype=np.float32)
 
 
+class _Labels(TypedDict):
+    classes: Sequence[str | bool | float]
+    some: bool
+
+
+class _Covariates(TypedDict):
+    mean: Sequence[float]
+    scale: Sequence[float]
+
+
+DESCRIBED: dict[str, type] = {"labels": _Labels, "covariates": _Covariates}
+"""Types of what `Condition.to_json` gives."""
 KINDS: dict[str, type[Condition]] = {"labels": LabelCondition, "covariates": CovariateCondition}
 
 
 def condition_class(kind: str) -> type[Condition]:
     """Return the class for a value of the parameter ``condition``; raise `PartError` for others."""
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise PartError(f"condition must be None, {' or '.join(map(repr, KINDS))}, got {kind!r}")
     return KINDS[kind]
 
 
-def condition_from_json(kind: str, description: dict[str, Any]) -> Condition:
+def condition_from_json(kind: str | None, description: Mapping[str, Any]) -> Condition:
     """Make a condition again from what `Condition.to_json` gave."""
-    condition = KINDS[kind](**{name: np.array(value) for name, value in description.items()})
+    if kind not in KINDS:
+        raise ModelError(f"its condition must be {' or '.join(map(repr, KINDS))}, got {kind!r}")
+    read = typed(description, DESCRIBED[kind], "fitted.condition")
+    condition = KINDS[kind](**{name: np.array(value) for name, value in read.items()})
     for name, value in vars(condition).items():
         wanted = "b" if name == "some" else "biufU" if name == "classes" else "if"
-        if value.dtype.kind not in wanted or value.ndim != (name != "some") or (name == "scale" and not value.all()):
+        spoilt = (
+            name == "scale" and not (value > 0).all() or name == "classes" and len(set(value.tolist())) < value.size
+        )
+        if value.dtype.kind not in wanted or value.ndim != (name != "some") or spoilt:
             raise ModelError(f"{name} of a condition on {kind} cannot be {description[name]!r:.40}")
     if isinstance(condition, CovariateCondition) and len(condition.mean) != len(condition.scale):
         raise ModelError(f"a condition has {len(condition.mean)} means, and {len(condition.scale)} scales")

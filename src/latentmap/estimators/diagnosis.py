@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latentmap import exceptions
 from latentmap.data.schema import Schema
-from latentmap.data.typed import require_types
+from latentmap.data.typed import made
 from latentmap.estimators.history import best_row, evaluation
 from latentmap.model.likelihoods import Bernoulli, Heterogeneous, Incomplete, Likelihood
 from latentmap.training.metrics import RESTORED, Row
@@ -46,7 +46,7 @@ class Finding:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the finding that `to_json` described; JSON has null in place of NaN."""
-        return require_types(cls(**{**value, "value": math.nan if value["value"] is None else value["value"]}))
+        return made(cls, {name: math.nan if (name, item) == ("value", None) else item for name, item in value.items()})
 
 
 class Codes(NamedTuple):

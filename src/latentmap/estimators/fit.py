@@ -26,7 +26,7 @@ from latentmap.estimators.summary import summarise
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of
 from latentmap.exceptions import ModelError, PartError
-from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.ladder import compose
 from latentmap.model.noise import generator_for
 from latentmap.model.part import Sizes
@@ -221,8 +221,7 @@ class Fit:
         affine = Affine(scaling.shift, scaling.scale, scaling.stretched, scaling.whole, scaling.unit).to(self.device)
         planned.likelihood.check_data(self.source.schema, *_scaled_range(self.source, affine))
         parts = self.parameters._parts(planned.encoder, planned.decoder, planned.likelihood)
-        batch, precise = min(training.batch_size, training.rows), self.rows.some.dtype == np.float64
-        require_memory(needs_of(parts, sizes, batch, samples, self.rows.copied_bytes, precise), self.device)
+        self._require_memory(parts, sizes, training, samples)
         encoder, decoder = copied(parts.encoder, "encoder"), copied(parts.decoder, "decoder")  # the user's stay as is
         model = compose(replace(parts, encoder=encoder, decoder=decoder), sizes, generator_for(self.seed))
         model = model.to(self.device)
@@ -245,8 +244,14 @@ class Fit:
             require_inside(state, self.rows.dense, state.given(self.y, len(self.source)))
         objective = self.parameters._objective(state.model.sizes.some_labels)
         training = plan_training(self.parameters, self._counts, objective, self.device.type, piece=self.piece)
+        self._require_memory(state.model.parts, state.model.sizes, training, objective.samples)
         own = copy.deepcopy(state.model)  # so that a fit that fails leaves the earlier one as it was
         return replace(state, model=own, choices=dict(state.choices)), training
+
+    def _require_memory(self, parts: Parts, sizes: Sizes, training: TrainingPlan, samples: int) -> None:
+        """Raise if the fit of a model needs more memory than is free, before memory is taken for it."""
+        batch, precise = min(training.batch_size, training.rows), self.rows.some.dtype == np.float64
+        require_memory(needs_of(parts, sizes, batch, samples, self.rows.copied_bytes, precise), self.device)
 
     @property
     def _counts(self) -> RowCounts:

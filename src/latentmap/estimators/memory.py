@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -56,6 +57,15 @@ class Needs:
         return f"{bytes_in_words(self.total)}: {', '.join(parts)}"
 
 
+def copied_bytes(size: int, dtype: np.dtype[Any]) -> int:
+    """Return the bytes of the copies of rows in memory: chosen for training, and scaled; bytes are scaled in a batch.
+
+    >>> copied_bytes(1000, np.dtype(np.float64)), copied_bytes(1000, np.dtype(np.uint8))
+    (12000, 1000)
+    """
+    return size * (dtype.itemsize + (0 if dtype == np.uint8 else WORD))
+
+
 def needs_of(parts: Parts, sizes: Sizes, batch_size: int, samples: int, rows: float, precise: bool) -> Needs:
     """Estimate what a fit of a model needs, without making the model.
 
@@ -95,7 +105,7 @@ def require_memory(needs: Needs, device: torch.device) -> None:
     NotEnoughMemoryError
         With what is needed, what is free, and what to do.
     """
-    free = free_bytes(device) if device.type == "cuda" else free_memory()
+    free = free_for(device)
     if needs.total > free:
         advice = {
             "weights": "give a smaller network, such as encoder=MLP((256, 256)) and decoder=MLP((256, 256))",
@@ -104,6 +114,11 @@ def require_memory(needs: Needs, device: torch.device) -> None:
         }
         largest = max(advice, key=lambda name: float(getattr(needs, name)))
         raise NotEnoughMemoryError(f"this fit needs about {needs}; {bytes_in_words(free)} are free: {advice[largest]}")
+
+
+def free_for(device: torch.device) -> float:
+    """Return the bytes of memory that a fit on a device may take."""
+    return free_bytes(device) if device.type == "cuda" else free_memory()
 
 
 def _measured(parts: Parts, sizes: Sizes, batch_size: int, samples: int) -> tuple[int, float]:

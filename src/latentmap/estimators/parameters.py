@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -133,8 +133,11 @@ def check_parameters(p: Parameters) -> None:
     if p.compile not in ("auto", True, False):
         raise PartError(f"compile must be 'auto', True or False, got {p.compile!r}")
     callbacks = p.callbacks
-    if callbacks is not None and (callable(callbacks) or not all(map(callable, callbacks))):
+    listed = isinstance(callbacks, Iterable) and not callable(callbacks)
+    if callbacks is not None and not (listed and all(map(callable, callbacks))):
         raise PartError(f"callbacks must be None or a list of functions, got {callbacks!r}")
+    if not isinstance(p.device, str | torch.device):
+        raise PartError(f"device must be 'auto' or a device of torch such as 'cpu', got {p.device!r}")
     _check_map(p)
     _check_model(p)
 
@@ -148,7 +151,7 @@ def _check_map(p: Parameters) -> None:
         )
     if not callable(metric) and metric not in (*METRICS, None):  # None, of a run, stands for a function
         raise PartError(f"metric must be one of {', '.join(METRICS)} or a function of two rows, got {metric!r}")
-    if p.supervised:
+    if p.supervised != 0:
         check_positive("supervised", p.supervised)
     if p.supervised > 1:
         raise PartError(f"supervised must lie between 0 and 1, got {p.supervised!r}")

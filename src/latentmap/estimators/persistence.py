@@ -10,8 +10,6 @@ not seek them again; the state of a trainer that goes on, after an interruption 
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib
 import json
 import math
 import os
@@ -32,38 +30,35 @@ import latentmap
 from latentmap.data.embeddings import Embed
 from latentmap.data.files import as_json, write_new
 from latentmap.data.locks import locked
-from latentmap.data.reading import MOST_BYTES, parse_json, read_file, read_json
-from latentmap.data.streaming import read_memory
-from latentmap.data.temporary import clean
 from latentmap.estimators.card import model_card
 from latentmap.estimators.columns import give_embeddings
 from latentmap.estimators.parameters import check_parameters, read_parameter, write_parameter
-from latentmap.estimators.run_folder import is_run, is_unfinished, replaced_run, shell_command
+from latentmap.estimators.run_files import (
+    FORMAT,
+    NEIGHBORS,
+    TRAINER,
+    Saved,
+    damage_in_words,
+    read_config,
+    read_saved,
+    sha256,
+)
+from latentmap.estimators.run_folder import is_run, replaced_run
+from latentmap.estimators.saved import Configuration, read_described
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
-from latentmap.estimators.weights import read_tensors, read_weights
-from latentmap.exceptions import LatentmapError, ModelError
-from latentmap.messages import error_line
-from latentmap.training.checkpoint import Checkpoint
+from latentmap.exceptions import ModelError
 from latentmap.training.device import resolve_device
 from latentmap.training.metrics import Row
 
 if TYPE_CHECKING:
     from latentmap.estimators.base import GenerativeEstimator
 
-FORMAT = 1
-"""Version of the folder's layout; a folder of a newer one is refused."""
-
-CLASSES = {"VAE": "latentmap.estimators.vae", "Autoencoder": "latentmap.estimators.autoencoder"}
-NEIGHBORS = "neighbors.safetensors"
-TRAINER = "trainer.safetensors"
 ATTEMPTS = 3
 """Attempts to read a run that is replaced meanwhile."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 WAIT = 10.0
 """Seconds that a save waits for another process that writes to the folder."""
-MOST_HISTORY, MOST_LINES = 2**26, 2**18
-"""The most bytes of the history, and lines."""
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -86,13 +81,13 @@ def write(estimator: Any, folder: Path) -> None:
     """Write a fitted estimator to an empty folder."""
     state: FitState = estimator.state_
     files = {"model.safetensors": safetensors.torch.save(_apart(state.module.state_dict()))}
-    hashes = {"weights_sha256": _sha256(files["model.safetensors"])}
+    hashes = {"weights_sha256": sha256(files["model.safetensors"])}
     if state.graphs is not None:
         files[NEIGHBORS] = _write_graphs(state.graphs)
-        hashes["neighbors_sha256"] = _sha256(files[NEIGHBORS])
+        hashes["neighbors_sha256"] = sha256(files[NEIGHBORS])
     if state.trainer is not None:
         files[TRAINER] = state.trainer.to_bytes()
-        hashes["trainer_sha256"] = _sha256(files[TRAINER])
+        hashes["trainer_sha256"] = sha256(files[TRAINER])
     config = _finite(describe(estimator)) | hashes
     history = [_finite(row) for row in state.history]
     files["history.jsonl"] = b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in history)
@@ -163,74 +158,34 @@ def load(
         If the folder is not a run, is damaged, was written by a newer version, or holds another class; or if an
         embedding gives other vectors than that of the fit.
     """
-    folder = Path(path)
-    config = read_config(folder)
-    cls = _class(folder, config.get("class"), expected)
-    weights = _read(folder / "model.safetensors")
-    if _sha256(weights) != config.get("weights_sha256"):
-        raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
-    history = read_history(folder)
+    saved = read_saved(Path(path), expected)
     modules = {"encoder": encoder, "decoder": decoder}
-    try:
+    with damage_in_words(saved.folder, saved.cls):
         for name, module in modules.items():
-            if module is not None and "module" not in (config["params"][name] or {}):
+            if module is not None and name not in saved.own_modules:
                 raise ModelError(f"this model has no {name} of your own: load it without {name}=")
-        estimator: GenerativeEstimator = cls()
-        estimator.set_params(**{n: read_parameter(n, value, modules) for n, value in config["params"].items()})
-        check_parameters(estimator)
-        _restore(estimator, config["fitted"], read_weights(weights), modules)
-        estimator.state_ = in_data_units(replace(estimator.state_, history=history))
-        if (folder / NEIGHBORS).exists():
-            graphs = _read_graphs(_read(folder / NEIGHBORS), config.get("neighbors_sha256"))
-            estimator.state_ = replace(estimator.state_, graphs=graphs)
-        if config.get("trainer_sha256") is not None:
-            estimator.state_ = replace(estimator.state_, trainer=_read_trainer(folder, config["trainer_sha256"]))
-    except LatentmapError as error:
-        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {error_line(error, 800)}") from error
-    except Exception as error:  # damage can raise anything
-        cause = f"{type(error).__name__}: {error_line(error)}"
-        raise ModelError(f"{folder} cannot be read as a {cls.__name__}: {cause}") from error
+        estimator = _restored(saved, modules)
     give_embeddings(estimator, embeddings or {})
     return estimator
 
 
-def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read and check ``config.json`` of a run folder."""
-    path = Path(folder) / "config.json"
-    if "\0" in str(path):
-        raise ModelError(f"cannot read {str(path)!r}: an embedded null byte; expected the folder of a saved run")
-    clean(folder)
-    try:
-        config = read_json(path, max(MOST_BYTES, _size(path.with_name("model.safetensors"))))
-    except FileNotFoundError as error:
-        if is_unfinished(path.parent):
-            raise ModelError(
-                f"the fit of {folder} has not ended: continue it with {shell_command('resume', folder)}"
-            ) from error
-        raise _unreadable(path, error) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error_line(error)}") from error
-    if not isinstance(config, dict) or "format" not in config:
-        raise ModelError(f"{path} does not describe a run of latentmap")
-    if not isinstance(config["format"], int):
-        raise ModelError(f"{path}: format must be a whole number, got {config['format']!r}")
-    if config["format"] > FORMAT:
-        raise ModelError(
-            f"{folder} was written by latentmap {config.get('version')} in format {config['format']}, newer than the "
-            f"{FORMAT} that latentmap {latentmap.__version__} reads; upgrade latentmap"
-        )
-    return config
+@_of_one_run
+def describe_run(path: str | os.PathLike[str]) -> tuple[Configuration, list[Row]]:
+    """Return the configuration and the history of a run that `load` takes, given what only its user has.
 
-
-def read_history(folder: str | os.PathLike[str]) -> list[Row]:
-    """Read and check ``history.jsonl`` of a run folder: one evaluation a line."""
-    path = Path(folder) / "history.jsonl"
-    lines = _read(path, MOST_HISTORY).splitlines()
-    if len(lines) > MOST_LINES:
-        raise ModelError(f"{path} holds {len(lines):,} lines, expected at most {MOST_LINES:,}")
-    return [_evaluation(path, line) for line in lines]
+    Raises
+    ------
+    ModelError
+        Where `load` would, for the same reason.
+    """
+    saved = read_saved(Path(path), None)
+    with damage_in_words(saved.folder, saved.cls):
+        if saved.own_modules:  # no model is made without its modules
+            read_described(saved.config["fitted"])
+            _parameters_of(saved, dict.fromkeys(saved.own_modules, nn.Identity()))
+        else:
+            _restored(saved, {})
+    return saved.config, saved.history
 
 
 def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
@@ -256,18 +211,6 @@ def describe(estimator: GenerativeEstimator) -> dict[str, Any]:
     }
 
 
-def _class(folder: Path, name: Any, expected: type | None) -> Any:
-    """Return the class of a run: the one that is expected, or one of `CLASSES`."""
-    if expected is not None and expected.__name__ == name:
-        return expected
-    home = CLASSES.get(name) if isinstance(name, str) else None
-    cls = getattr(importlib.import_module(home), name) if home else None
-    if cls is None or (expected is not None and not issubclass(cls, expected)):
-        wanted = expected.__name__ if expected is not None else " or ".join(CLASSES)
-        raise ModelError(f"{folder} holds a run of class {name}, expected {wanted}; use the load of its own class")
-    return cls
-
-
 def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return weights in memory of their own, as files of safetensors need; layers may share some."""
     found: dict[int, Tensor] = {}
@@ -284,77 +227,34 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _restore(
-    estimator: GenerativeEstimator,
-    fitted: dict[str, Any],
-    weights: Mapping[str, Tensor],
-    modules: Mapping[str, nn.Module | None],
-) -> None:
+def _parameters_of(saved: Saved, modules: Mapping[str, nn.Module | None]) -> GenerativeEstimator:
+    """Return an estimator with the parameters of a run."""
+    estimator = saved.cls()
+    estimator.set_params(**{n: read_parameter(n, value, modules) for n, value in saved.config["params"].items()})
+    check_parameters(estimator)
+    return estimator
+
+
+def _restored(saved: Saved, modules: Mapping[str, nn.Module | None]) -> GenerativeEstimator:
+    """Return the estimator of a run."""
+    estimator, fitted = _parameters_of(saved, modules), saved.config["fitted"]
     try:
         device = resolve_device(estimator.device)
     except ValueError:  # fitted on a device that this machine does not have
         device = resolve_device("auto")
     condition = estimator.condition
-    estimator.state_ = FitState.from_json(fitted, weights, device, condition=condition, modules=modules)
+    state = FitState.from_json(fitted, saved.weights, device, condition=condition, modules=modules)
+    state = in_data_units(replace(state, history=saved.history))
+    estimator.state_ = replace(state, graphs=saved.graphs, trainer=saved.trainer)
     estimator.n_features_in_ = math.prod(estimator.event_shape_)
     if fitted.get("given_") is not None:
         estimator.given_ = fitted["given_"]
     if fitted["feature_names_in_"] is not None:
         estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
-
-
-def _evaluation(path: Path, line: bytes) -> Row:
-    """Read a line of the history: numbers by name."""
-    try:
-        row = parse_json(line)
-    except ValueError as error:
-        raise ModelError(f"{path} holds a line that is not valid JSON: {error_line(error)}") from error
-    if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
-        raise ModelError(f"{path} holds a line that is no object of numbers: {line[:60].decode(errors='replace')!r}")
-    return row
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return estimator
 
 
 def _write_graphs(graphs: Graphs) -> bytes:
     """Return the neighbours that a map was fitted with, and of which rows they are."""
     key = torch.tensor(list(graphs.key.encode()), dtype=torch.uint8)
     return safetensors.torch.save({"graph": graphs.graph, "held_out_graph": graphs.held_out_graph, "key": key})
-
-
-def _read_graphs(content: bytes, sha256: str | None) -> Graphs:
-    if sha256 is not None and _sha256(content) != sha256:
-        raise ModelError(f"{NEIGHBORS} does not belong to its config.json; remove it, and a fit finds them anew")
-    tensors = read_tensors(content)
-    key, graphs = tensors["key"], (tensors["graph"], tensors["held_out_graph"])
-    if key.ndim != 1 or key.dtype != torch.uint8 or any(g.ndim != 2 or g.is_floating_point() for g in graphs):
-        raise ModelError(f"{NEIGHBORS} holds no neighbours; remove it, and a fit finds them anew")
-    return Graphs(bytes(key.tolist()).decode(), *graphs)
-
-
-def _read_trainer(folder: Path, sha256: Any) -> Checkpoint:
-    content = _read(folder / TRAINER)
-    if _sha256(content) != sha256:
-        raise ModelError(f"{TRAINER} does not belong to its config.json; fit and save the model again")
-    return Checkpoint.from_bytes(content)
-
-
-def _read(path: Path, most: int | None = None) -> bytes:
-    try:
-        return read_file(path, most or read_memory(None))
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a file: a configuration that is longer than the weights is no large model's."""
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):
-        return 0
-
-
-def _unreadable(path: Path, error: OSError) -> ModelError:
-    return ModelError(f"cannot read {path}: {error.strerror or error}; expected the folder of a saved run")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
 from torch import nn
 
 from latentmap.data.columns import ColumnKind, Table
@@ -16,9 +17,11 @@ from latentmap.data.scaling import Scaling
 from latentmap.data.schema import Schema
 from latentmap.data.sources import Source, require_finite, require_values
 from latentmap.data.streaming import fits, most_held_out, read_memory
+from latentmap.data.values import flat
 from latentmap.estimators import choices
 from latentmap.estimators.choices import describe_choice
 from latentmap.estimators.graph import Edges
+from latentmap.estimators.memory import Needs, copied_bytes, needs_of
 from latentmap.estimators.neighbors import no_neighbors, plan_neighbors
 from latentmap.estimators.parameters import Parameters
 from latentmap.exceptions import DataError, PartError
@@ -116,8 +119,8 @@ def plan(
     return plan_model(p, source, sizes, neighbors=training.neighbors != 0), training
 
 
-def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, TrainingPlan]:
-    """Return the plan of a fit to a source, of which some rows are read."""
+def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, TrainingPlan, Needs]:
+    """Return the plan of a fit to a source, of which some rows are read, and the memory that it needs."""
     memory, n = read_memory(p.memory), len(source)
     if n < 2:
         raise DataError(f"{source.name} has 1 row: expected two or more to fit; give more rows")
@@ -125,7 +128,13 @@ def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, Tra
     held_out = count_held_out(n, p._held_out_fraction, None if dense else most_held_out(source, memory))
     rows = RowCounts(n, n - held_out, dense or source.is_sparse, source.name)
     sizes = Sizes(some.schema.event_shape, int(p.n_components), below=tuple(p.ladder or ()))
-    return plan(p, some, rows, sizes, p._objective(), resolve_device(p.device).type)
+    objective = p._objective()
+    model, training = plan(p, some, rows, sizes, objective, resolve_device(p.device).type)
+    parts = p._parts(model.encoder, model.decoder, model.likelihood)
+    first = flat(source.first)
+    copied = copied_bytes(n * first.size, first.dtype) if dense else 0
+    batch, precise = min(training.batch_size, training.rows), first.dtype == np.float64
+    return model, training, needs_of(parts, sizes, batch, objective.samples, copied, precise)
 
 
 def plan_model(p: Parameters, source: Source, sizes: Sizes, *, neighbors: bool = False) -> ModelPlan:

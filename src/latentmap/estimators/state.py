@@ -17,18 +17,19 @@ from latentmap.data.columns import Table
 from latentmap.data.memory import memory_in_words
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import Schema
-from latentmap.data.typed import require_types
+from latentmap.data.typed import made
 from latentmap.estimators.conditions import KINDS, Condition, LabelCondition, condition_from_json
 from latentmap.estimators.diagnosis import Finding
 from latentmap.estimators.history import Evaluation, Units, evaluation
 from latentmap.estimators.parameters import Parameters, read_parameter
+from latentmap.estimators.saved import read_described, require_likelihoods
 from latentmap.estimators.weights import fill, model_for, scaling_for
-from latentmap.exceptions import ModelError, PartError
+from latentmap.exceptions import PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.modules import module_name
 from latentmap.model.networks import Network
-from latentmap.model.part import Sizes, whole
+from latentmap.model.part import Sizes
 from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint
@@ -224,33 +225,31 @@ class FitState:
         modules : mapping of str to Module
             Networks of the user's own, by the name of their parameter.
         """
-        parts = Parts(**{n: copied(read_parameter(n, part, modules), n) for n, part in value["parts"].items()})
-        described = value.get("condition")
-        on = condition_from_json(str(condition), described) if described else None
+        described: Mapping[str, Any] = read_described(value)
+        read = made(Parts, {n: read_parameter(n, part, modules) for n, part in described["parts"].items()}, "parts")
+        require_likelihoods(read, described.get("table"))
+        parts = Parts(**{n: copied(part, n) for n, part in vars(read).items()})
+        conditioned = described.get("condition")
+        on = condition_from_json(condition, conditioned) if conditioned else None
         sizes = Sizes(
-            tuple(value["event_shape_"]),
-            value["latent"],
+            described["event_shape_"],
+            described["latent"],
             condition=on.width if on else 0,
             some_labels=isinstance(on, LabelCondition) and bool(on.some),
-            below=tuple(value.get("below", ())),
+            below=described.get("below", ()),
         )
-        for size in (*sizes.event, sizes.latent, *sizes.below):
-            whole("a size", size)
-        if value.get("table") and len(value["table"]["columns"]) != sizes.features:
-            raise ModelError(f"its table has {len(value['table']['columns'])} columns, and its rows {sizes.features}")
         model, scaling = model_for(weights, parts, sizes), scaling_for(weights, sizes.features)
         state = cls(
             model.to(device).eval(),
             scaling.to(device),
-            Schema.from_json(value["data_schema_"]),
-            table=Table.from_json(value["table"]) if value.get("table") else None,
+            described["data_schema_"],
+            table=described.get("table"),
             condition=on,
-            history_units=value.get("history_units", "model"),
-            findings=tuple(map(Finding.from_json, value["findings_"])),
-            **{name: value[f"{name}_"] for name in PLAIN},
-            **{name: _array(value[f"{name}_"], dtype) for name, dtype in ARRAYS.items()},
+            history_units=described.get("history_units", "model"),
+            findings=described["findings_"],
+            **{name: described[f"{name}_"] for name in PLAIN},
+            **{name: _array(described[f"{name}_"], dtype) for name, dtype in ARRAYS.items()},
         )
-        require_types(state)
         fill(state.module, weights)
         return state
 

@@ -15,6 +15,7 @@ from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sampling import Indices, split_rows
 from latentmap.data.sources import Source
 from latentmap.data.streaming import MOST_HELD_OUT, Stream, read_memory
+from latentmap.estimators.memory import copied_bytes
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.rows import fits_memory
 from latentmap.estimators.state import as_tensor
@@ -78,7 +79,7 @@ class TrainingRows:
     def copied_bytes(self) -> int:
         """Bytes of the copies of rows that are all brought to the device: chosen for training, and scaled."""
         dense = self.dense if self.memory is None else None
-        return 0 if dense is None else dense.nbytes + (0 if dense.dtype == np.uint8 else 4 * dense.size)
+        return 0 if dense is None else copied_bytes(dense.size, dense.dtype)
 
     def batch_scaling(self, scaling: Affine) -> nn.Module:
         """Return what scales a batch: bytes stay bytes until they are in one, other rows are scaled before."""

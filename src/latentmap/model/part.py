@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from latentmap.data.typed import require_types
+from latentmap.data.typed import made
 from latentmap.exceptions import ModelError, PartError
 
 MOST_UNITS = 2**24
@@ -179,7 +179,7 @@ class Part:
         kind = Part._kinds.get(_RENAMED.get(name, name))
         if kind is None or not issubclass(kind, cls):
             raise ModelError(f"expected one of {sorted(Part._kinds)} as a part, got {description.get('part')!r}")
-        return require_types(kind(**{**kind._earlier, **fields}))
+        return made(kind, {**kind._earlier, **fields})
 
 
 _RENAMED = {"likelihoods.Columns": "likelihoods.Heterogeneous"}
