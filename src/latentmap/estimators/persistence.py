@@ -42,7 +42,7 @@ from latentmap.estimators.run_folder import is_run, is_unfinished, replaced_run,
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
 from latentmap.estimators.weights import read_tensors, read_weights
-from latentmap.exceptions import LatentmapError, ModelError
+from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.messages import error_line
 from latentmap.training.checkpoint import Checkpoint
 from latentmap.training.device import resolve_device
@@ -76,10 +76,13 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         a run's.
     """
     check_is_fitted(estimator)
-    if is_run(Path(path)):
-        read_config(path)  # raises for a run of a newer version
-    with locked(path, WAIT), replaced_run(path) as folder:
-        write(estimator, folder)
+    try:
+        if is_run(Path(path)):
+            read_config(path)  # raises for a run of a newer version
+        with locked(path, WAIT), replaced_run(path) as folder:
+            write(estimator, folder)
+    except OSError as error:
+        raise DataError(f"cannot write {os.fspath(path)}: {error.strerror or error}") from error
 
 
 def write(estimator: Any, folder: Path) -> None:
