@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import latentmap
 from latentmap.cli.describe import describe_source
 from latentmap.cli.options import Components, Data, Folder, Id, Json, Labels, Seed, Whole
-from latentmap.cli.outputs import check_output
+from latentmap.cli.outputs import check_output, or_elsewhere
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, on_terminal, say, say_table
 from latentmap.data.files import as_json, write_new
@@ -141,9 +141,13 @@ def _write(comparison: Comparison, source: Source, folder: Path) -> None:
     drawn = {"comparison", "latent_gaps", "decoded_grids", "lines", "random_points"}
     drawn |= {f"{name}-{kind}" for name in METHODS for kind in ("decoded", "samples")}
     ours = ["comparison.json", "comparison.md", *(f"{name}.png" for name in drawn | figures.keys())]
-    with locked(folder), atomic_folder(folder, ours, ours[0]) as new:
+
+    def write(new: Path) -> None:
         write_new(new / "comparison.json", as_json(comparison.to_json()))
         write_new(new / "comparison.md", comparison.to_markdown().encode())
         for name, display in figures.items():
             display.save(new / f"{name}.png")
+
+    with or_elsewhere(folder, write), locked(folder), atomic_folder(folder, ours, ours[0]) as new:
+        write(new)
     say(f"wrote comparison.json, comparison.md and {len(figures)} pictures to {folder}")
