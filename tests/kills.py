@@ -4,6 +4,7 @@ python tests/kills.py FOLDER prints {case: number of kills}; the first loss ends
 """
 
 import contextlib
+import copy
 import io
 import json
 import re
@@ -13,16 +14,20 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import torch
 
 import latentmap
 from faults import at_every_call, contents, hidden
 from latentmap import VAE, Autoencoder
 from latentmap.cli import main
+from latentmap.cli.compare import write_comparison
 from latentmap.cli.outputs import claimed_run, write_blocks
 from latentmap.cli.runs import Origin, save_run
 from latentmap.data import folders
+from latentmap.data.files import write_text
 from latentmap.data.folders import atomic_folder
 from latentmap.data.locks import locked
 from latentmap.estimators.persistence import write
@@ -55,8 +60,11 @@ class Place:
         shutil.rmtree(self.folder)
         shutil.copytree(kept, self.folder)
 
-    def whole(self, make, action, *, partial_allowed=False, first=1):
-        """Kill an action at every call: what is left is the old or the new, and the action can be repeated."""
+    def whole(self, make, action, *, partial_allowed=False, first=1, between=()):
+        """Kill an action at every call: what is left is the old or the new, and the action can be repeated.
+
+        An action of several steps may leave what is ``between`` them, too.
+        """
         self.begin(make)
         kept, old = self.folder.with_name("kept"), contents(self.folder)
         shutil.rmtree(kept, ignore_errors=True)
@@ -71,11 +79,22 @@ class Place:
         def check(n):
             is_run(self.run)  # as a command that opens it: what it puts back counts
             seen = {name: data for name, data in contents(self.folder).items() if not TEMPORARY.search(name)}
-            assert seen in (old, new) or (partial_allowed and not is_run(self.run)), (n, sorted(seen))
+            assert seen in (old, new, *between) or (partial_allowed and not is_run(self.run)), (n, sorted(seen))
             action()
             assert contents(self.folder) == new and not hidden(self.folder), (n, hidden(self.folder))
 
         return at_every_call(action, partial(self.restore, kept), check, first)
+
+
+class Picture:
+    """Something like a picture."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def save(self, path):
+        """Write it."""
+        write_text(path, self.text)
 
 
 def drawn(name, folder):
@@ -144,6 +163,42 @@ def runs(place):
     yield "save among other files", place.whole(shared, save, partial_allowed=True)
 
 
+def pieces(place):
+    """Yield the cases of what `partial_fit` and `save` leave in turn, each with its kills."""
+    rows, stages = np.random.default_rng(3).normal(size=(3, 20, 3)), []
+    model = VAE(2, encoder=latentmap.networks.MLP((4,)), decoder=latentmap.networks.MLP((4,)), random_state=0)
+    for piece in rows:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stages.append(copy.copy(model.partial_fit(piece)))  # its state is replaced by each piece
+    place.begin(partial(stages[1].save, place.run))
+    between = contents(place.folder)
+
+    def loop():
+        latentmap.load(place.run)
+        for stage in stages[1:]:
+            stage.save(place.run)
+
+    assert "run/trainer.safetensors" in between
+    yield "pieces, saved in turn", place.whole(partial(stages[0].save, place.run), loop, between=[between])
+
+
+def comparisons(place):
+    """Yield the cases of the files of a comparison, each with its kills."""
+
+    def write(text, names):
+        numbers = SimpleNamespace(to_json=lambda: {"text": text}, to_markdown=lambda: text)
+        with contextlib.redirect_stderr(io.StringIO()):
+            write_comparison(numbers, {name: Picture(f"{name} {text}") for name in names}, place.run)
+
+    def old():
+        write("old", ["comparison", "lines"])
+        (place.run / "mine.txt").write_text("kept")
+
+    yield "compare", place.whole(None, partial(write, "new", ["comparison"]))
+    yield "compare over another", place.whole(old, partial(write, "new", ["comparison", "vae-samples"]))
+
+
 def outputs(place):
     """Yield cases of files, each with its kills."""
     rows = np.random.default_rng(1).normal(size=(30, 2))
@@ -189,11 +244,12 @@ def _succeeds(arguments):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # as threads do not survive a fork
     base = Path(sys.argv[1])
     elsewhere = base / "elsewhere"
     elsewhere.mkdir()
     place, table = Place(base / "place"), {}
-    for cases in (runs(place), outputs(place), commands(place, elsewhere)):
+    for cases in (runs(place), pieces(place), comparisons(place), outputs(place), commands(place, elsewhere)):
         begun = time.perf_counter()
         for name, kills in cases:
             table[name] = kills

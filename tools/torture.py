@@ -15,23 +15,19 @@ import json
 import mmap
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from benchmarks.markdown import grid
+from tools.killing import ROWS, Tally, call, comparisons, kill_in_turn, killed, pieces, took, weights
 
 from latentmap import VAE, load, networks
-from latentmap.cli import main
 from latentmap.training.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parent.parent
@@ -42,28 +38,10 @@ RESULT = ROOT / "benchmarks" / "results" / "torture.json"
 BEGIN, END = "<!-- torture -->", "<!-- end of torture -->"
 EVERY = "0.2s"
 """Interval of the checkpoints of the fits that are killed."""
-ROWS = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
 SETTINGS = (
     *("--n-components", "3", "--epochs", "60", "--set", "compile=false", "--set", "batch_size=32"),
     *("--set", "encoder=MLP(hidden=(32,))", "--set", "decoder=MLP(hidden=(32,))", "--set", "early_stopping=false"),
 )
-
-
-@dataclass
-class Tally:
-    """What came of the kills of one kind of command."""
-
-    kills: int = 0
-    ended: int = 0
-    lost: int = 0
-    steps: int = 0
-    most_steps: int = 0
-    most_seconds: float = 0.0
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-    def to_json(self) -> dict[str, object]:
-        """Return plain JSON."""
-        return vars(self) | {"outcomes": dict(self.outcomes)}
 
 
 class Progress:
@@ -87,42 +65,6 @@ class Progress:
     def set(self, step: int, seconds: float) -> None:
         """Tell the other process."""
         self.memory[:] = step.to_bytes(8, "little") + np.float64(seconds).tobytes()
-
-
-def killed(work: Callable[[], object], after: float) -> bool:
-    """Run work in another process, and return whether it was killed before it ended."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            for stream in (1, 2):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                code = int(work() or 0)
-        finally:
-            os._exit(code)
-    end = time.monotonic() + after
-    while time.monotonic() < end:
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return False
-        time.sleep(min(0.001, max(0.0, end - time.monotonic())))
-    os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    return os.WIFSIGNALED(status)
-
-
-def call(*arguments: object) -> Callable[[], int]:
-    """Return the command with these arguments as a function."""
-    return lambda: main([str(argument) for argument in arguments])
-
-
-def took(work: Callable[[], object]) -> float:
-    """Return the seconds that work takes in another process."""
-    begun = time.monotonic()
-    if killed(work, 600):
-        raise RuntimeError("the work does not end")
-    return time.monotonic() - begun
 
 
 def digest(run: Path) -> str:
@@ -204,9 +146,9 @@ def replaced(folder: Path, kills: int, rng: np.random.Generator, how: str) -> Ta
         saved: list[str] = []
         for model in models:
             model.save(target)
-            saved.append(_weights(target))
+            saved.append(weights(target))
         work: list[Callable[[], object]] = [lambda: models[0].save(target), lambda: models[1].save(target)]
-        state: Callable[[], str] = lambda: _weights(target)  # noqa: E731
+        state: Callable[[], str] = lambda: weights(target)  # noqa: E731
         allowed = set(saved)
     elif how == "fit":
         shutil.copytree(other, target)
@@ -221,27 +163,11 @@ def replaced(folder: Path, kills: int, rng: np.random.Generator, how: str) -> Ta
             took(each)
             contents.add(hashlib.sha256(name.read_bytes()).hexdigest())
         state, allowed = (lambda: hashlib.sha256(name.read_bytes()).hexdigest()), contents  # type: ignore[assignment]
-    seconds = [took(each) for each in work]
-    while tally.kills < kills:
-        which = tally.kills % 2
-        if not killed(work[which], rng.uniform(0, 1.1 * seconds[which])):
-            tally.ended += 1
-        tally.kills += 1
-        try:
-            found = state()
-        except Exception as error:  # what was there cannot be read
-            found = f"{type(error).__name__}: {error}"
-        tally.outcomes["whole" if found in allowed else found] += 1
-        tally.lost += found not in allowed
+    kill_in_turn(tally, work, kills, rng, state, allowed)
     took(work[0])
     left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
     tally.outcomes["left behind"] += len(left)
     return tally
-
-
-def _weights(run: Path) -> str:
-    load(run)
-    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
 
 
 def _run(run: Path) -> str:
@@ -259,8 +185,12 @@ KINDS: dict[str, Callable[[Path, int, np.random.Generator], Tally]] = {
     "transform -o": lambda folder, kills, rng: replaced(folder, kills, rng, "transform"),
     "impute -o": lambda folder, kills, rng: replaced(folder, kills, rng, "impute"),
     "sample -o": lambda folder, kills, rng: replaced(folder, kills, rng, "sample"),
+    "partial_fit and save": pieces,
+    "compare -o": comparisons,
 }
-SHARES = {"fit, then resume": 0.4, "save over a run": 0.2, "fit --overwrite": 0.2}
+SHARES = {"fit, then resume": 0.4, "save over a run": 0.15, "fit --overwrite": 0.15, "partial_fit and save": 0.06}
+OTHERS = 0.06
+"""Share of the kills of each other kind."""
 
 
 @contextlib.contextmanager
@@ -280,7 +210,7 @@ def torture(kills: int, seed: int = 0) -> dict[str, Tally]:
     torch.set_num_threads(1)  # as threads do not survive a fork
     result = {}
     for name, kind in KINDS.items():
-        share = max(1, round(kills * SHARES.get(name, 0.2 / 3)))
+        share = max(1, round(kills * SHARES.get(name, OTHERS)))
         with scratch() as folder:
             result[name] = kind(folder, share, np.random.default_rng(seed))
         print(name, result[name].to_json(), file=sys.stderr, flush=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import latentmap
 from latentmap.cli.describe import describe_source
 from latentmap.cli.options import Components, Data, Folder, Id, Json, Labels, Seed, Whole
-from latentmap.cli.outputs import check_output
+from latentmap.cli.outputs import check_output, or_elsewhere
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, on_terminal, say, say_table
 from latentmap.data.files import as_json, write_new
@@ -20,6 +20,7 @@ from latentmap.messages import counted, suggest
 if TYPE_CHECKING:
     from latentmap.data.sources import Source
     from latentmap.evaluation.comparison import Comparison
+    from latentmap.plot.style import Display
 
 MOST_ROWS = 10_000
 SHOWN_ROWS = 2000
@@ -80,7 +81,7 @@ def compare(
         for sentence in comparison.conclusions():
             say(f"- {sentence}")
     if output is not None:
-        _write(comparison, source, output)
+        write_comparison(comparison, drawn(comparison, source), output)
     if as_json:
         emit(comparison.to_json())
 
@@ -125,9 +126,8 @@ def _components(claims: str) -> Sequence[int] | str:
         raise UsageError(f"--claims takes auto, none or whole numbers such as 2,16, got {claims!r}") from None
 
 
-def _write(comparison: Comparison, source: Source, folder: Path) -> None:
-    """Write numbers and pictures as a whole: those of the report, and rows that each model of the maps decodes."""
-    from latentmap.evaluation.methods import METHODS
+def drawn(comparison: Comparison, source: Source) -> dict[str, Display]:
+    """Return the pictures of a comparison: those of the report, and rows that each model of the maps decodes."""
     from latentmap.report.compared import comparison_figures
 
     rows = slice(0, None, max(1, len(source) // SHOWN_ROWS))
@@ -138,12 +138,23 @@ def _write(comparison: Comparison, source: Source, folder: Path) -> None:
         decoded = latentmap.plot.decoded_grid if len(estimator.active_components_) == 2 else latentmap.plot.traversals
         figures[f"{name}-decoded"] = decoded(estimator, X, feature_names=names)
         figures[f"{name}-samples"] = latentmap.plot.samples(estimator, X=X, feature_names=names)
-    drawn = {"comparison", "latent_gaps", "decoded_grids", "lines", "random_points"}
-    drawn |= {f"{name}-{kind}" for name in METHODS for kind in ("decoded", "samples")}
-    ours = ["comparison.json", "comparison.md", *(f"{name}.png" for name in drawn | figures.keys())]
-    with locked(folder), atomic_folder(folder, ours, ours[0]) as new:
+    return figures
+
+
+def write_comparison(comparison: Comparison, figures: Mapping[str, Display], folder: Path) -> None:
+    """Write the numbers and pictures of a comparison to a folder, in the place of those of another, as a whole."""
+    from latentmap.evaluation.methods import METHODS
+
+    known = {"comparison", "latent_gaps", "decoded_grids", "lines", "random_points"}
+    known |= {f"{name}-{kind}" for name in METHODS for kind in ("decoded", "samples")}
+    ours = ["comparison.json", "comparison.md", *(f"{name}.png" for name in known | figures.keys())]
+
+    def write(new: Path) -> None:
         write_new(new / "comparison.json", as_json(comparison.to_json()))
         write_new(new / "comparison.md", comparison.to_markdown().encode())
         for name, display in figures.items():
             display.save(new / f"{name}.png")
+
+    with or_elsewhere(folder, write), locked(folder), atomic_folder(folder, ours, ours[0]) as new:
+        write(new)
     say(f"wrote comparison.json, comparison.md and {len(figures)} pictures to {folder}")

@@ -18,7 +18,7 @@ from latentmap.cli.request import Request, absolute, kept_request
 from latentmap.cli.settings import AUTOMATIC, check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.signals import Stopped, Stopping
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, reader_may_leave, say, say_pairs
-from latentmap.estimators.run_folder import CHECKPOINTS, is_unfinished, shell_command
+from latentmap.estimators.run_folder import CHECKPOINTS, UNFINISHED, is_unfinished, shell_command
 from latentmap.exceptions import DataError, DiagnosisWarning, ModelError, ResumeWarning
 from latentmap.messages import counted
 
@@ -139,7 +139,7 @@ def run_fit(
     """
     from latentmap.training.checkpoint import Checkpoints
 
-    checkpoints = Checkpoints(output / CHECKPOINTS, request.every)
+    checkpoints = Checkpoints(output / CHECKPOINTS, request.every, beside={UNFINISHED.name: request.to_bytes()})
     try:
         with Stopping(checkpoints) as stopping:
             _run(request, output, checkpoints, stopping, resume=resume, finish=finish, as_json=as_json)

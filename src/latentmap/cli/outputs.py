@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".jsonl", ".xlsx")
 PICTURES = (".png", ".svg", ".pdf")
 
+SHORT = 40
+"""Characters of a name that the name of another folder begins with."""
 PROBE = 2**20
 """Bytes that must fit in a folder to which a file will be written."""
 
@@ -112,6 +117,34 @@ def write_blocks(
     return (rows, *block.shape[1:]), block.dtype
 
 
+@contextlib.contextmanager
+def or_elsewhere(output: Path, write: Callable[[Path], object]) -> Iterator[None]:
+    """Write to another folder what could not be written to its own, and say in the error where it is.
+
+    ``write`` writes to an empty folder: a new one among the temporary files, or else in the current folder or at home.
+    """
+    try:
+        yield
+    except DataError as error:
+        folder = _written_elsewhere(output, write)
+        if folder is None:
+            raise
+        raise DataError(f"{error}; it was written to {folder} instead") from error
+
+
+def _written_elsewhere(output: Path, write: Callable[[Path], object]) -> Path | None:
+    for place in (tempfile.gettempdir, os.getcwd, Path.home):
+        with contextlib.suppress(OSError, RuntimeError, DataError):
+            folder = Path(tempfile.mkdtemp(prefix=f"{output.absolute().name[:SHORT]}-", dir=place()))
+            try:
+                write(folder)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            return folder
+    return None
+
+
 def say_written(
     path: Path, shape: Sequence[int], dtype: Any, content: str, *, as_json: bool, key: Key | None = None
 ) -> None:
@@ -124,8 +157,6 @@ def say_written(
 
 def _check_writable(path: Path) -> None:
     """Raise if a probe cannot be written to the nearest folder that exists."""
-    import tempfile
-
     target = path.absolute()
     folder = target if target.is_dir() else next(parent for parent in target.parents if parent.exists())
     try:

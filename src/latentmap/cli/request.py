@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from latentmap.cli.options import Purpose
 from latentmap.cli.terminal import note
-from latentmap.data.files import write_json
+from latentmap.data.files import as_json, write_bytes
 from latentmap.data.reading import read_json
 from latentmap.data.typed import made
 from latentmap.estimators.run_folder import CHECKPOINTS, UNFINISHED, is_run, is_unfinished, shell_command
@@ -66,9 +66,9 @@ class Request:
             raise ModelError(f"{path} cannot be read ({error}); fit anew with --overwrite") from error
         return request
 
-    def write(self, run: Path) -> None:
-        """Write the request to a run folder, as the first thing of a fit."""
-        write_json(run / UNFINISHED, asdict(self))
+    def to_bytes(self) -> bytes:
+        """Return the request as the file that `read` reads."""
+        return as_json(asdict(self))
 
     def of(self, run: Path) -> Request:
         """Return the request with what it has to keep: whether the folder holds a finished run."""
@@ -85,18 +85,22 @@ def _replaces(run: Path) -> bool:
 
 @contextlib.contextmanager
 def kept_request(request: Request, run: Path, *, resume: bool) -> Iterator[None]:
-    """Keep a request in a run folder until the run is saved; a fit that fails without a checkpoint leaves nothing."""
+    """Keep a request in a run folder until the run is saved; a fit that fails without a checkpoint leaves nothing.
+
+    Where the folder holds a fit that has not ended, it stays until the new one takes its first step.
+    """
     from latentmap.training.checkpoint import Checkpoints
 
     folder = run / CHECKPOINTS
-    if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
-        request.write(run)
     try:
+        if not (resume or is_unfinished(run)):
+            shutil.rmtree(folder, ignore_errors=True)
+            write_bytes(run / UNFINISHED, request.to_bytes())
         yield
     except Exception:
-        if Checkpoints(folder):
-            note(f"the fit is kept: {shell_command('resume', run)} continues it")
+        step = Checkpoints(folder).last_step()
+        if step is not None:
+            note(f"the fit is kept up to step {step:,}: {shell_command('resume', run)} continues it")
         else:
             shutil.rmtree(folder, ignore_errors=True)
         raise

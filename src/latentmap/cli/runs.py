@@ -6,12 +6,14 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import latentmap
 from latentmap.cli.conditions import condition_in, conditions
 from latentmap.cli.describe import shape_in_words
+from latentmap.cli.outputs import or_elsewhere
 from latentmap.cli.request import absolute
 from latentmap.cli.terminal import UsageError, note, say
 from latentmap.data.columns import Table
@@ -88,12 +90,14 @@ def save_run(
     """Replace a run as a whole by a model, the origin of its rows, and its report, and return the path of the report.
 
     ``draw`` writes the report to a folder, and returns False for a model that has none. Where it fails, the model is
-    kept without a report. The checkpoints of the fit stay where it is ``unfinished``.
+    kept without a report. The checkpoints of the fit stay where it is ``unfinished``. Where the folder cannot be
+    written to, the model is written to another one, which the error names.
     """
     failure: BaseException | None = None
     drawn = False
-    with replaced_run(output, (CHECKPOINTS,) if unfinished else ()) as folder:
-        _write_run(estimator, origin, folder)
+    write, keep = partial(_write_run, estimator, origin), (CHECKPOINTS,) if unfinished else ()
+    with or_elsewhere(output, write), replaced_run(output, keep) as folder:
+        write(folder)
         try:
             drawn = draw is not None and draw(folder)
         except BaseException as error:  # Ctrl-C and `Stopped` too

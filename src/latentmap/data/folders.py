@@ -172,23 +172,25 @@ def _carry(old: Path, new: Path, own: Sequence[str]) -> None:
         return
     unwanted = {*own, *(path.name for path in temporaries(old, own))}
     for path in old.iterdir():
-        if path.name in unwanted:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, new / path.name, symlinks=True, copy_function=_link, dirs_exist_ok=True)
-        else:
+        if path.name not in unwanted:
             _link(path, new / path.name)
 
 
-def _link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+def _link(source: Path, target: Path) -> None:
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir(exist_ok=True)
+        for path in source.iterdir():
+            _link(path, target / path.name)
+        shutil.copystat(source, target)
+        return
     if os.path.lexists(target):  # the new content has precedence
         return
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copy2(source, target, follow_symlinks=False)
-        if not os.path.islink(target):
-            sync(Path(target))
+        if not target.is_symlink():
+            sync(target)
 
 
 def _merge(new: Path, final: Path, own: Sequence[str], last: str) -> None:

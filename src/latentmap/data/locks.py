@@ -54,8 +54,8 @@ def locked(folder: str | os.PathLike[str], wait: float = 0.0) -> Iterator[None]:
     /run is being written by another process; wait for it or choose another folder
     """
     target = Path(os.path.realpath(folder))
-    made = [place for place in (target, *target.parents) if not place.exists()]
     try:
+        made = [place for place in (target, *target.parents) if not place.exists()]
         descriptor = _acquired(target, time.monotonic() + wait)
         if descriptor is None:
             message = "is being written by another process; wait for it or choose another folder"

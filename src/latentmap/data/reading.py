@@ -18,6 +18,12 @@ MOST_NESTED = 2**19
 """The most lists and objects that a text of JSON may hold: each takes some 200 bytes of memory."""
 DEEPEST = 64
 """The most lists and objects within each other."""
+FAILING = tuple(
+    getattr(errno, name)
+    for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "ETIMEDOUT", "ENOTCONN", "ENODEV", "ENXIO", "EHOSTDOWN")
+    if hasattr(errno, name)
+)
+"""Errors of the disk, the network or the process, which tell nothing about a file."""
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",

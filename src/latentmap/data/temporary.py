@@ -26,7 +26,11 @@ def temporary_folder(target: Path, *, inside: bool = False, mode: int = 0o700) -
     while True:
         path = hidden(parent, target.name, "new")
         path.mkdir(mode=mode)
-        descriptor = _locked(path)
+        try:
+            descriptor = _locked(path)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         if descriptor is not None:
             break
     try:
@@ -91,10 +95,13 @@ def _locked(path: Path) -> int | None:
         return None
     except OSError:  # Windows has no descriptor of a folder
         return -1
-    if take(descriptor) is not False and path.exists():
-        return descriptor
-    release(descriptor)
-    return None
+    kept = False
+    try:
+        kept = take(descriptor) is not False and path.exists()
+    finally:
+        if not kept:
+            release(descriptor)
+    return descriptor if kept else None
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:

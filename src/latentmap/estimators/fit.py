@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ from latentmap.estimators.state import FitState, FloatArray, as_tensor, require_
 from latentmap.estimators.summary import summarise
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of
-from latentmap.exceptions import ModelError, PartError
+from latentmap.exceptions import InterruptedWarning, ModelError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.ladder import compose
 from latentmap.model.noise import generator_for
@@ -40,6 +42,7 @@ from latentmap.training.progress import ProgressBar
 from latentmap.training.schedule import Timer
 from latentmap.training.state import copied_state
 
+Result = TypeVar("Result")
 PASSED_ON = ("objective", "optimizers")
 """Entries of the state of a trainer from which the next piece continues."""
 
@@ -115,7 +118,7 @@ class Fit:
             taken = f"{trainer.step} of {trainer.clock.total_steps} steps"
             self.state.choices["time_budget"] = f"{budget:g} s (given): {taken}"
         if not self.piece:  # which need not stand for all rows
-            trainer.standardise()
+            _despite_interrupt(trainer, trainer.standardise)
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,
@@ -126,7 +129,8 @@ class Fit:
             interrupted=trainer.interrupted,
             trainer=unfinished,
         )
-        return summarise(state, self.rows.some, None if given is None else given[:: self.rows.every], trainer)
+        given = None if given is None else given[:: self.rows.every]
+        return _despite_interrupt(trainer, lambda: summarise(state, self.rows.some, given, trainer))
 
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
@@ -256,6 +260,18 @@ class Fit:
     @property
     def _counts(self) -> RowCounts:
         return RowCounts(len(self.source), len(self.rows.train), self.rows.kept, self.source.name)
+
+
+def _despite_interrupt(trainer: Trainer, work: Callable[[], Result]) -> Result:
+    """Return what work after the last step returns; a first Ctrl-C begins it again, so that the model is not lost."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        if trainer.interrupted:
+            raise
+        message = "the fit was interrupted after its last step, and is kept; a second interrupt gives it up"
+        warnings.warn(message, InterruptedWarning, stacklevel=2)
+        return work()
 
 
 def _checked(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ from latentmap.estimators.run_folder import is_run, replaced_run
 from latentmap.estimators.saved import Configuration, read_described
 from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.units import in_data_units
-from latentmap.exceptions import ModelError
+from latentmap.exceptions import DataError, ModelError
 from latentmap.training.device import resolve_device
 from latentmap.training.metrics import Row
 
@@ -71,10 +71,13 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         a run's.
     """
     check_is_fitted(estimator)
-    if is_run(Path(path)):
-        read_config(path)  # raises for a run of a newer version
-    with locked(path, WAIT), replaced_run(path) as folder:
-        write(estimator, folder)
+    try:
+        if is_run(Path(path)):
+            read_config(path)  # raises for a run of a newer version
+        with locked(path, WAIT), replaced_run(path) as folder:
+            write(estimator, folder)
+    except OSError as error:
+        raise DataError(f"cannot write {os.fspath(path)}: {error.strerror or error}") from error
 
 
 def write(estimator: Any, folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from latentmap.data.folders import atomic_folder, fixed
-from latentmap.data.reading import read_json
+from latentmap.data.reading import FAILING, read_json
 from latentmap.data.temporary import clean
 from latentmap.exceptions import DataError
 
@@ -35,12 +35,12 @@ MOST_HEADER = 2**24
 
 def is_run(folder: Path) -> bool:
     """Return whether a folder holds a run, of this version or another."""
-    if not folder.exists():
-        clean(folder)
     try:
+        if not folder.exists():
+            clean(folder)
         config = read_json(folder / CONFIG)
-    except (OSError, ValueError):
-        return False
+    except (OSError, ValueError) as error:
+        return _unless_failing(folder / CONFIG, error)
     return isinstance(config, dict) and {"format", "class"} <= config.keys()
 
 
@@ -127,9 +127,16 @@ def _is_origin(path: Path) -> bool:
     """Return whether a file tells the origin of the data of a run."""
     try:
         origin = read_json(path)
-    except (OSError, ValueError):
-        return False
+    except (OSError, ValueError) as error:
+        return _unless_failing(path, error)
     return isinstance(origin, dict) and {"data", "labels", "columns"} <= origin.keys()
+
+
+def _unless_failing(path: Path, error: Exception) -> bool:
+    """Return False where an error says that a file is none of a run; raise where the file cannot be read now."""
+    if isinstance(error, OSError) and error.errno in FAILING:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return False
 
 
 def _is_weights(path: Path) -> bool:
@@ -139,8 +146,8 @@ def _is_weights(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), MOST_HEADER)))
-    except (OSError, ValueError, RecursionError):
-        return False
+    except (OSError, ValueError, RecursionError) as error:
+        return _unless_failing(path, error)
     names = set(header) - {"__metadata__"} if isinstance(header, dict) else set()
     return names == {"graph", "held_out_graph", "key"} or (
         "scaling.scale" in names and all(name.startswith(("model.", "scaling.")) for name in names)
@@ -154,8 +161,8 @@ def _is_card(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return re.match(rb"# \w+ with \d+ components\n", file.read(200)) is not None
-    except OSError:
-        return False
+    except OSError as error:
+        return _unless_failing(path, error)
 
 
 def _is_checkpoints(path: Path) -> bool:

@@ -100,7 +100,11 @@ class Checkpoints:
         Seconds between two checkpoints, at most, but for those of a step; 0 writes one after each step. None is a
         minute, or so long that writing takes at most 0.5% of the time.
     timer : callable, default=time.monotonic
-        Source of the time.
+        Source of the time; one that does not follow the clock of the system.
+    beside : mapping of str to bytes, default=None
+        Files by name that a fit needs beside its checkpoints in order to be resumed, such as its request. The first
+        step of a new fit replaces those of an earlier one, whose checkpoints go with them, and each checkpoint writes
+        those that are missing.
 
     Attributes
     ----------
@@ -113,15 +117,20 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], every: float | None = None, timer: Timer = time.monotonic
+        self,
+        folder: str | os.PathLike[str],
+        every: float | None = None,
+        timer: Timer = time.monotonic,
+        beside: Mapping[str, bytes] | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.beside = dict(beside or {})
         self.every = every
         self.timer = timer
         self.facts: dict[str, Any] = {}
         self.stopping = self.running = False
         self._last, self._cost = timer(), SOONEST * SHARE
-        self._ended = False
+        self._ended = self._failing = False
         self._own: list[Path] = []
         """The last checkpoints of this fit: the one that it was resumed from, and those it has written."""
 
@@ -134,7 +143,10 @@ class Checkpoints:
         self.stopping = True
 
     def begin(self) -> None:
-        """Start the time of the first interval."""
+        """Start the time of the first interval, and replace an earlier fit of the same folder."""
+        if self.beside and not self._own:
+            self._clear()
+            self._write_beside(replace=True)
         self._last, self.running, self._ended = self.timer(), True, False
 
     def after_step(self, trainer: Trainer) -> None:
@@ -150,26 +162,42 @@ class Checkpoints:
 
     def end(self, trainer: Trainer) -> None:
         """Write the last checkpoint of a fit, unless it ended in the middle of a step."""
-        self.running = self.stopping = False
         self._ended = not trainer.interrupted
-        if not trainer.within_step:
-            self.write(trainer)
+        try:
+            if not trainer.within_step:
+                self.write(trainer)
+        except KeyboardInterrupt:  # the first one: the fit has a result without this checkpoint
+            if trainer.interrupted:
+                raise
+            trainer.interrupted = True
+        finally:  # until then, a signal lets it be written
+            self.running = self.stopping = False
 
     def write(self, trainer: Trainer) -> None:
-        """Write a checkpoint, and remove all but the last two of this fit; where that fails, warn and go on."""
+        """Write a checkpoint, and remove all but the last two of this fit; where that fails, warn and go on.
+
+        The next one is tried when it is due; only the first of several failures is told, and the first success after.
+        """
         begun = self.timer()
         facts = self.facts | {"ended": self._ended, "unsaved": trainer.unsaved()}
         content = Checkpoint(facts, trainer.state_dict()).to_bytes()
         path = self.folder / f"{trainer.step:09d}-{_hash(content)}.safetensors"
         try:
             write_bytes(path, content)
+            self._write_beside()
             self._own = [*(own for own in self._own if own.name[:9] != path.name[:9]), path][-KEPT:]
             for other in set(self._paths()) - set(self._own):
                 other.unlink(missing_ok=True)
             parts = {path.name[1:].rpartition(".new-")[0] for path in self.folder.glob(".[0-9]*.safetensors.new-*")}
             sweep(self.folder, [name for name in parts if NAME.fullmatch(name)])
+            if self._failing:
+                warnings.warn(f"checkpoints are written again to {self.folder}", ResumeWarning, stacklevel=2)
+            self._failing = False
         except (DataError, OSError) as error:
-            warnings.warn(f"no checkpoint was written: {error_line(error)}", ResumeWarning, stacklevel=2)
+            if not self._failing:
+                message = f"no checkpoint was written: {error_line(error)}; the fit goes on, and tries again"
+                warnings.warn(message, ResumeWarning, stacklevel=2)
+            self._failing = True
         self._last = self.timer()
         self._cost = self._last - begun
 
@@ -201,10 +229,24 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints, and the folder if nothing else is in it."""
-        for path in self._paths():
-            path.unlink(missing_ok=True)
+        self._clear()
         with contextlib.suppress(OSError):
             self.folder.rmdir()
+
+    def last_step(self) -> int | None:
+        """Return the step of the last checkpoint in the folder; None without any."""
+        paths = self._paths()
+        return int(paths[-1].name.partition("-")[0]) if paths else None
+
+    def _clear(self) -> None:
+        for path in self._paths():
+            path.unlink(missing_ok=True)
+
+    def _write_beside(self, *, replace: bool = False) -> None:
+        """Write the files beside the checkpoints, or those that are missing."""
+        for name, content in self.beside.items():
+            if replace or not (self.folder / name).exists():
+                write_bytes(self.folder / name, content)
 
     def _paths(self) -> list[Path]:
         """Return the checkpoints, in the order in which they were written as far as steps tell."""

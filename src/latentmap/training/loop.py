@@ -195,9 +195,14 @@ class Trainer:
             change = standardisation(step, self.feed, STANDARDISATION_ROWS)
             if change is None:
                 return
-            change.apply(step)
-            if self.best_evaluation is not None:
+            before = self._snapshot()
+            try:
+                change.apply(step)
                 held_out = self.metrics.entries(self._held_out_losses(), HELD_OUT)
+            except KeyboardInterrupt:
+                step.load_weights(before)
+                raise
+            if self.best_evaluation is not None:
                 row = self.history[self.best_evaluation]
                 row |= with_lower_rate(row, change.nats) | held_out | {STANDARDISED: 1.0}
 
