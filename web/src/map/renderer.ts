@@ -1,0 +1,58 @@
+import type { MapCamera } from "./camera";
+
+/** Draws points: with WebGL2, or on a canvas where there is none. */
+export interface Renderer {
+  readonly name: "WebGL2" | "canvas";
+  /** Three coordinates for each point. */
+  setPositions(positions: Float32Array): void;
+  /** Red, green, blue and opacity of each point; opacity 0 hides it. */
+  setColours(colours: Uint8Array): void;
+  /** @param moving whether the view changes, so that fewer points may be drawn to keep up. */
+  draw(camera: MapCamera, diameter: number, moving: boolean): void;
+  resize(width: number, height: number, ratio: number): void;
+  /** The drawing, valid until the browser shows the next frame. */
+  readonly canvas: HTMLCanvasElement;
+  dispose(): void;
+}
+
+/** An even sample of every length comes first in this order, so that a part of it stands for all. */
+export function shuffled(n: number): Uint32Array {
+  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  let state = 2463534242;
+  for (let i = n - 1; i > 0; i--) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    const j = (state >>> 0) % (i + 1);
+    const kept = order[i];
+    order[i] = order[j];
+    order[j] = kept;
+  }
+  return order;
+}
+
+/** How many points can be drawn while the view moves: as many as keep the time between frames. */
+export class Budget {
+  private last = 0;
+  count: number;
+
+  constructor(
+    private readonly n: number,
+    private readonly milliseconds = 30,
+  ) {
+    this.count = Math.min(n, 250_000);
+  }
+
+  /** Say that a frame is drawn now. */
+  frame(moving: boolean): number {
+    const now = performance.now();
+    const took = now - this.last;
+    this.last = now;
+    if (!moving) return this.n;
+    if (took < 250) {
+      const factor = took > this.milliseconds ? 0.8 : took < 0.6 * this.milliseconds ? 1.15 : 1;
+      this.count = Math.round(Math.min(this.n, Math.max(Math.min(this.n, 20_000), this.count * factor)));
+    }
+    return this.count;
+  }
+}
