@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineConfig, type BuildEnvironmentOptions } from "vite";
-import { licenses } from "./licenses";
+import { licenses } from "./licenses.ts";
 
 /** Where `python -m tools.page` takes the build from. */
 const OUT = resolve(import.meta.dirname, "dist");

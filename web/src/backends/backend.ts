@@ -17,9 +17,9 @@ export interface PictureItem {
 export interface TableItem {
   cells: Cell[];
 }
-/** Features in their order. */
+/** Features in their order; null where one is missing. */
 export interface LineItem {
-  values: number[];
+  values: (number | null)[];
 }
 export type Item = PictureItem | TableItem | LineItem;
 
@@ -77,7 +77,10 @@ export interface Meta {
   dims: number[];
   /** Rate of each component in nats. */
   rates: number[] | null;
-  active: number[];
+  /** Which components tell anything of a row. */
+  active: boolean[];
+  /** Where codes lie along each component. */
+  range?: { low: number[]; high: number[] };
   item: ItemKind;
   fields: Field[];
   can: Abilities;

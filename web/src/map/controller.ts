@@ -177,7 +177,7 @@ export class MapController {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const hidden = this.hiddenLabels();
     const islands = hidden.size ? this.islands.filter(({ label }) => !hidden.has(label)) : this.islands;
-    drawOverlay(context, { explorer, session, camera, shapes: this.shapes, islands, lasso: this.lasso, ink: ink.peek() });
+    drawOverlay(context, { explorer, session, camera, shapes: this.shapes, islands, frame: this.axes(), lasso: this.lasso, ink: ink.peek() });
     this.element.dataset.frames = String(Number(this.element.dataset.frames ?? 0) + 1);
   }
 
@@ -201,6 +201,12 @@ export class MapController {
   private home(): number {
     const ranges = this.axes();
     return 0.86 * Math.min(this.camera.width / Math.max(ranges[0][1] - ranges[0][0], 1e-6), this.camera.height / Math.max(1e-6, ranges[1][1] - ranges[1][0]));
+  }
+
+  /** Pixels at the left that the legend covers; a narrow map has no room to leave. */
+  private covered(): number {
+    const box = this.session.index === 0 ? this.element.parentElement?.querySelector(".legend")?.getBoundingClientRect() : undefined;
+    return box && box.width < 0.3 * this.camera.width ? box.width + 24 : 0;
   }
 
   private axes(): [number, number][] {
@@ -229,7 +235,7 @@ export class MapController {
   // The view
 
   fit(first = false): void {
-    this.camera.fit(this.axes());
+    this.camera.fit(this.axes(), this.covered());
     if (first) this.touch();
     else this.touch(true);
   }
@@ -265,7 +271,10 @@ export class MapController {
 
   hover(x: number, y: number, reach = REACH): void {
     const row = this.picker.nearest(this.camera, x, y, reach, this.shown());
-    this.explorer.point({ session: this.session, z: this.session.at(this.camera.place(x, y)), row, x, y });
+    const { session } = this;
+    // Among three components only a point tells how deep the pointer is.
+    const z = session.spatial && row !== null ? session.code(row) : session.at(this.camera.place(x, y));
+    this.explorer.point({ session, z, row, x, y });
   }
 
   /** Use the place under the pointer: an end of a way, or what the panel shows. */

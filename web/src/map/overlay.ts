@@ -19,6 +19,8 @@ export interface Scene {
   camera: MapCamera;
   shapes: Shapes | null;
   islands: { label: string; place: [number, number, number]; weight: number }[];
+  /** Ranges of the axes. */
+  frame: [number, number][];
   lasso: [number, number][];
   ink: Ink;
 }
@@ -35,6 +37,7 @@ export function drawOverlay(context: Context, scene: Scene): void {
     if (layers.holes) hatch(context, scene);
     if (layers.contours) drawContours(context, scene);
   }
+  if (camera.spatial) drawFrame(context, scene);
   drawNeighbours(context, scene);
   drawRoute(context, scene);
   drawMarkers(context, scene);
@@ -63,6 +66,21 @@ function line(context: Context, places: ArrayLike<number>[], closed = false): vo
   context.beginPath();
   places.forEach((at, k) => (k ? context.lineTo(at[0], at[1]) : context.moveTo(at[0], at[1])));
   if (closed) context.closePath();
+}
+
+/** The edges of a box around the points. */
+function drawFrame(context: Context, scene: Scene): void {
+  const at = project(scene);
+  const corner = (k: number) => at(scene.frame.map((range, axis) => range[(k >> axis) & 1]));
+  context.strokeStyle = scene.ink.faint;
+  context.lineWidth = 1;
+  for (let k = 0; k < 8; k++) {
+    for (const axis of [1, 2, 4]) {
+      if (k & axis) continue;
+      line(context, [corner(k), corner(k | axis)]);
+      context.stroke();
+    }
+  }
 }
 
 function drawContours(context: Context, scene: Scene): void {

@@ -89,9 +89,10 @@ function Cells({ columns, items, most, missing }: { columns: Column[]; items: Ti
               <th scope="row" title={column.name}>
                 {column.name}
               </th>
-              {items.map(({ title, item }, which) => {
+              {items.map(({ title, item }) => {
                 const cell = item && "cells" in item ? item.cells[k] : null;
-                return <td key={title}>{which > 0 && title === "Row" && missing.includes(k) ? <em>missing</em> : <CellBar cell={cell} />}</td>;
+                const gone = missing.includes(k) && (title === "Row" || title === "Given");
+                return <td key={title}>{gone ? <em class="quiet">missing</em> : <CellBar cell={cell} chance={column.kind === "category" ? (cell?.p ?? null) : null} />}</td>;
               })}
             </tr>
           ))}
@@ -102,13 +103,14 @@ function Cells({ columns, items, most, missing }: { columns: Column[]; items: Ti
   );
 }
 
-function CellBar({ cell }: { cell: Cell | null }) {
-  const share = cell?.p ?? cell?.at ?? null;
+/** A value with a bar: how probable its level is, or where it lies in the range of its column. */
+function CellBar({ cell, chance }: { cell: Cell | null; chance: number | null }) {
+  const share = chance ?? cell?.at ?? null;
   return (
-    <span class={`cell${cell?.p !== null && cell?.p !== undefined ? " chance" : ""}`}>
+    <span class={`cell${chance !== null ? " chance" : ""}`}>
       <span class="value">
-        {cell?.text ?? "–"}
-        {cell?.p !== null && cell?.p !== undefined && <small> {Math.round(100 * cell.p)} %</small>}
+        {cell?.text || "–"}
+        {chance !== null && <small> {Math.round(100 * chance)} %</small>}
       </span>
       <span class="bar" aria-hidden="true">
         {share !== null && <i style={{ width: `${Math.round(100 * Math.min(1, Math.max(0, share)))}%` }} />}
@@ -121,13 +123,18 @@ type LineKind = Extract<ItemKind, { kind: "line" }>;
 
 function Lines({ kind, items, size }: { kind: LineKind; items: Titled[]; size: number }) {
   const lines = items.map(({ item }) => (item && "values" in item ? item.values : []));
-  const all = lines.flat();
+  const all = lines.flat().filter((value) => value !== null);
   const low = Math.min(kind.low ?? Infinity, ...all);
   const high = Math.max(kind.high ?? -Infinity, ...all);
   const [width, height] = [Math.max(180, size * 2.4), Math.max(70, size)];
-  const path = (values: number[]) =>
+  const path = (values: (number | null)[]) =>
     values
-      .map((value, k) => `${k ? "L" : "M"}${((k / Math.max(1, values.length - 1)) * width).toFixed(1)} ${(height - 3 - ((value - low) / (high - low || 1)) * (height - 6)).toFixed(1)}`)
+      .map((value, k) => {
+        if (value === null) return "";
+        const pen = k === 0 || values[k - 1] === null ? "M" : "L";
+        const [x, y] = [(k / Math.max(1, values.length - 1)) * width, height - 3 - ((value - low) / (high - low || 1)) * (height - 6)];
+        return `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+      })
       .join("");
   return (
     <figure class="lines">

@@ -104,7 +104,7 @@ function table(route: Route): Blob {
   const names = kind.kind === "table" ? kind.columns.map((column) => column.name) : [];
   const quote = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const rows = placed!.items.map((item, k) => {
-    const values = "cells" in item ? item.cells.map((cell) => cell.text) : "values" in item ? item.values.map(String) : [];
+    const values = "cells" in item ? item.cells.map((cell) => cell.text) : "values" in item ? item.values.map((value) => String(value ?? "")) : [];
     return [String(k + 1), ...values, String(placed!.density[k] ?? ""), String(placed!.hole[k] ?? "")];
   });
   const head = ["step", ...(names.length ? names : rows[0].slice(1, -2).map((_, k) => (kind.kind === "line" && kind.names?.[k]) || `x${k + 1}`)), "log-density", "hole"];

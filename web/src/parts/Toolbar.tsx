@@ -47,7 +47,8 @@ const TOOLS: [Tool, string][] = [
 export function Toolbar({ explorer, map }: { explorer: Explorer; map: MapController | null }) {
   const { first } = explorer;
   const tools = TOOLS.filter(([tool]) => (tool === "path" ? first.meta.can.path : tool === "lasso" ? first.n > 0 : true));
-  const third = first.meta.active.find((k) => !first.dims.value.includes(k)) ?? [2, 1, 0].find((k) => k < first.d && !first.dims.value.includes(k));
+  const others = Array.from({ length: first.d }, (_, k) => k).filter((k) => !first.dims.value.includes(k));
+  const third = others.find((k) => first.meta.active[k]) ?? others[0];
   const layers = explorer.layers.value;
   const toggle = (name: keyof typeof layers) => (explorer.layers.value = { ...layers, [name]: !layers[name] });
   return (
@@ -64,7 +65,7 @@ export function Toolbar({ explorer, map }: { explorer: Explorer; map: MapControl
           <Button
             label={first.spatial ? "Two dimensions" : "Three dimensions"}
             pressed={first.spatial}
-            onClick={() => (first.dims.value = first.spatial ? first.dims.value.slice(0, 2) : [...first.dims.value, third!])}
+            onClick={() => (first.dims.value = first.spatial ? first.dims.value.slice(0, 2) : [...first.dims.value, third])}
           >
             3D
           </Button>

@@ -33,7 +33,8 @@ export class Session {
     this.n = Math.floor(points.length / Math.max(this.d, 1));
     this.dims.value = meta.dims.slice(0, 3);
     this.base.value = new Array(this.d).fill(0);
-    this.ranges = Array.from({ length: this.d }, (_, k) => range(points, this.d, k));
+    const given = this.n === 0 ? meta.range : undefined;
+    this.ranges = Array.from({ length: this.d }, (_, k) => (given ? [given.low[k], given.high[k]] : range(points, this.d, k)));
     this.jitter = this.d === 1 ? scatter(this.n) : null;
   }
 
