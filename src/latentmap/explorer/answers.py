@@ -1,4 +1,4 @@
-"""Answers of an exploration as plain values that JSON can hold."""
+"""Answers of an exploration, and as plain values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -6,9 +6,77 @@ import base64
 import dataclasses
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.explorer.items import Imputed, Item
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Decoded codes, the log-density of each in nats, and whether it lies in a hole; None where that is not known."""
+
+    items: list[Item]
+    density: list[float]
+    hole: list[bool | None]
+
+
+@dataclass(frozen=True, eq=False)
+class PathAnswer:
+    """Codes, decoded; as `Decoded`."""
+
+    z: NDArray[np.float32]
+    items: list[Item]
+    density: list[float]
+    hole: list[bool | None]
+
+
+@dataclass(frozen=True, eq=False)
+class RowAnswer:
+    """A row of the data, and what the model makes of it.
+
+    Attributes
+    ----------
+    original, reconstruction, z
+        The row, what its code decodes to, and its code.
+    label, id
+        Its label and id, if it has some.
+    evidence, percentile
+        Its ELBO in nats, and the share of rows with a lower one in percent; None for a model without density.
+    missing, imputed
+        Columns in which it has no value, and what the model says of them.
+    neighbours
+        The rows that are nearest to it in the data space.
+    """
+
+    original: Item
+    reconstruction: Item
+    z: NDArray[np.float32]
+    label: str | None
+    id: str | None
+    evidence: float | None
+    percentile: float | None
+    missing: list[int]
+    neighbours: list[int]
+    imputed: list[Imputed]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedAnswer:
+    """A row that came from outside: its code, what it decodes to, its score, and whether it is unlike the rows."""
+
+    z: NDArray[np.float32]
+    item: Item
+    reconstruction: Item
+    evidence: float | None
+    percentile: float | None
+    unlike: bool
+    why: str
+    density: float
+    hole: bool | None
 
 
 def as_json(value: Any) -> Any:

@@ -18,6 +18,8 @@ Group = Literal["label", "column", "model"]
 
 NO_CODE = 65535
 """The code of a category that is missing."""
+DAYS = "days since 1970"
+"""The unit of dates."""
 MOST_LEVELS = 1000
 """Categories of a column, at the most; text of more is searched, but colours nothing."""
 FEW_NUMBERS = 20
@@ -101,7 +103,7 @@ def column_fields(rows: ExploredRows, columns: tuple[ItemColumn, ...], records: 
 def left_out(name: str, cells: Cells) -> Field | None:
     """Return a column that is no part of the model as a field; None for one of too many different texts."""
     if cells.numeric:
-        return plain_field(f"column:{name}", name, "column", cells.values)
+        return plain_field(f"column:{name}", name, "column", cells.values, DAYS if "Date" in cells.type else None)
     levels, places = cells.levels
     if len(levels) > min(MOST_LEVELS, max(FEW_NUMBERS, len(places) // 2)):
         return None
@@ -109,7 +111,7 @@ def left_out(name: str, cells: Cells) -> Field | None:
     return plain_field(f"column:{name}", name, "column", names[places])
 
 
-def plain_field(key: str, name: str, group: Group, values: NDArray[Any]) -> Field | None:
+def plain_field(key: str, name: str, group: Group, values: NDArray[Any], unit: str | None = None) -> Field | None:
     """Return one value a row as a field: numbers, or categories where they are text or few whole numbers.
 
     >>> field = plain_field("label", "kind", "label", np.array(["oak", "elm", "oak"]))
@@ -119,7 +121,7 @@ def plain_field(key: str, name: str, group: Group, values: NDArray[Any]) -> Fiel
     if values.dtype.kind in "iuf":
         known = np.unique(values[np.isfinite(values)])
         if len(known) > FEW_NUMBERS or (known != np.rint(known)).any():
-            return Field(key, name, group, "number", lambda: np.asarray(values, dtype=np.float32))
+            return Field(key, name, group, "number", lambda: np.asarray(values, dtype=np.float32), unit=unit)
         codes = np.searchsorted(known, values).astype(np.uint16) if len(known) else np.zeros(len(values), np.uint16)
         codes = np.where(np.isfinite(values), codes, NO_CODE).astype(np.uint16)
         return Field(key, name, group, "category", lambda: codes, tuple(f"{one:.0f}" for one in known.tolist()))
@@ -134,7 +136,7 @@ def plain_field(key: str, name: str, group: Group, values: NDArray[Any]) -> Fiel
 
 def _of_model(described: ItemColumn, column: Column | None, values: NDArray[Any]) -> Field:
     """Return a column that is part of the model as a field."""
-    key, unit = f"column:{described.name}", described.unit
+    key, unit = f"column:{described.name}", DAYS if described.kind == "date" else described.unit
     if column is None or column_kind(column) != "category":
         return Field(key, described.name, "column", "number", lambda: np.asarray(values, np.float32), unit=unit)
 

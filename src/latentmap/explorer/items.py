@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -15,6 +14,8 @@ from latentmap.plot.style import number
 
 ColumnKind = Literal["number", "category", "date"]
 
+SPREAD = (0.05, 0.95)
+"""Quantiles between which a missing cell is said to lie."""
 MOST_UNNAMED = 8
 """Features without names of a vector that is shown as a table; those of more are a line."""
 
@@ -53,6 +54,17 @@ Item = Picture | Record | Line
 
 
 @dataclass(frozen=True)
+class Imputed:
+    """A missing cell: its mean and the ends of its central 90%, or its likeliest category and how probable that is."""
+
+    column: int
+    text: str
+    low: str | None = None
+    high: str | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True)
 class ItemColumn:
     """A column of items: its kind, unit, range, and its categories in order."""
 
@@ -70,16 +82,15 @@ class Items(Protocol):
     def described(self) -> dict[str, Any]:
         """Return the kind of the items, and what is the same for all of them."""
 
-    def __call__(self, rows: NDArray[Any], doubts: NDArray[Any] | None = None) -> list[Item]:
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
         """Return rows of numbers (m, *event) as items.
 
         Parameters
         ----------
         rows
             Rows, as the model takes and returns them.
-        doubts
-            Variance of p(x|z) of each cell, (m, P), for rows that the model has decoded: of a category one less its
-            probability.
+        chances
+            For rows that the model has decoded, the probability of each category, (m, P); NaN for cells that are none.
         """
 
 
@@ -95,7 +106,7 @@ class Pictures:
         channels = 3 if len(self.style.shape) == 3 else 1
         return {"kind": "picture", "width": width, "height": height, "channels": channels, "paper": self.style.paper}
 
-    def __call__(self, rows: NDArray[Any], doubts: NDArray[Any] | None = None) -> list[Item]:
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
         """Return rows as pictures; a missing pixel is the lowest value."""
         low, high = float(self.style.low), float(self.style.high)
         scaled = (np.asarray(rows, dtype=np.float64).reshape(-1, *self.style.shape) - low) / max(high - low, 1e-12)
@@ -110,12 +121,17 @@ class Lines:
     style: RowStyle
     names: tuple[str, ...] | None
 
+    @property
+    def columns(self) -> tuple[ItemColumn, ...]:
+        """The values."""
+        return _columns_of(self.style)
+
     def described(self) -> dict[str, Any]:
         """Return the names of the values, where they have some, and their range."""
         low, high = float(np.min(self.style.low)), float(np.max(self.style.high))
         return {"kind": "line", "names": None if self.names is None else list(self.names), "low": low, "high": high}
 
-    def __call__(self, rows: NDArray[Any], doubts: NDArray[Any] | None = None) -> list[Item]:
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
         """Return rows as lines."""
         return [Line(one) for one in np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)]
 
@@ -133,10 +149,16 @@ class Numbers:
     @property
     def columns(self) -> tuple[ItemColumn, ...]:
         """The columns."""
-        ends = zip(self.style.names, self.style.low.tolist(), self.style.high.tolist(), strict=True)
-        return tuple(ItemColumn(name, "number", None, low, high) for name, low, high in ends)
+        return _columns_of(self.style)
 
-    def __call__(self, rows: NDArray[Any], doubts: NDArray[Any] | None = None) -> list[Item]:
+    def imputed(self, draws: NDArray[Any], missing: list[int]) -> list[Imputed]:
+        """Return missing cells from draws of a row, (n, 1, P)."""
+        cells = draws.reshape(len(draws), -1)[:, missing]
+        ends = [cells.mean(0), *np.quantile(cells, SPREAD, axis=0)]
+        texts = zip(missing, *([number(float(one)) for one in values] for values in ends), strict=True)
+        return [Imputed(*one) for one in texts]
+
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
         """Return rows as records."""
         rows = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
         at = _shares(rows, self.style.low, self.style.high)
@@ -161,20 +183,33 @@ class Records:
         """Return the columns, with units, ranges and categories."""
         return {"kind": "table", "columns": self.columns}
 
-    def __call__(self, rows: NDArray[Any], doubts: NDArray[Any] | None = None) -> list[Item]:
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
         """Return rows as records: a missing cell has no text; cells that a model made are possible values."""
-        rows = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
-        numbers = dict(zip(self.table.names, (rows if doubts is None else self.table.within(rows)).T, strict=True))
+        numbers = self._numbers(rows, generated=chances is not None)
         places = {name: i for i, name in enumerate(self.table.names)}
-        made: list[list[Cell]] = []
-        for one in self.table.derived:
-            with np.errstate(invalid="ignore"):
-                numbers[one.column.name] = one(numbers[one.source or self.table.names[0]])
+        made = []
         for column in self.table.generated:
-            place = places.get(column.name)
-            chances = _chances(column, rows, doubts, place)
-            made.append(_cells(column, np.asarray(numbers[column.name], np.float64), chances))
+            known = None if chances is None or column.name not in places else chances[:, places[column.name]]
+            made.append(_cells(column, numbers[column.name], known))
         return [Record(cells) for cells in zip(*made, strict=True)]
+
+    def imputed(self, draws: NDArray[Any], missing: list[int]) -> list[Imputed]:
+        """Return missing cells from draws of a row, (n, 1, P)."""
+        numbers = self._numbers(draws, generated=True)
+        return [
+            _imputed(i, column, numbers[column.name]) for i, column in enumerate(self.table.generated) if i in missing
+        ]
+
+    def _numbers(self, rows: NDArray[Any], *, generated: bool) -> dict[str, NDArray[np.float64]]:
+        """Return the numbers of all columns that come back; ``generated`` ones stay within what a column can hold."""
+        rows = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+        rows = self.table.within(rows) if generated else rows
+        numbers = dict(zip(self.table.names, rows.T, strict=True))
+        for one in self.table.derived:
+            source = numbers[one.source or self.table.names[0]]
+            known = one(np.nan_to_num(source))
+            numbers[one.column.name] = known if one.source is None else np.where(np.isnan(source), np.nan, known)
+        return numbers
 
 
 def items_of(estimator: Any, X: NDArray[Any] | None, image_shape: tuple[int, ...] | None = None) -> Items:
@@ -220,6 +255,11 @@ def level_names(column: Column) -> tuple[str, ...] | None:
     return tuple(str(one) for one in column.categories) or tuple(map(number, places.tolist()))
 
 
+def _columns_of(style: RowStyle) -> tuple[ItemColumn, ...]:
+    ends = zip(style.names, style.low.tolist(), style.high.tolist(), strict=True)
+    return tuple(ItemColumn(name, "number", None, low, high) for name, low, high in ends)
+
+
 def _described(column: Column) -> ItemColumn:
     """Return a column of a table as that of items."""
     levels = level_names(column)
@@ -230,8 +270,9 @@ def _described(column: Column) -> ItemColumn:
     return ItemColumn(column.name, column_kind(column), unit, column.lowest, column.highest)
 
 
-def _cells(column: Column, values: NDArray[np.float64], chances: Sequence[float | None]) -> list[Cell]:
+def _cells(column: Column, values: NDArray[np.float64], chances: NDArray[Any] | None) -> list[Cell]:
     """Return the numbers of a column as cells."""
+    given = [float("nan")] * len(values) if chances is None else chances.tolist()
     there = ~np.isnan(values)
     levels, safe = level_names(column), np.where(there, values, column.lowest)
     if levels is not None:
@@ -242,9 +283,20 @@ def _cells(column: Column, values: NDArray[np.float64], chances: Sequence[float 
         shares = _shares(safe, column.lowest, column.highest)
         texts = _texts(column, safe)
     return [
-        Cell(text, float(share), chance) if here else Cell("")
-        for text, share, chance, here in zip(texts, shares, chances, there, strict=True)
+        Cell(text, float(share), None if chance != chance else chance) if here else Cell("")
+        for text, share, chance, here in zip(texts, shares, given, there, strict=True)
     ]
+
+
+def _imputed(i: int, column: Column, draws: NDArray[np.float64]) -> Imputed:
+    """Return a missing cell from draws of it."""
+    levels = level_names(column)
+    if levels is not None:
+        counts = np.bincount(np.clip(np.rint(draws), 0, len(levels) - 1).astype(int), minlength=len(levels))
+        most = int(counts.argmax())
+        return Imputed(i, levels[most], p=float(counts[most] / counts.sum()))
+    text, low, high = _texts(column, column.within(np.array([draws.mean(), *np.quantile(draws, SPREAD)])))
+    return Imputed(i, text, low, high)
 
 
 def _texts(column: Column, values: NDArray[np.float64]) -> list[str]:
@@ -259,17 +311,6 @@ def _texts(column: Column, values: NDArray[np.float64]) -> list[str]:
     return [
         str(one) if column.type.startswith(("Dur", "Time")) else number(float(one)) for one in column.decode(values)
     ]
-
-
-def _chances(
-    column: Column, rows: NDArray[Any], doubts: NDArray[Any] | None, place: int | None
-) -> Sequence[float | None]:
-    """Return the probability of the category that is shown, where a model says it."""
-    if doubts is None or place is None or column.kind not in ("categorical", "binary"):
-        return [None] * len(rows)
-    if column.kind == "binary":
-        return [max(mean, 1 - mean) for mean in np.clip(rows[:, place], 0, 1).tolist()]
-    return [float(chance) for chance in np.clip(1 - doubts[:, place], 0, 1)]
 
 
 def _number(value: float, share: float) -> Cell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -172,6 +173,26 @@ class ExploredRows:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def title(self) -> str:
+        """The name of the data, without the folder of a file."""
+        return Path(self.name).name if Path(self.name).is_absolute() else self.name
+
+    def take(self, indices: NDArray[np.intp]) -> Self:
+        """Return some of the rows."""
+        labels, ids = (None if one is None else one[indices] for one in (self.labels, self.ids))
+        columns = {name: taken(cells, indices) for name, cells in (self.columns or {}).items()}
+        values, numbers = self.values[indices], self.numbers[indices]
+        return replace(self, values=values, numbers=numbers, labels=labels, ids=ids, columns=columns)
+
+    def are_those_of(self, other: ExploredRows) -> bool:
+        """Return whether other rows are the same: as many, of the same numbers and ids, or else of the same data."""
+        if self.total != other.total or not np.array_equal(self.numbers, other.numbers):
+            return False
+        if self.ids is not None and other.ids is not None:
+            return self.id_texts == other.id_texts
+        return self.name == other.name
 
     @cached_property
     def id_texts(self) -> list[str] | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from anyio import CapacityLimiter, to_thread
+from numpy.typing import NDArray
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -30,6 +32,13 @@ TYPES = {
     ".png": "image/png",
 }
 """Types of the files of the page; no others are served."""
+SAVED = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+THREADS = 6, 3
+"""Threads of quick and of slow answers."""
+MOST_QUERY = 200
+"""Characters of a search, at the most."""
+
+Answer = Callable[[Request, bytes], Response]
 
 
 class BadRequestError(DataError):
@@ -40,74 +49,127 @@ def application(explorations: Sequence[Exploration]) -> Starlette:
     """Return the application for one exploration, or two that are compared."""
     return Starlette(
         routes=[*_Api(explorations).routes(), *_page()],
-        exception_handlers={LatentmapError: _refused, HTTPException: _http, Exception: _failed},  # type: ignore[dict-item]
+        exception_handlers={LatentmapError: _refused, HTTPException: _http, Exception: _failed},
     )
 
 
 class _Api:
-    """Answers to requests."""
+    """Answers to requests, each a function of the request and its body."""
 
     def __init__(self, explorations: Sequence[Exploration]) -> None:
         self.explorations = explorations
 
     def routes(self) -> list[Route]:
-        """Return the routes."""
-        get = {"meta": self.meta, "points": self.points, "field": self.field, "ids": self.ids, "row": self.row}
-        post = {"decode": self.decode}
+        """Return the routes: quick answers and slow ones wait for threads of their own."""
+        quick, slow = (CapacityLimiter(most) for most in THREADS)
+        methods: dict[str, tuple[CapacityLimiter, list[Answer]]] = {
+            "GET": (quick, [self.meta, self.points, self.ids, self.row]),
+            "POST": (quick, [self.decode, self.path, self.samples, self.encode]),
+        }
+        slowly: dict[str, tuple[CapacityLimiter, list[Answer]]] = {
+            "GET": (slow, [self.field, self.density, self.search, self.nearest]),
+            "POST": (slow, [self.selection, self.save]),
+        }
         return [
-            *(Route(f"/api/{name}", _threaded(answer), methods=["GET"]) for name, answer in get.items()),
-            *(Route(f"/api/{name}", _threaded(answer), methods=["POST"]) for name, answer in post.items()),
+            Route(f"/api/{answer.__name__}", _threaded(answer, limiter), methods=[method])
+            for group in (methods, slowly)
+            for method, (limiter, answers) in group.items()
+            for answer in answers
         ]
 
     def meta(self, request: Request, body: bytes) -> Response:
-        """Return what there is to know before any answer."""
-        return _json(self._run(request).meta())
+        """Return what there is to know before any other answer, and which runs there are."""
+        runs = {"runs": [{"name": one.name} for one in self.explorations], "linked": self._linked}
+        return _json(self._run(request).meta() | runs)
+
+    @cached_property
+    def _linked(self) -> bool:
+        """Whether there are two runs, of the same rows."""
+        rows = [one.rows for one in self.explorations]
+        return len(rows) == 2 and rows[0] is not None and rows[1] is not None and rows[0].are_those_of(rows[1])
 
     def points(self, request: Request, body: bytes) -> Response:
         """Return the posterior means of all rows."""
-        return _binary(self._with_rows(request).points)
+        return _binary(self._run(request).points)
 
     def field(self, request: Request, body: bytes) -> Response:
         """Return the values of a field."""
-        exploration = self._with_rows(request)
-        key = request.query_params.get("key", "")
-        if key not in exploration.fields:
-            raise BadRequestError("key: expected the key of a field")
-        return _binary(exploration.fields[key].values)
+        return _binary(self._run(request).field(request.query_params.get("key", "")))
 
     def ids(self, request: Request, body: bytes) -> Response:
         """Return the ids of all rows."""
-        rows = self._with_rows(request).rows
+        rows = self._run(request).rows
         if rows is None or rows.id_texts is None:
             raise BadRequestError("the rows have no ids")
         return _json(rows.id_texts)
 
     def row(self, request: Request, body: bytes) -> Response:
         """Return a row, and what the model makes of it."""
-        exploration = self._with_rows(request)
-        assert exploration.rows is not None
-        return _json(exploration.row(_whole(request, "i", 0, len(exploration.rows) - 1)))
+        return _json(self._run(request).row(_whole(request, "i")))
+
+    def density(self, request: Request, body: bytes) -> Response:
+        """Return the density of two components."""
+        return _json(self._run(request).density(_whole(request, "x"), _whole(request, "y")))
+
+    def search(self, request: Request, body: bytes) -> Response:
+        """Return rows in which a text is found."""
+        return _json({"rows": self._run(request).search(request.query_params.get("q", "")[:MOST_QUERY])})
+
+    def nearest(self, request: Request, body: bytes) -> Response:
+        """Return the rows that are nearest to one in the data space."""
+        return _json({"rows": self._run(request).nearest(_whole(request, "i"), _whole(request, "k", 8))})
 
     def decode(self, request: Request, body: bytes) -> Response:
         """Return decoded codes."""
-        return _json(self._run(request).decode(_object(body).get("z")))
+        return _json(self._run(request).decode(_object(body).get("z", ())))
+
+    def path(self, request: Request, body: bytes) -> Response:
+        """Return a path between two rows or codes."""
+        given = _object(body)
+        start, stop = given.get("from"), given.get("to")
+        if not all(isinstance(end, list) or _is_whole(end) for end in (start, stop)):
+            raise BadRequestError("from and to: expected the number of a row, or a code")
+        if (along := given.get("along", "straight")) not in ("straight", "density"):
+            raise BadRequestError("along: expected straight or density")
+        n = _whole_in(given, "n", 9)
+        return _json(self._run(request).path(start, stop, n, along))  # type: ignore[arg-type]
+
+    def samples(self, request: Request, body: bytes) -> Response:
+        """Return samples of the model."""
+        given = _object(body)
+        return _json(self._run(request).samples(_whole_in(given, "n", 16), _whole_in(given, "seed", 0)))
+
+    def encode(self, request: Request, body: bytes) -> Response:
+        """Return where a row from outside lies."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not (kind.startswith("image/") or kind == "text/plain"):
+            raise BadRequestError("expected a picture (image/...), or a row of text (text/plain)")
+        return _json(self._run(request).encode(body, kind))
+
+    def selection(self, request: Request, body: bytes) -> Response:
+        """Return what tells rows from all others."""
+        return _json(self._run(request).selection(_indices(body)))
+
+    def save(self, request: Request, body: bytes) -> Response:
+        """Return a file of rows."""
+        kind, what = (request.query_params.get(name, "") for name in ("format", "as"))
+        content = self._run(request).save(_indices(body), kind, what)
+        named = {"content-disposition": f'attachment; filename="selection.{kind}"'}
+        return Response(content, media_type=SAVED[kind], headers=named)
 
     def _run(self, request: Request) -> Exploration:
-        return self.explorations[_whole(request, "run", 0, len(self.explorations) - 1, 0)]
-
-    def _with_rows(self, request: Request) -> Exploration:
-        exploration = self._run(request)
-        if exploration.rows is None:
-            raise BadRequestError("there are no rows, only the model")
-        return exploration
+        run = _whole(request, "run", 0)
+        if run >= len(self.explorations):
+            raise BadRequestError(f"run: expected a whole number from 0 to {len(self.explorations) - 1}")
+        return self.explorations[run]
 
 
-def _threaded(answer: Callable[[Request, bytes], Response]) -> Callable[[Request], Any]:
+def _threaded(answer: Answer, limiter: CapacityLimiter) -> Callable[[Request], Any]:
     """Return an endpoint that reads the body, and answers in a thread."""
 
     async def endpoint(request: Request) -> Response:
         body = await request.body()
-        return await run_in_threadpool(answer, request, body)
+        return await to_thread.run_sync(answer, request, body, limiter=limiter)
 
     return endpoint
 
@@ -138,14 +200,33 @@ def _binary(values: np.ndarray) -> Response:
     return Response(content, media_type="application/octet-stream")
 
 
-def _whole(request: Request, name: str, low: int, high: int, default: int | None = None) -> int:
-    """Return a whole number of the query within bounds."""
+def _whole(request: Request, name: str, default: int | None = None) -> int:
+    """Return a whole number of the query, 0 or more."""
     text = request.query_params.get(name)
     if text is None and default is not None:
         return default
-    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 9 or not low <= int(text) <= high:
-        raise BadRequestError(f"{name}: expected a whole number from {low} to {high}")
+    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise BadRequestError(f"{name}: expected a whole number")
     return int(text)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _whole_in(given: dict[str, Any], name: str, default: int) -> int:
+    """Return a whole number of a JSON object."""
+    value = given.get(name, default)
+    if not _is_whole(value):
+        raise BadRequestError(f"{name}: expected a whole number")
+    return int(value)
+
+
+def _indices(body: bytes) -> NDArray[np.uint32]:
+    """Return indices of rows: whole numbers of four bytes, little endian."""
+    if len(body) % 4:
+        raise BadRequestError("expected row numbers of four bytes each")
+    return np.frombuffer(body, dtype="<u4")
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -163,9 +244,10 @@ async def _refused(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": error_line(error)}, 400)
 
 
-async def _http(request: Request, error: HTTPException) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
     return Response(status_code=error.status_code)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": error_line(error)}, 500)
+    return JSONResponse({"error": "the server has failed to answer; the terminal says why"}, 500)

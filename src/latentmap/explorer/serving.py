@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
 import secrets
 import socket
+import sys
+import threading
+import webbrowser
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentmap.exceptions import DataError, MissingExtraError
 
@@ -15,6 +21,10 @@ if TYPE_CHECKING:
 PORT = 8765
 TRIED = 100
 """Ports that are tried, one after the other."""
+GRACE = 2
+"""Seconds that answers may take to end after an interrupt."""
+DISPLAYS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+"""Variables of the environment, one of which is there where a browser can be."""
 
 
 def bound(host: str, port: int | None) -> socket.socket:
@@ -40,33 +50,44 @@ def bound(host: str, port: int | None) -> socket.socket:
     raise AssertionError
 
 
+def require_server() -> None:
+    """Raise if Starlette or uvicorn are not installed."""
+    for name in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtraError(name, "explore")
+
+
+def open_page(url: str, failed: Callable[[], None]) -> threading.Thread:
+    """Open a page in the user's browser, in a thread; ``failed`` is called where that cannot be."""
+
+    def work() -> None:
+        graphical = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in DISPLAYS)
+        if not (graphical and webbrowser.open(url)):
+            failed()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
 def serve(
-    explorations: Sequence[Exploration], listening: socket.socket, ready: Callable[[str], None], token: str = ""
+    explorations: Sequence[Exploration], host: str, listening: socket.socket, ready: Callable[[str], None]
 ) -> None:
-    """Serve explorations until an interrupt; ``ready`` is called with the address once it answers.
+    """Serve explorations at a host until an interrupt, and free the port; ``ready`` is called with the address."""
+    import uvicorn
 
-    Raises
-    ------
-    MissingExtraError
-        If Starlette or uvicorn are not installed.
-    """
-    try:
-        import uvicorn
-
-        from latentmap.explorer.server import application
-    except ImportError as error:
-        raise MissingExtraError("uvicorn", "explore") from error
     from latentmap.explorer.guard import Guard
+    from latentmap.explorer.server import application
 
-    token = token or secrets.token_urlsafe(24)
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    hosts = {f"{name}:{port}" for name in (shown, "localhost")}
-    app = Guard(application(explorations), token, hosts)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="off")
-    server = uvicorn.Server(config)
-    ready(f"http://{shown}:{port}/{token}/")
+    token = secrets.token_urlsafe(24)
+    address, port = listening.getsockname()[:2]
+    names = {f"[{name}]" if ":" in name else name for name in (host, address, "localhost")}
+    app = Guard(application(explorations), token, {f"{name}:{port}" for name in names})
+    quiet: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
+    config = uvicorn.Config(app, ws="none", lifespan="off", timeout_graceful_shutdown=GRACE, **quiet)
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/{token}/")
     try:
-        server.run(sockets=[listening])
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
