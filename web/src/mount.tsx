@@ -8,7 +8,7 @@ import { Help } from "./parts/Help";
 import { Legend } from "./parts/Legend";
 import { MapView } from "./parts/MapView";
 import { Panel, tabs } from "./parts/Panel";
-import { PathStrip } from "./parts/PathStrip";
+import { Ask, PathStrip } from "./parts/PathStrip";
 import { Broken, Loading, Problem } from "./parts/States";
 import { Toolbar } from "./parts/Toolbar";
 import { keepInAddress } from "./state/address";
@@ -83,15 +83,18 @@ function Page({ explorer }: { explorer: Explorer }) {
   return (
     <div class={`page${explorer.comparing.value ? " comparing" : ""}`} ref={whole}>
       <Header explorer={explorer} found={found} />
-      <main class="maps">
-        {explorer.sessions.value.map((session, k) => (
-          <MapView key={session.index} explorer={explorer} session={session} ready={k === 0 ? setMap : () => {}} />
-        ))}
-        <Legend explorer={explorer} />
-        <Toolbar explorer={explorer} map={map} />
+      <main class="stage">
+        <div class="maps">
+          {explorer.sessions.value.map((session, k) => (
+            <MapView key={session.index} explorer={explorer} session={session} ready={k === 0 ? setMap : () => {}} />
+          ))}
+          <Legend explorer={explorer} />
+          <Toolbar explorer={explorer} map={map} />
+          <Ask explorer={explorer} />
+          <Problem explorer={explorer} />
+          {over && <p class="drop">Drop to place it on the map</p>}
+        </div>
         <PathStrip explorer={explorer} />
-        <Problem explorer={explorer} />
-        {over && <p class="drop">Drop to place it on the map</p>}
       </main>
       <Panel explorer={explorer} />
       <Help explorer={explorer} />

@@ -86,15 +86,15 @@ export class MapCamera {
     return [0, 1, 2].map((k) => at[k] + right * m[k] + up * m[4 + k]) as Place;
   }
 
-  /** Show these ranges of the axes, beside what covers the left of the map. */
-  fit(ranges: [number, number][], covered = 0): void {
+  /** Show these ranges of the axes, between what covers the left and the right of the map. */
+  fit(ranges: [number, number][], [left, right] = [0, 0]): void {
     const middle = ranges.map(([low, high]) => (low + high) / 2);
     const extent = ranges.map(([low, high]) => Math.max(high - low, 1e-6));
     this.pose.at = [middle[0] ?? 0, middle[1] ?? 0, this.spatial ? (middle[2] ?? 0) : 0];
     const across = this.spatial ? 0.8 * Math.hypot(...extent) : extent[0];
     const high = this.spatial ? across : (extent[1] ?? extent[0] / 3);
-    this.pose.scale = 0.86 * Math.min((this.width - covered) / across, this.height / high);
-    if (covered) this.pan(covered / 2, 0);
+    this.pose.scale = 0.86 * Math.min((this.width - left - right) / across, this.height / high);
+    this.pan((left - right) / 2, 0);
   }
 
   pan(right: number, down: number): void {

@@ -7,6 +7,9 @@ export type Lines = [number, number][][];
 export interface Shapes {
   levels: { value: number; lines: Lines }[];
   holes: Lines;
+  /** Corners of the grid; beyond it no rows lie. */
+  low: [number, number];
+  high: [number, number];
 }
 
 /** Lines of equal log-density, and the outlines of holes. */
@@ -21,6 +24,8 @@ export function shapes(density: Density): Shapes {
   const lines = (grid: number[], threshold: number): Lines =>
     contours().size([size, size]).contour(grid, threshold).coordinates.flatMap((polygon) => polygon.map((ring) => ring.map(place)));
   return {
+    low,
+    high,
     levels: density.levels.map((value) => ({ value, lines: lines(finite, value) })),
     holes: hole.some(Boolean) ? lines(Array.from(hole), 0.5) : [],
   };

@@ -30,6 +30,7 @@ export class MapController {
   private readonly values = signal<Values | undefined>(undefined);
   private frame = 0;
   private rest = 0;
+  private sorting = 0;
   private moving = false;
   private dirty = true;
   private fitted = false;
@@ -57,6 +58,7 @@ export class MapController {
     this.observer.disconnect();
     cancelAnimationFrame(this.frame);
     clearTimeout(this.rest);
+    clearTimeout(this.sorting);
     this.renderer.dispose();
     this.renderer.canvas.remove();
     this.overlay.remove();
@@ -116,7 +118,9 @@ export class MapController {
     const { session, camera } = this;
     camera.spatial = session.spatial;
     this.picker = new Picker(positions, session.spatial);
-    setTimeout(() => this.picker.prepare(), 60);
+    clearTimeout(this.sorting);
+    const { picker } = this;
+    this.sorting = window.setTimeout(() => picker.prepare(), session.n > 100_000 ? 400 : 0);
     this.renderer.setPositions(positions);
     this.islands = this.centres();
     const kept = session.index === 0 && !this.fitted ? pose.peek() : null;
@@ -144,16 +148,22 @@ export class MapController {
 
   /** Draw at the next frame. */
   touch(moving = false): void {
-    if (moving) {
-      this.moving = true;
-      clearTimeout(this.rest);
-      this.rest = window.setTimeout(() => {
+    this.moving ||= moving;
+    if (moving) clearTimeout(this.rest);
+    this.frame ||= requestAnimationFrame(() => this.draw());
+  }
+
+  /** Draw all points once nothing moves any more; a slow frame is no rest. */
+  private settle(): void {
+    clearTimeout(this.rest);
+    this.rest = window.setTimeout(
+      () => {
         this.moving = false;
         this.keep();
         this.touch();
-      }, REST);
-    }
-    this.frame ||= requestAnimationFrame(() => this.draw());
+      },
+      this.session.n > 100_000 ? 3 * REST : REST,
+    );
   }
 
   private keep(): void {
@@ -172,6 +182,7 @@ export class MapController {
       this.dirty = false;
     }
     this.renderer.draw(camera, this.diameter(), this.moving);
+    if (this.moving) this.settle();
     const context = this.overlay.getContext("2d")!;
     const ratio = this.overlay.width / Math.max(1, camera.width);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -203,10 +214,12 @@ export class MapController {
     return 0.86 * Math.min(this.camera.width / Math.max(ranges[0][1] - ranges[0][0], 1e-6), this.camera.height / Math.max(1e-6, ranges[1][1] - ranges[1][0]));
   }
 
-  /** Pixels at the left that the legend covers; a narrow map has no room to leave. */
-  private covered(): number {
-    const box = this.session.index === 0 ? this.element.parentElement?.querySelector(".legend")?.getBoundingClientRect() : undefined;
-    return box && box.width < 0.3 * this.camera.width ? box.width + 24 : 0;
+  /** Pixels that the legend covers at the left and the tools at the right; a narrow map has no room to leave. */
+  private covered(): [number, number] {
+    if (this.session.index !== 0) return [0, 0];
+    const width = (name: string) => this.element.parentElement?.querySelector(name)?.getBoundingClientRect().width ?? 0;
+    const [left, right] = [width(".legend"), width(".tools")];
+    return left < 0.3 * this.camera.width ? [left + 14, right + 14] : [0, 0];
   }
 
   private axes(): [number, number][] {

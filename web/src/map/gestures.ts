@@ -19,6 +19,7 @@ export function followPointer(map: MapController): () => void {
 
   const press = (event: PointerEvent) => {
     if (!onMap(event)) return;
+    element.classList.add("by-pointer");
     element.focus({ preventScroll: true });
     element.setPointerCapture(event.pointerId);
     down.set(event.pointerId, at(event));
@@ -43,6 +44,7 @@ export function followPointer(map: MapController): () => void {
     } else if (down.size === 2) {
       pinch(event.pointerId, [x, y]);
     } else if (moved) {
+      if (event.pointerType === "touch") explorer.point(null);
       map.drag(x - last[0], y - last[1], turning);
     }
     down.set(event.pointerId, [x, y]);
@@ -69,8 +71,8 @@ export function followPointer(map: MapController): () => void {
     start = null;
   };
 
-  const leave = () => {
-    if (!down.size) explorer.point(null);
+  const leave = (event: PointerEvent) => {
+    if (!down.size && event.pointerType !== "touch") explorer.point(null);
   };
 
   const wheel = (event: WheelEvent) => {
@@ -106,6 +108,7 @@ const STEPS: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight
 export function followKeys(map: MapController): () => void {
   const { element, explorer } = map;
   const press = (event: KeyboardEvent) => {
+    element.classList.remove("by-pointer");
     if (event.target !== element || event.ctrlKey || event.metaKey) return;
     const pointer = explorer.pointer.value;
     const [x, y] = pointer?.session === map.session ? [pointer.x, pointer.y] : [map.camera.width / 2, map.camera.height / 2];

@@ -102,8 +102,12 @@ function drawContours(context: Context, scene: Scene): void {
 function hatch(context: Context, scene: Scene): void {
   const { width, height } = scene.camera;
   const at = project(scene);
+  const { low, high } = scene.shapes!;
+  const [[left, bottom], [right, top]] = [at(low), at(high)];
   context.save();
   context.beginPath();
+  context.rect(0, 0, width, height);
+  context.rect(left, top, right - left, bottom - top);
   for (const ring of scene.shapes!.holes) {
     ring.forEach((place, k) => {
       const [x, y] = at(place);

@@ -31,28 +31,34 @@ export function shuffled(n: number): Uint32Array {
   return order;
 }
 
+/** Points that are drawn in any case. */
+const FEWEST = 10_000;
+
 /** How many points can be drawn while the view moves: as many as keep the time between frames. */
 export class Budget {
-  private last = 0;
-  count: number;
+  private last: number | null = null;
+  private count: number;
 
   constructor(
     private readonly n: number,
-    private readonly milliseconds = 30,
+    private readonly milliseconds = 24,
   ) {
-    this.count = Math.min(n, 250_000);
+    this.count = Math.min(n, 100_000);
   }
 
-  /** Say that a frame is drawn now. */
+  /** Say that a frame is drawn now, and learn how many points to draw. */
   frame(moving: boolean): number {
-    const now = performance.now();
-    const took = now - this.last;
-    this.last = now;
-    if (!moving) return this.n;
-    if (took < 250) {
-      const factor = took > this.milliseconds ? 0.8 : took < 0.6 * this.milliseconds ? 1.15 : 1;
-      this.count = Math.round(Math.min(this.n, Math.max(Math.min(this.n, 20_000), this.count * factor)));
+    if (!moving) {
+      this.last = null;
+      return this.n;
     }
+    const now = performance.now();
+    if (this.last !== null) {
+      const factor = this.milliseconds / Math.max(1, now - this.last);
+      const wanted = this.count * (factor < 0.9 ? Math.max(0.4, factor) : factor > 1.3 ? 1.15 : 1);
+      this.count = Math.round(Math.min(this.n, Math.max(Math.min(this.n, FEWEST), wanted)));
+    }
+    this.last = now;
     return this.count;
   }
 }

@@ -1,3 +1,4 @@
+import { Fragment } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { Cell, Column, Item, ItemKind } from "../backends/backend";
 import { number } from "../format";
@@ -66,6 +67,20 @@ export function Picture({ kind, item, size, title }: { kind: PictureKind; item: 
   );
 }
 
+/** A name that may break after its underscores. */
+export function Name({ text }: { text: string }) {
+  return (
+    <>
+      {text.split(/(?<=[_./-])/).map((part, k) => (
+        <Fragment key={k}>
+          {k > 0 && <wbr />}
+          {part}
+        </Fragment>
+      ))}
+    </>
+  );
+}
+
 function Cells({ columns, items, most, missing }: { columns: Column[]; items: Titled[]; most: number; missing: number[] }) {
   const shown = columns.slice(0, most);
   return (
@@ -87,7 +102,7 @@ function Cells({ columns, items, most, missing }: { columns: Column[]; items: Ti
           {shown.map((column, k) => (
             <tr key={column.name}>
               <th scope="row" title={column.name}>
-                {column.name}
+                <Name text={column.name} />
               </th>
               {items.map(({ title, item }) => {
                 const cell = item && "cells" in item ? item.cells[k] : null;

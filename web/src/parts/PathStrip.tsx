@@ -7,12 +7,11 @@ import { Items } from "./Items";
 /** What lies between two places, step by step. */
 export function PathStrip({ explorer }: { explorer: Explorer }) {
   const route = explorer.route.value;
-  if (!route) return explorer.tool.value === "path" ? <Ask text="Press the first place or point." /> : null;
-  if (!route.to) return <Ask text="Press the second place or point." close={() => (explorer.route.value = null)} />;
+  if (!route?.to) return null;
   const kind = route.session.meta.item;
   const name = `${route.session.meta.name}-path`;
   return (
-    <section class="strip card" aria-label="Path" data-testid="path">
+    <section class="strip" aria-label="Path" data-testid="path">
       <header class="row between">
         <h2>Path</h2>
         <div class="choice" role="radiogroup" aria-label="Along">
@@ -52,16 +51,22 @@ export function PathStrip({ explorer }: { explorer: Explorer }) {
   );
 }
 
-function Ask({ text, close }: { text: string; close?: () => void }) {
+/** What a path waits for. */
+export function Ask({ explorer }: { explorer: Explorer }) {
+  const route = explorer.route.value;
+  const second = route !== null && route.to === null;
+  if (!second && (route || explorer.tool.value !== "path")) return null;
+  const cancel = () => {
+    explorer.route.value = null;
+    explorer.tool.value = "explore";
+  };
   return (
-    <section class="strip ask card" role="status">
-      <p>{text}</p>
-      {close && (
-        <button type="button" class="link" onClick={close}>
-          Cancel
-        </button>
-      )}
-    </section>
+    <div class="ask card" role="status">
+      <p>{second ? "Press the second place or point." : "Press the first place or point."}</p>
+      <button type="button" class="link" onClick={cancel}>
+        Cancel
+      </button>
+    </div>
   );
 }
 

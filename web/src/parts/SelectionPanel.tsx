@@ -2,6 +2,7 @@ import type { Selected } from "../backends/backend";
 import { count, many, number, percent } from "../format";
 import { save } from "../save";
 import type { Explorer } from "../state/explorer";
+import { Name } from "./Items";
 import { Rows } from "./Rows";
 
 /** The selected rows: how many, of which labels, what tells them apart from the others, and how to keep them. */
@@ -65,6 +66,8 @@ async function keep(explorer: Explorer, format: "csv" | "parquet", as: "rows" | 
 }
 
 function Description({ explorer, about }: { explorer: Explorer; about: Selected }) {
+  const inside = about.labels.filter((label) => label.count > 0);
+  const [labels, absent] = [inside.slice(0, 12), about.labels.length - inside.length];
   return (
     <>
       {about.labels.length > 0 && (
@@ -80,7 +83,7 @@ function Description({ explorer, about }: { explorer: Explorer; about: Selected 
               </tr>
             </thead>
             <tbody>
-              {about.labels.slice(0, 12).map((label) => (
+              {labels.map((label) => (
                 <tr key={label.name}>
                   <th scope="row">
                     <span class="bar behind" aria-hidden="true">
@@ -95,6 +98,8 @@ function Description({ explorer, about }: { explorer: Explorer; about: Selected 
               ))}
             </tbody>
           </table>
+          {inside.length > labels.length && <p class="more">and {many(inside.length - labels.length, "more label")}</p>}
+          {absent > 0 && <p class="more">{many(absent, "label")} without a row here</p>}
         </section>
       )}
       {about.columns.length > 0 && (
@@ -114,7 +119,9 @@ function Description({ explorer, about }: { explorer: Explorer; about: Selected 
             <tbody>
               {about.columns.slice(0, 12).map((column) => (
                 <tr key={column.name} class={column.q !== null && column.q > 0.05 ? "quiet" : ""} title={column.q === null ? "" : `q = ${number(column.q)}`}>
-                  <th scope="row">{column.name}</th>
+                  <th scope="row">
+                    <Name text={column.name} />
+                  </th>
                   <td>{column.inside}</td>
                   <td>{column.outside}</td>
                   <td class="number">{number(column.effect, 0.01)}</td>
