@@ -34,6 +34,8 @@ export class MapController {
   private moving = false;
   private dirty = true;
   private fitted = false;
+  /** Whether the whole map is shown, as far as nobody has moved it. */
+  private untouched = false;
   private readonly stops: (() => void)[] = [];
   private readonly observer: ResizeObserver;
 
@@ -233,32 +235,33 @@ export class MapController {
     const { width, height } = this.element.getBoundingClientRect();
     if (!width || !height) return;
     const { camera } = this;
-    const first = camera.width === 1;
-    const factor = first ? 1 : Math.min(width / camera.width, height / camera.height);
     camera.width = width;
     camera.height = height;
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     this.renderer.resize(width, height, ratio);
     this.overlay.width = Math.round(width * ratio);
     this.overlay.height = Math.round(height * ratio);
-    if (!first && Math.abs(factor - 1) > 0.15) camera.pose.scale *= factor;
+    if (this.untouched) this.camera.fit(this.axes(), this.covered());
     this.touch();
   }
 
   // The view
 
   fit(first = false): void {
+    this.untouched = true;
     this.camera.fit(this.axes(), this.covered());
     if (first) this.touch();
     else this.touch(true);
   }
 
   zoom(factor: number, x?: number, y?: number): void {
+    this.untouched = false;
     this.camera.zoom(factor, x, y);
     this.touch(true);
   }
 
   drag(right: number, down: number, turn: boolean): void {
+    this.untouched = false;
     if (turn) this.camera.orbit(right, down);
     else this.camera.pan(right, down);
     this.touch(true);
@@ -271,6 +274,7 @@ export class MapController {
     this.camera.screen()(...place, at);
     const { width, height } = this.camera;
     if (at[0] > 0.1 * width && at[0] < 0.9 * width && at[1] > 0.1 * height && at[1] < 0.9 * height) return;
+    this.untouched = false;
     this.camera.pose.at = place;
     this.touch(true);
   }

@@ -1,3 +1,5 @@
+import type { ComponentChildren } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Explorer } from "../state/explorer";
 import type { Session } from "../state/session";
 import { count } from "../format";
@@ -20,16 +22,8 @@ export function HoverCard({ explorer, session, width, height }: { explorer: Expl
     if (hovered.answer.original) items.push({ title: "Row", item: hovered.answer.original });
     if (hovered.answer.reconstruction) items.push({ title: "Reconstruction", item: hovered.answer.reconstruction });
   }
-  const { x, y } = pointer;
-  const [left, top] = [x > width / 2, y > height / 2];
-  const style = {
-    left: left ? "auto" : `${x + GAP}px`,
-    right: left ? `${width - x + GAP}px` : "auto",
-    top: top ? "auto" : `${y + GAP}px`,
-    bottom: top ? `${height - y + GAP}px` : "auto",
-  };
   return (
-    <div class="card hover" style={style} data-testid="hover">
+    <Beside x={pointer.x} y={pointer.y} width={width} height={height}>
       <Items kind={kind} items={items} size={items.length > 1 ? 76 : 104} most={7} missing={hovered?.answer.missing} />
       {reading && <Density density={reading.density} hole={reading.hole} />}
       {hovered && (
@@ -42,6 +36,30 @@ export function HoverCard({ explorer, session, width, height }: { explorer: Expl
           <Evidence evidence={hovered.answer.evidence} percentile={hovered.answer.percentile} />
         </>
       )}
+    </Beside>
+  );
+}
+
+interface BesideProps {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  children: ComponentChildren;
+}
+
+/** A card beside the pointer, on the side with more room, within the map. */
+function Beside({ x, y, width, height, children }: BesideProps) {
+  const card = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const { offsetWidth, offsetHeight, style } = card.current!;
+    const within = (at: number, size: number, most: number) => Math.max(6, Math.min(at, most - size - 6));
+    style.left = `${within(x > width / 2 ? x - GAP - offsetWidth : x + GAP, offsetWidth, width)}px`;
+    style.top = `${within(y > height / 2 ? y - GAP - offsetHeight : y + GAP, offsetHeight, height)}px`;
+  });
+  return (
+    <div ref={card} class="card hover" data-testid="hover">
+      {children}
     </div>
   );
 }
