@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -101,6 +101,51 @@ def eventually(check, seconds=10.0):
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.02)
     return answer
+
+
+def address(page):
+    """Return the address of the page, which keeps the view."""
+    return unquote(page.evaluate("location.href"))
+
+
+def view(page):
+    """Show the whole map; return where its middle is, and pixels for each unit, as the address keeps them."""
+    page.locator(".map").first.focus()
+    page.keyboard.press("0")
+    found = eventually(lambda: re.search(r"view=([^&]+)", address(page)))
+    return [float(value) for value in found[1].split(",")]
+
+
+def pixel(page, place):
+    """Return where a place of the whole map of two components lies in the window."""
+    x, y, _, scale, *_ = view(page)
+    box = page.locator(".map").first.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    return float(middle[0] + (place[0] - x) * scale), float(middle[1] - (place[1] - y) * scale)
+
+
+def around(page, corners):
+    """Draw a closed line with the pointer."""
+    page.mouse.move(*corners[0])
+    page.mouse.down()
+    for corner in [*corners[1:], corners[0]]:
+        page.mouse.move(*corner, steps=4)
+    page.mouse.up()
+
+
+def serious(page):
+    """Return what axe-core finds that bars people, as lines."""
+    script = Path(__file__).parents[1] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file():
+        pytest.skip("axe-core is not installed: `make page`")
+    page.evaluate(script.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
 
 
 @contextmanager
