@@ -47,18 +47,21 @@ def rounded_weight(weight: NDArray[Any], precision: Precision) -> NDArray[np.flo
     return np.asarray(whole * scale.reshape(-1, *[1] * (weight.ndim - 1)), np.float32)
 
 
-def pack_range(values: NDArray[Any], levels: int = 2**16) -> dict[str, Any]:
+def pack_range(values: NDArray[Any], levels: int = 2**16, decimals: int | None = None) -> dict[str, Any]:
     """Return an array (n, d) as JSON, each column in equal steps from its lowest to its highest finite value.
 
-    NaN becomes the last level, which no value takes.
+    NaN becomes the last level, which no value takes. Values of few ``decimals`` stay as they are where levels suffice.
     """
-    columns = np.asarray(values, np.float64).reshape(len(values), -1)
+    columns = np.asarray(values, np.float64)
+    columns = columns[:, None] if columns.ndim == 1 else columns
     known = np.where(np.isfinite(columns), columns, np.nan)
-    empty = ~np.isfinite(known).any(0) if len(known) else np.ones(columns.shape[1], bool)
-    known[:, empty] = 0.0
-    low = np.nanmin(known, 0, initial=np.inf) if len(known) else np.zeros(columns.shape[1])
-    high = np.nanmax(known, 0, initial=-np.inf) if len(known) else np.zeros(columns.shape[1])
+    known[:, ~np.isfinite(columns).any(0)] = 0.0
+    low, high = (
+        f(known, 0, initial=0.0 if not len(known) else at) for f, at in ((np.nanmin, np.inf), (np.nanmax, -np.inf))
+    )
     step = np.where(high > low, (high - low) / (levels - 2), 1.0)
+    if decimals is not None:
+        step = 10.0**-decimals * np.maximum(1.0, np.ceil(step * 10.0**decimals - 1e-9))
     with np.errstate(invalid="ignore"):
         places = np.where(np.isfinite(columns), np.rint((columns - low) / step), levels - 1)
     whole = places.astype(np.uint16 if levels > 256 else np.uint8)
