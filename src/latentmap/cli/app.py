@@ -48,7 +48,21 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for command in (fit, resume, transform, inverse, sample, score, impute, compare, report, explore, export, info, recipes):
+for command in (
+    fit,
+    resume,
+    transform,
+    inverse,
+    sample,
+    score,
+    impute,
+    compare,
+    report,
+    explore,
+    export,
+    info,
+    recipes,
+):
     app.command(command, usage=usage(command))
 app.command(install_completion, name="--install-completion")
 

@@ -15,7 +15,7 @@ from latentmap.estimators.columns import numbers
 from latentmap.evaluation.codes import sample_codes
 from latentmap.exceptions import DataError
 from latentmap.explorer.answers import Decoded, EncodedAnswer, PathAnswer, RowAnswer
-from latentmap.explorer.decoding import decoded
+from latentmap.explorer.decoding import decoded, encoded, onto, straight
 from latentmap.explorer.density import CodeDensity, Plane
 from latentmap.explorer.fields import Field, column_fields, label_field
 from latentmap.explorer.incoming import read_incoming
@@ -107,8 +107,7 @@ class Exploration:
     @cached_property
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Posterior mean and deviation of each row, (n, d) both."""
-        mean, deviation = self.estimator.posterior(self._there.values)
-        return np.asarray(mean, np.float64), np.asarray(deviation, np.float64)
+        return encoded(self.estimator, self._there.values)
 
     @cached_property
     def points(self) -> Float[np.ndarray, "n d"]:
@@ -140,7 +139,7 @@ class Exploration:
         found = [
             label_field(self._there),
             *column_fields(self._there, columns, records),
-            *self._scores.fields(self._space, self.moments, self._density_of),
+            *self._scores.fields(self._space, self.moments, self._density),
         ]
         return {one.key: one for one in found if one is not None}
 
@@ -183,6 +182,8 @@ class Exploration:
             },
             "ids": rows is not None and rows.ids is not None,
             "notes": self.notes,
+            "runs": [{"name": self.name}],
+            "linked": False,
             "islands": self.islands,
         }
 
@@ -223,7 +224,6 @@ class Exploration:
             self._imputed(x, missing),
         )
 
-    @quick
     def path(
         self, start: int | ArrayLike, stop: int | ArrayLike, n: int, along: Literal["straight", "density"] = "straight"
     ) -> PathAnswer:
@@ -234,10 +234,7 @@ class Exploration:
         if along == "density" and self.rows is not None and self.n_components > 1:
             codes = self._ways.along(a, b, n)
         else:
-            import torch
-
-            ends = (torch.from_numpy(one[None]) for one in (a, b))
-            codes = self.estimator.model_.path(*ends, torch.linspace(0, 1, n, dtype=torch.float64)).numpy()
+            codes = straight(self.estimator, a, b, n)
         codes = codes.astype(np.float32)
         answer = self._answer(codes)
         return PathAnswer(codes, answer.items, answer.density, answer.hole)
@@ -261,7 +258,7 @@ class Exploration:
     def encode(self, body: bytes, kind: str) -> EncodedAnswer:
         """Return where a picture or a row of text that comes from outside lies, and whether it is like the rows."""
         incoming = read_incoming(self.estimator, self.items, body, kind, tuple(self.estimator.event_shape_))
-        z = np.asarray(self.estimator.transform(incoming.row), np.float32)
+        z = encoded(self.estimator, incoming.row)[0].astype(np.float32)
         answer = self._answer(z)
         score = float(self._scores(incoming.row)[0])
         percentile = None if self.rows is None else self._scores.percentiles(incoming.row)[0]
@@ -324,16 +321,13 @@ class Exploration:
     def _search(self) -> Search:
         return Search(self._there, self.fields.values())
 
-    def _density_of(self) -> NDArray[np.float32]:
-        return self._density(self.moments[0]).astype(np.float32)
-
     def _decoded(self, codes: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return what codes decode to, as numbers, and the probabilities of categories."""
         return decoded(self.estimator, codes)
 
     def _answer(self, codes: NDArray[np.float32]) -> Decoded:
         rows, chances = self._decoded(codes)
-        log_density = self._density(codes)
+        log_density = self._density(onto(self.estimator, codes))
         return Decoded(self.items(rows, chances), log_density.tolist(), self._density.holes(log_density))
 
     def _missing(self, x: NDArray[Any]) -> list[int]:

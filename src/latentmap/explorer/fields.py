@@ -69,6 +69,10 @@ class Field:
         """The least and the largest number; None where there is none, or they are not computed yet."""
         if self.kind == "category" or (self.slow and "values" not in self.__dict__):
             return None, None
+        return self._range
+
+    @cached_property
+    def _range(self) -> tuple[float | None, float | None]:
         finite = self.values[np.isfinite(self.values)]
         return (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from latentmap.estimators.scoring import score_rows
 from latentmap.evaluation.neighborhood import neighbor_ranks, row_trust
 from latentmap.evaluation.rows import sample_rows
+from latentmap.explorer.decoding import decoded, encoded
 from latentmap.explorer.fields import Field
 from latentmap.explorer.spaces import DataSpace
 from latentmap.explorer.turns import Turns
@@ -55,16 +56,29 @@ class Scores:
         self,
         space: DataSpace,
         moments: tuple[NDArray[np.float64], NDArray[np.float64]],
-        density: Callable[[], NDArray[np.float32]],
+        density: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     ) -> list[Field]:
-        """Return what the model says of each row as fields, from posterior means and deviations, both (n, d)."""
+        """Return what the model says of each row as fields.
+
+        Parameters
+        ----------
+        space
+            The data space.
+        moments
+            Posterior means and deviations, (n, d) both.
+        density
+            Returns the log-density at codes.
+        """
         mean, deviation = moments
+
+        def densities() -> NDArray[np.float32]:
+            return self._stepwise(density, mean, STEP // 100)
 
         def uncertainty() -> NDArray[np.float32]:
             return np.asarray(np.exp(np.log(deviation).mean(1)), np.float32)
 
         made = functools.partial(Field, group="model", kind="number")
-        fields = [made(key="density", name="log-density on the map", compute=density, unit="nats", slow=True)]
+        fields = [made(key="density", name="log-density on the map", compute=densities, unit="nats", slow=True)]
         if self.estimator.has_score_:
             fields.append(made(key="evidence", name="log-evidence", compute=self.all, unit="nats", slow=True))
         if (deviation > 0).all():
@@ -79,7 +93,8 @@ class Scores:
         flat, estimator = rows.reshape(len(rows), -1), self.estimator
         if estimator.has_score_:
             return np.asarray(score_rows(estimator.state_, flat, estimator._given(None, len(rows)), 1)[0], np.float64)
-        errors = np.asarray(flat, np.float64) - np.asarray(estimator.reconstruct(rows), np.float64).reshape(flat.shape)
+        made = decoded(estimator, encoded(estimator, rows)[0].astype(np.float32))[0]
+        errors = np.asarray(flat, np.float64) - made.reshape(flat.shape)
         return np.asarray(-np.nanmean(np.square(errors), axis=1))
 
     def complete(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -121,13 +136,18 @@ class Scores:
 
     def all(self) -> NDArray[np.float32]:
         """Return the score of all rows."""
-        result = np.empty(len(self.rows), dtype=np.float32)
-        size = max(1, STEP // max(1, int(np.prod(self.rows.shape[1:]))))
+        return self._stepwise(self, self.rows, STEP // max(1, int(np.prod(self.rows.shape[1:]))))
+
+    def _stepwise(
+        self, function: Callable[[NDArray[Any]], NDArray[np.float64]], values: NDArray[Any], size: int
+    ) -> NDArray[np.float32]:
+        """Return a function of all values, so many at a time, between which quick answers have their turn."""
+        result = np.empty(len(values), dtype=np.float32)
         with self.turns.slow():
-            for start in range(0, len(result), size):
+            for start in range(0, len(values), max(1, size)):
                 self.turns.step()
-                here = slice(start, start + size)
-                result[here] = self(self.rows[here])
+                here = slice(start, start + max(1, size))
+                result[here] = function(values[here])
         return result
 
     def trust(self, space: DataSpace, codes: NDArray[np.float64]) -> NDArray[np.float32]:

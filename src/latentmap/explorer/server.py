@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.resources import files
@@ -13,7 +14,7 @@ from anyio import CapacityLimiter, to_thread
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -35,8 +36,9 @@ TYPES = {
 SAVED = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 THREADS = 6, 3
 """Threads of quick and of slow answers."""
-MOST_QUERY = 200
-"""Characters of a search, at the most."""
+MOST_SEARCHED, MOST_ERROR = 200, 300
+"""Characters of a search and of an error, at the most."""
+LOG = logging.getLogger(__name__)
 
 Answer = Callable[[Request, bytes], Response]
 
@@ -49,7 +51,7 @@ def application(explorations: Sequence[Exploration]) -> Starlette:
     """Return the application for one exploration, or two that are compared."""
     return Starlette(
         routes=[*_Api(explorations).routes(), *_page()],
-        exception_handlers={LatentmapError: _refused, HTTPException: _http, Exception: _failed},
+        exception_handlers={HTTPException: _http},
     )
 
 
@@ -64,11 +66,11 @@ class _Api:
         quick, slow = (CapacityLimiter(most) for most in THREADS)
         methods: dict[str, tuple[CapacityLimiter, list[Answer]]] = {
             "GET": (quick, [self.meta, self.points, self.ids, self.row]),
-            "POST": (quick, [self.decode, self.path, self.samples, self.encode]),
+            "POST": (quick, [self.decode, self.samples, self.encode]),
         }
         slowly: dict[str, tuple[CapacityLimiter, list[Answer]]] = {
             "GET": (slow, [self.field, self.density, self.search, self.nearest]),
-            "POST": (slow, [self.selection, self.save]),
+            "POST": (slow, [self.path, self.selection, self.save]),
         }
         return [
             Route(f"/api/{answer.__name__}", _threaded(answer, limiter), methods=[method])
@@ -101,7 +103,7 @@ class _Api:
         rows = self._run(request).rows
         if rows is None or rows.id_texts is None:
             raise BadRequestError("the rows have no ids")
-        return _json(rows.id_texts)
+        return Response(json.dumps(rows.id_texts), media_type="application/json")
 
     def row(self, request: Request, body: bytes) -> Response:
         """Return a row, and what the model makes of it."""
@@ -113,7 +115,7 @@ class _Api:
 
     def search(self, request: Request, body: bytes) -> Response:
         """Return rows in which a text is found."""
-        return _json({"rows": self._run(request).search(request.query_params.get("q", "")[:MOST_QUERY])})
+        return _json({"rows": self._run(request).search(request.query_params.get("q", "")[:MOST_SEARCHED])})
 
     def nearest(self, request: Request, body: bytes) -> Response:
         """Return the rows that are nearest to one in the data space."""
@@ -142,8 +144,8 @@ class _Api:
     def encode(self, request: Request, body: bytes) -> Response:
         """Return where a row from outside lies."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if not (kind.startswith("image/") or kind == "text/plain"):
-            raise BadRequestError("expected a picture (image/...), or a row of text (text/plain)")
+        if not kind.startswith(("image/", "text/", "application/json")):
+            raise BadRequestError("expected a picture (image/...), or a row of text (text/...)")
         return _json(self._run(request).encode(body, kind))
 
     def selection(self, request: Request, body: bytes) -> Response:
@@ -168,8 +170,18 @@ def _threaded(answer: Answer, limiter: CapacityLimiter) -> Callable[[Request], A
     """Return an endpoint that reads the body, and answers in a thread."""
 
     async def endpoint(request: Request) -> Response:
-        body = await request.body()
-        return await to_thread.run_sync(answer, request, body, limiter=limiter)
+        try:
+            body = await request.body()
+            return await to_thread.run_sync(answer, request, body, limiter=limiter)
+        except LatentmapError as error:
+            return JSONResponse({"error": error_line(error, MOST_ERROR)}, 400)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except HTTPException:
+            raise
+        except Exception as error:  # a fault of this program: the page goes on, and the terminal says it
+            LOG.error("%s failed: %s: %s", request.url.path, type(error).__name__, error_line(error, MOST_ERROR))
+            return JSONResponse({"error": "this cannot be answered; the terminal says why"}, 500)
 
     return endpoint
 
@@ -240,14 +252,6 @@ def _object(body: bytes) -> dict[str, Any]:
     return value
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": error_line(error)}, 400)
-
-
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return Response(status_code=error.status_code)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "the server has failed to answer; the terminal says why"}, 500)

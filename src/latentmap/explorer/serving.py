@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import secrets
 import socket
-import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ TRIED = 100
 """Ports that are tried, one after the other."""
 GRACE = 2
 """Seconds that answers may take to end after an interrupt."""
-DISPLAYS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
-"""Variables of the environment, one of which is there where a browser can be."""
+IN_TERMINAL = ("www-browser", "links", "elinks", "lynx", "w3m")
+"""Browsers that would take the terminal, and cannot show the page."""
 
 
 def bound(host: str, port: int | None) -> socket.socket:
@@ -38,16 +38,20 @@ def bound(host: str, port: int | None) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for tried in range(PORT, PORT + TRIED) if port is None else (port,):
         listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would let two servers take one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, tried))
             listening.listen(128)
             return listening
         except OSError as error:
             listening.close()
-            if port is not None or tried == PORT + TRIED - 1:
-                raise DataError(f"port {tried} of {host} cannot be taken ({error.strerror}): give another") from error
-    raise AssertionError
+            if error.errno == errno.EADDRINUSE:
+                continue
+            raise DataError(f"port {tried} of {host} cannot be taken ({error.strerror}): give another") from error
+    if port is not None:
+        raise DataError(f"port {port} of {host} is in use: give another --port, or none to take the next that is free")
+    raise DataError(f"the ports from {PORT} to {PORT + TRIED - 1} of {host} are all in use: give another --port")
 
 
 def require_server() -> None:
@@ -61,8 +65,13 @@ def open_page(url: str, failed: Callable[[], None]) -> threading.Thread:
     """Open a page in the user's browser, in a thread; ``failed`` is called where that cannot be."""
 
     def work() -> None:
-        graphical = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in DISPLAYS)
-        if not (graphical and webbrowser.open(url)):
+        try:
+            browser = webbrowser.get()
+            text = os.path.basename(getattr(browser, "name", "")) in IN_TERMINAL
+            opened = not text and browser.open(url)
+        except (webbrowser.Error, OSError):
+            opened = False
+        if not opened:
             failed()
 
     thread = threading.Thread(target=work, daemon=True)
@@ -79,15 +88,25 @@ def serve(
     from latentmap.explorer.guard import Guard
     from latentmap.explorer.server import application
 
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for one in explorations:
+                one.turns.stop()
+            await super().shutdown(sockets)
+
     token = secrets.token_urlsafe(24)
     address, port = listening.getsockname()[:2]
-    names = {f"[{name}]" if ":" in name else name for name in (host, address, "localhost")}
-    app = Guard(application(explorations), token, {f"{name}:{port}" for name in names})
-    quiet: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
+    everywhere = address in ("0.0.0.0", "::")
+    shown = "127.0.0.1" if everywhere else host
+    names = {f"[{name}]" if ":" in name else name for name in (shown, address, "localhost")}
+    hosts = {f"{name}:{port}" for name in names}
+    app = Guard(application(explorations), token, hosts, port if everywhere else None)
+    quiet: dict[str, Any] = {"log_config": None, "log_level": "critical", "access_log": False}
+    quiet |= {"server_header": False, "date_header": False}
     config = uvicorn.Config(app, ws="none", lifespan="off", timeout_graceful_shutdown=GRACE, **quiet)
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/{token}/")
+    ready(f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{token}/")
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            Server(config).run(sockets=[listening])
     finally:
         listening.close()

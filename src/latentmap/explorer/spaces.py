@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from latentmap.explorer.decoding import encoder_inputs
+
 MOST_KEPT = 2**26
 """Values of all rows that are kept, at the most; more are computed anew."""
 BLOCK = 2**22
@@ -37,7 +39,7 @@ class DataSpace:
         return self._computed(self.rows) if self.rows.size <= MOST_KEPT else None
 
     def _computed(self, rows: NDArray[Any]) -> Float[np.ndarray, "n e"]:
-        return np.asarray(self.estimator.encoder_inputs(rows), dtype=np.float32)
+        return encoder_inputs(self.estimator, rows)
 
     def take(self, indices: NDArray[np.intp] | slice) -> Float[np.ndarray, "m e"]:
         """Return some of the rows."""

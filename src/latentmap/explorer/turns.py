@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from latentmap.exceptions import DataError
+
 PATIENCE = 0.2
 """Seconds that slow work waits for quick answers at each step, at the most: it gets on under any load."""
 
@@ -24,6 +26,7 @@ class Turns:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._quick = 0
+        self._ended = False
         self._alone = threading.RLock()
 
     @contextlib.contextmanager
@@ -45,11 +48,17 @@ class Turns:
             yield
 
     def step(self) -> None:
-        """Wait until no quick answer is being computed, for a while at the most."""
+        """Wait until no quick answer is being computed, for a while at the most; raise after `stop`."""
         end = time.monotonic() + PATIENCE
         with self._changed:
             while self._quick and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
+        if self._ended:
+            raise DataError("the exploration has ended")
+
+    def stop(self) -> None:
+        """End slow work at its next step."""
+        self._ended = True
 
 
 class HasTurns(Protocol):
