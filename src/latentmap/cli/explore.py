@@ -5,12 +5,10 @@ from __future__ import annotations
 import ipaddress
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.conditions import one_condition
-from latentmap.cli.options import GIVEN, Embed, Json, Run, RunData, RunId, RunLabels, Whole
+from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, Whole
 from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
@@ -26,7 +24,7 @@ def explore(
     *,
     labels: RunLabels = None,
     row_id: RunId = None,
-    given: Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")] = None,
+    given: GivenOrMost = None,
     embed: Embed = (),
     against: Path | None = None,
     port: Whole | None = None,

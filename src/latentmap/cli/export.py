@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from latentmap.cli.options import GIVEN, Embed, Json, Run, RunData, RunId, RunLabels, Whole
+from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, Whole
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, say
 
@@ -21,7 +18,7 @@ def export(
     rows: Whole = 60_000,
     labels: RunLabels = None,
     row_id: RunId = None,
-    given: Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")] = None,
+    given: GivenOrMost = None,
     embed: Embed = (),
     as_json: Json = False,
 ) -> None:
