@@ -73,6 +73,32 @@ def autoencoder(rows):
     return fit(Autoencoder(3, max_epochs=12, random_state=0), rows)
 
 
+# ---- the page of the explorer in a browser
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window; without it the tests of the page are skipped, which is said."""
+    import browser
+
+    path = browser.chromium()
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=path, args=browser.ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def pages(browser):
+    """Open pages; that one complained, or asked another host, fails the test."""
+    from browser import Pages
+
+    opened = Pages(browser)
+    yield opened
+    opened.close()
+
+
 # ---- docs/correctness.md: what is compared with an independent computation, and the largest difference
 
 TABLE = re.compile(r"(<!-- differences -->\n).*?(<!-- end of differences -->)", re.S)

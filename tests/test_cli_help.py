@@ -69,7 +69,7 @@ def test_usage_brackets_what_may_be_left_out(capsys, command):
     arguments = app[command].assemble_argument_collection()
     positional = [argument for argument in arguments if argument.index is not None]
     expected = [a.name.upper() if a.required else f"[{a.name.upper()}]" for a in positional]
-    expected += ["--output OUTPUT"] * any(a.required and a.name == "--output" for a in arguments)
+    expected += [f"{a.name} {a.name.strip('-').upper()}" for a in arguments if a.required and a.index is None]
     assert shown == " ".join([*expected, "[OPTIONS]"])
 
 

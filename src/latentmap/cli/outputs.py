@@ -31,10 +31,10 @@ PROBE = 2**20
 def listed(formats: Sequence[str]) -> str:
     """Return endings as a phrase.
 
-    >>> listed(PICTURES)
-    '.png, .svg or .pdf'
+    >>> listed(PICTURES), listed([".html"])
+    ('.png, .svg or .pdf', '.html')
     """
-    return ", ".join(formats[:-1]) + " or " + formats[-1]
+    return " or ".join([", ".join(formats[:-1])] * (len(formats) > 1) + [formats[-1]])
 
 
 def check_output(path: Path, formats: Sequence[str]) -> None:

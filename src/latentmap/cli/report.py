@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from latentmap.cli.compare import run_comparison
 from latentmap.cli.conditions import one_condition
-from latentmap.cli.options import GIVEN, Embed, Json, Run, RunData, RunId, RunLabels
+from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, say
 
@@ -23,7 +21,7 @@ def report(
     color: tuple[str, ...] = (),
     cluster: bool = False,
     row_id: RunId = None,
-    given: Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")] = None,
+    given: GivenOrMost = None,
     embed: Embed = (),
     compare: bool = False,
     as_json: Json = False,

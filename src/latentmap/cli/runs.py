@@ -166,6 +166,8 @@ class RunRows:
     in_memory: bool
     key: Key | None = None
     """What tells the rows apart in the files that are written: the id, or their numbers where some were left out."""
+    changed: bool = False
+    """Whether they are known to differ from those that the run was fitted to, of which they have the name."""
 
     def number(self, row: int) -> int:
         """Return the number of a row in the data, from 1."""
@@ -227,7 +229,7 @@ def open_rows(
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
     with within(estimator.memory):
         source = _open(path, labels, named, estimator.table_, selection, every=every)
-    in_memory = fits(source, read_memory(estimator.memory))
+    in_memory, changed = fits(source, read_memory(estimator.memory)), False
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
             f"{run} is conditioned on {estimator.condition}, and {source.name} has none: "
@@ -235,7 +237,7 @@ def open_rows(
         )
     if in_memory:
         require_finite(source, missing=estimator.takes_missing_)
-        if data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
+        if changed := data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
             note(f"{source.name} has changed since the fit")
     key, names = _key(source, row_id, origin), source.names
     if columns is not None and names is not None:
@@ -244,12 +246,12 @@ def open_rows(
         if ignored:
             note(ignored_in_words(ignored, source.name))
         order = None if list(names) == columns else [names.index(name) for name in columns]
-        return RunRows(source, estimator, order, in_memory, key)
+        return RunRows(source, estimator, order, in_memory, key, changed)
     event, fitted = source.first.shape[1:], tuple(estimator.event_shape_)
     if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
         message = f"{source.name} has rows of {shape_in_words(event)}, expected {shape_in_words(fitted)}"
         raise DataError(f"{message}, as those that {run} was fitted to")
-    return RunRows(source, estimator, None, in_memory, key)
+    return RunRows(source, estimator, None, in_memory, key, changed)
 
 
 def _columns(origin: Origin | None, estimator: Any) -> list[str] | None:

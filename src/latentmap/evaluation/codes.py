@@ -19,7 +19,13 @@ def latent_vectors(estimator: Any, X: np.ndarray, random_state: int = 0) -> np.n
 
     An autoencoder's sigma is 0, so its latent vectors are its codes. On a curved space, z is projected onto the space.
     """
-    mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator.posterior(X))
+    mean, deviation = estimator.posterior(X)
+    return drawn_once(estimator, mean, deviation, random_state)
+
+
+def drawn_once(estimator: Any, mean: np.ndarray, deviation: np.ndarray, random_state: int = 0) -> np.ndarray:
+    """Draw one latent vector for each row from q(z|x) with these moments, both (n, d); see `latent_vectors`."""
+    mean, deviation = (np.asarray(a, dtype=np.float64) for a in (mean, deviation))
     z = mean + deviation * np.random.default_rng(random_state).normal(size=mean.shape)
     return np.asarray(estimator.model_.parts.posterior.onto(torch.from_numpy(z)))
 

@@ -19,7 +19,7 @@ from latentmap.evaluation.neighborhood import neighbor_ranks, row_trust
 from latentmap.evaluation.rows import as_vectors, sample_rows, take
 from latentmap.exceptions import DataError
 
-__all__ = ["Details", "log_density", "magnification", "map_details"]
+__all__ = ["Details", "NeighborDensity", "log_density", "magnification", "map_details"]
 
 REFERENCE_ROWS = 5000
 """Maximum number of training rows among which neighbours are searched."""
@@ -216,17 +216,42 @@ def log_density(draws: Any, Z: Any, n_neighbors: int = 10) -> Float[np.ndarray, 
     >>> bool(abs(log_density(draws, np.zeros((1, 2)), 500)[0] + np.log(2 * np.pi)) < 0.1)
     True
     """
-    from scipy.special import gammaln
-    from sklearn.neighbors import NearestNeighbors
+    return NeighborDensity(draws, n_neighbors)(Z)
 
-    draws, Z = as_vectors(draws, "draws"), as_vectors(Z, "Z")
-    centre = np.median(draws, axis=0)  # an offset would cancel in products
-    draws, Z = draws - centre, Z - centre
-    n, d = draws.shape
-    k = min(n_neighbors, n)
-    radius = NearestNeighbors(n_neighbors=k).fit(draws).kneighbors(Z)[0][:, -1]
-    log_ball = d / 2 * np.log(np.pi) - gammaln(d / 2 + 1)
-    return np.asarray(np.log(k / n) - log_ball - d * np.log(np.maximum(radius, 1e-12)))
+
+class NeighborDensity:
+    """Log-density of draws at any points, which are searched for the nearest draws; see `log_density`.
+
+    Parameters
+    ----------
+    draws : array-like of shape (n, d)
+        Draws.
+    n_neighbors : int, default=10
+        The number k, at most n.
+
+    Examples
+    --------
+    >>> density = NeighborDensity(np.random.default_rng(0).normal(size=(1000, 2)))
+    >>> bool(density([[0.0, 0.0]]) > density([[3.0, 3.0]]))
+    True
+    """
+
+    def __init__(self, draws: Any, n_neighbors: int = 10) -> None:
+        from scipy.special import gammaln
+        from sklearn.neighbors import NearestNeighbors
+
+        draws = as_vectors(draws, "draws")
+        n, self.d = draws.shape
+        k = min(n_neighbors, n)
+        self._centre = np.median(draws, axis=0)  # an offset would cancel in products
+        self._search = NearestNeighbors(n_neighbors=k).fit(draws - self._centre)
+        log_ball = self.d / 2 * np.log(np.pi) - gammaln(self.d / 2 + 1)
+        self._constant = float(np.log(k / n) - log_ball)
+
+    def __call__(self, Z: Any) -> Float[np.ndarray, " m"]:
+        """Return the log-density at points (m, d), nats."""
+        radius = self._search.kneighbors(as_vectors(Z, "Z") - self._centre)[0][:, -1]
+        return np.asarray(self._constant - self.d * np.log(np.maximum(radius, 1e-12)))
 
 
 def magnification(estimator: Any, Z: Any) -> Float[np.ndarray, " n"]:

@@ -142,13 +142,15 @@ class ResidualMLP(Network):
         return nn.Sequential(layers, nn.Unflatten(-1, (sizes.features, heads)))
 
     def _layers(self, first: int, last: int) -> nn.Sequential:
-        blocks = [_ResidualBlock(self.width, _ACTIVATIONS[self.activation]()) for _ in range(self.blocks)]
+        blocks = [ResidualBlock(self.width, _ACTIVATIONS[self.activation]()) for _ in range(self.blocks)]
         return nn.Sequential(
             nn.Linear(first, self.width), *blocks, nn.LayerNorm(self.width), nn.Linear(self.width, last)
         )
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """A layer norm, two linear layers and an activation between them, added to their input."""
+
     def __init__(self, width: int, activation: nn.Module) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -212,7 +214,7 @@ class Conv(Network):
         for (a, b), size in zip(pairwise((*up, up[-1])), reversed(pyramid[:-1]), strict=True):
             layers += [nn.Upsample(size=size), nn.Conv2d(a, b, 3, padding=1), self._activation()]
         layers += [nn.Conv2d(up[-1], image[0] * heads, 3, padding=1)]
-        return _ImageDecoder(nn.Sequential(*layers), heads)
+        return ImageDecoder(nn.Sequential(*layers), heads)
 
     def _activation(self) -> nn.Module:
         return _ACTIVATIONS[self.activation]()
@@ -251,13 +253,13 @@ class SpectralNorm(Network):
 
 def _normalised(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.Linear | nn.Conv2d):
-        return _SpectralLayer(module)
+        return SpectralLayer(module)
     for name, child in module.named_children():
         setattr(module, name, _normalised(child))
     return module
 
 
-class _SpectralLayer(nn.Module):
+class SpectralLayer(nn.Module):
     """Layer with its weight divided by its largest singular value; torch's cannot be pickled."""
 
     u: Tensor
@@ -270,12 +272,17 @@ class _SpectralLayer(nn.Module):
             self._iterate()
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.layer.weight
-        u, v = self._iterate() if self.training else self._vectors()
-        with torch.autocast(x.device.type, enabled=False):
-            sigma = u @ weight.flatten(1) @ v
-        output: Tensor = torch.func.functional_call(self.layer, {"weight": weight / sigma}, x)
+        """Return the output of the layer with the divided weight."""
+        output: Tensor = torch.func.functional_call(self.layer, {"weight": self.normalised()}, x)
         return output
+
+    def normalised(self) -> Tensor:
+        """Return the divided weight; in training after one more power iteration."""
+        weight: Tensor = self.layer.weight
+        u, v = self._iterate() if self.training else self._vectors()
+        with torch.autocast(weight.device.type, enabled=False):
+            sigma = u @ weight.flatten(1) @ v
+        return weight / sigma
 
     @torch.no_grad()
     def _iterate(self) -> tuple[Tensor, Tensor]:
@@ -299,7 +306,7 @@ def _pyramid(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
     return sizes
 
 
-class _ImageDecoder(nn.Module):
+class ImageDecoder(nn.Module):
     """Codes (..., D) through an image network to (..., H*W*C, heads)."""
 
     def __init__(self, layers: nn.Module, heads: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentmap.evaluation.codes import latent_vectors, sample_codes
-from latentmap.evaluation.details import log_density
+from latentmap.evaluation.details import NeighborDensity
 from latentmap.evaluation.rows import take
 from latentmap.exceptions import DataError
 from latentmap.model.priors import FittedNormal, Normal
@@ -53,10 +53,14 @@ def quantiles(estimator: Any, levels: np.ndarray) -> np.ndarray:
 
 def occupied(estimator: Any, X: Any, Z: np.ndarray) -> np.ndarray:
     """Return whether rows lie at codes ``Z``: their density is not lower than around all but 1% of the rows."""
-    draws = latent_vectors(estimator, X)
-    rows = take(X, spread(X.shape[0], MOST_ROWS))
-    least = np.quantile(log_density(draws, codes_of(estimator, rows)), TYPICAL)
-    return np.asarray(log_density(draws, Z) >= least)
+    density = NeighborDensity(latent_vectors(estimator, X))
+    codes = codes_of(estimator, take(X, spread(X.shape[0], MOST_ROWS)))
+    return np.asarray(density(Z) >= least_density(density, codes))
+
+
+def least_density(density: NeighborDensity, codes: np.ndarray) -> float:
+    """Return the density at the codes of rows (n, d) that all but 1% of them exceed: where it is lower, none lie."""
+    return float(np.quantile(density(codes[spread(len(codes), MOST_ROWS)]), TYPICAL))
 
 
 def along(estimator: Any, middle: np.ndarray, component: int, values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,9 @@ class TableSource(ArraySource):
             numbers, columns = with_embeddings(cells, columns, name)
         self.table = learn_table(numbers, columns, backend=backend, name=name)
         alike = self.table.names == [column.name for column in cells]
+        if alike and room is not None:  # in which the places of categories take that of their numbers
+            levels = {column.name for column in self.table.columns if column.categories}
+            cells = [replace(c, values=c.values.copy()) if c.name in levels and c.numeric else c for c in cells]
         rows = self.table.encode(numbers, name, room=room if alike else None)
         super().__init__(rows, name=name, names=self.table.names, labels=labels, label_name=label_name)
         notes = [*dict.fromkeys(column.note for column in cells if column.note), self.table.remark]

@@ -1,0 +1,323 @@
+"""Rows of the data as items that can be shown: pictures, cells of a table with units and categories, or lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.data.columns import Column, Table
+from latentmap.plot.rows import RowStyle
+from latentmap.plot.style import number
+
+ColumnKind = Literal["number", "category", "date"]
+
+SPREAD = (0.05, 0.95)
+"""Quantiles between which a missing cell is said to lie."""
+MOST_UNNAMED = 8
+"""Features without names of a vector that is shown as a table; those of more are a line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture: grey values or colours as bytes, (h, w) or (h, w, 3), from the low to the high end of the data."""
+
+    pixels: NDArray[np.uint8] = field(metadata={"binary": True})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: as text, at which share of the range of its column, and how probable its category is."""
+
+    text: str
+    at: float | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row of a table."""
+
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A row of many numbers; NaN where one is missing."""
+
+    values: NDArray[np.float64]
+
+
+Item = Picture | Record | Line
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """A missing cell: its mean and the ends of its central 90%, or its likeliest category and how probable that is."""
+
+    column: int
+    text: str
+    low: str | None = None
+    high: str | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class ItemColumn:
+    """A column of items: its kind, unit, range, and its categories in order."""
+
+    name: str
+    kind: ColumnKind
+    unit: str | None = None
+    low: float | None = None
+    high: float | None = None
+    levels: tuple[str, ...] | None = None
+
+
+class Items(Protocol):
+    """What rows are shown as."""
+
+    def described(self) -> dict[str, Any]:
+        """Return the kind of the items, and what is the same for all of them."""
+
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
+        """Return rows of numbers (m, *event) as items.
+
+        Parameters
+        ----------
+        rows
+            Rows, as the model takes and returns them.
+        chances
+            For rows that the model has decoded, the probability of each category, (m, P); NaN for cells that are none.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Rows as pictures."""
+
+    style: RowStyle
+
+    def described(self) -> dict[str, Any]:
+        """Return height, width and channels, and whether small values are white paper."""
+        height, width = self.style.shape[:2]
+        channels = 3 if len(self.style.shape) == 3 else 1
+        return {"kind": "picture", "width": width, "height": height, "channels": channels, "paper": self.style.paper}
+
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
+        """Return rows as pictures; a missing pixel is the lowest value."""
+        low, high = float(self.style.low), float(self.style.high)
+        scaled = (np.asarray(rows, dtype=np.float64).reshape(-1, *self.style.shape) - low) / max(high - low, 1e-12)
+        pixels = np.rint(255 * np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1)).astype(np.uint8)
+        return [Picture(one) for one in (pixels[..., :3] if pixels.ndim == 4 else pixels)]
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Rows as lines of many numbers."""
+
+    style: RowStyle
+    names: tuple[str, ...] | None
+
+    @property
+    def columns(self) -> tuple[ItemColumn, ...]:
+        """The values."""
+        return _columns_of(self.style)
+
+    def described(self) -> dict[str, Any]:
+        """Return the names of the values, where they have some, and their range."""
+        low, high = float(np.min(self.style.low)), float(np.max(self.style.high))
+        return {"kind": "line", "names": None if self.names is None else list(self.names), "low": low, "high": high}
+
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
+        """Return rows as lines."""
+        return [Line(one) for one in np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Rows of few numbers as tables of one row."""
+
+    style: RowStyle
+
+    def described(self) -> dict[str, Any]:
+        """Return the columns and their ranges."""
+        return {"kind": "table", "columns": self.columns}
+
+    @property
+    def columns(self) -> tuple[ItemColumn, ...]:
+        """The columns."""
+        return _columns_of(self.style)
+
+    def imputed(self, draws: NDArray[Any], missing: list[int]) -> list[Imputed]:
+        """Return missing cells from draws of a row, (n, 1, P)."""
+        cells = draws.reshape(len(draws), -1)[:, missing]
+        ends = [cells.mean(0), *np.quantile(cells, SPREAD, axis=0)]
+        texts = zip(missing, *([number(float(one)) for one in values] for values in ends), strict=True)
+        return [Imputed(*one) for one in texts]
+
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
+        """Return rows as records."""
+        rows = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+        at = _shares(rows, self.style.low, self.style.high)
+        return [
+            Record(tuple(_number(value, share) for value, share in zip(values, shares, strict=True)))
+            for values, shares in zip(rows.tolist(), at.tolist(), strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Rows of a table of mixed columns, all of those that come back, in their order."""
+
+    table: Table
+
+    @property
+    def columns(self) -> tuple[ItemColumn, ...]:
+        """The columns."""
+        return tuple(_described(column) for column in self.table.generated)
+
+    def described(self) -> dict[str, Any]:
+        """Return the columns, with units, ranges and categories."""
+        return {"kind": "table", "columns": self.columns}
+
+    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
+        """Return rows as records: a missing cell has no text; cells that a model made are possible values."""
+        numbers = self._numbers(rows, generated=chances is not None)
+        places = {name: i for i, name in enumerate(self.table.names)}
+        made = []
+        for column in self.table.generated:
+            known = None if chances is None or column.name not in places else chances[:, places[column.name]]
+            made.append(_cells(column, numbers[column.name], known))
+        return [Record(cells) for cells in zip(*made, strict=True)]
+
+    def imputed(self, draws: NDArray[Any], missing: list[int]) -> list[Imputed]:
+        """Return missing cells from draws of a row, (n, 1, P)."""
+        numbers = self._numbers(draws, generated=True)
+        return [
+            _imputed(i, column, numbers[column.name]) for i, column in enumerate(self.table.generated) if i in missing
+        ]
+
+    def _numbers(self, rows: NDArray[Any], *, generated: bool) -> dict[str, NDArray[np.float64]]:
+        """Return the numbers of all columns that come back; ``generated`` ones stay within what a column can hold."""
+        rows = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+        rows = self.table.within(rows) if generated else rows
+        numbers = dict(zip(self.table.names, rows.T, strict=True))
+        for one in self.table.derived:
+            source = numbers[one.source or self.table.names[0]]
+            known = one(np.nan_to_num(source))
+            numbers[one.column.name] = known if one.source is None else np.where(np.isnan(source), np.nan, known)
+        return numbers
+
+
+def items_of(estimator: Any, X: NDArray[Any] | None, image_shape: tuple[int, ...] | None = None) -> Items:
+    """Return what rows of a model are shown as; without rows ranges are those of samples of the model.
+
+    Parameters
+    ----------
+    estimator : VAE or Autoencoder
+        Fitted estimator that takes numbers.
+    X : ndarray of shape (n, ...), default=None
+        Rows.
+    image_shape : tuple of int, default=None
+        Shape (h, w) or (h, w, c) of rows that are flattened images.
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    names = estimator.data_schema_.names if names is None else names
+    if estimator.table_ is not None and estimator.table_.generated:
+        return Records(estimator.table_)
+    width = int(np.prod(estimator.event_shape_))
+    named = names is not None and len(names) == width
+    style = RowStyle.of(estimator, X, image_shape, tuple(map(str, names)) if named else None)
+    if style.kind == "picture":
+        return Pictures(style)
+    if style.kind == "profile" and (named or width <= MOST_UNNAMED):
+        return Numbers(style)
+    return Lines(style, style.names if named else None)
+
+
+def column_kind(column: Column) -> ColumnKind:
+    """Return what kind a column of a table is shown as."""
+    if column.categories or column.type == "Boolean" or column.kind == "binary":
+        return "category"
+    return "date" if column.kind == "date" else "number"
+
+
+def level_names(column: Column) -> tuple[str, ...] | None:
+    """Return the categories of a column as text, in order; None for numbers and dates."""
+    if column_kind(column) != "category":
+        return None
+    places = np.arange(max(1, column.levels), dtype=np.float64)
+    if column.format is not None or column.type == "Boolean":
+        return tuple(map(str, column.write(places)))
+    return tuple(str(one) for one in column.categories) or tuple(map(number, places.tolist()))
+
+
+def _columns_of(style: RowStyle) -> tuple[ItemColumn, ...]:
+    ends = zip(style.names, style.low.tolist(), style.high.tolist(), strict=True)
+    return tuple(ItemColumn(name, "number", None, low, high) for name, low, high in ends)
+
+
+def _described(column: Column) -> ItemColumn:
+    """Return a column of a table as that of items."""
+    levels = level_names(column)
+    if levels is not None:
+        return ItemColumn(column.name, "category", levels=levels)
+    form = column.format
+    unit = None if form is None else (form.suffix.strip() or form.prefix.strip() or None)
+    return ItemColumn(column.name, column_kind(column), unit, column.lowest, column.highest)
+
+
+def _cells(column: Column, values: NDArray[np.float64], chances: NDArray[Any] | None) -> list[Cell]:
+    """Return the numbers of a column as cells."""
+    given = [float("nan")] * len(values) if chances is None else chances.tolist()
+    there = ~np.isnan(values)
+    levels, safe = level_names(column), np.where(there, values, column.lowest)
+    if levels is not None:
+        places = np.clip(np.rint(safe), 0, len(levels) - 1).astype(int)
+        shares = places / max(1, len(levels) - 1)
+        texts: list[str] = [levels[place] for place in places]
+    else:
+        shares = _shares(safe, column.lowest, column.highest)
+        texts = _texts(column, safe)
+    return [
+        Cell(text, float(share), None if chance != chance else chance) if here else Cell("")
+        for text, share, chance, here in zip(texts, shares, given, there, strict=True)
+    ]
+
+
+def _imputed(i: int, column: Column, draws: NDArray[np.float64]) -> Imputed:
+    """Return a missing cell from draws of it."""
+    levels = level_names(column)
+    if levels is not None:
+        counts = np.bincount(np.clip(np.rint(draws), 0, len(levels) - 1).astype(int), minlength=len(levels))
+        most = int(counts.argmax())
+        return Imputed(i, levels[most], p=float(counts[most] / counts.sum()))
+    text, low, high = _texts(column, column.within(np.array([draws.mean(), *np.quantile(draws, SPREAD)])))
+    return Imputed(i, text, low, high)
+
+
+def _texts(column: Column, values: NDArray[np.float64]) -> list[str]:
+    """Return numbers or dates as text, in the form that the column had."""
+    if column.format is not None:
+        return [str(text) for text in column.write(values)]
+    if column.kind == "date":
+        ends = 10 if column.integral or column.type == "Date" else 16
+        return [str(one)[:ends].replace("T", " ") for one in column.decode(values)]
+    if column.decimals is not None:
+        return [f"{value:,.{column.decimals}f}".replace("-", "\N{MINUS SIGN}") for value in values.tolist()]
+    return [
+        str(one) if column.type.startswith(("Dur", "Time")) else number(float(one)) for one in column.decode(values)
+    ]
+
+
+def _number(value: float, share: float) -> Cell:
+    return Cell("") if value != value else Cell(number(value), share)
+
+
+def _shares(values: NDArray[Any], low: Any, high: Any) -> NDArray[np.float64]:
+    """Return at which share of a range values lie, from 0 to 1."""
+    extent = np.asarray(high, dtype=np.float64) - low
+    return np.asarray(np.clip((values - low) / np.where(extent > 0, extent, 1), 0, 1))

@@ -1,0 +1,107 @@
+"""Rows of a selection as a file, with their ids and columns; or all ids, with a column that marks the selection."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+import io
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.explorer.rows import ExploredRows, taken
+
+Format = Literal["csv", "parquet"]
+
+
+def formats() -> list[str]:
+    """Return the formats that rows can be saved in."""
+    return ["csv", *(["parquet"] if importlib.util.find_spec("pyarrow") else [])]
+
+
+def saved(rows: ExploredRows, selected: NDArray[np.intp], names: Sequence[str], format_: str, what: str) -> bytes:
+    """Return a file of rows.
+
+    Parameters
+    ----------
+    rows
+        All rows.
+    selected
+        Indices of those of the selection.
+    names
+        Names of the values of a row, for data that are numbers alone.
+    format_
+        "csv" or "parquet".
+    what
+        "rows" for the rows of the selection, "label" for a column ``selected`` of 0 and 1 for all rows.
+    """
+    if format_ not in ("csv", "parquet") or what not in ("rows", "label"):
+        raise DataError("expected format=csv or parquet, and as=rows or label")
+    columns = _label(rows, selected) if what == "label" else _rows(rows, selected, names)
+    return _parquet(columns) if format_ == "parquet" else _csv(columns)
+
+
+def _key(rows: ExploredRows, at: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """Return the ids of rows, or their numbers in the data, from 0."""
+    return {"row": rows.numbers[at]} if rows.ids is None else {rows.id_name or "id": rows.ids[at]}
+
+
+def _label(rows: ExploredRows, selected: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    mark = np.zeros(len(rows), dtype=np.uint8)
+    mark[selected] = 1
+    key = _key(rows, np.arange(len(rows)))
+    return {**key, "selected_" if "selected" in key else "selected": mark}
+
+
+def _rows(rows: ExploredRows, selected: NDArray[np.intp], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    columns = _key(rows, selected)
+    if rows.columns:
+        own = {name: taken(cells, selected).as_they_were() for name, cells in rows.columns.items()}
+    else:
+        flat = rows.values[selected].reshape(len(selected), -1)
+        own = {name: flat[:, i] for i, name in enumerate(names)}
+    if rows.labels is not None:
+        columns.setdefault(rows.label_name or "label", rows.labels[selected])
+    for name, values in own.items():
+        columns.setdefault(name, values)
+    return columns
+
+
+def _csv(columns: dict[str, NDArray[Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*map(_written, columns.values()), strict=True))
+    return text.getvalue().encode()
+
+
+def _written(values: NDArray[Any]) -> list[Any]:
+    """Return cells as text, nothing where one is missing."""
+    if values.dtype.kind in "mM":
+        return ["" if one == "NaT" else one for one in values.astype(str).tolist()]
+    if values.dtype.kind == "f":
+        return ["" if one != one else repr(one) for one in values.astype(np.float64).tolist()]
+    return ["" if one is None or one != one else one for one in values.tolist()]
+
+
+def _parquet(columns: dict[str, NDArray[Any]]) -> bytes:
+    try:
+        pyarrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "tables") from error
+    arrays = {name: pyarrow.array(_typed(values), from_pandas=True) for name, values in columns.items()}
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.table(arrays), stream)
+    return stream.getvalue()
+
+
+def _typed(values: NDArray[Any]) -> Any:
+    """Return cells that pyarrow gives one type: objects of several become text."""
+    if values.dtype != object:
+        return values
+    kinds = {type(one) for one in values.tolist() if one is not None}
+    return values if len(kinds) < 2 else [None if one is None else str(one) for one in values.tolist()]

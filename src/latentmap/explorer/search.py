@@ -1,0 +1,79 @@
+"""Search of rows by number, id, label, and the text of their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentmap.explorer.fields import NO_CODE, Field
+from latentmap.explorer.rows import ExploredRows
+
+MOST_FOUND = 50
+"""Rows that are found, at the most."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A row that was found, and what was found in it."""
+
+    i: int
+    text: str
+
+
+class Search:
+    """Search of rows.
+
+    Parameters
+    ----------
+    rows : ExploredRows
+        The rows.
+    fields : iterable of Field
+        Fields whose categories are searched.
+    """
+
+    def __init__(self, rows: ExploredRows, fields: Iterable[Field]) -> None:
+        self.rows = rows
+        self.fields = [field for field in fields if field.kind == "category"]
+        keys = {field.key for field in self.fields}
+        self.texts = {
+            name: cells.values
+            for name, cells in (rows.columns or {}).items()
+            if cells.values.dtype == object and f"column:{name}" not in keys and name != rows.label_name
+        }
+
+    def __call__(self, text: str) -> list[Found]:
+        """Return the rows in which a text is found, whatever its case, those of exact ids and numbers first."""
+        wanted = text.strip().lower()
+        found: dict[int, str] = {}
+        for i, shown in self._found(wanted) if wanted else ():
+            found.setdefault(i, shown)
+            if len(found) == MOST_FOUND:
+                break
+        return [Found(i, shown) for i, shown in found.items()]
+
+    def _found(self, wanted: str) -> Iterator[tuple[int, str]]:
+        ids = self.rows.id_texts
+        if ids is not None:
+            lowered = [one.lower() for one in ids]
+            yield from ((i, ids[i]) for i, one in enumerate(lowered) if one == wanted)
+        if wanted.isascii() and wanted.isdecimal() and len(wanted) < 16:
+            for i in np.flatnonzero(self.rows.numbers == int(wanted)).tolist():
+                yield i, f"row {int(wanted)}"
+        if ids is not None:
+            yield from ((i, ids[i]) for i, one in enumerate(lowered) if wanted in one)
+        for field in self.fields:
+            for code, level in enumerate(field.levels or ()):
+                if wanted in level.lower():
+                    yield from ((i, f"{field.name}: {level}") for i in _places(field.values, code))
+        for name, values in self.texts.items():
+            for i, value in enumerate(values.tolist()):
+                if isinstance(value, str) and wanted in value.lower():
+                    yield i, f"{name}: {value[:200]}"
+
+
+def _places(codes: NDArray[np.uint16], code: int) -> list[int]:
+    """Return the first rows of a category."""
+    return [] if code == NO_CODE else np.flatnonzero(codes == code)[:MOST_FOUND].tolist()

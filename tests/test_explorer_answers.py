@@ -1,0 +1,371 @@
+"""The answers of an exploration agree with the model, the data and independent computations."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+from sklearn.datasets import load_digits
+
+import explorers
+from conftest import fit
+from latentmap import VAE
+from latentmap.evaluation.details import log_density
+from latentmap.exceptions import DataError
+from latentmap.explorer import Exploration, ExploredRows
+from latentmap.explorer.answers import as_json
+from latentmap.explorer.fields import NO_CODE
+from latentmap.explorer.items import Record
+from latentmap.explorer.selections import effects
+
+
+@pytest.fixture(scope="module")
+def shown(images):
+    return explorers.pictures(images, load_digits().target[:400])
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    vae, path = explorers.table(tmp_path_factory.mktemp("trees"))
+    return Exploration(vae, ExploredRows.of(vae, path), name="trees")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return explorers.numbers()
+
+
+def pixels(row):
+    return np.rint(255 * np.clip(row / 16, 0, 1)).astype(np.uint8)
+
+
+def test_the_facts_are_plain_values(shown, trees, plain):
+    for one in (shown, trees, plain):
+        meta = json.loads(json.dumps(as_json(one.meta()), allow_nan=False))
+        assert meta["n"] == meta["total"] == len(one.points) and meta["components"] == 2 and meta["dims"] == [0, 1]
+        assert {field["group"] for field in meta["fields"]} <= {"label", "column", "model"}
+        for field in meta["fields"]:
+            values = one.field(field["key"])
+            assert (
+                values.dtype == (np.uint16 if field["kind"] == "category" else np.float32) and len(values) == meta["n"]
+            )
+            if field["kind"] == "category":
+                assert set(np.unique(values)) <= {*range(len(field["levels"])), NO_CODE}
+    assert shown.meta()["item"] == {"kind": "picture", "width": 8, "height": 8, "channels": 1, "paper": True}
+    assert [one.label for one in shown.islands]
+
+
+def test_points_and_pictures_are_those_of_the_model(shown, images):
+    model = shown.estimator
+    np.testing.assert_allclose(shown.points, model.transform(images), rtol=1e-6)
+    answer = shown.row(7)
+    np.testing.assert_array_equal(answer.original.pixels, pixels(images[7]))
+    decoded = model.inverse_transform(shown.points[7:8])[0]
+    np.testing.assert_array_equal(answer.reconstruction.pixels, pixels(decoded))
+    np.testing.assert_array_equal(shown.decode(shown.points[7:8]).items[0].pixels, pixels(decoded))
+    assert answer.label == "7" and answer.id is None and not answer.missing and not answer.imputed
+    assert answer.evidence == pytest.approx(float(model.score_samples(images[7:8])[0]), rel=1e-5)
+    below = (model.score_samples(images) < answer.evidence).mean()
+    assert answer.percentile == pytest.approx(100 * below, abs=1)
+    distances = np.square((images - images[7]).reshape(len(images), -1)).sum(1)
+    assert answer.neighbours == [i for i in np.argsort(distances, kind="stable").tolist() if i != 7][:8]
+
+
+def test_density_and_holes_follow_the_codes(shown):
+    codes = np.array([[50.0, 50.0], *shown.points[:3].tolist()])
+    answer = shown.decode(codes)
+    np.testing.assert_allclose(answer.density, log_density(shown._density.draws, codes), rtol=1e-5)
+    assert answer.hole[0] is True and answer.density[0] < min(answer.density[1:])
+    holes = [shown.decode(part).hole for part in np.array_split(shown.points, 4)]
+    assert np.concatenate(holes).mean() == pytest.approx(0.01, abs=0.006)
+    plane = shown.density(0, 1)
+    assert plane.values.shape == plane.hole.shape == (plane.size,) * 2 and plane.levels == sorted(plane.levels)
+    low, high = np.array(plane.low), np.array(plane.high)
+    assert (low < shown.points.min(0)).all() and (high > shown.points.max(0)).all()
+    across, up = (np.rint((shown.points - low) / (high - low) * (plane.size - 1)).astype(int)).T
+    assert plane.hole[up, across].mean() < 0.05 < plane.hole.mean()
+    turned = shown.density(1, 0)
+    np.testing.assert_allclose(turned.values, plane.values.T, atol=1e-4)
+
+
+def test_paths_end_at_their_rows_and_avoid_holes():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 1.5 * np.pi, 2000)
+    ring = np.stack([np.cos(angle), np.sin(angle)], 1) * 3 + 0.1 * rng.normal(size=(2000, 2))
+    from latentmap.explorer.density import CodeDensity
+    from latentmap.explorer.paths import Ways
+
+    density = CodeDensity(ring, ring)
+    ends = np.array([[3.0, 0.0], [0.0, -3.0]])
+    way = Ways(density, ring).along(*ends, 30)
+    np.testing.assert_allclose(way[[0, -1]], ends)
+    radii = np.linalg.norm(way, axis=1)
+    straight = np.linspace(*ends, 30)
+    assert radii.min() > 2.3 and np.linalg.norm(straight, axis=1).min() < 2.2
+    assert density(way)[3:-3].mean() > density(straight)[3:-3].mean() + 3
+    steps = np.linalg.norm(np.diff(way, axis=0), axis=1)
+    assert steps.max() < 1.2 * steps.min()
+
+
+def test_paths_between_islands_cross_once():
+    from latentmap.explorer.density import CodeDensity
+    from latentmap.explorer.paths import Ways
+
+    rng = np.random.default_rng(0)
+    codes = np.concatenate([rng.normal(size=(300, 2)), rng.normal(size=(300, 2)) + [40.0, 0.0]])
+    way = Ways(CodeDensity(codes, codes), codes).along(codes[0], codes[-1], 12)
+    assert np.isfinite(way).all() and (np.diff(way[:, 0]) > 0).mean() > 0.9
+
+
+def test_straight_paths_are_those_of_the_model(shown, images):
+    answer = shown.path(3, 9, 5)
+    expected = shown.estimator.interpolate(images[3], images[9], 5)
+    for item, row in zip(answer.items, expected, strict=True):
+        assert np.abs(item.pixels.astype(int) - pixels(row)).max() <= 1
+    np.testing.assert_allclose(shown.path([0.0, 1.0], [1.0, 0.0], 3).z[1], [0.5, 0.5])
+
+
+def test_samples_repeat_and_are_those_of_the_model(shown):
+    first, again, other = (shown.samples(4, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.z, again.z)
+    assert not np.array_equal(first.z, other.z)
+    for item, row in zip(first.items, shown.estimator.sample(4, random_state=1), strict=True):
+        assert np.abs(item.pixels.astype(int) - pixels(row)).max() <= 1
+
+
+def test_selections_agree_with_tests_of_scipy(plain):
+    selected = np.arange(0, 60)
+    answer = plain.selection(selected)
+    X = plain.rows.values
+    inside = np.zeros(len(X), dtype=bool)
+    inside[selected] = True
+    found = {one.name: one for one in answer.columns}
+    p = []
+    for i in range(5):
+        a, b = (X[side, i][np.isfinite(X[side, i])] for side in (inside, ~inside))
+        pooled = np.sqrt((len(a) * a.var() + len(b) * b.var()) / (len(a) + len(b)))
+        assert found[f"x{i}"].effect == pytest.approx((a.mean() - b.mean()) / pooled, rel=1e-3, abs=1e-6)
+        p.append(stats.ttest_ind(a, b, equal_var=False).pvalue)
+    adjusted = stats.false_discovery_control(p)
+    np.testing.assert_allclose([found[f"x{i}"].q for i in range(5)], adjusted, rtol=1e-3)
+    sizes = [abs(one.effect) for one in answer.columns]
+    assert sizes == sorted(sizes, reverse=True) and answer.count == 60
+    shares = {one.name: one for one in answer.labels}
+    assert shares["True"].count == (X[:60, 0] > 0).sum() == round(60 * shares["True"].inside)
+    assert not set(answer.typical) & set(answer.odd) and set(answer.typical + answer.odd) <= set(range(60))
+
+
+def test_categories_are_compared_by_cramers_v(trees):
+    inside = np.zeros(120, dtype=bool)
+    inside[::3] = True  # all elms
+    found = {one.name: one for one in effects([trees.fields["column:kind"], trees.fields["column:alive"]], inside)}
+    assert found["kind"].effect == pytest.approx(1) and found["kind"].q < 1e-20
+    assert found["kind"].inside == "elm 100%" and found["alive"].effect < 0.1 < found["alive"].q
+    nothing = trees.selection([])
+    assert nothing.count == 0 and not nothing.typical and all(one.q is None for one in nothing.columns)
+    everything = trees.selection(np.arange(120))
+    assert everything.count == 120 and all(one.q is None for one in everything.columns)
+
+
+def test_cells_of_tables_come_as_they_are_written(trees):
+    columns = {one["name"]: one for one in as_json(trees.meta()["item"]["columns"])}
+    assert columns["kind"]["levels"] == ["ash", "elm", "oak"] and columns["price"]["unit"] == "$"
+    assert [columns[name]["kind"] for name in ("height", "planted", "alive")] == ["number", "date", "category"]
+    names, answer = list(columns), trees.row(4)
+    original = dict(zip(names, answer.original.cells, strict=True))
+    assert original["price"].text == "$1028.00" and original["planted"].text == "2001-05-11"
+    assert original["alive"].text == "True" and original["kind"].text == "oak" and original["kind"].p is None
+    assert original["height"].text == "" and original["height"].at is None
+    assert answer.missing == [names.index("height")]
+    (filled,) = answer.imputed
+    assert filled.column == names.index("height") and float(filled.low) < float(filled.text) < float(filled.high)
+    decoded = dict(zip(names, answer.reconstruction.cells, strict=True))
+    assert 1 / 3 <= decoded["kind"].p <= 1 and decoded["alive"].p >= 0.5 and decoded["price"].text.startswith("$")
+    assert all(0 <= cell.at <= 1 for cell in decoded.values())
+    frame = trees.estimator
+    assert frame is not None and isinstance(answer.original, Record)
+
+
+def test_search_finds_ids_numbers_labels_and_text(trees, plain, shown):
+    assert [one.i for one in plain.search("ID-17")] == [17, *range(170, 180)]
+    assert plain.search("199")[0].i == 199
+    assert trees.search("tree 77")[0].i == 77 and trees.search("77")[0].i == 77
+    assert {trees.rows.columns["kind"].values[one.i] for one in trees.search("ELM")} == {"elm"}
+    assert len(shown.search("digit")) == 0 and len(trees.search("tree")) == 50
+    assert not trees.search("   ") and not trees.search("no such row")
+
+
+def test_files_hold_ids_and_columns_as_they_came(trees, plain):
+    text = trees.save([4, 2], "csv", "rows").decode().splitlines()
+    lines = explorers.trees().splitlines()
+    assert text[0] == f"row,{lines[0]}" and text[1:] == [f"{i},{lines[i + 1]}" for i in (2, 4)]
+    marks = plain.save([1, 3], "csv", "label").decode().splitlines()
+    assert marks[:5] == ["id,selected", "id-0,0", "id-1,1", "id-2,0", "id-3,1"] and len(marks) == 201
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = parquet.read_table(io.BytesIO(plain.save([3, 7], "parquet", "rows"))).to_pydict()
+    assert rows["id"] == ["id-3", "id-7"] and rows["x1"][0] is None
+    np.testing.assert_array_equal(rows["x0"], plain.rows.values[[3, 7], 0])
+
+
+def test_pictures_are_encoded_in_any_size_and_polarity(shown, images):
+    def png(values, size=None):
+        buffer = io.BytesIO()
+        picture = Image.fromarray(values)
+        (picture if size is None else picture.resize(size)).save(buffer, "png")
+        return buffer.getvalue()
+
+    own = shown.encode(png(pixels(images[5])), "image/png")
+    np.testing.assert_allclose(own.z, shown.points[5], atol=1e-3)
+    np.testing.assert_array_equal(own.item.pixels, pixels(images[5]))
+    assert not own.unlike and own.percentile is not None
+    inverted = shown.encode(png(255 - pixels(images[5]), (80, 80)), "image/png")
+    assert "inverted" in inverted.why and "resized from 80 x 80" in inverted.why
+    assert np.abs(inverted.item.pixels.astype(int) - pixels(images[5])).mean() < 40
+    noise = shown.encode(png(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)), "image/png")
+    assert noise.unlike and "lower than that of" in noise.why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind,height,planted,alive,price\noak,15.5,2001-02-11,True,$1007.00",
+        "oak;15.5;2001-02-11;True;$1007.00",
+        "price\tkind\theight\tplanted\talive\n$1007.00\toak\t15.5\t2001-02-11\tTrue",
+        json.dumps({"kind": "oak", "height": 15.5, "planted": "2001-02-11", "alive": True, "price": "$1007.00"}),
+        "tree 1,oak,15.5,2001-02-11,True,$1007.00",
+    ],
+)
+def test_rows_of_text_are_encoded_as_those_of_files(trees, text):
+    answer = trees.encode(text.encode(), "text/plain")
+    assert [cell.text for cell in answer.item.cells] == ["oak", "15.5", "2001-02-11", "True", "$1007.00"]
+
+
+def test_missing_cells_of_pasted_rows_stay_missing(trees, plain):
+    answer = trees.encode(b'{"kind": "elm"}', "text/plain")
+    assert [cell.text for cell in answer.item.cells] == ["elm", "", "", "", ""] and answer.percentile is not None
+    assert plain.encode(b"1,,3,4,5", "text/plain").item.cells[1].text == ""
+    far = plain.encode(b"1e6,1e6,-1e6,1e6,-1e6", "text/plain")
+    assert far.unlike and far.percentile == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "kind", "message"),
+    [
+        ("shown", b"", "image/png", "no picture that can be read"),
+        ("shown", b"\x89PNG\r\n\x1a\n", "image/png", "no picture that can be read"),
+        ("shown", b"1,2", "text/plain", "expected 64 values"),
+        ("trees", b"\x89PNG", "image/png", "are no pictures"),
+        ("trees", b"\xff\xfe", "text/plain", "UTF-8"),
+        ("trees", b"  ", "text/plain", "one row"),
+        ("trees", b"1,2", "text/plain", "expected 5 values separated by commas"),
+        ("trees", b'{"kind": [1]}', "text/plain", "'kind': expected text, a number"),
+        ("trees", b'{"kind": "pine"}', "text/plain", "pine"),
+        ("trees", b'{"kind"', "text/plain", "expected a JSON object"),
+        ("plain", b"1,2,3,4,x", "text/plain", "x4: expected a number, got 'x'"),
+        ("plain", b"1,2,3,4,1e400", "text/plain", "finite"),
+    ],
+)
+def test_what_is_no_row_is_refused(request, name, body, kind, message):
+    with pytest.raises(DataError, match=message) as error:
+        request.getfixturevalue(name).encode(body, kind)
+    assert "\n" not in str(error.value)
+
+
+def test_large_pictures_are_refused_before_they_are_decoded(shown):
+    buffer = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(buffer, "png")
+    with pytest.raises(DataError, match="more than 16,777,216 pixels"):
+        shown.encode(buffer.getvalue(), "image/png")
+
+
+def test_without_rows_the_latent_space_is_explored_alone(shown):
+    alone = Exploration(shown.estimator, None, name="alone")
+    meta = as_json(alone.meta())
+    assert (
+        meta["n"] == 0
+        and not meta["fields"]
+        and not meta["can"]["rows"]
+        and "the rows are not here" in meta["notes"][0]
+    )
+    answer = alone.decode([[0.0, 0.0], [9.0, 9.0]])
+    assert answer.hole == [None, None] and answer.density[0] > answer.density[1]
+    assert alone.density(0, 1).hole.sum() == 0 and len(alone.path([0.0, 0.0], [1.0, 1.0], 3, "density").items) == 3
+    assert alone.samples(2).hole == [None, None]
+    with pytest.raises(DataError, match="no rows here"):
+        alone.row(0)
+
+
+def test_an_autoencoder_has_no_evidence(autoencoder, rows):
+    explored = Exploration(autoencoder, ExploredRows.of(autoencoder, rows))
+    assert explored.meta()["item"]["kind"] == "line" and explored.dims == [0, 1, 2]
+    assert not {"evidence", "uncertainty"} & explored.fields.keys() and explored.row(0).evidence is None
+    like = explored.encode(",".join(map(str, rows[3])).encode(), "text/plain")
+    unlike = explored.encode(",".join(["16"] * 64).encode(), "text/plain")
+    assert not like.unlike and unlike.unlike and like.evidence is None
+
+
+def test_one_component_and_a_collapsed_model(rows):
+    one = fit(VAE(1, max_epochs=2, neighbors=None, random_state=0), rows)
+    explored = Exploration(one, ExploredRows.of(one, rows, np.arange(400) % 3))
+    explored.prepare()
+    assert explored.dims == [0] and not explored.meta()["can"]["density"] and not explored.islands
+    assert len(explored.path(0, 1, 4, "density").items) == 4
+    with pytest.raises(DataError, match="x and y"):
+        explored.density(0, 0)
+    noise = np.random.default_rng(0).normal(size=(200, 4))
+    flat = fit(VAE(2, max_epochs=2, neighbors=None, objective=_strong(), random_state=0), noise)
+    collapsed = Exploration(flat, ExploredRows.of(flat, noise, np.arange(200) % 2))
+    collapsed.prepare()
+    assert not flat.active_components_.any() and "collapsed" in collapsed.notes[-1]
+    json.dumps(
+        as_json([collapsed.meta(), collapsed.row(0), collapsed.density(0, 1), collapsed.path(0, 5, 4, "density")])
+    )
+
+
+def _strong():
+    from latentmap.objectives import ELBO
+
+    return ELBO(beta=1e4)
+
+
+def test_rows_beyond_a_million_are_sampled_evenly(monkeypatch, plain):
+    monkeypatch.setattr("latentmap.explorer.rows.MOST_ROWS", 50)
+    rows = ExploredRows.of(plain.estimator, plain.rows.values, np.arange(200), np.arange(200) + 1000)
+    assert len(rows) == 50 and rows.total == 200 and rows.notes == ("50 of 200 rows are shown, evenly spaced",)
+    assert rows.labels.tolist() == rows.numbers.tolist() == (rows.ids - 1000).tolist()
+    np.testing.assert_array_equal(rows.values, plain.rows.values[rows.numbers])
+    assert np.diff(rows.numbers).min() >= 3
+
+
+def test_rows_of_other_lengths_are_refused(plain):
+    with pytest.raises(DataError, match="y must hold one value for each of 200 rows"):
+        ExploredRows.of(plain.estimator, plain.rows.values, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda x: x.decode([[0.0]]), "codes of 2 numbers"),
+        (lambda x: x.decode([["0", "1"]]), "codes of 2 numbers"),
+        (lambda x: x.decode([[0.0, np.nan]]), "codes of 2 numbers"),
+        (lambda x: x.decode([[0.0, 1e30]]), "up to 1e"),
+        (lambda x: x.decode(np.zeros((257, 2))), "1 to 256 codes"),
+        (lambda x: x.decode([[0.0, 1.0], [1.0]]), "codes of 2 numbers"),
+        (lambda x: x.row(200), "a row from 0 to 199"),
+        (lambda x: x.row(-1), "a row from 0 to 199"),
+        (lambda x: x.path(0, 1, 1), "from 2 to 64"),
+        (lambda x: x.path(0, True, 3), "codes of 2 numbers"),
+        (lambda x: x.nearest(0, 0), "from 1 to 100"),
+        (lambda x: x.samples(65), "n from 1 to 64"),
+        (lambda x: x.selection([200]), "rows from 0 to 199"),
+        (lambda x: x.field("nothing"), "the key of a field"),
+        (lambda x: x.save([1], "xlsx", "rows"), "format=csv or parquet"),
+    ],
+)
+def test_what_cannot_be_asked(plain, ask, message):
+    with pytest.raises(DataError, match=message):
+        ask(plain)

@@ -1,0 +1,120 @@
+/** Cells as text, as Python's explorer writes them. */
+
+/** How the cells of a column are written: see `export_items.py`. */
+export type TextForm =
+  | { as: "number" | "time" }
+  | { as: "decimals"; places: number }
+  | { as: "date"; days: boolean; length: number }
+  | {
+      as: "form";
+      days: boolean;
+      kind: "number" | "date" | "duration" | "boolean";
+      prefix: string;
+      suffix: string;
+      thousands: string;
+      decimal: string;
+      places: number;
+      fixed: boolean;
+      accounting: boolean;
+      outside: boolean;
+      pattern: string;
+      padded: boolean;
+      hours: boolean | null;
+      words: string[];
+    };
+
+export function written(form: TextForm, value: number): string {
+  switch (form.as) {
+    case "decimals":
+      return grouped(value, form.places).replace("-", "−");
+    case "date":
+      return new Date(milliseconds(value, form.days)).toISOString().slice(0, form.length).replace("T", " ");
+    case "time":
+      return duration(value);
+    case "form":
+      if (form.kind === "date") return dated(form, value);
+      if (form.kind === "duration") return duration(value);
+      if (form.kind === "boolean") return form.words[Number(value >= 0.5)];
+      return formed(form, value);
+    default:
+      return number(value);
+  }
+}
+
+/** A number in three digits, with a typographic minus and no exponent below a million. */
+export function number(value: number, digits = 3): string {
+  const size = Math.abs(value);
+  if (size >= 1000 && size < 1e6) return grouped(value, 0).replace("-", "−");
+  if (value === 0 || !Number.isFinite(value)) return value === 0 ? "0" : String(value);
+  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+  const power = Number(exponent);
+  if (power >= -4 && power < digits) return String(Number(value.toPrecision(digits))).replace("-", "−");
+  const sign = power < 0 ? "−" : "+";
+  return `${Number(mantissa)}e${sign}${String(Math.abs(power)).padStart(2, "0")}`.replace("-", "−");
+}
+
+function grouped(value: number, places: number): string {
+  const [whole, rest] = Math.abs(value).toFixed(places).split(".");
+  const digits = whole.replace(/\B(?=(\d{3})+$)/g, ",") + (rest ? `.${rest}` : "");
+  return value < 0 && /[1-9]/.test(digits) ? `-${digits}` : digits;
+}
+
+type Form = Extract<TextForm, { as: "form" }>;
+
+function formed(form: Form, value: number): string {
+  let digits = grouped(Math.abs(value), form.places);
+  if (!form.fixed && digits.includes(".")) digits = digits.replace(/\.?0+$/, "");
+  const negative = value < 0 && /[1-9]/.test(digits);
+  digits = digits.replace(/[,.]/g, (mark) => (mark === "," ? form.thousands : form.decimal));
+  const whole = `${form.prefix}${digits}${form.suffix}`;
+  if (!negative) return whole;
+  if (!form.accounting) return `-${whole}`;
+  return form.outside ? `${form.prefix}(${digits})${form.suffix}` : `(${whole})`;
+}
+
+const DAY = 86_400_000;
+
+function milliseconds(days: number, whole: boolean): number {
+  const most = 8.64e15;
+  return Math.min(Math.max((whole ? Math.round(days) : days) * DAY, -most), most);
+}
+
+const MONTHS = "January February March April May June July August September October November December".split(" ");
+const DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
+
+/** The pattern of `strftime`, for the codes that columns of dates have. */
+function dated(form: Form, days: number): string {
+  const time = new Date(milliseconds(days, form.days));
+  const two = (n: number, padded = true) => String(n).padStart(padded ? 2 : 1, "0");
+  const hours = form.hours ?? form.padded;
+  const half = ((time.getUTCHours() + 11) % 12) + 1;
+  const codes: Record<string, () => string> = {
+    Y: () => String(time.getUTCFullYear()).padStart(4, "0"),
+    y: () => two(time.getUTCFullYear() % 100),
+    m: () => two(time.getUTCMonth() + 1, form.padded),
+    d: () => two(time.getUTCDate(), form.padded),
+    B: () => MONTHS[time.getUTCMonth()],
+    b: () => MONTHS[time.getUTCMonth()].slice(0, 3),
+    A: () => DAYS[time.getUTCDay()],
+    a: () => DAYS[time.getUTCDay()].slice(0, 3),
+    H: () => two(time.getUTCHours(), hours),
+    I: () => two(half, hours),
+    M: () => two(time.getUTCMinutes()),
+    S: () => two(time.getUTCSeconds()),
+    f: () => String(time.getUTCMilliseconds() * 1000).padStart(6, "0"),
+    p: () => (time.getUTCHours() < 12 ? "AM" : "PM"),
+    q: () => String(Math.ceil((time.getUTCMonth() + 1) / 3)),
+    z: () => "+0000",
+    Z: () => "UTC",
+    "%": () => "%",
+  };
+  return form.pattern.replace(/%(.)/g, (code, letter: string) => codes[letter]?.() ?? code);
+}
+
+/** Seconds as hours, minutes and seconds. */
+function duration(seconds: number): string {
+  const rest = Math.round(Math.abs(seconds));
+  const two = (n: number) => String(n).padStart(2, "0");
+  const sign = seconds < 0 && rest ? "−" : "";
+  return `${sign}${two(Math.floor(rest / 3600))}:${two(Math.floor(rest / 60) % 60)}:${two(rest % 60)}`;
+}

@@ -1,0 +1,32 @@
+import type { Field } from "./backends/backend";
+
+const whole = new Intl.NumberFormat("en");
+
+/** A count with separators. */
+export const count = (n: number): string => whole.format(n);
+
+/** A count and its noun. */
+export const many = (n: number, one: string, more = `${one}s`): string => `${count(n)} ${n === 1 ? one : more}`;
+
+/** A number in as many digits as it takes to tell apart values that lie `step` from each other. */
+export function number(value: number | null | undefined, step = Math.abs(value ?? 0) / 100): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size >= 1e6 || (size > 0 && size < 1e-4)) return value.toExponential(2).replace("-", "−").replace("e+", "e");
+  const digits = step > 0 ? Math.min(4, Math.max(0, Math.ceil(-Math.log10(step)))) : 0;
+  const rounded = Number(value.toFixed(digits));
+  return rounded.toLocaleString("en", { maximumFractionDigits: digits }).replace("-", "−");
+}
+
+export const percent = (share: number): string => `${number(100 * share, share > 0 && share < 0.01 ? 0.01 : 1)} %`;
+
+/** A value of a field with its unit. */
+export function inUnit(field: Field, value: number): string {
+  const step = field.low !== null && field.high !== null ? (field.high - field.low) / 200 : undefined;
+  return field.unit ? `${number(value, step)} ${field.unit}` : number(value, step);
+}
+
+/** How a component is called. */
+export const component = (index: number): string => `z${subscript(index + 1)}`;
+
+const subscript = (n: number): string => [...String(n)].map((digit) => String.fromCharCode(0x2080 + Number(digit))).join("");
