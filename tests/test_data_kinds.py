@@ -62,7 +62,7 @@ COLUMNS = {
     "school": (some(["6th grade", "9th grade", "10th grade"]), "ordinal"),
     "education": (some(["1. < HS Grad", "2. HS Grad", "3. Some College"]), "ordinal"),
     "wind": (some(["calm", "light breeze", "fresh breeze", "gale"]), "ordinal"),
-    "mnth": (some(["Jan", "Feb", "Mar", "Sep"]), "ordinal"),
+    "mnth": (some(["Jan", "Feb", "Mar", "Sep"]), "cyclic"),
     "wday": (some(["Montag", "Dienstag", "Sonntag"]), "ordinal"),
     "score of a match": (some(["1-2", "1-3", "3-2"]), "categorical"),
     "quarter": (pd.Series(pd.period_range("1961Q1", periods=N, freq="Q").astype(str)).str.replace("Q", " Q"), "date"),
@@ -107,7 +107,8 @@ def test_scales_have_their_order(table):
     assert orders["opinion"][0] == "strongly disagree" and orders["opinion"][-1] == "strongly agree"
     assert orders["shirt"] == ("S", "M", "L", "XL") and orders["grade"] == ("D", "C", "B", "A")
     assert orders["class"] == (1, 2, 3)
-    assert orders["mnth"] == ("Jan", "Feb", "Mar", "Sep") and orders["wday"][0] == "Montag"
+    assert orders["wday"] == ("Montag", "Dienstag", "Sonntag")
+    assert next(c for c in table.columns if c.name == "mnth").categories == ("Jan", "Feb", "Mar", "Sep")
     assert orders["school"][-1] == "10th grade" and orders["years"][-1] == "50+"
 
 

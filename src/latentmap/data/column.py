@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.categories import encode_categories, is_plain_number, unseen_category, word
 from latentmap.data.cells import Cells, decoded, object_array
+from latentmap.data.scales import calendar_of
 from latentmap.data.text_formats import TextFormat
 from latentmap.exceptions import DataError
 
@@ -29,7 +31,7 @@ class Column:
     unit
         What amounts are divided by on a logarithmic scale, log(1 + x / unit).
     period
-        The period of a cyclic column: 24 for hours.
+        The period of a cyclic column: 24 for hours, 7 for weekdays in words.
     other
         The last category, which stands for all that are rare; None where every category is listed.
     decimals
@@ -65,7 +67,25 @@ class Column:
     @property
     def levels(self) -> int:
         """The number of values that the column may take; 0 for any number of them."""
+        if self.kind == "cyclic":
+            return round(self.period) if self.categories else 0
         return len(self.categories) or 2 * (self.kind == "binary")
+
+    @cached_property
+    def places(self) -> NDArray[np.float64]:
+        """The number of each category: its index, or its place in the calendar where it is in a circle."""
+        calendar = calendar_of(list(map(str, self.categories))) if self.kind == "cyclic" else None
+        if calendar is None:
+            return np.arange(len(self.categories), dtype=np.float64)
+        return np.array([calendar[0][str(one)] for one in self.categories], dtype=np.float64)
+
+    def _nearest(self, values: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Return the indices of the categories that are nearest to numbers."""
+        if self.kind != "cyclic":
+            return np.clip(np.rint(values), 0, len(self.categories) - 1).astype(np.intp)
+        around = np.mod(values[..., None] - self.places, self.period)
+        nearest: NDArray[np.intp] = np.minimum(around, self.period - around).argmin(-1)
+        return nearest
 
     def encode(self, cells: Cells, unseen: Unseen, name: str, start: int = 0) -> NDArray[np.float64]:
         """Return cells as numbers: categories as their index among the known, from 0; NaN where one is missing.
@@ -79,6 +99,8 @@ class Column:
             unknown = np.flatnonzero(encoded[places] < 0) if (encoded < 0).any() else np.zeros(0, int)
             if len(unknown) and unseen == "error":
                 raise unseen_category(self, levels[places[unknown[0]]], name, start + unknown[0])
+            known = encoded >= 0
+            encoded[known] = self.places[encoded[known].astype(np.intp)]
             return np.where(encoded < 0, np.nan, encoded)[places]
         dates = cells.type.startswith("Date") and not self.type.startswith("Date")
         if cells.numeric and not dates:
@@ -91,6 +113,8 @@ class Column:
 
     def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return generated values inside of what the column can hold; none is -0."""
+        if self.categories and self.period:
+            return self.places[self._nearest(np.asarray(values, np.float64))]
         values = (values if self.decimals is None else np.round(values, self.decimals)) + 0.0
         if self.period:
             start = self.bounds[0] or 0.0
@@ -104,7 +128,7 @@ class Column:
         The category that stands for all rare numbers is a missing cell.
         """
         if self.categories:
-            indices = np.clip(np.rint(values), 0, len(self.categories) - 1).astype(np.intp)
+            indices = self._nearest(values)
             categories: tuple[Any, ...] = self.categories
             if self.other is not None and all(isinstance(c, int | float) for c in categories[:-1]):
                 categories = (*categories[:-1], None)  # a word among numbers would change their type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, get_args
@@ -28,7 +28,7 @@ from latentmap.data.dependencies import Codes, codes_of, find_derived
 from latentmap.data.derived import Derived
 from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
 from latentmap.data.levels import MOST_CATEGORIES, as_written, categories_of, grouped, ungrouped
-from latentmap.data.scales import order_of
+from latentmap.data.scales import calendar_of, is_round, order_of
 from latentmap.data.summaries import Summary
 from latentmap.exceptions import DataError
 
@@ -168,7 +168,7 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
     column = Column(
         cells.name, kind, "none", (), cells.type, cells.native, cells.ordered, missing=missing, format=cells.format
     )
-    if kind in ("categorical", "ordinal") or (kind == "binary" and not cells.numeric):
+    if kind in ("categorical", "ordinal") or (kind in ("binary", "cyclic") and (not cells.numeric or categories)):
         return _learn_categories(column, cells, categories, settings.get("other"), where)
     if not cells.numeric:
         raise DataError(f"{where} holds text ({cells.present[0]!r}), and is to be {kind}: use categorical or ordinal")
@@ -178,20 +178,35 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
 def _learn_categories(
     column: Column, cells: Cells, categories: tuple[Any, ...], other: str | None, where: str
 ) -> Column:
+    specified = bool(categories)
     if not categories:
         categories = categories_of(cells)
         if column.kind == "categorical" and len(categories) > MOST_CATEGORIES and not cells.categories:
             categories, other = grouped(cells, categories)
-        elif column.kind == "ordinal" and not cells.ordered and all(isinstance(c, str) for c in categories):
+        elif _sorts(column, cells) and all(isinstance(c, str) for c in categories):
             categories = order_of(categories, cells.name) or categories
     elif other is not None and categories[-1] != other:
         categories = (*categories, other)
+    if column.kind == "cyclic":
+        column = replace(column, period=_period(categories, where, specified=specified))
     categories = as_written(categories, cells)
     if column.kind == "binary" and len(categories) != 2:
         raise DataError(f"{where} is to be binary, but holds {len(categories)} different values; use categorical")
-    return replace(
-        column, categories=categories, highest=float(max(len(categories) - 1, 0)), integral=True, other=other
-    )
+    column = replace(column, categories=categories, integral=True, other=other)
+    return replace(column, highest=float(column.places.max(initial=0.0)))
+
+
+def _sorts(column: Column, cells: Cells) -> bool:
+    """Return whether words are put in the order of their scale: not if their type orders or lists them."""
+    return not cells.ordered and (column.kind == "ordinal" or (column.kind == "cyclic" and cells.type != "Enum"))
+
+
+def _period(categories: tuple[Any, ...], where: str, *, specified: bool) -> float:
+    """Return the period of a cyclic column of words: that of the calendar, or as many as there are specified."""
+    calendar = calendar_of(list(map(str, categories)))
+    if calendar is None and not specified:
+        raise DataError(f"{where} is to be cyclic, and its words are no months or weekdays: give categories in order")
+    return float(calendar[1] if calendar else len(categories))
 
 
 def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], where: str) -> Column:
@@ -279,6 +294,8 @@ def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
     if cells.type.startswith("Date"):
         return "date"
     if not cells.numeric or categories:
+        if not (cells.ordered or categories) and _is_scale(cells, is_round):
+            return "cyclic"
         known = cells.ordered or not (categories or cells.categories) and _is_scale(cells)
         return "ordinal" if known else "categorical"
     summary = cells.measured
@@ -309,9 +326,12 @@ def _is_one_of_scales(column: Column, others: Sequence[Column]) -> bool:
     return column.highest - column.lowest >= FEWEST_STEPS and alike >= max(2, counts / 2)
 
 
-def _is_scale(cells: Cells) -> bool:
+def _is_scale(cells: Cells, test: Callable[[Collection[str]], bool] | None = None) -> bool:
+    """Return whether a column holds words of a known scale, or some that pass a test."""
     different = set(cells.counts())
-    return all(isinstance(value, str) for value in different) and order_of(different, cells.name) is not None
+    if not all(isinstance(value, str) for value in different):
+        return False
+    return order_of(different, cells.name) is not None if test is None else test(different)
 
 
 def _are_levels(values: NDArray[np.float64], summary: Summary) -> bool:

@@ -110,7 +110,9 @@ def order_of(words: Collection[str], name: str = "") -> tuple[str, ...] | None:
         for scale in LIKERT:
             if plain.keys() <= set(scale):
                 return tuple(plain[word] for word in scale if word in plain)
-    if len(words) > 1 and (ordered := _calendar(plain) or _by_numbers(list(words))):
+    if (calendar := calendar_of(words)) is not None:
+        return tuple(sorted(words, key=lambda word: calendar[0][word]))
+    if len(words) > 1 and (ordered := _by_numbers(list(words))):
         return ordered
     if len(letters) == len(words) > 2:
         for scale in LETTERS:
@@ -119,14 +121,31 @@ def order_of(words: Collection[str], name: str = "") -> tuple[str, ...] | None:
     return None
 
 
-def _calendar(plain: dict[str, str]) -> tuple[str, ...] | None:
-    """Return two or more months or weekdays of one language, whole or short, in the order of the calendar."""
-    words = {word.strip("."): own for word, own in plain.items()}
-    for names in CALENDARS:
-        places = {word: [i for i, name in enumerate(names) if _names(word, name)] for word in words}
-        if all(len(found) == 1 for found in places.values()) and len({*map(tuple, places.values())}) == len(plain) > 2:
-            return tuple(words[word] for word in sorted(words, key=lambda word: places[word]))
+def calendar_of(words: Collection[str]) -> tuple[dict[str, int], int] | None:
+    """Return the places of three or more months or weekdays of one language, from 0, and how many there are of these.
+
+    >>> calendar_of(["Sun", "Mon", "Wed"]), calendar_of(["Sun", "Mon", "oak"])
+    (({'Sun': 6, 'Mon': 0, 'Wed': 2}, 7), None)
+    """
+    plain = {word: word.strip().strip(".").lower() for word in words}
+    for names in CALENDARS if len(plain) > 2 else ():
+        places = {own: [i for i, name in enumerate(names) if _names(word, name)] for own, word in plain.items()}
+        if all(len(found) == 1 for found in places.values()) and len({*map(tuple, places.values())}) == len(plain):
+            return {own: found[0] for own, found in places.items()}, len(names)
     return None
+
+
+def is_round(words: Collection[str]) -> bool:
+    """Return whether months or weekdays leave no more than half of the year or the week out.
+
+    >>> is_round(["Mon", "Tue", "Wed", "Thu", "Fri"]), is_round(["June", "July", "August"])
+    (True, False)
+    """
+    if (found := calendar_of(words)) is None:
+        return False
+    places, period = sorted(found[0].values()), found[1]
+    gaps = [b - a for a, b in itertools.pairwise([*places, places[0] + period])]
+    return 2 * max(gaps) <= period
 
 
 def _names(word: str, name: str) -> bool:

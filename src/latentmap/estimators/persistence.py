@@ -252,8 +252,8 @@ def _restored(saved: Saved, modules: Mapping[str, nn.Module | None]) -> Generati
     estimator.n_features_in_ = math.prod(estimator.event_shape_)
     if fitted.get("given_") is not None:
         estimator.given_ = fitted["given_"]
-    if fitted["feature_names_in_"] is not None:
-        estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
+    if (names := fitted.get("feature_names_in_")) is not None:
+        estimator.feature_names_in_ = np.array(names, dtype=object)
     return estimator
 
 

@@ -43,7 +43,6 @@ class _Described(TypedDict):
     parts: Mapping[str, Mapping[str, Any]]
     findings_: tuple[Finding, ...]
     data_schema_: Schema
-    feature_names_in_: Sequence[str] | None
 
 
 class Described(_Described, total=False):
@@ -55,6 +54,7 @@ class Described(_Described, total=False):
     history_units: Units
     history_bounds: bool
     n_features_in_: int
+    feature_names_in_: Sequence[str] | None
     given_: Plain | Sequence[Plain] | Sequence[Sequence[Plain]]
 
 
