@@ -19,6 +19,7 @@ from tools.specimens import write_zarr
 
 from latentmap import VAE
 from latentmap.cli import main
+from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
 
@@ -181,6 +182,20 @@ def test_packed_text_far_larger_than_its_file(ending, tmp_path, monkeypatch):
             with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr("x.csv", text)
     refused(path, "as files do that are made to fill the memory")
+
+
+def test_packed_text_is_counted_before_it_is_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("latentmap.data.formats.streams.UNPACKED", 2 * 10**6)
+    monkeypatch.setattr("latentmap.data.formats.delimited_columns.read_arrow", None)
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10**6, 9))
+    refused(tmp_path / "x.csv.gz", "as files do that are made to fill the memory", "100MB")
+
+
+def test_short_cells_count_as_the_numbers_that_they_become(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"a,b\n" + b"1,2\n" * 5 * 10**5)  # 2 MB, and 8 MB of numbers
+    sources = [open_source(tmp_path / "x.csv", memory=memory) for memory in ("5MB", "20MB")]
+    assert [isinstance(source, ArraySource) for source in sources] == [False, True]
+    assert [len(source) for source in sources] == [5 * 10**5] * 2
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "gif"])
