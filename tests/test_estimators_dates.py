@@ -1,4 +1,4 @@
-"""Dates and durations far from those of the fit: a value that their type can hold, with a warning, and never an error."""
+"""Dates and durations far from those of the fit: a value that their type can hold, with a warning, never an error."""
 
 import numpy as np
 import pandas as pd
