@@ -130,6 +130,21 @@ def write_xlsx(path):
             archive.writestr(name, content)
 
 
+def write_sheet(path, sheet=b"", texts=b""):
+    pytest.importorskip("python_calamine")
+    pd.DataFrame({"a": [1], "b": [2]}).to_excel(path, index=False)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    space = b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    if sheet:
+        members["xl/worksheets/sheet1.xml"] = b"<worksheet %b><sheetData>%b</sheetData></worksheet>" % (space, sheet)
+    if texts:
+        members["xl/sharedStrings.xml"] = b"<sst %b>%b</sst>" % (space, texts)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
 def write_wide_zarr(path):
     zarr = pytest.importorskip("zarr")
     zarr.open_group(str(path), mode="w").create_array("X", shape=(10, 10**9), chunks=(1, 1000), dtype="f8")
@@ -154,6 +169,8 @@ BOMBS = {
     "chunk.h5ad": lambda path: write_h5ad(path, (10**6, 20), (10**6, 20)),
     "wide.h5ad": lambda path: write_h5ad(path, (10, 10**8), (1, 1000)),
     "shared.xlsx": write_xlsx,
+    "cells.xlsx": lambda path: write_sheet(path, sheet=b"<row><c><v>1</v></c><c/></row>" * 10**5),
+    "texts.xlsx": lambda path: write_sheet(path, texts=b"<si><t>q</t></si>" * 10**5),
     "wide.zarr": write_wide_zarr,
     "chunk.zarr": write_chunked_zarr,
 }
