@@ -367,7 +367,13 @@ def test_tables_of_earlier_runs_have_neither_bounds_nor_derived_columns():
 
 
 def test_a_table_without_a_column_says_why():
-    with pytest.raises(
-        DataError, match=r"X has no column to learn from: 'id': an id, .*; 'unit': it always holds 'kg'"
-    ):
-        learn_table([Cells("id", np.arange(30.0), "Int64"), Cells("unit", np.array(["kg"] * 30, dtype=object))])
+    with pytest.raises(DataError, match=r"X has no column to learn from: 'id': an id, .*; 'note': it holds nothing"):
+        learn_table([Cells("id", np.arange(30.0), "Int64"), Cells("note", np.full(30, np.nan))])
+
+
+def test_constants_stay_where_nothing_else_is_left():
+    unit = Cells("unit", np.array(["kg"] * 30, dtype=object))
+    table = learn_table([Cells("id", np.arange(30.0), "Int64"), unit])
+    assert table.names == ["unit"] and list(table.dropped) == ["id"] and not table.derived
+    varied = learn_table([unit, Cells("x", np.arange(30.0) / 7)])  # the control
+    assert varied.names == ["x"] and [one.column.name for one in varied.derived] == ["unit"]

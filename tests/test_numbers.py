@@ -3,13 +3,18 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from scipy import sparse
 from torch import nn
 
 from latentmap import VAE, Autoencoder, likelihoods, networks, recipes
+from latentmap.data.schema import Schema
+from latentmap.estimators.diagnosis import Facts, diagnose
 from latentmap.exceptions import LatentmapError, NumericsError, NumericsWarning
 from latentmap.training.gradients import GradientGuard
 from latentmap.training.loop import Trainer
@@ -108,6 +113,54 @@ def test_equal_rows_are_the_first_finding_and_train_without_a_skipped_step(name,
     np.testing.assert_allclose(model.reconstruct(np.full((2, 3), value)), value, rtol=0.5, atol=2)
     varied = MODELS[name]().fit(np.random.default_rng(0).normal(size=(30, 3)))
     assert "equal" not in {finding.kind for finding in varied.findings_}  # the control
+
+
+EQUAL = pd.DataFrame({"x": 1.5, "k": "a", "day": pd.Timestamp("2020-01-01"), "n": 3, "b": True}, index=range(30))
+
+
+def written(path, frame=EQUAL):
+    getattr(frame, {".csv": "to_csv", ".parquet": "to_parquet"}[path.suffix])(path, index=False)
+    return path
+
+
+def images(folder):
+    folder.mkdir()
+    for i in range(30):
+        Image.new("L", (8, 8), 7).save(folder / f"{i}.png")
+    return folder
+
+
+EQUALS = {
+    "frame": lambda folder: EQUAL,
+    "text": lambda folder: EQUAL[["k"]],
+    "numbers": lambda folder: EQUAL[["x", "n"]],
+    "beside an id": lambda folder: EQUAL.assign(id=range(30)),
+    "csv": lambda folder: written(folder / "x.csv"),
+    "parquet": lambda folder: written(folder / "x.parquet"),
+    "images": lambda folder: images(folder / "x"),
+    "sparse": lambda folder: sparse.csr_matrix(np.full((30, 3), 2)),
+    "empty sparse": lambda folder: sparse.csr_matrix((30, 3)),
+}
+
+
+@pytest.mark.parametrize("name", EQUALS)
+def test_equal_rows_of_every_kind_train(name, tmp_path):
+    rows = EQUALS[name](tmp_path)
+    model = MODELS["plain"]().fit(rows)
+    assert model.findings_[0].kind == "equal"
+    made = model.sample(4, random_state=0)
+    assert len(made) == 4
+    if isinstance(rows, pd.DataFrame) and "k" in rows:
+        assert set(made["k"]) == {"a"}
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.03, -0.02, 0.3])
+def test_findings_do_not_say_that_active_components_carry_nothing(rate):
+    schema = Schema(10, (2,), "float64", None, 0.0, 1.0, False)
+    facts = Facts([], np.array([True, True]), rate, likelihoods.Gaussian(), schema, 0, 0)
+    message = diagnose(facts)[0].message
+    carried = "less than 0.05" if rate < 0.05 else "0.3"
+    assert message == f"2 of 2 components are active; all together carry {carried} nats a row"
 
 
 def kinds_of(model):

@@ -19,6 +19,7 @@ from tools.specimens import write_zarr
 
 from latentmap import VAE
 from latentmap.cli import main
+from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
 
@@ -129,6 +130,21 @@ def write_xlsx(path):
             archive.writestr(name, content)
 
 
+def write_sheet(path, sheet=b"", texts=b""):
+    pytest.importorskip("python_calamine")
+    pd.DataFrame({"a": [1], "b": [2]}).to_excel(path, index=False)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    space = b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    if sheet:
+        members["xl/worksheets/sheet1.xml"] = b"<worksheet %b><sheetData>%b</sheetData></worksheet>" % (space, sheet)
+    if texts:
+        members["xl/sharedStrings.xml"] = b"<sst %b>%b</sst>" % (space, texts)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
 def write_wide_zarr(path):
     zarr = pytest.importorskip("zarr")
     zarr.open_group(str(path), mode="w").create_array("X", shape=(10, 10**9), chunks=(1, 1000), dtype="f8")
@@ -153,6 +169,8 @@ BOMBS = {
     "chunk.h5ad": lambda path: write_h5ad(path, (10**6, 20), (10**6, 20)),
     "wide.h5ad": lambda path: write_h5ad(path, (10, 10**8), (1, 1000)),
     "shared.xlsx": write_xlsx,
+    "cells.xlsx": lambda path: write_sheet(path, sheet=b"<row><c><v>1</v></c><c/></row>" * 10**5),
+    "texts.xlsx": lambda path: write_sheet(path, texts=b"<si><t>q</t></si>" * 10**5),
     "wide.zarr": write_wide_zarr,
     "chunk.zarr": write_chunked_zarr,
 }
@@ -181,6 +199,20 @@ def test_packed_text_far_larger_than_its_file(ending, tmp_path, monkeypatch):
             with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr("x.csv", text)
     refused(path, "as files do that are made to fill the memory")
+
+
+def test_packed_text_is_counted_before_it_is_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("latentmap.data.formats.streams.UNPACKED", 2 * 10**6)
+    monkeypatch.setattr("latentmap.data.formats.delimited_columns.read_arrow", None)
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10**6, 9))
+    refused(tmp_path / "x.csv.gz", "as files do that are made to fill the memory", "100MB")
+
+
+def test_short_cells_count_as_the_numbers_that_they_become(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"a,b\n" + b"1,2\n" * 5 * 10**5)  # 2 MB, and 8 MB of numbers
+    sources = [open_source(tmp_path / "x.csv", memory=memory) for memory in ("5MB", "20MB")]
+    assert [isinstance(source, ArraySource) for source in sources] == [False, True]
+    assert [len(source) for source in sources] == [5 * 10**5] * 2
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "gif"])

@@ -65,6 +65,10 @@ class IgnoredColumnsWarning(UserWarning):
     """Data have columns that those of the fit did not have; they are ignored."""
 
 
+class OutOfRangeWarning(UserWarning):
+    """Generated dates or durations lie beyond what their type can hold, and became its ends."""
+
+
 class DiagnosisWarning(UserWarning):
     """Base of warnings about a fit: what was measured, its value, what to do."""
 

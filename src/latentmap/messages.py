@@ -1,4 +1,4 @@
-"""The wording that messages share: suggestions, errors on one line, counts."""
+"""The wording that messages share: suggestions, errors on one line, counts, amounts of information."""
 
 from __future__ import annotations
 
@@ -46,3 +46,12 @@ def counted(n: int, noun: str) -> str:
     """
     plural = noun if n == 1 else noun + ("es" if noun.endswith("s") else "s")
     return f"{n:,} {plural}"
+
+
+def nats(amount: float) -> str:
+    """Return an amount of information in nats, to one decimal; one that rounds to none is less than that.
+
+    >>> nats(12.34), nats(0.04), nats(-0.01)
+    ('12.3 nats', 'less than 0.05 nats', 'less than 0.05 nats')
+    """
+    return "less than 0.05 nats" if abs(amount) < 0.05 else f"{amount:.1f} nats"

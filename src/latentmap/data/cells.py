@@ -22,6 +22,12 @@ SECOND, DAY = 1_000_000, 86_400_000_000
 DAY_SECONDS = 86_400.0
 MOST_SCALE = 15
 """The most decimals that double precision tells apart."""
+STEPS = {"s": SECOND, "ms": 1000}
+"""Microseconds of units."""
+FIRST_DAY, LAST_DAY = -719_161.0, 2_932_895.0
+"""The days after the first, and before the last, that Python's dates hold, so that any time zone may be added."""
+NANO_DAYS = 106_750.0
+"""Days that 64 bits hold in nanoseconds, in each direction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,10 +204,10 @@ def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
     if type_.startswith("Date"):
         unit, step = ("D", 1) if type_ == "Date" else ("us", DAY)
         whole = np.rint(values) if step == 1 else np.floor(values)  # so that the product keeps every microsecond
-        parts = np.rint((values - whole) * step) if step > 1 else np.zeros_like(values)
+        parts = _stepped((values - whole) * step, type_) if step > 1 else np.zeros_like(values)
         return (whole.astype(np.int64) * step + parts.astype(np.int64)).astype(f"datetime64[{unit}]")
     if type_.startswith("Duration"):
-        return np.rint(values * SECOND).astype(np.int64).astype("timedelta64[us]")
+        return _stepped(values * SECOND, type_).astype(np.int64).astype("timedelta64[us]")
     if type_ == "Time":
         micros = np.rint(np.clip(values, 0.0, DAY_SECONDS) * SECOND).astype(np.int64)
         midnight = datetime(1970, 1, 1)
@@ -216,7 +222,33 @@ def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
         limits = np.iinfo(type_.lower())
         most = np.nextafter(float(limits.max), 0.0)  # since the largest of 64 bits is no float
         return np.rint(np.clip(values, float(limits.min), most)).astype(limits.dtype)
-    return values.astype(np.float32 if type_ == "Float32" else np.float64)
+    if type_ == "Float32":
+        most = float(np.finfo(np.float32).max)
+        return np.clip(values, -most, most).astype(np.float32)
+    return values.astype(np.float64)
+
+
+def _stepped(micros: NDArray[np.float64], type_: str) -> NDArray[np.float64]:
+    """Return microseconds in whole steps of the unit of a type, of which some libraries cast no others."""
+    step = next((step for unit, step in STEPS.items() if f"'{unit}'" in type_), 1)
+    return np.rint(micros / step) * step
+
+
+def limits(type_: str) -> tuple[float, float] | None:
+    """Return the ends of what a type of dates (days since 1970) or durations (seconds) holds; None for other types.
+
+    Dates are of the years 1 to 9999, as Python has them; those in nanoseconds end in 2262.
+
+    >>> limits("Date"), limits("Datetime(time_unit='ns', time_zone=None)"), limits("Float64")
+    ((-719161.0, 2932895.0), (-106750.0, 106750.0), None)
+    """
+    nanoseconds = "'ns'" in type_
+    if type_.startswith("Date"):
+        return (-NANO_DAYS, NANO_DAYS) if nanoseconds else (FIRST_DAY, LAST_DAY)
+    if type_.startswith("Duration"):
+        most = DAY_SECONDS * NANO_DAYS * (1 if nanoseconds else 1000)
+        return -most, most
+    return None
 
 
 def days_since_epoch(time: datetime) -> float:

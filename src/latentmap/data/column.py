@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.categories import encode_categories, is_plain_number, unseen_category, word
-from latentmap.data.cells import Cells, decoded, object_array
+from latentmap.data.cells import Cells, decoded, limits, object_array
 from latentmap.data.scales import calendar_of
 from latentmap.data.text_formats import TextFormat
-from latentmap.exceptions import DataError
+from latentmap.exceptions import DataError, OutOfRangeWarning
 
 ColumnKind = Literal["real", "count", "binary", "categorical", "ordinal", "cyclic", "date"]
 ColumnScaling = Literal["standard", "log", "log1p", "none"]
@@ -138,17 +139,29 @@ class Column:
             values = np.rint(values)
         if self.kind in ("binary", "count"):
             values = np.rint(values)
-        return decoded(values, "Date" if self.kind == "date" and self.type == "Date" else self.type)
+        return decoded(self._held(values), self.type)
 
     def write(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Return numbers as text in the form that the column had."""
-        cells = self.decode(values) if self.categories else values
+        cells = self.decode(values) if self.categories else self._held(values)
         if self.format is not None and all(is_plain_number(category) for category in self.categories):
             cells = np.asarray(cells, np.float64)
             return self.format.write(np.rint(cells) if self.kind == "date" and self.integral else cells)
         return object_array(
             [self._word(value) for value in (cells if self.categories else self.decode(values)).tolist()]
         )
+
+    def _held(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return dates and durations inside of what their type can hold, with a warning where some were not."""
+        if (ends := limits(self.type)) is None or not (beyond := (values < ends[0]) | (values > ends[1])).any():
+            return values
+        what = "dates" if self.type.startswith("Date") else "durations"
+        first, last = (str(end).partition(".")[0] for end in decoded(np.array(ends), self.type))
+        message = (
+            f"column {self.name!r}: {beyond.sum():,} of {len(values):,} {what} lie beyond {first} to {last}, what "
+        )
+        warnings.warn(f"{message}their type can hold, and became the nearer of these", OutOfRangeWarning, stacklevel=2)
+        return np.clip(values, *ends)
 
     def _word(self, value: Any) -> str:
         if not isinstance(value, float) or value.is_integer() and not self.decimals:

@@ -77,7 +77,7 @@ def learn_table(
     A real column is standardised; amounts, which are never negative and deviate by more than their mean, are first put
     on a logarithmic scale, log(1 + x / u) of their least positive value u, whatever their unit is. Ids, names, free
     text and constants are left out (`identifiers.why_left_out`), and so is a column that follows from another
-    (`dependencies.find_derived`); constants and what follows come back in generated rows. docs/tables.md has all rules.
+    (`dependencies.find_derived`); constants and what follows come back. Constants alone stay. docs/tables.md has more.
 
     Parameters
     ----------
@@ -128,6 +128,9 @@ def learn_table(
             whole[one.name] = all_levels
         if one.levels:
             codes[one.name] = codes_of(whole.get(one.name, one).encode(column, "missing", name))
+    if not learned:  # all rows are equal, which is the first finding of a fit
+        learned, constants = [one.column for one in constants], []
+        dropped = {k: why for k, why in dropped.items() if all(one.name != k for one in learned)}
     if not learned:
         raise DataError(f"{name} has no column to learn from: {'; '.join(f'{k!r}: {v}' for k, v in dropped.items())}")
     for i, one in enumerate(learned):

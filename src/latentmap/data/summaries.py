@@ -44,8 +44,12 @@ class Summary:
     decimals: int | None = 0
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")
     def of(cls, values: NDArray[np.float64]) -> Self:
-        """Return the summary of an array, from one pass over blocks (Chan, Golub and LeVeque, 1979)."""
+        """Return the summary of an array, from one pass over blocks (Chan, Golub and LeVeque, 1979).
+
+        The deviation of numbers whose squares overflow is infinite.
+        """
         count, missing, integral, decimals = 0, 0, True, 0
         mean, squares, lowest, highest = 0.0, 0.0, np.inf, -np.inf
         for start in range(0, len(values), BLOCK):

@@ -15,6 +15,7 @@ from latentmap import exceptions
 from latentmap.data.schema import Schema
 from latentmap.data.typed import made
 from latentmap.estimators.history import best_row, evaluation
+from latentmap.messages import nats
 from latentmap.model.likelihoods import Bernoulli, Heterogeneous, Incomplete, Likelihood
 from latentmap.training.metrics import RESTORED, Row
 
@@ -125,7 +126,7 @@ def _equal(facts: Facts) -> Finding:
 
 def _components(facts: Facts) -> Finding:
     active, total = int(facts.active.sum()), len(facts.active)
-    rate = "" if facts.rate is None else f" and carry {facts.rate:.1f} nats a row together"
+    rate = "" if facts.rate is None else f"; all together carry {nats(facts.rate)} a row"
     return Finding("components", f"{active} of {total} components are active{rate}", float(active))
 
 
@@ -135,7 +136,7 @@ def distortion(history: Sequence[Row]) -> Finding | None:
     if kept is None:
         return None
     value = kept.parts["distortion"]
-    return Finding("distortion", f"{kept.rows} cost {value:.1f} nats each to describe, given their codes", value)
+    return Finding("distortion", f"{kept.rows} cost {nats(value)} each to describe, given their codes", value)
 
 
 def _error(facts: Facts) -> Finding | None:
@@ -203,7 +204,7 @@ def _overfit(facts: Facts) -> Finding | None:
         return None
     return Finding(
         "overfit",
-        f"held-out rows cost {gap:.1f} nats more than training rows, {gap / fall:.0%} of what training gained",
+        f"held-out rows cost {nats(gap)} more than training rows, {gap / fall:.0%} of what training gained",
         gap,
         "use fewer components, a smaller network, or more rows",
         "OverfitWarning",

@@ -34,7 +34,8 @@ BLOCK_CELLS = 2**18
 SHOWN = 5
 """The most rows that a note lists."""
 LARGE: int | None = None
-"""The bytes beyond which a file is read block by block; by default those of a quarter of the memory that is free."""
+"""The bytes beyond which a file is read block by block; by default those of which the numbers take the memory that is
+allowed."""
 
 
 @dataclass(frozen=True)
@@ -267,12 +268,19 @@ def _read(plan: Plan, request: Request) -> Opened:
         return _source(plan, cells, label_cells, request), beside
     from latentmap.data.formats.delimited_columns import read_arrow, read_aside
 
-    if file.is_longer(allowed() if LARGE is None else LARGE):
+    if file.is_longer(_most_text(plan) if LARGE is None else LARGE):
         from latentmap.data.formats.delimited_blocks import block_source
 
         return block_source(plan, request), read_aside(plan)
     cells, label_cells, room = read_arrow(plan, request.columns.missing if request.columns is not None else ())
     return _source(plan, cells, label_cells, request, room), read_aside(plan)
+
+
+def _most_text(plan: Plan) -> int:
+    """Return the bytes of text whose numbers take the memory that is allowed: of short cells they take more."""
+    sample = plan.file.sample
+    cells = plan.dialect.width * sample.count(b"\n")
+    return int(allowed() * min(1.0, len(sample) / (8 * cells)))
 
 
 def _has_pyarrow() -> bool:

@@ -59,7 +59,7 @@ class TextFile:
     def is_longer(self, most: int) -> bool:
         """Return whether the text is longer than so many bytes; packed text is unpacked for it where it may be."""
         size = self.path.stat().st_size
-        if not self.compression or size > most or max(UNPACKED, RATIO * size) <= most:
+        if not self.compression or size > most or UNPACKED < RATIO * size <= most:
             return size > most
         length, enough = 0, max(most, UNPACKED)  # small files are read to the end, which tells those made to be large
         with self.bytes() as stream:

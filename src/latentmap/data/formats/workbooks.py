@@ -23,6 +23,9 @@ MOST_CELLS = 2**22
 SPARSEST = 64
 """How many cells a larger sheet may span for each that it holds."""
 XLSX_CELL = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{0,4})(\d+)["']""")
+CELL = 100
+"""Bytes that a cell, or a text that cells share, takes in memory."""
+XLSX_TAG = re.compile(rb"<(?:\w+:)?c[\s/>]")
 XLSX_TEXT = re.compile(rb"<(?:\w+:)?si[\s>]")
 XLSX_SHARED = re.compile(rb"<(?:\w+:)?v>\s*(\d{1,12})\s*</")
 """A number: of a text, or a value, which the length of some text then stands for."""
@@ -115,17 +118,20 @@ def _require_bounds(path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         require_room(path, sum(member.file_size for member in archive.infolist()))
-        shared = _shared_lengths(archive)
+        shared = _shared_lengths(path, archive)
         longest = max(shared, default=0)
         for member in archive.namelist():
             if re.search(r"xl/.*\.xml$", member, re.IGNORECASE):
                 rows, columns, cells = _xlsx_extent(archive, member)
                 _require_filled(path, rows, columns, cells)
+                require_room(path, CELL * cells, "holds cells that take")
                 if cells * longest > room():
                     require_room(path, _shared_bytes(archive, member, shared), "holds text that takes")
             elif member == "content.xml":
                 _require_well_formed(archive, member)
-                _require_filled(path, *_ods_extent(archive.read(member)))
+                rows, columns, cells = _ods_extent(archive, member)
+                _require_filled(path, rows, columns, cells)
+                require_room(path, CELL * cells, "holds cells that take")
             else:
                 archive.read(member)  # checks its length, which the library does not
 
@@ -147,15 +153,18 @@ def _xlsx_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
     rows = columns = count = 0
     for block in _blocks(archive, member):
         found = XLSX_CELL.findall(block)
-        count += len(found)
+        count += max(len(found), len(XLSX_TAG.findall(block)))
         rows = max(rows, max((int(row) for _, row in found), default=0))
         columns = max(columns, *map(_column_number, {column for column, _ in found} | {b""}))
     return rows, columns, count
 
 
-def _shared_lengths(archive: zipfile.ZipFile) -> list[int]:
+def _shared_lengths(path: Path, archive: zipfile.ZipFile) -> list[int]:
     """Return the lengths of the texts that cells of an Excel workbook refer to by number."""
     stored = next((name for name in archive.namelist() if name.lower() == "xl/sharedstrings.xml"), None)
+    if stored is not None:
+        texts = sum(len(XLSX_TEXT.findall(block)) for block in _blocks(archive, stored))
+        require_room(path, CELL * texts, "holds texts that take")
     return [] if stored is None else [len(text) for text in XLSX_TEXT.split(archive.read(stored))[1:]]
 
 
@@ -187,11 +196,12 @@ def _blocks(archive: zipfile.ZipFile, member: str) -> Iterator[bytes]:
     yield rest
 
 
-def _ods_extent(content: bytes) -> tuple[int, int, int]:
+def _ods_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
     """Return how many rows and columns cells with content take, and the number of these cells."""
     rows = columns = count = height = width = 0
     repeat, filled = 1, False
-    for tag, attributes, closed in ODS_TAG.findall(content):
+    tags = (found for block in _blocks(archive, member) for found in ODS_TAG.findall(block))
+    for tag, attributes, closed in tags:
         repeats = {kind: int(number) for kind, number in ODS_REPEATED.findall(attributes)}
         if tag == b"table-row":
             height += repeat
