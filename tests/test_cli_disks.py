@@ -1,6 +1,9 @@
 """Disks that fail while a fit runs: folders that go away, fill up or can only be read. No work is lost."""
 
+import gc
+import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -15,7 +18,7 @@ from command import ask, must
 from failing import FAILURES, Failing
 from faults import hidden
 from latentmap.cli import main
-from latentmap.training.checkpoint import Checkpoints
+from latentmap.training.checkpoint import Checkpoint, Checkpoints
 
 SMALL = (
     "encoder=MLP(hidden=(4,))",
@@ -109,6 +112,39 @@ def test_a_file_in_the_place_of_the_run_is_left_alone(rows, whole, tmp_path, els
     assert run.read_text() == "mine" and weights(saved) == whole
     must(capsys, "resume", moved)
     assert weights(moved) == whole
+
+
+def test_the_current_folder_changes_and_is_removed_while_a_fit_runs(rows, whole, tmp_path, monkeypatch, capsys):
+    run, gone = tmp_path / "run", tmp_path / "gone"
+    monkeypatch.chdir(tmp_path)
+
+    def leave():
+        gone.mkdir()
+        os.chdir(gone)
+        gone.rmdir()
+
+    first, second = ["fit", str(rows), "-o", "run", *FIT, *OFTEN], ["resume", str(run)]
+    for command, acts, expected in ((first, {4: leave, 9: end}, "killed"), (second, {12: leave}, 0)):
+        at_steps(monkeypatch, acts)
+        try:
+            code = main(command)
+        except Killed:
+            code = "killed"
+        finally:
+            os.chdir(tmp_path)
+        said = capsys.readouterr().err
+        assert code == expected and "no checkpoint" not in said, said
+    assert weights(run) == whole and os.listdir(tmp_path) == ["run"]
+
+
+def test_a_current_folder_that_was_removed_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    answer = ask(capsys, "info", "digits")
+    os.chdir(tmp_path)
+    message = "error: the current folder cannot be used (No such file or directory); change to another one\n"
+    assert (answer.code, answer.err) == (1, message)
 
 
 # ---- disks that fail
@@ -238,11 +274,13 @@ def test_outputs_on_a_full_disk_keep_the_files_that_were_there(rows, mount, monk
     disk, run = mount("disk"), rows.parent / "model"
     assert main(["fit", str(rows), "-o", str(run), *FIT, "--overwrite"]) == 0
     monkeypatch.setattr("latentmap.cli.outputs.PROBE", 0)  # which tells of a full disk before the work
-    for command, target in {"transform": "z.csv", "score": "s.parquet"}.items():
+    suffixes = ("csv", "npy", "npz", "parquet", "jsonl", "xlsx")
+    for command, target in [("transform", f"z.{suffix}") for suffix in suffixes] + [("score", "s.csv")]:
         (disk / target).write_bytes(b"old")
         fill(disk)
         answer = ask(capsys, command, run, rows, "-o", disk / target)
         assert answer.code == 1 and answer.err == f"error: cannot write {disk / target}: No space left on device\n"
+        gc.collect()  # what is still open then would be told on standard error
         (disk / "filling").unlink()
         assert (disk / target).read_bytes() == b"old" and not hidden(disk)
 
@@ -261,3 +299,26 @@ def test_a_run_on_another_file_system_than_temporary_files(rows, whole, mount, m
         must(capsys, "fit", rows, "-o", link, *FIT, "--overwrite")
         assert weights(disk / "run") == whole and link.is_symlink()
     assert Path(os.readlink(link)) == disk / "run" and not hidden(disk) and os.listdir(link.parent) == ["link"]
+
+
+# ---- another machine
+
+
+def test_a_fit_from_another_processor_is_resumed_with_a_note(rows, whole, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    at_steps(monkeypatch, {9: end})
+    with pytest.raises(Killed):
+        main(["fit", str(rows), "-o", str(run), *FIT, *OFTEN])
+    saves = Checkpoints(run / "checkpoint")
+    saved = saves.read()
+    here = platform.machine()
+    for path in (run / "checkpoint").glob("*.safetensors"):
+        path.unlink()
+    facts = saved.facts | {"machine": saved.facts["machine"] | {"processor": "alpha"}}
+    content = Checkpoint(facts, saved.state).to_bytes()
+    (run / "checkpoint" / f"000000008-{hashlib.sha256(content).hexdigest()[:16]}.safetensors").write_bytes(content)
+    answer = ask(capsys, "resume", run)
+    message = (
+        f"note: processor was 'alpha', is {here!r}: the resumed fit may differ in its last digits from an uninterrupted"
+    )
+    assert answer.code == 0 and message in answer.err and weights(run) == whole

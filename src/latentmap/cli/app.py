@@ -27,7 +27,7 @@ from latentmap.cli.score import score
 from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import UsageError, say, show_warnings_as_lines
 from latentmap.cli.transform import inverse, transform
-from latentmap.exceptions import LatentmapError, PartError
+from latentmap.exceptions import DataError, LatentmapError, PartError
 from latentmap.messages import one_line
 
 HELP = """Learn the low-dimensional surface that data lie on; encode, decode, sample, score and repair with it.
@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         show_warnings_as_lines()
         try:
+            _require_current_folder()
             app(
                 _with_input_last(sys.argv[1:] if arguments is None else arguments),
                 exit_on_error=False,
@@ -110,6 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             say("stopped")
             return 130
+
+
+def _require_current_folder() -> None:
+    """Raise where the current folder was removed, in which libraries of numerics end the process."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DataError(f"the current folder cannot be used ({error.strerror}); change to another one") from error
 
 
 def _with_input_last(arguments: Sequence[str]) -> list[str]:

@@ -89,7 +89,7 @@ def fixed(folder: str | os.PathLike[str]) -> str | None:
     final = Path(os.path.realpath(folder))
     if not final.is_dir():
         return None
-    if Path(os.path.realpath(os.curdir)).is_relative_to(final):
+    if _is_current(final):
         return "it is the current folder, or holds it"
     if _is_mount(final):
         return "it is a mount point"
@@ -136,6 +136,14 @@ def _errors_of(new: Path, target: str | os.PathLike[str]) -> Iterator[None]:
 def _is_shared(folder: Path, own: Sequence[str], last: str) -> bool:
     """Return whether a folder holds files of others, and is not complete."""
     return not (folder / last).exists() and any(name not in own for name in os.listdir(folder))
+
+
+def _is_current(folder: Path) -> bool:
+    """Return whether the current folder lies in a folder; one that was removed lies nowhere."""
+    try:
+        return Path(os.path.realpath(os.getcwd())).is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def _is_mount(folder: Path) -> bool:

@@ -239,8 +239,10 @@ class SheetWriter(RowWriter):
         return cell
 
     def close(self) -> None:
-        """Write the workbook."""
-        self.book.save(self.stream)
+        """Write the workbook, by way of memory: an archive that the disk does not take is not closed without noise."""
+        archive = io.BytesIO()
+        self.book.save(archive)
+        self.stream.write(archive.getbuffer())
 
 
 class ParquetWriter(RowWriter):

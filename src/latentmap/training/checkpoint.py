@@ -123,7 +123,7 @@ class Checkpoints:
         timer: Timer = time.monotonic,
         beside: Mapping[str, bytes] | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(os.path.abspath(folder))  # whatever becomes of the current folder
         self.beside = dict(beside or {})
         self.every = every
         self.timer = timer
