@@ -84,7 +84,7 @@ class Pages:
         complaints = [text for page in self.opened for text in page.watched.complaints]
         for page in self.opened:
             page.context.close()
-        assert complaints == []
+        assert complaints == [], complaints
 
 
 def shoot(page, name, tmp_path):

@@ -24,7 +24,7 @@ class Synthetic:
         self.fields = {"label": SimpleNamespace(values=self.label), "amount": SimpleNamespace(values=self.amount)}
 
     def meta(self):
-        low, high = float(self.amount.min()), float(self.amount.max())
+        low, high = (float(self.amount.min()), float(self.amount.max())) if self.n else (0.0, 1.0)
         label = {"key": "label", "name": "side", "group": "label", "kind": "category", "levels": NAMES}
         amount = {"key": "amount", "name": "amount", "group": "column", "kind": "number", "low": low, "high": high}
         blank = {"levels": None, "low": None, "high": None, "unit": None, "slow": False}

@@ -28,8 +28,7 @@ export class CanvasRenderer implements Renderer {
 
   draw(camera: MapCamera, diameter: number, moving: boolean): void {
     const { width, height } = this.canvas;
-    this.context.clearRect(0, 0, width, height);
-    const image = this.context.getImageData(0, 0, width, height);
+    const image = this.context.createImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
     const colours = new Uint32Array(this.colours.buffer, this.colours.byteOffset, this.colours.length / 4);
     const screen = camera.screen();

@@ -2,6 +2,7 @@ import { number } from "../format";
 
 /** What the density says of a place, plainly. */
 export function Density({ density, hole, live }: { density: number | null; hole: boolean | null; live?: boolean }) {
+  if (density === null && hole === null) return null;
   return (
     <p class={`density${hole ? " hole" : ""}`} aria-live={live ? "polite" : undefined}>
       {hole ? <strong>A hole: no rows lie here.</strong> : hole === false ? <span>Rows lie around here.</span> : null}

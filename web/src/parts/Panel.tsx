@@ -50,6 +50,7 @@ export function Panel({ explorer }: { explorer: Explorer }) {
             aria-controls="panel"
             tabIndex={tab === now ? 0 : -1}
             onClick={() => {
+              explorer.point(null);
               explorer.sheet.value = tab !== now || !open;
               explorer.tab.value = tab;
             }}

@@ -88,7 +88,7 @@ function Steps({ route, explorer }: { route: Route; explorer: Explorer }) {
         {placed.items.map((item, k) => (
           <li key={k} class={placed.hole[k] ? "hole" : ""}>
             <button type="button" aria-label={`Step ${k + 1} of ${placed.items.length}`} onClick={() => explorer.pinPlace(placed.z[k], session)}>
-              <Items kind={session.meta.item} items={[{ title: "", item }]} size={64} most={5} />
+              <Items kind={session.meta.item} items={[{ title: "", item }]} size={58} most={5} />
               <span>{placed.hole[k] ? "hole" : number(placed.density[k], 0.1)}</span>
             </button>
           </li>

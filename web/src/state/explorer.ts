@@ -99,7 +99,10 @@ export class Explorer {
       this.latency.value = performance.now() - this.asked;
       if (this.pointer.value) this.reading.value = reading(pointer.z, answer);
     },
-    (error) => this.fail(error),
+    (error) => {
+      this.reading.value = null;
+      this.fail(error);
+    },
   );
   private readonly looking = new Latest<Pointer, Row>(
     (pointer) => pointer.session.row(pointer.row!),

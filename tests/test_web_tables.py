@@ -1,0 +1,139 @@
+"""The page on tables, on many components, and on two runs beside each other."""
+
+import re
+
+import numpy as np
+import pytest
+
+import explorers
+from browser import around, eventually, pixel, served, shoot
+from conftest import fit
+from latentmap import VAE
+from latentmap.explorer import Exploration, ExploredRows
+from synthetic import Synthetic
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of trees, some cells of which are missing, explored."""
+    from latentmap.data.sources import open_source
+
+    vae, path = explorers.table(tmp_path_factory.mktemp("trees"))
+    rows = ExploredRows.of_source(vae, open_source(path))
+    return Exploration(vae, rows, name="trees")
+
+
+def test_a_row_of_a_table_is_shown_with_units_and_filled_cells(pages, table, tmp_path):
+    with served(table) as (url, _):
+        page = pages(url)
+        page.mouse.move(*pixel(page, np.median(table.points, axis=0)))
+        card = page.get_by_test_id("hover")
+        card.get_by_role("rowheader", name="kind").wait_for()
+        assert re.search(r"(elm|oak|ash) \d+ %", card.inner_text())
+        shoot(page, "table", tmp_path)
+        page.keyboard.press("/")
+        page.keyboard.type("4")
+        page.get_by_role("option", name=re.compile(r"^4\b|\b4$|row 4\b", re.IGNORECASE)).first.click()
+        panel = page.get_by_test_id("place")
+        panel.get_by_role("heading", name=re.compile("^Row 4$")).wait_for()
+        panel.get_by_text("missing", exact=True).wait_for()
+        panel.get_by_role("heading", name="Missing cells, filled").wait_for()
+        filled = table.row(4).imputed[0]
+        assert filled.text in panel.inner_text() and f"{filled.low} to {filled.high}" in panel.inner_text()
+        shoot(page, "missing", tmp_path)
+
+
+def test_a_row_that_is_pasted_is_placed_and_flagged(pages, table, tmp_path):
+    with served(table) as (url, _):
+        page = pages(url)
+        page.get_by_role("tab", name="New rows").click()
+        given = page.get_by_test_id("encoded")
+        usual = "kind,height,planted,alive,price\noak,15.5,2001-04-11,True,$1200.00"
+        for k, text in enumerate((usual, '{"kind": "elm", "height": 900}')):
+            page.get_by_test_id("given").fill(text)
+            page.get_by_role("button", name="Place on the map").click()
+            given.nth(k).wait_for()
+        given.first.get_by_text("Unlike the rows of the fit.").wait_for()  # the latest is the first
+        assert page.get_by_text("Unlike the rows of the fit.").count() == 1
+        shoot(page, "pasted", tmp_path)
+        page.get_by_test_id("given").fill("no, row")
+        page.get_by_role("button", name="Place on the map").click()
+        page.get_by_test_id("problem").wait_for()
+        page.watched.forgive("status of 400")
+
+
+def test_a_selection_of_a_table_says_what_tells_it_apart(pages, table, tmp_path):
+    with served(table) as (url, _):
+        page = pages(url)
+        left, top = pixel(page, (table.points[:, 0].min(), table.points[:, 1].max()))
+        right, bottom = pixel(page, (np.median(table.points[:, 0]), table.points[:, 1].min()))
+        page.keyboard.press("l")
+        around(page, [(left - 5, top - 5), (right, top - 5), (right, bottom + 5), (left - 5, bottom + 5)])
+        panel = page.get_by_test_id("selection")
+        panel.get_by_role("heading", name="What tells them apart").wait_for()
+        rows = np.flatnonzero(table.points[:, 0] < np.median(table.points[:, 0]))
+        names = [one.name for one in table.selection(rows).columns]
+        section = panel.locator("section", has_text="What tells")
+        shown = [name.strip() for name in section.locator("tbody th").all_inner_texts()]
+        assert set(shown) == set(names[:12]) and len(shown) > 3
+        shoot(page, "apart", tmp_path)
+
+
+def test_sliders_set_the_components_that_are_not_on_the_axes(pages, tmp_path):
+    exploration = Synthetic(600, 6)
+    with served(exploration) as (url, _):
+        page = pages(url)
+        page.get_by_role("tab", name="Sliders").click()
+        panel = page.get_by_test_id("components")
+        assert panel.locator("tbody tr").count() == 6
+        canvas = panel.locator("canvas")
+        read = "e => Array.from(e.getContext('2d').getImageData(0, 0, 6, 6).data).filter((_, k) => k % 4 === 0)"
+        panel.get_by_test_id("slider-4").fill("2")
+        expected = np.clip(128 + 40 * np.resize([0, 0, 0, 0, 2, 0], 36), 0, 255)
+        eventually(lambda: np.abs(np.array(canvas.evaluate(read)) - expected).max() <= 2)
+        page.watched.forgive("willReadFrequently")
+        shoot(page, "sliders", tmp_path)
+        page.keyboard.press("Escape")
+        panel.get_by_title("Put z₄ on the x axis").click()
+        page.get_by_text("→ z₄").wait_for()
+        page.mouse.move(*pixel(page, exploration.points[5, [3, 1]]))
+        page.get_by_test_id("hover").get_by_text(re.compile("^Row \\d+ · ")).wait_for()
+        page.get_by_role("button", name="Three dimensions").click()
+        page.get_by_text(re.compile("↗ z")).wait_for()
+        page.mouse.move(450, 400)
+        page.mouse.down()
+        page.mouse.move(520, 370, steps=5)
+        page.mouse.up()
+        page.wait_for_timeout(300)
+        shoot(page, "three", tmp_path)
+
+
+def test_two_runs_of_the_same_rows_share_selections(pages, rows, tmp_path):
+    labels = np.arange(len(rows)) % 3
+    explorations = []
+    for name, seed in ("one", 0), ("two", 1):
+        vae = fit(VAE(2, max_epochs=2, random_state=seed), rows)
+        explorations.append(Exploration(vae, ExploredRows.of(vae, rows, labels), name=name))
+    with served(*explorations) as (url, _):
+        page = pages(url)
+        page.get_by_role("button", name="Compare with two").click()
+        page.get_by_test_id("map-1").wait_for()
+        page.wait_for_timeout(300)
+        before = page.get_by_test_id("map-1").get_attribute("data-frames")
+        low, middle = explorations[0].points.min(0) - 1, np.median(explorations[0].points, axis=0)
+        (left, bottom), (right, top) = pixel(page, low), pixel(page, middle)
+        page.keyboard.press("l")
+        around(page, [(max(left, 5), top), (right, top), (right, min(bottom, 640)), (max(left, 5), min(bottom, 640))])
+        page.get_by_test_id("selection").wait_for()
+        eventually(lambda: page.get_by_test_id("map-1").get_attribute("data-frames") != before)
+        shoot(page, "compare", tmp_path)
+
+
+def test_one_component_is_shown_as_a_band(pages, rows, tmp_path):
+    vae = fit(VAE(1, max_epochs=2, random_state=0), rows)
+    with served(Exploration(vae, ExploredRows.of(vae, rows, np.arange(len(rows)) % 3), name="line")) as (url, _):
+        page = pages(url)
+        page.get_by_role("heading", name="400 rows on 1 component").wait_for()
+        page.mouse.move(560, 380)
+        page.get_by_test_id("hover").wait_for()
+        shoot(page, "one", tmp_path)
