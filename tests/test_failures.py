@@ -12,7 +12,7 @@ import pytest
 
 from failing import FAILURES, at_every_call
 from faults import contents, hidden
-from kills import TEMPORARY, Place, fitted, old_run, report
+from kills import TEMPORARY, Place, compared, fitted, old_comparison, old_run, report
 from latentmap.cli.outputs import write_blocks
 from latentmap.estimators.run_folder import REPORT, is_run
 from latentmap.exceptions import LatentmapError
@@ -39,6 +39,7 @@ ACTIONS = {
     "save over a run": (partial(old_run, report=False), lambda place: place.new.save(place.run)),
     "fit over a run": (old_run, lambda place: fitted(place, place.new)),
     "report": (old_run, report),
+    "compare": (old_comparison, compared),
     "output": (file_of, lambda place: write_blocks(place.folder / "z.csv", [ROWS, ROWS], ["a", "b"])),
 }
 
