@@ -32,6 +32,7 @@ from latentmap.data.folders import atomic_folder
 from latentmap.data.locks import locked
 from latentmap.estimators.persistence import write
 from latentmap.estimators.run_folder import REPORT, is_run
+from latentmap.training.checkpoint import Checkpoints
 
 TEMPORARY = re.compile(r"\.(new|old)-[0-9a-f]{8}/")
 
@@ -183,20 +184,62 @@ def pieces(place):
     yield "pieces, saved in turn", place.whole(partial(stages[0].save, place.run), loop, between=[between])
 
 
+class Steps:
+    """Something like a trainer, after a step."""
+
+    interrupted = within_step = False
+
+    def __init__(self, step):
+        self.step = step
+
+    def unsaved(self):
+        """Return nothing."""
+        return []
+
+    def state_dict(self):
+        """Return the step."""
+        return {"step": self.step}
+
+
+def checkpoints(place):
+    """Yield the case of a fit that is resumed and writes checkpoints, with its kills: the last one is always whole."""
+    folder = place.run / "checkpoint"
+
+    def write(*steps):
+        saves = Checkpoints(folder, beside={"fit.json": b"{}"})
+        saves.read()
+        saves.begin()
+        for step in steps:
+            saves.write(Steps(step))
+
+    def check(n):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert Checkpoints(folder).read().state["step"] in (2, 3, 4), n
+        assert (folder / "fit.json").read_bytes() == b"{}", n
+        write(3, 4)
+        assert len(contents(folder)) == 3 and not hidden(place.folder), (n, hidden(place.folder))
+
+    yield "checkpoints", at_every_call(partial(write, 3, 4), partial(place.begin, partial(write, 1, 2)), check)
+
+
+def compared(place, text="new", names=("comparison", "vae-samples")):
+    """Write the files of a comparison as the command does."""
+    numbers = SimpleNamespace(to_json=lambda: {"text": text}, to_markdown=lambda: text)
+    with contextlib.redirect_stderr(io.StringIO()):
+        write_comparison(numbers, {name: Picture(f"{name} {text}") for name in names}, place.run)
+
+
+def old_comparison(place):
+    """Write another comparison, with notes of its user."""
+    compared(place, "old", ["comparison", "lines"])
+    (place.run / "mine.txt").write_text("kept")
+
+
 def comparisons(place):
     """Yield the cases of the files of a comparison, each with its kills."""
-
-    def write(text, names):
-        numbers = SimpleNamespace(to_json=lambda: {"text": text}, to_markdown=lambda: text)
-        with contextlib.redirect_stderr(io.StringIO()):
-            write_comparison(numbers, {name: Picture(f"{name} {text}") for name in names}, place.run)
-
-    def old():
-        write("old", ["comparison", "lines"])
-        (place.run / "mine.txt").write_text("kept")
-
-    yield "compare", place.whole(None, partial(write, "new", ["comparison"]))
-    yield "compare over another", place.whole(old, partial(write, "new", ["comparison", "vae-samples"]))
+    yield "compare", place.whole(None, partial(compared, place))
+    yield "compare over another", place.whole(partial(old_comparison, place), partial(compared, place))
 
 
 def outputs(place):
@@ -249,7 +292,8 @@ if __name__ == "__main__":
     elsewhere = base / "elsewhere"
     elsewhere.mkdir()
     place, table = Place(base / "place"), {}
-    for cases in (runs(place), pieces(place), comparisons(place), outputs(place), commands(place, elsewhere)):
+    saved = (runs(place), pieces(place), checkpoints(place), comparisons(place))
+    for cases in (*saved, outputs(place), commands(place, elsewhere)):
         begun = time.perf_counter()
         for name, kills in cases:
             table[name] = kills

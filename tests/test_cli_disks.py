@@ -16,8 +16,9 @@ import pytest
 import latentmap
 from command import ask, must
 from failing import FAILURES, Failing
-from faults import hidden
+from faults import contents, hidden
 from latentmap.cli import main
+from latentmap.cli.request import Request
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 
 SMALL = (
@@ -112,6 +113,71 @@ def test_a_file_in_the_place_of_the_run_is_left_alone(rows, whole, tmp_path, els
     assert run.read_text() == "mine" and weights(saved) == whole
     must(capsys, "resume", moved)
     assert weights(moved) == whole
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["renamed", "linked anew"])
+def test_a_run_that_takes_the_name_of_another_is_left_alone(
+    rows, whole, tmp_path, elsewhere, monkeypatch, capsys, linked
+):
+    run, first, other = tmp_path / "run", tmp_path / "first", tmp_path / "other"
+    must(capsys, "fit", rows, "-o", other, *FIT, "--seed", "1")
+    before = contents(other)
+    if linked:
+        first.mkdir()
+        run.symlink_to(first)
+
+    def exchange():
+        if linked:
+            run.unlink()
+            run.symlink_to(other)
+        else:
+            run.rename(first)
+            other.rename(run)
+
+    at_steps(monkeypatch, {4: exchange})
+    answer = ask(capsys, "fit", rows, "-o", run, *FIT, *OFTEN)
+    (line,), (saved,) = answer.errors, elsewhere.iterdir()
+    message = f"{run} is another folder than when the fit began, and holds files of others"
+    assert answer.code == 1 and line == f"error: {message}; it was written to {saved} instead"
+    assert answer.err.count(f"no checkpoint was written: {message}") == 1
+    assert contents(run) == before and weights(saved) == whole
+    must(capsys, "resume", first)
+    assert weights(first) == whole
+
+
+def test_a_folder_that_comes_back_is_the_same_one(rows, whole, tmp_path, monkeypatch, capsys):
+    """A network folder that is mounted again has another number."""
+    run = tmp_path / "run"
+    must(capsys, "fit", rows, "-o", run, *FIT, "--seed", "1")
+
+    def again():
+        shutil.copytree(run, tmp_path / "copy")
+        shutil.rmtree(run)
+        (tmp_path / "copy").rename(run)
+
+    at_steps(monkeypatch, {4: again})
+    answer = must(capsys, "fit", rows, "-o", run, *FIT, *OFTEN, "--overwrite")
+    assert "no checkpoint" not in answer.err and weights(run) == whole
+
+
+def test_a_fit_that_another_process_has_just_ended_is_not_begun_anew(rows, whole, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    at_steps(monkeypatch, {9: end})
+    with pytest.raises(Killed):
+        main(["fit", str(rows), "-o", str(run), *FIT, *OFTEN])
+    module, read, ended = sys.modules["latentmap.cli.resume"], Request.read.__func__, []
+
+    def slow(cls, path):
+        request = read(cls, path)
+        if not ended:
+            ended.append(True)
+            must(capsys, "resume", run)
+        return request
+
+    monkeypatch.setattr(module.Request, "read", classmethod(slow))
+    answer = ask(capsys, "resume", run)
+    assert answer.code == 1 and "has ended, so there is nothing to resume" in answer.errors[0]
+    assert weights(run) == whole
 
 
 def test_the_current_folder_changes_and_is_removed_while_a_fit_runs(rows, whole, tmp_path, monkeypatch, capsys):

@@ -12,13 +12,13 @@ import pytest
 
 from failing import FAILURES, at_every_call
 from faults import contents, hidden
-from kills import TEMPORARY, Place, fitted, old_run, report
+from kills import TEMPORARY, Place, compared, fitted, old_comparison, old_run, report
 from latentmap.cli.outputs import write_blocks
 from latentmap.estimators.run_folder import REPORT, is_run
 from latentmap.exceptions import LatentmapError
 
 ROWS = np.random.default_rng(1).normal(size=(30, 2))
-KEPT = re.compile(r"run\.new-[0-9a-f]{8}/")
+KEPT = re.compile(r"run\.new-[0-9a-f]{8}")
 """Where the new run lies that could not take its name."""
 
 
@@ -39,13 +39,15 @@ ACTIONS = {
     "save over a run": (partial(old_run, report=False), lambda place: place.new.save(place.run)),
     "fit over a run": (old_run, lambda place: fitted(place, place.new)),
     "report": (old_run, report),
+    "compare": (old_comparison, compared),
     "output": (file_of, lambda place: write_blocks(place.folder / "z.csv", [ROWS, ROWS], ["a", "b"])),
 }
 
 
 @pytest.mark.parametrize("name", ACTIONS)
 @pytest.mark.parametrize("failure", FAILURES)
-def test_the_old_or_the_new_is_there_and_the_reason_is_named(place, name, failure):
+def test_the_old_or_the_new_is_there_and_the_reason_is_named(place, name, failure, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where a run goes that has no other place
     make, act = ACTIONS[name]
     action, failure = partial(act, place), FAILURES[failure]
     place.begin(None if make is None else partial(make, place))
@@ -70,7 +72,7 @@ def test_the_old_or_the_new_is_there_and_the_reason_is_named(place, name, failur
             said = str(error)
             known = LatentmapError if name != "fit over a run" else LatentmapError | OSError  # as the command takes it
             assert isinstance(error, known) and failure.reason in said and str(place.folder) in said, (n, said)
-            assert "\n" not in said and "[(" not in said and ".new-" not in KEPT.sub("", f"{said}/"), (n, said)
+            assert "\n" not in said and "[(" not in said and ".new-" not in KEPT.sub("", said), (n, said)
         if len(failure.calls) == len(FAILURES["full disk"].calls):  # where files can still be removed
             assert not left, (n, left)
         action()

@@ -18,4 +18,4 @@ def test_a_kill_at_any_call_leaves_the_old_or_the_new_and_nothing_else(tmp_path)
     kills = json.loads(done.stdout)
     assert kills.pop("files one by one are noticed") == 1
     assert min(kills.values()) > 5 and kills["fit over a run"] > 40, kills
-    assert {"pieces, saved in turn", "compare over another"} <= kills.keys()
+    assert {"pieces, saved in turn", "checkpoints", "compare over another"} <= kills.keys()

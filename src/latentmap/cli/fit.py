@@ -203,7 +203,7 @@ def _run(
             checkpoints.stop()
         _fit(estimator, X, y, checkpoints, resume=resume)
         if stopping.number is not None:
-            _end(estimator, origin, output, request, stopping.number)
+            _end(estimator, origin, output, request, checkpoints, stopping.number)
         estimator, _ = numbers(estimator)
         X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
         rows = ReportRows.of_fit(estimator, source).take(indices)
@@ -211,7 +211,7 @@ def _run(
         facts = headline_facts(estimator, X, given, rows=rows, feature_names=source.names)
         _say_fit(estimator, facts)
         draw = None if request.no_report else partial(_report, estimator, X, y, rows, source)
-        report = save_run(estimator, origin, output, draw)
+        report = save_run(estimator, origin, output, draw, check=checkpoints.require_place)
     if as_json:
         described = {"name": source.name, "labels": source.label_name, "id": request.row_id, "remark": source.remark}
         paths = {"run": str(output), "report": None if report is None else str(report)}
@@ -229,7 +229,9 @@ def _estimator(request: Request) -> Any:
     return kind(**given | read_recipe(request.recipe, kind, request.settings))
 
 
-def _end(estimator: Any, origin: Origin, output: Path, request: Request, number: int) -> NoReturn:
+def _end(
+    estimator: Any, origin: Origin, output: Path, request: Request, checkpoints: Checkpoints, number: int
+) -> NoReturn:
     """Save the best weights of a fit that a signal ended, unless in the place of a finished run.
 
     Raises
@@ -244,7 +246,7 @@ def _end(estimator: Any, origin: Origin, output: Path, request: Request, number:
         raise Stopped(number, f"the run that {output} held before is kept")
     if fixed(output):  # a run there could not be replaced by that of the fit that is resumed
         raise Stopped(number)
-    save_run(estimator, origin, output, unfinished=True)
+    save_run(estimator, origin, output, unfinished=True, check=checkpoints.require_place)
     raise Stopped(number, "the best weights so far are saved")
 
 

@@ -29,6 +29,7 @@ def resume(run: Run, /, *, finish: bool = False, embed: Embed = (), as_json: Jso
         raise UsageError(f"{run} embeds {missing[0]!r}, and a run imports nothing: give {was} again")
     check_resumed(run)
     with locked(run):
+        Request.read(run)  # raises where another process has ended the fit meanwhile
         run_fit(replace(request, embed=embed), run, resume=True, finish=finish, as_json=as_json)
 
 

@@ -86,17 +86,18 @@ def save_run(
     draw: Callable[[Path], bool] | None = None,
     *,
     unfinished: bool = False,
+    check: Callable[[], None] | None = None,
 ) -> Path | None:
     """Replace a run as a whole by a model, the origin of its rows, and its report, and return the path of the report.
 
     ``draw`` writes the report to a folder, and returns False for a model that has none. Where it fails, the model is
     kept without a report. The checkpoints of the fit stay where it is ``unfinished``. Where the folder cannot be
-    written to, the model is written to another one, which the error names.
+    written to, or a ``check`` of it fails, the model is written to another one, which the error names.
     """
     failure: BaseException | None = None
     drawn = False
     write, keep = partial(_write_run, estimator, origin), (CHECKPOINTS,) if unfinished else ()
-    with or_elsewhere(output, write), replaced_run(output, keep) as folder:
+    with or_elsewhere(output, write), _checked_run(output, keep, check) as folder:
         write(folder)
         try:
             drawn = draw is not None and draw(folder)
@@ -114,6 +115,15 @@ def save_run(
         return None
     say(f"wrote {output / REPORT[0]}")
     return output / REPORT[0]
+
+
+@contextlib.contextmanager
+def _checked_run(output: Path, keep: Sequence[str], check: Callable[[], None] | None) -> Iterator[Path]:
+    """Yield the new folder of a run, if a check of the old one passes."""
+    if check is not None:
+        check()
+    with replaced_run(output, keep) as folder:
+        yield folder
 
 
 def _write_run(estimator: Any, origin: Origin, folder: Path) -> None:

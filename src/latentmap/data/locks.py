@@ -114,6 +114,15 @@ def is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
+def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return what tells a folder from one that takes its name."""
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return state.st_dev, state.st_ino
+
+
 def _acquired(folder: Path, deadline: float) -> int | None:
     """Return the descriptor of a folder that is locked, -1 where there are no locks, None if others keep it."""
     for attempt in itertools.count():

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 import latentmap
 from latentmap.data.embeddings import Embed
 from latentmap.data.files import as_json, write_new
-from latentmap.data.locks import locked
+from latentmap.data.locks import identity, locked
 from latentmap.estimators.card import model_card
 from latentmap.estimators.columns import give_embeddings
 from latentmap.estimators.parameters import check_parameters, read_parameter, write_parameter
@@ -105,27 +105,18 @@ def _of_one_run(read: Function) -> Function:
     @functools.wraps(read)
     def whole(path: str | os.PathLike[str], **options: Any) -> Any:
         for _ in range(ATTEMPTS):
-            before = _identity(path)
+            before = identity(path)
             try:
                 result = read(path, **options)
             except ModelError:
-                if _identity(path) == before:
+                if identity(path) == before:
                     raise
             else:
-                if _identity(path) == before:
+                if identity(path) == before:
                     return result
         return read(path, **options)
 
     return cast(Function, whole)
-
-
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """Return what tells a folder from one that takes its name."""
-    try:
-        state = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return state.st_dev, state.st_ino
 
 
 @_of_one_run

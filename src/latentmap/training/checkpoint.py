@@ -19,6 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from latentmap.data.files import write_bytes
+from latentmap.data.locks import identity
 from latentmap.data.reading import read_file
 from latentmap.data.temporary import sweep
 from latentmap.exceptions import DataError, ModelError, ResumeWarning
@@ -131,6 +132,8 @@ class Checkpoints:
         self.stopping = self.running = False
         self._last, self._cost = timer(), SOONEST * SHARE
         self._ended = self._failing = False
+        self._place: tuple[int, int] | None = None
+        """What tells the folder around from one that takes its name."""
         self._own: list[Path] = []
         """The last checkpoints of this fit: the one that it was resumed from, and those it has written."""
 
@@ -148,6 +151,7 @@ class Checkpoints:
             self._clear()
             self._write_beside(replace=True)
         self._last, self.running, self._ended = self.timer(), True, False
+        self._place = identity(self.folder.parent)
 
     def after_step(self, trainer: Trainer) -> None:
         """Stop the fit if that is asked for, and write a checkpoint if one is due."""
@@ -183,8 +187,10 @@ class Checkpoints:
         content = Checkpoint(facts, trainer.state_dict()).to_bytes()
         path = self.folder / f"{trainer.step:09d}-{_hash(content)}.safetensors"
         try:
+            self.require_place()
             write_bytes(path, content)
             self._write_beside()
+            self._place = identity(self.folder.parent)
             self._own = [*(own for own in self._own if own.name[:9] != path.name[:9]), path][-KEPT:]
             for other in set(self._paths()) - set(self._own):
                 other.unlink(missing_ok=True)
@@ -237,6 +243,23 @@ class Checkpoints:
         """Return the step of the last checkpoint in the folder; None without any."""
         paths = self._paths()
         return int(paths[-1].name.partition("-")[0]) if paths else None
+
+    def require_place(self) -> None:
+        """Raise a `DataError` where another folder, with files of others, has taken the name of the one around.
+
+        The one around may be renamed, or a link to it may be changed, while a fit runs. A folder that comes back with
+        a checkpoint of this fit, as on a network, is the same one.
+        """
+        around = self.folder.parent
+        now = identity(around)
+        if None in (now, self._place) or now == self._place or any(path.exists() for path in self._own):
+            return
+        try:
+            others = set(os.listdir(around)) - {self.folder.name}
+        except OSError as error:
+            raise DataError(f"cannot write {around}: {error.strerror}") from error
+        if others:
+            raise DataError(f"{around} is another folder than when the fit began, and holds files of others")
 
     def _clear(self) -> None:
         for path in self._paths():
