@@ -118,6 +118,14 @@ def test_the_reading_is_said_and_can_be_set():
     assert fitted(frame, columns=Columns({"day": "real"})).table_.columns[-1].type == "Int64"
 
 
+@pytest.mark.parametrize("of", [lambda f: f, pl.from_pandas, lambda f: pl.from_pandas(f).to_arrow()])
+def test_numbers_alone_with_days_are_a_table(of, tmp_path):
+    frame = pd.DataFrame({"day": [int(text) for text in TEXT["day"]], "x": np.arange(N) / 7})
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    for data in (of(frame), tmp_path / "x.csv"):
+        assert [column.kind for column in fitted(data).table_.columns] == ["date", "real"]
+
+
 def test_a_file_sorted_by_day_is_read_as_a_whole(tmp_path):
     days = np.repeat([20010101, 20010102, 20010103, 20020105], 1500)
     frame = pd.DataFrame({"day": days, "x": np.arange(6000) / 7, "c": ["a", "b"] * 3000})

@@ -288,6 +288,12 @@ def _of_digits(series: nw.Series[Any], column: str, own: str, spec: ColumnSpec) 
     return replace(cells, written=None, format=cells.format and replace(cells.format, digits=True))
 
 
+def has_digits(columns: Iterable[nw.Series[Any]]) -> bool:
+    """Return whether whole numbers of a column are days or times of day, so that not all columns are features."""
+    numeric = (series for series in map(_settled, columns) if series.dtype.is_numeric())
+    return any(_of_digits(series, text_of(series.name), "", None) is not None for series in numeric)
+
+
 def _levels_of(levels: Collection[Any], spec: ColumnSpec) -> dict[Any, Any]:
     """Return what categories stand for, as text of files is read: without blanks around, None for a missing cell."""
     marks = MISSING | {mark.strip().lower() for mark in (spec.missing if spec is not None else ())}
