@@ -25,7 +25,7 @@ from latentmap.data.columns import (
 from latentmap.data.formats.base import unique_names
 from latentmap.data.heading import text_of
 from latentmap.data.names import as_known
-from latentmap.data.objects import beyond, kind_of, of_objects, of_text, seconds_of
+from latentmap.data.objects import as_text, beyond, kind_of, of_objects, of_text, seconds_of
 from latentmap.data.text import MISSING, Texts, text_settings
 from latentmap.data.text_compact import CLOCK, are_clocks, are_days, may_be_compact
 from latentmap.data.text_formats import TextFormat
@@ -257,7 +257,7 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         return Cells(column, kinds, type(dtype).__name__, own, tuple(known), ordered, written=texts)
     values = _values(series)
     if dtype == nw.String:
-        return of_text(values, column, own, spec)
+        return as_text(of_text(values, column, own, spec))
     if dtype.is_integer() or dtype.is_decimal():
         return beyond(column, values, str(dtype), own, spec)
     if dtype == nw.Object and (cells := of_objects(values, column, name, own, spec)) is not None:

@@ -215,6 +215,7 @@ class _Reader:
         amounts = {level: one for level in self.typed if (one := text_numbers.amount(level)) is not None}
         clean = [level for level in self.typed if plain(level)]
         learned = self.settings.format if isinstance(self.settings.format, TextFormat) else None
+        learned = None if learned is not None and learned.kind == "plain" else learned
         if learned is None and amounts.keys() <= set(clean):
             parsed = {level: float(level) for level in clean}
             return self._cells(parsed, _number_type(parsed.values()), None) if self._enough(parsed) else None

@@ -27,7 +27,7 @@ class TextFormat:
     Attributes
     ----------
     kind
-        What the text stands for.
+        What the text stands for; "plain" for numbers as Python writes them.
     prefix, suffix
         What is written before and after a number: a currency, a percent sign, a unit.
     thousands, decimal
@@ -57,7 +57,7 @@ class TextFormat:
     ['1.1.1970']
     """
 
-    kind: Literal["number", "date", "duration", "boolean"]
+    kind: Literal["number", "date", "duration", "boolean", "plain"]
     prefix: str = ""
     suffix: str = ""
     thousands: str = ""
