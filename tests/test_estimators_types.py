@@ -137,6 +137,33 @@ def test_amounts_in_text_come_back_in_the_type_of_text(dtype):
         assert str(back.dtype) == str(own.dtype) and back.str.fullmatch(r"\$\d+\.\d\d").all()
 
 
+@pytest.mark.parametrize("dtype", ["object", "string", "large_string[pyarrow]"])
+@pytest.mark.parametrize("cells", [["1.5", "2.25", "-3", "."], ["12", "17", "140", "9"], ["1e-7", "0.25", "3e-9", "2"]])
+def test_plain_numbers_in_text_come_back_as_text(cells, dtype, tmp_path):
+    own = pd.Series(cells * 15).astype(dtype)
+    model = fitted(table(own))
+    assert model.table_.columns[-1].kind in ("real", "ordinal", "count")
+    model.save(tmp_path / "run")
+    for one in (model, load(tmp_path / "run")):
+        for back in columns_back(table(own), one):
+            assert str(back.dtype) == dtype and all(np.isfinite(float(text)) for text in back)
+            assert all(isinstance(text, str) for text in back)
+    there = own != "."
+    assert (model.impute(table(own))["own"] == own)[there].all()
+    if dtype == "object":
+        frame = pl.from_pandas(table(own))
+        assert fitted(frame).sample(3, random_state=0)["own"].dtype == pl.String
+        rest = np.where(there, own, "nan").astype(float)
+        np.testing.assert_array_equal(model.encode_table(table(rest))[:, -1], model.encode_table(table(own))[:, -1])
+
+
+def test_codes_that_are_rare_throughout_are_missing_numbers():
+    frame = table(np.arange(N) % 30).iloc[list(range(N)) * 10].reset_index(drop=True)
+    frame["zip"] = np.random.default_rng(2).integers(100, 9000, len(frame))
+    back = fitted(frame).reconstruct(frame[:2])["zip"]
+    assert back.dtype.kind in "if"
+
+
 OBJECTS = {
     "dates": [time.date() for time in HOURS],
     "times": [time.replace(tzinfo=None) for time in HOURS],

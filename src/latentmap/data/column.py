@@ -144,7 +144,11 @@ class Column:
     def write(self, values: NDArray[np.float64]) -> NDArray[Any]:
         """Return numbers as text in the form that the column had."""
         cells = self.decode(values) if self.categories else self._held(values)
-        if self.format is not None and all(is_plain_number(category) for category in self.categories):
+        if (
+            self.format is not None
+            and self.format.kind != "plain"
+            and all(is_plain_number(category) for category in self.categories)
+        ):
             cells = np.asarray(cells, np.float64)
             return self.format.write(np.rint(cells) if self.kind == "date" and self.integral else cells)
         return object_array(

@@ -30,6 +30,7 @@ from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name
 from latentmap.data.levels import MOST_CATEGORIES, as_written, categories_of, grouped, ungrouped
 from latentmap.data.scales import calendar_of, is_round, order_of
 from latentmap.data.summaries import Summary
+from latentmap.data.text_compact import CLOCK
 from latentmap.exceptions import DataError
 
 MOST_LEVELS = 10
@@ -46,6 +47,8 @@ MOST_DISPERSION, REACHED = 2.0, 2.0
 """The most variance in means of counts that are far from 0, and the most deviations from 0 to the mean of others."""
 WIDE = 10.0
 """The least maximum, in its least positive values, of a column of amounts that may be put on a logarithmic scale."""
+LAST_MINUTE = 86_340.0
+"""23:59 in seconds."""
 STEEP, SURE = 1e-12, 3.0
 """The least unit of a logarithmic scale in the greatest value; the deviations of a mean that keep a normal positive."""
 
@@ -289,6 +292,8 @@ def _bounds(column: Column, lowest: float, highest: float, *, sure: bool) -> tup
         return None, None
     if (known := bounds_by_name(column.name, lowest, highest)) is not None:
         return known
+    if column.format is not None and column.format.pattern == CLOCK:
+        return 0.0, max(highest, LAST_MINUTE)
     share = highest <= 1 and not column.type.startswith("Duration")
     return (None, None) if lowest < 0 else (0.0 if sure else lowest, 1.0 if share else None)
 

@@ -18,7 +18,8 @@ from latentmap.data.columns import Cells, Column, Table, object_array
 from latentmap.data.frames import installed_backends
 from latentmap.data.heading import Heading, text_of
 from latentmap.data.names import as_known
-from latentmap.data.native import pandas_series, pandas_text
+from latentmap.data.native import pandas_series, pandas_text, pandas_type
+from latentmap.data.text_compact import CLOCK
 from latentmap.data.values import is_missing
 from latentmap.exceptions import LatentmapError, ModelError
 from latentmap.messages import error_line
@@ -72,13 +73,18 @@ def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, g
     came = dict(zip(spelled, columns, strict=True))
     texts = {n for n in table.texts if n not in came and (table.backend or n in table.words)}
     texts |= {n for n, column in table.kinds.items() if n in came and _is_text(came[n]) and column.type != "String"}
+    digits = {n for n, c in came.items() if n in table.kinds and _is_digits(c, table.kinds[n])}
+    texts |= digits
     if given:
         cells = table.completed(rows, given, texts)
         for one in given:
-            if one.name in texts and one.name in came:  # as it was written, where it was
+            if one.name in texts - digits and one.name in came:  # as it was written, where it was
                 cells[one.name] = np.where(table.stays(one), object_array(came[one.name].to_list()), cells[one.name])
     else:
         cells = table.decode(rows, generated=generated, written=texts)
+    digits |= {n for n in texts if (form := table.kinds[n].format) is not None and form.digits and n not in came}
+    for name in digits:  # 20011229
+        cells[name] = np.array([None if one is None else int(one) for one in cells[name].tolist()])
     kinds = {name: column for name, column in table.kinds.items() if name not in texts}
     stays = {c.name: table.stays(c) for c in given if c.name in came}
     preferred = str(origin.implementation) if isinstance(origin, nw.DataFrame) else table.backend
@@ -97,6 +103,7 @@ def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, g
         own_type = came[name].to_native().dtype if name in came else None
         column = table.kinds.get(name)
         made = pandas_text(column, values) if name in texts else pandas_series(column, values, own_type)
+        made = made.astype(own_type or pandas_type(column.native)) if name in digits and column else made
         natives[name] = _filled(came[name].to_native(), made, stays[name]) if name in stays else made
     return _named(pd.DataFrame(natives), table, like, spelled)
 
@@ -150,6 +157,12 @@ def _is_text(series: nw.Series[Any]) -> bool:
         return bool(series.dtype == nw.String)
     there = [value for value in series.to_list() if not is_missing(value)]
     return 2 * sum(isinstance(value, str) for value in there) > len(there)
+
+
+def _is_digits(series: nw.Series[Any], column: Column) -> bool:
+    """Return whether a column of numbers writes days or times of day, as 20011229 or 1730."""
+    form = column.format
+    return form is not None and series.dtype.is_numeric() and (form.kind == "date" or form.pattern == CLOCK)
 
 
 def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any) -> nw.Series[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import narwhals as nw
@@ -24,8 +25,10 @@ from latentmap.data.columns import (
 from latentmap.data.formats.base import unique_names
 from latentmap.data.heading import text_of
 from latentmap.data.names import as_known
-from latentmap.data.objects import beyond, kind_of, of_objects, of_text, seconds_of
+from latentmap.data.objects import as_text, beyond, kind_of, of_objects, of_text, seconds_of
 from latentmap.data.text import MISSING, Texts, text_settings
+from latentmap.data.text_compact import CLOCK, are_clocks, are_days, may_be_compact
+from latentmap.data.text_formats import TextFormat
 from latentmap.data.text_numbers import PLAIN
 from latentmap.data.values import is_missing, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
@@ -227,11 +230,8 @@ def _is_exact(series: nw.Series[Any]) -> bool:
 def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     series = _settled(series)
     dtype, column, own = series.dtype, text_of(series.name), _native(series)
-    if dtype.is_numeric() and text_settings(column, spec).kind == "date":  # written as 20240131, for instance
-        written = (
-            None if v is None or v != v else word(float(v) if dtype.is_float() else int(v)) for v in _values(series)
-        )
-        return of_text(list(written), column, own, spec)
+    if dtype.is_numeric() and (digits := _of_digits(series, column, own, spec)) is not None:
+        return digits
     if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
         return Cells(column, _without_marks(np.asarray(numbers, np.float64), spec), type_, own)
@@ -257,7 +257,7 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         return Cells(column, kinds, type(dtype).__name__, own, tuple(known), ordered, written=texts)
     values = _values(series)
     if dtype == nw.String:
-        return of_text(values, column, own, spec)
+        return as_text(of_text(values, column, own, spec))
     if dtype.is_integer() or dtype.is_decimal():
         return beyond(column, values, str(dtype), own, spec)
     if dtype == nw.Object and (cells := of_objects(values, column, name, own, spec)) is not None:
@@ -265,6 +265,33 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
     odd = next((type(v).__name__ for v in values if v is not None and kind_of(v) == "other"), "")
     what = odd if dtype == nw.Object and odd else own if dtype == nw.Unknown and own else dtype
     return _unread(series, f"it holds {what}, not numbers, text or dates")
+
+
+def _of_digits(series: nw.Series[Any], column: str, own: str, spec: ColumnSpec) -> Cells | None:
+    """Return whole numbers that are days such as 20240131, or times of day such as 1730; None for all others."""
+    settings = text_settings(column, spec)
+    form = settings.format.pattern if isinstance(settings.format, TextFormat) else ""
+    known = settings.kind == "date" or form == CLOCK
+    if not known and (settings.kind or isinstance(spec, Table)):
+        return None
+    ends = (series.min(), series.max())
+    if not known and (any(map(is_missing, ends)) or not may_be_compact(column, *ends)):
+        return None
+    values = _values(series)
+    if not known and any(value is not None and value != int(value) for value in values):
+        return None
+    written = [None if v is None or v != v else word(float(v) if series.dtype.is_float() else int(v)) for v in values]
+    different = {text for text in written if text is not None}
+    if not (known or are_days(different) or are_clocks(column, different)):
+        return None
+    cells = of_text(written, column, own, spec)
+    return replace(cells, written=None, format=cells.format and replace(cells.format, digits=True))
+
+
+def has_digits(columns: Iterable[nw.Series[Any]]) -> bool:
+    """Return whether whole numbers of a column are days or times of day, so that not all columns are features."""
+    numeric = (series for series in map(_settled, columns) if series.dtype.is_numeric())
+    return any(_of_digits(series, text_of(series.name), "", None) is not None for series in numeric)
 
 
 def _levels_of(levels: Collection[Any], spec: ColumnSpec) -> dict[Any, Any]:

@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.cells import decimal_of, zone_of
@@ -45,7 +46,8 @@ def pandas_series(column: Column | None, cells: NDArray[Any], own: Any = None) -
         cells = cells.astype(object)
     series = pd.Series(cells)
     if column.other is not None and column.native != "object" and series.isna().any():  # rare numbers
-        return pd.Series(cells.tolist())
+        numpy = isinstance(pandas_type(column.native), np.dtype)  # whose integers are never missing
+        return pd.Series(cells.tolist(), dtype="float64" if numpy else pandas_type(column.native))
     return series.astype(pandas_type(column.native)) if column.native else series
 
 

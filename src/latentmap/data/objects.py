@@ -29,7 +29,7 @@ from latentmap.data.checks import EXACT, place
 from latentmap.data.columns import ColumnSpec
 from latentmap.data.text import MARKS, MISSING, SHARE, TRUTH, Texts, cells_of_text, note_of_others, text_settings
 from latentmap.data.text_dates import duration, stamp
-from latentmap.data.text_formats import EPOCH
+from latentmap.data.text_formats import EPOCH, TextFormat
 from latentmap.data.text_numbers import amount
 from latentmap.data.values import as_numbers, is_number
 
@@ -37,6 +37,16 @@ from latentmap.data.values import as_numbers, is_number
 def of_text(values: Sequence[str | None], column: str, own: str, spec: ColumnSpec) -> Cells:
     """Return a column of text as what it stands for."""
     return replace(cells_of_text(column, values, text_settings(column, spec)), native=own)
+
+
+def as_text(cells: Cells) -> Cells:
+    """Return a column that came as text, so that numbers as Python writes them become text again.
+
+    >>> as_text(Cells("n", np.array([1.5]))).format
+    TextFormat(kind='plain', ...)
+    """
+    plain = cells.numeric and cells.format is None and cells.n_present
+    return replace(cells, format=TextFormat("plain")) if plain else cells
 
 
 def of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: ColumnSpec = None) -> Cells | None:
@@ -63,7 +73,8 @@ def of_objects(values: Sequence[Any], column: str, name: str, own: str, spec: Co
         return Cells(column, as_numbers(values, name, where), "Int64" if whole else _fraction_type(present), own)
     if any(map(_is_truth, present)) or len(_groups(kinds)) > 1 or "text" in kinds:
         text = [None if value is None else value if isinstance(value, str) else word(value) for value in values]
-        return of_text(text, column, own, spec)
+        read = of_text(text, column, own, spec)
+        return as_text(read) if all(isinstance(value, str) for value in present) else read
     if kinds == {"span"}:
         spans = [np.nan if value is None else np.timedelta64(value) / np.timedelta64(1, "s") for value in values]
         return Cells(column, np.array(spans, np.float64), "Duration(time_unit='us')", own, note=note)

@@ -5,6 +5,7 @@ One place for all text: of files, and of data frames whose columns hold text.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data import text_dates, text_numbers
+from latentmap.data import text_compact, text_dates, text_numbers
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, date_type, days_since_epoch
 from latentmap.data.text_formats import TextFormat
@@ -159,7 +160,37 @@ class _Reader:
             return [self._plain_numbers]
         if settings.kind in NUMERIC or settings.text is False:
             return [self._numbers, self._durations]
-        return [self._numbers, self._dates, self._durations]
+        return [self._compact, self._numbers, self._dates, self._durations]
+
+    def _compact(self) -> Cells | None:
+        """Return days of eight digits, or times of day of four, where all texts are such by the rules."""
+        if text_compact.are_days(self.typed):
+            return self._days_of_digits()
+        return self._clocks() if text_compact.are_clocks(self.name, self.typed) else None
+
+    def _days_of_digits(self) -> Cells | None:
+        days = {level: one for level in self.typed if (one := text_compact.day(level)) is not None}
+        if not self._enough(days):
+            return None
+        self._say_digits("days", f"as {text_compact.DAY}")
+        return self._cells(days, "Date", TextFormat("date", pattern=text_compact.DAY))
+
+    def _clocks(self) -> Cells | None:
+        seconds = {level: one for level in self.typed if (one := text_compact.clock(level)) is not None}
+        if not self._enough(seconds):
+            return None
+        learned, padded = self.settings.format, all(len(level) == 4 for level in seconds)
+        if not isinstance(learned, TextFormat):
+            self._say_digits("times of day", "hours and minutes")
+            learned = TextFormat("duration", pattern=text_compact.CLOCK, padded=padded)
+        return self._cells(seconds, "Int64", learned)
+
+    def _say_digits(self, what: str, how: str) -> None:
+        kind = "categorical" if any(map(text_numbers.CODE.fullmatch, self.typed)) else "real"
+        self.note = (
+            f"column {self.name!r}: digits such as {next(iter(self.typed))!r} are read as {what}, {how}; "
+            f"kind = {kind!r} reads them otherwise"
+        )
 
     def _boolean(self) -> Cells | None:
         lowered = {level.lower() for level in self.typed}
@@ -184,13 +215,14 @@ class _Reader:
         amounts = {level: one for level in self.typed if (one := text_numbers.amount(level)) is not None}
         clean = [level for level in self.typed if plain(level)]
         learned = self.settings.format if isinstance(self.settings.format, TextFormat) else None
+        learned = None if learned is not None and learned.kind == "plain" else learned
         if learned is None and amounts.keys() <= set(clean):
             parsed = {level: float(level) for level in clean}
             return self._cells(parsed, _number_type(parsed.values()), None) if self._enough(parsed) else None
         tallies: Counter[text_numbers.Amount] = Counter()
         for level, one in amounts.items():
             tallies[one] += self.typed[level]
-        if (style := _style(tallies, learned, comma=self.settings.comma)) is None:
+        if (style := text_numbers.style_of(tallies, learned, comma=self.settings.comma)) is None:
             return None
         mark, pair = style
         if not asked and text_numbers.are_lists({one.body for one in amounts.values()}, *pair):
@@ -221,6 +253,8 @@ class _Reader:
     def _dates(self) -> Cells | None:
         if isinstance(self.settings.format, str):
             return self._dates_of_pattern(self.settings.format)
+        if text_compact.are_days(self.typed):
+            return self._days_of_digits()
         if not self._promising(text_dates.stamp):
             learned = self.settings.format
             return self._dates_of_pattern(learned.pattern) if isinstance(learned, TextFormat) else None
@@ -270,6 +304,11 @@ class _Reader:
         return self._cells(parsed, date_type(days=not timed, zoned=zoned), TextFormat("date", pattern=pattern))
 
     def _durations(self) -> Cells | None:
+        learned = self.settings.format
+        if isinstance(learned, TextFormat) and learned.pattern == text_compact.CLOCK:
+            return self._clocks()
+        if (isinstance(learned, TextFormat) and "%" in learned.pattern) or text_compact.are_in_units(list(self.typed)):
+            return self._in_units()
         if not self._promising(text_dates.duration):
             return None
         found = {level: one for level in self.typed if (one := text_dates.duration(level)) is not None}
@@ -288,6 +327,19 @@ class _Reader:
         padded = all(len(level.lstrip("-").partition(":")[0]) > 1 for level in parsed)
         format_ = learned if isinstance(learned, TextFormat) else TextFormat("duration", pattern=form, padded=padded)
         return self._cells(parsed, _number_type(parsed.values()), format_)
+
+    def _in_units(self) -> Cells | None:
+        """Return durations in units: 1h 30m."""
+        found = {level: one for level in self.typed if (one := text_compact.in_units(level)) is not None}
+        parsed, learned = {level: seconds for level, (seconds, _) in found.items()}, self.settings.format
+        if not self._enough(parsed):
+            return None
+        patterns = Counter(pattern for _, pattern in found.values())
+        most = max(patterns, key=lambda one: (one.count("%"), one.count("s "), one.endswith("s"), patterns[one]))
+        behind = [part for level in parsed for part in re.findall(r"(?<=\D)\d+", level.lstrip("-"))]
+        form = TextFormat("duration", pattern=most, fixed=all(one.count("%") == most.count("%") for one in patterns),
+                          padded=bool(behind) and all(len(part) == 2 for part in behind))  # fmt: skip
+        return self._cells(parsed, _number_type(parsed.values()), learned if isinstance(learned, TextFormat) else form)
 
     def _text(self) -> Cells:
         values = self.texts.values(self.stripped, None, object)
@@ -340,19 +392,6 @@ def _number_type(values: Iterable[float]) -> str:
     numbers = numbers[np.isfinite(numbers)]
     whole = bool((np.trunc(numbers) == numbers).all()) and np.abs(numbers).max(initial=0.0) <= EXACT
     return "Int64" if whole else "Float64"
-
-
-def _style(
-    tallies: Counter[text_numbers.Amount], learned: TextFormat | None, *, comma: bool
-) -> tuple[tuple[str, str], tuple[str, str]] | None:
-    """Return (prefix, suffix) and (thousands, decimal) of a column of numbers; None if it has no common ones."""
-    if learned is None or learned.kind != "number":
-        mark = text_numbers.decoration(tallies)
-        return None if mark is None else (mark, text_numbers.separators(tallies, comma=comma))
-    pair = (learned.thousands, learned.decimal)
-    if not learned.thousands or pair not in text_numbers.BODIES:
-        pair = text_numbers.separators(tallies, comma=learned.decimal == ",")
-    return (learned.prefix.strip(), learned.suffix.strip()), pair
 
 
 def _spelled(word: str, levels: dict[str, int]) -> str:

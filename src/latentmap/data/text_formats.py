@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.text_units import write_clock, write_units
 from latentmap.data.typed import made
 from latentmap.exceptions import ModelError
 
@@ -26,24 +27,26 @@ class TextFormat:
     Attributes
     ----------
     kind
-        What the text stands for.
+        What the text stands for; "plain" for numbers as Python writes them.
     prefix, suffix
         What is written before and after a number: a currency, a percent sign, a unit.
     thousands, decimal
         The separators of a number.
     places
-        The most decimals of a number; ``fixed`` if every cell has as many.
+        The most decimals of a number; ``fixed`` if every cell has as many, or all units of a duration.
     accounting
         Whether a negative number is written in parentheses; ``outside`` of them are prefix and suffix, or inside.
     pattern
         The pattern of dates, as in ``datetime.strftime``, with %q for quarters; or the form of durations: h:m:s, h:m,
-        m:s, days or iso.
+        m:s, days, iso, hhmm, or units as in ``%hh %mm``.
     padded
         Whether days, months and hours below 10 are written with a zero; hours of dates as ``hours`` says, unless None.
     words
         The words for false and true.
     offset
         The seconds of the time zone in which dates are written, where all cells have the same one.
+    digits
+        Whether the cells are whole numbers and no text: 20011229.
 
     Examples
     --------
@@ -54,7 +57,7 @@ class TextFormat:
     ['1.1.1970']
     """
 
-    kind: Literal["number", "date", "duration", "boolean"]
+    kind: Literal["number", "date", "duration", "boolean", "plain"]
     prefix: str = ""
     suffix: str = ""
     thousands: str = ""
@@ -68,6 +71,7 @@ class TextFormat:
     outside: bool = False
     hours: bool | None = None
     offset: float = 0.0
+    digits: bool = False
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -84,7 +88,8 @@ class TextFormat:
         writer = {"number": self._number, "date": self._date, "duration": self._duration, "boolean": self._word}
         write = writer[self.kind]
         written = np.empty(len(values), dtype=object)
-        written[:] = [None if value != value else write(value) for value in np.asarray(values, np.float64).tolist()]
+        cells = [None if value != value else write(value) for value in np.asarray(values, np.float64).tolist()]
+        written[:] = [None if cell is None else int(cell) for cell in cells] if self.digits else cells
         return written
 
     def _number(self, value: float) -> str:
@@ -120,6 +125,10 @@ class TextFormat:
         return self.pattern.removesuffix(utc) + sign + (":" if ":" in utc else "").join(digits)
 
     def _duration(self, seconds: float) -> str:
+        if self.pattern == "hhmm":
+            return write_clock(seconds, padded=self.padded)
+        if "%" in self.pattern:
+            return write_units(seconds, self.pattern, fixed=self.fixed, padded=self.padded)
         sign, rest = "-" if seconds < 0 else "", round(abs(seconds), 6)
         days, hours = divmod(int(rest // 3600), 24) if self.pattern in ("days", "iso") else (0, int(rest // 3600))
         minutes, left = int(rest // 60) % 60, rest % 60

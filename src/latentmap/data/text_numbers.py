@@ -172,3 +172,16 @@ def format_of(amounts: Sequence[Amount], thousands: str, decimal: str, mark: tup
         accounting=any(one.accounting for one in amounts),
         outside=any(one.outside for one in amounts),
     )
+
+
+def style_of(
+    tallies: Counter[Amount], learned: TextFormat | None, *, comma: bool
+) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """Return (prefix, suffix) and (thousands, decimal) of a column of numbers; None if it has no common ones."""
+    if learned is None or learned.kind != "number":
+        mark = decoration(tallies)
+        return None if mark is None else (mark, separators(tallies, comma=comma))
+    pair = (learned.thousands, learned.decimal)
+    if not learned.thousands or pair not in BODIES:
+        pair = separators(tallies, comma=learned.decimal == ",")
+    return (learned.prefix.strip(), learned.suffix.strip()), pair

@@ -17,6 +17,7 @@ from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.streams import LONGEST
 from latentmap.data.summaries import Summary
 from latentmap.data.text import Texts, TextSettings, cells_of_text
+from latentmap.data.text_compact import may_be_compact
 from latentmap.data.text_numbers import PLAIN
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class _Numbers:
             return None
         summary, type_ = Summary.of(values), self.sample.type
         if form is None and any(EXACT <= abs(end) < np.inf for end in (summary.lowest, summary.highest)):
+            return None
+        if form is None and may_be_compact(self.sample.name, summary.lowest, summary.highest):
             return None
         if form is None or form.kind == "number":
             type_ = "Int64" if summary.integral else "Float64"

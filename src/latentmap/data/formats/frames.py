@@ -20,6 +20,7 @@ from latentmap.data.frames import (
     cells_of,
     columns_of,
     empty_frame,
+    has_digits,
     named_as,
     non_numeric,
     numbers_of,
@@ -91,7 +92,7 @@ def _of_columns(
     if array is not None and not request.numeric:
         whole = [one for one in series.values() if one.dtype.is_integer() and not one.null_count()]
         empty = len(array) > 0 and np.isnan(array).all(axis=0).any()
-        array = None if empty or has_ids(cells_of(whole, name)) else array
+        array = None if empty or has_ids(cells_of(whole, name)) or has_digits(series.values()) else array
     if array is not None:
         source = ArraySource(array, name=name, names=list(series), labels=labels, label_name=label_name)
         source.header = _header(frame, list(series))
