@@ -116,6 +116,26 @@ def test_info_takes_the_memory_that_is_allowed(tmp_path, capsys):
     assert "read it in blocks within 10.0 MB" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        OSError(12, "Cannot allocate memory"),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_memory_that_runs_out_on_import_is_one_line(error, monkeypatch, capsys):
+    monkeypatch.setattr("latentmap.cli.app.app", lambda *given, **named: (_ for _ in ()).throw(error))
+    assert main(["info", "digits"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: not enough memory") and len(err.splitlines()) == 1
+    monkeypatch.setattr("latentmap.cli.app.app", lambda *given, **named: (_ for _ in ()).throw(ImportError("no x")))
+    with pytest.raises(ImportError, match="^no x$"):  # the control
+        main(["info", "digits"])
+
+
 def test_other_errors_stay_as_they_are(monkeypatch):
     monkeypatch.setattr(Trainer, "_take_step", lambda *given: (_ for _ in ()).throw(RuntimeError("no such thing")))
     with pytest.raises(RuntimeError, match="^no such thing$"):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tools.fuzz_child import peak, resource_reset
+from tools.specimens import write_h5ad as write_data_h5ad
 from tools.specimens import write_zarr
 
 from latentmap import VAE
@@ -224,6 +225,27 @@ def test_images_of_very_many_pixels(ending, tmp_path):
 def test_claims_of_values_that_are_not_there(tmp_path):
     write_h5ad(tmp_path / "x.h5ad", (10**12, 3), (1000, 3))
     refused(tmp_path / "x.h5ad", "nearly all of it is not there")
+
+
+@pytest.mark.parametrize("where", ["a column", "an attribute"])
+def test_texts_of_damaged_lengths(where, tmp_path):
+    path = tmp_path / "x.h5ad"
+    h5py = pytest.importorskip("h5py")
+    write_data_h5ad(path)
+    with h5py.File(path, "a") as file:
+        index = file["obs/_index"]
+        index.attrs["note"] = "a note, which nothing else has"
+        place = index.id.get_offset()
+    open_source(path)  # the control
+    content = bytearray(path.read_bytes())
+    if where == "an attribute":
+        object_at = content.index(b"a note, which nothing else has") - 16
+        collection = content.rindex(b"GCOL", 0, object_at)
+        cell = collection.to_bytes(8, "little") + content[object_at : object_at + 2] + b"\0\0"
+        place = content.index(cell) - 4
+    content[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    refused(path, "is to have 4,294,967,295 bytes, and has")
 
 
 def test_queries_without_end(tmp_path):

@@ -6,6 +6,31 @@ of commands import the library inside functions, so that ``latentmap --help`` lo
 `latentmap.cli.runs` is imported there too.
 """
 
-from latentmap.cli.app import main
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from latentmap.data.memory import is_out_of_memory, out_of_memory
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, by default those of the process, and return the exit code.
+
+    Where memory does not suffice to import a library, one line says so, too.
+
+    >>> main(["--version"])
+    0.1.0
+    0
+    """
+    try:
+        from latentmap.cli.app import run
+
+        return run(arguments)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.stderr.write(f"error: {out_of_memory(error)}\n")
+        return 1

@@ -27,6 +27,7 @@ from latentmap.cli.score import score
 from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import UsageError, say, show_warnings_as_lines
 from latentmap.cli.transform import inverse, transform
+from latentmap.data.memory import is_out_of_memory
 from latentmap.exceptions import DataError, LatentmapError, PartError
 from latentmap.messages import one_line
 
@@ -67,10 +68,10 @@ for command in (
 app.command(install_completion, name="--install-completion")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default those of the process, and return the exit code.
 
-    >>> main(["--version"])
+    >>> run(["--version"])
     0.1.0
     0
     """
@@ -92,18 +93,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except OSError as error:
+            if is_out_of_memory(error):
+                raise
             say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {one_line(error)}")
             return 1
         except (LatentmapError, ValueError) as error:
             say(f"error: {one_line(error)}")
-            return 1
-        except (MemoryError, RuntimeError) as error:
-            from latentmap.data.memory import bytes_in_words, free_memory, is_out_of_memory
-
-            if not is_out_of_memory(error):
-                raise
-            reason = one_line(error) or f"{bytes_in_words(free_memory())} are free; free more, or raise the limit"
-            say(f"error: not enough memory: {reason}")
             return 1
         except Stopped as error:
             say(one_line(error))

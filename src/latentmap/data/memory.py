@@ -10,8 +10,11 @@ from pathlib import Path
 from latentmap.exceptions import NotEnoughMemoryError
 from latentmap.messages import one_line
 
-SIGNS = ("not enough memory", "out of memory", "failed to allocate", "std::bad_alloc", "cannot allocate memory")
-"""Words of the errors by which torch says that memory is exhausted; most are a plain `RuntimeError`."""
+SIGNS = (
+    *("not enough memory", "out of memory", "failed to allocate", "std::bad_alloc", "cannot allocate memory"),
+    *("can't allocate memory", "can't start new thread", "failed to map segment", "pthread_create failed"),
+)
+"""Words of the errors by which libraries say that memory is exhausted: torch, threads, and what loads libraries."""
 UNKNOWN = 4 * 10**9
 """Bytes that are taken to be free where the system does not say."""
 
@@ -36,7 +39,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError | OSError) and any(sign in text for sign in (*SIGNS, "can't allocate memory"))
+    if isinstance(error, RuntimeError | OSError | ImportError) and any(sign in text for sign in SIGNS):
+        return True
+    cause = error.__cause__ or error.__context__
+    return isinstance(error, ImportError | SystemError) and cause is not None and is_out_of_memory(cause)
+
+
+def out_of_memory(error: BaseException) -> str:
+    """Return one line that says that memory is exhausted, and what is known of it.
+
+    >>> out_of_memory(MemoryError())
+    'not enough memory: ... are free; free more, or raise the limit'
+    """
+    reason = one_line(error)[-160:]
+    free = f"{bytes_in_words(free_memory())} are free; free more, or raise the limit"
+    return f"not enough memory{f' ({reason})' if reason else ''}: {free}"
 
 
 @contextlib.contextmanager

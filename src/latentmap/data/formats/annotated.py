@@ -6,7 +6,7 @@ import collections
 import contextlib
 import importlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from latentmap.messages import suggest
 LARGEST = 2**30
 """Bytes of a sparse matrix, beyond which it stays in its file."""
 COLLECTION = b"GCOL\x01\0\0\0"
+LONGEST = 2**26
+"""Bytes of a text that is read as it is in any file."""
 CHUNK = 1024
 """Rows of a sparse matrix in a file that are read together."""
 
@@ -117,16 +119,17 @@ def undamaged(path: Path, what: str) -> Iterator[None]:
 
 
 def _require_sound(path: Path) -> None:
-    """Raise if the lengths of text are damaged, on which the library of HDF5 loops forever.
+    """Raise if the lengths of text are damaged, on which the library of HDF5 loops forever, or takes gigabytes.
 
     Text lies in collections: 16 bytes that begin with GCOL and end with the number of bytes, then objects: 16 bytes
     that begin with an index and end with a length, and the content, padded to a multiple of 8. An object with index 0
-    is free space, its 16 bytes included. Files of more than 1 GB are not checked.
+    is free space, its 16 bytes included. A cell of text is a length, the place of the collection and the index of the
+    object. Files of more than 1 GB are not checked.
     """
     if not path.is_file() or path.stat().st_size > LARGEST:
         return
     content = path.read_bytes()
-    start = content.find(COLLECTION)
+    start, sizes = content.find(COLLECTION), dict[tuple[int, int], int]()
     while start >= 0:
         end, at = start + int.from_bytes(content[start + 8 : start + 16], "little"), start + 16
         if end > len(content):
@@ -135,8 +138,29 @@ def _require_sound(path: Path) -> None:
             used, size = any(content[at : at + 2]), int.from_bytes(content[at + 8 : at + 16], "little")
             if not used and size < 16:
                 raise DataError(f"{path}: damaged: its text at byte {at} has no length; copy or download it again")
+            if used:
+                sizes[start, int.from_bytes(content[at : at + 2], "little")] = size
             at += 16 + -(-size // 8) * 8 if used else size
         start = content.find(COLLECTION, start + 16)
+    total = 0
+    for at, length, size in _texts(content, sizes):
+        if length > max(LONGEST, len(content)):  # what is shorter may be no text, but looks like it
+            raise DataError(f"{path}: damaged: the text at byte {at} is to have {length:,} bytes, and has {size:,}")
+        total += length if length <= size else 0
+    require_room(path, total, "holds text that takes")
+
+
+def _texts(content: bytes, sizes: Mapping[tuple[int, int], int]) -> Iterator[tuple[int, int, int]]:
+    """Yield the place of each cell of text, its length, and the size of its object by collection and index."""
+    starts = np.array(sorted({start for start, _ in sizes}), np.uint64)
+    for shift in range(8) if len(starts) else ():
+        words = np.frombuffer(content, "<u8", (len(content) - shift) // 8, shift)
+        some = np.flatnonzero((words >= starts[0]) & (words <= starts[-1]))
+        for i in some[np.isin(words[some], starts)].tolist():
+            at = shift + 8 * i
+            length, index = (int.from_bytes(content[k : k + 4], "little") for k in (at - 4, at + 8))
+            if at >= 4 and (size := sizes.get((int(words[i]), index))) is not None:
+                yield at, length, size
 
 
 def _matrix_source(matrix: Any, annotations: dict[str, Any]) -> Source:
