@@ -31,7 +31,7 @@ def chromium():
     """Return the path of Chromium; skip a test without it, or without the built page."""
     if not files("latentmap.explorer").joinpath("page", "index.html").is_file():
         pytest.skip("the page is not built: run `make page`")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         pytest.skip("Chromium is not installed: the page is not tested in a browser (apt-get install chromium)")
     return found

@@ -1,21 +1,21 @@
 """Node and the sources of the page, for tests that compute with them."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from tools import page
 
 WEB = Path(__file__).parents[1] / "web"
 
 
 def node() -> str:
     """Return Node, from the environment or the machine; skip a test without it."""
-    for place in (Path(shutil.which("python") or "").parent, None):
-        if found := shutil.which("node", path=None if place is None else str(place)):
-            return found
-    pytest.skip("Node is not installed: run make page")
+    try:
+        return str(page.node()[0])
+    except page.PageError as error:
+        pytest.skip(str(error))
 
 
 def bundle(entry: str, folder: Path) -> Path:
