@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy import stats
@@ -11,12 +12,13 @@ from sklearn.datasets import load_digits
 
 import explorers
 from conftest import fit
-from latentmap import VAE
+from latentmap import VAE, recipes
 from latentmap.evaluation.details import log_density
 from latentmap.exceptions import DataError
 from latentmap.explorer import Exploration, ExploredRows
 from latentmap.explorer.answers import as_json
-from latentmap.explorer.fields import NO_CODE
+from latentmap.explorer.fields import NO_CODE, plain_field
+from latentmap.explorer.islands import islands
 from latentmap.explorer.items import Record
 from latentmap.explorer.selections import effects
 
@@ -211,6 +213,32 @@ def test_files_hold_ids_and_columns_as_they_came(trees, plain):
     np.testing.assert_array_equal(rows["x0"], plain.rows.values[[3, 7], 0])
 
 
+def test_frames_are_explored_with_their_types(tmp_path):
+    n = 60
+    rng = np.random.default_rng(0)
+    spans = pd.to_timedelta(60 * rng.integers(1, 99, n), "s")
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, n), "D")
+    sizes = pd.Categorical(["S", "M", "L"] * (n // 3), categories=["S", "M", "L"], ordered=True)
+    frame = pd.DataFrame({"size": sizes, "span": spans, "day": days, "text": [f"word {i}" for i in range(n)], "k": "x"})
+    frame.loc[3, "size"] = None
+    vae = fit(VAE(2, max_epochs=1, neighbors=None, random_state=0), frame)
+    explored = Exploration(vae, ExploredRows.of(vae, frame, frame["size"].astype(object), np.arange(n) + 7))
+    texts = [cell.text for cell in explored.row(3).original.cells]
+    assert texts == ["", str(spans[3].to_pytimedelta()), str(days[3].date()), "x"]
+    columns = {one.name: one for one in explored.items.columns}
+    assert columns["size"].levels == ("S", "M", "L") and columns["span"].unit == "s" and columns["day"].kind == "date"
+    saved = pd.read_csv(io.BytesIO(explored.save([3, 5], "csv", "rows")), index_col=0)
+    assert saved.columns.tolist() == ["size", "span", "day", "text", "k"] and saved.index.tolist() == [10, 12]
+    assert saved["size"].isna().tolist() == [True, False] and saved["text"].tolist() == ["word 3", "word 5"]
+    assert pd.to_timedelta(saved["span"]).tolist() == spans[[3, 5]].tolist()
+    assert pd.to_datetime(saved["day"]).tolist() == days[[3, 5]].tolist()
+    numbers = frame.assign(a=rng.normal(size=n), b=rng.normal(size=n))[["a", "b"]]
+    model = fit(VAE(2, max_epochs=1, neighbors=None, random_state=0), numbers)
+    plain = Exploration(model, ExploredRows.of(model, numbers, pd.Series(np.arange(n) % 3, name="third")))
+    assert plain.fields["label"].name == "third" and [one.name for one in plain.items.columns] == ["a", "b"]
+    json.dumps(as_json([plain.row(0), plain.meta(), plain.samples(1), plain.encode(b"a,b\n1,2", "text/plain")]))
+
+
 def test_pictures_are_encoded_in_any_size_and_polarity(shown, images):
     def png(values, size=None):
         buffer = io.BytesIO()
@@ -330,6 +358,33 @@ def _strong():
     from latentmap.objectives import ELBO
 
     return ELBO(beta=1e4)
+
+
+@pytest.mark.parametrize("recipe", recipes.every())
+def test_every_recipe_is_explored(recipe, images):
+    X, y = images[:120] / 16, np.arange(120) % 4
+    settings = {"max_epochs": 1, "random_state": 0} | recipes.every()[recipe]()
+    model = fit(VAE(**settings), X, y)
+    model = model.given(3) if model.condition_ is not None else model
+    explored = Exploration(model, ExploredRows.of(model, X, y))
+    explored.prepare()
+    decoded = model.inverse_transform(explored.points[:2])
+    for item, row in zip(explored.decode(explored.points[:2]).items, decoded, strict=True):
+        assert np.abs(item.pixels.astype(int) - np.rint(255 * np.clip(row, 0, 1)).astype(int)).max() <= 1
+    ways = [explored.path(0, 5, 4, along) for along in ("straight", "density")]
+    for way in ways:
+        np.testing.assert_allclose(way.z[[0, -1]], explored.points[[0, 5]], atol=1e-4)
+    answers = [explored.meta(), explored.row(1), *ways, explored.samples(2), explored.selection([1, 2, 3])]
+    answers += [explored.density(0, 1), *(explored.field(key)[:5] for key in explored.fields)]
+    assert len(json.dumps(as_json(answers), allow_nan=False)) > 1000
+    alone = Exploration(model, None)
+    assert len(alone.samples(3).items) == 3 and alone.meta()["range"]["low"].shape == (explored.n_components,)
+
+
+def test_labels_of_equal_points_are_written_there():
+    points = np.full((40, 2), 3.0, dtype=np.float32)
+    label = plain_field("label", "kind", "label", np.array(["oak", "elm"] * 20))
+    assert {(one.label, one.x, one.y) for one in islands(points, label)} == {("oak", 3.0, 3.0), ("elm", 3.0, 3.0)}
 
 
 def test_rows_beyond_a_million_are_sampled_evenly(monkeypatch, plain):

@@ -17,6 +17,8 @@ ColumnKind = Literal["number", "category", "date"]
 
 SPREAD = (0.05, 0.95)
 """Quantiles between which a missing cell is said to lie."""
+SPANS = ("Duration", "Time")
+"""Types of columns whose numbers are seconds."""
 MOST_UNNAMED = 8
 """Features without names of a vector that is shown as a table; those of more are a line."""
 
@@ -292,6 +294,7 @@ def _described(column: Column) -> ItemColumn:
         return ItemColumn(column.name, "category", levels=levels)
     form = column.format
     unit = None if form is None else (form.suffix.strip() or form.prefix.strip() or None)
+    unit = "s" if column.type.startswith(SPANS) else unit
     return ItemColumn(column.name, column_kind(column), unit, column.lowest, column.highest)
 
 
@@ -318,11 +321,11 @@ def _texts(column: Column, values: NDArray[np.float64]) -> list[str]:
     if column.kind == "date":
         ends = 10 if column.integral or column.type == "Date" else 16
         return [str(one)[:ends].replace("T", " ") for one in column.decode(values)]
+    if column.type.startswith(SPANS):
+        return [str(one) for one in column.decode(values).astype(object)]
     if column.decimals is not None:
         return [f"{value:,.{column.decimals}f}".replace("-", "\N{MINUS SIGN}") for value in values.tolist()]
-    return [
-        str(one) if column.type.startswith(("Dur", "Time")) else number(float(one)) for one in column.decode(values)
-    ]
+    return [number(float(one)) for one in column.decode(values)]
 
 
 def _number(value: float, share: float) -> Cell:
