@@ -46,7 +46,7 @@ compatibility: .venv/installed-test ## Test with the oldest and the newest suppo
 bench: .venv/installed-bench ## Measure speed and quality beside other libraries
 	$(BIN)/python -m benchmarks.run
 
-LOCKED := tables excel duckdb bio zarr flows neighbors datasets
+LOCKED := tables excel duckdb bio zarr flows neighbors datasets explore
 lock: .venv/bin/python ## Write requirements.lock: versions and hashes of all that an installation takes
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile pyproject.toml -c constraints.txt $(LOCKED:%=--extra %) --universal --python-version 3.11 \
