@@ -68,7 +68,7 @@ def model_of(likelihood=None, network=None, posterior=None, prior=None, event=(6
 def python(model, scaling, codes, condition):
     """Decode in double precision, since single loses digits of some means."""
     model, z = copy.deepcopy(model).double(), torch.as_tensor(codes).double()
-    given = None if condition is None else torch.as_tensor(condition).double().expand(len(z), -1)
+    given = None if condition is None else torch.tensor(condition).double().expand(len(z), -1)
     with torch.no_grad():
         return scaling.inverse(model.given(given).decode(model.parts.posterior.onto(z)).mean).numpy()
 
@@ -147,6 +147,7 @@ def test_standardised_codes(script):
 
 def test_a_ladder_and_a_condition(script):
     condition = np.array([[0.0, 1.0]], np.float32)
+    condition.flags.writeable = False
     require_equal(script, model_of(condition=2), condition=condition)
     require_equal(script, model_of(below=(2, 4)))
     require_equal(script, model_of(below=(2, 4), condition=2), condition=condition)
