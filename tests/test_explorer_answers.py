@@ -15,7 +15,7 @@ from conftest import fit
 from latentmap import VAE, recipes
 from latentmap.evaluation.details import log_density
 from latentmap.exceptions import DataError
-from latentmap.explorer import Exploration, ExploredRows
+from latentmap.explorer import Exploration, ExploredRows, spaces
 from latentmap.explorer.answers import as_json
 from latentmap.explorer.fields import NO_CODE, plain_field
 from latentmap.explorer.islands import islands
@@ -73,6 +73,22 @@ def test_points_and_pictures_are_those_of_the_model(shown, images):
     assert answer.percentile == pytest.approx(100 * below, abs=1)
     distances = np.square((images - images[7]).reshape(len(images), -1)).sum(1)
     assert answer.neighbours == [i for i in np.argsort(distances, kind="stable").tolist() if i != 7][:8]
+
+
+@pytest.mark.parametrize("kept", [2**26, 0])
+def test_nearest_rows_are_exact_where_rounding_would_change_their_order(kept, monkeypatch):
+    X = 1000 + np.random.default_rng(0).random((500, 12)).astype(np.float32)
+    X[7] = X[6] = X[5]
+    monkeypatch.setattr(spaces, "MOST_KEPT", kept)
+    monkeypatch.setattr(spaces, "BLOCK", 1000)
+    monkeypatch.setattr(spaces, "encoder_inputs", lambda estimator, rows: rows.copy())
+    space = spaces.DataSpace(None, X)
+    for i in (0, 5, 6, 499):
+        distances = np.square(X - X[i]).sum(1)
+        order = [j for j in np.argsort(distances, kind="stable").tolist() if j != i]
+        assert space.nearest(i, 8) == order[:8]
+    assert spaces.DataSpace(None, X[:3]).nearest(1, 8) == sorted([0, 2], key=lambda j: ((X[j] - X[1]) ** 2).sum())
+    assert spaces.DataSpace(None, X[:1]).nearest(0, 8) == []
 
 
 def test_density_and_holes_follow_the_codes(shown):

@@ -104,6 +104,8 @@ def serve(
     quiet: dict[str, Any] = {"log_config": None, "log_level": "critical", "access_log": False}
     quiet |= {"server_header": False, "date_header": False}
     config = uvicorn.Config(app, ws="none", lifespan="off", timeout_graceful_shutdown=GRACE, **quiet)
+    for one in explorations:
+        threading.Thread(target=one.warm, daemon=True).start()
     ready(f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{token}/")
     try:
         with contextlib.suppress(KeyboardInterrupt):
