@@ -32,8 +32,8 @@ SECONDS, RATE = 10, 7
 SIZE = (1100, 600)
 MOST = 1_500_000
 """Bytes at the most."""
-COLOURS = (128, 96, 64, 48)
-"""Numbers of colours that are tried, until the film is small enough."""
+COLOURS, GREYS = (240, 160, 112, 80), 32
+"""Numbers of colours that are tried, until the film is small enough, and how many of them are greys."""
 STOPS = [(0.42, 0.62), (0.50, 0.40), (0.58, 0.22), (0.70, 0.34), (0.86, 0.42), (0.74, 0.60), (0.72, 0.84), (0.54, 0.72)]
 """Places of the map that the pointer passes, as shares of its width and height."""
 
@@ -53,8 +53,8 @@ def fitted(folder: Path) -> Exploration:
 def served(exploration: Exploration) -> str:
     """Serve an exploration until the process ends; return the address."""
     address: queue.Queue[str] = queue.Queue()
-    serving = threading.Thread(target=serve, args=([exploration], bound("127.0.0.1", None), address.put), daemon=True)
-    serving.start()
+    given = [exploration], "127.0.0.1", bound("127.0.0.1", None), address.put
+    threading.Thread(target=serve, args=given, daemon=True).start()
     return address.get(timeout=60)
 
 
@@ -84,11 +84,20 @@ def film(page: Page) -> list[Image.Image]:
     return pictures
 
 
+def palette(picture: Image.Image, colours: int) -> Image.Image:
+    """Colours of a picture, and greys in even steps for the pictures that are decoded."""
+    found = picture.quantize(colours - GREYS, Image.Quantize.MAXCOVERAGE).getpalette() or []
+    steps = np.linspace(0, 255, GREYS).round().astype(int)
+    image = Image.new("P", (1, 1))
+    image.putpalette([*found[: 3 * (colours - GREYS)], *np.repeat(steps, 3).tolist()])
+    return image
+
+
 def write(pictures: list[Image.Image]) -> int:
     """Write the film with as many colours as the size allows; return its bytes."""
     for colours in COLOURS:
-        palette = pictures[len(pictures) // 2].quantize(colours, Image.Quantize.MAXCOVERAGE)
-        frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+        chosen = palette(pictures[len(pictures) // 2], colours)
+        frames = [picture.quantize(palette=chosen, dither=Image.Dither.NONE) for picture in pictures]
         frames[0].save(OUT, save_all=True, append_images=frames[1:], duration=1000 // RATE, loop=0, optimize=True)
         if OUT.stat().st_size < MOST:
             break
