@@ -18,13 +18,13 @@ def node() -> str:
         pytest.skip(str(error))
 
 
-def bundle(entry: str, folder: Path) -> Path:
-    """Bundle a script of ``web/dev`` with all that it imports; skip a test where the packages of npm are missing."""
+def bundle(entry: str, folder: Path, platform: str = "node") -> Path:
+    """Bundle a module of ``web/dev`` with all that it imports; skip a test where the packages of npm are missing."""
     rolldown = WEB / "node_modules" / "rolldown" / "bin" / "cli.mjs"
     if not rolldown.exists():
         pytest.skip("the packages of the page are not installed: run make page")
     script = folder / "bundle.mjs"
-    command = [node(), str(rolldown), str(WEB / "dev" / entry), "--file", str(script), "--platform", "node"]
+    command = [node(), str(rolldown), str(WEB / "dev" / entry), "--file", str(script), "--platform", platform]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return script

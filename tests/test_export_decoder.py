@@ -74,12 +74,16 @@ def python(model, scaling, codes, condition):
 
 
 def require_equal(script, model, scaling=None, condition=None):
+    """Require that Node, or a page of a browser, decodes as Python does."""
     scaling = scaling or Affine(0.0, 1.0)
     codes = np.random.default_rng(1).normal(size=(40, model.sizes.latent)).astype(np.float32)
     expected = python(model, scaling, codes, condition)
     low, high = expected.min(0), expected.max(0)
     exported = export_decoder(model, scaling, codes, low, high, condition)
-    got = np.array(run(script, {"plan": exported.plan, "codes": codes.tolist()})["values"], dtype=float)
+    given = {"plan": exported.plan, "codes": codes.tolist()}
+    decode = "({ plan, codes }) => decode(plan, codes)"
+    answer = script.evaluate(decode, given) if hasattr(script, "evaluate") else run(script, given)["values"]
+    got = np.array(answer, dtype=float)
     span = np.where(high > low, high - low, 1)
     assert expected.std() > 0
     assert exported.error <= NEAR
@@ -90,6 +94,16 @@ def require_equal(script, model, scaling=None, condition=None):
 @pytest.mark.parametrize("network", [*NETWORKS, networks.MLP((16,), "relu"), networks.MLP((16,), "gelu")], ids=repr)
 def test_every_network(script, network):
     require_equal(script, model_of(network=network, event=IMAGE))
+
+
+def test_the_same_in_a_browser(pages, tmp_path):
+    page = pages("about:blank", wait=None)
+    page.add_script_tag(path=bundle("browser.ts", tmp_path, "browser"), type="module")
+    page.wait_for_function("typeof globalThis.decode === 'function'")
+    for network in NETWORKS:
+        require_equal(page, model_of(network=network, event=IMAGE))
+    for part in (likelihoods.ContinuousBernoulli(), likelihoods.LogisticMixture(components=2), COLUMNS):
+        require_equal(page, model_of(part, event=(8,)))
 
 
 def test_normalised_residual_blocks(script):
