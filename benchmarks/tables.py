@@ -284,6 +284,19 @@ def formats(result: dict[str, Any]) -> str:
     return grid(("format", "seconds to read", "share of a fit", "the same numbers"), rows)
 
 
+def explorer(result: dict[str, Any]) -> str:
+    """Return how long the explorer takes to decode a code and to send its points, in milliseconds."""
+    from benchmarks.explorer import MODELS
+
+    rows = []
+    for one in result["raw"]:
+        points, late = one["whole"]["api/points"], sorted(one["loopback"])[int(0.99 * len(one["loopback"]))]
+        seconds = (median(one["within"]), median(one["loopback"]), late, points["first"], points["last"])
+        rows.append((MODELS[one["model"]], *(f"{1000 * value:.1f} ms" for value in seconds)))
+    head = ("rows", "decoded within the server", "over loopback", "99% within", "points: first byte", "last byte")
+    return grid(head, rows)
+
+
 def anatomy(result: dict[str, Any]) -> str:
     """Return milliseconds of a step, and the fraction of each kind of work."""
     kinds = list(result["raw"][0]["shares"])
@@ -344,7 +357,7 @@ def standardised(result: dict[str, Any]) -> str:
 TABLES: tuple[Callable[[dict[str, Any]], str], ...] = (
     *(elbo, throughput, ratios, limits, costs, embedding, floors, anatomy, precision, recipes, overhead, together),
     *(imputation, imputation_mixed, larger, synthetic, formats, sweep, standardised, reading),
-    *(public_tables_summary, public_tables),
+    *(explorer, public_tables_summary, public_tables),
 )
 OF_PUBLIC = (public_tables_summary, public_tables)
 OF_THROUGHPUT = (throughput, ratios, limits, costs, embedding, floors)

@@ -31,7 +31,7 @@ def chromium():
     """Return the path of Chromium; skip a test without it, or without the built page."""
     if not files("latentmap.explorer").joinpath("page", "index.html").is_file():
         pytest.skip("the page is not built: run `make page`")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         pytest.skip("Chromium is not installed: the page is not tested in a browser (apt-get install chromium)")
     return found
@@ -138,8 +138,9 @@ def serious(page):
     script = Path(__file__).parents[1] / "web" / "node_modules" / "axe-core" / "axe.min.js"
     if not script.is_file():
         pytest.skip("axe-core is not installed: `make page`")
-    page.evaluate(script.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run()")["violations"]
+    if page.evaluate("typeof axe") == "undefined":
+        page.evaluate(script.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
     return [
         f"{one['id']}: {node['target']} {node['failureSummary']}"
         for one in found

@@ -1,22 +1,21 @@
 """The answers of an exploration agree with the model, the data and independent computations."""
 
-import io
 import json
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import stats
 from sklearn.datasets import load_digits
 
 import explorers
 from conftest import fit
-from latentmap import VAE
+from latentmap import VAE, recipes
 from latentmap.evaluation.details import log_density
 from latentmap.exceptions import DataError
-from latentmap.explorer import Exploration, ExploredRows
+from latentmap.explorer import Exploration, ExploredRows, spaces
 from latentmap.explorer.answers import as_json
-from latentmap.explorer.fields import NO_CODE
+from latentmap.explorer.fields import NO_CODE, plain_field
+from latentmap.explorer.islands import islands
 from latentmap.explorer.items import Record
 from latentmap.explorer.selections import effects
 
@@ -71,6 +70,22 @@ def test_points_and_pictures_are_those_of_the_model(shown, images):
     assert answer.percentile == pytest.approx(100 * below, abs=1)
     distances = np.square((images - images[7]).reshape(len(images), -1)).sum(1)
     assert answer.neighbours == [i for i in np.argsort(distances, kind="stable").tolist() if i != 7][:8]
+
+
+@pytest.mark.parametrize("kept", [2**26, 0])
+def test_nearest_rows_are_exact_where_rounding_would_change_their_order(kept, monkeypatch):
+    X = 1000 + np.random.default_rng(0).random((500, 12)).astype(np.float32)
+    X[7] = X[6] = X[5]
+    monkeypatch.setattr(spaces, "MOST_KEPT", kept)
+    monkeypatch.setattr(spaces, "BLOCK", 1000)
+    monkeypatch.setattr(spaces, "encoder_inputs", lambda estimator, rows: rows.copy())
+    space = spaces.DataSpace(None, X)
+    for i in (0, 5, 6, 499):
+        distances = np.square(X - X[i]).sum(1)
+        order = [j for j in np.argsort(distances, kind="stable").tolist() if j != i]
+        assert space.nearest(i, 8) == order[:8]
+    assert spaces.DataSpace(None, X[:3]).nearest(1, 8) == sorted([0, 2], key=lambda j: ((X[j] - X[1]) ** 2).sum())
+    assert spaces.DataSpace(None, X[:1]).nearest(0, 8) == []
 
 
 def test_density_and_holes_follow_the_codes(shown):
@@ -188,100 +203,6 @@ def test_cells_of_tables_come_as_they_are_written(trees):
     assert frame is not None and isinstance(answer.original, Record)
 
 
-def test_search_finds_ids_numbers_labels_and_text(trees, plain, shown):
-    assert [one.i for one in plain.search("ID-17")] == [17, *range(170, 180)]
-    assert plain.search("199")[0].i == 199
-    assert trees.search("tree 77")[0].i == 77 and trees.search("77")[0].i == 77
-    assert {trees.rows.columns["kind"].values[one.i] for one in trees.search("ELM")} == {"elm"}
-    assert len(shown.search("digit")) == 0 and len(trees.search("tree")) == 50
-    assert not trees.search("   ") and not trees.search("no such row")
-
-
-def test_files_hold_ids_and_columns_as_they_came(trees, plain):
-    text = trees.save([4, 2], "csv", "rows").decode().splitlines()
-    lines = explorers.trees().splitlines()
-    assert text[0] == f"row,{lines[0]}" and text[1:] == [f"{i},{lines[i + 1]}" for i in (2, 4)]
-    marks = plain.save([1, 3], "csv", "label").decode().splitlines()
-    assert marks[:5] == ["id,selected", "id-0,0", "id-1,1", "id-2,0", "id-3,1"] and len(marks) == 201
-    pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    rows = parquet.read_table(io.BytesIO(plain.save([3, 7], "parquet", "rows"))).to_pydict()
-    assert rows["id"] == ["id-3", "id-7"] and rows["x1"][0] is None
-    np.testing.assert_array_equal(rows["x0"], plain.rows.values[[3, 7], 0])
-
-
-def test_pictures_are_encoded_in_any_size_and_polarity(shown, images):
-    def png(values, size=None):
-        buffer = io.BytesIO()
-        picture = Image.fromarray(values)
-        (picture if size is None else picture.resize(size)).save(buffer, "png")
-        return buffer.getvalue()
-
-    own = shown.encode(png(pixels(images[5])), "image/png")
-    np.testing.assert_allclose(own.z, shown.points[5], atol=1e-3)
-    np.testing.assert_array_equal(own.item.pixels, pixels(images[5]))
-    assert not own.unlike and own.percentile is not None
-    inverted = shown.encode(png(255 - pixels(images[5]), (80, 80)), "image/png")
-    assert "inverted" in inverted.why and "resized from 80 x 80" in inverted.why
-    assert np.abs(inverted.item.pixels.astype(int) - pixels(images[5])).mean() < 40
-    noise = shown.encode(png(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)), "image/png")
-    assert noise.unlike and "lower than that of" in noise.why
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "kind,height,planted,alive,price\noak,15.5,2001-02-11,True,$1007.00",
-        "oak;15.5;2001-02-11;True;$1007.00",
-        "price\tkind\theight\tplanted\talive\n$1007.00\toak\t15.5\t2001-02-11\tTrue",
-        json.dumps({"kind": "oak", "height": 15.5, "planted": "2001-02-11", "alive": True, "price": "$1007.00"}),
-        "tree 1,oak,15.5,2001-02-11,True,$1007.00",
-    ],
-)
-def test_rows_of_text_are_encoded_as_those_of_files(trees, text):
-    answer = trees.encode(text.encode(), "text/plain")
-    assert [cell.text for cell in answer.item.cells] == ["oak", "15.5", "2001-02-11", "True", "$1007.00"]
-
-
-def test_missing_cells_of_pasted_rows_stay_missing(trees, plain):
-    answer = trees.encode(b'{"kind": "elm"}', "text/plain")
-    assert [cell.text for cell in answer.item.cells] == ["elm", "", "", "", ""] and answer.percentile is not None
-    assert plain.encode(b"1,,3,4,5", "text/plain").item.cells[1].text == ""
-    far = plain.encode(b"1e6,1e6,-1e6,1e6,-1e6", "text/plain")
-    assert far.unlike and far.percentile == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "body", "kind", "message"),
-    [
-        ("shown", b"", "image/png", "no picture that can be read"),
-        ("shown", b"\x89PNG\r\n\x1a\n", "image/png", "no picture that can be read"),
-        ("shown", b"1,2", "text/plain", "expected 64 values"),
-        ("trees", b"\x89PNG", "image/png", "are no pictures"),
-        ("trees", b"\xff\xfe", "text/plain", "UTF-8"),
-        ("trees", b"  ", "text/plain", "one row"),
-        ("trees", b"1,2", "text/plain", "expected 5 values separated by commas"),
-        ("trees", b'{"kind": [1]}', "text/plain", "'kind': expected text, a number"),
-        ("trees", b'{"kind": "pine"}', "text/plain", "pine"),
-        ("trees", b'{"kind"', "text/plain", "expected a JSON object"),
-        ("plain", b"1,2,3,4,x", "text/plain", "x4: expected a number, got 'x'"),
-        ("plain", b"1,2,3,4,1e400", "text/plain", "finite"),
-    ],
-)
-def test_what_is_no_row_is_refused(request, name, body, kind, message):
-    with pytest.raises(DataError, match=message) as error:
-        request.getfixturevalue(name).encode(body, kind)
-    assert "\n" not in str(error.value)
-
-
-def test_large_pictures_are_refused_before_they_are_decoded(shown):
-    buffer = io.BytesIO()
-    Image.new("L", (5000, 5000)).save(buffer, "png")
-    with pytest.raises(DataError, match="more than 16,777,216 pixels"):
-        shown.encode(buffer.getvalue(), "image/png")
-
-
 def test_without_rows_the_latent_space_is_explored_alone(shown):
     alone = Exploration(shown.estimator, None, name="alone")
     meta = as_json(alone.meta())
@@ -332,18 +253,31 @@ def _strong():
     return ELBO(beta=1e4)
 
 
-def test_rows_beyond_a_million_are_sampled_evenly(monkeypatch, plain):
-    monkeypatch.setattr("latentmap.explorer.rows.MOST_ROWS", 50)
-    rows = ExploredRows.of(plain.estimator, plain.rows.values, np.arange(200), np.arange(200) + 1000)
-    assert len(rows) == 50 and rows.total == 200 and rows.notes == ("50 of 200 rows are shown, evenly spaced",)
-    assert rows.labels.tolist() == rows.numbers.tolist() == (rows.ids - 1000).tolist()
-    np.testing.assert_array_equal(rows.values, plain.rows.values[rows.numbers])
-    assert np.diff(rows.numbers).min() >= 3
+@pytest.mark.parametrize("recipe", recipes.every())
+def test_every_recipe_is_explored(recipe, images):
+    X, y = images[:120] / 16, np.arange(120) % 4
+    settings = {"max_epochs": 1, "random_state": 0} | recipes.every()[recipe]()
+    model = fit(VAE(**settings), X, y)
+    model = model.given(3) if model.condition_ is not None else model
+    explored = Exploration(model, ExploredRows.of(model, X, y))
+    explored.prepare()
+    decoded = model.inverse_transform(explored.points[:2])
+    for item, row in zip(explored.decode(explored.points[:2]).items, decoded, strict=True):
+        assert np.abs(item.pixels.astype(int) - np.rint(255 * np.clip(row, 0, 1)).astype(int)).max() <= 1
+    ways = [explored.path(0, 5, 4, along) for along in ("straight", "density")]
+    for way in ways:
+        np.testing.assert_allclose(way.z[[0, -1]], explored.points[[0, 5]], atol=1e-4)
+    answers = [explored.meta(), explored.row(1), *ways, explored.samples(2), explored.selection([1, 2, 3])]
+    answers += [explored.density(0, 1), *(explored.field(key)[:5] for key in explored.fields)]
+    assert len(json.dumps(as_json(answers), allow_nan=False)) > 1000
+    alone = Exploration(model, None)
+    assert len(alone.samples(3).items) == 3 and alone.meta()["range"]["low"].shape == (explored.n_components,)
 
 
-def test_rows_of_other_lengths_are_refused(plain):
-    with pytest.raises(DataError, match="y must hold one value for each of 200 rows"):
-        ExploredRows.of(plain.estimator, plain.rows.values, [1, 2])
+def test_labels_of_equal_points_are_written_there():
+    points = np.full((40, 2), 3.0, dtype=np.float32)
+    label = plain_field("label", "kind", "label", np.array(["oak", "elm"] * 20))
+    assert {(one.label, one.x, one.y) for one in islands(points, label)} == {("oak", 3.0, 3.0), ("elm", 3.0, 3.0)}
 
 
 @pytest.mark.parametrize(

@@ -132,5 +132,5 @@ def test_the_lock_of_releases_has_a_hash_for_every_package_of_the_constraints():
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     pinned = {n.lower().replace("_", "-"): v for n, v in re.findall(r"^([\w.-]+)==(\S+)$", constraints, re.MULTILINE)}
     assert {name: version for name, version in locked.items() if pinned.get(name, version) != version} == {}
-    assert {"torch", "numpy", "safetensors", "pyarrow", "h5py"} <= locked.keys()
+    assert {"torch", "numpy", "safetensors", "pyarrow", "h5py", "starlette", "uvicorn"} <= locked.keys()
     assert "http" not in text and "index" not in text

@@ -83,6 +83,9 @@ def test_a_point_shows_its_row_beside_its_reconstruction_and_stays_when_pressed(
     nearest = [int(re.match(r"Row (\d+)", name)[1]) for name in names]
     assert nearest == list(exploration.row(row).neighbours)
     shoot(page, "row", tmp_path)
+    panel.get_by_role("button", name="Select the 20 nearest").click()
+    page.get_by_test_id("selection").get_by_role("heading", name=re.compile("^21 rows")).wait_for()
+    page.get_by_role("tab", name="Place").click()
     page.keyboard.press("Escape")
     panel.wait_for(state="detached")
 

@@ -12,8 +12,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 WEB = ROOT / "web"
 PAGE = ROOT / "src" / "latentmap" / "explorer" / "page"
-#: The outputs of `web/vite.config.ts`: the served page, the script of an exported file, the module of a notebook.
-MODES = "production", "map", "widget"
 
 
 class PageError(Exception):
@@ -50,10 +48,7 @@ def build(web: Path = WEB, page: Path = PAGE) -> None:
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         run(npm, "ci")
         installed.touch()
-    run(npm, "run", "check")
-    for mode in MODES:
-        if mode == "production" or (web / "src" / f"{mode}.ts").exists():
-            run("node_modules/vite/bin/vite.js", "build", "--mode", mode)
+    run(npm, "run", "build")
     shutil.rmtree(page, ignore_errors=True)
     shutil.copytree(web / "dist", page)
 

@@ -18,6 +18,7 @@ _HOME = {
     "load_dataset": "data.datasets",
     "plot": "plot",
     "callbacks": "training.callbacks",
+    "explore": "explorer.notebook",
     "purpose": "estimators.purposes",
     "exceptions": "exceptions",
     "networks": "model.networks",
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "exceptions",
+    "explore",
     "likelihoods",
     "load",
     "load_dataset",
@@ -69,5 +71,6 @@ if TYPE_CHECKING:
     from latentmap.estimators.persistence import load
     from latentmap.estimators.purposes import purpose
     from latentmap.estimators.vae import VAE
+    from latentmap.explorer.notebook import explore
     from latentmap.model import likelihoods, networks, posteriors, priors
     from latentmap.training import callbacks

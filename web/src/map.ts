@@ -1,8 +1,7 @@
 import { LocalBackend } from "./backends/local";
 import { mount } from "./mount";
 
-/** A page of its own, or a place in a report. */
-const page = document.getElementById("latentmap");
-const root = page ?? document.getElementById("latentmap-embedded")!;
 const data = JSON.parse(document.getElementById("latentmap-data")!.textContent!);
-mount(root, new LocalBackend(data), { embedded: !page });
+/** Within a report the address belongs to the page around the map. */
+const embedded = window.top !== window;
+mount(document.getElementById("latentmap")!, new LocalBackend(data), { embedded });

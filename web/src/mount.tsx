@@ -13,7 +13,7 @@ import { Broken, Loading, Problem } from "./parts/States";
 import { Toolbar } from "./parts/Toolbar";
 import { keepInAddress } from "./state/address";
 import { explore, type Explorer } from "./state/explorer";
-import "./styles.css";
+import "./styles/index.css";
 
 export interface Options {
   /** Whether other content stands around the map, as in a report or a notebook: the address is left alone. */

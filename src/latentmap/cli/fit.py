@@ -324,6 +324,7 @@ def _report(estimator: Any, X: Any, y: Any, rows: ReportRows, source: Source, fo
     """Write the report to a folder; return False for a model that has none."""
     import numpy as np
 
+    from latentmap.explorer.export_page import is_built
     from latentmap.report import write_report
 
     if estimator.condition_ is not None and not estimator.has_labels_:
@@ -331,5 +332,6 @@ def _report(estimator: Any, X: Any, y: Any, rows: ReportRows, source: Source, fo
         return False
     rows = rows.take(one_condition(estimator, np.arange(len(X)), y)[1])
     estimator, X, y, given = one_condition(estimator, X, y)
-    write_report(estimator, X, y, folder, name=source.name + given, feature_names=source.names, rows=rows)
+    title: dict[str, Any] = {"name": source.name + given, "feature_names": source.names}
+    write_report(estimator, X, y, folder, **title, rows=rows, interactive=is_built())
     return True

@@ -47,6 +47,7 @@ def report(
     from latentmap.estimators.run_files import read_config
     from latentmap.estimators.run_folder import REPORT
     from latentmap.evaluation.clusters import clusters
+    from latentmap.explorer.export_page import is_built
     from latentmap.report import ReportRows, write_report
 
     read_config(run)  # before the lock, so that no folder is made
@@ -72,7 +73,9 @@ def report(
         names = None if origin is None else origin.columns
         title: dict[str, Any] = {"name": source.name + condition, "feature_names": names}
         with atomic_folder(run, REPORT, REPORT[0]) as folder:
-            write_report(estimator, X, y, folder, comparison, **title, rows=kinds, colors=colors)
+            write_report(
+                estimator, X, y, folder, comparison, **title, rows=kinds, colors=colors, interactive=is_built()
+            )
     page = run / REPORT[0]
     say(f"wrote {page}")
     if as_json:

@@ -181,9 +181,9 @@ class TextWriter(RowWriter):
             lines.writerow(names if self.key is None else [self.key.name, *names])
             self.header = True
         digits = "%.9g" if rows.dtype == np.float32 else "%.17g"
-        keys = [] if self.key is None else [_as_text(self.key.values[self.count : self.count + len(rows)])]
+        keys = [] if self.key is None else [as_text(self.key.values[self.count : self.count + len(rows)])]
         if cells is not None:
-            lines.writerows(zip(*keys, *map(_as_text, cells.values()), strict=True))
+            lines.writerows(zip(*keys, *map(as_text, cells.values()), strict=True))
         elif keys:
             flat = rows.reshape(len(rows), -1).tolist()
             lines.writerows([key, *(digits % value for value in row)] for key, row in zip(keys[0], flat, strict=True))
@@ -368,7 +368,7 @@ def _as_excel(value: Any) -> Any:
     return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", value) if isinstance(value, str) else value
 
 
-def _as_text(cells: NDArray[Any]) -> list[Any]:
+def as_text(cells: NDArray[Any]) -> list[Any]:
     """Return cells as a file has them, nothing where one is missing."""
     if cells.dtype.kind == "M":
         return ["" if text == "NaT" else text for text in np.datetime_as_string(cells).tolist()]

@@ -293,11 +293,14 @@ class Exploration:
         return self._search(text)
 
     def prepare(self) -> None:
-        """Compute what every answer needs, so that the first one is as quick as the others."""
+        """Compute what the page asks for first."""
         self.meta()
         self.decode(np.mean(self.extent, axis=0)[None])
-        if self.rows is not None and self.estimator.has_score_:
-            self._scores.reference  # noqa: B018
+
+    def warm(self) -> None:
+        """Compute what the first answers about single rows need."""
+        if self.rows is not None:
+            self.row(0)
 
     @cached_property
     def _density(self) -> CodeDensity:

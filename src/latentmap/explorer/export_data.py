@@ -59,7 +59,7 @@ class Room:
         return True
 
 
-def page_data(exploration: Exploration, room: int) -> dict[str, Any]:
+def page_data(exploration: Exploration, room: int, *, quick: bool = False) -> dict[str, Any]:
     """Return what a page knows, in so many characters.
 
     Parameters
@@ -68,6 +68,8 @@ def page_data(exploration: Exploration, room: int) -> dict[str, Any]:
         The model and its rows.
     room : int
         Characters of the JSON, about.
+    quick : bool, default=False
+        Whether to leave out what takes long: evidence, trust, and the nearest rows of each row.
 
     Returns
     -------
@@ -82,14 +84,14 @@ def page_data(exploration: Exploration, room: int) -> dict[str, Any]:
     data["density"] = dict(_densities(exploration)) if meta["can"]["density"] else {}
     left.takes(data)
     data |= _decoding(exploration, left)
-    data["fields"] = dict(_fields(exploration, left))
+    data["fields"] = dict(_fields(exploration, left, quick=quick))
     data["ids"] = exploration.rows.id_texts if has_rows and exploration.rows else None
     if not left.takes(data["ids"], 0.5):
         left.notes.append("the ids of the rows are left out, for want of room; search takes their numbers")
         data["ids"] = None
     data["numbers"] = _numbers(exploration)
     left.takes(data["numbers"])
-    data["neighbours"] = _neighbours(exploration, left)
+    data["neighbours"] = None if quick else _neighbours(exploration, left)
     data["samples"] = pack(sample_codes(exploration.estimator, PRIOR_DRAWS, 0).astype(np.float32))
     left.takes(data["samples"])
     data["originals"] = None
@@ -183,7 +185,7 @@ def _decoded_grid(exploration: Exploration) -> dict[str, Any]:
     return {"x": x, "y": y, "size": GRID, "values": packed, **ends}
 
 
-def _fields(exploration: Exploration, room: Room) -> Iterator[tuple[str, dict[str, Any]]]:
+def _fields(exploration: Exploration, room: Room, *, quick: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the values of fields that fit: labels, columns, then what the model says of a row."""
     left_out: list[str] = []
     columns = 0
@@ -191,6 +193,8 @@ def _fields(exploration: Exploration, room: Room) -> Iterator[tuple[str, dict[st
         columns += one.group == "column"
         if isinstance(exploration.items, Lines) and one.group == "column" and columns > MOST_FEATURES:
             left_out.append(one.name)
+            continue
+        if one.slow and quick:
             continue
         if one.slow and exploration.rows is not None and len(exploration.rows) > SLOW_ROWS:
             left_out.append(one.name)

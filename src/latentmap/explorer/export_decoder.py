@@ -239,9 +239,7 @@ def _values(
     device = scaling.scale.device
     rows, masses = [], []
     for z in points.to(device).split(64):
-        given = (
-            None if condition is None else torch.as_tensor(condition, dtype=z.dtype, device=device).expand(len(z), -1)
-        )
+        given = None if condition is None else torch.tensor(condition).to(z).expand(len(z), -1)
         px = model.given(given).decode(model.parts.posterior.onto(z))
         values = scaling.inverse(px.mean)
         probabilities = [values[:, :0]]

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -38,12 +37,7 @@ TEMPLATE = """<!doctype html>
 </head>
 <body>
 <div id="latentmap"></div>
-<noscript>
-<style>{plain}</style>
-<h1>{title}</h1>
-<img src="data:image/png;base64,{picture}" alt="{alt}" width="{width}">
-<p>{caption}</p>
-</noscript>
+{plain}
 <script type="application/json" id="latentmap-data">{data}</script>
 <script>{script}</script>
 </body>
@@ -55,16 +49,12 @@ PLAIN = (
 )
 """Style without JavaScript."""
 DPI = 110
-
-
-@dataclass(frozen=True)
-class Poster:
-    """A picture of the map, for readers without JavaScript."""
-
-    png: bytes
-    alt: str
-    caption: str
-    width: int
+WITHOUT_SCRIPT = """<noscript>
+<style>{style}</style>
+<h1>{title}</h1>
+<img src="data:image/png;base64,{picture}" alt="{alt}" width="{width}">
+<p>{caption}</p>
+</noscript>"""
 
 
 def write_map(
@@ -101,21 +91,32 @@ def write_map(
     return size
 
 
-def map_page(exploration: Exploration, most: int = MOST_BYTES) -> str:
-    """Return an exploration as the text of an HTML file of so many bytes, where its points alone fit."""
-    script, style, poster = asset("map.js"), asset("map.css"), poster_of(exploration)
-    picture = base64.b64encode(poster.png).decode()
-    room = most - len(script.encode()) - len(style.encode()) - len(picture) - 8192
+def map_page(exploration: Exploration, most: int = MOST_BYTES, *, quick: bool = False) -> str:
+    """Return an exploration as the text of an HTML file of so many bytes, where its points alone fit.
+
+    Parameters
+    ----------
+    exploration : Exploration
+        The model and its rows.
+    most : int, default=5_000_000
+        Size in bytes.
+    quick : bool, default=False
+        Whether to leave out what takes long, and the picture for readers without JavaScript: for a page within another.
+
+    Returns
+    -------
+    str
+        The page.
+    """
+    script, style = asset("map.js"), asset("map.css")
+    plain = "" if quick else picture_of(exploration)
+    room = most - len(script.encode()) - len(style.encode()) - len(plain.encode()) - 4096
     return TEMPLATE.format(
         policy=policy(script, style, PLAIN),
-        plain=PLAIN,
         title=html.escape(f"{exploration.name}: a latent map"),
         style=style,
-        picture=picture,
-        alt=html.escape(poster.alt),
-        width=poster.width,
-        caption=html.escape(poster.caption),
-        data=as_script(page_data(exploration, max(0, room))),
+        plain=plain,
+        data=as_script(page_data(exploration, max(0, room), quick=quick)),
         script=script,
     )
 
@@ -156,17 +157,23 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def poster_of(exploration: Exploration) -> Poster:
-    """Return a picture of the map; of the decoded space for a model without rows."""
+def picture_of(exploration: Exploration) -> str:
+    """Return what readers without JavaScript see: a picture of the map; of decoded codes for a model without rows."""
     estimator, rows = exploration.estimator, exploration.rows
     if rows is None:
         draw = plot.decoded_grid if exploration.n_components == 2 else plot.traversals
         display: Any = draw(estimator)
     else:
         display = plot.map(estimator, rows.values, rows.labels)
-    png = display.png(DPI)
-    buffer = io.BytesIO()
+    png, buffer = display.png(DPI), io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
         width = image.width
         image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
-    return Poster(min(png, buffer.getvalue(), key=len), display.alt or display.caption, display.caption, width)
+    return WITHOUT_SCRIPT.format(
+        style=PLAIN,
+        title=html.escape(exploration.name),
+        picture=base64.b64encode(min(png, buffer.getvalue(), key=len)).decode(),
+        alt=html.escape(display.alt or display.caption),
+        caption=html.escape(display.caption),
+        width=width,
+    )

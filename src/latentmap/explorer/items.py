@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ ColumnKind = Literal["number", "category", "date"]
 
 SPREAD = (0.05, 0.95)
 """Quantiles between which a missing cell is said to lie."""
+SPANS = ("Duration", "Time")
+"""Types of columns whose numbers are seconds."""
 MOST_UNNAMED = 8
 """Features without names of a vector that is shown as a table; those of more are a line."""
 
@@ -174,10 +177,23 @@ class Records:
 
     table: Table
 
-    @property
+    @cached_property
     def columns(self) -> tuple[ItemColumn, ...]:
         """The columns."""
         return tuple(_described(column) for column in self.table.generated)
+
+    @cached_property
+    def _ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The least and the largest number of each column; of categories, places."""
+        ends = [(one.low, one.high) if one.levels is None else (0, len(one.levels) - 1) for one in self.columns]
+        low, high = np.array(ends, dtype=np.float64).T
+        return low, high
+
+    @cached_property
+    def _sources(self) -> list[int | None]:
+        """The place of each column among those of the model; None for one that follows from another."""
+        places = {name: i for i, name in enumerate(self.table.names)}
+        return [places.get(one.name) for one in self.columns]
 
     def described(self) -> dict[str, Any]:
         """Return the columns, with units, ranges and categories."""
@@ -185,12 +201,23 @@ class Records:
 
     def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
         """Return rows as records: a missing cell has no text; cells that a model made are possible values."""
+        low, high = self._ends
         numbers = self._numbers(rows, generated=chances is not None)
-        places = {name: i for i, name in enumerate(self.table.names)}
+        values = np.stack([numbers[one.name] for one in self.columns], axis=1)
+        there = ~np.isnan(values)
+        values = np.where(there, values, low)
+        shares = _shares(values, low, high)
         made = []
-        for column in self.table.generated:
-            known = None if chances is None or column.name not in places else chances[:, places[column.name]]
-            made.append(_cells(column, numbers[column.name], known))
+        for i, (column, described) in enumerate(zip(self.table.generated, self.columns, strict=True)):
+            own, place = values[:, i], self._sources[i]
+            known = [None] * len(rows) if chances is None or place is None else _known(chances[:, place])
+            if (levels := described.levels) is None:
+                texts = _texts(column, own)
+            else:
+                codes = np.clip(np.rint(own), 0, len(levels) - 1).astype(int).tolist()
+                texts, shares[:, i] = [levels[code] for code in codes], np.array(codes) / max(1, len(levels) - 1)
+            cells = zip(texts, shares[:, i].tolist(), known, there[:, i].tolist(), strict=True)
+            made.append([Cell(text, share, p) if here else Cell("") for text, share, p, here in cells])
         return [Record(cells) for cells in zip(*made, strict=True)]
 
     def imputed(self, draws: NDArray[Any], missing: list[int]) -> list[Imputed]:
@@ -267,25 +294,13 @@ def _described(column: Column) -> ItemColumn:
         return ItemColumn(column.name, "category", levels=levels)
     form = column.format
     unit = None if form is None else (form.suffix.strip() or form.prefix.strip() or None)
+    unit = "s" if column.type.startswith(SPANS) else unit
     return ItemColumn(column.name, column_kind(column), unit, column.lowest, column.highest)
 
 
-def _cells(column: Column, values: NDArray[np.float64], chances: NDArray[Any] | None) -> list[Cell]:
-    """Return the numbers of a column as cells."""
-    given = [float("nan")] * len(values) if chances is None else chances.tolist()
-    there = ~np.isnan(values)
-    levels, safe = level_names(column), np.where(there, values, column.lowest)
-    if levels is not None:
-        places = np.clip(np.rint(safe), 0, len(levels) - 1).astype(int)
-        shares = places / max(1, len(levels) - 1)
-        texts: list[str] = [levels[place] for place in places]
-    else:
-        shares = _shares(safe, column.lowest, column.highest)
-        texts = _texts(column, safe)
-    return [
-        Cell(text, float(share), None if chance != chance else chance) if here else Cell("")
-        for text, share, chance, here in zip(texts, shares, given, there, strict=True)
-    ]
+def _known(chances: NDArray[Any]) -> list[float | None]:
+    """Return probabilities, None where there is none."""
+    return [None if one != one else one for one in chances.tolist()]
 
 
 def _imputed(i: int, column: Column, draws: NDArray[np.float64]) -> Imputed:
@@ -306,11 +321,11 @@ def _texts(column: Column, values: NDArray[np.float64]) -> list[str]:
     if column.kind == "date":
         ends = 10 if column.integral or column.type == "Date" else 16
         return [str(one)[:ends].replace("T", " ") for one in column.decode(values)]
+    if column.type.startswith(SPANS):
+        return [str(one) for one in column.decode(values).astype(object)]
     if column.decimals is not None:
         return [f"{value:,.{column.decimals}f}".replace("-", "\N{MINUS SIGN}") for value in values.tolist()]
-    return [
-        str(one) if column.type.startswith(("Dur", "Time")) else number(float(one)) for one in column.decode(values)
-    ]
+    return [number(float(one)) for one in column.decode(values)]
 
 
 def _number(value: float, share: float) -> Cell:

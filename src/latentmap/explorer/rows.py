@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentmap.data.columns import Cells
 from latentmap.data.formats.base import Source, plain_labels
-from latentmap.data.sources import open_source, require_finite
+from latentmap.data.sources import require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.data.writing import Key
+from latentmap.estimators.rows import open_as_fitted
 from latentmap.exceptions import DataError
 from latentmap.messages import counted
 from latentmap.plot.rows import spread
@@ -96,7 +97,7 @@ class ExploredRows:
         >>> len(rows), rows.labels[:3].tolist()
         (1797, [0, 1, 2])
         """
-        source = open_source(X, columns=estimator.table_, numeric=estimator.table_ is None, memory=estimator.memory)
+        source = open_as_fitted(estimator, estimator.state_, X)
         n = len(source)
         for given, what in ((y, "y"), (ids, "ids")):
             if given is not None and np.shape(given) != (n,):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.writing import as_text
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.explorer.rows import ExploredRows, taken
 
@@ -64,7 +65,7 @@ def _rows(rows: ExploredRows, selected: NDArray[np.intp], names: Sequence[str]) 
     else:
         flat = rows.values[selected].reshape(len(selected), -1)
         own = {name: flat[:, i] for i, name in enumerate(names)}
-    if rows.labels is not None:
+    if rows.labels is not None and rows.label_name not in own:
         columns.setdefault(rows.label_name or "label", rows.labels[selected])
     for name, values in own.items():
         columns.setdefault(name, values)
@@ -75,17 +76,8 @@ def _csv(columns: dict[str, NDArray[Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(zip(*map(_written, columns.values()), strict=True))
+    writer.writerows(zip(*map(as_text, columns.values()), strict=True))
     return text.getvalue().encode()
-
-
-def _written(values: NDArray[Any]) -> list[Any]:
-    """Return cells as text, nothing where one is missing."""
-    if values.dtype.kind in "mM":
-        return ["" if one == "NaT" else one for one in values.astype(str).tolist()]
-    if values.dtype.kind == "f":
-        return ["" if one != one else repr(one) for one in values.astype(np.float64).tolist()]
-    return ["" if one is None or one != one else one for one in values.tolist()]
 
 
 def _parquet(columns: dict[str, NDArray[Any]]) -> bytes:

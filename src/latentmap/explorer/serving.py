@@ -37,7 +37,7 @@ def bound(host: str, port: int | None) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for tried in range(PORT, PORT + TRIED) if port is None else (port,):
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else asyncio sets no TCP_NODELAY
         if os.name == "posix":  # elsewhere it would let two servers take one port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -104,6 +104,8 @@ def serve(
     quiet: dict[str, Any] = {"log_config": None, "log_level": "critical", "access_log": False}
     quiet |= {"server_header": False, "date_header": False}
     config = uvicorn.Config(app, ws="none", lifespan="off", timeout_graceful_shutdown=GRACE, **quiet)
+    for one in explorations:
+        threading.Thread(target=one.warm, daemon=True).start()
     ready(f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{token}/")
     try:
         with contextlib.suppress(KeyboardInterrupt):

@@ -49,7 +49,7 @@ class Islands:
     def cells(self) -> np.ndarray:
         """The cell of each row along each axis, (n, d)."""
         n = CELLS[self.points.shape[1]]
-        extent = np.maximum(self.high - self.low, 1e-300)
+        extent = np.maximum(np.asarray(self.high - self.low, np.float64), 1e-300)  # which single precision rounds to 0
         return np.asarray(np.clip((self.points - self.low) / extent * n, 0, n - 1).astype(int))
 
     @cached_property

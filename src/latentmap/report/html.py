@@ -26,6 +26,7 @@ from latentmap.plot.style import Display
 from latentmap.report.compared import claim_tables, comparison_figures
 from latentmap.report.facts import MOST_LISTED, capitalised, headline_facts, settings
 from latentmap.report.figures import section
+from latentmap.report.interactive import interactive_map
 from latentmap.report.rows import KINDS, ReportRows, measured_rows
 
 Figure = tuple[str, str, str, Callable[[], Display]]
@@ -49,6 +50,7 @@ def write_report(
     feature_names: Sequence[str] | None = None,
     rows: ReportRows | None = None,
     colors: Mapping[str, Any] | None = None,
+    interactive: bool = False,
 ) -> Path:
     """Write ``report.html`` and ``figures/*.png`` of a fitted model.
 
@@ -79,6 +81,9 @@ def write_report(
         or the rows that were given to `comparison`; other rows count as new.
     colors : mapping of str to array-like of shape (n,), optional
         Values by name, such as columns that were not fitted: one more map for each, coloured by them.
+    interactive : bool, default=False
+        Whether the map can be explored where the browser runs scripts, as `latentmap report` has it; the figure stays
+        for print and for others. It adds less than 1.6 MB.
 
     Returns
     -------
@@ -106,6 +111,7 @@ def write_report(
     folder, rows = Path(folder), (_rows(estimator, X, comparison) if rows is None else rows).check(X.shape[0])
     options: dict[str, Any] = {"image_shape": image_shape, "feature_names": feature_names}
     facts = headline_facts(estimator, X, rows=rows, **options)
+    explorer = interactive_map(estimator, X, y, name, image_shape) if interactive else None
     X, imputed = _complete(estimator, X)
     figures = _figures(estimator, X, y, rows, imputed, options)
     figures[1:1] = _coloured(estimator, X, colors or {}, f"{rows}{imputed}")
@@ -131,6 +137,7 @@ def write_report(
         choices=estimator.choices_,
         settings=settings(estimator),
         has_rate=estimator.has_rate_,
+        explorer=explorer,
     )
     target = folder / "report.html"
     write_text(target, page)

@@ -84,16 +84,20 @@ export class HttpBackend implements Backend {
     return { ...answer, item: read(answer.item)!, reconstruction: read(answer.reconstruction)! };
   }
 
+  /** Send a request; a notebook has its own way. */
+  protected send(name: string, query: URLSearchParams, request: RequestInit): Promise<Response> {
+    return fetch(new URL(`api/${name}?${query}`, document.baseURI), request);
+  }
+
   private async json<T>(name: string, query: Record<string, string | number> = {}, body?: Body): Promise<T> {
     return (await (await this.fetch(name, query, body)).json()) as T;
   }
 
   private async fetch(name: string, query: Record<string, string | number> = {}, body?: Body): Promise<Response> {
     const parameters = new URLSearchParams(Object.entries({ ...query, run: this.run }).map(([key, value]) => [key, String(value)]));
-    const address = new URL(`api/${name}?${parameters}`, document.baseURI);
     let answer: Response;
     try {
-      answer = await fetch(address, request(body));
+      answer = await this.send(name, parameters, request(body));
     } catch {
       throw new BackendError("The explorer does not answer: its command has ended, or the connection is lost.", true);
     }

@@ -221,7 +221,7 @@ export class MapController {
     if (this.session.index !== 0) return [0, 0];
     const width = (name: string) => this.element.parentElement?.querySelector(name)?.getBoundingClientRect().width ?? 0;
     const [left, right] = [width(".legend"), width(".tools")];
-    return left < 0.3 * this.camera.width ? [left + 14, right + 14] : [0, 0];
+    return left < 0.36 * this.camera.width ? [left + 14, right + 14] : [0, 0];
   }
 
   private axes(): [number, number][] {

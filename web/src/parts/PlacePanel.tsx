@@ -67,14 +67,22 @@ export function PlacePanel({ explorer }: { explorer: Explorer }) {
             Path from here
           </button>
         )}
-        {row && row.neighbours.length > 0 && (
-          <button type="button" onClick={() => explorer.select(Uint32Array.from([pin.row!, ...row.neighbours]).sort())}>
-            Select with its nearest
+        {row && row.neighbours.length > 0 && explorer.shares(pin.session) && (
+          <button type="button" onClick={() => void selectNearest(explorer, pin)}>
+            Select the {NEAREST} nearest
           </button>
         )}
       </div>
     </div>
   );
+}
+
+/** Rows that are selected around one. */
+const NEAREST = 20;
+
+async function selectNearest(explorer: Explorer, pin: Pin): Promise<void> {
+  const found = await explorer.ask(pin.session.backend.nearest(pin.row!, NEAREST));
+  if (found) explorer.select(Uint32Array.from([pin.row!, ...found.rows]).sort());
 }
 
 function startWay(explorer: Explorer, pin: Pin): void {

@@ -16,7 +16,8 @@ export function keepInAddress(explorer: Explorer): () => void {
     clearTimeout(timer);
     timer = window.setTimeout(() => history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search), 250);
   });
-  const follow = () => read(explorer, new URLSearchParams(location.hash.slice(1)));
+  // Only the user changes the address so that this is told: show what it says, as a new page does.
+  const follow = () => location.reload();
   window.addEventListener("hashchange", follow);
   return () => {
     stop();

@@ -199,8 +199,8 @@ class LogisticLevels(LevelsDistribution):
         self, weights: Float[Tensor, "*S M"], loc: Float[Tensor, "*S M"], log_scale: Float[Tensor, "*S M"], levels: int
     ) -> None:
         super().__init__(weights.shape[:-1], levels)
-        self.log_weights = weights.log_softmax(-1)
-        count = weights.shape[-1]
+        count = weights.shape[-1]  # a softmax of one is 0, and slow in several threads
+        self.log_weights = weights.log_softmax(-1) if count > 1 else torch.zeros_like(weights)
         self.loc = loc + (torch.arange(count, device=loc.device, dtype=loc.dtype) + 0.5) / count
         self.scale = soft_bound(log_scale + START, LEVELS_LOG_SCALE_BOUND).exp() + SHARPEST / self.top
 
