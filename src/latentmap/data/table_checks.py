@@ -16,6 +16,8 @@ MOST_DECIMALS = 400
 """The most decimals of a column: double precision has no more."""
 LEVELS = ("categorical", "ordinal")
 """Kinds whose values are categories."""
+LONGEST = 1000
+"""The most places of a circle of words."""
 WIDTHS = re.compile(r"(?!U?Int)|U?Int(8|16|32|64)$")
 """Types of cells, of which whole numbers are those of a machine."""
 
@@ -103,10 +105,12 @@ def _faults_of_categories(column: Column) -> Iterator[str]:
     categories = column.categories
     if len(set(categories)) < len(categories):
         yield f"the category {_twice(categories)!r:.40} twice"
-    if categories and column.kind not in (*LEVELS, "binary"):
+    if categories and column.kind not in (*LEVELS, "binary", "cyclic"):
         yield f"kind {column.kind!r} and categories"
     if categories and column.kind == "binary" and len(categories) != 2:
         yield f"kind 'binary' and {len(categories)} categories"
+    if categories and column.kind == "cyclic" and not len(categories) <= column.period <= LONGEST:
+        yield f"period {column.period:g} and {len(categories)} categories"
     if column.other is not None and (not categories or categories[-1] != column.other):
         yield f"other {column.other!r:.40}, which is not its last category"
 
