@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +132,8 @@ def or_elsewhere(output: Path, write: Callable[[Path], object]) -> Iterator[None
 
 
 def _written_elsewhere(output: Path, write: Callable[[Path], object]) -> Path | None:
+    import tempfile
+
     for place in (tempfile.gettempdir, os.getcwd, Path.home):
         with contextlib.suppress(OSError, RuntimeError, DataError):
             folder = Path(tempfile.mkdtemp(prefix=f"{output.absolute().name[:SHORT]}-", dir=place()))
@@ -157,6 +158,8 @@ def say_written(
 
 def _check_writable(path: Path) -> None:
     """Raise if a probe cannot be written to the nearest folder that exists."""
+    import tempfile
+
     target = path.absolute()
     folder = target if target.is_dir() else next(parent for parent in target.parents if parent.exists())
     try:
