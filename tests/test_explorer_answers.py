@@ -184,6 +184,37 @@ def test_categories_are_compared_by_cramers_v(trees):
     assert everything.count == 120 and all(one.q is None for one in everything.columns)
 
 
+@pytest.mark.parametrize("shape", ["round", "square", "flat", "one place", "heavy", "without rows"])
+def test_a_plane_reaches_until_its_contours_and_its_holes_close(shape):
+    """Rows end at no border of the picture: a contour that is cut there would say that they do."""
+    from latentmap.explorer.density import CodeDensity
+
+    rng = np.random.default_rng(0)
+    rows = {
+        "square": lambda: rng.uniform(size=(500, 2)),
+        "flat": lambda: rng.normal(size=(500, 2)) * [2, 0.01],
+        "one place": lambda: np.zeros((50, 2)),
+        "heavy": lambda: rng.standard_t(2, size=(500, 2)),
+    }.get(shape, lambda: rng.normal(size=(500, 2)))()
+    draws = rows + rng.normal(size=rows.shape) * [0.1, 1.0]
+    plane = CodeDensity(draws, None if shape == "without rows" else rows).plane(0, 1)
+    border = np.ones(plane.values.shape, bool)
+    border[1:-1, 1:-1] = False
+    assert plane.values[border].max() < plane.levels[0] < plane.values.max()
+    assert plane.hole[border].all() or shape == "without rows"
+    assert (np.array(plane.low) < rows.min(0)).all() and (np.array(plane.high) > rows.max(0)).all()
+
+
+def test_trust_of_some_of_the_rows_alone_is_said(shown, monkeypatch):
+    from latentmap.explorer import scores
+
+    assert shown.fields["trust"].described()["note"] is None
+    monkeypatch.setattr(scores, "MOST_TRUST", 100)
+    monkeypatch.setattr(scores, "SEARCHED", 100)
+    few = Exploration(shown.estimator, shown.rows).fields["trust"]
+    assert few.described()["note"] == "of 100 of the rows, evenly spaced" and np.isfinite(few.values).sum() == 100
+
+
 def test_cells_of_tables_come_as_they_are_written(trees):
     columns = {one["name"]: one for one in as_json(trees.meta()["item"]["columns"])}
     assert columns["kind"]["levels"] == ["ash", "elm", "oak"] and columns["price"]["unit"] == "$"

@@ -56,7 +56,8 @@ def test_a_run_is_explored_with_the_labels_and_ids_of_its_fit(capsys, run, serve
     assert meta["name"] == "run" and meta["n"] == 120 and meta["ids"] and one.row(3).id == "tree 3"
     assert {"label", "column:height", "column:price"} <= one.fields.keys() and one.fields["label"].name == "kind"
     assert "column:name" not in one.fields and str(run) not in json.dumps(meta)
-    assert answer.err.splitlines()[-1].startswith(f"exploring {run} at http://127.0.0.1:")
+    waiting, ready = answer.err.splitlines()[-2:]
+    assert waiting == "encoding 120 rows of trees.csv" and ready.startswith(f"exploring {run} at http://127.0.0.1:")
     assert explore(capsys, run, "--no-browser").code == 0 and len(served) == 3
 
 

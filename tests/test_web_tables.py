@@ -39,7 +39,8 @@ def test_a_row_of_a_table_is_shown_with_units_and_filled_cells(pages, table, tmp
         panel.get_by_text("missing", exact=True).wait_for()
         panel.get_by_role("heading", name="Missing cells, filled").wait_for()
         filled = table.row(4).imputed[0]
-        assert filled.text in panel.inner_text() and f"{filled.low} to {filled.high}" in panel.inner_text()
+        assert filled.text in panel.inner_text() and f"90 % from {filled.low} to {filled.high}" in panel.inner_text()
+        assert filled.text and panel.get_by_role("columnheader", name="Mean or likeliest").is_visible()
         shoot(page, "missing", tmp_path)
 
 

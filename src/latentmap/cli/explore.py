@@ -11,7 +11,7 @@ from latentmap.cli.conditions import one_condition
 from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, Whole
 from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.exceptions import DataError
-from latentmap.messages import error_line
+from latentmap.messages import counted, error_line
 
 if TYPE_CHECKING:
     from latentmap.explorer import Exploration
@@ -55,6 +55,8 @@ def explore(
     folders = [run] if against is None else [run, against]
     explorations = [exploration(folder, data, labels, row_id, given, embed) for folder in folders]
     for one in explorations:
+        if one.rows is not None:
+            say(f"encoding {counted(len(one.rows), 'row')} of {one.rows.title}")
         one.prepare()
     listening = bound(host, port)
     if not _is_local(host):

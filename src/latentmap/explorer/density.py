@@ -25,7 +25,11 @@ SMOOTH = 1.5
 SHARES = (0.05, 0.25, 0.5, 0.75)
 """Shares of the rows that lie outside of the contours."""
 MARGIN = 0.1
-"""Room around the codes in a plane, as a share of their extent."""
+"""Room around the codes in a plane, as a share of its extent, by which an end moves out where it cuts a contour."""
+TAILS = (0.01, 0.99)
+"""Quantiles of the draws between which a plane reaches at the least."""
+MOST_MOVES = 50
+"""Times that the ends of a plane move out, at the most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,7 @@ class Plane:
     Attributes
     ----------
     low, high
-        The ends of the grid, as x and y.
+        The ends of the grid, as x and y; no contour reaches them, and beyond them no row lies.
     size
         Cells along each axis.
     values
@@ -99,21 +103,40 @@ class CodeDensity:
         return self._planes[x, y]
 
     def _plane(self, axes: list[int]) -> Plane:
-        from scipy.ndimage import gaussian_filter, map_coordinates
-
         draws = self.draws[:, axes]
         points = draws if self.points is None else self.points[:, axes]
-        ends = np.array([points.min(0), points.max(0)])
-        extent = np.maximum(ends[1] - ends[0], 1e-6)
-        low, high = ends[0] - MARGIN * extent, ends[1] + MARGIN * extent
         density = NeighborDensity(draws)
+        least = None if self.points is None else least_density(density, points)
+        ends = np.array([*np.quantile(draws, TAILS, axis=0), points.min(0), points.max(0)])
+        low, high = ends.min(0), ends.max(0)
+        room = MARGIN * np.maximum(high - low, 1e-6)
+        low, high = low - room, high + room
+        for _ in range(MOST_MOVES):
+            smooth, hole, levels = self._cells(density, least, points, low, high)
+            there = (smooth >= levels[0]) | (False if least is None else ~hole)
+            room = MARGIN * (high - low)
+            left, right, bottom, top = (side.any() for side in (there[:, 0], there[:, -1], there[0], there[-1]))
+            if not (left or right or bottom or top):
+                break
+            low, high = low - room * [left, bottom], high + room * [right, top]
+        return Plane(_pair(low), _pair(high), CELLS, smooth.astype(np.float32), hole.astype(np.uint8), levels)
+
+    @staticmethod
+    def _cells(
+        density: NeighborDensity, least: float | None, points: NDArray[Any], low: NDArray[Any], high: NDArray[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[float]]:
+        """Return the smoothed log-density of cells, whether they are holes, and the levels of contours."""
+        from scipy.ndimage import gaussian_filter, map_coordinates
+
         across, up = (np.linspace(low[i], high[i], CELLS) for i in (0, 1))
         cells = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
         values = density(cells).reshape(CELLS, CELLS)
-        hole = np.zeros_like(values) if self.points is None else values < least_density(density, points)
+        hole = np.zeros(values.shape, bool) if least is None else values < least
         smooth = gaussian_filter(values, SMOOTH, mode="nearest")
         places = (points[sample_rows(len(points), MOST_DRAWS)] - low) / (high - low) * (CELLS - 1)
         at_rows = map_coordinates(smooth, places.T[::-1], order=1, mode="nearest")
-        levels = np.unique(np.quantile(at_rows, SHARES)).tolist()
-        lowest, highest = ((float(one[0]), float(one[1])) for one in (low, high))
-        return Plane(lowest, highest, CELLS, smooth.astype(np.float32), hole.astype(np.uint8), levels)
+        return smooth, hole, np.unique(np.quantile(at_rows, SHARES)).tolist()
+
+
+def _pair(values: NDArray[Any]) -> tuple[float, float]:
+    return float(values[0]), float(values[1])

@@ -48,6 +48,8 @@ class Field:
         The unit of numbers.
     slow
         Whether the values take a while and are computed when asked for.
+    note
+        What to say beside the values.
     """
 
     key: str
@@ -58,6 +60,7 @@ class Field:
     levels: tuple[str, ...] | None = None
     unit: str | None = None
     slow: bool = False
+    note: str | None = None
 
     @cached_property
     def values(self) -> NDArray[Any]:
@@ -80,7 +83,7 @@ class Field:
         """Return what there is to know without the values."""
         low, high = self.range
         named = {"key": self.key, "name": self.name, "group": self.group, "kind": self.kind, "levels": self.levels}
-        return named | {"low": low, "high": high, "unit": self.unit, "slow": self.slow}
+        return named | {"low": low, "high": high, "unit": self.unit, "slow": self.slow, "note": self.note}
 
 
 def label_field(rows: ExploredRows) -> Field | None:

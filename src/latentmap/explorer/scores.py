@@ -85,7 +85,8 @@ class Scores:
             fields.append(made(key="uncertainty", name="uncertainty of the code", compute=uncertainty))
         if len(mean) >= FEWEST:
             trust = functools.partial(self.trust, space, mean)
-            fields.append(made(key="trust", name="local trust of the map", compute=trust, slow=True))
+            few = f"of {MOST_TRUST:,} of the rows, evenly spaced" if len(mean) > MOST_TRUST else None
+            fields.append(made(key="trust", name="local trust of the map", compute=trust, slow=True, note=few))
         return fields
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[np.float64]:

@@ -49,6 +49,8 @@ export interface Field {
   unit: string | null;
   /** Computed when asked for. */
   slow: boolean;
+  /** What to say beside the values. */
+  note: string | null;
 }
 
 export interface Abilities {
@@ -126,7 +128,8 @@ export interface Row {
   missing: number[];
   /** The nearest rows in data space. */
   neighbours: number[];
-  imputed: { column: number; text: string; low: string; high: string }[];
+  /** Missing cells: the mean and the central 90 % of draws, or the likeliest category and its share of them. */
+  imputed: { column: number; text: string; low: string | null; high: string | null; p: number | null }[];
 }
 
 export interface Selected {

@@ -82,7 +82,8 @@ export function Name({ text }: { text: string }) {
 }
 
 function Cells({ columns, items, most, missing }: { columns: Column[]; items: Titled[]; most: number; missing: number[] }) {
-  const shown = columns.slice(0, most);
+  const all = columns.map((column, k) => ({ column, k }));
+  const shown = (all.length > most ? all.filter(({ column }) => varies(column)) : all).slice(0, most);
   return (
     <>
       <table class="cells">
@@ -99,7 +100,7 @@ function Cells({ columns, items, most, missing }: { columns: Column[]; items: Ti
           </thead>
         )}
         <tbody>
-          {shown.map((column, k) => (
+          {shown.map(({ column, k }) => (
             <tr key={column.name}>
               <th scope="row" title={column.name}>
                 <Name text={column.name} />
@@ -107,7 +108,7 @@ function Cells({ columns, items, most, missing }: { columns: Column[]; items: Ti
               {items.map(({ title, item }) => {
                 const cell = item && "cells" in item ? item.cells[k] : null;
                 const gone = missing.includes(k) && (title === "Row" || title === "Given");
-                return <td key={title}>{gone ? <em class="quiet">missing</em> : <CellBar cell={cell} chance={column.kind === "category" ? (cell?.p ?? null) : null} />}</td>;
+                return <td key={title}>{gone ? <em class="quiet">missing</em> : <CellBar cell={cell} bar={varies(column)} chance={column.kind === "category" ? (cell?.p ?? null) : null} />}</td>;
               })}
             </tr>
           ))}
@@ -118,8 +119,11 @@ function Cells({ columns, items, most, missing }: { columns: Column[]; items: Ti
   );
 }
 
+/** Whether not all values of a column are the same. */
+const varies = ({ levels, low, high }: Column): boolean => (levels ? levels.length > 1 : low === null || low !== high);
+
 /** A value with a bar: how probable its level is, or where it lies in the range of its column. */
-function CellBar({ cell, chance }: { cell: Cell | null; chance: number | null }) {
+function CellBar({ cell, bar, chance }: { cell: Cell | null; bar: boolean; chance: number | null }) {
   const share = chance ?? cell?.at ?? null;
   return (
     <span class={`cell${chance !== null ? " chance" : ""}`}>
@@ -127,9 +131,11 @@ function CellBar({ cell, chance }: { cell: Cell | null; chance: number | null })
         {cell?.text || "–"}
         {chance !== null && <small> {Math.round(100 * chance)} %</small>}
       </span>
-      <span class="bar" aria-hidden="true">
-        {share !== null && <i style={{ width: `${Math.round(100 * Math.min(1, Math.max(0, share)))}%` }} />}
-      </span>
+      {bar && (
+        <span class="bar" aria-hidden="true">
+          {share !== null && <i style={{ width: `${Math.round(100 * Math.min(1, Math.max(0, share)))}%` }} />}
+        </span>
+      )}
     </span>
   );
 }

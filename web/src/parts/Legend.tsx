@@ -37,6 +37,7 @@ export function Legend({ explorer }: { explorer: Explorer }) {
         </select>
       </label>
       {explorer.loading.value.has(key) && <p class="quiet">{field?.slow ? "Computing …" : "Loading …"}</p>}
+      {field?.note && <p class="quiet">{field.note}</p>}
       {field && values && (field.kind === "category" ? <Levels explorer={explorer} field={field} values={values} /> : <Scale field={field} values={values} />)}
     </section>
   );
@@ -71,7 +72,7 @@ function Levels({ explorer, field, values }: { explorer: Explorer; field: Field;
               type="button"
               class="level"
               aria-pressed={!hidden.has(level)}
-              title="Press to hide or show, double-press to show alone"
+              title={`${names[level]}: press to hide or show, double-press to show alone`}
               onClick={() => explorer.hide(field.key, level, !hidden.has(level))}
               onDblClick={() => only(level)}
             >
@@ -83,11 +84,7 @@ function Levels({ explorer, field, values }: { explorer: Explorer; field: Field;
         ))}
         {counts[names.length] > 0 && (
           <li>
-            <span class="level">
-              <i class="swatch" style={{ background: MISSING }} />
-              <span class="text quiet">missing</span>
-              <span class="count">{count(counts[names.length])}</span>
-            </span>
+            <Missing rows={counts[names.length]} />
           </li>
         )}
       </ul>
@@ -102,13 +99,40 @@ function Levels({ explorer, field, values }: { explorer: Explorer; field: Field;
 
 function Scale({ field, values }: { field: Field; values: Values }) {
   const [low, high] = extent(field, values);
+  const beyond = useMemo(() => {
+    const found = { below: false, above: false, missing: 0 };
+    for (const value of values) {
+      if (Number.isNaN(value)) found.missing++;
+      else if (value < low) found.below = true;
+      else if (value > high) found.above = true;
+    }
+    return found;
+  }, [values]);
   return (
     <div class="scale">
       <div class="viridis" />
       <div class="row between">
-        <span>{inUnit(field, low)}</span>
-        <span>{inUnit(field, high)}</span>
+        <span>
+          {beyond.below && "≤ "}
+          {inUnit(field, low)}
+        </span>
+        <span>
+          {beyond.above && "≥ "}
+          {inUnit(field, high)}
+        </span>
       </div>
+      {beyond.missing > 0 && <Missing rows={beyond.missing} />}
     </div>
+  );
+}
+
+/** The colour of rows without a value, and their number. */
+function Missing({ rows }: { rows: number }) {
+  return (
+    <span class="level">
+      <i class="swatch" style={{ background: MISSING }} />
+      <span class="text quiet">missing</span>
+      <span class="count">{count(rows)}</span>
+    </span>
   );
 }

@@ -45,9 +45,10 @@ export function MapView({ explorer, session, ready }: Props) {
         {dims.map((k, axis) => (
           <span key={k}>
             {"→↑↗"[axis]} {component(k)}
-            {session.meta.rates && <small> {number(session.meta.rates[k], 0.01)} nats</small>}
+            {session.meta.rates && <small> rate {number(session.meta.rates[k], 0.01)} nats</small>}
           </span>
         ))}
+        {session.meta.components === 1 && <small>heights are random, so that points do not cover each other</small>}
       </p>
       {explorer.renderer.value === "canvas" && session.index === 0 && (
         <p class="fallback card" role="note">

@@ -1,4 +1,5 @@
-import { component, count, number } from "../format";
+import type { Row } from "../backends/backend";
+import { component, count, number, percent } from "../format";
 import type { Explorer, Pin } from "../state/explorer";
 import { Density, Evidence } from "./Facts";
 import { Items, type Titled } from "./Items";
@@ -38,8 +39,8 @@ export function PlacePanel({ explorer }: { explorer: Explorer }) {
             <thead>
               <tr>
                 <th scope="col">Column</th>
-                <th scope="col">Median</th>
-                <th scope="col">90 % of draws</th>
+                <th scope="col">Mean or likeliest</th>
+                <th scope="col">Draws</th>
               </tr>
             </thead>
             <tbody>
@@ -47,7 +48,7 @@ export function PlacePanel({ explorer }: { explorer: Explorer }) {
                 <tr key={cell.column}>
                   <th scope="row">{meta.item.kind === "table" && meta.item.columns[cell.column]?.name}</th>
                   <td>{cell.text}</td>
-                  <td>{cell.low === cell.high ? cell.low : `${cell.low} to ${cell.high}`}</td>
+                  <td>{spread(cell)}</td>
                 </tr>
               ))}
             </tbody>
@@ -75,6 +76,12 @@ export function PlacePanel({ explorer }: { explorer: Explorer }) {
       </div>
     </div>
   );
+}
+
+/** How far the draws of a missing cell lie apart. */
+function spread({ low, high, p }: Row["imputed"][number]): string {
+  if (p !== null) return `${percent(p)} of them`;
+  return low === high ? `90 % are ${low}` : `90 % from ${low} to ${high}`;
 }
 
 /** Rows that are selected around one. */
