@@ -69,7 +69,7 @@ def value_bytes(column: Any) -> int:
 
     >>> import pyarrow as pa
     >>> value_bytes(pa.array(["abc", "de", "abc"]).dictionary_encode()), value_bytes(pa.array([[1, 2, 3], [4]]))
-    (8, 512)
+    (8, 288)
     """
     types = pyarrow_module("types")
     if types.is_dictionary(column.type):

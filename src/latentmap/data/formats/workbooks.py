@@ -143,10 +143,10 @@ def _require_well_formed(archive: zipfile.ZipFile, member: str) -> None:
 
 
 def _require_filled(path: Path, rows: int, columns: int, cells: int) -> None:
-    require_columns(path, columns)
     if rows * columns > max(MOST_CELLS, SPARSEST * cells):
         spans = f"a sheet spans {rows:,} rows and {columns:,} columns, but holds {cells:,} cells"
         raise DataError(f"{path}: {spans}: delete what lies far outside of the table, or save it as .csv")
+    require_columns(path, columns)
 
 
 def _xlsx_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
