@@ -319,3 +319,14 @@ def test_a_damaged_embedding_is_refused(tmp_path, vae):
     path.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(ModelError, match="vectors of different lengths"):
         latentmap.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("parameters", [{}, {"columns": None}], ids=["none", "null"])
+def test_a_run_without_the_settings_of_its_embedded_columns_is_refused(tmp_path, vae, parameters):
+    vae.save(tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"params": parameters}), encoding="utf-8")
+    assert latentmap.load(tmp_path / "run").columns is None  # the control
+    with pytest.raises(ModelError, match="embeds 'review', and its parameter columns is NoneType, expected Columns"):
+        latentmap.load(tmp_path / "run", embeddings={"review": HASHED.transform})

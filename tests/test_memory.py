@@ -180,6 +180,18 @@ def test_a_limit_of_the_address_space_ends_in_one_line(tmp_path, how, message):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy"]
 
 
+@LINUX
+@pytest.mark.parametrize("option, kilobytes", [("v", 60_000), ("v", 1_000_000), ("v", 2_300_000), ("d", 1_000_000)])
+def test_limits_below_what_the_libraries_need_are_refused_at_once(tmp_path, option, kilobytes):
+    np.savetxt(tmp_path / "x.csv", X, delimiter=",")
+    shell = f'ulimit -{option} {kilobytes} && ulimit -t 20 && exec "$0" -m latentmap info "$1"'
+    command = ["bash", "-c", shell, sys.executable, str(tmp_path / "x.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not done.stdout
+    assert f"to load, and ulimit -{option} allows" in done.stderr
+
+
 @pytest.mark.parametrize("settings", [{}, {"neighbors": None}, recipes.aae(network=TINY)], ids=["map", "plain", "game"])
 def test_a_fit_is_freed_without_the_garbage_collector(settings, monkeypatch):
     """Trainer, step and model are in no cycle of references, so that memory is free as soon as nothing holds them."""

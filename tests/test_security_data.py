@@ -2,32 +2,31 @@
 
 import bz2
 import gzip
-import io
 import lzma
 import os
 import sqlite3
 import zipfile
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyarrow import feather
 from tools.fuzz_child import peak, resource_reset
 from tools.specimens import write_h5ad as write_data_h5ad
 from tools.specimens import write_zarr
 
+from bombs import BOMBS, SIZE, write_h5ad, write_npz, write_sparse_h5ad
 from latentmap import VAE
 from latentmap.cli import main
 from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.formats.sparse import SparseSource
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
 
 MEMORY = "5MB"
 MEGABYTES = 80
 """The most that the reader of such a file takes: the memory that is allowed, and its own."""
-SIZE = 4 * 10**7
 ALLOWED = "more than 0.005 GB, the memory that is allowed; raise memory if it is yours"
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -42,139 +41,6 @@ def refused(path, match=ALLOWED, memory=MEMORY):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
     assert peak() - before < MEGABYTES * 2**10
     return str(caught.value)
-
-
-def write_npz(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("X.npy", "w") as member:
-        header = {"descr": "<f8", "fortran_order": False, "shape": (SIZE // 80, 10)}
-        np.lib.format.write_array_header_1_0(member, header)
-        for _ in range(SIZE // 10**6):
-            member.write(bytes(10**6))
-
-
-def write_npz_that_lies(path):
-    member = io.BytesIO()
-    header = {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**6)}
-    np.lib.format.write_array_header_1_0(member, header)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("X.npy", member.getvalue() + bytes(80))
-
-
-def write_idx(path):
-    axes = np.array([SIZE // 100, 100], ">u4").tobytes()
-    path.write_bytes(gzip.compress(b"\0\0\x08\x02" + axes + bytes(SIZE), 1))
-
-
-def write_arrow(path, codec="zstd"):
-    table = pa.table({"x": np.zeros(SIZE // 8)})
-    options = pa.ipc.IpcWriteOptions(compression=codec)
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
-        writer.write_table(table)
-
-
-def write_stream(path):
-    batch = pa.record_batch({"x": np.zeros(SIZE // 8)})
-    with (
-        pa.OSFile(str(path), "wb") as file,
-        pa.ipc.new_stream(file, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer,
-    ):
-        writer.write_batch(batch)
-
-
-def write_texts(path):
-    text = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10**5, np.int32)), pa.array(["x" * 10**4]))
-    pq.write_table(pa.table({"text": text, "v": np.arange(10**5) % 7}), path)
-
-
-def write_generated(path):
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE t (a, b TEXT GENERATED ALWAYS AS (hex(zeroblob(400000))) VIRTUAL)")
-        database.executemany("INSERT INTO t (a) VALUES (?)", [(1,)] * 200)
-    database.close()
-
-
-def write_duckdb(path):
-    duckdb = pytest.importorskip("duckdb")
-    with duckdb.connect(str(path)) as database:
-        database.execute("CREATE TABLE t AS SELECT 0::DOUBLE AS a FROM range(10000000)")
-
-
-def write_h5ad(path, shape, chunks):
-    h5py = pytest.importorskip("h5py")
-    pytest.importorskip("anndata")
-    with h5py.File(path, "w") as file:
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        for name in ("obs", "var"):
-            file.create_group(name).attrs.update({"encoding-type": "dataframe", "encoding-version": "0.2.0"})
-        matrix = file.create_dataset("X", shape, "f8", chunks=chunks, compression="gzip", fillvalue=1.0)
-        matrix.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        names = [str(i) for i in range(3)]
-        for name in ("obs", "var"):
-            file[name].attrs.update({"_index": "_index", "column-order": np.array([], dtype="S1")})
-            index = file[name].create_dataset("_index", data=names, dtype=h5py.string_dtype())
-            index.attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
-
-
-def write_xlsx(path):
-    pytest.importorskip("python_calamine")
-    pd.DataFrame({"a": [1], "b": [2]}).to_excel(path, index=False)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    main_name = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    members["xl/sharedStrings.xml"] = f'<sst xmlns="{main_name}"><si><t>{"q" * 30000}</t></si></sst>'.encode()
-    rows = "".join(f'<row r="{i}"><c r="A{i}" t="s"><v>0</v></c></row>' for i in range(1, 5001))
-    members["xl/worksheets/sheet1.xml"] = (
-        f'<worksheet xmlns="{main_name}"><sheetData>{rows}</sheetData></worksheet>'.encode()
-    )
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
-def write_sheet(path, sheet=b"", texts=b""):
-    pytest.importorskip("python_calamine")
-    pd.DataFrame({"a": [1], "b": [2]}).to_excel(path, index=False)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    space = b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-    if sheet:
-        members["xl/worksheets/sheet1.xml"] = b"<worksheet %b><sheetData>%b</sheetData></worksheet>" % (space, sheet)
-    if texts:
-        members["xl/sharedStrings.xml"] = b"<sst %b>%b</sst>" % (space, texts)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
-def write_wide_zarr(path):
-    zarr = pytest.importorskip("zarr")
-    zarr.open_group(str(path), mode="w").create_array("X", shape=(10, 10**9), chunks=(1, 1000), dtype="f8")
-
-
-def write_chunked_zarr(path):
-    zarr = pytest.importorskip("zarr")
-    array = zarr.open_group(str(path), mode="w").create_array("X", shape=(10**6, 20), chunks=(10**6, 20), dtype="f8")
-    array[:] = 1.0
-
-
-BOMBS = {
-    "x.npz": write_npz,
-    "lies.npz": write_npz_that_lies,
-    "x-ubyte.gz": write_idx,
-    "x.json.gz": lambda path: path.write_bytes(gzip.compress(b"[" + b"[1,2]," * (SIZE // 6) + b"[1,2]]", 1)),
-    "x.feather": write_arrow,
-    "x.arrow": write_stream,
-    "texts.parquet": write_texts,
-    "generated.sqlite": write_generated,
-    "x.duckdb": write_duckdb,
-    "chunk.h5ad": lambda path: write_h5ad(path, (10**6, 20), (10**6, 20)),
-    "wide.h5ad": lambda path: write_h5ad(path, (10, 10**8), (1, 1000)),
-    "shared.xlsx": write_xlsx,
-    "cells.xlsx": lambda path: write_sheet(path, sheet=b"<row><c><v>1</v></c><c/></row>" * 10**5),
-    "texts.xlsx": lambda path: write_sheet(path, texts=b"<si><t>q</t></si>" * 10**5),
-    "wide.zarr": write_wide_zarr,
-    "chunk.zarr": write_chunked_zarr,
-}
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -257,6 +123,18 @@ def test_queries_without_end(tmp_path):
         open_source(f"{tmp_path / 'x.sqlite'}::v")
 
 
+def test_queries_of_duckdb_without_end(tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as database:
+        database.execute("CREATE TABLE t AS SELECT range AS a FROM range(10)")
+        database.execute("CREATE VIEW v AS SELECT sum(a.range * b.range) s FROM range(10000000) a, range(10000000) b")
+        database.execute("CREATE VIEW w AS SELECT a FROM t")
+    assert len(open_source(f"{tmp_path / 'x.duckdb'}::w")) == 10  # the control
+    monkeypatch.setattr("latentmap.data.formats.databases.MOST_SECONDS", 0.5)
+    with pytest.raises(DataError, match=r"'v' takes more than 1 s; take a table of it"):
+        open_source(f"{tmp_path / 'x.duckdb'}::v")
+
+
 def test_the_memory_of_a_fit_bounds_what_its_data_unpack_to(tmp_path, capsys):
     path = tmp_path / "x.npz"
     write_npz(path)
@@ -287,6 +165,53 @@ def test_pipes_within_folders(tmp_path):
     os.mkfifo(pictures / "0.png")
     Image.new("L", (4, 4)).save(pictures / "1.png")
     assert len(open_source(pictures)) == 1  # what is no file is no picture
+
+
+@pytest.mark.parametrize("ending", ["csv", "txt", "json", "jsonl", "xlsx", "parquet", "arrow", "duckdb"])
+def test_tables_of_very_many_columns(ending, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentmap.data.formats.unpacked.MOST_COLUMNS", 50)
+    for count in (60, 40):
+        path = tmp_path / f"x{count}.{ending}"
+        names = [f"c{i}" for i in range(count)]
+        frame = pd.DataFrame([[float(i) for i in range(count)]] * 3, columns=names)
+        match ending:
+            case "csv" | "txt":
+                frame.to_csv(path, index=False, sep="," if ending == "csv" else " ")
+            case "json" | "jsonl":
+                frame.to_json(path, orient="records", lines=ending == "jsonl")
+            case "xlsx":
+                pytest.importorskip("python_calamine")
+                frame.to_excel(path, index=False)
+            case "parquet":
+                frame.to_parquet(path)
+            case "arrow":
+                feather.write_feather(frame, path)
+            case _:
+                duckdb = pytest.importorskip("duckdb")
+                with duckdb.connect(str(path)) as database:
+                    database.execute(f"CREATE TABLE t ({', '.join(f'{name} DOUBLE' for name in names)})")
+                    database.execute(f"INSERT INTO t VALUES ({', '.join(['1'] * count)})")
+        if count == 60:
+            refused(path, r"has 60 columns, and a table has 50 at most: take some of them, or save them as one array")
+        else:
+            assert open_source(path).schema.n_features == 40  # the control
+
+
+def test_sparse_matrices_that_store_more_values_than_cells(tmp_path):
+    write_sparse_h5ad(tmp_path / "x.h5ad", 90, [0, 30, 60, 90], 10)
+    refused(tmp_path / "x.h5ad", "stores 90 values of 3 x 10 cells")
+
+
+def test_rows_of_sparse_matrices_are_read_within_the_memory(tmp_path, monkeypatch):
+    path, columns = tmp_path / "x.h5ad", 40_000
+    write_sparse_h5ad(path, 3 * columns, [0, columns, 2 * columns, 3 * columns], columns)
+    made = []
+    monkeypatch.setattr(
+        "latentmap.data.formats.annotated.SparseSource", lambda rows, **given: made.append(rows) or SparseSource(rows)
+    )
+    source = open_source(path, memory="1MB")
+    assert not source.is_sparse and [block.sum() for _, block in source.blocks()] == [0.0]
+    assert {rows.shape for rows in made} == {(1, columns)}
 
 
 def test_links_in_a_circle_and_names_with_nul(tmp_path):

@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from latentmap.data.memory import is_out_of_memory, out_of_memory
+from latentmap.data.memory import is_out_of_memory, out_of_memory, require_addresses
+from latentmap.exceptions import NotEnoughMemoryError
 
 __all__ = ["main"]
 
@@ -26,9 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     try:
+        if "torch" not in sys.modules:
+            require_addresses()
         from latentmap.cli.app import run
 
         return run(arguments)
+    except NotEnoughMemoryError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     except Exception as error:
         if not is_out_of_memory(error):
             raise

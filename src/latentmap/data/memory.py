@@ -15,6 +15,8 @@ SIGNS = (
     *("can't allocate memory", "can't start new thread", "failed to map segment", "pthread_create failed"),
 )
 """Words of the errors by which libraries say that memory is exhausted: torch, threads, and what loads libraries."""
+ADDRESSES, PRIVATE = 2_500_000_000, 1_700_000_000
+"""Bytes of addresses, and of private memory, below which the libraries do not load, or wait for memory for ever."""
 UNKNOWN = 4 * 10**9
 """Bytes that are taken to be free where the system does not say."""
 
@@ -72,6 +74,27 @@ def memory_in_words(task: str, advice: str) -> Iterator[None]:
             raise
         reason = one_line(error)[-120:]
         raise NotEnoughMemoryError(f"{task} ran out of memory{f' ({reason})' if reason else ''}: {advice}") from error
+
+
+def require_addresses() -> None:
+    """Raise a `NotEnoughMemoryError` if a limit of this process is below what the libraries need to load.
+
+    >>> require_addresses()
+    """
+    try:
+        import resource
+    except ImportError:  # there is no such limit
+        return
+    for option, kind, least, what in (
+        ("v", resource.RLIMIT_AS, ADDRESSES, "address space"),
+        ("d", resource.RLIMIT_DATA, PRIVATE, "private memory"),
+    ):
+        limit = resource.getrlimit(kind)[0]
+        if limit != resource.RLIM_INFINITY and limit < least:
+            raise NotEnoughMemoryError(
+                f"the libraries need {bytes_in_words(least)} of {what} to load, and ulimit -{option} allows "
+                f"{bytes_in_words(limit)}: raise it to {-(-least // 1024)} or more"
+            )
 
 
 def bytes_in_words(n_bytes: float) -> str:

@@ -183,7 +183,8 @@ def give_embeddings(estimator: Any, embeddings: Mapping[str, Embed]) -> None:
     Raises
     ------
     ModelError
-        If the model embeds no such column, or a function gives other vectors than that of the fit.
+        If the model embeds no such column or has no settings of columns, or a function gives other vectors than that of
+        the fit.
     """
     table = getattr(estimator, "table_", None)
     known = {} if table is None else {one.name: one for one in table.embeddings}
@@ -193,6 +194,9 @@ def give_embeddings(estimator: Any, embeddings: Mapping[str, Embed]) -> None:
                 f"the columns that are embedded are {', '.join(map(repr, known))}" if known else "no column is embedded"
             )
             raise ModelError(f"this model does not embed column {name!r}: {have}")
+    if embeddings and not isinstance(estimator.columns, Columns):
+        got = f"its parameter columns is {type(estimator.columns).__name__}, expected Columns"
+        raise ModelError(f"this model embeds {', '.join(map(repr, known))}, and {got}: save it again with its columns")
     made = tuple(one.given(embeddings[name]) if name in embeddings else one for name, one in known.items())
     if table is not None:
         estimator.state_ = replace(estimator.state_, table=replace(table, embeddings=made))

@@ -28,6 +28,8 @@ LARGEST = 2**30
 COLLECTION = b"GCOL\x01\0\0\0"
 LONGEST = 2**26
 """Bytes of a text that is read as it is in any file."""
+COPIES = 4
+"""How many copies of the values of some rows are made, to read them."""
 CHUNK = 1024
 """Rows of a sparse matrix in a file that are read together."""
 
@@ -175,17 +177,33 @@ def _matrix_source(matrix: Any, annotations: dict[str, Any]) -> Source:
     backed = matrix
     for part in ("data", "indices", "indptr"):
         require_chunks(backed.group[part], annotations["name"])
-    require_room(annotations["name"], 8 * backed.shape[1], "has rows that take")
+    _require_stored(backed, annotations["name"])
     if _bytes(backed) <= min(LARGEST, room()) or backed.format != "csr":  # columns in a file cannot be read by rows
         return SparseSource(backed.to_memory(), **annotations)
     dtype = np.dtype(np.float32 if backed.dtype.kind in "biu" or backed.dtype.itemsize < 8 else np.float64)
+    ends, most = np.asarray(backed.group["indptr"][...], np.int64), len(backed.group["data"]) * room() // _bytes(backed)
 
     def fetch(start: int, stop: int) -> NDArray[Any]:
+        if stop - start > 1 and ends[stop] - ends[start] > most // COPIES:
+            middle = (start + stop) // 2
+            return np.concatenate([fetch(start, middle), fetch(middle, stop)])
         return SparseSource(backed[start:stop], name=annotations["name"]).read(slice(None)).astype(dtype, copy=False)
 
     source = ChunkedSource(fetch, backed.shape, dtype, CHUNK, **annotations)
     source.tallies = True
     return source
+
+
+def _require_stored(backed: Any, name: str) -> None:
+    """Raise if a sparse matrix in a file stores more values than it has cells, or a part does not fit in memory."""
+    rows, columns = map(int, backed.shape)
+    stored, ends = int(backed.group["data"].size), backed.group["indptr"]
+    if stored > rows * columns:
+        raise DataError(f"{name} stores {stored:,} values of {rows:,} x {columns:,} cells: copy or save it again")
+    require_room(name, 8 * columns, "has rows that take")
+    require_room(name, 8 * int(ends.size), "has rows that take")
+    longest = stored if backed.format != "csr" else int(np.diff(ends[...]).max(initial=0))
+    require_room(name, longest * _bytes(backed) // max(1, stored), "stores values that take")
 
 
 def _dense_source(matrix: NDArray[Any], annotations: dict[str, Any]) -> Source:

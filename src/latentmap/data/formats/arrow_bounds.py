@@ -7,11 +7,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from latentmap.data.formats.frames import pyarrow_module
-from latentmap.data.formats.unpacked import require_room, room
+from latentmap.data.formats.unpacked import require_columns, require_room, room
 
 RECORDS, DICTIONARY = 3, 2
 """Numbers of the kinds of messages that hold columns."""
+VALUE = 64
+"""Bytes that a value within a list takes, while it is converted."""
 MOST_EMPTY = 64
 """Bytes of a table that a byte of its file may become, beyond the memory that it may take."""
 
@@ -27,36 +32,80 @@ def require_buffers(path: Path, start: int) -> None:
 
 
 def require_rows(path: Path, table: Any) -> None:
-    """Raise if a table has far more cells than its file can hold, and they do not fit in memory."""
+    """Raise if a table has far more cells, text or lists than its file can hold, and they do not fit in memory."""
+    require_columns(path, table.num_columns)
     size = 8 * table.num_rows * table.num_columns
     if size > MOST_EMPTY * path.stat().st_size:
         require_room(path, size)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if (size := sum(map(value_bytes, column.chunks))) > column.nbytes:
+            require_room(path, size, f"holds values in {name!r} that take")
 
 
 def require_texts(path: Path, footer: Any, names: Iterable[str]) -> None:
-    """Raise if the texts of a parquet file do not fit in memory: one may be stored once for many rows."""
-    parquet, wanted = pyarrow_module("parquet"), set(names)
-    sizes: dict[str, int] = {}
+    """Raise if texts and lists of a parquet file do not fit in memory: a value may be stored once for many rows."""
+    parquet, flat = pyarrow_module("parquet"), set(footer.schema.to_arrow_schema().names)
+    unread = flat - set(names)
+    sizes, lists = dict[str, int](), dict[str, int]()
     for group in (footer.row_group(i) for i in range(footer.num_row_groups)):
         for column in (group.column(j) for j in range(group.num_columns)):
-            if column.physical_type == "BYTE_ARRAY" and column.path_in_schema in wanted:
-                most = group.num_rows * column.total_uncompressed_size
-                sizes[column.path_in_schema] = sizes.get(column.path_in_schema, 0) + most
+            if (name := column.path_in_schema) in unread:
+                continue
+            if name not in flat:  # a part of lists or records, such as a.list.element
+                lists[name] = lists.get(name, 0) + VALUE * column.num_values
+                require_room(path, lists[name], f"holds values in {name!r} that take")
+            if column.physical_type == "BYTE_ARRAY":
+                sizes[name] = sizes.get(name, 0) + column.num_values * column.total_uncompressed_size
     for name in (name for name, most in sizes.items() if most > room()):
         size = 0
         with parquet.ParquetFile(path, read_dictionary=[name]) as file:
             for i in range(footer.num_row_groups):
-                size += sum(map(_text_bytes, file.read_row_group(i, [name]).column(0).chunks))
+                size += sum(map(value_bytes, file.read_row_group(i, [name]).column(0).chunks))
                 require_room(path, size, f"holds text in {name!r} that takes")
 
 
-def _text_bytes(column: Any) -> int:
-    """Return the bytes of the texts of a column, each as often as it is there."""
-    compute, types = pyarrow_module("compute"), pyarrow_module("types")
-    if not types.is_dictionary(column.type):
-        return int(column.nbytes)
-    lengths = compute.binary_length(column.dictionary).cast("int64")
-    return int(compute.sum(lengths.take(column.indices)).as_py() or 0)
+def value_bytes(column: Any) -> int:
+    """Return the bytes of the values of a column, each as often as it is there; `VALUE` for each within a list.
+
+    >>> import pyarrow as pa
+    >>> value_bytes(pa.array(["abc", "de", "abc"]).dictionary_encode()), value_bytes(pa.array([[1, 2, 3], [4]]))
+    (8, 288)
+    """
+    types = pyarrow_module("types")
+    if types.is_dictionary(column.type):
+        return int(_each(column.dictionary)[column.indices.drop_null().to_numpy()].sum())
+    if types.is_run_end_encoded(column.type):
+        return int(_each(column.values) @ np.diff(column.run_ends.to_numpy().astype(np.int64), prepend=0))
+    if types.is_map(column.type):
+        return sum(VALUE * len(part) + value_bytes(part) for part in (column.keys, column.items))
+    if types.is_struct(column.type):
+        return sum(VALUE * len(column) + value_bytes(column.field(i)) for i in range(column.type.num_fields))
+    if _is_list(column.type):
+        count = int(pyarrow_module("compute").list_value_length(column).cast("int64").sum().as_py() or 0)
+        within = value_bytes(column.values) / max(1, len(column.values))  # lists may share their values
+        return int(count * (VALUE + within))
+    if types.is_string_view(column.type) or types.is_binary_view(column.type):
+        return int(_each(column).sum())
+    return VALUE * len(column) if types.is_nested(column.type) else int(column.nbytes)
+
+
+def _each(column: Any) -> NDArray[np.int64]:
+    """Return the bytes of each value of a column."""
+    types, type_ = pyarrow_module("types"), column.type
+    if types.is_string_view(type_) or types.is_binary_view(type_):  # a view of 16 bytes begins with a length
+        views = np.frombuffer(column.buffers()[1], "<i4").reshape(-1, 4)
+        return views[column.offset : column.offset + len(column), 0].astype(np.int64)
+    if types.is_large_string(type_) or types.is_large_binary(type_) or types.is_string(type_) or types.is_binary(type_):
+        lengths = pyarrow_module("compute").binary_length(column).cast("int64").fill_null(0)
+        return np.asarray(lengths.to_numpy(), np.int64)
+    return np.full(len(column), value_bytes(column) / max(1, len(column)), np.int64)
+
+
+def _is_list(type_: Any) -> bool:
+    types = pyarrow_module("types")
+    views = types.is_list_view(type_) or types.is_large_list_view(type_)
+    lists = types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_)
+    return bool(views or lists)
 
 
 def _unpacked(message: Any) -> Iterator[int]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from latentmap.data.checks import require_known
+from latentmap.data.formats.arrow_bounds import require_rows
 from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.frames import pyarrow_module, table_of
 from latentmap.data.formats.records import columns_source, rows_as_columns
@@ -22,6 +24,8 @@ PIECE, DUCK_ROWS = 16, 2**14
 """Rows that are read together."""
 MOST_CELL, MOST_STEPS = 2**20, 10**3
 """Bytes of a cell, and tens of thousands of steps of a query, that small files may take too."""
+MOST_SECONDS, SLOWEST = 20.0, 10**6
+"""Seconds of a query of a small file, and bytes of a larger one for each second beyond."""
 MOST_VIEWED = 2**20
 """Rows of a view of a small file; the query of a view may have no end."""
 
@@ -95,15 +99,40 @@ def _of_duckdb(path: Path, request: Request) -> Source:
         tables, views = ([name for name, is_view in found if is_view == type_] for type_ in (False, True))
         name = _chosen(path, tables, views, request.member)
         query = database.sql(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"')
-        batches, size = [], 0
-        reader = query.to_arrow_reader(DUCK_ROWS)
-        for batch in reader:
-            batches.append(batch)
-            size += batch.nbytes
-            require_room(path, size, f"holds in {name!r}")
+        with _bounded(path, name, database):
+            batches, size = [], 0
+            reader = query.to_arrow_reader(DUCK_ROWS)
+            for batch in reader:
+                batches.append(batch)
+                size += batch.nbytes
+                require_room(path, size, f"holds in {name!r}")
         table = pyarrow_module("lib").Table.from_batches(batches, reader.schema)
     _require_rows(path, name, len(table))
+    require_rows(path, table)
     return table_of(replace(request, data=table))
+
+
+@contextlib.contextmanager
+def _bounded(path: Path, name: str, database: Any) -> Iterator[None]:
+    """Interrupt a query of DuckDB that takes far longer than reading its file, and say so."""
+    seconds, late = MOST_SECONDS + path.stat().st_size / SLOWEST, threading.Event()
+
+    def interrupt() -> None:
+        late.set()
+        database.interrupt()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.start()
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        if not late.is_set():
+            raise
+        raise DataError(f"{path}: {name!r} takes more than {seconds:.0f} s; take a table of it") from error
+    finally:
+        timer.cancel()
 
 
 def _chosen(path: Path, tables: Sequence[str], views: Sequence[str], member: str | None) -> str:

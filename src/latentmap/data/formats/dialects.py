@@ -14,6 +14,7 @@ from pathlib import Path
 
 from latentmap.data.formats.headers import header_names, is_header, is_number, is_typed, mostly
 from latentmap.data.formats.streams import TextFile
+from latentmap.data.formats.unpacked import require_columns
 from latentmap.data.text_dates import duration, stamp
 from latentmap.data.text_numbers import amount
 from latentmap.exceptions import DataError
@@ -94,11 +95,12 @@ def dialect_of(file: TextFile) -> Dialect:
     skipped, comments, separator = _preamble(lines)
     if rows_above := _rows_above(file.path, lines[:skipped], lines[skipped:]):
         skipped, comments = skipped - rows_above, comments[:-rows_above]
-    body = lines[skipped:]
-    if not body:
+    if not (body := lines[skipped:]):
         raise DataError(f"{file.path}: no rows, only {'comments' if comments else 'blank lines'}")
     if "\0" in text:
         raise DataError(f"{file.path}: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL byte (0x00)")
+    first_rows = [row for mark in " " + DELIMITERS for row in _split(body[:2], mark)]
+    require_columns(file.path, max(map(len, first_rows), default=0))
     mark = COMMENT.match(comments[-1]) if comments else None
     found = _separation(file.path, body, separator, whole=whole)
     if found.delimited and not found.escape and '\\"' in text:  # below the lines that tell the delimiter
@@ -163,8 +165,7 @@ def _first_records(path: Path, lines: Sequence[str], dialect: Dialect, *, whole:
 
 def _preamble(lines: Sequence[str]) -> tuple[int, list[str], str]:
     """Return the number of lines before the first that is no comment, the comments, and a declared delimiter."""
-    comments: list[str] = []
-    separator = ""
+    comments, separator = list[str](), ""
     for i, line in enumerate(lines):
         if COMMENT.match(line):
             comments.append(line)

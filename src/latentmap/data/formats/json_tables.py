@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,15 @@ from typing import Any
 
 from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.records import columns_source, rows_as_columns
-from latentmap.data.formats.unpacked import require_room, unpacked
+from latentmap.data.formats.unpacked import require_columns, require_room, unpacked
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
 EXPECTED = 'expected records, [{"a": 1, "b": 2}, ...], or columns, {"a": [1, ...], "b": [2, ...]}'
 ROOM = 16
 """Bytes of memory that a byte of JSON may take; less than records of one small number do, as most hold more."""
+EMPTY = 64
+"""Bytes of memory that a list or an object takes beside its text."""
 MOST_EMPTY = 2**22
 """Cells beyond which a table must not be almost empty."""
 A_DAY = 86_400_000
@@ -44,7 +47,7 @@ def json_source(request: Request) -> Source:
     path = request.path
     with reading(path, "JSON"):
         content = unpacked(path)
-        require_room(path, ROOM * len(content), "needs")
+        require_room(path, ROOM * len(content) + EMPTY * (content.count(b"[") + content.count(b"{")), "needs")
         text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
         value = _lines(path, text) if path.name.lower().endswith(LINES) else _value(path, text)
         columns = _table(path, value)
@@ -77,8 +80,8 @@ def _lines(path: Path, text: str) -> list[Any]:
 def _object(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON, whose names must differ."""
     if len(found := dict(pairs)) < len(pairs):
-        names = [name for name, _ in pairs]
-        same = next(name for name in names if names.count(name) > 1)
+        counts = collections.Counter(name for name, _ in pairs)
+        same = next(name for name, count in counts.items() if count > 1)
         raise DataError(f"{path}: two entries of an object are called {same!r}; give each its own name")
     return found
 
@@ -141,6 +144,7 @@ def _of_object(path: Path, value: dict[str, Any]) -> Mapping[str, Sequence[Any]]
 
 def _of_records(path: Path, records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return records as columns; a key that a record lacks is missing there."""
+    require_columns(path, max(map(len, records), default=0))
     try:
         rows = [_flat(record) for record in records]
     except DataError as error:

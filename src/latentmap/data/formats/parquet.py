@@ -27,7 +27,7 @@ from latentmap.data.formats.base import (
 )
 from latentmap.data.formats.frames import index_columns, pyarrow_module
 from latentmap.data.formats.tables import table_source
-from latentmap.data.formats.unpacked import room
+from latentmap.data.formats.unpacked import require_columns, room
 from latentmap.data.frames import cells_of, empty_frame
 from latentmap.data.names import as_known, known_names
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
@@ -111,6 +111,7 @@ def _read_footers(files: Sequence[Path]) -> tuple[dict[Path, Any], list[Any]]:
     for file in files:
         with reading(file, "parquet"):
             footers[file] = pyarrow_module("parquet").read_metadata(file)
+            require_columns(file, footers[file].num_columns)
             schemas.append(footers[file].schema.to_arrow_schema())
         if schemas[-1].names != schemas[0].names:
             raise DataError(f"{file}: columns {schemas[-1].names}, but those of {files[0]} are {schemas[0].names}")

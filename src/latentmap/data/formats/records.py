@@ -13,6 +13,7 @@ import narwhals as nw
 from latentmap.data.checks import EXACT
 from latentmap.data.formats.base import Request, Source
 from latentmap.data.formats.frames import frame_source
+from latentmap.data.formats.unpacked import require_columns
 from latentmap.data.frames import installed_backends
 from latentmap.exceptions import DataError
 
@@ -26,6 +27,7 @@ def columns_source(columns: Columns, request: Request, notes: Iterable[str] = ()
     A column that mixes text or times with other values becomes text, as in a ``.csv``. Columns of bytes, lists or
     objects are left out; ``remark`` lists them after the ``notes``.
     """
+    require_columns(request.name, len(columns))
     settled = {name: _settled(values) for name, values in columns.items()}
     kept: dict[str, Any] = {name: values for name, values in settled.items() if values is not None}
     left = [name for name in settled if name not in kept]

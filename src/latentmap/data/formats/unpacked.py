@@ -13,6 +13,8 @@ from latentmap.data.streaming import read_memory
 from latentmap.exceptions import DataError
 
 PIECE = 2**20
+MOST_COLUMNS = 100_000
+"""Columns of a table, each of which has a name and a type of its own."""
 _memory: ContextVar[int | None] = ContextVar("memory", default=None)
 
 
@@ -43,6 +45,13 @@ def require_room(path: Path | str, size: int, what: str = "unpacks to") -> None:
         advice = "raise memory if it is yours, or save it as .parquet or .npy, which are read in blocks"
         share = "a quarter of the memory that is free" if _memory.get() is None else "the memory that is allowed"
         raise DataError(f"{path} {what} more than {most / 1e9:.3g} GB, {share}; {advice}")
+
+
+def require_columns(path: Path | str, count: int) -> None:
+    """Raise if a table has more columns than are read as such."""
+    if count > MOST_COLUMNS:
+        advice = "take some of them, or save them as one array, a .npy or .h5ad"
+        raise DataError(f"{path} has {count:,} columns, and a table has {MOST_COLUMNS:,} at most: {advice}")
 
 
 def unpacked(path: Path) -> bytes:

@@ -14,7 +14,7 @@ from latentmap.data.checks import require_known
 from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.headers import MOST_HEADERS, TYPED, header_names, is_header
 from latentmap.data.formats.records import columns_source, rows_as_columns
-from latentmap.data.formats.unpacked import PIECE, require_room, room
+from latentmap.data.formats.unpacked import PIECE, require_columns, require_room, room
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import counted
 
@@ -146,6 +146,7 @@ def _require_filled(path: Path, rows: int, columns: int, cells: int) -> None:
     if rows * columns > max(MOST_CELLS, SPARSEST * cells):
         spans = f"a sheet spans {rows:,} rows and {columns:,} columns, but holds {cells:,} cells"
         raise DataError(f"{path}: {spans}: delete what lies far outside of the table, or save it as .csv")
+    require_columns(path, columns)
 
 
 def _xlsx_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
