@@ -1,6 +1,7 @@
 """The answers of an exploration agree with the model, the data and independent computations."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -203,6 +204,24 @@ def test_a_plane_reaches_until_its_contours_and_its_holes_close(shape):
     assert plane.values[border].max() < plane.levels[0] < plane.values.max()
     assert plane.hole[border].all() or shape == "without rows"
     assert (np.array(plane.low) < rows.min(0)).all() and (np.array(plane.high) > rows.max(0)).all()
+
+
+@pytest.mark.parametrize("d", [2, 20])
+def test_a_search_warns_of_nothing_while_another_thread_has_reset_the_filters(d):
+    from latentmap.evaluation.details import NeighborDensity
+
+    codes = np.random.default_rng(0).normal(size=(500, d))
+    density = NeighborDensity(codes)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.resetwarnings()
+        assert np.isfinite(density(codes)).all()
+    assert seen == []
+
+
+def test_a_single_row_has_no_deviation_and_no_test(trees):
+    one, two = ({c.name: c for c in trees.selection(rows).columns} for rows in ([3], [3, 5]))
+    assert one["price"].inside == "1,021 $" and one["price"].q is None and one["planted"].inside == "2001-04-11"
+    assert "±" in two["price"].inside and "±" in one["price"].outside
 
 
 def test_trust_of_some_of_the_rows_alone_is_said(shown, monkeypatch):

@@ -198,6 +198,7 @@ def test_a_conditional_model_is_explored_for_one_label(capsys, served, tmp_path)
     assert main(["fit", str(tmp_path / "x.npz"), "-o", str(tmp_path / "run"), *options]) == 0
     assert explore(capsys, tmp_path / "run", "--no-browser", "--given", "oak").code == 0
     one = served[0][0][0]
+    assert "40 of 80 rows are shown, those with the label oak" in one.notes
     assert one.name == "run, given oak" and len(one.points) == 40 and set(one.rows.labels) == {"oak"}
     os.remove(tmp_path / "x.npz")
     answer = explore(capsys, tmp_path / "run", "--no-browser")

@@ -104,10 +104,12 @@ def exploration(
     rows = ExploredRows.of_source(estimator, opened.source, opened.order, key=opened.key)
     for one in rows.notes:
         note(one)
+    notes = [f"{rows.title} has changed since the fit"] if opened.changed else []
     estimator, _, _, condition = one_condition(estimator, rows.values, rows.labels)
     if condition and rows.labels is not None and estimator.has_labels_:
-        rows = rows.take((rows.labels == estimator.given_).nonzero()[0])
-    notes = [f"{rows.title} has changed since the fit"] if opened.changed else []
+        chosen = (rows.labels == estimator.given_).nonzero()[0]
+        notes.append(f"{len(chosen):,} of {len(rows):,} rows are shown, those with the label {estimator.given_}")
+        rows = rows.take(chosen)
     return Exploration(estimator, rows, name=name + condition, notes=notes)
 
 

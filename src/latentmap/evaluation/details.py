@@ -15,6 +15,7 @@ from latentmap.estimators.columns import numbers
 from latentmap.estimators.rows import as_given, read_codes
 from latentmap.evaluation.codes import latent_vectors
 from latentmap.evaluation.methods import Units
+from latentmap.evaluation.nearest import Nearest
 from latentmap.evaluation.neighborhood import neighbor_ranks, row_trust
 from latentmap.evaluation.rows import as_vectors, sample_rows, take
 from latentmap.exceptions import DataError
@@ -238,19 +239,18 @@ class NeighborDensity:
 
     def __init__(self, draws: Any, n_neighbors: int = 10) -> None:
         from scipy.special import gammaln
-        from sklearn.neighbors import NearestNeighbors
 
         draws = as_vectors(draws, "draws")
         n, self.d = draws.shape
         k = min(n_neighbors, n)
         self._centre = np.median(draws, axis=0)  # an offset would cancel in products
-        self._search = NearestNeighbors(n_neighbors=k).fit(draws - self._centre)
+        self._k, self._nearest = k, Nearest(draws - self._centre)
         log_ball = self.d / 2 * np.log(np.pi) - gammaln(self.d / 2 + 1)
         self._constant = float(np.log(k / n) - log_ball)
 
     def __call__(self, Z: Any) -> Float[np.ndarray, " m"]:
         """Return the log-density at points (m, d), nats."""
-        radius = self._search.kneighbors(as_vectors(Z, "Z") - self._centre)[0][:, -1]
+        radius = self._nearest(as_vectors(Z, "Z") - self._centre, self._k)[0][:, -1]
         return np.asarray(self._constant - self.d * np.log(np.maximum(radius, 1e-12)))
 
 

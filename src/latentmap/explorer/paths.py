@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from latentmap.evaluation.nearest import Nearest
 from latentmap.evaluation.rows import sample_rows
 from latentmap.explorer.density import CodeDensity
 
@@ -54,11 +55,10 @@ class Ways:
         """Return n codes on the way between two, both included."""
         from scipy.sparse import csr_matrix
         from scipy.sparse.csgraph import connected_components, dijkstra
-        from sklearn.neighbors import NearestNeighbors
 
         nodes = np.vstack([start, stop, self.codes])
-        k = min(NEIGHBORS, len(nodes) - 1)
-        second = NearestNeighbors(n_neighbors=k).fit(nodes).kneighbors(return_distance=False).ravel()
+        k = min(NEIGHBORS + 1, len(nodes))  # each is the nearest of itself, a step that leads nowhere
+        second = Nearest(nodes)(nodes, k)[1].ravel()
         first = np.repeat(np.arange(len(nodes)), k)
         costs = self._costs(nodes[first], nodes[second], 1)
         while True:
@@ -85,12 +85,10 @@ class Ways:
 
 def _bridges(nodes: NDArray[np.float64], islands: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the shortest steps from each group of connected nodes to the others."""
-    from sklearn.neighbors import NearestNeighbors
-
     begin, end = [], []
     for island in np.unique(islands):
         inside, outside = np.flatnonzero(islands == island), np.flatnonzero(islands != island)
-        distances, nearest = NearestNeighbors(n_neighbors=1).fit(nodes[outside]).kneighbors(nodes[inside])
+        distances, nearest = Nearest(nodes[outside])(nodes[inside], 1)
         shortest = np.argsort(distances[:, 0], kind="stable")[:BRIDGES]
         begin.append(inside[shortest])
         end.append(outside[nearest[shortest, 0]])

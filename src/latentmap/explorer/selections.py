@@ -175,10 +175,11 @@ def _spread(values: NDArray[np.float64], unit: str | None) -> str:
     """Return mean and standard deviation in words."""
     if not len(values):
         return "none"
-    mean, deviation = float(values.mean()), number(float(values.std()))
+    mean, some = float(values.mean()), len(values) > 1
+    deviation = f" ± {number(float(values.std()), 2)}" if some else ""
     if unit == DAYS:
-        return f"{np.datetime64(round(mean), 'D')} ± {deviation} days"
-    return f"{number(mean)} ± {deviation}{'' if unit is None else ' ' + unit}"
+        return f"{np.datetime64(round(mean), 'D')}{deviation}{' days' if some else ''}"
+    return f"{number(mean)}{deviation}{'' if unit is None else ' ' + unit}"
 
 
 def _most(counts: NDArray[np.float64], names: Sequence[str]) -> str:

@@ -314,8 +314,9 @@ def plain(text: object, width: int = 28) -> str:
 def number(value: float, digits: int = 3) -> str:
     """Return a number as text: few digits, a typographic minus, no exponent below a million.
 
-    >>> number(-1387.2), number(0.24612), number(0.0)
-    ('−1,387', '0.246', '0')
+    >>> number(-1387.2), number(0.24612), number(0.0), number(999.7), number(450.0, 2)
+    ('−1,387', '0.246', '0', '1,000', '450')
     """
-    text = f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.{digits}g}"
+    whole = 10**digits - 0.5 if digits < 4 else 1000
+    text = f"{value:,.0f}" if whole <= abs(value) < 1e6 else f"{value:.{digits}g}"
     return text.replace("-", "−")

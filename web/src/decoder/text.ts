@@ -44,7 +44,7 @@ export function written(form: TextForm, value: number): string {
 /** A number in three digits, with a typographic minus and no exponent below a million. */
 export function number(value: number, digits = 3): string {
   const size = Math.abs(value);
-  if (size >= 1000 && size < 1e6) return grouped(value, 0).replace("-", "−");
+  if (size >= (digits < 4 ? 10 ** digits - 0.5 : 1000) && size < 1e6) return grouped(value, 0).replace("-", "−");
   if (value === 0 || !Number.isFinite(value)) return value === 0 ? "0" : String(value);
   const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
   const power = Number(exponent);

@@ -19,7 +19,7 @@ export function Header({ explorer, found }: { explorer: Explorer; found: (row: n
         {n > 0 ? (
           <>
             {shown < n ? `${count(shown)} of ${count(n)}` : count(n)} rows
-            {meta.total > n && <span class="quiet"> sampled from {count(meta.total)}</span>}
+            {meta.total > n && <span class="quiet"> of {count(meta.total)} in the data</span>}
           </>
         ) : (
           "no rows"

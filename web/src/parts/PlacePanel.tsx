@@ -116,7 +116,6 @@ function Invitation({ explorer }: { explorer: Explorer }) {
   return (
     <div class="stack">
       <h2>{n ? `${count(n)} rows on ${meta.components} ${meta.components === 1 ? "component" : "components"}` : "The latent space alone"}</h2>
-      {meta.total > n && n > 0 && <p class="quiet">{count(meta.total)} rows in the data, sampled evenly.</p>}
       {meta.notes.map((note) => (
         <p key={note} class="note">
           {note}

@@ -118,7 +118,7 @@ function Description({ explorer, about }: { explorer: Explorer; about: Selected 
             </thead>
             <tbody>
               {about.columns.slice(0, 12).map((column) => (
-                <tr key={column.name} class={column.q !== null && column.q > 0.05 ? "quiet" : ""} title={column.q === null ? "" : `q = ${number(column.q)}`}>
+                <tr key={column.name} class={column.q === null || column.q > 0.05 ? "quiet" : ""} title={column.q === null ? "not tested" : `q = ${number(column.q)}`}>
                   <th scope="row">
                     <Name text={column.name} />
                   </th>
@@ -129,7 +129,7 @@ function Description({ explorer, about }: { explorer: Explorer; about: Selected 
               ))}
             </tbody>
           </table>
-          <p class="quiet small">Effect: difference of means in standard deviations, or Cramér's V. Grey: not significant at 5 % after Benjamini and Hochberg.</p>
+          <p class="quiet small">Effect: difference of means in standard deviations, or Cramér's V. Grey: not tested, or not significant at 5 % after Benjamini and Hochberg.</p>
         </section>
       )}
       {about.typical.length > 0 && (

@@ -67,10 +67,10 @@ function numbersOf({ field, values }: Values, inside: Uint8Array): Effect {
   });
   const [b, a] = sides;
   const words = ({ n, mean, squares }: typeof a) => {
-    const spread = number(Math.sqrt(squares / n));
     if (!n) return "none";
-    if (field.unit === DAYS) return `${new Date(Math.round(mean) * 86_400_000).toISOString().slice(0, 10)} ± ${spread} days`;
-    return `${number(mean)} ± ${spread}${field.unit ? ` ${field.unit}` : ""}`;
+    const spread = n > 1 ? ` ± ${number(Math.sqrt(squares / n), 2)}` : "";
+    if (field.unit === DAYS) return `${new Date(Math.round(mean) * 86_400_000).toISOString().slice(0, 10)}${spread}${spread && " days"}`;
+    return `${number(mean)}${spread}${field.unit ? ` ${field.unit}` : ""}`;
   };
   const blank = { name: field.name, kind: "number" as const, effect: 0, q: null, p: null, inside: words(a), outside: words(b) };
   const pooled = Math.sqrt((a.squares + b.squares) / (a.n + b.n));
