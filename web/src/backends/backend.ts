@@ -49,6 +49,8 @@ export interface Field {
   unit: string | null;
   /** Computed when asked for. */
   slow: boolean;
+  /** Start and period of cyclic numbers. */
+  cycle: [number, number] | null;
 }
 
 export interface Abilities {
@@ -137,7 +139,7 @@ export interface Selected {
   columns: {
     name: string;
     kind: "number" | "category" | "date";
-    effect: number;
+    effect: number | null;
     q: number | null;
     inside: string;
     outside: string;
