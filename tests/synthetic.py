@@ -27,7 +27,7 @@ class Synthetic:
         low, high = (float(self.amount.min()), float(self.amount.max())) if self.n else (0.0, 1.0)
         label = {"key": "label", "name": "side", "group": "label", "kind": "category", "levels": NAMES}
         amount = {"key": "amount", "name": "amount", "group": "column", "kind": "number", "low": low, "high": high}
-        blank = {"levels": None, "low": None, "high": None, "unit": None, "slow": False}
+        blank = {"levels": None, "low": None, "high": None, "unit": None, "slow": False, "cycle": None}
         can = dict.fromkeys(("rows", "decode", "samples", "path", "encode", "score"), True)
         return {
             "name": "synthetic",

@@ -4,6 +4,7 @@ import json
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.datasets import load_digits
@@ -125,6 +126,44 @@ def test_paths_end_at_their_rows_and_avoid_holes():
     assert steps.max() < 1.2 * steps.min()
 
 
+def crossed(density, way):
+    return sum(density.holes(density(way)))
+
+
+def test_paths_along_the_density_cross_no_more_holes():
+    from latentmap.explorer.density import CodeDensity
+    from latentmap.explorer.paths import Ways
+
+    rng = np.random.default_rng(0)
+    angle, islands = rng.uniform(0, 1.5 * np.pi, 1000), rng.normal(size=(8, 2)) * 5
+    ring = np.stack([np.cos(angle), np.sin(angle)], 1) * 3 + 0.3 * rng.normal(size=(1000, 2))
+    islands = np.concatenate([middle + rng.normal(size=(120, 2)) * rng.uniform(0.1, 1.5) for middle in islands])
+    sums = []
+    for codes in (ring, islands, rng.standard_t(2, size=(1000, 2))):
+        density = CodeDensity(codes, codes)
+        ways, far = Ways(density, codes), codes[np.argsort(density(codes))[:20]]  # some rows lie in holes
+        for a, b in [*rng.permutation(codes)[:20].reshape(10, 2, 2), *far.reshape(10, 2, 2)]:
+            along, straight = ways.along(a, b, 12), np.linspace(a, b, 12)
+            np.testing.assert_allclose(along[[0, -1]], [a, b])
+            assert crossed(density, along) <= crossed(density, straight)
+            sums.append((crossed(density, along), crossed(density, straight)))
+    along, straight = np.sum(sums, axis=0)
+    assert along < 0.8 * straight, (along, straight)
+
+
+def test_paths_stay_on_the_space_of_the_model():
+    def onto(codes):
+        return codes / np.linalg.norm(codes, axis=1, keepdims=True)
+
+    from latentmap.explorer.density import CodeDensity
+    from latentmap.explorer.paths import Ways
+
+    codes = onto(np.random.default_rng(0).normal(size=(500, 3)))
+    way = Ways(CodeDensity(codes, codes), codes, onto).along(codes[0], codes[1], 12)
+    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 1)
+    np.testing.assert_allclose(way[[0, -1]], codes[:2])
+
+
 def test_paths_between_islands_cross_once():
     from latentmap.explorer.density import CodeDensity
     from latentmap.explorer.paths import Ways
@@ -161,8 +200,9 @@ def test_selections_agree_with_tests_of_scipy(plain):
     p = []
     for i in range(5):
         a, b = (X[side, i][np.isfinite(X[side, i])] for side in (inside, ~inside))
-        pooled = np.sqrt((len(a) * a.var() + len(b) * b.var()) / (len(a) + len(b)))
-        assert found[f"x{i}"].effect == pytest.approx((a.mean() - b.mean()) / pooled, rel=1e-3, abs=1e-6)
+        squares = (len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)
+        pooled = np.sqrt(squares / (len(a) + len(b) - 2))
+        assert found[f"x{i}"].effect == pytest.approx((a.mean() - b.mean()) / pooled, rel=1e-5, abs=1e-6)
         p.append(stats.ttest_ind(a, b, equal_var=False).pvalue)
     adjusted = stats.false_discovery_control(p)
     np.testing.assert_allclose([found[f"x{i}"].q for i in range(5)], adjusted, rtol=1e-3)
@@ -251,6 +291,38 @@ def test_cells_of_tables_come_as_they_are_written(trees):
     assert all(0 <= cell.at <= 1 for cell in decoded.values())
     frame = trees.estimator
     assert frame is not None and isinstance(answer.original, Record)
+
+
+@pytest.fixture(scope="module")
+def hours():
+    rng = np.random.default_rng(0)
+    hour = np.round(rng.normal(0, 2, 240), 2) % 24
+    hour[:3] = np.nan
+    frame = pd.DataFrame({"hour": hour, "height": rng.normal(size=240), "kind": ["oak", "elm", "ash"] * 80})
+    vae = fit(VAE(2, max_epochs=20, neighbors=None, random_state=0), frame)
+    assert vae.table_.columns[0].kind == "cyclic"
+    return Exploration(vae, ExploredRows.of(vae, frame))
+
+
+def test_missing_hours_lie_around_midnight(hours):
+    draws = hours._scores.draws(hours.rows.values[:1], 100)[:, 0, 0]
+    (filled,) = hours.row(0).imputed
+    mean = stats.circmean(draws, 24)
+    away = [abs((float(one) - mean + 12) % 24 - 12) for one in (filled.text, filled.low, filled.high)]
+    assert away[0] < 1 and all(away[0] < one < 12 for one in away[1:])
+    inside = [(one - float(filled.low)) % 24 <= (float(filled.high) - float(filled.low)) % 24 for one in draws]
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
+
+
+def test_hours_on_both_sides_of_midnight_are_near(hours):
+    hour = hours.rows.values[:, 0]
+    late = np.flatnonzero(hour > 12)
+    (found,) = (one for one in hours.selection(late).columns if one.name == "hour")
+    turned = (hour + 12) % 24
+    a, b = turned[late], turned[(hour <= 12)]
+    pooled = np.sqrt((np.square(a - a.mean()).sum() + np.square(b - b.mean()).sum()) / (len(a) + len(b) - 2))
+    assert found.effect == pytest.approx((a.mean() - b.mean()) / pooled, rel=1e-4)
+    assert found.inside.split()[0] == f"{a.mean() + 12:.3g}" and found.outside.split()[0] == f"{b.mean() - 12:.3g}"
 
 
 def test_without_rows_the_latent_space_is_explored_alone(shown):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,31 @@ def test_search_finds_ids_numbers_labels_and_text(trees, plain, shown):
     assert not trees.search("   ") and not trees.search("no such row")
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("STRASSE", {0}),
+        ("stra\u00dfe", {0}),
+        ("CAFE\u0301", {1, 5}),
+        ("caf\u00e9", {1, 5}),
+        ("fin", {6}),
+        (".*", {2}),
+        ("(x", {3}),
+        ("<B", {4}),
+        ("\u0645\u0631", {7}),
+        ("%", set()),
+        ("\0", set()),
+        ("a\u0308-4", {4}),
+        ("\uff15", {5}),
+    ],
+)
+def test_text_is_found_in_any_case_and_form_and_as_it_stands(text, found):
+    kinds = ["Stra\u00dfe", "Caf\u00e9", "a.*b", "(x", "<b>", "Cafe\u0301", "\ufb01n", "\u0645\u0631\u062d\u0628\u0627"]
+    plain = explorers.numbers(n=8)
+    rows = replace(plain.rows, labels=np.array(kinds), ids=np.array([f"\u00c4-{i}" for i in range(8)]))
+    assert {one.i for one in Exploration(plain.estimator, rows).search(text)} == found
+
+
 def test_files_hold_ids_and_columns_as_they_came(trees, plain):
     text = trees.save([4, 2], "csv", "rows").decode().splitlines()
     lines = explorers.trees().splitlines()
@@ -86,6 +112,22 @@ def test_frames_are_explored_with_their_types(tmp_path):
     json.dumps(as_json([plain.row(0), plain.meta(), plain.samples(1), plain.encode(b"a,b\n1,2", "text/plain")]))
 
 
+def test_files_keep_columns_whose_names_are_those_of_ids_labels_and_marks():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(80, 4)), columns=["row", "label", "selected", "id"])
+    vae = fit(VAE(2, max_epochs=1, neighbors=None, random_state=0), frame)
+    kinds = np.array(["a", "b"])[np.arange(80) % 2]
+    for ids, key in ((None, "row_"), ([f"tree {i}" for i in range(80)], "id_")):
+        explored = Exploration(vae, ExploredRows.of(vae, frame, kinds, ids))
+        saved = pd.read_csv(io.BytesIO(explored.save([5, 3], "csv", "rows")), float_precision="round_trip")
+        assert list(saved) == [key, "label_", *frame]
+        np.testing.assert_array_equal(saved[list(frame)], frame.iloc[[3, 5]])
+        assert saved[key].tolist() == ([3, 5] if ids is None else ["tree 3", "tree 5"])
+        assert saved["label_"].tolist() == ["b", "b"]
+    marks = Exploration(vae, ExploredRows.of(vae, pd.DataFrame(frame), None, frame["id"])).save([1], "csv", "rows")
+    assert marks.decode().splitlines()[0] == "id,row,label,selected"
+
+
 def test_pictures_are_encoded_in_any_size_and_polarity(shown, images):
     def png(values, size=None):
         buffer = io.BytesIO()
@@ -102,6 +144,45 @@ def test_pictures_are_encoded_in_any_size_and_polarity(shown, images):
     assert np.abs(inverted.item.pixels.astype(int) - pixels(images[5])).mean() < 40
     noise = shown.encode(png(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)), "image/png")
     assert noise.unlike and "lower than that of" in noise.why
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("I;16", "png"), ("I;16", "tiff"), ("I;16B", "tiff"), ("I", "tiff"), ("F", "tiff")]
+)
+def test_deep_pictures_are_those_of_folders(shown, images, mode, suffix):
+    shares = images[5] / 16
+    types = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
+    values = (shares if mode == "F" else np.rint(65535 * shares)).astype(types[mode])
+    buffer = io.BytesIO()
+    Image.frombytes(mode, (8, 8), values.tobytes()).save(buffer, suffix)
+    answer = shown.encode(buffer.getvalue(), f"image/{suffix}")
+    assert np.abs(answer.item.pixels.astype(int) - pixels(images[5])).max() <= 16 and not answer.unlike
+
+
+@pytest.mark.parametrize("size", [(1000, 1), (1, 1000), (1, 1)])
+def test_pictures_of_any_form_have_an_answer(shown, size):
+    buffer = io.BytesIO()
+    Image.new("L", size).save(buffer, "png")
+    assert shown.encode(buffer.getvalue(), "image/png").item.pixels.shape == (8, 8)
+
+
+def test_rows_are_unlike_where_fewer_than_one_in_a_hundred_score_as_low():
+    explored = explorers.numbers(n=200)
+    scores = explored._scores
+    row = explored.rows.values[:1]
+    scores.__dict__["reference"] = np.sort(np.r_[np.full(3, -np.inf), np.arange(197.0)])
+    for score, below, as_low, unlike in ((-np.inf, 0, 1.5, False), (0.0, 1.5, 2, False), (np.nan, None, None, True)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(scores), "__call__", lambda self, rows, score=score: np.array([score]))
+            rank = scores.rank(row)
+        assert rank == (None if below is None else (below, as_low))
+        assert scores.judged(score, rank, None)[0] is unlike
+    scores.__dict__["reference"] = np.arange(200.0)
+    assert scores.judged(-5.0, (0.0, 0.0), None) == (
+        True,
+        "log-evidence, −5 nats, is lower than that of 100.0% of the rows",
+    )
+    assert scores.judged(0.0, (0.0, 0.5), None)[0] and "99.5%" in scores.judged(0.0, (0.0, 0.5), None)[1]
 
 
 @pytest.mark.parametrize(

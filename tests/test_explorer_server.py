@@ -146,7 +146,10 @@ def test_websockets_are_closed(page):
 
 def test_large_bodies_are_refused(page, monkeypatch):
     assert page.ask("POST", f"/{TOKEN}/api/encode", headers=[*OWN, (b"content-length", b"20000001")]).status == 413
-    assert page.ask("POST", f"/{TOKEN}/api/encode", headers=[*OWN, (b"content-length", b"-1")]).status == 413
+    for length in (b"-1", b"9" * 5000, b"", b"1e3"):
+        assert page.ask("POST", f"/{TOKEN}/api/encode", headers=[*OWN, (b"content-length", length)]).status == 413
+    twice = [*OWN, (b"content-length", b"1"), (b"content-length", b"20000001")]
+    assert page.ask("POST", f"/{TOKEN}/api/encode", headers=twice).status == 413
     monkeypatch.setattr(guard, "MOST_BYTES", 3_000_000)  # without a length, counted as they come
     assert page.post("encode", bytes(4_000_000), length=False, kind="text/plain").status == 413
     assert page.post("encode", bytes(2_000_000), length=False, kind="text/plain").status == 400
@@ -198,6 +201,7 @@ def test_other_methods_and_files_are_not_served(page):
     assert page.ask("POST", f"/{TOKEN}/api/meta").status == 405
     assert page.ask("GET", f"/{TOKEN}/api/decode").status == 405
     assert page.ask("DELETE", f"/{TOKEN}/").status == 405
+    assert page.get("meta/").status == 404 and "location" not in page.get("meta/").headers
     for path in (
         "../__init__.py",
         "assets/../../server.py",

@@ -1,6 +1,7 @@
 """An exported page answers as the model does: the same questions to its data, by Node, and to the exploration."""
 
 import base64
+import copy
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.datasets import load_digits
 from latentmap import VAE
 from latentmap.explorer import Exploration, ExploredRows
 from latentmap.explorer.answers import as_json
+from latentmap.explorer.density import CodeDensity
 from latentmap.explorer.export_data import fewer_rows, page_data
 from pages import bundle, run
 
@@ -44,6 +46,7 @@ def table():
             "since": pd.Timestamp("2020-01-01") + pd.to_timedelta(generator.integers(0, 900, n), "D"),
             "alive": generator.random(n) < 0.2 + 0.3 * kind,
             "ratio": np.exp(generator.normal(kind, 1, n)),
+            "hour": np.round(generator.normal(2 * kind, 2, n), 2) % 24,
         }
     )
     frame.loc[5, "size"], frame.loc[6, "kind"] = np.nan, None
@@ -121,6 +124,22 @@ def test_what_tells_a_selection_apart(ask, table):
         assert one["inside"] == own[one["name"]]["inside"]
 
 
+def test_selections_of_any_size_are_told_apart_as_in_python(ask, table):
+    n = len(table.rows)
+    sides = np.array([one.kind == "category" for one in table.fields.values()])
+    assert sides.any() and not sides.all()
+    chosen = [[], [7], [7, 9], list(range(7)), list(range(n - 1)), list(range(n))]
+    for rows, got in zip(chosen, ask(page_data(table, ROOM), *(["selection", one] for one in chosen)), strict=True):
+        expected = as_json(table.selection(np.array(rows, int)))
+        assert (len(got["typical"]), len(got["odd"])) == (len(expected["typical"]), len(expected["odd"]))
+        own = {one["name"]: one for one in expected["columns"]}
+        for one in got["columns"]:
+            other = own[one["name"]]
+            assert (one["inside"], one["outside"]) == (other["inside"], other["outside"])
+            assert one["effect"] == (None if other["effect"] is None else pytest.approx(other["effect"], abs=2e-3))
+            assert one["q"] == (None if other["q"] is None else pytest.approx(other["q"], rel=0.02, abs=1e-9))
+
+
 def test_rows_are_found_and_saved(ask, table):
     data = page_data(table, ROOM)
     by_id, by_number, by_text, none, rows, marks, parquet = ask(
@@ -152,6 +171,18 @@ def test_ways_avoid_holes(ask, digits):
     assert steps.max() < 1.3 * steps.min() and len(along["items"]) == 9
     worst = [min(digits.decode(way["z"]).density) for way in (straight, along)]
     assert worst[1] >= worst[0] - 0.1
+
+
+def test_ways_along_the_density_cross_no_more_holes(ask, digits):
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 1.5 * np.pi, 1000)
+    ring = np.stack([np.cos(angle), np.sin(angle)], 1) * 3 + 0.3 * rng.normal(size=(1000, 2))
+    around = copy.copy(digits)
+    around.__dict__["_density"] = CodeDensity(ring, ring)
+    ends = [*rng.permutation(ring)[:20].reshape(10, 2, 2), *rng.uniform(-4, 4, (10, 2, 2))]
+    pairs = [["path", *pair.tolist(), 12, way] for pair in ends for way in ("straight", "density")]
+    crossed = np.array([sum(one["hole"]) for one in ask(page_data(around, ROOM), *pairs)]).reshape(-1, 2)
+    assert (crossed[:, 1] <= crossed[:, 0]).all() and crossed[:, 1].sum() < 0.8 * crossed[:, 0].sum()
 
 
 def test_samples_are_of_the_prior(ask, digits):

@@ -253,7 +253,7 @@ def tables(result: dict[str, Any]) -> str:
         ("steps of work lost at a kill of a fit, mean", f"{fit['steps'] / fit['kills']:.1f}"),
         ("steps of work lost at a kill of a fit, most", fit["most_steps"]),
         ("seconds of work lost at a kill of a fit, most", f"{fit['most_seconds']:.2f}"),
-        ("mutations of models and files", f"{sum(one['cases'] for one in fuzz.values()):,}"),
+        ("mutations of models and files", f"{sum(one['mutations'] for one in fuzz.values()):,}"),
         ("unexpected exceptions", sum(one["unexpected"] for one in fuzz.values())),
         ("hangs", sum(one["hangs"] for one in fuzz.values())),
         ("growth of resident memory over 100 fits", f"{result['memory'] / 1e6:.0f} MB"),

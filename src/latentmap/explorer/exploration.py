@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -211,6 +212,7 @@ class Exploration:
         x = rows.values[i : i + 1]
         missing = self._missing(x)
         score = float(self._scores(x)[0]) if self.estimator.has_score_ else None
+        rank = None if score is None else self._scores.rank(x)
         return RowAnswer(
             self.items(x)[0],
             self._answer(self.points[i : i + 1]).items[0],
@@ -218,7 +220,7 @@ class Exploration:
             None if rows.labels is None else str(rows.labels[i]),
             None if rows.ids is None else str(rows.ids[i]),
             score,
-            self._scores.percentiles(x)[0] if score is not None else None,
+            None if rank is None else rank[0],
             missing,
             self.nearest(i, NEIGHBORS),
             self._imputed(x, missing),
@@ -261,14 +263,14 @@ class Exploration:
         z = encoded(self.estimator, incoming.row)[0].astype(np.float32)
         answer = self._answer(z)
         score = float(self._scores(incoming.row)[0])
-        percentile = None if self.rows is None else self._scores.percentiles(incoming.row)[0]
-        unlike, why = self._scores.judged(score, percentile, answer.hole[0])
+        rank = self._scores.rank(incoming.row)
+        unlike, why = self._scores.judged(score, rank, answer.hole[0])
         return EncodedAnswer(
             z[0],
             self.items(incoming.row)[0],
             answer.items[0],
             score if self.estimator.has_score_ else None,
-            percentile,
+            None if rank is None else rank[0],
             unlike,
             "; ".join(filter(None, (why, incoming.note))),
             answer.density[0],
@@ -310,7 +312,7 @@ class Exploration:
 
     @cached_property
     def _ways(self) -> Ways:
-        return Ways(self._density, self.moments[0])
+        return Ways(self._density, self.moments[0], functools.partial(onto, self.estimator))
 
     @cached_property
     def _space(self) -> DataSpace:

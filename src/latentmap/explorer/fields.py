@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +51,8 @@ class Field:
         Whether the values take a while and are computed when asked for.
     note
         What to say beside the values.
+    cycle
+        Start and period of cyclic numbers.
     """
 
     key: str
@@ -61,6 +64,7 @@ class Field:
     unit: str | None = None
     slow: bool = False
     note: str | None = None
+    cycle: tuple[float, float] | None = None
 
     @cached_property
     def values(self) -> NDArray[Any]:
@@ -83,7 +87,8 @@ class Field:
         """Return what there is to know without the values."""
         low, high = self.range
         named = {"key": self.key, "name": self.name, "group": self.group, "kind": self.kind, "levels": self.levels}
-        return named | {"low": low, "high": high, "unit": self.unit, "slow": self.slow, "note": self.note}
+        named |= {"low": low, "high": high, "unit": self.unit, "slow": self.slow}
+        return named | {"note": self.note, "cycle": self.cycle}
 
 
 def label_field(rows: ExploredRows) -> Field | None:
@@ -145,7 +150,9 @@ def _of_model(described: ItemColumn, column: Column | None, values: NDArray[Any]
     """Return a column that is part of the model as a field."""
     key, unit = f"column:{described.name}", DAYS if described.kind == "date" else described.unit
     if column is None or column_kind(column) != "category":
-        return Field(key, described.name, "column", "number", lambda: np.asarray(values, np.float32), unit=unit)
+        cycle = None if column is None or not column.period else (column.bounds[0] or 0.0, column.period)
+        compute = functools.partial(np.asarray, values, np.float32)
+        return Field(key, described.name, "column", "number", compute, unit=unit, cycle=cycle)
 
     def codes() -> NDArray[np.uint16]:
         there = np.isfinite(values)

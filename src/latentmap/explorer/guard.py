@@ -100,8 +100,8 @@ class Guard:
             return 404
         if len(scope["query_string"]) > MOST_QUERY:
             return 414
-        length = (given.get(b"content-length") or [b"0"])[0]
-        return 413 if not length.isdigit() or int(length) > MOST_BYTES else None
+        lengths = given.get(b"content-length", [])
+        return None if all(map(_is_within, lengths)) else 413
 
     def _is_own(self, host: str) -> bool:
         """Return whether the header Host names this server."""
@@ -114,6 +114,11 @@ class Guard:
             return bool(ipaddress.ip_address(name.removeprefix("[").removesuffix("]")))
         except ValueError:
             return False
+
+
+def _is_within(length: bytes) -> bool:
+    """Return whether a header Content-Length is a number of bytes that a body may have."""
+    return length.isdigit() and len(length) < 20 and int(length) <= MOST_BYTES
 
 
 async def _answer(send: Send, status: int) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from latentmap.data.columns import Table
-from latentmap.data.formats.images import MOST_PIXELS
+from latentmap.data.formats.images import MOST_PIXELS, opaque_bytes
 from latentmap.data.text import cells_of_text, text_settings
 from latentmap.exceptions import DataError
 from latentmap.explorer.items import Items, Pictures
@@ -80,13 +80,12 @@ def _of_picture(items: Pictures, body: bytes, event: tuple[int, ...], *, whole: 
         with Image.open(io.BytesIO(body), formats=FORMATS) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise DataError(f"the picture has more than {MOST_PIXELS:,} pixels: give a smaller one")
-            image = ImageOps.exif_transpose(opened)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = opaque_bytes(ImageOps.exif_transpose(opened))
             image = image.convert("L" if len(style.shape) == 2 else "RGB")
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"the file is no picture that can be read: expected {', '.join(FORMATS)}") from error
     except Exception as error:  # whatever is wrong with a file
         raise DataError(f"the file is no picture that can be read ({error_line(error, 80)})") from error
     if image.size != (width, height):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import Column, Table
+from latentmap.explorer.cycles import unwound
 from latentmap.plot.rows import RowStyle
 from latentmap.plot.style import number
 
@@ -310,6 +311,7 @@ def _imputed(i: int, column: Column, draws: NDArray[np.float64]) -> Imputed:
         counts = np.bincount(np.clip(np.rint(draws), 0, len(levels) - 1).astype(int), minlength=len(levels))
         most = int(counts.argmax())
         return Imputed(i, levels[most], p=float(counts[most] / counts.sum()))
+    draws = unwound(draws, draws, column.period) if column.period else draws
     text, low, high = _texts(column, column.within(np.array([draws.mean(), *np.quantile(draws, SPREAD)])))
     return Imputed(i, text, low, high)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,12 +18,16 @@ NODES = 2000
 """Codes that ways lead over, at the most."""
 NEIGHBORS = 12
 """Codes that a way may lead on to."""
+POINTS = 3
+"""Points of a step at which the density counts."""
 BRIDGES, LONG = 5, 9
 """Steps between groups of codes that are not neighbours, and points of each at which the density counts."""
+HOLE = 10
+"""How many times as much a step costs in a hole."""
 FINE = 16
 """Points of a way for each that is returned, before it is smoothed."""
-WIDTH = 0.08
-"""Width of the kernel that smooths a way, as a share of its length."""
+WIDTHS = (0.08, 0.04, 0.02, 0.01, 0.0)
+"""Widths of the kernel that smooths a way, as shares of its length."""
 
 
 class Ways:
@@ -31,8 +37,9 @@ class Ways:
 
     .. math:: c_{ij} = |z_i - z_j| \, q((z_i + z_j) / 2)^{-1/d},
 
-    so that a step costs as many of the distances between codes as are usual there (Bousquet et al. 2003); smoothed, and
-    cut into steps of equal length.
+    so that a step costs as many of the distances between codes as are usual there (Bousquet et al. 2003), and ten times
+    that in a hole; cut into steps of equal length, and smoothed as far as that leads through no more holes. The
+    straight way is taken where it has fewer of them.
 
     Parameters
     ----------
@@ -40,11 +47,19 @@ class Ways:
         The density of the codes.
     codes : ndarray of shape (n, d)
         Codes that ways lead over; some of them if they are many.
+    onto : callable, default=np.asarray
+        Returns codes on the space of the model, nearest to those that are off it.
     """
 
-    def __init__(self, density: CodeDensity, codes: Float[np.ndarray, "n d"]) -> None:
+    def __init__(
+        self,
+        density: CodeDensity,
+        codes: Float[np.ndarray, "n d"],
+        onto: Callable[[NDArray[Any]], NDArray[np.float64]] = np.asarray,
+    ) -> None:
         self.density = density
         self.codes = codes[sample_rows(len(codes), NODES)]
+        self.onto = onto
 
     @cached_property
     def _middle(self) -> float:
@@ -60,7 +75,7 @@ class Ways:
         k = min(NEIGHBORS + 1, len(nodes))  # each is the nearest of itself, a step that leads nowhere
         second = Nearest(nodes)(nodes, k)[1].ravel()
         first = np.repeat(np.arange(len(nodes)), k)
-        costs = self._costs(nodes[first], nodes[second], 1)
+        costs = self._costs(nodes[first], nodes[second], POINTS)
         while True:
             graph = csr_matrix((costs, (first, second)), shape=(len(nodes),) * 2)
             _, islands = connected_components(graph, directed=False)
@@ -73,13 +88,26 @@ class Ways:
         order = [1]
         while order[-1] != 0:
             order.append(int(before[order[-1]]))
-        return _smoothed(nodes[order[::-1]], n)
+        corners = nodes[order[::-1]]
+        ways = [*(_smoothed(corners, n, width) for width in WIDTHS), np.linspace(start, stop, n)]
+        return min(map(self.onto, ways), key=self._holes)  # the smoothest of those that are equal
+
+    def _holes(self, way: NDArray[np.float64]) -> tuple[int, int]:
+        """Return how many codes of a way lie in holes, and how many codes between them."""
+        fine = self.onto(_even(way, FINE * len(way)))
+        few, many = (int(np.sum(self.density(one) < self._least)) for one in (way, fine))
+        return few, many
+
+    @property
+    def _least(self) -> float:
+        return -np.inf if self.density.least is None else self.density.least
 
     def _costs(self, a: NDArray[np.float64], b: NDArray[np.float64], points: int) -> NDArray[np.float64]:
         """Return the costs of steps, with the density at so many points of each."""
         t = (np.arange(points)[:, None, None] + 0.5) / points
-        log_q = self.density(((1 - t) * a + t * b).reshape(-1, a.shape[1])).reshape(points, len(a)) - self._middle
-        rarer = np.exp(-np.clip(log_q / a.shape[1], -50, 50)).mean(0)
+        log_q = self.density(self.onto(((1 - t) * a + t * b).reshape(-1, a.shape[1]))).reshape(points, len(a))
+        rarer = np.exp(-np.clip((log_q - self._middle) / a.shape[1], -50, 50))
+        rarer = (rarer * np.where(log_q < self._least, HOLE, 1)).mean(0)
         return np.asarray(np.linalg.norm(a - b, axis=1) * rarer + 1e-9)  # none costs nothing
 
 
@@ -95,18 +123,20 @@ def _bridges(nodes: NDArray[np.float64], islands: NDArray[np.intp]) -> tuple[NDA
     return np.concatenate(begin), np.concatenate(end)
 
 
-def _smoothed(corners: NDArray[np.float64], n: int) -> Float[np.ndarray, "n d"]:
-    """Return n points in equal steps on a smooth line from the first to the last corner.
+def _smoothed(corners: NDArray[np.float64], n: int, width: float) -> Float[np.ndarray, "n d"]:
+    """Return n points in equal steps on a line from the first to the last corner, smoothed by a kernel of this width.
 
-    >>> _smoothed(np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]), 3).round(3).tolist()
+    >>> _smoothed(np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]), 3, 0.08).round(3).tolist()
     [[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]
     """
     from scipy.ndimage import gaussian_filter1d
 
     fine = _even(corners, FINE * n)
+    if width == 0:
+        return _even(fine, n)
     straight = np.linspace(0, 1, len(fine))[:, None] * (fine[-1] - fine[0]) + fine[0]
-    bent = gaussian_filter1d(fine - straight, WIDTH * len(fine), axis=0, mode="mirror")
-    ends = np.minimum(1, np.minimum(np.arange(len(fine)), np.arange(len(fine))[::-1]) / (2 * WIDTH * len(fine)))
+    bent = gaussian_filter1d(fine - straight, width * len(fine), axis=0, mode="mirror")
+    ends = np.minimum(1, np.minimum(np.arange(len(fine)), np.arange(len(fine))[::-1]) / (2 * width * len(fine)))
     return _even(straight + bent * ends[:, None], n)
 
 

@@ -6,7 +6,7 @@ import csv
 import importlib
 import importlib.util
 import io
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -55,21 +55,33 @@ def _label(rows: ExploredRows, selected: NDArray[np.intp]) -> dict[str, NDArray[
     mark = np.zeros(len(rows), dtype=np.uint8)
     mark[selected] = 1
     key = _key(rows, np.arange(len(rows)))
-    return {**key, "selected_" if "selected" in key else "selected": mark}
+    return {**key, _free("selected", key): mark}
 
 
 def _rows(rows: ExploredRows, selected: NDArray[np.intp], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    columns = _key(rows, selected)
     if rows.columns:
         own = {name: taken(cells, selected).as_they_were() for name, cells in rows.columns.items()}
     else:
         flat = rows.values[selected].reshape(len(selected), -1)
         own = {name: flat[:, i] for i, name in enumerate(names)}
+    ((name, key),) = _key(rows, selected).items()
+    if name in own and list(map(str, own[name].tolist())) == list(map(str, key.tolist())):
+        del own[name]  # the ids are that column
+    columns = {_free(name, own): key}
     if rows.labels is not None and rows.label_name not in own:
-        columns.setdefault(rows.label_name or "label", rows.labels[selected])
-    for name, values in own.items():
-        columns.setdefault(name, values)
-    return columns
+        columns[_free(rows.label_name or "label", {**own, **columns})] = rows.labels[selected]
+    return columns | own
+
+
+def _free(name: str, known: Container[str]) -> str:
+    """Return a name that no column has: with underscores after it, if need be.
+
+    >>> _free("row", ["row", "height"])
+    'row_'
+    """
+    while name in known:
+        name += "_"
+    return name
 
 
 def _csv(columns: dict[str, NDArray[Any]]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ NEIGHBORS, SEARCHED, MOST_TRUST = 15, 5000, 50_000
 """Neighbours of the trust of a row, the rows that are searched for them, and the rows that have a trust."""
 UNLIKE = 0.01
 """Share of the rows of the fit that score as low as those that are called unlike them."""
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+"""Where scores that are equal belong, for shares of rows with a lower score, and with one that is as low."""
 FEWEST = 40
 """Rows from which on the trust of each is computed."""
 CODES = 100
@@ -116,24 +118,29 @@ class Scores:
         scores = self(self.complete(some))
         return np.sort(scores[~np.isnan(scores)])
 
-    def judged(self, score: float, percentile: float | None, hole: bool | None) -> tuple[bool, str]:
-        """Return whether a row with this score is unlike those of the fit, and why."""
-        if percentile is None:
+    def judged(self, score: float, rank: tuple[float, float] | None, hole: bool | None) -> tuple[bool, str]:
+        """Return whether a row of this score and rank is unlike those of the fit, and why."""
+        if not len(self.reference):
             return False, "there is nothing to compare its score with"
+        if rank is None:
+            return True, "its score cannot be computed"
+        below, as_low = rank
         name = "log-evidence" if self.estimator.has_score_ else "minus the squared error of its reconstruction"
         what = f"{name}, {number(score)}{' nats' if self.estimator.has_score_ else ''},"
-        if percentile < 100 * UNLIKE:
-            return True, f"{what} is lower than that of {100 - percentile:.1f}% of the rows"
+        if as_low < 100 * UNLIKE:
+            return True, f"{what} is lower than that of {100 - as_low:.1f}% of the rows"
         lies = ", but its code lies in a hole" if hole else ""
-        return False, f"{what} is higher than that of {percentile:.0f}% of the rows{lies}"
+        return False, f"{what} is higher than that of {below:.0f}% of the rows{lies}"
 
-    def percentiles(self, rows: NDArray[Any]) -> list[float | None]:
-        """Return the share of the rows with a lower score, in percent."""
-        scores, reference = self(self.complete(rows)), self.reference
-        if not len(reference):
-            return [None] * len(rows)
-        below = 100 * np.searchsorted(reference, scores) / len(reference)
-        return [None if score != score else float(one) for one, score in zip(below, scores.tolist(), strict=True)]
+    def rank(self, row: NDArray[Any]) -> tuple[float, float] | None:
+        """Return the shares of the rows that score lower than a row (1, ...), and at most as high, in percent.
+
+        None if there are no others, or the score is not a number.
+        """
+        if not len(self.reference) or np.isnan(score := self(self.complete(row))[0]):
+            return None
+        below, as_low = (100 * np.searchsorted(self.reference, score, side) / len(self.reference) for side in SIDES)
+        return float(below), float(as_low)
 
     def all(self) -> NDArray[np.float32]:
         """Return the score of all rows."""

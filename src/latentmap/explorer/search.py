@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -45,8 +46,8 @@ class Search:
         }
 
     def __call__(self, text: str) -> list[Found]:
-        """Return the rows in which a text is found, whatever its case, those of exact ids and numbers first."""
-        wanted = text.strip().lower()
+        """Return the rows in which a text is found, in any case and form of Unicode, those of exact ids first."""
+        wanted = folded(text).strip()
         found: dict[int, str] = {}
         for i, shown in self._found(wanted) if wanted else ():
             found.setdefault(i, shown)
@@ -57,21 +58,34 @@ class Search:
     def _found(self, wanted: str) -> Iterator[tuple[int, str]]:
         ids = self.rows.id_texts
         if ids is not None:
-            lowered = [one.lower() for one in ids]
-            yield from ((i, ids[i]) for i, one in enumerate(lowered) if one == wanted)
+            plain = [folded(one) for one in ids]
+            yield from ((i, ids[i]) for i, one in enumerate(plain) if one.strip() == wanted)
         if wanted.isascii() and wanted.isdecimal() and len(wanted) < 16:
             for i in np.flatnonzero(self.rows.numbers == int(wanted)).tolist():
                 yield i, f"row {int(wanted)}"
         if ids is not None:
-            yield from ((i, ids[i]) for i, one in enumerate(lowered) if wanted in one)
+            yield from ((i, ids[i]) for i, one in enumerate(plain) if wanted in one)
         for field in self.fields:
             for code, level in enumerate(field.levels or ()):
-                if wanted in level.lower():
+                if wanted in folded(level):
                     yield from ((i, f"{field.name}: {level}") for i in _places(field.values, code))
         for name, values in self.texts.items():
             for i, value in enumerate(values.tolist()):
-                if isinstance(value, str) and wanted in value.lower():
+                if isinstance(value, str) and wanted in folded(value):
                     yield i, f"{name}: {value[:200]}"
+
+
+def folded(text: str) -> str:
+    r"""Return text without differences of case, and of how Unicode writes the same letters.
+
+    >>> folded("Straße") == folded("STRASSE"), folded("Cafe\u0301") == folded("CAF\u00c9")
+    (True, True)
+    """
+    return (
+        text.lower()
+        if text.isascii()
+        else unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    )
 
 
 def _places(codes: NDArray[np.uint16], code: int) -> list[int]:

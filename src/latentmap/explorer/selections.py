@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.explorer.cycles import unwound
 from latentmap.explorer.fields import DAYS, NO_CODE, Field
 from latentmap.explorer.spaces import DataSpace
 from latentmap.plot.rows import spread
@@ -41,7 +42,9 @@ class ColumnEffect:
         The column, and whether it has numbers or categories.
     effect
         The standardised difference of the means, :math:`(m_1 - m_0) / s` with s the pooled standard deviation, of
-        numbers; Cramer's V of categories, :math:`\sqrt{\chi^2 / n}` for a selection and the rest.
+        numbers (the deviation of all rows where neither side varies); Cramer's V of categories,
+        :math:`\sqrt{\chi^2 / n}` for a selection and the rest. Numbers of a cyclic column are taken within half a
+        period of the mean direction of all rows.
     q
         The p-value of Welch's test, or of Pearson's chi-squared test, adjusted for all columns by Benjamini and
         Hochberg (1995): the expected share of false discoveries among columns up to this one.
@@ -139,13 +142,14 @@ def _numbers(field: Field, inside: NDArray[np.bool_]) -> tuple[ColumnEffect, flo
 
     values = field.values.astype(np.float64)
     there = np.isfinite(values)
+    values = values if field.cycle is None or not there.any() else unwound(values, values[there], field.cycle[1])
     sides = [values[there & side] for side in (inside, ~inside)]
-    texts = [_spread(side, field.unit) for side in sides]
+    texts = [_spread(side, field) for side in sides]
     blank = ColumnEffect(field.name, "number", None, None, *texts)
     if not all(map(len, sides)):
         return blank, None
     (n, m), (a, b) = map(len, sides), (side.mean() for side in sides)
-    pooled = math.sqrt(sum(len(side) * side.var() for side in sides) / (n + m)) or float(values[there].std())
+    pooled = math.sqrt(sum(len(side) * side.var() for side in sides) / max(1, n + m - 2)) or float(values[there].std())
     effect = float((a - b) / pooled) if pooled > 0 else 0.0
     if min(n, m) < 2 or not any(side.var() > 0 for side in sides):
         return replace(blank, effect=effect), None
@@ -171,15 +175,17 @@ def _categories(field: Field, inside: NDArray[np.bool_]) -> tuple[ColumnEffect, 
     return replace(blank, effect=math.sqrt(test.statistic / table.sum())), float(test.pvalue)
 
 
-def _spread(values: NDArray[np.float64], unit: str | None) -> str:
+def _spread(values: NDArray[np.float64], field: Field) -> str:
     """Return mean and standard deviation in words."""
     if not len(values):
         return "none"
     mean, some = float(values.mean()), len(values) > 1
+    if field.cycle is not None:
+        mean = field.cycle[0] + (mean - field.cycle[0]) % field.cycle[1]
     deviation = f" ± {number(float(values.std()), 2)}" if some else ""
-    if unit == DAYS:
+    if field.unit == DAYS:
         return f"{np.datetime64(round(mean), 'D')}{deviation}{' days' if some else ''}"
-    return f"{number(mean)}{deviation}{'' if unit is None else ' ' + unit}"
+    return f"{number(mean)}{deviation}{'' if field.unit is None else ' ' + field.unit}"
 
 
 def _most(counts: NDArray[np.float64], names: Sequence[str]) -> str:

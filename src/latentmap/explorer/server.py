@@ -49,10 +49,12 @@ class BadRequestError(DataError):
 
 def application(explorations: Sequence[Exploration]) -> Starlette:
     """Return the application for one exploration, or two that are compared."""
-    return Starlette(
+    application = Starlette(
         routes=[*_Api(explorations).routes(), *_page()],
         exception_handlers={HTTPException: _http},
     )
+    application.router.redirect_slashes = False  # it would lose the token
+    return application
 
 
 class _Api:

@@ -51,6 +51,8 @@ export interface Field {
   slow: boolean;
   /** What to say beside the values. */
   note: string | null;
+  /** Start and period of cyclic numbers. */
+  cycle: [number, number] | null;
 }
 
 export interface Abilities {
@@ -140,7 +142,7 @@ export interface Selected {
   columns: {
     name: string;
     kind: "number" | "category" | "date";
-    effect: number;
+    effect: number | null;
     q: number | null;
     inside: string;
     outside: string;

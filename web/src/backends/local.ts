@@ -45,6 +45,11 @@ export interface LocalData {
 const NO_LEVEL = 65535;
 const MOST_FOUND = 50;
 
+/** Return text without differences of case, and of how Unicode writes the same letters. */
+function folded(text: string): string {
+  return text.normalize("NFKC").toUpperCase().toLowerCase().normalize("NFKC");
+}
+
 /** Answers from the data of the page alone, which may come from a mail attachment. */
 export class LocalBackend implements Backend {
   private readonly known = new Map<string, Promise<unknown>>();
@@ -145,7 +150,7 @@ export class LocalBackend implements Backend {
   }
 
   async search(query: string): Promise<Found> {
-    const wanted = query.trim().toLowerCase();
+    const wanted = folded(query).trim();
     const rows: Found["rows"] = [];
     const seen = new Set<number>();
     const add = (i: number, text: string) => {
@@ -154,13 +159,16 @@ export class LocalBackend implements Backend {
     };
     if (!wanted) return { rows };
     const numbersOf = await this.rowNumbers();
+    const ids = this.data.ids?.map(folded) ?? [];
+    const name = (i: number) => this.data.ids![i];
+    ids.forEach((id, i) => id.trim() === wanted && add(i, name(i)));
     if (/^\d+$/.test(wanted)) {
       const i = numbersOf.indexOf(Number(wanted) as never);
       if (i >= 0) add(i, `row ${wanted}`);
     }
-    this.data.ids?.forEach((id, i) => id.toLowerCase().includes(wanted) && add(i, id));
+    ids.forEach((id, i) => id.includes(wanted) && add(i, name(i)));
     for (const field of this.data.meta.fields.filter((one) => one.kind === "category" && one.group !== "model")) {
-      const matching = new Set(field.levels!.flatMap((level, k) => (level.toLowerCase().includes(wanted) ? [k] : [])));
+      const matching = new Set(field.levels!.flatMap((level, k) => (folded(level).includes(wanted) ? [k] : [])));
       if (!matching.size || rows.length >= MOST_FOUND) continue;
       const values = await this.field(field.key);
       for (let i = 0; i < values.length && rows.length < MOST_FOUND; i++)

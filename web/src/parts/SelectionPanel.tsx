@@ -124,7 +124,7 @@ function Description({ explorer, about }: { explorer: Explorer; about: Selected 
                   </th>
                   <td>{column.inside}</td>
                   <td>{column.outside}</td>
-                  <td class="number">{number(column.effect, 0.01)}</td>
+                  <td class="number">{column.effect === null ? "" : number(column.effect, 0.01)}</td>
                 </tr>
               ))}
             </tbody>

@@ -101,15 +101,20 @@ def _require_filled(file: Path, image: Image.Image) -> None:
 def _read(file: Path, mode: str, size: tuple[int, int]) -> NDArray[Any]:
     with _reading_image(file), Image.open(file) as opened:
         image = ImageOps.exif_transpose(opened)
-        if image.mode in ("I", "I;16", "F"):
-            image = _bytes(np.asarray(image))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert(mode)
+        image = opaque_bytes(image).convert(mode)
         if image.size != size:
             image = image.resize(size, Image.Resampling.LANCZOS)
         return np.asarray(image)
+
+
+def opaque_bytes(image: Image.Image) -> Image.Image:
+    """Return an image with bytes for deep grey values, on white where it is transparent."""
+    if image.mode.startswith(("I", "F")):
+        image = _bytes(np.asarray(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
 
 
 def _bytes(values: NDArray[Any]) -> Image.Image:

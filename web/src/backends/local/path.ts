@@ -1,4 +1,12 @@
 import type { Density } from "../backend";
+import { holeAt } from "./density";
+
+/** How many times as much a step costs in a hole. */
+const HOLE = 10;
+/** Points of a way for each that is returned, before it is smoothed. */
+const FINE = 16;
+/** How far a way is smoothed, as shares of its length. */
+const WIDTHS = [0.08, 0.04, 0.02, 0.01, 0];
 
 /** Return n codes in equal steps on the straight line between two. */
 export function straight(from: number[], to: number[], n: number): number[][] {
@@ -7,7 +15,8 @@ export function straight(from: number[], to: number[], n: number): number[][] {
 
 /**
  * Return n codes on the shortest way over the cells of a density of two components, where the length of a step is divided
- * by the root of the density there, so that the way avoids holes; smoothed, in equal steps.
+ * by the root of the density there, and is ten times as much in a hole; in equal steps, smoothed as far as that leads through
+ * no more holes. The straight way is taken where it has fewer of them.
  */
 export function along(density: Density, from: number[], to: number[], n: number): number[][] {
   const { low, high, size } = density;
@@ -20,13 +29,19 @@ export function along(density: Density, from: number[], to: number[], n: number)
   const corners = [to];
   for (let i = before[stop]; i >= 0 && i !== start; i = before[i]) corners.push(place(i));
   corners.push(from);
-  return even(smooth(even(corners.reverse(), 16 * n)), n);
+  const fine = even(corners.reverse(), FINE * n);
+  const ways = [...WIDTHS.map((width) => even(smooth(fine, width), n)), straight(from, to, n)];
+  const holes = ways.map((way) => {
+    const [few, many] = [way, even(way, FINE * n)].map((codes) => codes.filter((code) => holeAt(density, code)).length);
+    return few * FINE * n + Math.min(many, FINE * n - 1);
+  });
+  return ways[holes.indexOf(Math.min(...holes))]; // the smoothest of those that are equal
 }
 
 /** Dijkstra's algorithm over the eight neighbours of each cell: the cell before each on the way from the start. */
-function cheapest({ values, size }: Density, start: number, stop: number, step: number[]): Int32Array {
+function cheapest({ values, hole, size }: Density, start: number, stop: number, step: number[]): Int32Array {
   const middle = Float32Array.from(values).sort()[values.length >> 1];
-  const rare = values.map((value) => Math.exp(-Math.min(Math.max((value - middle) / 2, -50), 50)));
+  const rare = values.map((value, i) => Math.exp(-Math.min(Math.max((value - middle) / 2, -50), 50)) * (hole[i] ? HOLE : 1));
   const cost = new Float64Array(values.length).fill(Infinity);
   const before = new Int32Array(values.length).fill(-1);
   const heap = new Heap();
@@ -82,9 +97,9 @@ class Heap {
   }
 }
 
-/** Average each point with those around it; the ends stay. */
-function smooth(line: number[][]): number[][] {
-  const reach = Math.max(1, Math.round(0.08 * line.length));
+/** Average each point with those around it, up to a share of the length away; the ends stay. */
+function smooth(line: number[][], share: number): number[][] {
+  const reach = Math.round(share * line.length);
   return line.map((_, k) => {
     const width = Math.min(reach, k, line.length - 1 - k);
     const around = line.slice(k - width, k + width + 1);

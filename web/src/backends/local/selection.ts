@@ -32,7 +32,7 @@ export function describeSelection(
     count: rows.length,
     labels: label?.field.kind === "category" ? labelsOf(label, inside) : [],
     typical: order.slice(0, SHOWN),
-    odd: order.slice(Math.max(order.length - SHOWN, Math.min(SHOWN, order.length - 1))).reverse(),
+    odd: order.slice(Math.max(order.length - SHOWN, SHOWN)).reverse(),
     columns: found.sort((a, b) => Math.abs(b.effect ?? 0) - Math.abs(a.effect ?? 0)).map(({ p: _, ...one }) => one),
   };
 }
@@ -51,8 +51,19 @@ function counts(values: ArrayLike<number>, inside: Uint8Array, levels: number): 
   return found;
 }
 
+/** Cyclic numbers within half a period of their mean direction. */
+function unwound(values: ArrayLike<number>, period: number): Float64Array {
+  const turn = (2 * Math.PI) / period;
+  const known = Array.from(values).filter(Number.isFinite);
+  const [up, across] = [Math.sin, Math.cos].map((f) => known.reduce((sum, value) => sum + f(turn * value), 0));
+  const middle = Math.atan2(up, across) / turn;
+  const low = middle - period * Math.floor(middle / period) - period / 2;
+  return Float64Array.from(values, (value) => value - period * Math.floor((value - low) / period));
+}
+
 /** Standardised difference of the means, and Welch's test. */
-function numbersOf({ field, values }: Values, inside: Uint8Array): Effect {
+function numbersOf({ field, values: wound }: Values, inside: Uint8Array): Effect {
+  const values = field.cycle ? unwound(wound, field.cycle[1]) : wound;
   const sides = [0, 1].map((side) => {
     let n = 0;
     let mean = 0;
@@ -66,17 +77,21 @@ function numbersOf({ field, values }: Values, inside: Uint8Array): Effect {
     return { n, mean, squares };
   });
   const [b, a] = sides;
-  const words = ({ n, mean, squares }: typeof a) => {
+  const words = ({ n, mean: centre, squares }: typeof a) => {
+    let mean = centre;
     if (!n) return "none";
     const spread = n > 1 ? ` ± ${number(Math.sqrt(squares / n), 2)}` : "";
+    if (field.cycle) mean -= field.cycle[1] * Math.floor((mean - field.cycle[0]) / field.cycle[1]);
     if (field.unit === DAYS) return `${new Date(Math.round(mean) * 86_400_000).toISOString().slice(0, 10)}${spread}${spread && " days"}`;
     return `${number(mean)}${spread}${field.unit ? ` ${field.unit}` : ""}`;
   };
-  const blank = { name: field.name, kind: "number" as const, effect: 0, q: null, p: null, inside: words(a), outside: words(b) };
-  const pooled = Math.sqrt((a.squares + b.squares) / (a.n + b.n));
-  if (!a.n || !b.n || !pooled) return blank;
-  const effect = (a.mean - b.mean) / pooled;
-  if (Math.min(a.n, b.n) < 2) return { ...blank, effect };
+  const blank = { name: field.name, kind: "number" as const, effect: null, q: null, p: null, inside: words(a), outside: words(b) };
+  if (!a.n || !b.n) return blank;
+  const all = a.n + b.n;
+  const within = a.squares + b.squares;
+  const pooled = Math.sqrt(within / Math.max(1, all - 2)) || (Math.abs(a.mean - b.mean) * Math.sqrt(a.n * b.n)) / all;
+  const effect = pooled ? (a.mean - b.mean) / pooled : 0;
+  if (Math.min(a.n, b.n) < 2 || !within) return { ...blank, effect };
   const [u, v] = [a, b].map(({ n, squares }) => squares / (n - 1) / n);
   const degrees = (u + v) ** 2 / (u ** 2 / (a.n - 1) + v ** 2 / (b.n - 1));
   return { ...blank, effect, p: studentT((a.mean - b.mean) / Math.sqrt(u + v), degrees) };
@@ -91,11 +106,12 @@ function categoriesOf({ field, values }: Values, inside: Uint8Array): Effect {
     const most = side.indexOf(Math.max(...side));
     return all ? `${names[most]} ${rounded((100 * side[most]) / all)}%` : "none";
   };
-  const blank = { name: field.name, kind: "category" as const, effect: 0, q: null, p: null, inside: words(inner), outside: words(outer) };
+  const blank = { name: field.name, kind: "category" as const, effect: null, q: null, p: null, inside: words(inner), outside: words(outer) };
   const sums = [outer, inner].map((side) => side.reduce((sum, count) => sum + count, 0));
   const n = sums[0] + sums[1];
   const there = names.flatMap((_, i) => (outer[i] + inner[i] > 0 ? [i] : []));
-  if (!sums[0] || !sums[1] || there.length < 2) return blank;
+  if (!sums[0] || !sums[1]) return blank;
+  if (there.length < 2) return { ...blank, effect: 0 };
   let statistic = 0;
   for (const i of there)
     [outer, inner].forEach((side, k) => {
