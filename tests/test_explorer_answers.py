@@ -325,6 +325,18 @@ def test_hours_on_both_sides_of_midnight_are_near(hours):
     assert found.inside.split()[0] == f"{a.mean() + 12:.3g}" and found.outside.split()[0] == f"{b.mean() - 12:.3g}"
 
 
+def test_large_numbers_are_compared_with_all_their_digits():
+    inside = np.arange(100) < 40
+    times = 1.7e9 + np.where(inside, 1.0, 2.0) + np.arange(100) % 7 / 10
+    (found,) = effects([plain_field("column:t", "t", "column", times)], inside)
+    a, b = times[inside], times[~inside]
+    pooled = np.sqrt((39 * a.var(ddof=1) + 59 * b.var(ddof=1)) / 98)
+    assert found.effect == pytest.approx((a.mean() - b.mean()) / pooled, rel=1e-6)
+    assert found.q == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue, rel=1e-3)
+    (found,) = effects([plain_field("column:t", "t", "column", np.full(100, 0.1))], inside)
+    assert abs(found.effect) < 1e-6 and found.q is None
+
+
 def test_without_rows_the_latent_space_is_explored_alone(shown):
     alone = Exploration(shown.estimator, None, name="alone")
     meta = as_json(alone.meta())

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import io
 
 import numpy as np
 import pandas as pd
@@ -128,7 +129,7 @@ def test_selections_of_any_size_are_told_apart_as_in_python(ask, table):
     n = len(table.rows)
     sides = np.array([one.kind == "category" for one in table.fields.values()])
     assert sides.any() and not sides.all()
-    chosen = [[], [7], [7, 9], list(range(7)), list(range(n - 1)), list(range(n))]
+    chosen = [[], [7], [7, 9, 11], list(range(7)), list(range(n - 1)), list(range(n))]
     for rows, got in zip(chosen, ask(page_data(table, ROOM), *(["selection", one] for one in chosen)), strict=True):
         expected = as_json(table.selection(np.array(rows, int)))
         assert (len(got["typical"]), len(got["odd"])) == (len(expected["typical"]), len(expected["odd"]))
@@ -160,6 +161,33 @@ def test_rows_are_found_and_saved(ask, table):
     assert head.startswith("id,label,") and first.startswith("tree 3,") and second.startswith("tree 5,")
     assert marks["blob"].splitlines()[:5] == ["id,selected", "tree 0,0", "tree 1,0", "tree 2,0", "tree 3,1"]
     assert marks["name"] == "selection.csv"
+
+
+def test_saved_and_shown_cells_have_their_digits(ask):
+    rng = np.random.default_rng(0)
+    n = 120
+    seconds = rng.integers(0, 90_000_000, n)
+    frame = pd.DataFrame(
+        {
+            "kind": np.array(["=1+1", "<img src=x onerror=alert(1)>", 'a"b\nc'])[np.arange(n) % 3],
+            "at": pd.Timestamp("2020-01-01") + pd.to_timedelta(seconds, "s"),
+            "since": pd.Timestamp("2020-01-01") + pd.to_timedelta(seconds // 86_400, "D"),
+            "unix": 1.7e9 + seconds % 10_000,
+            "span": pd.to_timedelta(seconds % 200_000 - 50_000, "s"),
+            "price": 1_000_000.25 + rng.integers(0, 9999, n),
+        }
+    )
+    vae = VAE(2, max_epochs=2, neighbors=None, random_state=0).fit(frame)
+    explored = Exploration(vae, ExploredRows.of(vae, frame))
+    saved, *rows = ask(page_data(explored, ROOM), ["save", [3, 5], "csv", "rows"], *(["row", i] for i in range(20)))
+    got = pd.read_csv(io.StringIO(saved["blob"]), parse_dates=["at", "since"])
+    expected = frame.iloc[[3, 5]].reset_index(drop=True)
+    for name in ("kind", "at", "since", "unix", "price"):
+        assert got[name].tolist() == expected[name].tolist(), name
+    assert got["span"].tolist() == expected["span"].dt.total_seconds().tolist() and got["row"].tolist() == [3, 5]
+    for i, row in enumerate(rows):
+        own = as_json(explored.row(i))["original"]["cells"]
+        assert [cell["text"] for cell in row["original"]["cells"]] == [cell["text"] for cell in own]
 
 
 def test_ways_avoid_holes(ask, digits):

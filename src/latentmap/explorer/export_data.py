@@ -39,6 +39,8 @@ MOST_PAIRED = 5
 """Components of which all pairs have a density."""
 MOST_FEATURES = 12
 """Features of rows without columns by which points are coloured."""
+SINGLE = 1e-6
+"""Share of the range of a column by which its numbers may differ in single precision."""
 SLOW_ROWS = 20_000
 """Fields that take long are exported of no more rows than these."""
 
@@ -223,12 +225,12 @@ def _packed_field(exploration: Exploration, key: str, room: Room) -> dict[str, A
     column = items.table.columns[place]
     values = np.asarray(exploration.rows.values, np.float64).reshape(len(values), -1)[:, place]
     decimals = 0 if column.integral else column.decimals
-    if (
-        decimals is not None
-        and np.nanmax(values, initial=-np.inf) - np.nanmin(values, initial=np.inf) < 65534 / 10**decimals
-    ):
+    extent = np.nanmax(values, initial=-np.inf) - np.nanmin(values, initial=np.inf)
+    if decimals is not None and extent < 65534 / 10**decimals:
         return pack_range(values, decimals=decimals)
-    exact = pack(values.astype(np.float64 if column.kind == "date" else np.float32))
+    single = values.astype(np.float32)
+    near = np.nanmax(np.abs(single - values), initial=0.0) <= SINGLE * extent
+    exact = pack(single if near and column.kind != "date" else values)
     return exact if len(exact["data"]) < MOST_COLUMN * room.left else pack_range(values, decimals=decimals)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import Column
 from latentmap.explorer.export_arrays import pack, pack_range
-from latentmap.explorer.items import Items, Lines, Numbers, Pictures, Records, level_names
+from latentmap.explorer.items import SPANS, Items, Lines, Numbers, Pictures, Records, level_names
 from latentmap.messages import counted
 from latentmap.plot.rows import spread
 
@@ -110,9 +110,9 @@ def _text(column: Column) -> dict[str, Any]:
     if column.kind == "date":
         whole = column.integral or column.type == "Date"
         return {"as": "date", "days": whole, "length": 10 if whole else 16}
-    if column.decimals is not None:
-        return {"as": "decimals", "places": column.decimals}
-    return {"as": "time" if column.type.startswith(("Dur", "Time")) else "number"}
+    if column.type.startswith(SPANS):
+        return {"as": "span" if column.type.startswith("Duration") else "time"}
+    return {"as": "number"} if column.decimals is None else {"as": "decimals", "places": column.decimals}
 
 
 def _bounds(column: Column) -> dict[str, Any]:

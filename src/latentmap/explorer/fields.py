@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,7 +41,7 @@ class Field:
     kind
         Whether values are numbers, NaN where missing, or codes of categories, `NO_CODE` where missing.
     compute
-        Returns the values, float32 or uint16.
+        Returns the values: numbers of any precision, or uint16.
     levels
         The categories, in order.
     unit
@@ -68,8 +67,13 @@ class Field:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The values."""
-        return self.compute()
+        """The values, float32 or uint16."""
+        return self.compute() if self.kind == "category" else np.asarray(self.compute(), np.float32)
+
+    @property
+    def exact(self) -> NDArray[Any]:
+        """The values with all digits that the data have."""
+        return self.values if self.slow else self.compute()
 
     @property
     def range(self) -> tuple[float | None, float | None]:
@@ -87,8 +91,8 @@ class Field:
         """Return what there is to know without the values."""
         low, high = self.range
         named = {"key": self.key, "name": self.name, "group": self.group, "kind": self.kind, "levels": self.levels}
-        named |= {"low": low, "high": high, "unit": self.unit, "slow": self.slow}
-        return named | {"note": self.note, "cycle": self.cycle}
+        numbers = {"low": low, "high": high, "unit": self.unit, "cycle": self.cycle}
+        return {**named, **numbers, "slow": self.slow, "note": self.note}
 
 
 def label_field(rows: ExploredRows) -> Field | None:
@@ -133,7 +137,7 @@ def plain_field(key: str, name: str, group: Group, values: NDArray[Any], unit: s
     if values.dtype.kind in "iuf":
         known = np.unique(values[np.isfinite(values)])
         if len(known) > FEW_NUMBERS or (known != np.rint(known)).any():
-            return Field(key, name, group, "number", lambda: np.asarray(values, dtype=np.float32), unit=unit)
+            return Field(key, name, group, "number", lambda: values, unit=unit)
         codes = np.searchsorted(known, values).astype(np.uint16) if len(known) else np.zeros(len(values), np.uint16)
         codes = np.where(np.isfinite(values), codes, NO_CODE).astype(np.uint16)
         return Field(key, name, group, "category", lambda: codes, tuple(f"{one:.0f}" for one in known.tolist()))
@@ -151,8 +155,7 @@ def _of_model(described: ItemColumn, column: Column | None, values: NDArray[Any]
     key, unit = f"column:{described.name}", DAYS if described.kind == "date" else described.unit
     if column is None or column_kind(column) != "category":
         cycle = None if column is None or not column.period else (column.bounds[0] or 0.0, column.period)
-        compute = functools.partial(np.asarray, values, np.float32)
-        return Field(key, described.name, "column", "number", compute, unit=unit, cycle=cycle)
+        return Field(key, described.name, "column", "number", lambda: values, unit=unit, cycle=cycle)
 
     def codes() -> NDArray[np.uint16]:
         there = np.isfinite(values)

@@ -140,11 +140,13 @@ def _numbers(field: Field, inside: NDArray[np.bool_]) -> tuple[ColumnEffect, flo
     """Return how numbers differ, and the p-value."""
     from scipy.stats import ttest_ind_from_stats
 
-    values = field.values.astype(np.float64)
+    values = field.exact.astype(np.float64)
     there = np.isfinite(values)
     values = values if field.cycle is None or not there.any() else unwound(values, values[there], field.cycle[1])
+    offset = values[there][0] if there.any() else 0.0  # else the mean of a constant is off by a rounding
+    values = values - offset
     sides = [values[there & side] for side in (inside, ~inside)]
-    texts = [_spread(side, field) for side in sides]
+    texts = [_spread(side, offset, field) for side in sides]
     blank = ColumnEffect(field.name, "number", None, None, *texts)
     if not all(map(len, sides)):
         return blank, None
@@ -175,11 +177,11 @@ def _categories(field: Field, inside: NDArray[np.bool_]) -> tuple[ColumnEffect, 
     return replace(blank, effect=math.sqrt(test.statistic / table.sum())), float(test.pvalue)
 
 
-def _spread(values: NDArray[np.float64], field: Field) -> str:
+def _spread(values: NDArray[np.float64], offset: float, field: Field) -> str:
     """Return mean and standard deviation in words."""
     if not len(values):
         return "none"
-    mean, some = float(values.mean()), len(values) > 1
+    mean, some = offset + float(values.mean()), len(values) > 1
     if field.cycle is not None:
         mean = field.cycle[0] + (mean - field.cycle[0]) % field.cycle[1]
     deviation = f" ± {number(float(values.std()), 2)}" if some else ""

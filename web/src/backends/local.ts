@@ -1,4 +1,4 @@
-import { numbers, unpack, type Numbers, type Packed } from "../decoder/arrays";
+import { exactNumbers, numbers, unpack, type Numbers, type Packed } from "../decoder/arrays";
 import { Decoder, type Plan } from "../decoder/decoder";
 import { cellOf, itemOf, valueOf, type ItemForm } from "../decoder/items";
 import { number } from "../decoder/text";
@@ -23,7 +23,7 @@ import { densityAt, holeAt, readDensity, transposed, type PackedDensity } from "
 import { openGrid, type PackedGrid } from "./local/grid";
 import { Originals, type PackedOriginals } from "./local/originals";
 import { along, straight } from "./local/path";
-import { describeSelection, type Values } from "./local/selection";
+import { DAYS, describeSelection, type Values } from "./local/selection";
 
 /** What an exported page holds: see `export_data.py`. */
 export interface LocalData {
@@ -44,6 +44,18 @@ export interface LocalData {
 
 const NO_LEVEL = 65535;
 const MOST_FOUND = 50;
+
+/** Return the shortest text of a number in single precision. */
+function shortest(value: number): string {
+  const digits = [6, 7, 8].find((n) => Math.fround(Number(value.toPrecision(n))) === value) ?? 9;
+  return String(Number(value.toPrecision(digits)));
+}
+
+/** Return days since 1970 as a date, with the time of day where there is one. */
+function isoDate(days: number): string {
+  const text = new Date(Math.round(days * 86_400_000)).toISOString();
+  return text.endsWith("T00:00:00.000Z") ? text.slice(0, 10) : text.slice(0, 19);
+}
 
 /** Return text without differences of case, and of how Unicode writes the same letters. */
 function folded(text: string): string {
@@ -72,6 +84,13 @@ export class LocalBackend implements Backend {
       const codes = await unpack(packed);
       return Uint16Array.from(codes, (code) => (packed.type === "uint8" && code === 255 ? NO_LEVEL : code));
     });
+  }
+
+  /** The values of a field with all digits that the page has. */
+  private exact(field: Field): Promise<ArrayLike<number>> {
+    const packed = this.data.fields[field.key];
+    if (field.kind === "category" || !packed) return this.field(field.key);
+    return this.once(`exact ${field.key}`, () => exactNumbers(packed));
   }
 
   async ids(): Promise<string[]> {
@@ -122,7 +141,7 @@ export class LocalBackend implements Backend {
   }
 
   async selection(rows: Uint32Array): Promise<Selected> {
-    const read = async (field: Field): Promise<Values> => ({ field, values: await this.field(field.key) });
+    const read = async (field: Field): Promise<Values> => ({ field, values: await this.exact(field) });
     const label = this.label();
     const columns = this.data.meta.fields.filter((field) => field.group === "column");
     const [points, about, all] = await Promise.all([
@@ -136,7 +155,7 @@ export class LocalBackend implements Backend {
   async save(rows: Uint32Array, format: "csv" | "parquet", as: "rows" | "label"): Promise<Download> {
     if (format !== "csv") throw new BackendError("This file writes CSV alone.");
     const fields = as === "rows" ? this.data.meta.fields.filter((field) => field.group !== "model") : [];
-    const values = await Promise.all(fields.map((field) => this.field(field.key)));
+    const values = await Promise.all(fields.map((field) => this.exact(field)));
     const numbersOf = await this.rowNumbers();
     const name = (i: number) => this.data.ids?.[i] ?? String(numbersOf[i]);
     const inside = new Set(rows);
@@ -234,7 +253,7 @@ export class LocalBackend implements Backend {
       if (own.some(({ key }) => !fields[key])) return null;
       const values = new Float64Array(decoder?.features ?? items.columns.length).fill(NaN);
       for (const { key, place } of own) {
-        const value = (await this.field(key))[i];
+        const value = (await this.exact(this.fieldOf(key)))[i];
         values[place!] = this.fieldOf(key).kind === "category" && value === NO_LEVEL ? NaN : value;
       }
       return { cells: items.columns.map((column) => cellOf(column, valueOf(column, values))) };
@@ -278,10 +297,12 @@ export class LocalBackend implements Backend {
     return field.levels![value] ?? null;
   }
 
-  /** A value for a table: no separators, a dot for decimals. */
+  /** A value for a table: dates as in ISO 8601, numbers without separators, with a dot for decimals. */
   private plain(field: Field, value: number): string {
     if (field.kind === "category") return field.levels![value] ?? "";
-    return Number.isFinite(value) ? String(Number(value.toPrecision(7))) : "";
+    if (!Number.isFinite(value)) return "";
+    if (field.unit === DAYS) return isoDate(value);
+    return this.data.fields[field.key].type === "float32" ? shortest(value) : String(Number(value.toPrecision(14)));
   }
 
   /** Compute an answer when it is first asked for. */

@@ -37,10 +37,15 @@ export async function unpack(packed: Packed): Promise<Numbers> {
   return new TYPES[packed.type](await new Response(stream).arrayBuffer());
 }
 
-/** Return an array of numbers: whole numbers times their scale, or at their place between two ends. */
+/** Return an array of numbers in single precision. */
 export async function numbers(packed: Packed): Promise<Float32Array> {
+  return Float32Array.from(await exactNumbers(packed));
+}
+
+/** Return an array of numbers: whole numbers times their scale, or at their place between two ends. */
+export async function exactNumbers(packed: Packed): Promise<Float64Array> {
   const plain = await unpack(packed);
-  const values = Float32Array.from(plain);
+  const values = Float64Array.from(plain);
   if (packed.scale) {
     const scale = await unpack(packed.scale);
     const each = values.length / scale.length;

@@ -2,7 +2,7 @@
 
 /** How the cells of a column are written: see `export_items.py`. */
 export type TextForm =
-  | { as: "number" | "time" }
+  | { as: "number" | "time" | "span" }
   | { as: "decimals"; places: number }
   | { as: "date"; days: boolean; length: number }
   | {
@@ -31,6 +31,8 @@ export function written(form: TextForm, value: number): string {
       return new Date(milliseconds(value, form.days)).toISOString().slice(0, form.length).replace("T", " ");
     case "time":
       return duration(value);
+    case "span":
+      return span(value);
     case "form":
       if (form.kind === "date") return dated(form, value);
       if (form.kind === "duration") return duration(value);
@@ -112,6 +114,18 @@ function dated(form: Form, days: number): string {
 }
 
 /** Seconds as hours, minutes and seconds. */
+/** A span of time as Python writes it. */
+function span(seconds: number): string {
+  const [day, hour, minute, second] = [864e8, 36e8, 6e7, 1e6];
+  const all = Math.round(seconds * second);
+  const days = Math.floor(all / day);
+  const rest = all - days * day;
+  const pad = (n: number, size = 2) => String(n).padStart(size, "0");
+  const clock = `${Math.floor(rest / hour)}:${pad(Math.floor(rest / minute) % 60)}:${pad(Math.floor(rest / second) % 60)}`;
+  const fraction = rest % second ? `.${pad(rest % second, 6)}` : "";
+  return `${days ? `${days} day${Math.abs(days) === 1 ? "" : "s"}, ` : ""}${clock}${fraction}`;
+}
+
 function duration(seconds: number): string {
   const rest = Math.round(Math.abs(seconds));
   const two = (n: number) => String(n).padStart(2, "0");

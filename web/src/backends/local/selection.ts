@@ -4,14 +4,14 @@ import { adjusted, chiSquared, studentT } from "./tests";
 
 export interface Values {
   field: Field;
-  values: Float32Array | Uint16Array;
+  values: ArrayLike<number>;
 }
 type Effect = Selected["columns"][number] & { p: number | null };
 
 const NO_LEVEL = 65535;
 const SHOWN = 6;
 /** Unit of dates. */
-const DAYS = "days since 1970";
+export const DAYS = "days since 1970";
 
 /** Return what tells the rows of a selection from the others; typical rows have codes near the mean of theirs. */
 export function describeSelection(
