@@ -202,6 +202,7 @@ def compress_runs(path):
 BOMBS = {
     "lists.parquet": lambda path: write_columns(path, a=lists),
     "texts_of_lists.parquet": lambda path: write_columns(path, a=text_lists),
+    "footer.parquet": lambda path: write_columns(path, **{f"c{i}": lambda: pa.array([1.0]) for i in range(3000)}),
     "lists.arrow": lambda path: write_columns(path, a=lambda: lists(10**5)),
     "dictionary.arrow": lambda path: write_columns(path, a=one_text),
     "views.arrow": lambda path: write_columns(path, a=shared_text),

@@ -17,6 +17,8 @@ RECORDS, DICTIONARY = 3, 2
 """Numbers of the kinds of messages that hold columns."""
 VALUE = 64
 """Bytes that a value within a list takes, while it is converted."""
+FOOTER = 16
+"""Bytes that a byte of the footer of a parquet file takes, once it is read."""
 MOST_EMPTY = 64
 """Bytes of a table that a byte of its file may become, beyond the memory that it may take."""
 
@@ -40,6 +42,15 @@ def require_rows(path: Path, table: Any) -> None:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if (size := sum(map(value_bytes, column.chunks))) > column.nbytes:
             require_room(path, size, f"holds values in {name!r} that take")
+
+
+def require_footer(path: Path) -> None:
+    """Raise if the description of a parquet file, whose length stands before its last four bytes, takes too much."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8))
+        length = int.from_bytes(file.read(4), "little")
+    if length <= path.stat().st_size:  # what is longer is damaged
+        require_room(path, FOOTER * length, "has a footer that takes")
 
 
 def require_texts(path: Path, footer: Any, names: Iterable[str]) -> None:
