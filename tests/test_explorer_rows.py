@@ -219,6 +219,8 @@ def test_missing_cells_of_pasted_rows_stay_missing(trees, plain):
         ("trees", b"  ", "text/plain", "one row"),
         ("trees", b"1,2", "text/plain", "expected 5 values separated by commas"),
         ("trees", b'{"kind": [1]}', "text/plain", "'kind': expected text, a number"),
+        ("trees", b'{"hieght": 3}', "text/plain", "none of the columns: expected kind, height"),
+        ("plain", b"{}", "text/plain", "none of the columns: expected x0, x1"),
         ("trees", b'{"kind": "pine"}', "text/plain", "pine"),
         ("trees", b'{"kind"', "text/plain", "expected a JSON object"),
         ("plain", b"1,2,3,4,x", "text/plain", "x4: expected a number, got 'x'"),

@@ -164,8 +164,12 @@ def _named_cells(text: str, order: Sequence[str], every: Sequence[str]) -> dict[
     >>> _named_cells('{"kind": "oak"}', ["height", "kind"], [])
     {'kind': 'oak'}
     """
+    listed = ", ".join(order[:8]) + (", ..." if len(order) > 8 else "")
     if text.lstrip().startswith("{"):
-        return _of_object(text)
+        cells = _of_object(text)
+        if not set(cells) & {*order, *every}:
+            raise DataError(f"the object has none of the columns: expected {listed}")
+        return cells
     lines = [line for line in text.splitlines() if line.strip()]
     for delimiter in DELIMITERS:
         try:
@@ -178,7 +182,6 @@ def _named_cells(text: str, order: Sequence[str], every: Sequence[str]) -> dict[
             for names in (order, every):
                 if len(rows[0]) == len(names):
                     return dict(zip(names, rows[0], strict=True))
-    listed = ", ".join(order[:8]) + (", ..." if len(order) > 8 else "")
     raise DataError(f"expected {len(order)} values separated by commas ({listed}), or a header above them, or JSON")
 
 
