@@ -123,9 +123,10 @@ def test_a_path_is_decoded_step_by_step_and_saved(page, exploration, tmp_path):
         page.mouse.click(*end)
     strip = page.get_by_test_id("path")
     assert eventually(lambda: strip.locator("li").count()) == 12
-    straight = strip.locator("li span").all_inner_texts()
-    strip.get_by_label("Along the density").check()
-    eventually(lambda: strip.locator("li span").all_inner_texts() not in ([], straight))
+    with page.expect_response(re.compile("api/path")) as answered:
+        strip.get_by_label("Along the density").check()
+    assert answered.value.request.post_data_json["along"] == "density" and len(answered.value.json()["items"]) == 12
+    assert eventually(lambda: strip.locator("li").count()) == 12
     shoot(page, "path", tmp_path)
     kept = {}
     for name in "PNG", "GIF":
