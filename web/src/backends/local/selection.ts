@@ -1,4 +1,5 @@
 import { number } from "../../decoder/text";
+import { day, DAYS } from "../../format";
 import type { Field, Selected } from "../backend";
 import { adjusted, chiSquared, studentT } from "./tests";
 
@@ -11,7 +12,6 @@ type Effect = Selected["columns"][number] & { p: number | null };
 const NO_LEVEL = 65535;
 const SHOWN = 6;
 /** Unit of dates. */
-const DAYS = "days since 1970";
 
 /** Return what tells the rows of a selection from the others; typical rows have codes near the mean of theirs. */
 export function describeSelection(
@@ -69,7 +69,7 @@ function numbersOf({ field, values }: Values, inside: Uint8Array): Effect {
   const words = ({ n, mean, squares }: typeof a) => {
     if (!n) return "none";
     const spread = n > 1 ? ` ± ${number(Math.sqrt(squares / n), 2)}` : "";
-    if (field.unit === DAYS) return `${new Date(Math.round(mean) * 86_400_000).toISOString().slice(0, 10)}${spread}${spread && " days"}`;
+    if (field.unit === DAYS) return `${day(Math.round(mean))}${spread}${spread && " days"}`;
     return `${number(mean)}${spread}${field.unit ? ` ${field.unit}` : ""}`;
   };
   const blank = { name: field.name, kind: "number" as const, effect: 0, q: null, p: null, inside: words(a), outside: words(b) };
