@@ -183,17 +183,19 @@ def test_levels_of_the_legend_and_ranges_of_histograms_filter(page, exploration,
     page.mouse.up()
     key = bars.get_attribute("data-testid").removeprefix("histogram-")
     values = exploration.field(key)
-    ends = [
-        float(end)
-        for end in re.search(
-            r"range=([^,&]+),([^,&]+)", eventually(lambda: "range=" in address(page) and address(page))
-        ).groups()
-    ]
-    keep = (values >= ends[0]) & (values <= ends[1]) & (exploration.field("label") != 3)
-    page.get_by_text(f"{keep.sum()} of 400 rows", exact=True).wait_for()
+
+    def kept():
+        """The text of the rows in the range that the address keeps, which may follow the page."""
+        if not (ends := re.search(r"range=([^,&]+),([^,&]+)", address(page))):
+            return None
+        inside = (values >= float(ends[1])) & (values <= float(ends[2])) & (exploration.field("label") != 3)
+        return f"{inside.sum()} of 400 rows"
+
+    eventually(lambda: (text := kept()) and page.get_by_text(text, exact=True).is_visible())
     shoot(page, "filters", tmp_path)
+    text = kept()
     page.reload()
-    page.get_by_text(f"{keep.sum()} of 400 rows", exact=True).wait_for()
+    page.get_by_text(text, exact=True).wait_for()
     page.get_by_role("button", name="Clear filters").click()
     page.get_by_text("400 rows", exact=True).wait_for()
 

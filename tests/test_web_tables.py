@@ -44,6 +44,36 @@ def test_a_row_of_a_table_is_shown_with_units_and_filled_cells(pages, table, tmp
         shoot(page, "missing", tmp_path)
 
 
+def test_dates_are_dates_wherever_they_stand_and_a_row_fits_beside_its_reconstruction(pages, table):
+    with served(table) as (url, _):
+        page = pages(url)
+        page.get_by_test_id("colour").select_option(label="planted")
+        legend = page.get_by_role("region", name="Colours")
+        legend.get_by_text(re.compile("2001-01-11")).wait_for()
+        assert "days since" not in legend.inner_text()
+        page.get_by_role("tab", name="Filters").click()
+        least = page.get_by_label("planted, at least")
+        assert least.input_value() == "2001-01-11"
+        least.fill("2001-05-01")
+        page.get_by_text(re.compile("of 120 rows shown")).wait_for()
+        months = [1 + i % 9 for i in range(120)]
+        page.get_by_text(f"{sum(month >= 5 for month in months)} of 120", exact=False).first.wait_for()
+        page.mouse.move(*pixel(page, table.points[8]))
+        card = page.get_by_test_id("hover")
+        card.get_by_role("columnheader", name="Reconstruction").wait_for()
+        assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
+
+
+def test_where_a_row_lies_no_hole_is_said_to_be_without_rows(pages, table):
+    rarest = int(np.argmin(table.fields["density"].values))
+    with served(table) as (url, _):
+        page = pages(url)
+        page.mouse.move(*pixel(page, table.points[rarest]))
+        card = page.get_by_test_id("hover")
+        card.get_by_text("A sparse place: 99 % of the rows lie denser.").wait_for()
+        assert f"Row {rarest}" in card.inner_text() and "no rows lie here" not in card.inner_text()
+
+
 def test_a_row_that_is_pasted_is_placed_and_flagged(pages, table, tmp_path):
     with served(table) as (url, _):
         page = pages(url)

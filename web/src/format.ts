@@ -5,6 +5,11 @@ const whole = new Intl.NumberFormat("en");
 /** A count with separators. */
 export const count = (n: number): string => whole.format(n);
 
+const short = new Intl.NumberFormat("en", { notation: "compact" });
+
+/** A count where there is little room. */
+export const brief = (n: number): string => (n < 10_000 ? count(n) : short.format(n));
+
 /** A count and its noun. */
 export const many = (n: number, one: string, more = `${one}s`): string => `${count(n)} ${n === 1 ? one : more}`;
 
@@ -20,8 +25,20 @@ export function number(value: number | null | undefined, step = Math.abs(value ?
 
 export const percent = (share: number): string => `${number(100 * share, share > 0 && share < 0.01 ? 0.01 : 1)} %`;
 
+/** The unit of dates. */
+export const DAYS = "days since 1970";
+
+const DAY = 86_400_000;
+
+/** The date of a number of days since 1970. */
+export const day = (value: number): string => new Date(Math.min(1e8, Math.max(-1e8, Math.floor(value))) * DAY).toISOString().slice(0, 10);
+
+/** The days since 1970 of a date; NaN where it is none. */
+export const days = (text: string): number => Date.parse(text) / DAY;
+
 /** A value of a field with its unit. */
 export function inUnit(field: Field, value: number): string {
+  if (field.unit === DAYS) return day(value);
   const step = field.low !== null && field.high !== null ? (field.high - field.low) / 200 : undefined;
   return field.unit ? `${number(value, step)} ${field.unit}` : number(value, step);
 }

@@ -23,7 +23,8 @@ import { densityAt, holeAt, readDensity, transposed, type PackedDensity } from "
 import { openGrid, type PackedGrid } from "./local/grid";
 import { Originals, type PackedOriginals } from "./local/originals";
 import { along, straight } from "./local/path";
-import { DAYS, describeSelection, type Values } from "./local/selection";
+import { DAYS } from "../format";
+import { describeSelection, type Values } from "./local/selection";
 
 /** What an exported page holds: see `export_data.py`. */
 export interface LocalData {

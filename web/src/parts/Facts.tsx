@@ -1,11 +1,11 @@
 import { number } from "../format";
 
-/** What the density says of a place, plainly. */
-export function Density({ density, hole, live }: { density: number | null; hole: boolean | null; live?: boolean }) {
+/** What the density says of a place, plainly; a row may be one of the few that lie where it is low. */
+export function Density({ density, hole, row, live }: { density: number | null; hole: boolean | null; row?: boolean; live?: boolean }) {
   if (density === null && hole === null) return null;
   return (
     <p class={`density${hole ? " hole" : ""}`} aria-live={live ? "polite" : undefined}>
-      {hole ? <strong>A hole: no rows lie here.</strong> : hole === false ? <span>Rows lie around here.</span> : null}
+      {hole ? <strong>{row ? "A sparse place: 99 % of the rows lie denser." : "A hole: no rows lie here."}</strong> : hole === false ? <span>Rows lie around here.</span> : null}
       {density !== null && <span class="fact">log-density {number(density, 0.01)} nats</span>}
     </p>
   );

@@ -1,6 +1,6 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Field } from "../backends/backend";
-import { count, inUnit } from "../format";
+import { count, day, DAYS, days, inUnit } from "../format";
 import { levels as palette } from "../look/palette";
 import type { Explorer, Range } from "../state/explorer";
 import type { Values } from "../state/session";
@@ -145,7 +145,7 @@ function Histogram({ explorer, field, values }: { explorer: Explorer; field: Fie
       <div class="ends">
         <End explorer={explorer} field={field} range={range} chosen={chosen} which={0} />
         <End explorer={explorer} field={field} range={range} chosen={chosen} which={1} />
-        {field.unit && <span class="quiet">{field.unit}</span>}
+        {field.unit && field.unit !== DAYS && <span class="quiet">{field.unit}</span>}
       </div>
     </div>
   );
@@ -162,8 +162,10 @@ interface EndProps {
 /** One end of a range, to type. */
 function End({ explorer, field, range, chosen, which }: EndProps) {
   const digits = Math.max(0, Math.min(6, Math.ceil(-Math.log10((range[1] - range[0]) / 500 || 1))));
+  const dated = field.unit === DAYS;
+  const end = (chosen ?? range)[which];
   const change = (text: string) => {
-    const value = Number(text);
+    const value = dated ? days(text) : Number(text);
     if (text === "" || !Number.isFinite(value)) return;
     const next: Range = [...(chosen ?? range)];
     next[which] = value;
@@ -171,10 +173,10 @@ function End({ explorer, field, range, chosen, which }: EndProps) {
   };
   return (
     <input
-      type="number"
-      step="any"
+      type={dated ? "date" : "number"}
+      step={dated ? undefined : "any"}
       aria-label={`${field.name}, ${which ? "at most" : "at least"}`}
-      value={(chosen ?? range)[which].toFixed(digits)}
+      value={dated ? day(end) : end.toFixed(digits)}
       onChange={(event) => change(event.currentTarget.value)}
     />
   );

@@ -25,7 +25,7 @@ export function HoverCard({ explorer, session, width, height }: { explorer: Expl
   return (
     <Beside x={pointer.x} y={pointer.y} width={width} height={height}>
       <Items kind={kind} items={items} size={items.length > 1 ? 76 : 104} most={7} missing={hovered?.answer.missing} />
-      {reading && <Density density={reading.density} hole={reading.hole} />}
+      {reading && <Density density={reading.density} hole={reading.hole} row={pointer.row !== null} />}
       {hovered && (
         <>
           <p class="name">

@@ -129,7 +129,7 @@ function CellBar({ cell, bar, chance }: { cell: Cell | null; bar: boolean; chanc
     <span class={`cell${chance !== null ? " chance" : ""}`}>
       <span class="value">
         {cell?.text || "–"}
-        {chance !== null && <small> {Math.round(100 * chance)} %</small>}
+        {chance !== null && <small> {Math.round(100 * chance)} %</small>}
       </span>
       {bar && (
         <span class="bar" aria-hidden="true">

@@ -45,7 +45,7 @@ export function MapView({ explorer, session, ready }: Props) {
         {dims.map((k, axis) => (
           <span key={k}>
             {"→↑↗"[axis]} {component(k)}
-            {!session.meta.active[k] && <small> not active</small>}
+            {!session.meta.active[k] && <small> not active,</small>}
             {session.meta.rates && <small> rate {number(session.meta.rates[k], 0.01)} nats</small>}
           </span>
         ))}

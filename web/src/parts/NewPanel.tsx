@@ -43,7 +43,10 @@ export function NewPanel({ explorer }: { explorer: Explorer }) {
               <li key={marker.name}>
                 <button type="button" class="thumb" title={marker.name} onClick={() => explorer.pinPlace(marker.z)}>
                   <Thumb session={explorer.first} item={marker.item} name={marker.name} />
-                  <span>{marker.hole ? "hole" : marker.name.replace("Sample ", "")}</span>
+                  <span>
+                    {marker.name.replace("Sample ", "")}
+                    {marker.hole && " hole"}
+                  </span>
                 </button>
               </li>
             ))}

@@ -1,5 +1,5 @@
 import type { Explorer, Tab } from "../state/explorer";
-import { count } from "../format";
+import { brief } from "../format";
 import { ComponentsPanel } from "./ComponentsPanel";
 import { FilterPanel } from "./FilterPanel";
 import { NewPanel } from "./NewPanel";
@@ -13,7 +13,7 @@ export function tabs(explorer: Explorer): { tab: Tab; name: string; mark?: strin
   const filters = explorer.ranges.value.size + explorer.hidden.value.size;
   return [
     { tab: "place", name: "Place" },
-    ...(can.rows ? [{ tab: "selection" as const, name: "Selection", mark: length ? count(length) : undefined }] : []),
+    ...(can.rows ? [{ tab: "selection" as const, name: "Selection", mark: length ? brief(length) : undefined }] : []),
     ...(can.rows ? [{ tab: "filters" as const, name: "Filters", mark: filters ? String(filters) : undefined }] : []),
     ...(can.decode || components > 2 ? [{ tab: "components" as const, name: "Sliders" }] : []),
     ...(can.samples || can.encode ? [{ tab: "new" as const, name: "New rows" }] : []),

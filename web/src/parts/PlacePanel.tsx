@@ -30,7 +30,7 @@ export function PlacePanel({ explorer }: { explorer: Explorer }) {
         </p>
       )}
       <Items kind={meta.item} items={items} size={items.length > 1 ? 140 : 180} missing={row?.missing} />
-      {reading && <Density density={reading.density} hole={reading.hole} live />}
+      {reading && <Density density={reading.density} hole={reading.hole} row={pin.row !== null} live />}
       {row && <Evidence evidence={row.evidence} percentile={row.percentile} />}
       {row && row.imputed.length > 0 && meta.item.kind === "table" && (
         <section>

@@ -1,4 +1,5 @@
 import { number } from "../../decoder/text";
+import { day, DAYS } from "../../format";
 import type { Field, Selected } from "../backend";
 import { adjusted, chiSquared, studentT } from "./tests";
 
@@ -10,8 +11,6 @@ type Effect = Selected["columns"][number] & { p: number | null };
 
 const NO_LEVEL = 65535;
 const SHOWN = 6;
-/** Unit of dates. */
-export const DAYS = "days since 1970";
 
 /** Return what tells the rows of a selection from the others; typical rows have codes near the mean of theirs. */
 export function describeSelection(
@@ -82,7 +81,7 @@ function numbersOf({ field, values: wound }: Values, inside: Uint8Array): Effect
     if (!n) return "none";
     const spread = n > 1 ? ` ± ${number(Math.sqrt(squares / n), 2)}` : "";
     if (field.cycle) mean -= field.cycle[1] * Math.floor((mean - field.cycle[0]) / field.cycle[1]);
-    if (field.unit === DAYS) return `${new Date(Math.round(mean) * 86_400_000).toISOString().slice(0, 10)}${spread}${spread && " days"}`;
+    if (field.unit === DAYS) return `${day(Math.round(mean))}${spread}${spread && " days"}`;
     return `${number(mean)}${spread}${field.unit ? ` ${field.unit}` : ""}`;
   };
   const blank = { name: field.name, kind: "number" as const, effect: null, q: null, p: null, inside: words(a), outside: words(b) };
