@@ -14,6 +14,7 @@ from pathlib import Path
 from latentmap import load_dataset
 from latentmap.evaluation.compare import Comparison, Scores, compare
 from latentmap.evaluation.intervals import rounded
+from latentmap.explorer.export_page import is_built
 from latentmap.report import write_report
 
 FITS = 3
@@ -27,7 +28,7 @@ def main(out: Path) -> None:
     vae, autoencoder = comparison.estimators["neighbor_vae"], comparison.estimators["autoencoder"]
     vae.save(out)
     autoencoder.save(out / "autoencoder")
-    report = write_report(vae, X, y, out, comparison, name="digits")
+    report = write_report(vae, X, y, out, comparison, name="digits", interactive=is_built())
     print(f"\nThe three findings that matter, with means ± standard deviations over {FITS} fits of each model.")
     print(
         "A measure holds or fails where VAE and autoencoder differ by more than their fits do, and is even otherwise."

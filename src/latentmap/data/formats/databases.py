@@ -57,10 +57,15 @@ def _of_sqlite(path: Path, request: Request) -> Source:
         tables, views = ([name for (name,) in database.execute(known, [type_])] for type_ in ("table", "view"))
         name = _chosen(path, tables, views, request.member)
         _bound(database, path)
-        cursor = database.execute(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"')
-        names = unique_names([described[0] for described in cursor.description], f"{path}: table {name!r}")
         most = path.stat().st_size  # a row takes more than a byte
-        rows = _rows(path, name, cursor, most if name in tables else max(most, MOST_VIEWED))
+        try:
+            cursor = database.execute(f'SELECT * FROM "{name.replace(chr(34), 2 * chr(34))}"')
+            names = unique_names([described[0] for described in cursor.description], f"{path}: table {name!r}")
+            rows = _rows(path, name, cursor, most if name in tables else max(most, MOST_VIEWED))
+        except sqlite3.OperationalError as error:
+            if str(error) != "interrupted":
+                raise
+            raise DataError(f"{path}: {name!r} takes far longer than reading it does; take a table of it") from error
     _require_rows(path, name, len(rows))
     return columns_source(rows_as_columns(names, rows), request)
 
