@@ -257,7 +257,7 @@ def test_what_is_read_is_written_alike(trait):
     column, values = source.table.columns[0], source.read(slice(None))[:, 0]
     if column.format is None:
         return
-    written = column.format.write(values)
+    written = column.write(values)
     again = open_source(pd.DataFrame({"c0": written}, dtype=object), columns=source.table)
     np.testing.assert_allclose(again.read(slice(None))[:, 0], values, atol=2e-9)
     same = {

@@ -170,4 +170,8 @@ class Column:
     def _word(self, value: Any) -> str:
         if not isinstance(value, float) or value.is_integer() and not self.decimals:
             return word(value)
-        return repr(value) if self.decimals is None else f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
+        if self.decimals is None:
+            return repr(value)
+        rounded = round(value, self.decimals) + 0.0
+        plain = self.format is not None and self.format.kind == "plain"  # as Python writes numbers
+        return repr(rounded) if plain else f"{rounded:.{self.decimals}f}"

@@ -112,7 +112,7 @@ def _of_list(value: Any, hint: Any, origin: Any, inner: Sequence[Any], at: str) 
         raise ModelError(f"{at} must be a list of {len(inner)}, got {len(value)}")
     kinds = [inner[0]] * len(value) if many else inner
     items = [typed(item, kind, f"{at}[{i}]") for i, (item, kind) in enumerate(zip(value, kinds, strict=True))]
-    return tuple(items) if origin is tuple else items
+    return tuple(items) if origin is tuple or isinstance(value, tuple) else items
 
 
 def _of_dictionary(value: Any, hint: Any, at: str) -> dict[str, Any]:
