@@ -73,6 +73,44 @@ def autoencoder(rows):
     return fit(Autoencoder(3, max_epochs=12, random_state=0), rows)
 
 
+# ---- models that are explored; tests must not change them
+
+
+@pytest.fixture(scope="session")
+def shown(images):
+    """A map of pictures of digits, explored."""
+    from sklearn.datasets import load_digits
+
+    import explorers
+
+    return explorers.pictures(images, load_digits().target[: len(images)])
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory):
+    """A table of trees, some cells of which are missing, explored."""
+    import explorers
+
+    vae, path = explorers.table(tmp_path_factory.mktemp("trees"))
+    return explorers.Exploration(vae, explorers.ExploredRows.of(vae, path), name="trees")
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """Rows of numbers without names, explored."""
+    import explorers
+
+    return explorers.numbers()
+
+
+@pytest.fixture(scope="session")
+def run_of_trees(tmp_path_factory):
+    """A run of the command on the table of trees."""
+    import explorers
+
+    return explorers.run_of_trees(tmp_path_factory.mktemp("explored"))
+
+
 # ---- the page of the explorer in a browser
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from conftest import fit
 from latentmap import VAE, Columns, likelihoods
+from latentmap.cli import main
 from latentmap.explorer import Exploration, ExploredRows
 from latentmap.explorer.guard import Guard
 from latentmap.explorer.server import application
@@ -53,6 +54,19 @@ def numbers(n=200, d=5, **settings):
     } | settings
     vae = fit(VAE(2, **settings), X)
     return Exploration(vae, ExploredRows.of(vae, X, X[:, 0] > 0, [f"id-{i}" for i in range(n)]), name="numbers")
+
+
+def pixels(row):
+    """The pixels that a row of digits is shown with."""
+    return np.rint(255 * np.clip(row / 16, 0, 1)).astype(np.uint8)
+
+
+def run_of_trees(folder):
+    """A run of the command on the table of trees, in its file."""
+    (folder / "trees.csv").write_text(trees())
+    options = ("--id", "name", "--labels", "kind", "--set", "max_epochs=2", "--no-report")
+    assert main(["fit", str(folder / "trees.csv"), "-o", str(folder / "run"), *options]) == 0
+    return folder / "run"
 
 
 class Reply(NamedTuple):

@@ -18,14 +18,9 @@ from latentmap.explorer import serving
 from latentmap.explorer.answers import as_json
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run on the table of trees; tests must not change it."""
-    folder = tmp_path_factory.mktemp("explored")
-    (folder / "trees.csv").write_text(explorers.trees())
-    options = ("--id", "name", "--labels", "kind", "--set", "max_epochs=2", "--no-report")
-    assert main(["fit", str(folder / "trees.csv"), "-o", str(folder / "run"), *options]) == 0
-    return folder / "run"
+@pytest.fixture
+def run(run_of_trees):
+    return run_of_trees
 
 
 @pytest.fixture

@@ -16,21 +16,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-import explorers
-from latentmap.cli import main
-
 CLIENTS = 50
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run on the table of trees, which tests must not change."""
-    folder = tmp_path_factory.mktemp("process")
-    (folder / "trees.csv").write_text(explorers.trees())
-    options = ("--id", "name", "--labels", "kind", "--set", "max_epochs=2", "--no-report")
-    assert main(["fit", str(folder / "trees.csv"), "-o", str(folder / "run"), *options]) == 0
-    return folder / "run"
+@pytest.fixture
+def run(run_of_trees):
+    return run_of_trees
 
 
 class Explorer:

@@ -8,34 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
 
 import explorers
 from conftest import fit
+from explorers import pixels
 from latentmap import VAE
 from latentmap.exceptions import DataError
 from latentmap.explorer import Exploration, ExploredRows
 from latentmap.explorer.answers import as_json
-
-
-@pytest.fixture(scope="module")
-def shown(images):
-    return explorers.pictures(images, load_digits().target[:400])
-
-
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory):
-    vae, path = explorers.table(tmp_path_factory.mktemp("trees"))
-    return Exploration(vae, ExploredRows.of(vae, path), name="trees")
-
-
-@pytest.fixture(scope="module")
-def plain():
-    return explorers.numbers()
-
-
-def pixels(row):
-    return np.rint(255 * np.clip(row / 16, 0, 1)).astype(np.uint8)
 
 
 def test_search_finds_ids_numbers_labels_and_text(trees, plain, shown):

@@ -22,8 +22,8 @@ OWN = [(b"host", HOST.encode())]
 
 
 @pytest.fixture(scope="module")
-def explored():
-    return explorers.numbers()
+def explored(plain):
+    return plain
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,9 @@ def page(explored):
 
 
 @pytest.fixture(scope="module")
-def three(explored, images, tmp_path_factory):
+def three(explored, trees, shown):
     """Pages of numbers, of a table, and of pictures beside numbers."""
-    vae, path = explorers.table(tmp_path_factory.mktemp("trees"))
-    rows = explorers.ExploredRows.of(vae, path)
-    pictures = explorers.pictures(images, np.arange(400) % 10)
-    return [Page(explored), Page(explorers.Exploration(vae, rows)), Page(pictures, explored)]
+    return [Page(explored), Page(trees), Page(shown, explored)]
 
 
 def test_answers_are_those_of_the_exploration(page, explored):
