@@ -74,11 +74,12 @@ def test_distances_of_sets_are_jaccards():
 
 
 def test_the_global_term_compares_the_distances_of_the_metric(monkeypatch):
-    seen = {}
+    seen, trained = {}, {}
     original = NeighborEmbedding._agreement
 
     def noted(self, model, x, codes):
         value = original(self, model, x, codes)
+        trained[self.metric] = trained.get(self.metric, False) or value.requires_grad
         seen[self.metric] = float(value.detach()), x.detach(), codes.detach(), self.units
         return value
 
@@ -92,6 +93,7 @@ def test_the_global_term_compares_the_distances_of_the_metric(monkeypatch):
         if metric == "correlation":
             a = np.sqrt(2 * a)  # between unit vectors
         upper = np.triu_indices(len(a), 1)
+        assert trained[metric], "the term has a gradient"
         assert value == pytest.approx(np.corrcoef(a[upper], b[upper])[0, 1], abs=0.03)
 
 

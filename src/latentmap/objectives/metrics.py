@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from latentmap.model.scaling import Affine
 from latentmap.model.trace import Model
 
 Metric = Literal["euclidean", "cosine", "correlation", "jaccard", "haversine"]
-METRICS: tuple[Metric, ...] = ("euclidean", "cosine", "correlation", "jaccard", "haversine")
+METRICS: tuple[Metric, ...] = get_args(Metric)
 ROUNDING = 8
 """Units in the last place of a row's largest value by which its values may differ and still count as equal."""
 

@@ -144,12 +144,11 @@ class NeighborEmbedding(Objective):
         return self.base.losses_of_copies(own.base, model, trace, progress)
 
     def _agreement(self, model: Model, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+        sets = self.metric == "jaccard"
         with torch.no_grad():
             rows = compared(model, x[:PAIRED], self.metric, self.units)
-            if self.metric == "jaccard":
-                return _cosine(_centred(set_distances(rows, rows).to(x.dtype)), _distances(codes[:PAIRED]))
-            rows = (rows - rows.mean(0)).to(x.dtype)  # angles may differ by less than single precision holds
-        return correlation(rows, codes[:PAIRED])
+            rows = rows if sets else rows - rows.mean(0)  # angles may differ by less than single precision holds
+        return correlation(rows.to(x.dtype), codes[:PAIRED], sets=sets)
 
 
 def contrast(codes: Float[Tensor, "M D"], rows: int) -> Float[Tensor, ""]:
@@ -166,20 +165,18 @@ def contrast(codes: Float[Tensor, "M D"], rows: int) -> Float[Tensor, ""]:
         return attraction.mean() + sums.log().mean()
 
 
-def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"], *, sets: bool = False) -> Float[Tensor, ""]:
     """Return Pearson's correlation of the distances of rows with those of their codes; 0 where either are all equal.
+
+    Rows are compared by Euclidean distance, or as sets, rows of zeros and ones, by Jaccard's.
 
     >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     >>> round(correlation(x, x[:, :1]).item(), 3), correlation(x, torch.ones(3, 1)).item()
     (1.0, 0.0)
     """
     with torch.autocast(x.device.type, enabled=False):
-        return _cosine(_distances(x), _distances(z))
-
-
-def _cosine(a: Tensor, b: Tensor) -> Float[Tensor, ""]:
-    with torch.autocast(a.device.type, enabled=False):
-        agreement: Tensor = cosine_similarity(a, b, dim=0)
+        distances = _centred(set_distances(x, x)) if sets else _distances(x)
+        agreement: Tensor = cosine_similarity(distances, _distances(z), dim=0)
         return agreement
 
 
