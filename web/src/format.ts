@@ -28,7 +28,8 @@ export const percent = (share: number): string => `${number(100 * share, share >
 /** The unit of dates. */
 export const DAYS = "days since 1970";
 
-const DAY = 86_400_000;
+/** Milliseconds of a day. */
+export const DAY = 86_400_000;
 
 /** The date of a number of days since 1970. */
 export const day = (value: number): string => new Date(Math.min(1e8, Math.max(-1e8, Math.floor(value))) * DAY).toISOString().slice(0, 10);

@@ -97,12 +97,12 @@ export interface Meta {
 }
 
 /** Log-density on a grid over two components, row by row along the second. */
-export interface Density {
+export interface Density<Values = Float32Array, Hole = Uint8Array> {
   low: [number, number];
   high: [number, number];
   size: number;
-  values: Float32Array;
-  hole: Uint8Array;
+  values: Values;
+  hole: Hole;
   levels: number[];
 }
 
@@ -170,13 +170,15 @@ export interface Download {
 
 export type End = number | number[];
 
+/** The index of a level that is missing. */
+export const NO_LEVEL = 65535;
+
 export interface Backend {
   meta(): Promise<Meta>;
   /** Posterior means of all components, n times d, row by row. */
   points(): Promise<Float32Array>;
-  /** Numbers (NaN where missing), or indices of levels (65535 where missing). */
+  /** Numbers (NaN where missing), or indices of levels (`NO_LEVEL` where missing). */
   field(key: string): Promise<Float32Array | Uint16Array>;
-  ids(): Promise<string[]>;
   density(x: number, y: number): Promise<Density>;
   decode(z: number[][]): Promise<Decoded>;
   row(i: number): Promise<Row>;

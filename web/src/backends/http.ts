@@ -34,14 +34,9 @@ export class HttpBackend implements Backend {
     return category ? new Uint16Array(bytes) : new Float32Array(bytes);
   }
 
-  ids(): Promise<string[]> {
-    return this.json("ids");
-  }
-
   async density(x: number, y: number): Promise<Density> {
-    const answer = await this.json<Density & { values: unknown; hole: unknown }>("density", { x, y });
-    const values = new Float32Array(fromBase64(answer.values as unknown as string).buffer);
-    return { ...answer, values, hole: fromBase64(answer.hole as unknown as string) };
+    const { values, hole, ...grid } = await this.json<Density<string, string>>("density", { x, y });
+    return { ...grid, values: new Float32Array(fromBase64(values).buffer), hole: fromBase64(hole) };
   }
 
   async decode(z: number[][]): Promise<Decoded> {

@@ -4,6 +4,7 @@ import { cellOf, itemOf, valueOf, type ItemForm } from "../decoder/items";
 import { number } from "../decoder/text";
 import {
   BackendError,
+  NO_LEVEL,
   type Backend,
   type Decoded,
   type Density,
@@ -18,12 +19,12 @@ import {
   type Row,
   type Selected,
 } from "./backend";
-import { asCsv } from "./local/csv";
+import { asCsv } from "../csv";
 import { densityAt, holeAt, readDensity, transposed, type PackedDensity } from "./local/density";
 import { openGrid, type PackedGrid } from "./local/grid";
 import { Originals, type PackedOriginals } from "./local/originals";
 import { along, straight } from "./local/path";
-import { DAYS } from "../format";
+import { DAY, DAYS } from "../format";
 import { describeSelection, type Values } from "./local/selection";
 
 /** What an exported page holds: see `export_data.py`. */
@@ -43,7 +44,6 @@ export interface LocalData {
   originals: PackedOriginals | null;
 }
 
-const NO_LEVEL = 65535;
 const MOST_FOUND = 50;
 
 /** Return the shortest text of a number in single precision. */
@@ -54,7 +54,7 @@ function shortest(value: number): string {
 
 /** Return days since 1970 as a date, with the time of day where there is one. */
 function isoDate(days: number): string {
-  const text = new Date(Math.round(days * 86_400_000)).toISOString();
+  const text = new Date(Math.round(days * DAY)).toISOString();
   return text.endsWith("T00:00:00.000Z") ? text.slice(0, 10) : text.slice(0, 19);
 }
 
@@ -92,10 +92,6 @@ export class LocalBackend implements Backend {
     const packed = this.data.fields[field.key];
     if (field.kind === "category" || !packed) return this.field(field.key);
     return this.once(`exact ${field.key}`, () => exactNumbers(packed));
-  }
-
-  async ids(): Promise<string[]> {
-    return this.data.ids ?? [];
   }
 
   async density(x: number, y: number): Promise<Density> {

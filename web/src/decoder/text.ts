@@ -1,5 +1,7 @@
 /** Cells as text, as Python's explorer writes them. */
 
+import { DAY } from "../format";
+
 /** How the cells of a column are written: see `export_items.py`. */
 export type TextForm =
   | { as: "number" | "time" | "span" }
@@ -74,12 +76,12 @@ function formed(form: Form, value: number): string {
   return form.outside ? `${form.prefix}(${digits})${form.suffix}` : `(${whole})`;
 }
 
-const DAY = 86_400_000;
-
 function milliseconds(days: number, whole: boolean): number {
   const most = 8.64e15;
   return Math.min(Math.max((whole ? Math.round(days) : days) * DAY, -most), most);
 }
+
+const padded = (n: number, size = 2): string => String(n).padStart(size, "0");
 
 const MONTHS = "January February March April May June July August September October November December".split(" ");
 const DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
@@ -87,23 +89,22 @@ const DAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" 
 /** The pattern of `strftime`, for the codes that columns of dates have. */
 function dated(form: Form, days: number): string {
   const time = new Date(milliseconds(days, form.days));
-  const two = (n: number, padded = true) => String(n).padStart(padded ? 2 : 1, "0");
   const hours = form.hours ?? form.padded;
   const half = ((time.getUTCHours() + 11) % 12) + 1;
   const codes: Record<string, () => string> = {
-    Y: () => String(time.getUTCFullYear()).padStart(4, "0"),
-    y: () => two(time.getUTCFullYear() % 100),
-    m: () => two(time.getUTCMonth() + 1, form.padded),
-    d: () => two(time.getUTCDate(), form.padded),
+    Y: () => padded(time.getUTCFullYear(), 4),
+    y: () => padded(time.getUTCFullYear() % 100),
+    m: () => padded(time.getUTCMonth() + 1, form.padded ? 2 : 1),
+    d: () => padded(time.getUTCDate(), form.padded ? 2 : 1),
     B: () => MONTHS[time.getUTCMonth()],
     b: () => MONTHS[time.getUTCMonth()].slice(0, 3),
     A: () => DAYS[time.getUTCDay()],
     a: () => DAYS[time.getUTCDay()].slice(0, 3),
-    H: () => two(time.getUTCHours(), hours),
-    I: () => two(half, hours),
-    M: () => two(time.getUTCMinutes()),
-    S: () => two(time.getUTCSeconds()),
-    f: () => String(time.getUTCMilliseconds() * 1000).padStart(6, "0"),
+    H: () => padded(time.getUTCHours(), hours ? 2 : 1),
+    I: () => padded(half, hours ? 2 : 1),
+    M: () => padded(time.getUTCMinutes()),
+    S: () => padded(time.getUTCSeconds()),
+    f: () => padded(time.getUTCMilliseconds() * 1000, 6),
     p: () => (time.getUTCHours() < 12 ? "AM" : "PM"),
     q: () => String(Math.ceil((time.getUTCMonth() + 1) / 3)),
     z: () => "+0000",
@@ -113,22 +114,20 @@ function dated(form: Form, days: number): string {
   return form.pattern.replace(/%(.)/g, (code, letter: string) => codes[letter]?.() ?? code);
 }
 
-/** Seconds as hours, minutes and seconds. */
 /** A span of time as Python writes it. */
 function span(seconds: number): string {
   const [day, hour, minute, second] = [864e8, 36e8, 6e7, 1e6];
   const all = Math.round(seconds * second);
   const days = Math.floor(all / day);
   const rest = all - days * day;
-  const pad = (n: number, size = 2) => String(n).padStart(size, "0");
-  const clock = `${Math.floor(rest / hour)}:${pad(Math.floor(rest / minute) % 60)}:${pad(Math.floor(rest / second) % 60)}`;
-  const fraction = rest % second ? `.${pad(rest % second, 6)}` : "";
+  const clock = `${Math.floor(rest / hour)}:${padded(Math.floor(rest / minute) % 60)}:${padded(Math.floor(rest / second) % 60)}`;
+  const fraction = rest % second ? `.${padded(rest % second, 6)}` : "";
   return `${days ? `${days} day${Math.abs(days) === 1 ? "" : "s"}, ` : ""}${clock}${fraction}`;
 }
 
+/** Seconds as hours, minutes and seconds. */
 function duration(seconds: number): string {
   const rest = Math.round(Math.abs(seconds));
-  const two = (n: number) => String(n).padStart(2, "0");
   const sign = seconds < 0 && rest ? "−" : "";
-  return `${sign}${two(Math.floor(rest / 3600))}:${two(Math.floor(rest / 60) % 60)}:${two(rest % 60)}`;
+  return `${sign}${padded(Math.floor(rest / 3600))}:${padded(Math.floor(rest / 60) % 60)}:${padded(rest % 60)}`;
 }

@@ -1,5 +1,6 @@
-import type { Field } from "../backends/backend";
-import { NO_LEVEL, type Values } from "../state/session";
+import { NO_LEVEL, type Field } from "../backends/backend";
+import { quantiles } from "../quantiles";
+import type { Values } from "../state/session";
 import { levels, MISSING, rgb, VIRIDIS_TABLE } from "./palette";
 
 /** Red, green, blue and opacity of each row: by a field, hidden where a filter says so, faint outside of a selection. */
@@ -60,15 +61,12 @@ function colouring(field: Field, values: Values): Painter {
 
 const known = new WeakMap<Values, [number, number]>();
 
-/** The range that colours span: the one of the field, or the values without the outermost percent. */
+/** The range that colours span: the values without the outermost percent; that of the field where none is finite. */
 export function extent(field: Field, values: Values): [number, number] {
   let range = known.get(values);
   if (!range) {
-    const step = Math.max(1, Math.floor(values.length / 20_000));
-    const sample: number[] = [];
-    for (let i = 0; i < values.length; i += step) if (Number.isFinite(values[i])) sample.push(values[i]);
-    sample.sort((a, b) => a - b);
-    range = [sample[Math.floor(0.01 * (sample.length - 1))] ?? field.low ?? 0, sample[Math.ceil(0.99 * (sample.length - 1))] ?? field.high ?? 1];
+    const [low, high] = quantiles(values.length, (i) => values[i], 0.01, 0.99);
+    range = [low ?? field.low ?? 0, high ?? field.high ?? 1];
     known.set(values, range);
   }
   return range;

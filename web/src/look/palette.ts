@@ -31,10 +31,6 @@ export function levels(n: number): string[] {
 }
 
 /** The place 0 to 1 on viridis. */
-export function viridis(at: number): string {
-  return hex(ramp(at));
-}
-
 function ramp(at: number): Rgb {
   const place = Math.min(Math.max(at, 0), 1) * (VIRIDIS.length - 1);
   const low = Math.min(Math.floor(place), VIRIDIS.length - 2);

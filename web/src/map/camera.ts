@@ -47,7 +47,8 @@ export class MapCamera {
     return this.flat;
   }
 
-  private distance(): number {
+  /** How far the eye is from the middle, in three dimensions. */
+  distance(): number {
     return this.height / 2 / this.pose.scale / Math.tan((FIELD_OF_VIEW / 360) * Math.PI);
   }
 

@@ -26,7 +26,7 @@ export class MapController {
   private renderer: Renderer;
   private picker: Picker;
   private shapes: Shapes | null = null;
-  private islands: { label: string; place: Place; weight: number }[] = [];
+  private islands: { label: string; place: Place }[] = [];
   private readonly values = signal<Values | undefined>(undefined);
   private frame = 0;
   private rest = 0;
@@ -138,12 +138,12 @@ export class MapController {
     else this.values.value = undefined;
   }
 
-  /** The labels of the run at the middles of their rows, on any axes. */
-  private centres(): { label: string; place: Place; weight: number }[] {
+  /** The labels of the run at the middles of their rows, on the axes of the run; none on others. */
+  private centres(): { label: string; place: Place }[] {
     const { meta, dims } = this.session;
     const [x, y] = dims.value;
     if (x !== meta.dims[0] || y !== meta.dims[1] || this.session.spatial) return [];
-    return meta.islands.map(({ label, x, y }, k) => ({ label, place: [x, y, 0], weight: -k }));
+    return meta.islands.map(({ label, x, y }) => ({ label, place: [x, y, 0] }));
   }
 
   // Drawing
@@ -250,8 +250,7 @@ export class MapController {
   fit(first = false): void {
     this.untouched = true;
     this.camera.fit(this.axes(), this.covered());
-    if (first) this.touch();
-    else this.touch(true);
+    this.touch(!first);
   }
 
   zoom(factor: number, x?: number, y?: number): void {

@@ -3,8 +3,6 @@ export interface Label {
   /** Pixels of the middle. */
   x: number;
   y: number;
-  /** Labels with more weight are placed first. */
-  weight: number;
 }
 
 export interface Box {
@@ -13,23 +11,21 @@ export interface Box {
   y: number;
   width: number;
   height: number;
-  /** The place that the label names. */
-  at: [number, number];
 }
 
 /** Offsets that are tried, in heights of a line, nearest first. */
 const OFFSETS = [[0, 0], [0, -1], [0, 1], [0.8, -0.7], [-0.8, -0.7], [0.8, 0.7], [-0.8, 0.7], [0, -2], [0, 2], [1.6, 0], [-1.6, 0], [0, -3], [0, 3]];
 
-/** Place labels so that none covers another; those that find no place within the frame are left out. */
+/** Place labels, the first ones first, so that none covers another; those that find no place within the frame are left out. */
 export function place(labels: Label[], measure: (text: string) => number, height: number, width: number, down: number): Box[] {
   const placed: Box[] = [];
-  for (const label of [...labels].sort((a, b) => b.weight - a.weight)) {
+  for (const label of labels) {
     const half = measure(label.text) / 2;
     if (label.x < -half || label.x > width + half || label.y < 0 || label.y > down) continue;
     for (const [right, below] of OFFSETS) {
       const x = label.x - half + right * height * (half / height);
       const y = label.y - height / 2 + below * height;
-      const box = { text: label.text, x, y, width: 2 * half, height, at: [label.x, label.y] as [number, number] };
+      const box = { text: label.text, x, y, width: 2 * half, height };
       const free = x >= 2 && y >= 2 && x + box.width <= width - 2 && y + height <= down - 2;
       if (free && !placed.some((other) => overlap(other, box))) {
         placed.push(box);

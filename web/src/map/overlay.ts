@@ -18,7 +18,7 @@ export interface Scene {
   session: Session;
   camera: MapCamera;
   shapes: Shapes | null;
-  islands: { label: string; place: [number, number, number]; weight: number }[];
+  islands: { label: string; place: [number, number, number] }[];
   /** Ranges of the axes. */
   frame: [number, number][];
   lasso: [number, number][];
@@ -225,9 +225,9 @@ function drawMarkers(context: Context, scene: Scene): void {
 function drawLabels(context: Context, scene: Scene): void {
   const { camera, ink } = scene;
   const at = project(scene);
-  const labels = scene.islands.map(({ label, place: where, weight }) => {
+  const labels = scene.islands.map(({ label, place: where }) => {
     const [x, y] = at(where);
-    return { text: label.length > 28 ? `${label.slice(0, 27)}…` : label, x, y, weight };
+    return { text: label.length > 28 ? `${label.slice(0, 27)}…` : label, x, y };
   });
   context.font = "600 13px system-ui, sans-serif";
   context.textAlign = "left";

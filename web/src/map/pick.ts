@@ -75,7 +75,7 @@ export class Picker {
 const extent = (values: number[]): [number, number] => [Math.min(...values), Math.max(...values)];
 
 /** Whether a ray to the right crosses the line an odd number of times. */
-export function inside(line: [number, number][], x: number, y: number): boolean {
+function inside(line: [number, number][], x: number, y: number): boolean {
   let odd = false;
   for (let i = 0, j = line.length - 1; i < line.length; j = i++) {
     const [ax, ay] = line[i];

@@ -92,7 +92,7 @@ export class WebGlRenderer implements Renderer {
     const shown = this.budget.frame(moving);
     uniforms.diameter.value = diameter * this.ratio;
     uniforms.opacity.value = this.order.length > 50_000 ? 0.75 : 0.9;
-    uniforms.middle.value = camera.spatial ? camera.height / 2 / camera.pose.scale / Math.tan((35 / 360) * Math.PI) : 0;
+    uniforms.middle.value = camera.spatial ? camera.distance() : 0;
     this.material.depthTest = this.material.depthWrite = camera.spatial;
     this.geometry.setDrawRange(0, shown);
     this.renderer.render(this.scene, camera.camera);

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { component, number } from "../format";
 import { Latest } from "../state/latest";
-import type { Explorer, Reading } from "../state/explorer";
+import { reading, type Explorer, type Reading } from "../state/explorer";
 import type { Decoded } from "../backends/backend";
 import { Density } from "./Facts";
 import { Items } from "./Items";
@@ -110,21 +110,21 @@ function put(dims: number[], axis: number, k: number): number[] {
 /** The item at the values of the sliders, decoded while they move. */
 function Traversal({ explorer, z }: { explorer: Explorer; z: number[] }) {
   const { first } = explorer;
-  const [reading, setReading] = useState<Reading | null>(null);
+  const [shown, setShown] = useState<Reading | null>(null);
   const [latest] = useState(
     () =>
       new Latest<number[], Decoded>(
         (code) => first.backend.decode([code]),
-        (answer, code) => setReading({ z: code, item: answer.items[0], density: answer.density[0], hole: answer.hole[0] }),
+        (answer, code) => setShown(reading(code, answer)),
         (error) => explorer.fail(error),
       ),
   );
   useEffect(() => latest.next(z), [z.join()]);
-  if (!reading) return null;
+  if (!shown) return null;
   return (
     <div class="traversal">
-      <Items kind={first.meta.item} items={[{ title: "", item: reading.item }]} size={120} most={8} />
-      <Density density={reading.density} hole={reading.hole} />
+      <Items kind={first.meta.item} items={[{ title: "", item: shown.item }]} size={120} most={8} />
+      <Density density={shown.density} hole={shown.hole} />
     </div>
   );
 }

@@ -4,7 +4,8 @@ import { count, inUnit } from "../format";
 import { extent } from "../look/colours";
 import { levels, MISSING } from "../look/palette";
 import type { Explorer } from "../state/explorer";
-import { NO_LEVEL, type Values } from "../state/session";
+import { NO_LEVEL } from "../backends/backend";
+import type { Values } from "../state/session";
 
 const GROUPS = { label: "Labels", column: "Columns", model: "From the model" } as const;
 

@@ -7,6 +7,7 @@ import { Thumb } from "./Rows";
 /** Rows that are no rows of the data: drawn from the model, or given by the user. */
 export function NewPanel({ explorer }: { explorer: Explorer }) {
   const { can } = explorer;
+  const { item } = explorer.first.meta;
   const markers = explorer.markers.value;
   const samples = markers.filter((marker) => marker.kind === "sample");
   const given = markers.filter((marker) => marker.kind === "new").reverse();
@@ -51,8 +52,7 @@ export function NewPanel({ explorer }: { explorer: Explorer }) {
               </li>
             ))}
           </ul>
-          {samples.length > 0 && explorer.first.meta.item.kind === "table" && <Items kind={explorer.first.meta.item} items={samples.slice(0, 3).map(({ name, item }) => ({ title: name, item }))} size={80} />}
-          {samples.length > 0 && explorer.first.meta.item.kind === "line" && <Items kind={explorer.first.meta.item} items={samples.slice(0, 3).map(({ name, item }) => ({ title: name, item }))} size={100} />}
+          {samples.length > 0 && item.kind !== "picture" && <Items kind={item} items={samples.slice(0, 3).map(({ name, item }) => ({ title: name, item }))} size={100} />}
         </section>
       )}
       {!can.encode && !can.samples && <p class="quiet">This map can neither encode rows nor draw new ones.</p>}

@@ -1,4 +1,5 @@
 import { useEffect, useRef } from "preact/hooks";
+import { asCsv } from "../csv";
 import { number } from "../format";
 import { film, save, strip } from "../save";
 import type { Explorer, Route } from "../state/explorer";
@@ -107,11 +108,10 @@ function table(route: Route): Blob {
   const { placed, session } = route;
   const { item: kind } = session.meta;
   const names = kind.kind === "table" ? kind.columns.map((column) => column.name) : [];
-  const quote = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const rows = placed!.items.map((item, k) => {
     const values = "cells" in item ? item.cells.map((cell) => cell.text) : "values" in item ? item.values.map((value) => String(value ?? "")) : [];
     return [String(k + 1), ...values, String(placed!.density[k] ?? ""), String(placed!.hole[k] ?? "")];
   });
   const head = ["step", ...(names.length ? names : rows[0].slice(1, -2).map((_, k) => (kind.kind === "line" && kind.names?.[k]) || `x${k + 1}`)), "log-density", "hole"];
-  return new Blob([[head, ...rows].map((row) => row.map(quote).join(",")).join("\n") + "\n"], { type: "text/csv" });
+  return new Blob([asCsv(head, rows)], { type: "text/csv" });
 }

@@ -11,7 +11,7 @@ function Icon({ d }: { d: string }) {
   );
 }
 
-export const ICONS = {
+const ICONS = {
   explore: "M5 3l14 8-6 1.5L10 19z",
   lasso: "M12 4c5 0 8 2.5 8 5.5S17 15 12 15s-8-2.5-8-5.5S7 4 12 4zM8 14.5c-2 .5-2.5 3-.5 3.5s3 2 1 3",
   path: "M5 19a2 2 0 1 0 .01 0M19 5a2 2 0 1 0 .01 0M6.5 17.5C10 8 14 17 17.5 6.5",
@@ -55,7 +55,7 @@ export function Toolbar({ explorer, map }: { explorer: Explorer; map: MapControl
     <>
       <div class="tools card" role="toolbar" aria-label="Map">
         {tools.map(([tool, label]) => (
-          <Button key={tool} label={label} icon={ICONS[tool as keyof typeof ICONS]} pressed={explorer.tool.value === tool} onClick={() => (explorer.tool.value = tool)} />
+          <Button key={tool} label={label} icon={ICONS[tool]} pressed={explorer.tool.value === tool} onClick={() => (explorer.tool.value = tool)} />
         ))}
         <hr />
         <Button label="Nearer (+)" icon={ICONS.plus} onClick={() => map?.zoom(1.4)} />

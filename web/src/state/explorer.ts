@@ -1,7 +1,7 @@
 import { batch, computed, effect, signal } from "@preact/signals";
-import { BackendError, type Backend, type Decoded, type Encoded, type Item, type Placed, type Row, type Selected } from "../backends/backend";
+import { BackendError, NO_LEVEL, type Backend, type Decoded, type Encoded, type Item, type Placed, type Row, type Selected } from "../backends/backend";
 import { Latest } from "./latest";
-import { NO_LEVEL, Session, type Values } from "./session";
+import { Session, type Values } from "./session";
 
 export type Tool = "explore" | "lasso" | "path";
 export type Tab = "place" | "selection" | "filters" | "components" | "new";
@@ -223,6 +223,7 @@ export class Explorer {
 
   /** Rows that the filters pass, but for the one of a field. */
   passing(without?: string): Uint8Array | null {
+    if (without !== undefined && !this.ranges.value.has(without) && !this.hidden.value.has(without)) return this.mask.value;
     const loaded = this.loaded.value;
     const ranges = [...this.ranges.value].filter(([key]) => key !== without && loaded.has(key));
     const hidden = [...this.hidden.value].filter(([key]) => key !== without && loaded.has(key));
@@ -234,7 +235,8 @@ export class Explorer {
     }
     for (const [key, levels] of hidden) {
       const values = loaded.get(key)!;
-      const off = Uint8Array.from({ length: NO_LEVEL + 1 }, (_, level) => (levels.has(level) ? 1 : 0));
+      const off = new Uint8Array(NO_LEVEL + 1);
+      for (const level of levels) off[level] = 1;
       for (let i = 0; i < pass.length; i++) if (off[values[i]]) pass[i] = 0;
     }
     return pass;
@@ -359,6 +361,6 @@ export async function explore(backend: Backend, embedded: boolean): Promise<Expl
   return new Explorer(await Session.open(backend), embedded);
 }
 
-function reading(z: number[], answer: Decoded): Reading {
+export function reading(z: number[], answer: Decoded): Reading {
   return { z, item: answer.items[0] ?? null, density: answer.density[0] ?? null, hole: answer.hole[0] ?? null };
 }

@@ -1,10 +1,8 @@
 import { computed, signal } from "@preact/signals";
+import { quantiles } from "../quantiles";
 import type { Backend, Density, Field, Meta, Row } from "../backends/backend";
 
 export type Values = Float32Array | Uint16Array;
-
-/** No level. */
-export const NO_LEVEL = 65535;
 
 /** What is known of one run: its points, and what was asked of its backend so far. */
 export class Session {
@@ -52,23 +50,12 @@ export class Session {
   }
 
   load(key: string): Promise<Values> {
-    let values = this.values.get(key);
-    if (!values) {
-      values = this.backend.field(key);
-      values.catch(() => this.values.delete(key));
-      this.values.set(key, values);
-    }
-    return values;
+    return kept(this.values, key, () => this.backend.field(key));
   }
 
   row(i: number): Promise<Row> {
-    let row = this.rows.get(i);
-    if (!row) {
-      row = this.backend.row(i);
-      row.catch(() => this.rows.delete(i));
-      this.rows.set(i, row);
-      if (this.rows.size > 500) this.rows.delete(this.rows.keys().next().value!);
-    }
+    const row = kept(this.rows, i, () => this.backend.row(i));
+    if (this.rows.size > 500) this.rows.delete(this.rows.keys().next().value!);
     return row;
   }
 
@@ -101,16 +88,22 @@ export class Session {
   }
 }
 
+/** The answer to a key, asked for once; one that fails is asked for again. */
+function kept<K, T>(known: Map<K, Promise<T>>, key: K, ask: () => Promise<T>): Promise<T> {
+  let answer = known.get(key);
+  if (!answer) {
+    answer = ask();
+    answer.catch(() => known.delete(key));
+    known.set(key, answer);
+  }
+  return answer;
+}
+
 /** Quantiles of one component, of at most 20,000 rows. */
 function range(points: Float32Array, d: number, k: number): [number, number] {
   const n = points.length / d;
   if (!n) return [-3, 3];
-  const step = Math.max(1, Math.floor(n / 20_000));
-  const values: number[] = [];
-  for (let i = 0; i < n; i += step) if (Number.isFinite(points[i * d + k])) values.push(points[i * d + k]);
-  values.sort((a, b) => a - b);
-  const low = values[Math.floor(0.005 * (values.length - 1))] ?? -3;
-  const high = values[Math.ceil(0.995 * (values.length - 1))] ?? 3;
+  const [low = -3, high = 3] = quantiles(n, (i) => points[i * d + k], 0.005, 0.995);
   return high > low ? [low, high] : [low - 1, low + 1];
 }
 

@@ -2,20 +2,13 @@ import { numbers, unpack, type Packed } from "../../decoder/arrays";
 import { clip } from "../../decoder/items";
 import type { Density } from "../backend";
 
-export interface PackedDensity {
-  low: [number, number];
-  high: [number, number];
-  size: number;
-  values: Packed;
-  /** One bit a cell. */
-  hole: Packed;
-  levels: number[];
-}
+/** Holes have one bit a cell. */
+export type PackedDensity = Density<Packed, Packed>;
 
-export async function readDensity({ low, high, size, values, hole, levels }: PackedDensity): Promise<Density> {
+export async function readDensity({ values, hole, ...grid }: PackedDensity): Promise<Density> {
   const [read, bits] = await Promise.all([numbers(values), unpack(hole)]);
-  const holes = Uint8Array.from({ length: size * size }, (_, i) => (bits[i >> 3] >> (7 - (i & 7))) & 1);
-  return { low, high, size, values: read, hole: holes, levels };
+  const holes = Uint8Array.from({ length: grid.size * grid.size }, (_, i) => (bits[i >> 3] >> (7 - (i & 7))) & 1);
+  return { ...grid, values: read, hole: holes };
 }
 
 /** Exchange the two components. */

@@ -1,6 +1,6 @@
 import { number } from "../../decoder/text";
 import { day, DAYS } from "../../format";
-import type { Field, Selected } from "../backend";
+import { NO_LEVEL, type Field, type Selected } from "../backend";
 import { adjusted, chiSquared, studentT } from "./tests";
 
 export interface Values {
@@ -9,7 +9,6 @@ export interface Values {
 }
 type Effect = Selected["columns"][number] & { p: number | null };
 
-const NO_LEVEL = 65535;
 const SHOWN = 6;
 
 /** Return what tells the rows of a selection from the others; typical rows have codes near the mean of theirs. */
