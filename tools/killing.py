@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from latentmap import VAE, load, networks
 from latentmap.cli import main
 from latentmap.cli.compare import drawn, run_comparison, write_comparison
 from latentmap.data.sources import open_source
+from latentmap.evaluation.comparison import Comparison
 
 PIECES = 8
 """Pieces of the rows, for `partial_fit`."""
@@ -85,8 +87,12 @@ def kill_in_turn(
     rng: np.random.Generator,
     state: Callable[[], str],
     allowed: Collection[str],
+    folder: Path,
 ) -> None:
-    """Kill one work after the other at random moments, and count how often what is left is not allowed."""
+    """Kill one work after the other at random moments, and count how often what is left is not allowed.
+
+    The work is done once more in the end, after which nothing of it may be left in a folder.
+    """
     seconds = [took(each) for each in work]
     while tally.kills < kills:
         which = tally.kills % len(work)
@@ -99,6 +105,8 @@ def kill_in_turn(
             found = f"{type(error).__name__}: {error}"
         tally.outcomes["whole" if found in allowed else found] += 1
         tally.lost += found not in allowed
+    took(work[0])
+    tally.outcomes["left behind"] += sum(path.name.startswith(".") for path in folder.iterdir())
 
 
 def weights(run: Path) -> str:
@@ -122,9 +130,9 @@ def pieces(folder: Path, kills: int, rng: np.random.Generator) -> Tally:
     whole = weights(folder / "whole")
     while tally.kills < kills:
         run = folder / f"run{tally.ended}"
-        while tally.kills < kills and killed(lambda to=run: loop(to), rng.uniform(0, seconds)):  # type: ignore[misc]
+        while tally.kills < kills and killed(partial(loop, run), rng.uniform(0, seconds)):
             tally.kills += 1
-        took(lambda to=run: loop(to))  # type: ignore[misc]
+        took(partial(loop, run))
         tally.lost += weights(run) != whole
         tally.ended += 1
     return tally
@@ -138,7 +146,11 @@ def comparisons(folder: Path, kills: int, rng: np.random.Generator) -> Tally:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = [run_comparison(source, random_state=seed, **given) for seed in (1, 2)]
-    work = [lambda one=one: write_comparison(one, drawn(one, source), target) for one in results]  # type: ignore[misc]
+
+    def written(one: Comparison) -> None:
+        write_comparison(one, drawn(one, source), target)
+
+    work = [partial(written, one) for one in results]
 
     def state() -> str:
         files = {path.name: path.read_bytes() for path in sorted(target.iterdir())}
@@ -148,7 +160,5 @@ def comparisons(folder: Path, kills: int, rng: np.random.Generator) -> Tally:
     for each in work:
         took(each)
         allowed.append(state())
-    kill_in_turn(tally, work, kills, rng, state, allowed)
-    took(work[0])
-    tally.outcomes["left behind"] += sum(path.name.startswith(".") for path in folder.iterdir())
+    kill_in_turn(tally, work, kills, rng, state, allowed, folder)
     return tally

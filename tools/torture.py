@@ -163,10 +163,7 @@ def replaced(folder: Path, kills: int, rng: np.random.Generator, how: str) -> Ta
             took(each)
             contents.add(hashlib.sha256(name.read_bytes()).hexdigest())
         state, allowed = (lambda: hashlib.sha256(name.read_bytes()).hexdigest()), contents  # type: ignore[assignment]
-    kill_in_turn(tally, work, kills, rng, state, allowed)
-    took(work[0])
-    left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
-    tally.outcomes["left behind"] += len(left)
+    kill_in_turn(tally, work, kills, rng, state, allowed, folder)
     return tally
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 
 def suggest(word: str, options: Collection[str]) -> str:
@@ -55,3 +55,12 @@ def nats(amount: float) -> str:
     ('12.3 nats', 'less than 0.05 nats', 'less than 0.05 nats')
     """
     return "less than 0.05 nats" if abs(amount) < 0.05 else f"{amount:.1f} nats"
+
+
+def any_of(words: Sequence[str]) -> str:
+    """Return words as alternatives.
+
+    >>> any_of([".png", ".svg", ".pdf"]), any_of([".html"])
+    ('.png, .svg or .pdf', '.html')
+    """
+    return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

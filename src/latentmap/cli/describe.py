@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 LARGEST_READ = 2**28
-"""The most bytes of rows of numbers that are searched for constants and ids."""
+"""The most bytes of rows that are all read to be described."""
 MOST_NAMED = 1000
 """The most columns that are told of."""
 MOST_ODD = 5

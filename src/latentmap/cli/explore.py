@@ -84,6 +84,8 @@ def exploration(
     embed: tuple[str, ...],
 ) -> Exploration:
     """Return a run to explore, with its rows, or without them where the data of the run are not there."""
+    import numpy as np
+
     from latentmap.cli.runs import Origin, load_run, open_rows
     from latentmap.explorer import Exploration, ExploredRows
 
@@ -105,9 +107,8 @@ def exploration(
     for one in rows.notes:
         note(one)
     notes = [f"{rows.title} has changed since the fit"] if opened.changed else []
-    estimator, _, _, condition = one_condition(estimator, rows.values, rows.labels)
+    estimator, chosen, _, condition = one_condition(estimator, np.arange(len(rows)), rows.labels)
     if condition and rows.labels is not None and estimator.has_labels_:
-        chosen = (rows.labels == estimator.given_).nonzero()[0]
         notes.append(f"{len(chosen):,} of {len(rows):,} rows are shown, those with the label {estimator.given_}")
         rows = rows.take(chosen)
     return Exploration(estimator, rows, name=name + condition, notes=notes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from latentmap.cli.describe import (
+    LARGEST_READ,
     column_in_words,
     describe_schema,
     labels_in_words,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from latentmap.estimators.columns import Columns
     from latentmap.estimators.memory import Needs
 
-LARGEST_READ = 2**28
-"""The most bytes of rows that are all read; of more, a sample is."""
 MOST_NAMES = 12
 
 

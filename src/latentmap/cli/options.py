@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 
-from latentmap.cli.outputs import ARRAYS, listed
+from latentmap.cli.outputs import ARRAYS
+from latentmap.messages import any_of
 
 GIVEN = "Condition of all rows, for a conditional model: a label, or numbers separated by commas"
-ARRAY = f"A {listed(ARRAYS)} file"
+ARRAY = f"A {any_of(ARRAYS)} file"
 
 
 def read_whole(_: object, tokens: Sequence[Token]) -> int:

@@ -13,6 +13,7 @@ from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.data.locks import locked
 from latentmap.estimators.run_folder import is_remainder, is_run, is_unfinished, require_replaceable, shell_command
 from latentmap.exceptions import DataError
+from latentmap.messages import any_of
 
 if TYPE_CHECKING:
     from latentmap.data.columns import Cells, Table
@@ -27,19 +28,10 @@ PROBE = 2**20
 """Bytes that must fit in a folder to which a file will be written."""
 
 
-def listed(formats: Sequence[str]) -> str:
-    """Return endings as a phrase.
-
-    >>> listed(PICTURES), listed([".html"])
-    ('.png, .svg or .pdf', '.html')
-    """
-    return " or ".join([", ".join(formats[:-1])] * (len(formats) > 1) + [formats[-1]])
-
-
 def check_output(path: Path, formats: Sequence[str]) -> None:
     """Raise if a file cannot be written: unknown format, a folder, no permission, a full disk."""
     if path.suffix.lower() not in formats:
-        raise UsageError(f"cannot write {path}: expected a name that ends in {listed(formats)}")
+        raise UsageError(f"cannot write {path}: expected a name that ends in {any_of(formats)}")
     if path.exists() and not path.is_file():
         raise UsageError(f"cannot write {path}: it is not a file; give another name")
     _check_writable(path)

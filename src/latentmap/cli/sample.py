@@ -11,16 +11,16 @@ from cyclopts import Parameter
 
 import latentmap
 from latentmap.cli.options import ARRAY, Folder, Given, Json, Run, Seed, Whole
-from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, listed, say_written, write_blocks
+from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, say_written, write_blocks
 from latentmap.cli.terminal import UsageError
-from latentmap.messages import counted
+from latentmap.messages import any_of, counted
 
 
 def sample(
     run: Run,
     /,
     *,
-    output: Annotated[Folder, Parameter(help=f"{ARRAY}; or a {listed(PICTURES)} picture.")],
+    output: Annotated[Folder, Parameter(help=f"{ARRAY}; or a {any_of(PICTURES)} picture.")],
     n_samples: Annotated[Whole, Parameter(alias="-n")] = 64,
     seed: Seed = 0,
     noise: bool = False,

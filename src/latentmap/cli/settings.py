@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 
 import latentmap
 from latentmap.cli.terminal import UsageError
-from latentmap.messages import one_line, suggest
+from latentmap.messages import any_of, one_line, suggest
 
 if TYPE_CHECKING:
     from latentmap.data.sources import Source
@@ -243,4 +243,4 @@ def _describe(hint: Any) -> str:
             texts.append(f"values in brackets such as (a, b), each {_describe(get_args(option)[0])}")
         elif option in KINDS:
             texts.append(KINDS[option])
-    return ", ".join(texts[:-1]) + " or " + texts[-1] if len(texts) > 1 else "".join(texts)
+    return any_of(texts)

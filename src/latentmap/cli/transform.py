@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,9 @@ def transform(
         return
     codes: Iterable[Any] = (estimator.transform(*pair) for pair in rows.with_labels())
     if cluster:
-        names, codes = [*names, _free("cluster", names)], [_clustered(list(codes))]
+        from latentmap.data.names import free_name
+
+        names, codes = [*names, free_name("cluster", names)], [_clustered(list(codes))]
     shape, dtype = write_blocks(output, codes, names, key=rows.key)
     content = f"{counted(shape[0], 'code')} of {counted(shape[1] - cluster, 'component')}"
     say_written(output, shape, dtype, content, as_json=as_json, key=rows.key)
@@ -104,13 +106,6 @@ def _clustered(codes: list[Any]) -> Any:
     none = int((found < 0).sum())
     note(f"{counted(int(found.max()) + 1, 'cluster')}; {counted(none, 'row')} of {len(Z):,} in none")
     return np.c_[Z, found + 1.0]
-
-
-def _free(name: str, names: Sequence[str]) -> str:
-    """Return a name that no column has."""
-    while name in names:
-        name += "_"
-    return name
 
 
 def _write_details(estimator: Any, rows: RunRows, reference: Any, output: Path, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from typing import TYPE_CHECKING
 
 from latentmap.data.columns import Requested, Table
@@ -49,3 +49,14 @@ def known_names(request: Request) -> set[str]:
 def _key(name: str) -> str:
     """Return what two spellings of a name share."""
     return "" if UNNAMED.fullmatch(name) else re.sub(r"^[#%]+\s*(?=\S)", "", name.strip())
+
+
+def free_name(name: str, known: Container[str]) -> str:
+    """Return a name that no column has: with underscores after it, if need be.
+
+    >>> free_name("row", ["row", "height"])
+    'row_'
+    """
+    while name in known:
+        name += "_"
+    return name

@@ -6,11 +6,15 @@ import functools
 import types
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from latentmap.exceptions import ModelError
+from latentmap.messages import any_of
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 """Types in words."""
 SHOWN = 60
@@ -34,10 +38,10 @@ def made(kind: type[T], values: Any, at: str = "") -> T:
     """
     if not isinstance(values, Mapping):
         raise _refused(values, "an object", at or f"a {kind.__name__}")
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    known = {field.name: field for field in fields(kind)}
     if unknown := [name for name in values if name not in known]:
         raise ModelError(f"{at or f'a {kind.__name__}'} has no {unknown[0]!r:.40}")
-    hints = _hints(kind)  # type: ignore[arg-type]
+    hints = _hints(kind)
     read = {name: typed(value, hints.get(name, Any), f"{at}.{name}".lstrip(".")) for name, value in values.items()}
     for name, field in known.items():
         if name not in read and field.default is MISSING and field.default_factory is MISSING:
@@ -97,10 +101,9 @@ def _of_union(value: Any, options: Collection[Any], hint: Any, at: str) -> Any:
     for one in some:
         try:
             return typed(value, one, at)
-        except ModelError as error:
+        except ModelError:
             if is_dataclass(one) and isinstance(value, Mapping):
                 raise
-            del error
     return _refuse(value, hint, at)
 
 
@@ -148,9 +151,9 @@ def _in_words(hint: Any) -> str:
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return _any_of([word for one in inner for word in _options(one)])
+        return any_of(list(dict.fromkeys(word for one in inner for word in _options(one))))
     if origin is Literal:
-        return _any_of(_options(hint))
+        return any_of(_options(hint))
     if origin is tuple or (isinstance(origin, type) and issubclass(origin, Sequence)):
         return "a list"
     return WORDS.get(hint, "an object")
@@ -158,11 +161,6 @@ def _in_words(hint: Any) -> str:
 
 def _options(hint: Any) -> list[str]:
     return list(map(repr, get_args(hint))) if get_origin(hint) is Literal else [_in_words(hint)]
-
-
-def _any_of(words: Sequence[str]) -> str:
-    different = list(dict.fromkeys(words))
-    return " or ".join(filter(None, [", ".join(different[:-1]), different[-1]]))
 
 
 @functools.cache

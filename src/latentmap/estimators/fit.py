@@ -254,7 +254,7 @@ class Fit:
 
     def _require_memory(self, parts: Parts, sizes: Sizes, training: TrainingPlan, samples: int) -> None:
         """Raise if the fit of a model needs more memory than is free, before memory is taken for it."""
-        batch, precise = min(training.batch_size, training.rows), self.rows.some.dtype == np.float64
+        batch, precise = training.batch, self.rows.some.dtype == np.float64
         require_memory(needs_of(parts, sizes, batch, samples, self.rows.copied_bytes, precise), self.device)
 
     @property

@@ -17,8 +17,6 @@ from torch import Tensor
 from latentmap.estimators.nearest import nearest, nearest_sets
 from latentmap.exceptions import DataError
 
-Graph = NDArray[Any] | tuple[Any, Any] | Tensor | sparse.sparray | sparse.spmatrix
-"""What `Edges.read` reads."""
 EXACT_ROWS = {"cpu": 200_000, "cuda": 4_000_000}
 """Rows up to which all distances are taken: some minutes' work."""
 WIDTH = 64

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
@@ -23,10 +24,14 @@ def _infers_labels(estimator: Any) -> bool:
     return True
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+_where_inferred: Callable[[Method], Method] = available_if(_infers_labels)
+
+
 class InfersLabels(Fitted):
     """`predict` and `predict_proba`, for models that were fitted with some labels missing."""
 
-    @available_if(_infers_labels)  # type: ignore[untyped-decorator]
+    @_where_inferred
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most likely class of each row, for a model that was fitted with some labels missing.
 
@@ -43,7 +48,7 @@ class InfersLabels(Fitted):
         classes: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
         return classes
 
-    @available_if(_infers_labels)  # type: ignore[untyped-decorator]
+    @_where_inferred
     def predict_proba(self, X: Any) -> FloatArray:
         """Return q(c|x) of each class in ``classes_``, for a model that was fitted with some labels missing.
 

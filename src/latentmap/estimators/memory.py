@@ -105,7 +105,7 @@ def require_memory(needs: Needs, device: torch.device) -> None:
     NotEnoughMemoryError
         With what is needed, what is free, and what to do.
     """
-    free = free_for(device)
+    free = free_bytes(device) if device.type == "cuda" else free_memory()
     if needs.total > free:
         advice = {
             "weights": "give a smaller network, such as encoder=MLP((256, 256)) and decoder=MLP((256, 256))",
@@ -114,11 +114,6 @@ def require_memory(needs: Needs, device: torch.device) -> None:
         }
         largest = max(advice, key=lambda name: float(getattr(needs, name)))
         raise NotEnoughMemoryError(f"this fit needs about {needs}; {bytes_in_words(free)} are free: {advice[largest]}")
-
-
-def free_for(device: torch.device) -> float:
-    """Return the bytes of memory that a fit on a device may take."""
-    return free_bytes(device) if device.type == "cuda" else free_memory()
 
 
 def _measured(parts: Parts, sizes: Sizes, batch_size: int, samples: int) -> tuple[int, float]:

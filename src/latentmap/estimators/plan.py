@@ -63,6 +63,11 @@ class TrainingPlan:
     """Whether the rows are one of many pieces, over which a fit goes once at a constant rate."""
 
     @property
+    def batch(self) -> int:
+        """Number of rows of a batch: all of them where they are fewer."""
+        return min(self.batch_size, self.rows)
+
+    @property
     def steps(self) -> int:
         """Number of gradient steps."""
         return self.max_epochs * max(1, self.rows // self.batch_size)
@@ -133,7 +138,7 @@ def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, Tra
     parts = p._parts(model.encoder, model.decoder, model.likelihood)
     first = flat(source.first)
     copied = copied_bytes(n * first.size, first.dtype) if dense else 0
-    batch, precise = min(training.batch_size, training.rows), first.dtype == np.float64
+    batch, precise = training.batch, first.dtype == np.float64
     return model, training, needs_of(parts, sizes, batch, objective.samples, copied, precise)
 
 
@@ -213,7 +218,7 @@ def trainer_settings(
     there is time to compile.
     """
     device = next(model.parameters()).device
-    batch_size = min(planned.batch_size, planned.rows)
+    batch_size = planned.batch
     work, epochs, steps = operations(model, batch_size), planned.max_epochs, planned.steps
     pays = choices.choose_compile(model, batch_size, steps, time_budget)
     alike = planned.neighbors != 0 or planned.piece or objective.adversarial  # all layers have the same rate

@@ -65,7 +65,7 @@ def read_saved(folder: Path, expected: type | None) -> Saved:
     content = _read(folder / "model.safetensors")
     if sha256(content) != config.get("weights_sha256"):
         raise ModelError(f"{folder}/model.safetensors does not belong to its config.json; fit and save the model again")
-    history = read_history(folder)
+    history = _read_history(folder)
     with damage_in_words(folder, cls):
         configuration, weights = read_configuration(config), read_weights(content)
         graphs = trainer = None
@@ -118,7 +118,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return config
 
 
-def read_history(folder: str | os.PathLike[str]) -> list[Row]:
+def _read_history(folder: str | os.PathLike[str]) -> list[Row]:
     """Read and check ``history.jsonl`` of a run folder: one evaluation a line."""
     path = Path(folder) / "history.jsonl"
     lines = _read(path, MOST_HISTORY).splitlines()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
-
-import numpy as np
 
 from latentmap import exceptions
 from latentmap.data.columns import Table
@@ -106,8 +105,8 @@ def read_described(fitted: Any) -> Described:
         require_schema(schema)
     else:
         require_possible(table, schema)
-        if len(table.columns) != int(np.prod(event)):
-            raise ModelError(f"its table has {len(table.columns)} columns, and its rows {int(np.prod(event))}")
+        if len(table.columns) != (features := math.prod(event)):
+            raise ModelError(f"its table has {len(table.columns)} columns, and its rows {features}")
     return described
 
 

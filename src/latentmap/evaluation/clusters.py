@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from latentmap.evaluation.nearest import Nearest
 from latentmap.evaluation.rows import as_vectors, sample_rows
 from latentmap.exceptions import DataError
 
@@ -53,7 +54,6 @@ def clusters(Z: Any, min_size: int | None = None, random_state: int = 0) -> Int[
     [0, 1]
     """
     from sklearn.cluster import HDBSCAN
-    from sklearn.neighbors import NearestNeighbors
 
     Z = as_vectors(Z, "Z")
     if min_size is not None and (not isinstance(min_size, int | np.integer) or min_size < 2):
@@ -65,8 +65,7 @@ def clusters(Z: Any, min_size: int | None = None, random_state: int = 0) -> Int[
     size = max(min(size, LEAST), round(size * len(kept) / len(Z)))
     found = HDBSCAN(min_cluster_size=size, copy=True).fit_predict(Z[kept])
     if len(kept) < len(Z):
-        nearest = NearestNeighbors(n_neighbors=1).fit(Z[kept]).kneighbors(Z, return_distance=False)[:, 0]
-        found = found[nearest]
+        found = found[Nearest(Z[kept])(Z, 1)[1][:, 0]]
     names, counts = np.unique(found[found >= 0], return_counts=True)
     order = np.full(len(names) + 1, -1)  # its last entry is for codes in none
     order[names[np.argsort(-counts, kind="stable")]] = np.arange(len(names))

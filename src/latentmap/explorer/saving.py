@@ -6,12 +6,13 @@ import csv
 import importlib
 import importlib.util
 import io
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.names import free_name
 from latentmap.data.writing import as_text
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.explorer.rows import ExploredRows, taken
@@ -55,7 +56,7 @@ def _label(rows: ExploredRows, selected: NDArray[np.intp]) -> dict[str, NDArray[
     mark = np.zeros(len(rows), dtype=np.uint8)
     mark[selected] = 1
     key = _key(rows, np.arange(len(rows)))
-    return {**key, _free("selected", key): mark}
+    return {**key, free_name("selected", key): mark}
 
 
 def _rows(rows: ExploredRows, selected: NDArray[np.intp], names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -67,21 +68,10 @@ def _rows(rows: ExploredRows, selected: NDArray[np.intp], names: Sequence[str]) 
     ((name, key),) = _key(rows, selected).items()
     if name in own and list(map(str, own[name].tolist())) == list(map(str, key.tolist())):
         del own[name]  # the ids are that column
-    columns = {_free(name, own): key}
+    columns = {free_name(name, own): key}
     if rows.labels is not None and rows.label_name not in own:
-        columns[_free(rows.label_name or "label", {**own, **columns})] = rows.labels[selected]
+        columns[free_name(rows.label_name or "label", {**own, **columns})] = rows.labels[selected]
     return columns | own
-
-
-def _free(name: str, known: Container[str]) -> str:
-    """Return a name that no column has: with underscores after it, if need be.
-
-    >>> _free("row", ["row", "height"])
-    'row_'
-    """
-    while name in known:
-        name += "_"
-    return name
 
 
 def _csv(columns: dict[str, NDArray[Any]]) -> bytes:

@@ -117,9 +117,10 @@ def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
     >>> read_column(np.array([[0.1, 3.0], [0.2, 4.0]]), 1).names
     ('3', '4')
     """
+    name = text_of(column)
     if isinstance(X, str | os.PathLike):
-        beside = open_source(X, selection=Selection(beside=(text_of(column),))).beside[text_of(column)]
-        return read_values(beside, len(beside), text_of(column))
+        beside = open_source(X, selection=Selection(beside=(name,))).beside[name]
+        return read_values(beside, len(beside), name)
     if (frame := as_frame(X)) is not None:
         columns = columns_of(frame)
         names = list(columns)
@@ -128,14 +129,13 @@ def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
         rows = rows if rows.ndim == 2 else rows.reshape(len(rows), -1)
         default = [f"x{i}" for i in range(rows.shape[1])]
         names = default if feature_names is None or len(feature_names) != len(default) else [*map(str, feature_names)]
-    if isinstance(column, int) and text_of(column) not in names and -len(names) <= column < len(names):
-        column = names[column]
-    if text_of(column) not in names:
-        known = f"X has {len(names)} columns" if isinstance(column, int) else suggest(text_of(column), names[:1000])
+    if isinstance(column, int) and name not in names and -len(names) <= column < len(names):
+        name = names[column]
+    if name not in names:
+        known = f"X has {len(names)} columns" if isinstance(column, int) else suggest(name, names[:1000])
         raise DataError(f"color must be a column of X, got {column!r}: {known}")
-    at = names.index(text_of(column))
-    values = columns[names[at]].to_numpy() if frame is not None else _dense(rows[:, [at]])[:, 0]
-    return read_values(values, len(values), text_of(column))
+    values = columns[name].to_numpy() if frame is not None else _dense(rows[:, [names.index(name)]])[:, 0]
+    return read_values(values, len(values), name)
 
 
 def read_values(values: Any, n_rows: int, title: str | None = None) -> Labels:
