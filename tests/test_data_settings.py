@@ -90,6 +90,18 @@ def test_a_template_keeps_marks_and_formats(tmp_path):
     assert rows_of(new, Columns.read(tmp_path / "t.toml"), 3)[0] == (pd.Timestamp("2024-06-05") - pd.Timestamp(0)).days
 
 
+@pytest.mark.parametrize("zones", [("+02:00", "+00:00"), ("+0200", "+0000")])
+def test_a_template_keeps_zones(zones, tmp_path):
+    times = [f"{1 + i % 9:02d}/02/2024 10:00:00{zones[i % 4 > 0]}" for i in range(N)]
+    path = written(tmp_path / "x.csv", d=times)
+    table = open_source(path).table
+    (tmp_path / "t.toml").write_text(template(table, "x.csv"))
+    assert '%z"' in (tmp_path / "t.toml").read_text()
+    read, again = (rows_of(path, spec, 0) for spec in (table, Columns.read(tmp_path / "t.toml")))
+    np.testing.assert_allclose(again, read)
+    assert np.isfinite(read).all()
+
+
 @pytest.mark.parametrize(
     "text",
     ["d = 3", "[columns.d]\ncategories = 3", '[columns.d]\ncategories = "xy"', '[columns.d]\ncategories = ["a", "a"]',

@@ -86,7 +86,10 @@ def _settings(column: Column) -> list[str]:
 def _pattern(form: TextFormat, days: float) -> str | None:
     """Return the pattern of dates that are not read in the same way without it; None for all others."""
     read = stamp(form.write(np.array([days]))[0])
-    return form.pattern.replace("+00:00", "%z") if read is None or read.open_order else None
+    if read is not None and not read.open_order:
+        return None
+    zoned = len(form.utc) > len("+00")  # the hours alone are no zone to `datetime.strptime`
+    return form.pattern.removesuffix(form.utc) + "%z" if zoned else form.pattern
 
 
 def _value(value: Any) -> str:

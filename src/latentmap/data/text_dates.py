@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from latentmap.data.text_formats import EPOCH
+from latentmap.data.text_formats import EPOCH, UTC_FORMS
 
 MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
           "november", "december")  # fmt: skip
 MONTH_NUMBERS = {name: i for i, full in enumerate(MONTHS, 1) for name in (full, full[:3], full[:4])}
-UTC_FORMS = {3: "+00", 5: "+0000", 6: "+00:00"}
-"""UTC in zones of so many characters."""
 CENTURY = 69
 """Years of two digits from here on are of the 20th century, as in POSIX."""
 
@@ -194,7 +192,9 @@ def _clock(parts: dict[str, Any]) -> tuple[float, float | None, str] | None:
     pattern += (" " if parts["half"][0].isspace() else "") + "%p" if half else ""
     zone, offset = (parts["zone"] or "").strip(), None
     if zone:
-        pattern += (" " if parts["zone"][0].isspace() else "") + (zone if zone.isalpha() else UTC_FORMS[len(zone)])
+        pattern += (" " if parts["zone"][0].isspace() else "") + (
+            zone if zone.isalpha() else {len(form): form for form in UTC_FORMS}[len(zone)]
+        )
         offset = 0.0 if zone.isalpha() else _offset(zone)
     return 3600.0 * hour + 60.0 * minute + second + fraction, offset, pattern
 

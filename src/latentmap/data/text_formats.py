@@ -15,6 +15,8 @@ from latentmap.data.text_units import write_clock, write_units
 from latentmap.data.typed import made
 from latentmap.exceptions import ModelError
 
+UTC_FORMS = ("+00:00", "+0000", "+00")
+"""How UTC is written as a zone."""
 MOST_PLACES = 400
 """The most decimals of a number, of which double precision has no more than these."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,9 +116,14 @@ class TextFormat:
         pattern = pattern.replace("%q", str((time.month + 2) // 3))
         return time.strftime(pattern.replace("%Y", f"{time.year:04d}"))
 
+    @property
+    def utc(self) -> str:
+        """The end of the pattern of dates that stands for UTC; none of other patterns."""
+        return next((form for form in UTC_FORMS if self.pattern.endswith(form)), "")
+
     def _zoned(self) -> str:
         """Return the pattern of dates with the zone in which they are written, in the place of that of UTC."""
-        utc = next((form for form in ("+00:00", "+0000", "+00") if self.pattern.endswith(form)), "")
+        utc = self.utc
         if not (self.offset and utc):
             return self.pattern
         minutes = int(abs(self.offset) // 60)
