@@ -22,8 +22,7 @@ def encode_categories(column: Column, values: list[Any], *, truth: bool = False)
     """Return the places of values among the categories of a column: NaN where one is missing, -1 where it is new.
 
     Text and numbers that are written alike are the same category, where not both are of one type; blanks around text
-    do not count. A number that is no
-    level of an order of numbers counts as the nearest one.
+    do not count. A number that is no level of an order of numbers counts as the nearest one.
 
     Parameters
     ----------

@@ -219,9 +219,9 @@ def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
         most = 10.0 ** (precision - scale) - 10.0**-scale
         return np.clip(np.round(values, scale) if scale <= MOST_SCALE else values, -most, most)
     if type_.startswith(("Int", "UInt")):
-        limits = np.iinfo(type_.lower())
-        most = np.nextafter(float(limits.max), 0.0)  # since the largest of 64 bits is no float
-        return np.rint(np.clip(values, float(limits.min), most)).astype(limits.dtype)
+        ends = np.iinfo(type_.lower())
+        most = np.nextafter(float(ends.max), 0.0)  # since the largest of 64 bits is no float
+        return np.rint(np.clip(values, float(ends.min), most)).astype(ends.dtype)
     if type_ == "Float32":
         most = float(np.finfo(np.float32).max)
         return np.clip(values, -most, most).astype(np.float32)
@@ -230,7 +230,7 @@ def decoded(values: NDArray[np.float64], type_: str) -> NDArray[Any]:
 
 def _stepped(micros: NDArray[np.float64], type_: str) -> NDArray[np.float64]:
     """Return microseconds in whole steps of the unit of a type, of which some libraries cast no others."""
-    step = next((step for unit, step in STEPS.items() if f"'{unit}'" in type_), 1)
+    step = STEPS.get(unit_of(type_), 1)
     return np.rint(micros / step) * step
 
 
@@ -242,7 +242,7 @@ def limits(type_: str) -> tuple[float, float] | None:
     >>> limits("Date"), limits("Datetime(time_unit='ns', time_zone=None)"), limits("Float64")
     ((-719161.0, 2932895.0), (-106750.0, 106750.0), None)
     """
-    nanoseconds = "'ns'" in type_
+    nanoseconds = unit_of(type_) == "ns"
     if type_.startswith("Date"):
         return (-NANO_DAYS, NANO_DAYS) if nanoseconds else (FIRST_DAY, LAST_DAY)
     if type_.startswith("Duration"):
@@ -273,6 +273,16 @@ def zone_of(type_: str) -> str | None:
     """
     found = re.search(r"time_zone='([^']+)'", type_)
     return found[1] if found else None
+
+
+def unit_of(type_: str) -> Any:
+    """Return the unit of a type of times or durations; microseconds where it names none.
+
+    >>> unit_of("Duration(time_unit='ms')"), unit_of("Date")
+    ('ms', 'us')
+    """
+    found = re.search(r"time_unit='(\w+)'", type_)
+    return found[1] if found else "us"
 
 
 def decimal_type(precision: int, scale: int) -> str:

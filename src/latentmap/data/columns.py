@@ -17,7 +17,7 @@ from latentmap.data.cells import object_array as object_array
 from latentmap.data.column import Column as Column
 from latentmap.data.column import ColumnKind as ColumnKind
 from latentmap.data.column import ColumnScaling as ColumnScaling
-from latentmap.data.column import Unseen as Unseen
+from latentmap.data.column import Unseen
 from latentmap.data.derived import Derived
 from latentmap.data.embeddings import Embedding
 from latentmap.data.heading import Heading

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.cells import decimal_of, zone_of
+from latentmap.data.cells import decimal_of, unit_of, zone_of
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Column, Table, object_array
 from latentmap.data.frames import installed_backends
@@ -197,16 +196,15 @@ def _whole_type(values: Any) -> Any:
 def _dtype(column: Column) -> Any:
     """Return the type of narwhals by its name."""
     if column.type.startswith("Datetime"):
-        unit, zone = re.search(r"time_unit='(\w+)'", column.type), zone_of(column.type)
+        zone = zone_of(column.type)
         known = zone if zone is None or not zone.startswith("UTC") else "UTC"
-        return nw.Datetime(unit[1] if unit else "us", known)  # type: ignore[arg-type]
+        return nw.Datetime(unit_of(column.type), known)
     if column.type == "Enum":
         return nw.Enum([str(category) for category in column.categories])
     if column.type.startswith("Decimal"):
         return nw.Float64
     if column.type.startswith("Duration"):
-        unit = re.search(r"time_unit='(\w+)'", column.type)
-        return nw.Duration(unit[1] if unit else "us")  # type: ignore[arg-type]
+        return nw.Duration(unit_of(column.type))
     found = getattr(nw, column.type, None)
     if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):
         raise ModelError(f"column {column.name!r} has no type that is known: {column.type!r:.40}")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from latentmap.data.categories import word
 from latentmap.data.cells import Cells
-from latentmap.data.typed import made
 from latentmap.data.values import plain_array
 from latentmap.exceptions import DataError, LatentmapError, ModelError
 from latentmap.messages import counted, one_line
@@ -130,11 +129,6 @@ class Embedding:
             "share": self.share,
             "probes": [list(row) for row in self.probes],
         }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Return the embedding that `to_json` wrote, without its function; what it names is never imported."""
-        return made(cls, value)
 
 
 def component_name(column: str, i: int) -> str:

@@ -28,7 +28,6 @@ from latentmap.data.names import as_known
 from latentmap.data.objects import as_text, beyond, kind_of, of_objects, of_text, seconds_of
 from latentmap.data.text import MISSING, Texts, text_settings
 from latentmap.data.text_compact import CLOCK, are_clocks, are_days, may_be_compact
-from latentmap.data.text_formats import TextFormat
 from latentmap.data.text_numbers import PLAIN
 from latentmap.data.values import is_missing, native, plain_array
 from latentmap.exceptions import DataError, MissingExtraError
@@ -270,7 +269,7 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
 def _of_digits(series: nw.Series[Any], column: str, own: str, spec: ColumnSpec) -> Cells | None:
     """Return whole numbers that are days such as 20240131, or times of day such as 1730; None for all others."""
     settings = text_settings(column, spec)
-    form = settings.format.pattern if isinstance(settings.format, TextFormat) else ""
+    form = settings.learned.pattern if settings.learned else ""
     known = settings.kind == "date" or form == CLOCK
     if not known and (settings.kind or isinstance(spec, Table)):
         return None
@@ -290,7 +289,7 @@ def _of_digits(series: nw.Series[Any], column: str, own: str, spec: ColumnSpec) 
 
 def has_digits(columns: Iterable[nw.Series[Any]]) -> bool:
     """Return whether whole numbers of a column are days or times of day, so that not all columns are features."""
-    numeric = (series for series in map(_settled, columns) if series.dtype.is_numeric())
+    numeric = (series for series in columns if series.dtype.is_numeric())
     return any(_of_digits(series, text_of(series.name), "", None) is not None for series in numeric)
 
 

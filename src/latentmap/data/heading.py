@@ -10,8 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from latentmap.data.typed import made
-
 
 @dataclass(frozen=True)
 class Heading:
@@ -27,10 +25,11 @@ class Heading:
     Examples
     --------
     >>> import pandas as pd
+    >>> from latentmap.data.typed import made
     >>> heading = Heading.of(pd.date_range("2024-01-31", periods=2))
     >>> heading.names["2024-01-31 00:00:00"]
     {'time': '2024-01-31T00:00:00', 'zone': None}
-    >>> Heading.from_json(heading.to_json()).index(["2024-01-31 00:00:00"])
+    >>> made(Heading, heading.to_json()).index(["2024-01-31 00:00:00"])
     DatetimeIndex(['2024-01-31'], dtype='datetime64[ns]', freq=None)
     """
 
@@ -57,11 +56,6 @@ class Heading:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Return the heading that `to_json` wrote."""
-        return made(cls, value, "heading")
 
 
 def text_of(name: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from latentmap.data.columns import Requested, Table
@@ -60,3 +60,12 @@ def free_name(name: str, known: Container[str]) -> str:
     while name in known:
         name += "_"
     return name
+
+
+def twice(names: Sequence[Hashable]) -> Hashable | None:
+    """Return the first name that is there twice; None if all differ.
+
+    >>> twice(["a", "b", "b", "a"]), twice("ab")
+    ('a', None)
+    """
+    return next((name for name, count in Counter(names).items() if count > 1), None)

@@ -23,8 +23,8 @@ def pandas_text(column: Column | None, cells: NDArray[Any]) -> Any:
     """Return cells of text as a column of pandas, of the type of the fit if that is one of text."""
     import pandas as pd
 
-    text = column is not None and TEXT.fullmatch(column.native)
-    return pd.Series(cells, dtype=pandas_type(column.native) if text and column is not None else None)
+    native = "" if column is None else column.native
+    return pd.Series(cells, dtype=pandas_type(native) if TEXT.fullmatch(native) else None)
 
 
 def pandas_series(column: Column | None, cells: NDArray[Any], own: Any = None) -> Any:

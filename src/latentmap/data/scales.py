@@ -7,6 +7,8 @@ import math
 import re
 from collections.abc import Collection, Sequence
 
+from latentmap.data.text_dates import MONTHS
+
 LIKERT: tuple[tuple[str, ...], ...] = (
     ("very low", "low", "medium low", "medium", "medium high", "high", "very high"),
     ("very low", "low", "moderate", "high", "very high"),
@@ -70,8 +72,7 @@ LETTERS: tuple[tuple[str, ...], ...] = (
 """Sizes, Roman numerals and grades, of which three or more have to be there: fewer letters are rather labels."""
 GRADES = LETTERS[-1]
 CALENDARS: tuple[tuple[str, ...], ...] = (
-    ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
-     "december"),
+    MONTHS,
     ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
     ("januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "oktober", "november",
      "dezember"),

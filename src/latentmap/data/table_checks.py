@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import collections
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from latentmap.data.column import Column
 from latentmap.data.columns import Table
 from latentmap.data.embeddings import PROBES, Embedding
+from latentmap.data.names import twice
 from latentmap.data.schema import Schema
+from latentmap.data.text_formats import MOST_PLACES
 from latentmap.exceptions import ModelError
 
-MOST_DECIMALS = 400
-"""The most decimals of a column: double precision has no more."""
-LEVELS = ("categorical", "ordinal")
-"""Kinds whose values are categories."""
 LONGEST = 1000
 """The most places of a circle of words."""
 WIDTHS = re.compile(r"(?!U?Int)|U?Int(8|16|32|64)$")
@@ -72,7 +69,7 @@ def require_schema(schema: Schema) -> None:
         raise ModelError(f"its data cannot have {schema.missing} missing and {schema.infinite} infinite values")
     if names is not None and len(names) != schema.n_features:
         raise ModelError(f"its data cannot have {len(names)} names of {schema.n_features} columns")
-    if names is not None and (again := _twice(names)) is not None:
+    if names is not None and (again := twice(names)) is not None:
         raise ModelError(f"its data cannot have the column {again!r:.60} twice")
 
 
@@ -89,7 +86,7 @@ def _faults(column: Column) -> Iterator[str]:
         yield f"unit {column.unit:g}"
     if column.period < 0 or (column.kind == "cyclic" and not column.period and varies):
         yield f"period {column.period:g}"
-    if column.decimals is not None and not 0 <= column.decimals <= MOST_DECIMALS:
+    if column.decimals is not None and not 0 <= column.decimals <= MOST_PLACES:
         yield f"{column.decimals} decimals"
     low, high = column.bounds
     if low is not None and high is not None and low > high:
@@ -104,8 +101,8 @@ def _faults(column: Column) -> Iterator[str]:
 def _faults_of_categories(column: Column) -> Iterator[str]:
     categories = column.categories
     if len(set(categories)) < len(categories):
-        yield f"the category {_twice(categories)!r:.40} twice"
-    if categories and column.kind not in (*LEVELS, "binary", "cyclic"):
+        yield f"the category {twice(categories)!r:.40} twice"
+    if categories and column.kind not in ("categorical", "ordinal", "binary", "cyclic"):
         yield f"kind {column.kind!r} and categories"
     if categories and column.kind == "binary" and len(categories) != 2:
         yield f"kind 'binary' and {len(categories)} categories"
@@ -128,10 +125,5 @@ def _require_names(table: Table) -> None:
     """Raise if two columns have one name."""
     generated = [*table.names, *(one.column.name for one in table.derived)]
     for names in (generated, table.order, [one.name for one in table.embeddings]):
-        if (again := _twice(names)) is not None:
+        if (again := twice(names)) is not None:
             raise ModelError(f"its table cannot have the column {again!r:.60} twice")
-
-
-def _twice(names: Sequence[object]) -> object | None:
-    """Return the first of some names that is there twice."""
-    return next((name for name, n in collections.Counter(names).items() if n > 1), None)

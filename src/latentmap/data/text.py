@@ -5,20 +5,20 @@ One place for all text: of files, and of data frames whose columns hold text.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data import text_compact, text_dates, text_numbers
+from latentmap.data import text_compact, text_dates, text_formats, text_numbers
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, date_type, days_since_epoch
 from latentmap.data.text_formats import TextFormat
+from latentmap.data.text_settings import OPEN
 from latentmap.data.text_settings import TextSettings as TextSettings
 from latentmap.data.text_settings import text_settings as text_settings
 from latentmap.exceptions import DataError
@@ -59,6 +59,7 @@ LETTERED = 0.01
 """The least share of whole numbers with a letter behind them, which make all others codes as well."""
 TRIED = 64
 """The different texts that are tried first, of a column that may be text."""
+R = TypeVar("R")
 NUMERIC = ("real", "count", "ordinal", "binary", "cyclic")
 NAMED = ("categorical", "ordinal")
 
@@ -72,9 +73,9 @@ class Texts(NamedTuple):
     @classmethod
     def of(cls, cells: Iterable[Any]) -> Texts:
         """Return cells of text; None is missing."""
-        known: dict[str | None, int] = {None: -1}
+        known: dict[Any, int] = {None: -1}
         codes = np.array([known.setdefault(cell, len(known) - 1) for cell in cells], dtype=np.intp)
-        return cls(list(known)[1:], codes)  # type: ignore[arg-type]
+        return cls(list(known)[1:], codes)
 
     def values(self, of_levels: Sequence[Any], missing: Any, dtype: Any) -> NDArray[Any]:
         """Return a value for each cell, from those of the texts."""
@@ -85,7 +86,7 @@ class Texts(NamedTuple):
         return of_cells
 
 
-def cells_of_text(name: str, texts: Texts | Iterable[Any], settings: TextSettings = TextSettings()) -> Cells:  # noqa: B008
+def cells_of_text(name: str, texts: Texts | Iterable[Any], settings: TextSettings = OPEN) -> Cells:
     """Return a column of text as numbers, truth values, dates, durations in seconds, or text.
 
     A column is of numbers, or of dates, if at least nine in ten of the cells that are there are such, all with the same
@@ -162,6 +163,10 @@ class _Reader:
             return [self._numbers, self._durations]
         return [self._compact, self._numbers, self._dates, self._durations]
 
+    def _parsed(self, parse: Callable[[str], R | None]) -> dict[str, R]:
+        """Return what those texts stand for that are such."""
+        return {level: one for level in self.typed if (one := parse(level)) is not None}
+
     def _compact(self) -> Cells | None:
         """Return days of eight digits, or times of day of four, where all texts are such by the rules."""
         if text_compact.are_days(self.typed):
@@ -169,18 +174,18 @@ class _Reader:
         return self._clocks() if text_compact.are_clocks(self.name, self.typed) else None
 
     def _days_of_digits(self) -> Cells | None:
-        days = {level: one for level in self.typed if (one := text_compact.day(level)) is not None}
+        days = self._parsed(text_compact.day)
         if not self._enough(days):
             return None
         self._say_digits("days", f"as {text_compact.DAY}")
         return self._cells(days, "Date", TextFormat("date", pattern=text_compact.DAY))
 
     def _clocks(self) -> Cells | None:
-        seconds = {level: one for level in self.typed if (one := text_compact.clock(level)) is not None}
+        seconds = self._parsed(text_compact.clock)
         if not self._enough(seconds):
             return None
-        learned, padded = self.settings.format, all(len(level) == 4 for level in seconds)
-        if not isinstance(learned, TextFormat):
+        learned, padded = self.settings.learned, all(len(level) == 4 for level in seconds)
+        if learned is None:
             self._say_digits("times of day", "hours and minutes")
             learned = TextFormat("duration", pattern=text_compact.CLOCK, padded=padded)
         return self._cells(seconds, "Int64", learned)
@@ -198,7 +203,7 @@ class _Reader:
         asked = self.settings.kind == "boolean"
         if pair is None or (len(lowered) == 1 and len(pair[1]) < 4 and not asked):
             return None
-        words = tuple(_spelled(word, self.typed) for word in pair)
+        words = tuple(text_formats.spelled(word, self.typed) for word in pair)
         parsed = {level: float(level.lower() == pair[1]) for level in self.typed}
         return self._cells(parsed, "Boolean", TextFormat("boolean", words=words))
 
@@ -212,9 +217,9 @@ class _Reader:
             return None
         if not asked and self._codes():
             return None
-        amounts = {level: one for level in self.typed if (one := text_numbers.amount(level)) is not None}
+        amounts = self._parsed(text_numbers.amount)
         clean = [level for level in self.typed if plain(level)]
-        learned = self.settings.format if isinstance(self.settings.format, TextFormat) else None
+        learned = self.settings.learned
         learned = None if learned is not None and learned.kind == "plain" else learned
         if learned is None and amounts.keys() <= set(clean):
             parsed = {level: float(level) for level in clean}
@@ -253,17 +258,16 @@ class _Reader:
     def _dates(self) -> Cells | None:
         if isinstance(self.settings.format, str):
             return self._dates_of_pattern(self.settings.format)
+        learned = self.settings.learned
         if text_compact.are_days(self.typed):
             return self._days_of_digits()
         if not self._promising(text_dates.stamp):
-            learned = self.settings.format
-            return self._dates_of_pattern(learned.pattern) if isinstance(learned, TextFormat) else None
-        stamps = {level: one for level in self.typed if (one := text_dates.stamp(level)) is not None}
+            return None if learned is None else self._dates_of_pattern(learned.pattern)
+        stamps = self._parsed(text_dates.stamp)
         if not stamps:
             return None
-        learned = self.settings.format
         day_first, unclear = text_dates.day_first(stamps.values())
-        if isinstance(learned, TextFormat) and (known := text_dates.order_of(learned.pattern)) is not None:
+        if learned is not None and (known := text_dates.order_of(learned.pattern)) is not None:
             day_first, unclear = known, False
         parsed = {k: days for k, one in stamps.items() if (days := one.days(day_first=day_first)) is not None}
         if not self._enough(parsed):
@@ -279,7 +283,7 @@ class _Reader:
         if unclear:
             self._say_order(next(level for level in parsed if stamps[level].open_order), day_first)
         type_ = date_type(days=not any(o.has_time for o in kept), zoned=any(o.offset is not None for o in kept))
-        return self._cells(parsed, type_, learned if isinstance(learned, TextFormat) else form)
+        return self._cells(parsed, type_, learned or form)
 
     def _say_order(self, example: str, day_first: bool) -> None:
         read, other = ("day", "%m/%d/%Y") if day_first else ("month", "%d/%m/%Y")
@@ -304,42 +308,38 @@ class _Reader:
         return self._cells(parsed, date_type(days=not timed, zoned=zoned), TextFormat("date", pattern=pattern))
 
     def _durations(self) -> Cells | None:
-        learned = self.settings.format
-        if isinstance(learned, TextFormat) and learned.pattern == text_compact.CLOCK:
+        learned = self.settings.learned
+        if learned is not None and learned.pattern == text_compact.CLOCK:
             return self._clocks()
-        if (isinstance(learned, TextFormat) and "%" in learned.pattern) or text_compact.are_in_units(list(self.typed)):
+        if (learned is not None and "%" in learned.pattern) or text_compact.are_in_units(list(self.typed)):
             return self._in_units()
         if not self._promising(text_dates.duration):
             return None
-        found = {level: one for level in self.typed if (one := text_dates.duration(level)) is not None}
+        found = self._parsed(text_dates.duration)
         parsed = {level: seconds for level, (seconds, _) in found.items()}
         if not self._enough(parsed):
             return None
         forms = Counter(form for _, form in found.values())
-        form, learned = forms.most_common(1)[0][0], self.settings.format
+        form = forms.most_common(1)[0][0]
         hours = max(abs(seconds) for seconds in parsed.values()) / 3600
-        if isinstance(learned, TextFormat):
+        if learned is not None:
             form = learned.pattern
         elif form == "h:m" and hours >= 24:
             form = "m:s"
         if form == "m:s" and forms["h:m"]:
             parsed = {k: v / 60 if found[k][1] == "h:m" else v for k, v in parsed.items()}
         padded = all(len(level.lstrip("-").partition(":")[0]) > 1 for level in parsed)
-        format_ = learned if isinstance(learned, TextFormat) else TextFormat("duration", pattern=form, padded=padded)
+        format_ = learned or TextFormat("duration", pattern=form, padded=padded)
         return self._cells(parsed, _number_type(parsed.values()), format_)
 
     def _in_units(self) -> Cells | None:
         """Return durations in units: 1h 30m."""
-        found = {level: one for level in self.typed if (one := text_compact.in_units(level)) is not None}
-        parsed, learned = {level: seconds for level, (seconds, _) in found.items()}, self.settings.format
+        found = self._parsed(text_compact.in_units)
+        parsed = {level: seconds for level, (seconds, _) in found.items()}
         if not self._enough(parsed):
             return None
-        patterns = Counter(pattern for _, pattern in found.values())
-        most = max(patterns, key=lambda one: (one.count("%"), one.count("s "), one.endswith("s"), patterns[one]))
-        behind = [part for level in parsed for part in re.findall(r"(?<=\D)\d+", level.lstrip("-"))]
-        form = TextFormat("duration", pattern=most, fixed=all(one.count("%") == most.count("%") for one in patterns),
-                          padded=bool(behind) and all(len(part) == 2 for part in behind))  # fmt: skip
-        return self._cells(parsed, _number_type(parsed.values()), learned if isinstance(learned, TextFormat) else form)
+        form = self.settings.learned or text_compact.format_of(found)
+        return self._cells(parsed, _number_type(parsed.values()), form)
 
     def _text(self) -> Cells:
         values = self.texts.values(self.stripped, None, object)
@@ -392,11 +392,3 @@ def _number_type(values: Iterable[float]) -> str:
     numbers = numbers[np.isfinite(numbers)]
     whole = bool((np.trunc(numbers) == numbers).all()) and np.abs(numbers).max(initial=0.0) <= EXACT
     return "Int64" if whole else "Float64"
-
-
-def _spelled(word: str, levels: dict[str, int]) -> str:
-    """Return how a column of these texts spells a word: as it does most often, or in the case of its other texts."""
-    if own := {level: n for level, n in levels.items() if level.lower() == word}:
-        return max(own, key=lambda level: own[level])
-    other = next(iter(levels))
-    return word.upper() if other.isupper() else word.capitalize() if other[0].isupper() else word

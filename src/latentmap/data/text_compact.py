@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
+from latentmap.data.cells import days_since_epoch
 from latentmap.data.identifiers import plain_name
-from latentmap.data.text_formats import EPOCH
+from latentmap.data.text_formats import TextFormat
+from latentmap.data.text_units import CLOCK as CLOCK
 from latentmap.data.text_units import LENGTHS
 
-DAY, CLOCK = "%Y%m%d", "hhmm"
-"""The patterns of days and of times of day."""
+DAY = "%Y%m%d"
+"""The pattern of days."""
 DAYS = re.compile(r"(?:1[89]|20)\d{6}", re.ASCII)
 FEWEST_DAYS, FEWEST_CLOCKS, FEWEST_MINUTES = 3, 28, 4
 """The fewest different values that are none by chance (p < 1e-6): one whole number of eight digits in 700 is a day, and
@@ -29,7 +32,7 @@ def day(text: str) -> float | None:
     if not DAYS.fullmatch(text):
         return None
     try:
-        return (datetime(int(text[:4]), int(text[4:6]), int(text[6:]), tzinfo=UTC) - EPOCH) / timedelta(days=1)
+        return days_since_epoch(datetime(int(text[:4]), int(text[4:6]), int(text[6:])))
     except ValueError:
         return None
 
@@ -95,3 +98,13 @@ def in_units(text: str) -> tuple[float, str] | None:
 def are_in_units(texts: Sequence[str]) -> bool:
     """Return whether some texts are durations of two units or more, as those of numbers with a unit are not."""
     return any((found := in_units(text)) is not None and found[1].count("%") > 1 for text in texts)
+
+
+def format_of(found: Mapping[str, tuple[float, str]]) -> TextFormat:
+    """Return how durations in units are written, from the seconds and the pattern of each text."""
+    patterns = Counter(pattern for _, pattern in found.values())
+    most = max(patterns, key=lambda one: (one.count("%"), one.count("s "), one.endswith("s"), patterns[one]))
+    behind = [part for text in found for part in re.findall(r"(?<=\D)\d+", text.lstrip("-"))]
+    fixed = all(one.count("%") == most.count("%") for one in patterns)
+    padded = bool(behind) and all(len(part) == 2 for part in behind)
+    return TextFormat("duration", pattern=most, fixed=fixed, padded=padded)

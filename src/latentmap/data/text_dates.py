@@ -192,9 +192,8 @@ def _clock(parts: dict[str, Any]) -> tuple[float, float | None, str] | None:
     pattern += (" " if parts["half"][0].isspace() else "") + "%p" if half else ""
     zone, offset = (parts["zone"] or "").strip(), None
     if zone:
-        pattern += (" " if parts["zone"][0].isspace() else "") + (
-            zone if zone.isalpha() else {len(form): form for form in UTC_FORMS}[len(zone)]
-        )
+        utc = zone if zone.isalpha() else next(form for form in UTC_FORMS if len(form) == len(zone))
+        pattern += (" " if parts["zone"][0].isspace() else "") + utc
         offset = 0.0 if zone.isalpha() else _offset(zone)
     return 3600.0 * hour + 60.0 * minute + second + fraction, offset, pattern
 

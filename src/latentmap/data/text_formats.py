@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.data.text_units import write_clock, write_units
+from latentmap.data.text_units import CLOCK, write_clock, write_units
 from latentmap.data.typed import made
 from latentmap.exceptions import ModelError
 
@@ -132,7 +132,7 @@ class TextFormat:
         return self.pattern.removesuffix(utc) + sign + (":" if ":" in utc else "").join(digits)
 
     def _duration(self, seconds: float) -> str:
-        if self.pattern == "hhmm":
+        if self.pattern == CLOCK:
             return write_clock(seconds, padded=self.padded)
         if "%" in self.pattern:
             return write_units(seconds, self.pattern, fixed=self.fixed, padded=self.padded)
@@ -157,3 +157,11 @@ class TextFormat:
 
     def _word(self, value: float) -> str:
         return self.words[int(value >= 0.5)]
+
+
+def spelled(word: str, levels: dict[str, int]) -> str:
+    """Return how a column of these texts spells a word: as it does most often, or in the case of its other texts."""
+    if own := {level: n for level, n in levels.items() if level.lower() == word}:
+        return max(own, key=lambda level: own[level])
+    other = next(iter(levels))
+    return word.upper() if other.isupper() else word.capitalize() if other[0].isupper() else word

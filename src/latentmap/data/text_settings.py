@@ -35,6 +35,15 @@ class TextSettings:
     missing: frozenset[str] = frozenset()
     comma: bool = False
 
+    @property
+    def learned(self) -> TextFormat | None:
+        """The format that a fit has learned."""
+        return self.format if isinstance(self.format, TextFormat) else None
+
+
+OPEN = TextSettings()
+"""Nothing is known."""
+
 
 def text_settings(name: str, spec: ColumnSpec, *, comma: bool = False) -> TextSettings:
     """Return what a fit, or its settings, say of a column of text."""

@@ -6,6 +6,8 @@ import re
 
 LENGTHS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 """The seconds of days, hours, minutes and seconds."""
+CLOCK = "hhmm"
+"""The pattern of times of day without a colon."""
 
 
 def write_clock(seconds: float, *, padded: bool) -> str:

@@ -27,6 +27,7 @@ from latentmap.data.columns import Cells, Table, object_array
 from latentmap.data.decoding import describable, frame_of
 from latentmap.data.files import atomic_path
 from latentmap.data.formats.base import plain_labels
+from latentmap.data.formats.frames import pyarrow_module
 from latentmap.exceptions import DataError, MissingExtraError
 
 
@@ -253,10 +254,7 @@ class ParquetWriter(RowWriter):
 
     def write(self, rows: NDArray[Any]) -> None:
         """Append a row group."""
-        try:
-            pyarrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-        except ImportError as error:
-            raise MissingExtraError("pyarrow", "tables") from error
+        parquet, pyarrow = pyarrow_module("parquet"), importlib.import_module("pyarrow")
         if self.table is None:
             flat = rows.reshape(len(rows), -1)
             block = pyarrow.table({name: flat[:, i] for i, name in enumerate(self.columns)})

@@ -95,15 +95,20 @@ def value_bytes(column: Any) -> int:
         count = int(pyarrow_module("compute").list_value_length(column).cast("int64").sum().as_py() or 0)
         within = value_bytes(column.values) / max(1, len(column.values))  # lists may share their values
         return int(count * (VALUE + within))
-    if types.is_string_view(column.type) or types.is_binary_view(column.type):
+    if _is_view(column.type):
         return int(_each(column).sum())
     return VALUE * len(column) if types.is_nested(column.type) else int(column.nbytes)
+
+
+def _is_view(type_: Any) -> bool:
+    types = pyarrow_module("types")
+    return bool(types.is_string_view(type_) or types.is_binary_view(type_))
 
 
 def _each(column: Any) -> NDArray[np.int64]:
     """Return the bytes of each value of a column."""
     types, type_ = pyarrow_module("types"), column.type
-    if types.is_string_view(type_) or types.is_binary_view(type_):  # a view of 16 bytes begins with a length
+    if _is_view(type_):  # a view of 16 bytes begins with a length
         views = np.frombuffer(column.buffers()[1], "<i4").reshape(-1, 4)
         return views[column.offset : column.offset + len(column), 0].astype(np.int64)
     if types.is_large_string(type_) or types.is_large_binary(type_) or types.is_string(type_) or types.is_binary(type_):

@@ -228,9 +228,6 @@ def _padded(plan: Plan, request: Request) -> Opened:
     try:
         return _as_usual(plan, request)
     except ShortRowsError as error:
-        if _has_escapes(plan):
-            with contextlib.suppress(DataError, ShortRowsError):
-                return _as_usual(replace(plan, dialect=replace(plan.dialect, escape="\\")), request)
         noted = replace(plan.dialect, notes=(*plan.dialect.notes, error.note))
         return _as_usual(replace(plan, padded=True, dialect=noted), request)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from latentmap.data.formats.base import Request, Source, reading, unique_names
 from latentmap.data.formats.records import columns_source, rows_as_columns
 from latentmap.data.formats.unpacked import require_columns, require_room, unpacked
+from latentmap.data.names import twice
 from latentmap.exceptions import DataError
 from latentmap.messages import error_line
 
@@ -80,8 +80,7 @@ def _lines(path: Path, text: str) -> list[Any]:
 def _object(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON, whose names must differ."""
     if len(found := dict(pairs)) < len(pairs):
-        counts = collections.Counter(name for name, _ in pairs)
-        same = next(name for name, count in counts.items() if count > 1)
+        same = twice([name for name, _ in pairs])
         raise DataError(f"{path}: two entries of an object are called {same!r}; give each its own name")
     return found
 
