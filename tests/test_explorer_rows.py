@@ -154,7 +154,7 @@ def test_rows_are_unlike_where_fewer_than_one_in_a_hundred_score_as_low():
     for score, below, as_low, unlike in ((-np.inf, 0, 1.5, False), (0.0, 1.5, 2, False), (np.nan, None, None, True)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(scores), "__call__", lambda self, rows, score=score: np.array([score]))
-            rank = scores.rank(row)
+            rank = scores.rank(row, score)
         assert rank == (None if below is None else (below, as_low))
         assert scores.judged(score, rank, None)[0] is unlike
     scores.__dict__["reference"] = np.arange(200.0)

@@ -175,11 +175,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         ndarray of shape (n, E)
             Inputs of the encoder.
         """
-
-        def view(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-            return model.parts.likelihood.encoder_inputs(model.likelihood_state, scaling(x))
-
-        return self._map(self._read(X), view)
+        return self.state_.encoder_inputs(self._read(X))
 
     def encode_table(self, X: Any) -> FloatArray:
         """Return rows of a table as the numbers that the model works with: categories by their place.

@@ -177,6 +177,10 @@ class FitState:
         """Return the mean of p(x|z) for each latent code, (n, *event), in the units of the data."""
         return self.map(codes, _decoded, given=given).reshape(len(codes), *self.event_shape)
 
+    def encoder_inputs(self, rows: Any) -> FloatArray:
+        """Return rows as the encoder takes them, (n, E)."""
+        return self.map(rows, _encoder_inputs)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, of all but weights, history and graphs."""
         sizes, scaling = self.model.sizes, self.scaling
@@ -312,6 +316,10 @@ def _array(values: Any, dtype: type) -> Any:
 def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
     q = model.encode(scaling(x))
     return torch.stack([q.mean, q.stddev], 1)  # (B, 2, D)
+
+
+def _encoder_inputs(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+    return model.parts.likelihood.encoder_inputs(model.likelihood_state, scaling(x))
 
 
 def _decoded(model: GenerativeAutoencoder, scaling: Affine, z: Tensor) -> Tensor:

@@ -109,5 +109,10 @@ def as_base64(values: Any) -> str:
     >>> as_base64(np.array([1, 2], dtype=np.uint8))
     'AQI='
     """
+    return base64.b64encode(little_endian(values).data).decode()
+
+
+def little_endian(values: Any) -> NDArray[Any]:
+    """Return an array in C order and little endian."""
     array = np.ascontiguousarray(values)
-    return base64.b64encode(array.astype(array.dtype.newbyteorder("<"), copy=False).data).decode()
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)

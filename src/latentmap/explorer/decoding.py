@@ -29,11 +29,7 @@ def encoded(estimator: Any, rows: NDArray[Any]) -> tuple[NDArray[np.float64], ND
 
 def encoder_inputs(estimator: Any, rows: NDArray[Any]) -> Float[np.ndarray, "n e"]:
     """Return rows of numbers (n, *event) as the encoder takes them."""
-
-    def view(model: GenerativeAutoencoder, scaling: Affine, x: torch.Tensor) -> torch.Tensor:
-        return model.parts.likelihood.encoder_inputs(model.likelihood_state, scaling(x))
-
-    return np.asarray(estimator._map(rows.reshape(len(rows), -1), view), np.float32)
+    return np.asarray(estimator.state_.encoder_inputs(rows.reshape(len(rows), -1)), np.float32)
 
 
 def onto(estimator: Any, codes: NDArray[Any]) -> NDArray[np.float64]:
@@ -63,11 +59,17 @@ def decoded(estimator: Any, codes: NDArray[np.float32]) -> tuple[NDArray[Any], F
     return result[:, 0].reshape(len(codes), *estimator.event_shape_), result[:, 1]
 
 
+def of_cells(px: Distribution) -> Distribution:
+    """Return p(x|z) as the distribution of its cells."""
+    cells: Distribution = px.base if isinstance(px, ObservedCells) else getattr(px, "base_dist", px)
+    return cells
+
+
 def _chances(px: Distribution, mean: torch.Tensor) -> torch.Tensor:
     """Return the probability of the likeliest category of each cell; NaN where it has none."""
     chances = torch.full_like(mean, torch.nan)
-    px = px.base if isinstance(px, ObservedCells) else px
-    for at, own in px.groups if isinstance(px, HeterogeneousDistribution) else ():
+    cells = of_cells(px)
+    for at, own in cells.groups if isinstance(cells, HeterogeneousDistribution) else ():
         if isinstance(own, CategoricalLevels):
             chances[..., at] = own.log_masses.amax(-1).exp().to(chances.dtype)
         elif isinstance(own, Bernoulli):

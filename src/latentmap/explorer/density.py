@@ -111,8 +111,9 @@ class CodeDensity:
         low, high = ends.min(0), ends.max(0)
         room = MARGIN * np.maximum(high - low, 1e-6)
         low, high = low - room, high + room
+        some = points[sample_rows(len(points), MOST_DRAWS)]
         for _ in range(MOST_MOVES):
-            smooth, hole, levels = self._cells(density, least, points, low, high)
+            smooth, hole, levels = self._cells(density, least, some, low, high)
             there = (smooth >= levels[0]) | (False if least is None else ~hole)
             room = MARGIN * (high - low)
             left, right, bottom, top = (side.any() for side in (there[:, 0], there[:, -1], there[0], there[-1]))
@@ -133,7 +134,7 @@ class CodeDensity:
         values = density(cells).reshape(CELLS, CELLS)
         hole = np.zeros(values.shape, bool) if least is None else values < least
         smooth = gaussian_filter(values, SMOOTH, mode="nearest")
-        places = (points[sample_rows(len(points), MOST_DRAWS)] - low) / (high - low) * (CELLS - 1)
+        places = (points - low) / (high - low) * (CELLS - 1)
         at_rows = map_coordinates(smooth, places.T[::-1], order=1, mode="nearest")
         return smooth, hole, np.unique(np.quantile(at_rows, SHARES)).tolist()
 

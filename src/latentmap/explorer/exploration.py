@@ -21,7 +21,7 @@ from latentmap.explorer.density import CodeDensity, Plane
 from latentmap.explorer.fields import Field, column_fields, label_field
 from latentmap.explorer.incoming import read_incoming
 from latentmap.explorer.islands import Island, islands
-from latentmap.explorer.items import Imputed, Items, Lines, Numbers, Records, items_of
+from latentmap.explorer.items import Imputed, Item, Items, Lines, Numbers, Record, Records, items_of
 from latentmap.explorer.paths import Ways
 from latentmap.explorer.rows import ExploredRows
 from latentmap.explorer.saving import formats, saved
@@ -210,11 +210,12 @@ class Exploration:
         """Return a row, and what the model makes of it."""
         rows, i = self._there, self._index(i)
         x = rows.values[i : i + 1]
-        missing = self._missing(x)
+        original = self.items(x)[0]
+        missing = _missing(x, original)
         score = float(self._scores(x)[0]) if self.estimator.has_score_ else None
-        rank = None if score is None else self._scores.rank(x)
+        rank = None if score is None else self._scores.rank(x, score)
         return RowAnswer(
-            self.items(x)[0],
+            original,
             self._answer(self.points[i : i + 1]).items[0],
             self.points[i],
             None if rows.labels is None else str(rows.labels[i]),
@@ -237,9 +238,7 @@ class Exploration:
             codes = self._ways.along(a, b, n)
         else:
             codes = straight(self.estimator, a, b, n)
-        codes = codes.astype(np.float32)
-        answer = self._answer(codes)
-        return PathAnswer(codes, answer.items, answer.density, answer.hole)
+        return self._placed(codes)
 
     def nearest(self, i: int, k: int = NEIGHBORS) -> list[int]:
         """Return the k rows that are nearest to a row in the data space, in the units of the model."""
@@ -252,9 +251,7 @@ class Exploration:
         """Draw n codes from the distribution that the model samples from, and decode them."""
         if not 1 <= n <= MOST_SAMPLES or not 0 <= seed < 2**32:
             raise DataError(f"expected n from 1 to {MOST_SAMPLES}, and a seed from 0")
-        codes = sample_codes(self.estimator, n, seed).astype(np.float32)
-        answer = self._answer(codes)
-        return PathAnswer(codes, answer.items, answer.density, answer.hole)
+        return self._placed(sample_codes(self.estimator, n, seed))
 
     @quick
     def encode(self, body: bytes, kind: str) -> EncodedAnswer:
@@ -263,7 +260,7 @@ class Exploration:
         z = encoded(self.estimator, incoming.row)[0].astype(np.float32)
         answer = self._answer(z)
         score = float(self._scores(incoming.row)[0])
-        rank = self._scores.rank(incoming.row)
+        rank = self._scores.rank(incoming.row, score)
         unlike, why = self._scores.judged(score, rank, answer.hole[0])
         return EncodedAnswer(
             z[0],
@@ -285,9 +282,8 @@ class Exploration:
 
     def save(self, indices: ArrayLike, format_: str, what: str) -> bytes:
         """Return a CSV or parquet file of rows, or of all ids and a column that marks these rows."""
-        names = [f"x{i}" for i in range(int(np.prod(self.estimator.event_shape_)))]
         known = self.items.columns if isinstance(self.items, Numbers | Lines) else ()
-        names = [one.name for one in known] if len(known) == len(names) else names
+        names = [one.name for one in known] or [f"x{i}" for i in range(int(np.prod(self.estimator.event_shape_)))]
         return saved(self._there, self._indices(indices), names, format_, what)
 
     def search(self, text: str) -> list[Found]:
@@ -326,22 +322,16 @@ class Exploration:
     def _search(self) -> Search:
         return Search(self._there, self.fields.values())
 
-    def _decoded(self, codes: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return what codes decode to, as numbers, and the probabilities of categories."""
-        return decoded(self.estimator, codes)
-
     def _answer(self, codes: NDArray[np.float32]) -> Decoded:
-        rows, chances = self._decoded(codes)
+        rows, chances = decoded(self.estimator, codes)
         log_density = self._density(onto(self.estimator, codes))
         return Decoded(self.items(rows, chances), log_density.tolist(), self._density.holes(log_density))
 
-    def _missing(self, x: NDArray[Any]) -> list[int]:
-        """Return the columns of the items in which a row has no value."""
-        columns = self.items.columns if isinstance(self.items, Records | Numbers) else ()
-        if not columns:
-            return np.flatnonzero(np.isnan(x.reshape(-1))).tolist() if x.dtype.kind == "f" else []
-        record = self.items(x)[0]
-        return [i for i, cell in enumerate(record.cells) if not cell.text]  # type: ignore[union-attr]
+    def _placed(self, codes: NDArray[Any]) -> PathAnswer:
+        """Return codes with what they decode to."""
+        codes = codes.astype(np.float32)
+        answer = self._answer(codes)
+        return PathAnswer(codes, answer.items, answer.density, answer.hole)
 
     def _imputed(self, x: NDArray[Any], missing: list[int]) -> list[Imputed]:
         """Return the missing cells of a row of a table, filled, with the spread of draws."""
@@ -385,3 +375,10 @@ class Exploration:
         if not (np.abs(codes) <= FARTHEST).all():
             raise DataError(f"expected {expected}")
         return codes.astype(np.float32)
+
+
+def _missing(x: NDArray[Any], item: Item) -> list[int]:
+    """Return the columns of an item in which its row has no value."""
+    if isinstance(item, Record):
+        return [i for i, cell in enumerate(item.cells) if not cell.text]
+    return np.flatnonzero(np.isnan(x.reshape(-1))).tolist() if x.dtype.kind == "f" else []

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.explorer.answers import little_endian
+
 Precision = Literal["int8", "int16", "float32"]
 
 PRECISIONS: tuple[Precision, ...] = ("int8", "int16", "float32")
@@ -21,8 +23,7 @@ def pack(array: NDArray[Any]) -> dict[str, Any]:
     >>> pack(np.zeros((2, 3), np.float32))["shape"]
     [2, 3]
     """
-    plain = np.ascontiguousarray(array)
-    plain = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
+    plain = little_endian(array)
     data = base64.b64encode(zlib.compress(plain.tobytes(), 9)).decode()
     return {"type": plain.dtype.name, "shape": list(array.shape), "data": data}
 

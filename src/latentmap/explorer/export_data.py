@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from latentmap.evaluation.codes import sample_codes
 from latentmap.explorer.answers import as_json
 from latentmap.explorer.decoding import decoded
-from latentmap.explorer.exploration import Exploration
+from latentmap.explorer.exploration import NEIGHBORS, Exploration
 from latentmap.explorer.export_arrays import pack, pack_range
 from latentmap.explorer.export_decoder import export_decoder
 from latentmap.explorer.export_items import describe_items, pack_rows
 from latentmap.explorer.export_likelihood import Inexpressible
 from latentmap.explorer.fields import NO_CODE
-from latentmap.explorer.items import Items, Lines, Pictures, Records
+from latentmap.explorer.items import Lines, Pictures, Records
 from latentmap.plot.rows import spread
 
 GRID = 24
@@ -33,7 +33,6 @@ MOST_NEIGHBOURS = 0.08
 """Share of it that the nearest rows of each row may take."""
 MOST_COLUMN = 0.1
 """Share of it that a column with all its digits may take."""
-NEIGHBOURS = 8
 PRIOR_DRAWS = 256
 MOST_PAIRED = 5
 """Components of which all pairs have a density."""
@@ -85,7 +84,8 @@ def page_data(exploration: Exploration, room: int, *, quick: bool = False) -> di
     data["points"] = pack_range(exploration.points if has_rows else np.zeros((0, meta["components"])))
     data["density"] = dict(_densities(exploration)) if meta["can"]["density"] else {}
     left.takes(data)
-    data |= _decoding(exploration, left)
+    drawn = sample_codes(exploration.estimator, PRIOR_DRAWS, 0)
+    data |= _decoding(exploration, drawn if exploration.rows is None else exploration.points, left)
     data["fields"] = dict(_fields(exploration, left, quick=quick))
     data["ids"] = exploration.rows.id_texts if has_rows and exploration.rows else None
     if not left.takes(data["ids"], 0.5):
@@ -94,7 +94,7 @@ def page_data(exploration: Exploration, room: int, *, quick: bool = False) -> di
     data["numbers"] = _numbers(exploration)
     left.takes(data["numbers"])
     data["neighbours"] = None if quick else _neighbours(exploration, left)
-    data["samples"] = pack(sample_codes(exploration.estimator, PRIOR_DRAWS, 0).astype(np.float32))
+    data["samples"] = pack(drawn.astype(np.float32))
     left.takes(data["samples"])
     data["originals"] = None
     if exploration.rows is not None:
@@ -128,28 +128,22 @@ def _meta(exploration: Exploration, meta: dict[str, Any], data: dict[str, Any], 
         ],
         "ids": data["ids"] is not None,
         "notes": [*meta["notes"], *notes],
-        "runs": [{"name": meta["name"]}],
         "can": can
         | {
             "score": "evidence" in data["fields"],
             "impute": False,
             "encode": False,
-            "path": can["decode"],
-            "selection": can["rows"],
             "save": ["csv"] if can["rows"] else [],
         },
     }
 
 
-def _decoding(exploration: Exploration, room: Room) -> dict[str, Any]:
+def _decoding(exploration: Exploration, codes: NDArray[Any], room: Room) -> dict[str, Any]:
     """Return the decoder; or where a page cannot compute it, items decoded on a grid, and say so."""
     estimator = exploration.estimator
-    codes = exploration.points if exploration.rows is not None else sample_codes(estimator, PRIOR_DRAWS, 0)
     low, high = _extent(exploration)
     try:
-        found = export_decoder(
-            estimator.model_, estimator.scaling_, np.asarray(codes), low, high, estimator._given(None, 1)
-        )
+        found = export_decoder(estimator.model_, estimator.scaling_, codes, low, high, estimator._given(None, 1))
     except Inexpressible as error:
         why = f"this page cannot compute {error}"
     else:
@@ -157,24 +151,22 @@ def _decoding(exploration: Exploration, room: Room) -> dict[str, Any]:
             return {"decoder": found.plan, "grid": None}
         why = "the decoder is too large for this page"
     room.notes.append(f"{why}: the nearest of {GRID} by {GRID} places that were decoded before is shown")
-    grid = _decoded_grid(exploration)
+    grid = _decoded_grid(exploration, codes)
     room.takes(grid)
     return {"decoder": None, "grid": grid}
 
 
 def _extent(exploration: Exploration) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the range of the data, of pictures one for all pixels."""
-    items: Items = exploration.items
+    items = exploration.items
     if isinstance(items, Records):
         columns = items.table.columns
         return np.array([one.lowest for one in columns]), np.array([one.highest for one in columns])
-    style = items.style  # type: ignore[attr-defined]
-    return np.asarray(style.low), np.asarray(style.high)
+    return items.style.low, items.style.high
 
 
-def _decoded_grid(exploration: Exploration) -> dict[str, Any]:
+def _decoded_grid(exploration: Exploration, points: NDArray[Any]) -> dict[str, Any]:
     """Return items decoded on a grid over the two components that are drawn, the others at their median."""
-    points = exploration.points if exploration.rows is not None else sample_codes(exploration.estimator, PRIOR_DRAWS, 0)
     x, y = exploration.dims[0], exploration.dims[-1]
     low, high = points.min(0), points.max(0)
     across, down = (np.linspace(low[i], high[i], GRID) for i in (x, y))
@@ -239,19 +231,8 @@ def _densities(exploration: Exploration) -> Iterator[tuple[str, dict[str, Any]]]
     n = exploration.n_components
     for x, y in combinations(range(n) if n <= MOST_PAIRED else exploration.dims, 2):
         found = exploration.density(x, y)
-        values, hole = np.asarray(found.values, np.float64), np.asarray(found.hole, np.uint8)
-        size = values.shape[0]
-        yield (
-            f"{x},{y}",
-            {
-                "low": np.asarray(found.low).tolist(),
-                "high": np.asarray(found.high).tolist(),
-                "size": size,
-                "values": pack_range(values.reshape(-1), 256),
-                "hole": pack(np.packbits(hole.reshape(-1))),
-                "levels": np.asarray(found.levels).tolist(),
-            },
-        )
+        packed = {"values": pack_range(found.values.reshape(-1), 256), "hole": pack(np.packbits(found.hole))}
+        yield f"{x},{y}", {"low": found.low, "high": found.high, "size": found.size, "levels": found.levels} | packed
 
 
 def _numbers(exploration: Exploration) -> dict[str, Any] | None:
@@ -264,12 +245,12 @@ def _numbers(exploration: Exploration) -> dict[str, Any] | None:
 
 def _neighbours(exploration: Exploration, room: Room) -> dict[str, Any] | None:
     """Return the nearest rows of each row in data space, where there is room."""
-    if exploration.rows is None or len(exploration.rows) <= NEIGHBOURS:
+    if exploration.rows is None or len(exploration.rows) <= NEIGHBORS:
         return None
     n = len(exploration.rows)
-    if n * NEIGHBOURS * (2 if n <= 65536 else 4) * 4 / 3 > MOST_NEIGHBOURS * room.left:
+    if n * NEIGHBORS * (2 if n <= 65536 else 4) * 4 / 3 > MOST_NEIGHBOURS * room.left:
         room.notes.append("the nearest rows of each row are left out, for want of room")
         return None
-    found = np.array([exploration.nearest(i, NEIGHBOURS) for i in range(n)])
+    found = np.array([exploration.nearest(i, NEIGHBORS) for i in range(n)])
     packed = pack(found.astype(np.uint16 if n <= 65536 else np.uint32))
     return packed if room.takes(packed) else None

@@ -11,17 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentmap.explorer.decoding import of_cells
 from latentmap.explorer.export_arrays import PRECISIONS, Precision, pack, pack_weight, rounded_weight
 from latentmap.explorer.export_likelihood import Head, Inexpressible, describe_likelihood
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.ladder import Ladder
 from latentmap.model.likelihoods.heterogeneous import HeterogeneousDistribution
-from latentmap.model.likelihoods.incomplete import ObservedCells
 from latentmap.model.likelihoods.levels import CategoricalLevels
 from latentmap.model.manifolds import RIM
 from latentmap.model.networks import ImageDecoder, ResidualBlock, SpectralLayer
 from latentmap.model.posteriors import Poincare, Posterior, Sphere
 from latentmap.model.scaling import Affine
+from latentmap.plot.rows import spread
 
 NEAR = 1e-3
 """Difference between a page's and Python's decoded values, as a fraction of a column's range, at the most."""
@@ -224,7 +225,7 @@ def _plain_layers(module: nn.Module) -> None:
 
 def _test_points(codes: NDArray[Any], most: int = 256) -> Tensor:
     """Return some codes, points on the way between them, and points of the box around them and a tenth more."""
-    rows = codes[np.unique(np.linspace(0, len(codes) - 1, min(len(codes), most)).round().astype(int))]
+    rows = codes[spread(len(codes), most)]
     low, high = codes.min(0), codes.max(0)
     drawn = np.random.default_rng(0).uniform(-0.1, 1.1, (most, codes.shape[1]))
     between = (rows + rows[::-1]) / 2
@@ -243,7 +244,7 @@ def _values(
         px = model.given(given).decode(model.parts.posterior.onto(z))
         values = scaling.inverse(px.mean)
         probabilities = [values[:, :0]]
-        cells = px.base if isinstance(px, ObservedCells) else getattr(px, "base_dist", px)
+        cells = of_cells(px)
         if isinstance(cells, HeterogeneousDistribution):
             for at, one in cells.groups:
                 if isinstance(one, CategoricalLevels):

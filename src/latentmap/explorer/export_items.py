@@ -152,7 +152,7 @@ def _reduced(items: Pictures, values: NDArray[Any], factor: int, bits: int) -> N
     """Return pictures (n, h, w, c) with so many pixels of a side averaged, in so many bits."""
     parts = []
     for start in range(0, len(values), 4096):
-        found = np.stack([one.pixels for one in items(values[start : start + 4096])])  # type: ignore[union-attr]
+        found = items.pixels(values[start : start + 4096])
         pixels = found.reshape(*found.shape[:3], -1)
         height, width = (side // factor for side in pixels.shape[1:3])
         pixels = pixels[:, : height * factor, : width * factor]

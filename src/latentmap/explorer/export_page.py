@@ -5,20 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 import json
 import os
 import re
 from importlib.resources import files
 from typing import Any
 
-from PIL import Image
-
 from latentmap import plot
 from latentmap.data.files import write_text
 from latentmap.exceptions import ModelError
 from latentmap.explorer.exploration import Exploration
 from latentmap.explorer.export_data import fewer_rows, page_data
+from latentmap.plot.style import in_few_colours
 
 MOST_BYTES = 5_000_000
 """Size of a file, at the most."""
@@ -165,15 +163,12 @@ def picture_of(exploration: Exploration) -> str:
         display: Any = draw(estimator)
     else:
         display = plot.map(estimator, rows.values, rows.labels)
-    png, buffer = display.png(DPI), io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        width = image.width
-        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    png = display.png(DPI)
     return WITHOUT_SCRIPT.format(
         style=PLAIN,
         title=html.escape(exploration.name),
-        picture=base64.b64encode(min(png, buffer.getvalue(), key=len)).decode(),
+        picture=base64.b64encode(min(png, in_few_colours(png, 128), key=len)).decode(),
         alt=html.escape(display.alt or display.caption),
         caption=html.escape(display.caption),
-        width=width,
+        width=int.from_bytes(png[16:20]),  # where a PNG file holds it
     )

@@ -37,7 +37,7 @@ class Guard:
     Parameters
     ----------
     app : ASGI application
-        What answers, with the token as its root path.
+        What answers, by paths without the token.
     token : str
         The token.
     hosts : collection of str

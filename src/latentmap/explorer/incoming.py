@@ -185,13 +185,19 @@ def _named_cells(text: str, order: Sequence[str], every: Sequence[str]) -> dict[
     raise DataError(f"expected {len(order)} values separated by commas ({listed}), or a header above them, or JSON")
 
 
-def _of_object(text: str) -> dict[str, str | None]:
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """Return a JSON object."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"expected a JSON object: {error_line(error, 80)}") from error
+        raise DataError(f"expected a JSON object: {error_line(error)}") from error
     if not isinstance(value, dict):
         raise DataError("expected a JSON object")
+    return value
+
+
+def _of_object(text: str) -> dict[str, str | None]:
+    value = json_object(text)
     wrong = [name for name, one in value.items() if not isinstance(one, str | int | float | bool | None)]
     if wrong:
         raise DataError(f"{wrong[0][:40]!r}: expected text, a number, true, false or null")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,24 +80,6 @@ class ItemColumn:
     levels: tuple[str, ...] | None = None
 
 
-class Items(Protocol):
-    """What rows are shown as."""
-
-    def described(self) -> dict[str, Any]:
-        """Return the kind of the items, and what is the same for all of them."""
-
-    def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
-        """Return rows of numbers (m, *event) as items.
-
-        Parameters
-        ----------
-        rows
-            Rows, as the model takes and returns them.
-        chances
-            For rows that the model has decoded, the probability of each category, (m, P); NaN for cells that are none.
-        """
-
-
 @dataclass(frozen=True, eq=False)
 class Pictures:
     """Rows as pictures."""
@@ -111,11 +93,15 @@ class Pictures:
         return {"kind": "picture", "width": width, "height": height, "channels": channels, "paper": self.style.paper}
 
     def __call__(self, rows: NDArray[Any], chances: NDArray[Any] | None = None) -> list[Item]:
-        """Return rows as pictures; a missing pixel is the lowest value."""
+        """Return rows as pictures."""
+        return [Picture(one) for one in self.pixels(rows)]
+
+    def pixels(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return grey values or colours of rows as bytes; a missing pixel is the lowest value."""
         low, high = float(self.style.low), float(self.style.high)
         scaled = (np.asarray(rows, dtype=np.float64).reshape(-1, *self.style.shape) - low) / max(high - low, 1e-12)
         pixels = np.rint(255 * np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1)).astype(np.uint8)
-        return [Picture(one) for one in (pixels[..., :3] if pixels.ndim == 4 else pixels)]
+        return pixels[..., :3] if pixels.ndim == 4 else pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +224,13 @@ class Records:
             known = one(np.nan_to_num(source))
             numbers[one.column.name] = known if one.source is None else np.where(np.isnan(source), np.nan, known)
         return numbers
+
+
+Items = Pictures | Lines | Numbers | Records
+"""What rows are shown as: called with rows of numbers (m, *event), it returns an item for each.
+
+Of rows that the model has decoded it also takes the probability of each category, (m, P); NaN for cells that are none.
+"""
 
 
 def items_of(estimator: Any, X: NDArray[Any] | None, image_shape: tuple[int, ...] | None = None) -> Items:

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.names import free_name
 from latentmap.data.writing import as_text
-from latentmap.exceptions import DataError, MissingExtraError
+from latentmap.exceptions import DataError
 from latentmap.explorer.rows import ExploredRows, taken
 
 Format = Literal["csv", "parquet"]
@@ -83,10 +84,7 @@ def _csv(columns: dict[str, NDArray[Any]]) -> bytes:
 
 
 def _parquet(columns: dict[str, NDArray[Any]]) -> bytes:
-    try:
-        pyarrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "tables") from error
+    parquet, pyarrow = pyarrow_module("parquet"), importlib.import_module("pyarrow")
     arrays = {name: pyarrow.array(_typed(values), from_pandas=True) for name, values in columns.items()}
     stream = io.BytesIO()
     parquet.write_table(pyarrow.table(arrays), stream)

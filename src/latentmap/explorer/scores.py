@@ -44,7 +44,7 @@ class Scores:
     estimator : VAE or Autoencoder
         Fitted estimator that takes numbers.
     rows : ndarray of shape (n, ...)
-        Rows; those of no row where there are none.
+        Rows; None where there are none.
     turns : Turns
         Turns of slow work.
     """
@@ -132,12 +132,17 @@ class Scores:
         lies = ", but its code lies in a hole" if hole else ""
         return False, f"{what} is higher than that of {below:.0f}% of the rows{lies}"
 
-    def rank(self, row: NDArray[Any]) -> tuple[float, float] | None:
+    def rank(self, row: NDArray[Any], score: float) -> tuple[float, float] | None:
         """Return the shares of the rows that score lower than a row (1, ...), and at most as high, in percent.
 
-        None if there are no others, or the score is not a number.
+        A row with missing cells is compared with these filled, others by their score. None if there are no others, or
+        the score is not a number.
         """
-        if not len(self.reference) or np.isnan(score := self(self.complete(row))[0]):
+        if not len(self.reference):
+            return None
+        whole = self.complete(row)
+        score = score if whole is row else float(self(whole)[0])
+        if np.isnan(score):
             return None
         below, as_low = (100 * np.searchsorted(self.reference, score, side) / len(self.reference) for side in SIDES)
         return float(below), float(as_low)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,16 +56,20 @@ class Search:
                 break
         return [Found(i, shown) for i, shown in found.items()]
 
+    @cached_property
+    def _ids(self) -> list[str]:
+        """The ids, folded."""
+        return [folded(one) for one in self.rows.id_texts or ()]
+
     def _found(self, wanted: str) -> Iterator[tuple[int, str]]:
         ids = self.rows.id_texts
         if ids is not None:
-            plain = [folded(one) for one in ids]
-            yield from ((i, ids[i]) for i, one in enumerate(plain) if one.strip() == wanted)
+            yield from ((i, ids[i]) for i, one in enumerate(self._ids) if one.strip() == wanted)
         if wanted.isascii() and wanted.isdecimal() and len(wanted) < 16:
             for i in np.flatnonzero(self.rows.numbers == int(wanted)).tolist():
                 yield i, f"row {int(wanted)}"
         if ids is not None:
-            yield from ((i, ids[i]) for i, one in enumerate(plain) if wanted in one)
+            yield from ((i, ids[i]) for i, one in enumerate(self._ids) if wanted in one)
         for field in self.fields:
             for code, level in enumerate(field.levels or ()):
                 if wanted in folded(level):

@@ -19,8 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from latentmap.exceptions import DataError, LatentmapError
-from latentmap.explorer.answers import as_json
+from latentmap.explorer.answers import as_json, little_endian
 from latentmap.explorer.exploration import Exploration
+from latentmap.explorer.incoming import json_object
 from latentmap.messages import error_line
 
 NOT_BUILT = "<!doctype html><title>latentmap explore</title><p>The page is not built: run make page.</p>"
@@ -43,10 +44,6 @@ LOG = logging.getLogger(__name__)
 Answer = Callable[[Request, bytes], Response]
 
 
-class BadRequestError(DataError):
-    """A request that cannot be answered; says what was expected."""
-
-
 def application(explorations: Sequence[Exploration]) -> Starlette:
     """Return the application for one exploration, or two that are compared."""
     application = Starlette(
@@ -66,18 +63,15 @@ class _Api:
     def routes(self) -> list[Route]:
         """Return the routes: quick answers and slow ones wait for threads of their own."""
         quick, slow = (CapacityLimiter(most) for most in THREADS)
-        methods: dict[str, tuple[CapacityLimiter, list[Answer]]] = {
-            "GET": (quick, [self.meta, self.points, self.ids, self.row]),
-            "POST": (quick, [self.decode, self.samples, self.encode]),
-        }
-        slowly: dict[str, tuple[CapacityLimiter, list[Answer]]] = {
-            "GET": (slow, [self.field, self.density, self.search, self.nearest]),
-            "POST": (slow, [self.path, self.selection, self.save]),
-        }
+        groups: list[tuple[str, CapacityLimiter, list[Answer]]] = [
+            ("GET", quick, [self.meta, self.points, self.ids, self.row]),
+            ("POST", quick, [self.decode, self.samples, self.encode]),
+            ("GET", slow, [self.field, self.density, self.search, self.nearest]),
+            ("POST", slow, [self.path, self.selection, self.save]),
+        ]
         return [
             Route(f"/api/{answer.__name__}", _threaded(answer, limiter), methods=[method])
-            for group in (methods, slowly)
-            for method, (limiter, answers) in group.items()
+            for method, limiter, answers in groups
             for answer in answers
         ]
 
@@ -104,7 +98,7 @@ class _Api:
         """Return the ids of all rows."""
         rows = self._run(request).rows
         if rows is None or rows.id_texts is None:
-            raise BadRequestError("the rows have no ids")
+            raise DataError("the rows have no ids")
         return Response(json.dumps(rows.id_texts), media_type="application/json")
 
     def row(self, request: Request, body: bytes) -> Response:
@@ -125,29 +119,29 @@ class _Api:
 
     def decode(self, request: Request, body: bytes) -> Response:
         """Return decoded codes."""
-        return _json(self._run(request).decode(_object(body).get("z", ())))
+        return _json(self._run(request).decode(json_object(body).get("z", ())))
 
     def path(self, request: Request, body: bytes) -> Response:
         """Return a path between two rows or codes."""
-        given = _object(body)
-        start, stop = given.get("from"), given.get("to")
+        given = json_object(body)
+        start, stop = given.get("from", ()), given.get("to", ())
         if not all(isinstance(end, list) or _is_whole(end) for end in (start, stop)):
-            raise BadRequestError("from and to: expected the number of a row, or a code")
+            raise DataError("from and to: expected the number of a row, or a code")
         if (along := given.get("along", "straight")) not in ("straight", "density"):
-            raise BadRequestError("along: expected straight or density")
+            raise DataError("along: expected straight or density")
         n = _whole_in(given, "n", 9)
-        return _json(self._run(request).path(start, stop, n, along))  # type: ignore[arg-type]
+        return _json(self._run(request).path(start, stop, n, along))
 
     def samples(self, request: Request, body: bytes) -> Response:
         """Return samples of the model."""
-        given = _object(body)
+        given = json_object(body)
         return _json(self._run(request).samples(_whole_in(given, "n", 16), _whole_in(given, "seed", 0)))
 
     def encode(self, request: Request, body: bytes) -> Response:
         """Return where a row from outside lies."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith(("image/", "text/", "application/json")):
-            raise BadRequestError("expected a picture (image/...), or a row of text (text/...)")
+            raise DataError("expected a picture (image/...), or a row of text (text/...)")
         return _json(self._run(request).encode(body, kind))
 
     def selection(self, request: Request, body: bytes) -> Response:
@@ -164,7 +158,7 @@ class _Api:
     def _run(self, request: Request) -> Exploration:
         run = _whole(request, "run", 0)
         if run >= len(self.explorations):
-            raise BadRequestError(f"run: expected a whole number from 0 to {len(self.explorations) - 1}")
+            raise DataError(f"run: expected a whole number from 0 to {len(self.explorations) - 1}")
         return self.explorations[run]
 
 
@@ -209,9 +203,7 @@ def _json(value: Any) -> Response:
 
 
 def _binary(values: np.ndarray) -> Response:
-    array = np.ascontiguousarray(values)
-    content = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return Response(content, media_type="application/octet-stream")
+    return Response(little_endian(values).tobytes(), media_type="application/octet-stream")
 
 
 def _whole(request: Request, name: str, default: int | None = None) -> int:
@@ -220,7 +212,7 @@ def _whole(request: Request, name: str, default: int | None = None) -> int:
     if text is None and default is not None:
         return default
     if text is None or not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise BadRequestError(f"{name}: expected a whole number")
+        raise DataError(f"{name}: expected a whole number")
     return int(text)
 
 
@@ -232,26 +224,15 @@ def _whole_in(given: dict[str, Any], name: str, default: int) -> int:
     """Return a whole number of a JSON object."""
     value = given.get(name, default)
     if not _is_whole(value):
-        raise BadRequestError(f"{name}: expected a whole number")
+        raise DataError(f"{name}: expected a whole number")
     return int(value)
 
 
 def _indices(body: bytes) -> NDArray[np.uint32]:
     """Return indices of rows: whole numbers of four bytes, little endian."""
     if len(body) % 4:
-        raise BadRequestError("expected row numbers of four bytes each")
+        raise DataError("expected row numbers of four bytes each")
     return np.frombuffer(body, dtype="<u4")
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    """Return a JSON object."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"expected a JSON object: {error_line(error)}") from error
-    if not isinstance(value, dict):
-        raise BadRequestError("expected a JSON object")
-    return value
 
 
 async def _http(request: Request, error: Exception) -> Response:

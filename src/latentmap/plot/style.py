@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 from latentmap.data.files import atomic_path
 from latentmap.exceptions import DataError
@@ -320,3 +321,11 @@ def number(value: float, digits: int = 3) -> str:
     whole = 10**digits - 0.5 if digits < 4 else 1000
     text = f"{value:,.0f}" if whole <= abs(value) < 1e6 else f"{value:.{digits}g}"
     return text.replace("-", "−")
+
+
+def in_few_colours(png: bytes, colours: int = 256) -> bytes:
+    """Return a PNG file with the colours that suit it best, about a third of its size."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from latentmap.data.files import write_bytes
-from latentmap.plot.style import Display, Size, ThemeName
+from latentmap.plot.style import Display, Size, ThemeName, in_few_colours
 
 MAX_BYTES = 480_000
 """Maximum size of all pictures of one figure: twelve of them, as text in the page, stay below 6 MB."""
@@ -58,7 +55,7 @@ def section(folder: Path, name: str, heading: str, display: Display, rows: str =
     for dpi in DPI:
         pictures = drawn = dict(_pictures(display, dpi))
         if _size(pictures) > MAX_BYTES:
-            pictures = {media: _in_few_colours(data) for media, data in drawn.items()}
+            pictures = {media: in_few_colours(data) for media, data in drawn.items()}
         if _size(pictures) <= MAX_BYTES:
             break
     write_bytes(folder / "figures" / f"{name}.png", drawn[""] if dpi == DPI[0] else display.png(DPI[0]))
@@ -85,14 +82,6 @@ def _pictures(display: Display, dpi: int) -> Iterator[tuple[str, bytes]]:
 
 def _size(pictures: dict[str, bytes]) -> int:
     return sum(map(len, pictures.values()))
-
-
-def _in_few_colours(data: bytes) -> bytes:
-    """Return a PNG file with the 256 colours that suit it best, about a third of its size."""
-    buffer = io.BytesIO()
-    with Image.open(io.BytesIO(data)) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
-    return buffer.getvalue()
 
 
 def _picture(media: str, data: bytes, dpi: int) -> Picture:
