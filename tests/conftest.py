@@ -48,6 +48,15 @@ def reader(request, monkeypatch):
     monkeypatch.setattr("latentmap.data.formats.delimited._has_pyarrow", lambda: request.param)
 
 
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Figures are made, but not rendered, which takes longer than all else."""
+    from latentmap.plot.style import Display
+
+    header = b"\x89PNG" + bytes(12) + (1000).to_bytes(4)
+    monkeypatch.setattr(Display, "png", lambda self, *args, **kwargs: header)
+
+
 def fit(estimator, X, y=None):
     """Fit without what a short fit says about itself."""
     from latentmap.exceptions import DiagnosisWarning

@@ -12,6 +12,8 @@ import itertools
 import os
 from typing import NamedTuple
 
+from faults import opener
+
 ALLOCATE = ("mkdir", "symlink", "link", "write", "fsync")
 CHANGE = (*ALLOCATE, "rename", "replace", "unlink", "remove", "rmdir", "chmod", "create", "exchange")
 LOOK = ("stat", "lstat", "listdir", "scandir", "open", "read")
@@ -93,24 +95,12 @@ class Failing:
         return call
 
     def _opener(self, plain):
-        fault = self
+        def begin(file, writes):
+            wraps = writes and not isinstance(file, int)
+            self.tick("create" if wraps else "read", file)
+            return wraps
 
-        class Raw(io.FileIO):
-            def write(self, data):
-                fault.tick("write", self.name)
-                return super().write(data)
-
-        def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
-            writes = set(mode) & set("wxa+")
-            if isinstance(file, int) or not writes:
-                fault.tick("read", file)
-                return plain(file, mode, buffering, encoding, errors, newline, closefd, opener)
-            fault.tick("create", file)
-            raw = Raw(os.fspath(file), mode.replace("b", "").replace("t", ""), closefd, opener)
-            buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
-            return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
-
-        return opened
+        return opener(plain, begin, lambda raw, data: self.tick("write", raw.name))
 
 
 def at_every_call(folder, failure, action):

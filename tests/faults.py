@@ -15,6 +15,24 @@ from pathlib import Path
 CALLS = ("mkdir", "rename", "replace", "link", "symlink", "unlink", "remove", "rmdir", "chmod", "fsync")
 
 
+def opener(plain, begin, write):
+    """Return a function like `open`: `begin(file, writes)` says whether its file calls `write(raw, data)` first."""
+
+    class Raw(io.FileIO):
+        def write(self, data):
+            write(self, data)
+            return super().write(data)
+
+    def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
+        if not begin(file, bool(set(mode) & set("wxa+"))):
+            return plain(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        raw = Raw(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+        buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
+
+    return opened
+
+
 class Fault:
     """Counts calls, and kills the process at one of them."""
 
@@ -40,23 +58,17 @@ class Fault:
 
     def opener(self):
         """Return a function like `open` whose files count their writes."""
-        fault, plain = self, io.open
 
-        class Raw(io.FileIO):
-            def write(self, data):
-                view = memoryview(data).cast("B")
-                fault.tick(lambda: io.FileIO.write(self, view[: len(view) // 2]))
-                return super().write(data)
+        def begin(file, writes):
+            if writes:
+                self.tick()
+            return writes
 
-        def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
-            if not set(mode) & set("wxa+"):
-                return plain(file, mode, buffering, encoding, errors, newline, closefd, opener)
-            fault.tick()
-            raw = Raw(file, mode.replace("b", "").replace("t", ""), closefd, opener)
-            buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
-            return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
+        def write(raw, data):
+            view = memoryview(data).cast("B")
+            self.tick(lambda: io.FileIO.write(raw, view[: len(view) // 2]))
 
-        return opened
+        return opener(io.open, begin, write)
 
     def install(self):
         """Make every call of this process count."""

@@ -8,7 +8,6 @@ from sklearn.datasets import load_digits
 
 from command import ask
 from latentmap import load, recipes
-from latentmap.plot.style import Display
 
 NETWORK = "MLP(hidden=(8,))"
 TINY = {"k": 2, "groups": 2, "network": NETWORK, "centres": 3, "codes": 8, "inputs": 5, "components": 3, "steps": 1}
@@ -23,13 +22,6 @@ def data(tmp_path_factory):
     digits, path = load_digits(), tmp_path_factory.mktemp("recipes") / "digits.npz"
     np.savez(path, X=digits.images[:60].astype(np.uint8), y=digits.target[:60] % 3)
     return path
-
-
-@pytest.fixture
-def unrendered(monkeypatch):
-    """Figures are made, but not rendered, which takes longer than all else."""
-    header = b"\x89PNG" + bytes(12) + (1000).to_bytes(4)
-    monkeypatch.setattr(Display, "png", lambda self, *args, **kwargs: header)
 
 
 def fit(capsys, data, run, name, *more):

@@ -12,7 +12,6 @@ from browser import shoot
 from command import must
 from latentmap import VAE
 from latentmap.explorer.export_page import is_built
-from latentmap.plot.style import Display
 from latentmap.report import write_report
 from latentmap.report.interactive import MOST_BYTES, MOST_ROWS, interactive_map
 
@@ -73,12 +72,6 @@ def test_without_javascript_the_picture_stays(report, browser):
     page.goto(report.as_uri())
     assert page.locator("#map .picture img").is_visible() and not page.locator("iframe").is_visible()
     context.close()
-
-
-@pytest.fixture
-def unrendered(monkeypatch):
-    header = b"\x89PNG" + bytes(12) + (1000).to_bytes(4)
-    monkeypatch.setattr(Display, "png", lambda self, *args, **kwargs: header)
 
 
 def test_the_commands_embed_it(capsys, tmp_path, unrendered, monkeypatch):

@@ -24,13 +24,6 @@ DIGITS, WINE = load_digits(), load_wine(as_frame=True)
 QUICK = {"max_epochs": 2, "neighbors": None, "random_state": 0}
 
 
-@pytest.fixture
-def unrendered(monkeypatch):
-    """Figures are made, but not rendered."""
-    header = b"\x89PNG" + bytes(12) + (1000).to_bytes(4)
-    monkeypatch.setattr(Display, "png", lambda self, *args, **kwargs: header)
-
-
 @pytest.fixture(scope="module")
 def vae():
     return VAE(2, **QUICK).fit(DIGITS.images[:300])
