@@ -3,7 +3,7 @@
     python docs/explorer_gif.py
 
 fits 5,000 pictures of MNIST, opens their map in Chromium, and writes docs/images/explorer.gif: ten seconds of live
-decode, in fewer than 1.5 MB. With a folder as argument the fit is kept there for the next call. It needs Chromium,
+decode, in less than 1 MB. With a folder as argument the fit is kept there for the next call. It needs Chromium,
 Playwright's Python package, and the built page (`make page`).
 """
 
@@ -30,7 +30,7 @@ from latentmap.explorer.serving import bound, serve
 OUT = Path(__file__).parent / "images" / "explorer.gif"
 SECONDS, RATE = 10, 7
 SIZE = (1100, 600)
-MOST = 1_500_000
+MOST = 1_000_000
 """Bytes at the most."""
 COLOURS, GREYS = (240, 160, 112, 80), 32
 """Numbers of colours that are tried, until the film is small enough, and how many of them are greys."""
