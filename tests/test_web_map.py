@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from browser import address, around, eventually, pixel, serious, served, shoot, view
+from browser import address, around, eventually, pixel, serious, served, shades, shoot, view
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,6 @@ def page(pages, url):
     page = pages(url)
     page.get_by_role("heading", name="400 rows on 2 components").wait_for()
     return page
-
-
-def pixels(page, canvas):
-    """The grey values of a picture on the page."""
-    size = "element.width, element.height"
-    script = f"element => Array.from(element.getContext('2d').getImageData(0, 0, {size}).data)"
-    return np.array(page.locator(canvas).evaluate(script)).reshape(-1, 4)[:, 0]
 
 
 def outermost(exploration):
@@ -56,7 +49,7 @@ def test_the_place_under_the_pointer_is_decoded_with_its_density(page, explorati
     assert float(shown[1].replace("−", "-")) == pytest.approx(density, abs=0.2)  # the pointer is on whole pixels
     expected = answer.items[0].pixels.ravel().astype(int)
     paper = 255 - expected if exploration.meta()["item"]["paper"] else expected
-    eventually(lambda: np.abs(pixels(page, "[data-testid=hover] canvas") - paper).max() <= 12)
+    eventually(lambda: np.abs(np.array(shades(page.locator("[data-testid=hover] canvas"))) - paper).max() <= 12)
     shoot(page, "decode", tmp_path)
     page.mouse.move(1200, 500)
     card.wait_for(state="detached")
