@@ -119,3 +119,49 @@ def test_encrypted_parquet(plain_footer, whole, tmp_path):
         writer.write_table(table)
     with pytest.raises(DataError, match=r"x\.parquet is encrypted: save it without encryption"):
         open_source(tmp_path / "x.parquet")
+
+
+def opened(tmp_path, text, name="x.csv"):
+    """Return the names and the rows of text, as they came."""
+    (tmp_path / name).write_text(text)
+    cells = open_source(tmp_path / name).cells
+    return [one.name for one in cells], list(zip(*(one.as_they_were() for one in cells), strict=True))
+
+
+@pytest.mark.parametrize("end", [".csv", ".data", ".txt", ".data.gz"])
+def test_tabs_beside_commas_within_quotes(end, tmp_path):
+    """Each row has one comma in a name, which was taken for the delimiter."""
+    rows = [[f"N{i % 4}, A.", i % 3, f"{100 + i} {200 + i}", i / 8] for i in range(40)]
+    frame = pd.DataFrame(rows, columns=["name", "k", "phone", "x"])
+    frame.to_csv(tmp_path / f"x{end}", sep="\t", index=False, quoting=csv.QUOTE_ALL)
+    found = columns(tmp_path / f"x{end}")
+    assert list(found) == ["name", "k", "phone", "x"]
+    assert found["name"] == [row[0] for row in rows] and found["phone"] == [row[2] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["2020", "7"])
+def test_a_number_above_text_is_a_name(name, tmp_path):
+    """The header was taken for a row, and the columns were called 1 and 2."""
+    rows = [(f"A{i % 5}", f"{'RD'[i % 2]}+{i % 4}") for i in range(40)]
+    text = "".join(f"{a},{b}\n" for a, b in [("district", name), *rows])
+    assert opened(tmp_path, text) == (["district", name], rows)
+
+
+def test_a_number_above_numbers_or_few_cells_is_none(tmp_path):
+    names, rows = opened(tmp_path, "".join(f"{'ab'[i % 2]},{3 * i % 7}\n" for i in range(30)))
+    assert names == ["1", "2"] and len(rows) == 30
+
+
+@pytest.mark.parametrize("name", ["0", "digit"])
+def test_text_of_two_words_is_one_column(name, tmp_path):
+    """One name stood above two words, and the words were columns of their own; or the file was refused."""
+    words = [f"Digit {i * 7 % 10}" for i in range(60)]
+    names, rows = opened(tmp_path, "\n".join([name, *words]) + "\n")
+    assert (names, [row[0] for row in rows]) == ([name], words)
+
+
+def test_row_names_that_differ_stand_beside_one_column(tmp_path):
+    """R writes one name less than columns, where row names are beside."""
+    (tmp_path / "x.txt").write_text("x\n" + "".join(f"r{i} {i}.5\n" for i in range(30)))
+    schema = open_source(tmp_path / "x.txt").schema
+    assert list(schema.names or ()) == ["x"] and schema.n_rows == 30
