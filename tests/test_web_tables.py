@@ -64,6 +64,21 @@ def test_dates_are_dates_wherever_they_stand_and_a_row_fits_beside_its_reconstru
         assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
 
 
+@pytest.mark.parametrize("width", [320, 375])
+def test_a_row_and_its_reconstruction_fit_on_a_phone(width, pages, table):
+    """The last column lay beyond the edge of the card, and of the page."""
+    with served(table) as (url, _):
+        page = pages(url, viewport={"width": width, "height": 667}, has_touch=True, is_mobile=True)
+        x, y = pixel(page, table.points[8])
+        page.touchscreen.tap(x, y)
+        card = page.get_by_test_id("hover")
+        last = card.get_by_role("columnheader", name="Reconstruction")
+        last.wait_for()
+        box, right = last.bounding_box(), card.bounding_box()["x"] + card.bounding_box()["width"]
+        assert box["x"] + box["width"] <= right <= width
+        assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
+
+
 def test_where_a_row_lies_no_hole_is_said_to_be_without_rows(pages, table):
     rarest = int(np.argmin(table.fields["density"].values))
     with served(table) as (url, _):
