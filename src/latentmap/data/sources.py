@@ -46,7 +46,7 @@ from latentmap.messages import suggest
 
 __all__ = ["FORMATS", "Source", "holds_rows", "open_source", "require_finite", "require_values"]
 
-TEXTS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".fwf")
+TEXTS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".fwf", ".data")
 """The endings of text tables, and of compressed ones after them."""
 
 FORMATS: dict[str, Callable[..., Source]] = {

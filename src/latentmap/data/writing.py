@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import importlib
 import io
 import json
@@ -25,7 +24,7 @@ from latentmap.data.cells import zone_of
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Table, object_array
 from latentmap.data.decoding import describable, frame_of
-from latentmap.data.files import atomic_path
+from latentmap.data.files import atomic_path, csv_writer
 from latentmap.data.formats.base import plain_labels
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.exceptions import DataError, MissingExtraError
@@ -175,7 +174,7 @@ class TextWriter(RowWriter):
     def write(self, rows: NDArray[Any]) -> None:
         """Append lines."""
         text = io.StringIO()
-        lines = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
+        lines = csv_writer(text, self.delimiter)
         cells = None if self.table is None else self.decoded(self.table, rows)
         if not self.header:
             names = self.columns if cells is None else list(cells)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latentmap.data.checks import require_exact
 from latentmap.data.column_kinds import learn_table
 from latentmap.data.columns import Requested, Table
-from latentmap.data.formats.arrow_bounds import require_footer, require_texts
+from latentmap.data.formats.arrow_bounds import footer_of, require_texts
 from latentmap.data.formats.base import (
     Request,
     Source,
@@ -110,8 +110,7 @@ def _read_footers(files: Sequence[Path]) -> tuple[dict[Path, Any], list[Any]]:
     footers, schemas = {}, []
     for file in files:
         with reading(file, "parquet"):
-            require_footer(file)
-            footers[file] = pyarrow_module("parquet").read_metadata(file)
+            footers[file] = footer_of(file)
             require_columns(file, footers[file].num_columns)
             schemas.append(footers[file].schema.to_arrow_schema())
         if schemas[-1].names != schemas[0].names:
