@@ -88,5 +88,16 @@ GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; by default each 
 
 Folder = Annotated[Path, Parameter(alias="-o")]
 ArrayFile = Annotated[Path, Parameter(alias="-o", help=f"{ARRAY}; tables are flat.")]
+ArrayOutput = Annotated[
+    str | Path,
+    Parameter(
+        alias="-o",
+        help=f"{ARRAY}; tables are flat. Or a folder, such as out/, for part files (.parquet) that several workers of "
+        "torchrun write together, and that a repeated call completes.",
+    ),
+]
+PartRows = Annotated[
+    Whole | None, Parameter(help="Rows of a part file, about, where --output is a folder; by default 2^24 values.")
+]
 Seed = Annotated[Whole, Parameter(help="Seed of the random numbers; another gives another result.")]
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object on standard output.")]

@@ -187,20 +187,22 @@ class RunRows:
         """Return all rows."""
         return self._ordered(self.source.read(slice(None)))
 
-    def blocks(self) -> Iterator[np.ndarray[Any, Any]]:
-        """Yield blocks of all rows in order."""
+    def blocks(self, part: range | None = None) -> Iterator[np.ndarray[Any, Any]]:
+        """Yield blocks of all rows in order, or of a part of `Source.parts`."""
         if self.in_memory:
-            yield self.all()
+            yield self.all() if part is None else self._ordered(self.source.read(slice(part.start, part.stop)))
             return
         rows = LazyRows(self.source, self.source.first.size, missing=self.estimator.takes_missing_)
-        for _, block in rows.pieces(max(1, BLOCK_VALUES // rows.shape[1])):
+        for _, block in rows.pieces(max(1, BLOCK_VALUES // rows.shape[1]), part):
             yield self._ordered(block).reshape(len(block), *self.estimator.event_shape_)
 
-    def with_labels(self, *, whole: bool = False) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
+    def with_labels(
+        self, *, whole: bool = False, part: range | None = None
+    ) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
         """Yield blocks of rows in order, or all rows at once, with labels if the model is conditioned on them."""
         labels = self.source.labels if self.estimator.condition_ is not None and self.estimator.given_ is None else None
-        start = 0
-        for block in iter([self.all()]) if whole else self.blocks():
+        start = 0 if part is None else part.start
+        for block in iter([self.all()]) if whole else self.blocks(part):
             yield block, None if labels is None else conditions(labels[start : start + len(block)])
             start += len(block)
 

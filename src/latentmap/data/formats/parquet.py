@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +204,15 @@ class ParquetSource(Source):
 
     def __len__(self) -> int:
         return max(group.stop for group in self.groups.values())
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of the footers of the files, which hold places, sizes and ranges of all columns."""
+        digest = hashlib.sha256()
+        for footer in self.footers.values():
+            footer.write_metadata_file(sink := pyarrow_module("lib").BufferOutputStream())
+            digest.update(sink.getvalue())
+        return digest.hexdigest()
 
     def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, from the row groups that hold them."""
