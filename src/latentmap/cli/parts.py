@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import latentmap
 from latentmap.cli.outputs import ARRAYS, check_output, check_writable, write_blocks
-from latentmap.cli.request import absolute
 from latentmap.cli.terminal import UsageError, emit, say
 from latentmap.embedding.workers import Worker, use_own_device
 from latentmap.estimators.run_folder import CONFIG
@@ -161,7 +160,9 @@ def _identity(run: Path) -> str:
 
 
 def _require_apart(folder: Path, data: str) -> None:
-    """Raise if the result would be written among the data."""
-    place, target = Path(os.path.realpath(absolute(data))), Path(os.path.realpath(folder))
+    """Raise if the result would be written among the data, where these are files of this machine."""
+    if not os.path.exists(data):
+        return
+    place, target = Path(os.path.realpath(data)), Path(os.path.realpath(folder))
     if target in (place, *place.parents) or place in target.parents:
         raise DataError(f"{folder} holds the data, or lies in them: give another folder")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.unpacked import require_columns, require_room, room
+from latentmap.data.remote import readable
 
 RECORDS, DICTIONARY = 3, 2
 """Numbers of the kinds of messages that hold columns."""
@@ -69,7 +70,7 @@ def require_texts(path: Path, footer: Any, names: Iterable[str]) -> None:
                 sizes[name] = sizes.get(name, 0) + column.num_values * column.total_uncompressed_size
     for name in (name for name, most in sizes.items() if most > room()):
         size = 0
-        with parquet.ParquetFile(path, read_dictionary=[name]) as file:
+        with readable(path) as opened, parquet.ParquetFile(opened, read_dictionary=[name]) as file:
             for i in range(footer.num_row_groups):
                 size += sum(map(value_bytes, file.read_row_group(i, [name]).column(0).chunks))
                 require_room(path, size, f"holds text in {name!r} that takes")

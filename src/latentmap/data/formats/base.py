@@ -72,8 +72,9 @@ class Request:
 
     @property
     def path(self) -> Path:
-        """The path of the file."""
-        return Path(self.data)
+        """The path of the file; a remote one has the methods of a local one."""
+        path: Path = self.data if hasattr(self.data, "protocol") else Path(self.data)
+        return path
 
     def require_no_columns(self) -> None:
         """Raise if settings are specified of columns, for data without named columns."""
