@@ -63,7 +63,7 @@ def impute(
     from latentmap.cli.runs import column_names, load_run, open_rows
 
     estimator = load_run(run, given, embed)
-    rows = open_rows(run, estimator, data, labels, row_id, every=True)
+    rows = open_rows(run, estimator, data, labels, row_id, every=True, by_block=target.worker is not None)
     table, cells, unfilled = estimator.table_, 0, 0
     names, texts = column_names(run, estimator), {} if table is None else table.components
     kept = [i for i, name in enumerate(names) if name not in texts]

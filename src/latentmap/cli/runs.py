@@ -219,12 +219,13 @@ def open_rows(
     beside: Sequence[str] = (),
     *,
     every: bool = False,
+    by_block: bool = False,
 ) -> RunRows:
     """Return rows for a run, by default its own: with the labels, the id and the order of columns of its own data.
 
     Columns that the run does not have are ignored, with a note; the values of those ``beside`` are in the source. With
     ``every`` column to be written again, row names are the key where there is no id, and labels that the model does not
-    need are a column like any other.
+    need are a column like any other. ``by_block`` reads and checks them so, though they may fit in memory.
     """
     origin = Origin.read(run)
     path = data if data is not None or origin is None else origin.data
@@ -241,7 +242,7 @@ def open_rows(
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
     with within(estimator.memory):
         source = _open(path, labels, named, estimator.table_, selection, every=every)
-    in_memory, changed = fits(source, read_memory(estimator.memory)), False
+    in_memory, changed = not by_block and fits(source, read_memory(estimator.memory)), False
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
             f"{run} is conditioned on {estimator.condition}, and {source.name} has none: "

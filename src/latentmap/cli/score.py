@@ -59,7 +59,7 @@ def score(
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given, embed)
-    rows = open_rows(run, estimator, data, labels, row_id)
+    rows = open_rows(run, estimator, data, labels, row_id, by_block=target.worker is not None)
     bound = "elbo" if samples == 1 else f"iwae_{samples}"
 
     def scored(block: Any, y: Any) -> Any:

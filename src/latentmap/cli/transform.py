@@ -62,7 +62,7 @@ def transform(
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given, embed)
-    rows = open_rows(run, estimator, data, labels, row_id)
+    rows = open_rows(run, estimator, data, labels, row_id, by_block=target.worker is not None)
     names = estimator.get_feature_names_out()
     if target.worker is not None:
         settings = {"command": "transform", "given": given, "embed": list(embed)}

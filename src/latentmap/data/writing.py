@@ -270,7 +270,8 @@ class ParquetWriter(RowWriter):
             self.count += len(rows)
         if self.writer is None:
             schema = block.schema.with_metadata({**(block.schema.metadata or {}), **self.metadata})
-            self.writer = parquet.ParquetWriter(self.stream, schema)
+            repeated: Any = True if self.table is not None else [] if self.key is None else [self.key.name]
+            self.writer = parquet.ParquetWriter(self.stream, schema, use_dictionary=repeated)
         self.writer.write_table(block)
 
     def close(self) -> None:
