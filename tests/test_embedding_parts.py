@@ -229,6 +229,9 @@ def test_what_workers_cannot_do_is_told(vae_run, tmp_path, capsys, worker, monke
     advice = "give fewer workers, or fewer --part-rows"
     assert answer.errors == [f"error: {data} is read in 16 parts, for 17 workers: {advice}"]
     assert not (tmp_path / "z").exists()
+    worker(1, 17)
+    with pytest.raises(SystemExit, match="^1$"):
+        ask(capsys, "transform", run, data, "-o", f"{tmp_path}/z/")
     for command in (["transform"], ["score"]):
         answer = ask(capsys, *command, run, data, "-o", tmp_path / "z.csv")
         assert answer.code == 2 and "17 workers cannot write one file: give a folder, such as -o out/" in answer.err
