@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Autoencoder": "estimators.autoencoder",
     "Columns": "estimators.columns",
+    "Embedder": "embedding.embedder",
     "VAE": "estimators.vae",
     "load": "estimators.persistence",
     "load_dataset": "data.datasets",
@@ -33,6 +34,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "Columns",
+    "Embedder",
     "__version__",
     "callbacks",
     "exceptions",
@@ -66,6 +68,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from latentmap import exceptions, objectives, plot, recipes
     from latentmap.data.datasets import load_dataset
+    from latentmap.embedding.embedder import Embedder
     from latentmap.estimators.autoencoder import Autoencoder
     from latentmap.estimators.columns import Columns
     from latentmap.estimators.persistence import load
