@@ -152,11 +152,12 @@ class Fit:
         condition, held_out_condition = (
             None if given is None else as_tensor(given[some]).to(self.device) for some in (rows.train, rows.held_out)
         )
+        sparse = state.model.takes_sparse and self.device.type == "cpu" and not settings.compile
         trainer = Trainer(
             state.model,
             objective,
             rows.batch_scaling(state.scaling),
-            rows.feed(state.scaling, self.device, graphs.get("graph"), condition),
+            rows.feed(state.scaling, self.device, graphs.get("graph"), condition, sparse),
             rows.placed_held_out(state.scaling, self.device),
             settings,
             held_out_graph=graphs.get("held_out_graph"),

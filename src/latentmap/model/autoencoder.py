@@ -23,6 +23,7 @@ from latentmap.model.part import Part, Sizes
 from latentmap.model.posteriors import Posterior, Quantizer
 from latentmap.model.priors import Prior
 from latentmap.model.probe import check_finite, check_network
+from latentmap.model.sparse import SparseLinear, dense_rows
 from latentmap.model.trace import Level, Trace
 
 FAR = 1e12
@@ -119,6 +120,13 @@ class GenerativeAutoencoder(nn.Module):
         return any(isinstance(network, nn.Module) for network in (self.parts.encoder, self.parts.decoder))
 
     @property
+    def takes_sparse(self) -> bool:
+        """Whether `trace` takes sparse rows in training: where the first layer of the encoder does."""
+        plain = type(self).trace is GenerativeAutoencoder.trace and not self.sizes.condition
+        inputs = self.parts.likelihood.claims("takes_sparse", "encoder_inputs", "append_mask")
+        return plain and inputs and isinstance(next(self.encoder.children(), None), SparseLinear)
+
+    @property
     def notes(self) -> dict[str, str]:
         """What was added to modules of the user's own, in words, by the name of the network."""
         networks = {"encoder": self.encoder, "decoder": self.decoder}
@@ -189,7 +197,7 @@ class GenerativeAutoencoder(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (M, P)
-            Scaled rows.
+            Scaled rows; in training they may be sparse, where the model `takes_sparse`.
         k : int, default=1
             Draws of each row.
         noise : Noise, default=fresh
@@ -202,7 +210,7 @@ class GenerativeAutoencoder(nn.Module):
         model = self._completed(x)
         raw = model._encoded(x)
         positives = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
-        x, raw = x[:batch], raw[:batch]
+        x, raw = dense_rows(x, batch), raw[:batch]
         p = model.prior()
         z, q, aux = self.parts.posterior.draw(
             self.posterior_state, raw, k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
