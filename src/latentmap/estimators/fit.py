@@ -17,7 +17,7 @@ from latentmap.data.schema import content_hash
 from latentmap.data.sources import Source, require_finite
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
 from latentmap.estimators.memory import needs_of, require_memory
-from latentmap.estimators.neighbors import NeighborSearch, read_classes
+from latentmap.estimators.neighbors import NeighborSearch
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
 from latentmap.estimators.resuming import describe_fit, require_same, resumed_settings
@@ -25,6 +25,7 @@ from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
 from latentmap.estimators.state import FitState, FloatArray, as_tensor, require_unchanged
 from latentmap.estimators.summary import summarise
+from latentmap.estimators.supervision import read_targets
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of
 from latentmap.exceptions import InterruptedWarning, ModelError, PartError
@@ -57,7 +58,7 @@ class Fit:
     source : Source
         The rows.
     y : object, default=None
-        What each row is conditioned on, or its class for a supervised map.
+        What each row is conditioned on, or its class or number for a supervised map.
     seed : int
         Seed of the split, the initial weights, the order of rows and the noise.
     state : FitState, default=None
@@ -135,9 +136,9 @@ class Fit:
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
         p, rows, state, planned = self.parameters, self.rows, self.state, self.training
-        classes = read_classes(p, self.y, len(self.source)) if rows.kept else None
+        targets = read_targets(p, self.y, len(self.source)) if rows.kept else None
         search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
-        kept, graphs = search.graphs(planned.neighbors, classes)
+        kept, graphs = search.graphs(planned.neighbors, targets)
         objective = p._objective(state.model.sizes.some_labels)
         if graphs:
             search.start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,11 +13,11 @@ from latentmap.data.rows import LazyRows
 from latentmap.data.sampling import Indices
 from latentmap.data.sources import Source
 from latentmap.estimators.choices import choose_neighbors, describe_choice
-from latentmap.estimators.conditions import LabelCondition
-from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, with_classes
+from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph
 from latentmap.estimators.parameters import Parameters, check_count
 from latentmap.estimators.state import FitState, Graphs, as_tensor
-from latentmap.exceptions import DataError, PartError
+from latentmap.estimators.supervision import Targets, describe_targets, with_targets
+from latentmap.exceptions import PartError
 from latentmap.model.components import projection
 from latentmap.model.layout import start_at_components
 from latentmap.model.scaling import Affine
@@ -83,16 +82,6 @@ def no_neighbors(p: Parameters, why: str) -> str:
     return describe_choice(None, p.neighbors is None, "rows that are not kept in memory")
 
 
-def read_classes(p: Parameters, y: Any, rows: int) -> NDArray[np.int64] | None:
-    """Return the class of each row for a supervised map, -1 where it is missing; None for other maps."""
-    if not p.supervised:
-        return None
-    if y is None:
-        raise DataError("a supervised map needs y, the class of each row; give y=..., or leave supervised=0")
-    one_hot = LabelCondition.learn(y, rows).read(y, rows)
-    return np.where(one_hot.any(1), one_hot.argmax(1), -1)
-
-
 @dataclass(frozen=True, eq=False)
 class NeighborSearch:
     """The search for the neighbours of training and held-out rows among the training rows.
@@ -118,9 +107,9 @@ class NeighborSearch:
     train: Indices
     held_out: Indices
 
-    def graphs(self, k: int | Edges, classes: NDArray[np.int64] | None) -> tuple[Graphs | None, dict[str, Tensor]]:
-        """Return the graphs to keep with the fit, and those that it uses: with given edges, and rows of a class."""
-        if classes is not None and not k:
+    def graphs(self, k: int | Edges, targets: Targets | None) -> tuple[Graphs | None, dict[str, Tensor]]:
+        """Return the graphs to keep with the fit, and those that it uses: with given edges, and rows of like y."""
+        if targets is not None and not k:
             raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
         kept = self.state.graphs
         if not k:
@@ -130,10 +119,11 @@ class NeighborSearch:
         else:
             kept = self._search(k)
             used = {"graph": kept.graph.long(), "held_out_graph": kept.held_out_graph.long()}
-        if classes is not None:
+        if targets is not None:
             fraction, seed = float(self.parameters.supervised), self.state.seed
+            self.state.choices["supervised"] = describe_targets(targets, fraction)
             for name, rows in (("graph", self.train), ("held_out_graph", self.held_out)):
-                used[name] = with_classes(used[name], classes[rows], classes[self.train], fraction, seed)
+                used[name] = with_targets(used[name], targets[rows], targets[self.train], fraction, seed)
         return kept, {name: graph.to(self.state.device) for name, graph in used.items()}
 
     def start(self) -> None:

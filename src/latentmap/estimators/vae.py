@@ -76,8 +76,10 @@ class VAE(GenerativeEstimator):
         all columns up to 200, of more the fewest components, 50 to 200, that hold four fifths of the variance.
     supervised : float, default=0.0
         Fraction of the neighbours that are replaced by any rows of the same class, by the labels that `fit` takes as
-        ``y``: classes draw together on the map. Rows whose label is missing (None, NaN, or -1 among labels from 0) keep
-        their neighbours. New rows need no label.
+        ``y``: classes draw together on the map. Where ``y`` are numbers, by any of the twentieth of the rows with the
+        nearest values: numbers that are not all whole, or have more than 20 levels of fewer than 10 rows each on
+        average. Rows whose label is missing (None, NaN, or -1 among labels from 0) keep their neighbours. New rows need
+        no label.
     init : {"pca", "random"}, default="pca"
         "pca" lets the codes of a map that keeps neighbours start as the leading principal components of the rows, so
         that maps of refits agree; "random" starts at the initial weights of the seed.
