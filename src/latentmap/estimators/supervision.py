@@ -39,10 +39,10 @@ def read_targets(p: Parameters, y: Any, rows: int) -> Targets | None:
     if y is None:
         raise DataError("a supervised map needs y, the class or number of each row; give y=..., or leave supervised=0")
     labels, missing = read_labels(y, rows, alone=False)
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise DataError("the y of a supervised map holds infinity; expected numbers, NaN where one is missing")
     if labels.dtype.kind in "iuf" and _are_numbers(labels[~missing]):
         values = np.where(missing, np.nan, labels.astype(np.float64))
-        if np.isinf(values).any():
-            raise DataError("the y of a supervised map holds infinity; expected numbers, NaN where one is missing")
         if len(levels := np.unique(values[~missing])) < 2:
             raise DataError(f"the y of a supervised map is {levels[0]:g} in all rows; leave supervised=0")
         return values
