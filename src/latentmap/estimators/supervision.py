@@ -41,11 +41,11 @@ def read_targets(p: Parameters, y: Any, rows: int) -> Targets | None:
     labels, missing = read_labels(y, rows, alone=False)
     if labels.dtype.kind == "f" and np.isinf(labels).any():
         raise DataError("the y of a supervised map holds infinity; expected numbers, NaN where one is missing")
+    if len(levels := np.unique(labels[~missing])) < 2:
+        alike = f"{levels.tolist()[0]!r} in all rows" if len(levels) else "missing in all rows"
+        raise DataError(f"the y of a supervised map is {alike}; give two or more values, or leave supervised=0")
     if labels.dtype.kind in "iuf" and _are_numbers(labels[~missing]):
-        values = np.where(missing, np.nan, labels.astype(np.float64))
-        if len(levels := np.unique(values[~missing])) < 2:
-            raise DataError(f"the y of a supervised map is {levels[0]:g} in all rows; leave supervised=0")
-        return values
+        return np.where(missing, np.nan, labels.astype(np.float64))
     one_hot = LabelCondition.learn(y, rows).read(y, rows)
     return np.where(one_hot.any(1), one_hot.argmax(1), -1)
 
@@ -117,8 +117,6 @@ def _nearest_window(
 
 def _are_numbers(values: NDArray[Any]) -> bool:
     """Whether values count by their size rather than as names of classes."""
-    if not len(values):
-        return False
     if values.dtype.kind == "f" and not (values == np.floor(values)).all():
         return True
     levels = len(np.unique(values))
