@@ -111,6 +111,8 @@ class NeighborSearch:
         """Return the graphs to keep with the fit, and those that it uses: with given edges, and rows of like y."""
         if targets is not None and not k:
             raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
+        if self.parameters.density_weight and not k:
+            raise PartError("density_weight= takes radii of neighbours: leave neighbors='auto' for 2 components")
         kept = self.state.graphs
         if not k:
             return kept, {}
@@ -135,7 +137,9 @@ class NeighborSearch:
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""
         metric = self.parameters.metric
-        return NeighborEmbedding(base, metric="euclidean" if callable(metric) else metric, units=self._units)
+        named = "euclidean" if callable(metric) else metric
+        weight = float(self.parameters.density_weight)
+        return NeighborEmbedding(base, density_weight=weight, metric=named, units=self._units)
 
     def _search(self, k: int) -> Graphs:
         p, earlier = self.parameters, self.state.graphs

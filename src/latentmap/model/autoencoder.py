@@ -23,7 +23,7 @@ from latentmap.model.part import Part, Sizes
 from latentmap.model.posteriors import Posterior, Quantizer
 from latentmap.model.priors import Prior
 from latentmap.model.probe import check_finite, check_network
-from latentmap.model.sparse import SparseLinear, dense_rows
+from latentmap.model.sparse import SparseLinear, dense_rows, rows_from
 from latentmap.model.trace import Level, Trace
 
 FAR = 1e12
@@ -210,6 +210,7 @@ class GenerativeAutoencoder(nn.Module):
         model = self._completed(x)
         raw = model._encoded(x)
         positives = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
+        rest = None if batch is None else rows_from(x, batch)
         x, raw = dense_rows(x, batch), raw[:batch]
         p = model.prior()
         z, q, aux = self.parts.posterior.draw(
@@ -220,7 +221,7 @@ class GenerativeAutoencoder(nn.Module):
             mixture = Defence.of(x, k, defence)
             z, from_prior = mixture.replace(z, q, p), mixture.fraction
         px = self._conditioned(x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, inside=self.training)
+        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, rest, inside=self.training)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Return the indices of each row's code, where codes are quantised."""

@@ -48,6 +48,11 @@ def dense_rows(x: Float[Tensor, "M P"], n: int | None = None) -> Float[Tensor, "
     return (x if n is None else torch.narrow_copy(x, 0, 0, n)).to_dense()
 
 
+def rows_from(x: Float[Tensor, "M P"], first: int) -> Float[Tensor, "N P"]:
+    """Return the rows from the first on, sparse where they are."""
+    return torch.narrow_copy(x, 0, first, len(x) - first) if x.is_sparse else x[first:]
+
+
 class _Product(torch.autograd.Function):
     """Products of sparse rows with a weight, x W^T, by scipy: torch's own take many times as long."""
 
