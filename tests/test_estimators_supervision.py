@@ -60,11 +60,11 @@ def test_rows_of_one_value_are_all_drawn_from():
 
 
 def test_numbers_order_a_map_and_may_be_missing():
-    X = RNG.normal(size=(400, 8))
+    X = RNG.normal(size=(300, 8))
     y = X[:, 0] + 0.1  # one of eight directions, so that no graph of neighbours shows it
-    some = np.where(np.arange(400) % 3, y, np.nan)
-    plain = VAE(2, max_epochs=20, **SMALL).fit(X)
-    pulled = VAE(2, max_epochs=20, supervised=0.8, **SMALL).fit(X, some)
+    some = np.where(np.arange(300) % 3, y, np.nan)
+    plain = VAE(2, max_epochs=12, **SMALL).fit(X)
+    pulled = VAE(2, max_epochs=12, supervised=0.8, **SMALL).fit(X, some)
     score = [KNeighborsRegressor(10).fit(m.transform(X)[::2], y[::2]).score(m.transform(X)[1::2], y[1::2])
              for m in (plain, pulled)]  # fmt: skip
     assert score[1] > score[0] + 0.1
