@@ -138,9 +138,13 @@ class NeighborSearch:
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""
         metric = self.parameters.metric
-        named = "euclidean" if callable(metric) else metric
-        weight = float(self.parameters.density_weight)
-        return NeighborEmbedding(base, density_weight=weight, metric=named, units=self._units)
+        return NeighborEmbedding(
+            base,
+            density_weight=float(self.parameters.density_weight),
+            exaggeration=float(self.parameters.exaggeration),
+            metric="euclidean" if callable(metric) else metric,
+            units=self._units,
+        )
 
     def _search(self, k: int) -> Graphs:
         p, earlier = self.parameters, self.state.graphs
