@@ -40,6 +40,12 @@ def test_descent_finds_nearly_what_all_distances_find(digits, monkeypatch, queri
     assert found.shape == exact.shape and shared > 0.95
     if not queries:
         assert not (found == torch.arange(len(x))[:, None]).any()
+    threads, again = torch.get_num_threads(), torch.cat([train, train[:50], train[:50]])
+    try:
+        twice = [torch.set_num_threads(number) or neighbor_graph(again, 10, queries=asked) for number in (1, 2)]
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*twice), "with equal rows, too"
 
 
 def test_descent_keeps_neighbours_of_groups_far_apart(monkeypatch):

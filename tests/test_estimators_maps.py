@@ -107,9 +107,12 @@ def test_labels_draw_a_map_together_and_new_rows_need_none():
 @pytest.mark.parametrize(
     ("settings", "labels", "error", "message"),
     [
-        ({"supervised": 0.5}, None, DataError, "a supervised map needs y, the class of each row"),
+        ({"supervised": 0.5}, None, DataError, "a supervised map needs y, the class or number of each row"),
         ({"supervised": 0.5}, y[:5], DataError, "one label for each of the 600 rows"),
-        ({"supervised": 0.5}, X[:, 20] + 0.5, DataError, "got continuous numbers"),
+        ({"supervised": 0.5}, np.full(600, 0.5), DataError, "y of a supervised map is 0.5 in all rows"),
+        ({"supervised": 0.5}, np.full(600, np.nan), DataError, "y of a supervised map is missing in all rows"),
+        ({"supervised": 0.5}, ["a"] * 600, DataError, "y of a supervised map is 'a' in all rows"),
+        ({"supervised": 0.5}, X[:, 20] + np.inf, DataError, "y of a supervised map holds infinity"),
         ({"supervised": 1.5}, y, PartError, "supervised must lie between 0 and 1, got 1.5"),
         ({"supervised": -1}, y, PartError, "supervised must be a finite number > 0"),
         ({"supervised": 0.5, "neighbors": None}, y, PartError, "leave neighbors='auto'"),

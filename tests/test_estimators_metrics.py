@@ -104,8 +104,10 @@ def test_the_global_term_compares_the_distances_of_the_metric(monkeypatch):
         ("haversine", numbers(), "longitude and latitude in degrees, in this order; got 6 columns"),
         ("haversine", places()[:, ::-1].copy(), "got a latitude of -?1"),
         (lambda a, b: -1.0, numbers(), "returned -1, expected distances"),
+        (lambda a, b: "far", numbers(), "returned 'far' for two rows, expected their distance"),
+        (lambda a, b: a - b, numbers(), "for two rows, expected their distance, a number >= 0"),
     ],
-    ids=["jaccard", "columns", "order", "function"],
+    ids=["jaccard", "columns", "order", "function", "text", "array"],
 )
 def test_a_metric_that_does_not_fit_the_data_is_refused(metric, x, message):
     with pytest.raises(DataError, match=message):

@@ -50,7 +50,7 @@ def placed(x, components=None, out=4):
     torch.manual_seed(0)
     encoder = network.encoder(Sizes((x.shape[1],), 2), out).double()
     axes = torch.eye(x.shape[1], dtype=torch.float64)[:, : components or 1]
-    encoder.place(x, x.mean(0), axes)
+    encoder.place(x.split(7), x.mean(0), axes)
     return encoder.eval()
 
 

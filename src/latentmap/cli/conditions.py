@@ -16,6 +16,17 @@ def conditions(labels: np.ndarray[Any, Any]) -> list[Any]:
     return [None if label in ("missing", "") else label for label in labels.tolist()]
 
 
+def targets(labels: np.ndarray[Any, Any]) -> Any:
+    """Return labels as what a supervised map draws together: numbers where all are, None where one is missing."""
+    if labels.dtype.kind != "U":
+        return labels
+    values = conditions(labels)
+    try:
+        return [None if value is None else float(value) for value in values]
+    except ValueError:
+        return values
+
+
 def condition_in(estimator: Any, text: str | None) -> Any:
     """Return the model for the value of ``--given``: a label, or covariates separated by commas."""
     if text is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 from cyclopts import Parameter
 
 import latentmap
-from latentmap.cli.conditions import conditions, one_condition
+from latentmap.cli.conditions import conditions, one_condition, targets
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
 from latentmap.cli.outputs import claimed_run
@@ -86,7 +86,7 @@ def fit(
         block.
     labels
         Column (of a .csv) or member (of a .npz) with one label a row; it colours the report, and is learned from
-        only with --set condition=labels, condition=covariates or supervised=0.5.
+        only with --set condition=labels, condition=covariates or supervised=0.5 (of classes or numbers).
     no_report
         Leave out report.html and its figures.
     overwrite
@@ -276,7 +276,7 @@ def _targets(estimator: Any, source: Source) -> Any:
     if source.labels is None:
         setting = "condition" if conditional else "supervised"
         raise UsageError(f"{setting} needs labels: name their column with --labels")
-    return conditions(source.labels) if conditional else source.labels
+    return conditions(source.labels) if conditional else targets(source.labels)
 
 
 def _fit(estimator: Any, X: Any, y: Any, checkpoints: Checkpoints, *, resume: bool) -> None:

@@ -65,7 +65,7 @@ class LabelCondition(Condition):
     @classmethod
     def learn(cls, y: Any, rows: int) -> Self:
         """Take the classes, sorted, and see whether labels are missing."""
-        labels, missing = _labels(y, rows, alone=False)
+        labels, missing = read_labels(y, rows, alone=False)
         if labels.dtype.kind == "i" and len(np.unique(labels[labels >= 0])) > 1:
             missing |= labels == UNLABELLED
         labels = labels[~missing]
@@ -83,7 +83,7 @@ class LabelCondition(Condition):
 
     def read(self, y: Any, rows: int) -> Float[np.ndarray, "n C"]:
         """Return one-hot vectors; refuse classes that the fit did not have, and missing labels unless it had such."""
-        labels, missing = _labels([None] if y is None and self.some else y, rows)
+        labels, missing = read_labels([None] if y is None and self.some else y, rows)
         if self.some and UNLABELLED not in self.classes.tolist():
             missing |= labels == UNLABELLED
         if missing.any() and not self.some:
@@ -165,7 +165,7 @@ def condition_from_json(kind: str | None, description: Mapping[str, Any]) -> Con
     return condition
 
 
-def _labels(y: Any, rows: int, *, alone: bool = True) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def read_labels(y: Any, rows: int, *, alone: bool = True) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """One label for each row, or where allowed a single one for all; and which of them are missing."""
     if y is None:
         raise DataError(NEEDED.format("labels"))

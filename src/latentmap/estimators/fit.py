@@ -21,7 +21,6 @@ from latentmap.estimators.neighbors import (
     PLACED_ROWS,
     NeighborSearch,
     places_rows,
-    read_classes,
     without_placement,
 )
 from latentmap.estimators.parameters import Parameters
@@ -31,6 +30,7 @@ from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
 from latentmap.estimators.state import FitState, FloatArray, as_tensor, require_unchanged
 from latentmap.estimators.summary import summarise
+from latentmap.estimators.supervision import read_targets
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of
 from latentmap.exceptions import InterruptedWarning, ModelError, PartError
@@ -63,7 +63,7 @@ class Fit:
     source : Source
         The rows.
     y : object, default=None
-        What each row is conditioned on, or its class for a supervised map.
+        What each row is conditioned on, or its class or number for a supervised map.
     seed : int
         Seed of the split, the initial weights, the order of rows and the noise.
     state : FitState, default=None
@@ -143,9 +143,9 @@ class Fit:
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
         p, rows, state, planned = self.parameters, self.rows, self.state, self.training
-        classes = read_classes(p, self.y, len(self.source)) if rows.kept else None
+        targets = read_targets(p, self.y, len(self.source)) if rows.kept else None
         self.search = search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
-        kept, graphs = search.graphs(planned.neighbors, classes)
+        kept, graphs = search.graphs(planned.neighbors, targets)
         self.places = places_rows(p, planned.neighbors, len(self.source), state.model)
         if self.places:
             planned.choices["neighbors"] += f"; rows are placed among those of the fit, up to {PLACED_ROWS:,}"
@@ -163,11 +163,12 @@ class Fit:
         condition, held_out_condition = (
             None if given is None else as_tensor(given[some]).to(self.device) for some in (rows.train, rows.held_out)
         )
+        sparse = state.model.takes_sparse and self.device.type == "cpu" and not settings.compile
         trainer = Trainer(
             state.model,
             objective,
             rows.batch_scaling(state.scaling),
-            rows.feed(state.scaling, self.device, graphs.get("graph"), condition),
+            rows.feed(state.scaling, self.device, graphs.get("graph"), condition, sparse),
             rows.placed_held_out(state.scaling, self.device),
             settings,
             held_out_graph=graphs.get("held_out_graph"),

@@ -202,7 +202,11 @@ def _by_function(
 
     if queries is not None and not len(queries):
         return torch.empty(0, k, dtype=torch.long, device=points.device)
-    search = NearestNeighbors(n_neighbors=k, metric=metric, algorithm="brute").fit(points.cpu().numpy())
+    rows = points.cpu().numpy()
+    one = metric(rows[0], rows[1])
+    if np.ndim(one) != 0 or np.asarray(one).dtype.kind not in "biuf":
+        raise DataError(f"metric returned {str(one)!r:.40} for two rows, expected their distance, a number >= 0")
+    search = NearestNeighbors(n_neighbors=k, metric=metric, algorithm="brute").fit(rows)
     distances, neighbors = search.kneighbors(None if queries is None else queries.cpu().numpy())
     if not np.isfinite(distances).all() or distances.min(initial=0) < 0:
         raise DataError(f"metric returned {distances[~(distances >= 0)].min():g}, expected distances, numbers >= 0")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,11 +13,11 @@ from latentmap.data.rows import LazyRows
 from latentmap.data.sampling import Indices
 from latentmap.data.sources import Source
 from latentmap.estimators.choices import choose_neighbors, describe_choice
-from latentmap.estimators.conditions import LabelCondition
-from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, squared_distances, with_classes
+from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, squared_distances
 from latentmap.estimators.parameters import Parameters, check_count
 from latentmap.estimators.state import FitState, Graphs, as_tensor
-from latentmap.exceptions import DataError, PartError
+from latentmap.estimators.supervision import Targets, describe_targets, with_targets
+from latentmap.exceptions import PartError
 from latentmap.model.affinities import SEARCHED, affinities, shares
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.components import principal_axes, projection
@@ -93,16 +92,6 @@ def no_neighbors(p: Parameters, why: str) -> str:
     return describe_choice(None, p.neighbors is None, "rows that are not kept in memory")
 
 
-def read_classes(p: Parameters, y: Any, rows: int) -> NDArray[np.int64] | None:
-    """Return the class of each row for a supervised map, -1 where it is missing; None for other maps."""
-    if not p.supervised:
-        return None
-    if y is None:
-        raise DataError("a supervised map needs y, the class of each row; give y=..., or leave supervised=0")
-    one_hot = LabelCondition.learn(y, rows).read(y, rows)
-    return np.where(one_hot.any(1), one_hot.argmax(1), -1)
-
-
 def places_rows(p: Parameters, neighbors: int | Edges, rows: int, model: GenerativeAutoencoder) -> bool:
     """Return whether a map places rows among those of its fit: few, compared as the encoder takes them."""
     flat = isinstance(model.parts.posterior, Gaussian | Deterministic) and not isinstance(model, Ladder)
@@ -143,10 +132,12 @@ class NeighborSearch:
     train: Indices
     held_out: Indices
 
-    def graphs(self, k: int | Edges, classes: NDArray[np.int64] | None) -> tuple[Graphs | None, dict[str, Tensor]]:
-        """Return the graphs to keep with the fit, and those that it uses: with given edges, and rows of a class."""
-        if classes is not None and not k:
+    def graphs(self, k: int | Edges, targets: Targets | None) -> tuple[Graphs | None, dict[str, Tensor]]:
+        """Return the graphs to keep with the fit, and those that it uses: with given edges, and rows of like y."""
+        if targets is not None and not k:
             raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
+        if self.parameters.density_weight and not k:
+            raise PartError("density_weight= takes radii of neighbours: leave neighbors='auto' for 2 components")
         kept = self.state.graphs
         if not k:
             return kept, {}
@@ -155,10 +146,11 @@ class NeighborSearch:
         else:
             kept = self._search(k)
             used = {"graph": kept.graph.long(), "held_out_graph": kept.held_out_graph.long()}
-        if classes is not None:
+        if targets is not None:
             fraction, seed = float(self.parameters.supervised), self.state.seed
+            self.state.choices["supervised"] = describe_targets(targets, fraction)
             for name, rows in (("graph", self.train), ("held_out_graph", self.held_out)):
-                used[name] = with_classes(used[name], classes[rows], classes[self.train], fraction, seed)
+                used[name] = with_targets(used[name], targets[rows], targets[self.train], fraction, seed)
         return kept, {name: graph.to(self.state.device) for name, graph in used.items()}
 
     def start(self) -> None:
@@ -170,27 +162,30 @@ class NeighborSearch:
     def place(self) -> None:
         """Let the encoder of a map place rows among the codes of all rows, which become its landmarks."""
         model = self.state.model
+        some = self._inputs(self.some)
+        components = LANDMARK_COMPONENTS if some.shape[1] > LANDMARK_COLUMNS else None
+        centre, axes = principal_axes(some, components or 1)
+        components = axes.shape[1] if components else None
         rows = LazyRows(self.source, model.sizes.features, missing=self.state.takes_missing)
+        encoder = PlacedEncoder(model.encoder, some.shape[1], model.sizes.latent, len(rows), components)
+        encoder = encoder.to(self.state.device)
         blocks = rows.pieces(POINTS // rows.shape[1] + 1)
+        encoder.place((self._inputs(block) for _, block in blocks), centre, axes)
+        model.parts = replace(model.parts, encoder=Placement(cast(Network, model.parts.encoder), len(rows), components))
+        model.encoder = encoder.eval()
+
+    def _inputs(self, block: NDArray[Any]) -> Tensor:
+        """Return rows as the encoder takes them, in double precision."""
         with torch.no_grad():
-            scaled = (self.state.scaling(_precise(as_tensor(block).to(self.state.device))) for _, block in blocks)
-            x = torch.cat([model.encoder_inputs(some) for some in scaled])
-        components = LANDMARK_COMPONENTS if x.shape[1] > LANDMARK_COLUMNS else None
-        centre, axes = principal_axes(x.double(), components or 1)
-        if components:
-            components = axes.shape[1]
-        network = cast(Network, model.parts.encoder)
-        latent = model.sizes.latent
-        placed = PlacedEncoder(model.encoder, x.shape[1], latent, len(x), components).to(self.state.device)
-        placed.place(x, centre, axes)
-        model.encoder = placed.eval()
-        model.parts = replace(model.parts, encoder=Placement(network, len(x), components))
+            scaled = self.state.scaling(_precise(as_tensor(block).to(self.state.device)))
+            return self.state.model.encoder_inputs(scaled).double()
 
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""
         metric = self.parameters.metric
         return NeighborEmbedding(
             base,
+            density_weight=float(self.parameters.density_weight),
             exaggeration=float(self.parameters.exaggeration),
             metric="euclidean" if callable(metric) else metric,
             units=self._units,

@@ -51,6 +51,7 @@ class Parameters(BaseEstimator):
     metric: Metric | Callable[..., float] = "euclidean"
     neighbor_components: Components = "auto"
     supervised: float = 0.0
+    density_weight: float = 0.0
     exaggeration: float = 1.0
     init: Literal["pca", "random"] = "pca"
     condition: Kind | None = None
@@ -157,6 +158,8 @@ def _check_map(p: Parameters) -> None:
         check_positive("supervised", p.supervised)
     if p.supervised > 1:
         raise PartError(f"supervised must lie between 0 and 1, got {p.supervised!r}")
+    if p.density_weight != 0:
+        check_positive("density_weight", p.density_weight)
     if p.init not in ("pca", "random"):
         raise PartError(f"init must be 'pca' or 'random', got {p.init!r}")
     if p.neighbor_components not in ("auto", None):

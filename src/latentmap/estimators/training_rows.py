@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.formats.sparse import SparseSource
 from latentmap.data.sampling import Indices, split_rows
 from latentmap.data.sources import Source
 from latentmap.data.streaming import MOST_HELD_OUT, Stream, read_memory
@@ -20,15 +21,15 @@ from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.rows import fits_memory
 from latentmap.estimators.state import as_tensor
 from latentmap.model.scaling import Affine
-from latentmap.training.feed import Feed, Gathered, Resident, Streamed, fits_device, free_bytes
+from latentmap.training.feed import Feed, Gathered, Resident, SparseRows, Streamed, fits_device, free_bytes
 
 STATISTICS_ROWS = 20_000
 """Rows over which the codes of a fit are summarised, at the most."""
 PIECE = 2**22
 """Values that are brought to the device at a time."""
 
-MakeFeed = Callable[[Affine, torch.device, Tensor | None, Tensor | None], Feed]
-"""A function of scaling, device, neighbour graph and condition."""
+MakeFeed = Callable[[Affine, torch.device, Tensor | None, Tensor | None, bool], Feed]
+"""A function of scaling, device, neighbour graph, condition, and whether batches of sparse rows are to be sparse."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +140,9 @@ def _dense(source: Source, fraction: float, seed: int, device: torch.device) -> 
     resident = fits_device(rows.size * (1 if rows.dtype == np.uint8 else 4), free_bytes(device))
     train, held_out = split_rows(len(rows), fraction, seed, None if resident else MOST_HELD_OUT)
 
-    def feed(scaling: Affine, device: torch.device, graph: Tensor | None, condition: Tensor | None) -> Feed:
+    def feed(
+        scaling: Affine, device: torch.device, graph: Tensor | None, condition: Tensor | None, sparse: bool
+    ) -> Feed:
         if resident:
             data = placed(rows[train] if len(held_out) else rows, scaling, device)
             return Resident(data, graph, condition)
@@ -167,9 +170,12 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
     source.__dict__ |= {"schema": survey.schema, "moments": survey.moments}  # measured in one pass
     some, train = survey.some, np.delete(np.arange(n), stream.held_out)
 
-    def feed(scaling: Affine, device: torch.device, graph: Tensor | None, condition: Tensor | None) -> Feed:
-        if source.is_sparse:
-            return _gathered(source, train, some.dtype, scaling, device, graph, condition)
+    def feed(
+        scaling: Affine, device: torch.device, graph: Tensor | None, condition: Tensor | None, sparse: bool
+    ) -> Feed:
+        if isinstance(source, SparseSource):
+            rows = SparseRows(source.rows, train, scaling, device)
+            return Resident(rows, graph, condition, sparse=sparse and rows.zeros is None)
         return Streamed(stream, _prepare(scaling, some.dtype), device)
 
     allowed = "given" if p.memory is not None else "chosen for a quarter of what is free"

@@ -80,8 +80,14 @@ class VAE(GenerativeEstimator):
         all columns up to 200, of more the fewest components, 50 to 200, that hold four fifths of the variance.
     supervised : float, default=0.0
         Fraction of the neighbours that are replaced by any rows of the same class, by the labels that `fit` takes as
-        ``y``: classes draw together on the map. Rows whose label is missing (None, NaN, or -1 among labels from 0) keep
-        their neighbours. New rows need no label.
+        ``y``: classes draw together on the map. Where ``y`` are numbers, by any of the twentieth of the rows with the
+        nearest values: numbers that are not all whole, or have more than 20 levels of fewer than 10 rows each on
+        average. Rows whose label is missing (None, NaN, or -1 among labels from 0) keep their neighbours. New rows need
+        no label.
+    density_weight : float, default=0.0
+        Nats for each feature by which a map that keeps neighbours also keeps densities: the log radii of rows, by their
+        distances to neighbours, are correlated with those in the data. 0 leaves them out (see
+        `latentmap.objectives.NeighborEmbedding`).
     init : {"pca", "random"}, default="pca"
         "pca" lets the codes of a map that keeps neighbours start as the leading principal components of the rows, so
         that maps of refits agree; "random" starts at the initial weights of the seed.
@@ -142,11 +148,12 @@ class VAE(GenerativeEstimator):
 
         whatever the objective: ``rate_weighting`` is the change of the rate's weight by beta, a warm-up, a capacity or
         free bits, ``importance_weighting`` the difference of a bound of several draws; ``neighbors`` and
-        ``global_correlation`` are the terms of a map; each penalty has the name of its class (``mmd``), as have the
-        costs of quantised codes (``commitment``); ``class_rate``, ``class_prior`` and ``classification`` belong to rows
-        of classes that may be missing. The terms of critics are no part of it, since their scale changes during the
-        fit, and neither is the loss of a critic; what an objective of your own adds without a name is ``penalty``. The
-        row of the weights that are kept has ``standardised`` where it describes codes that were standardised after it.
+        ``global_correlation`` are the terms of a map, ``density_correlation`` where it keeps densities; each penalty
+        has the name of its class (``mmd``), as have the costs of quantised codes (``commitment``); ``class_rate``,
+        ``class_prior`` and ``classification`` belong to rows of classes that may be missing. The terms of critics are
+        no part of it, since their scale changes during the fit, and neither is the loss of a critic; what an objective
+        of your own adds without a name is ``penalty``. The row of the weights that are kept has ``standardised`` where
+        it describes codes that were standardised after it.
     evaluation_ : Evaluation
         The row of the history whose weights were kept: ``loss``, ``parts`` and ``elbo``, the value of `score` for the
         held-out rows, up to the noise of its draws.
@@ -213,6 +220,7 @@ class VAE(GenerativeEstimator):
         metric: Metric | Callable[..., float] = "euclidean",
         neighbor_components: int | Literal["auto"] | None = "auto",
         supervised: float = 0.0,
+        density_weight: float = 0.0,
         init: Literal["pca", "random"] = "pca",
         condition: Kind | None = None,
         ladder: Sequence[int] | None = None,
@@ -263,6 +271,7 @@ class VAE(GenerativeEstimator):
         self.metric = metric
         self.neighbor_components: Components = neighbor_components
         self.supervised = supervised
+        self.density_weight = density_weight
         self.init = init
         self.condition = condition
         self.ladder = ladder

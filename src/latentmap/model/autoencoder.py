@@ -23,6 +23,7 @@ from latentmap.model.part import Part, Sizes
 from latentmap.model.posteriors import Posterior, Quantizer
 from latentmap.model.priors import Prior
 from latentmap.model.probe import check_finite, check_network
+from latentmap.model.sparse import SparseLinear, dense_rows, rows_from
 from latentmap.model.trace import Level, Trace
 
 FAR = 1e12
@@ -119,6 +120,13 @@ class GenerativeAutoencoder(nn.Module):
         return any(isinstance(network, nn.Module) for network in (self.parts.encoder, self.parts.decoder))
 
     @property
+    def takes_sparse(self) -> bool:
+        """Whether `trace` takes sparse rows in training: where the first layer of the encoder does."""
+        plain = type(self).trace is GenerativeAutoencoder.trace and not self.sizes.condition
+        inputs = self.parts.likelihood.claims("takes_sparse", "encoder_inputs", "append_mask")
+        return plain and inputs and isinstance(next(self.encoder.children(), None), SparseLinear)
+
+    @property
     def notes(self) -> dict[str, str]:
         """What was added to modules of the user's own, in words, by the name of the network."""
         networks = {"encoder": self.encoder, "decoder": self.decoder}
@@ -189,7 +197,7 @@ class GenerativeAutoencoder(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (M, P)
-            Scaled rows.
+            Scaled rows; in training they may be sparse, where the model `takes_sparse`.
         k : int, default=1
             Draws of each row.
         noise : Noise, default=fresh
@@ -202,7 +210,8 @@ class GenerativeAutoencoder(nn.Module):
         model = self._completed(x)
         raw = model._encoded(x)
         positives = None if batch is None else self.parts.posterior.distribution(self.posterior_state, raw[batch:]).mean
-        x, raw = x[:batch], raw[:batch]
+        rest = None if batch is None else rows_from(x, batch)
+        x, raw = dense_rows(x, batch), raw[:batch]
         p = model.prior()
         z, q, aux = self.parts.posterior.draw(
             self.posterior_state, raw, k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
@@ -212,7 +221,7 @@ class GenerativeAutoencoder(nn.Module):
             mixture = Defence.of(x, k, defence)
             z, from_prior = mixture.replace(z, q, p), mixture.fraction
         px = self._conditioned(x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, inside=self.training)
+        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, rest, inside=self.training)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Return the indices of each row's code, where codes are quantised."""

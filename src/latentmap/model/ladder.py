@@ -98,6 +98,7 @@ class Ladder(GenerativeAutoencoder):
         """Encode rows, draw k codes for each from the top down, decode them; of those beyond a ``batch`` the top."""
         risen = self._rise(x)
         positives = None if batch is None else self._top(risen[0][batch:]).mean
+        rest = None if batch is None else x[batch:]
         x, (top, *raws) = x[:batch], [raw[:batch] for raw in risen]
         q = self._top(top)
         z = q.mean + q.stddev * noise((k, *q.mean.shape), q.mean)
@@ -109,7 +110,10 @@ class Ladder(GenerativeAutoencoder):
         px = self._conditioned(x, self._decoded(codes))
         traced = (Level(z, q, p), *(Level(*level) for level in levels))
         from_prior = None if mixture is None else mixture.fraction
-        return Trace(x, traced, px, noise=noise, positives=positives, from_prior=from_prior, inside=self.training)
+        return Trace(
+            x, traced, px, noise=noise, positives=positives, from_prior=from_prior, positive_rows=rest,
+            inside=self.training,
+        )  # fmt: skip
 
     def inference_parameters(self) -> Iterator[nn.Parameter]:
         """Return the parameters of the path up."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from latentmap.exceptions import PartError
 from latentmap.model.modules import ToImage, WithHeads, image_shape
 from latentmap.model.part import MOST_LAYERS, MOST_UNITS, Part, Sizes, whole
+from latentmap.model.sparse import SparseLinear
 
 __all__ = ["MLP", "Conv", "Network", "ResidualMLP", "SpectralNorm", "WithHeads"]
 
@@ -90,18 +91,18 @@ class MLP(Network):
 
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
         """Return P -> hidden -> out."""
-        return self._layers(sizes.features, *self.hidden, out)
+        return self._layers(sizes.features, *self.hidden, out, first=SparseLinear)
 
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
         """Return D -> hidden, reversed -> P x heads."""
         layers = self._layers(sizes.latent, *reversed(self.hidden), sizes.features * heads)
         return nn.Sequential(layers, nn.Unflatten(-1, (sizes.features, heads)))
 
-    def _layers(self, *widths: int) -> nn.Sequential:
-        layers: list[nn.Module] = []
-        for a, b in pairwise(widths[:-1]):
-            layers += [nn.Linear(a, b), _ACTIVATIONS[self.activation]()]
-        return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+    def _layers(self, *widths: int, first: type[nn.Linear] = nn.Linear) -> nn.Sequential:
+        layers: list[nn.Module] = [first(widths[0], widths[1])]
+        for a, b in pairwise(widths[1:]):
+            layers += [_ACTIVATIONS[self.activation](), nn.Linear(a, b)]
+        return nn.Sequential(*layers)
 
 
 @dataclass(frozen=True)

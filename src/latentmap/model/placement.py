@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -92,17 +93,20 @@ class PlacedEncoder(nn.Module):
         self.register_buffer("codes", torch.zeros(landmarks, latent, dtype=torch.float64))
 
     @torch.no_grad()
-    def place(self, rows: Float[Tensor, "L P"], centre: Float[Tensor, " P"], axes: Float[Tensor, "P C"]) -> None:
-        """Make landmarks of rows: in these principal components, if distances are taken in some."""
+    def place(
+        self, blocks: Iterable[Float[Tensor, "b P"]], centre: Float[Tensor, " P"], axes: Float[Tensor, "P C"]
+    ) -> None:
+        """Make landmarks of the rows of some blocks: in these principal components, if distances are taken in some."""
         self.centre.copy_(centre)
         if self.projected:
             self.axes.copy_(axes)
-        size = max(1, DISTANCES // rows.shape[1])
-        self.landmarks.copy_(torch.cat([self._projected(some) for some in rows.split(size)]))
-        mode = self.encoder.training
+        mode, dtype, start = self.encoder.training, next(self.encoder.parameters(), self.codes).dtype, 0
         self.encoder.eval()
-        latent, dtype = self.codes.shape[1], next(self.encoder.parameters(), self.codes).dtype
-        self.codes.copy_(torch.cat([self.encoder(some.to(dtype))[:, :latent] for some in rows.split(size)]))
+        for rows in blocks:
+            stop = start + len(rows)
+            self.landmarks[start:stop] = self._projected(rows)
+            self.codes[start:stop] = self.encoder(rows.to(dtype))[:, : self.codes.shape[1]]
+            start = stop
         self.encoder.train(mode)
 
     def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B H"]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
@@ -65,6 +65,15 @@ class Affine(nn.Module):
         if x.is_floating_point() and not self.fits_single:
             return ((x.double() - self.shift) / self.scale).float()
         return (x.float() - self.shift.float()).mul_(self.scale.reciprocal().float())  # one pass less through memory
+
+    def of(self, features: Int[Tensor, " Q"]) -> Affine:
+        """Return the change of units of some features, each as often as it is named."""
+        shift, scale, *others = (
+            one if one is None or len(one) == 1 else one[features]
+            for one in (self.shift, self.scale, self.stretched, self.whole, self.unit)
+        )
+        assert shift is not None and scale is not None
+        return Affine(shift, scale, *others)
 
     @property
     def fits_single(self) -> bool:

@@ -97,6 +97,8 @@ class Trace:
     """Posterior means of the positives of a contrastive batch, view by view: B rows each, in the order of the batch."""
     from_prior: Float[Tensor, " B"] | None = None
     """Fraction of the draws of each row that come from the prior, not from q (see `latentmap.model.defence`)."""
+    positive_rows: Float[Tensor, "N P"] | None = None
+    """Scaled rows of the positives, sparse where the batch is."""
     inside: bool = False
     """Whether the rows are known to lie in the support of p(x|z), as those of a fit, which are checked once."""
 

@@ -89,9 +89,8 @@ def require_fit(x: Float[Tensor, "N P"], metric: Metric) -> None:
     Traceback (most recent call last):
     latentmap.exceptions.DataError: metric='haversine' takes longitude and latitude in degrees, in this order; got a ...
     """
-    there = x[~x.isnan()]
-    if metric == "jaccard" and not bool(((there == 0) | (there == 1)).all()):
-        other = float(there[(there != 0) & (there != 1)][0])
+    if metric == "jaccard" and bool((others := (x != 0) & (x != 1) & ~x.isnan()).any()):
+        other = float(x[others][0])
         raise DataError(
             f"metric='jaccard' compares sets, rows of 0 and 1; got {other:g}: pass X > 0, or take another metric"
         )

@@ -17,8 +17,10 @@ from torch.nn.functional import cosine_similarity
 from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, Sizes, forwarded, positive
 from latentmap.model.scaling import Affine
+from latentmap.model.sparse import dense_rows
 from latentmap.model.trace import Model, Trace
 from latentmap.objectives.base import INFERENCE, MONITOR, Objective, Scales, unused
+from latentmap.objectives.densities import density_agreement, log_radii
 from latentmap.objectives.evidence import ELBO
 from latentmap.objectives.metrics import Metric, compared, set_distances
 
@@ -43,12 +45,17 @@ class NeighborEmbedding(Objective):
 
     .. math:: \mathcal{L} = \text{base} + P \left( w \cdot \left[
               \frac\rho{n B} \sum_{(i, j)} -\log \kappa(\mu_i, \mu_j)
-              + \frac1M \sum_{i=1}^M \log \sum_{j \ne i} \kappa(\mu_i, \mu_j) \right] + g\,(1 - r) \right),
+              + \frac1M \sum_{i=1}^M \log \sum_{j \ne i} \kappa(\mu_i, \mu_j) \right] + g\,(1 - r)
+              + d\,(1 - c) \right),
               \qquad \kappa(a, b) = \frac{1}{1 + s^2 \|a - b\|^2}
 
     With all rows as the batch the first is t-SNE's objective with uniform affinities over a k-nearest-neighbour graph;
     with fewer negatives it moves along the spectrum that ends at UMAP's (Boehm et al. 2022). The prior fixes the size
     of the codes, so the scale s between the two is learned with the model. The codes are posterior means.
+
+    The last term, which is off by default, keeps densities (densMAP, Narayan et al. 2021): c is the correlation over
+    the rows of the log radius in the data with that on the map, the mean squared distance to a row's positives in the
+    batch.
 
     Parameters
     ----------
@@ -60,6 +67,8 @@ class NeighborEmbedding(Objective):
         Nats g for each feature: they keep the clusters of a map in their places.
     exaggeration : float, default=1.0
         Weight rho of the attraction within the term, see `latentmap.VAE`.
+    density_weight : float, default=0.0
+        Nats d for each feature: rows that lie close in the data lie close on the map, and others far apart.
     metric : {"euclidean", "cosine", "correlation", "jaccard", "haversine"}, default="euclidean"
         Distance of rows, see `latentmap.objectives.metrics.compared`.
     units : Affine, optional
@@ -76,6 +85,7 @@ class NeighborEmbedding(Objective):
     weight: float = 0.5
     global_weight: float = 0.05
     exaggeration: float = 1.0
+    density_weight: float = 0.0
     metric: Metric = "euclidean"
     units: Affine | None = field(default=None, repr=False, compare=False)
 
@@ -84,6 +94,8 @@ class NeighborEmbedding(Objective):
         positive("exaggeration", self.exaggeration)
         if not 0 <= self.global_weight < math.inf:
             raise PartError(f"global_weight must be a finite number >= 0, got {self.global_weight!r}")
+        if not 0 <= self.density_weight < math.inf:
+            raise PartError(f"density_weight must be a finite number >= 0, got {self.density_weight!r}")
 
     @property
     def needs_batch(self) -> bool:
@@ -126,7 +138,7 @@ class NeighborEmbedding(Objective):
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Compute the losses of the base, with the neighbor term where the trace holds positives."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
-        neighbors = correlated = trace.x.new_zeros(())
+        neighbors = correlated = dense = trace.x.new_zeros(())
         if trace.positives is not None:
             anchors = trace.levels[0].q.mean  # (B, D)
             codes = torch.cat([anchors, trace.positives])  # (M, D)
@@ -136,9 +148,13 @@ class NeighborEmbedding(Objective):
             if self.global_weight:
                 correlated = self.global_weight * (1 - self._agreement(model, trace.x, anchors))
                 total = total + correlated
+            if self.density_weight:
+                dense = self.density_weight * (1 - self._densities(model, trace, codes))
+                total = total + dense
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
                 losses[name] = losses[name] + trace.x.shape[1] * total
         terms = {"neighbors": neighbors} | ({"global_correlation": correlated} if self.global_weight else {})
+        terms |= {"density_correlation": dense} if self.density_weight else {}
         for name, term in terms.items():
             losses[unused(name, losses)] = trace.x.shape[1] * term
         return losses
@@ -155,6 +171,15 @@ class NeighborEmbedding(Objective):
             rows = compared(model, x[:PAIRED], self.metric, self.units)
             rows = rows if sets else rows - rows.mean(0)  # angles may differ by less than single precision holds
         return correlation(rows.to(x.dtype), codes[:PAIRED], sets=sets)
+
+    def _densities(self, model: Model, trace: Trace, codes: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
+        assert trace.positive_rows is not None
+        rows = len(trace.x)
+        with torch.no_grad():
+            data = compared(model, torch.cat([trace.x, dense_rows(trace.positive_rows)]), self.metric, self.units)
+            radii = log_radii(data[:rows], data[rows:])
+        with torch.autocast(codes.device.type, enabled=False):
+            return density_agreement(radii, log_radii(codes[:rows], codes[rows:]))
 
 
 def contrast(codes: Float[Tensor, "M D"], rows: int, *, exaggeration: float = 1.0) -> Float[Tensor, ""]:

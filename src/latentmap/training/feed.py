@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +17,13 @@ from torch import Tensor
 from latentmap.data.formats.base import Source
 from latentmap.data.sampling import epoch_order
 from latentmap.data.streaming import Stream
+from latentmap.model.scaling import Affine
+from latentmap.model.sparse import sparse_rows
 
 POSITIVES = 2
 """Neighbours drawn for each row of a batch: a map needs fewer steps, and each anchor is encoded once for two."""
+PIECE = 2**22
+"""Stored values of a sparse matrix that are scaled at a time."""
 DEVICE_FRACTION = 0.5
 """Fraction of the free memory of a device that rows may take there."""
 
@@ -109,11 +114,73 @@ class Gathered:
         return torch.from_numpy(np.ascontiguousarray(block))
 
 
-class Resident(Feed):
-    """Rows (N, P) on the device or gathered from memory, with their neighbours (N, k) and condition (N, C)."""
+class SparseRows(Gathered):
+    """Rows of a sparse matrix of scipy by index, which are brought to the model's units where something is stored.
 
-    def __init__(self, data: Tensor | Gathered, graph: Tensor | None = None, condition: Tensor | None = None) -> None:
+    Parameters
+    ----------
+    rows : csr_array of shape (n, P)
+        All rows, without duplicates.
+    numbers : ndarray of int
+        Which of them are trained on.
+    scaling : Affine
+        The change of units.
+    device : torch.device
+        Device of the batches.
+    """
+
+    def __init__(self, rows: Any, numbers: NDArray[np.intp], scaling: Affine, device: torch.device) -> None:
+        self.numbers, self.device, self.staged = numbers, device, device.type == "cuda"
+        self.prepare = _as_it_is
+        scaling = copy.deepcopy(scaling).cpu()
+        zeros = scaling(torch.from_numpy(np.zeros((1, rows.shape[1]), rows.dtype))).float().numpy()[0]
+        self.zeros = zeros if zeros.any() else None
+        """What zeros become, where it is not zero."""
+        self.rows = type(rows)((_scaled(rows, scaling), rows.indices, rows.indptr), shape=rows.shape)
+
+    def sparse(self, rows: Tensor) -> Tensor:
+        """Return the rows at these indices, sparse."""
+        return sparse_rows(self.rows[self.numbers[rows.numpy()]])
+
+    def _read(self, rows: Tensor | slice) -> Tensor:
+        some = self.rows[self.numbers[rows if isinstance(rows, slice) else rows.numpy()]]
+        if self.zeros is None:
+            return torch.from_numpy(some.toarray())
+        dense = np.repeat(self.zeros[None], some.shape[0], axis=0)
+        dense[np.repeat(np.arange(len(dense)), np.diff(some.indptr)), some.indices] = some.data
+        return torch.from_numpy(dense)
+
+
+def _scaled(rows: Any, scaling: Affine) -> NDArray[np.float32]:
+    """Return the stored values of a sparse matrix in the model's units, in single precision."""
+    result = np.empty(rows.data.shape, np.float32)
+    for start in range(0, len(result), PIECE):
+        some = slice(start, start + PIECE)
+        values = torch.from_numpy(rows.data[some])[None]
+        result[some] = scaling.of(torch.from_numpy(rows.indices[some]).long())(values)[0].numpy()
+    return result
+
+
+def _as_it_is(rows: Tensor) -> Tensor:
+    return rows
+
+
+class Resident(Feed):
+    """Rows (N, P) on the device or gathered from memory, with their neighbours (N, k) and condition (N, C).
+
+    With ``sparse``, batches of `SparseRows` are sparse, too.
+    """
+
+    def __init__(
+        self,
+        data: Tensor | Gathered,
+        graph: Tensor | None = None,
+        condition: Tensor | None = None,
+        *,
+        sparse: bool = False,
+    ) -> None:
         self.data = data
+        self.sparse = sparse
         self.graph = None if graph is None else _with_self(graph)
         self.views = 1 if graph is None else 1 + POSITIVES
         self.condition = condition
@@ -129,6 +196,11 @@ class Resident(Feed):
         if not len(order):  # nothing is left of the epoch; an empty tensor splits into one batch
             return
         indices = order.to(self.device).split(size)
+        if self.sparse and isinstance(self.data, SparseRows):
+            for index in indices:
+                positives = [] if self.graph is None else [_drawn(self.graph[index], generator)]
+                yield Batch(self.data.sparse(torch.cat([index, *positives])))
+            return
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
             batch = Batch(rows, None if self.condition is None else self.condition[index])
             # positives are drawn only now, so that random numbers are drawn in the order of the steps

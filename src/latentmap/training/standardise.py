@@ -11,8 +11,8 @@ from torch import Tensor
 from latentmap.training.feed import Feed
 from latentmap.training.step import GradientStep
 
-BATCH = 4096
-"""Rows that are encoded at a time."""
+BATCH, VALUES = 4096, 2**24
+"""Rows that are encoded at a time, and values in them, at the most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def _moments(step: GradientStep, feed: Feed, most: int) -> tuple[Float[Tensor, "
     """Return mean and variance of the aggregate posterior over rows, in double precision."""
     model = step.model.eval()
     total, centre = torch.zeros(3, model.sizes.latent, dtype=torch.float64), None
-    for batch in feed.sample(BATCH, most):
+    for batch in feed.sample(max(1, min(BATCH, VALUES // model.sizes.features)), most):
         for q, weight in step.objective.encodings(model.given(batch.condition), step.scaling(batch.rows)):
             mean, variance, w = q.mean.cpu().double(), q.variance.cpu().double(), weight.cpu().double()
             centre = mean.mean(0) if centre is None else centre  # an offset would cancel in the squares

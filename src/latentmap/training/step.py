@@ -124,9 +124,9 @@ class GradientStep:
             losses = self.objective.losses(self.objective_state, model, trace, progress)
             metrics = self.metrics.of(losses, trace).detach()
             losses = {name: losses[name] for name in self.players}
-            if model.training and (copies := model.parts.likelihood.copies(x[:batch], noise)) is not None:
+            if model.training and (copies := model.parts.likelihood.copies(trace.x, noise)) is not None:
                 masked = self._masked_losses(model, copies, progress, noise)
-                fraction = len(copies) / len(x[:batch])
+                fraction = len(copies) / len(trace.x)
                 losses = {n: loss + fraction * masked[n] if n in masked else loss for n, loss in losses.items()}
         return losses, metrics
 

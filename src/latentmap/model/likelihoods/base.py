@@ -32,6 +32,9 @@ class Likelihood(Part, ABC):
     support: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
     """Values that (scaled) data may take, ends included."""
 
+    takes_sparse: ClassVar[bool] = True
+    """Whether `encoder_inputs` takes sparse rows, too, and leaves their zeros as they are."""
+
     @property
     def heads(self) -> int:
         """Numbers that the decoder returns for each feature."""

@@ -26,9 +26,12 @@ from latentmap.exceptions import PartError
 from latentmap.model.distributions import LOG_DISPERSION_BOUND, LOG_MEAN_BOUND, Within, log_prob_inside, soft_bound
 from latentmap.model.likelihoods.base import Likelihood
 from latentmap.model.part import Learned, Sizes, forwarded, positive
+from latentmap.model.sparse import with_values
 
 LARGE = 20.0
 """Counts beyond which log-gammas are Stirling's series, to 1e-9."""
+FEW = 0.25
+"""Fraction of counts above zero below which rows count as sparse."""
 MOST = 1e30
 """Counts beyond which there is no mass: their logarithms overflow single precision."""
 
@@ -39,6 +42,7 @@ class Counts(Likelihood, ABC):
 
     discrete: ClassVar[bool] = True
     support: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    takes_sparse: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -55,7 +59,11 @@ class Counts(Likelihood, ABC):
 
     def encoder_inputs(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         """Return asinh(x), about x for small and log(2x) for large counts; with ``library``, x of the mean total."""
-        return torch.asinh(x * (-self._depth(own, x)).exp() if self.library else x)
+        factor = (-self._depth(own, x)).exp() if self.library else None
+        if x.is_sparse:
+            values = x.values() if factor is None else x.values() * factor[x.indices()[0], 0]
+            return with_values(x, values.asinh())
+        return torch.asinh(x if factor is None else x * factor)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return the log-mean of each feature over the training rows, and of their totals."""
@@ -75,7 +83,8 @@ class Counts(Likelihood, ABC):
 
     def _depth(self, own: Learned, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
         """Return the logarithm of the total of each row, of its observed cells, over the mean total."""
-        depth: Tensor = x.nansum(-1, keepdim=True).clamp(1.0, MOST).log() - own.log_library
+        totals = torch.sparse.sum(x, 1).to_dense()[:, None] if x.is_sparse else x.nansum(-1, keepdim=True)
+        depth: Tensor = totals.clamp(1.0, MOST).log() - own.log_library
         return depth
 
     def _log_mean(self, own: Learned, raw: Float[Tensor, "*S P"]) -> Float[Tensor, "*S P"]:
@@ -262,8 +271,27 @@ class NegativeBinomialCounts(WholeNumbers, distributions.NegativeBinomial):
 
     def log_prob_inside(self, value: Tensor) -> Tensor:
         """Return the log-mass, without the cancellation of log-gammas of large counts."""
+        successes = value * F.logsigmoid(self.logits)
+        if _is_sparse(value):
+            failures = self.total_count * F.logsigmoid(-self.logits)
+            return _log_coefficient(value, self.total_count) + failures + successes
         failures = self.total_count * F.logsigmoid(-self.logits) - torch.lgamma(self.total_count)
-        return log_gamma_ratio(value, self.total_count) + failures + value * F.logsigmoid(self.logits)
+        return log_gamma_ratio(value, self.total_count) + failures + successes
+
+
+def _is_sparse(x: Tensor) -> bool:
+    """Return whether log-gammas are taken of the counts above zero alone: where these are few, on a CPU."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return int(x.count_nonzero()) < FEW * x.numel()
+
+
+def _log_coefficient(x: Tensor, r: Tensor) -> Tensor:
+    r"""Return :math:`\log \Gamma(x + r) - \log \Gamma(x + 1) - \log \Gamma(r)`, which is 0 for x = 0."""
+    x, r = torch.broadcast_tensors(x, r)
+    places = x.nonzero(as_tuple=True)
+    count, failures = x[places], r[places]
+    return torch.zeros_like(x).index_put(places, log_gamma_ratio(count, failures) - torch.lgamma(failures))
 
 
 def log_gamma_ratio(x: Tensor, r: Tensor) -> Tensor:
