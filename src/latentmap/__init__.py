@@ -14,6 +14,7 @@ _HOME = {
     "Autoencoder": "estimators.autoencoder",
     "Columns": "estimators.columns",
     "VAE": "estimators.vae",
+    "fit_aligned": "estimators.aligned",
     "load": "estimators.persistence",
     "load_dataset": "data.datasets",
     "plot": "plot",
@@ -37,6 +38,7 @@ __all__ = [
     "callbacks",
     "exceptions",
     "explore",
+    "fit_aligned",
     "likelihoods",
     "load",
     "load_dataset",
@@ -66,6 +68,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from latentmap import exceptions, objectives, plot, recipes
     from latentmap.data.datasets import load_dataset
+    from latentmap.estimators.aligned import fit_aligned
     from latentmap.estimators.autoencoder import Autoencoder
     from latentmap.estimators.columns import Columns
     from latentmap.estimators.persistence import load
