@@ -76,8 +76,8 @@ def test_the_global_term_keeps_distances(digits):
     def kept(weight):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(NeighborEmbedding, "__init__", _with_global_weight(weight))
-            z = VAE(2, neighbors=10, init="random", max_epochs=40, random_state=0).fit(rows).transform(rows)
-        return pearsonr(pdist(rows), pdist(z)).statistic
+            maps = [VAE(2, neighbors=10, init="random", max_epochs=40, random_state=seed).fit(rows) for seed in (0, 1)]
+        return np.mean([pearsonr(pdist(rows), pdist(one.transform(rows))).statistic for one in maps])
 
     assert kept(5.0) > kept(0.0) + 0.1
 

@@ -61,11 +61,11 @@ class VAE(GenerativeEstimator):
     objective : Objective, default=None
         What is minimised; None is minus the ELBO, for a ladder with a warm-up.
     neighbors : int, "auto", array of shape (n, k), sparse matrix (n, n) or None, default="auto"
-        Number of nearest neighbours of each row that a map keeps near it, by a contrastive term added to the objective
-        (see `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
-        for less than 60 rows, and none otherwise. Or the neighbours themselves: indices of the rows given to `fit`,
-        alone or with distances, (indices, distances), or a sparse matrix of scipy or torch whose entries are edges. The
-        graph may be in pieces.
+        Neighbours of each row that a map keeps near it, by a contrastive term added to the objective (see
+        `latentmap.objectives.NeighborEmbedding`), the nearer the stronger: the perplexity of t-SNE, over twice as many
+        neighbours. None for none. "auto" is 15 for maps of 2 or 3 components, fewer for less than 60 rows, and none
+        otherwise. Or the neighbours themselves, all alike: indices of the rows given to `fit`, alone or with distances,
+        (indices, distances), or a sparse matrix of scipy or torch whose entries are edges. The graph may be in pieces.
     metric : {"euclidean", "cosine", "correlation", "jaccard", "haversine"} or callable, default="euclidean"
         Metric of the neighbours: "euclidean" is the distance in the model's units, of encoder inputs. The others
         compare rows as they are given, whatever the scaling, and of a table of mixed columns encoder inputs: "cosine"
