@@ -146,7 +146,12 @@ class NeighborSearch:
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""
         metric = self.parameters.metric
-        return NeighborEmbedding(base, metric="euclidean" if callable(metric) else metric, units=self._units)
+        return NeighborEmbedding(
+            base,
+            exaggeration=float(self.parameters.exaggeration),
+            metric="euclidean" if callable(metric) else metric,
+            units=self._units,
+        )
 
     def _search(self, k: int) -> Graphs:
         p, earlier = self.parameters, self.state.graphs
