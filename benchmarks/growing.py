@@ -114,13 +114,14 @@ def table(runs: list[Run]) -> str:
                     [
                         f"{name.replace('_', ' ')}, {title}",
                         of,
+                        str(len(some)),
                         f"{shift['median']:.3f} ({shift['low']:.3f} to {shift['high']:.3f})",
                         *(f"{np.mean([run[kind][what] for run in some]):.3f}" for what in ("accuracy", "trust")),
                         f"{np.mean([run['drift']['unlike'] for run in some]):.2f}" if kind == "anchored" else "",
                         str([len(run["drift"]["islands"]) for run in some])[1:-1] if kind == "anchored" else "",
                     ]
                 )
-    return grid(("data", "anchor", "shift", "10-NN", "trust 15", "unlike", "new islands"), rows)
+    return grid(("data", "anchor", "seeds", "shift", "10-NN", "trust 15", "unlike", "new islands"), rows)
 
 
 if __name__ == "__main__":
