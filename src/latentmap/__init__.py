@@ -15,6 +15,7 @@ _HOME = {
     "Columns": "estimators.columns",
     "Embedder": "embedding.embedder",
     "VAE": "estimators.vae",
+    "fit_aligned": "estimators.aligned",
     "load": "estimators.persistence",
     "load_dataset": "data.datasets",
     "plot": "plot",
@@ -39,6 +40,7 @@ __all__ = [
     "callbacks",
     "exceptions",
     "explore",
+    "fit_aligned",
     "likelihoods",
     "load",
     "load_dataset",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from latentmap import exceptions, objectives, plot, recipes
     from latentmap.data.datasets import load_dataset
     from latentmap.embedding.embedder import Embedder
+    from latentmap.estimators.aligned import fit_aligned
     from latentmap.estimators.autoencoder import Autoencoder
     from latentmap.estimators.columns import Columns
     from latentmap.estimators.persistence import load

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 from cyclopts import Parameter
 
 import latentmap
+from latentmap.cli.anchors import check_anchor, in_order, note_drift, open_anchored, own_id
 from latentmap.cli.conditions import conditions, one_condition, targets
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
@@ -45,6 +47,7 @@ def fit(
     device: str | None = None,
     memory: str | None = None,
     labels: str | None = None,
+    anchor: Path | None = None,
     row_id: Id = None,
     columns: ColumnsFile = None,
     embed: Embed = (),
@@ -87,6 +90,9 @@ def fit(
     labels
         Column (of a .csv) or member (of a .npz) with one label a row; it colours the report, and is learned from
         only with --set condition=labels, condition=covariates or supervised=0.5 (of classes or numbers).
+    anchor
+        Folder of an earlier run whose map to keep: rows like its own stay, and new ones find their places. Columns and
+        networks are those of the run; the drift of the data is printed. It may be the folder to --overwrite.
     no_report
         Leave out report.html and its figures.
     overwrite
@@ -122,7 +128,9 @@ def fit(
         seed,
         no_report,
         every,
+        anchor=None if anchor is None else absolute(anchor),
     )
+    check_anchor(request)
     with claimed_run(output, overwrite=overwrite):
         run_fit(request.of(output), output, as_json=as_json)
 
@@ -171,28 +179,35 @@ def _run(
 
     estimator, data, memory = _estimator(request), request.data, request.memory
     columns = None if request.columns is None else Path(request.columns)
-    source, requested = open_data(
-        data,
-        request.labels,
-        columns,
-        skip_bad=request.skip_bad,
-        row_id=request.row_id,
-        embed=request.embed,
-        memory=memory,
-    )
-    if requested is not None:
-        estimator.set_params(columns=requested)
-    if request.row_id is not None:
-        _check_id(source, request.row_id)
+    anchor, rows_like_it = (None, None) if request.anchor is None else open_anchored(request, estimator)
+    if rows_like_it is not None:
+        source = rows_like_it.source
+    else:
+        source, requested = open_data(
+            data,
+            request.labels,
+            columns,
+            skip_bad=request.skip_bad,
+            row_id=request.row_id,
+            embed=request.embed,
+            memory=memory,
+        )
+        if requested is not None:
+            estimator.set_params(columns=requested)
+    row_id = own_id(request, rows_like_it)
+    if row_id is not None:
+        _check_id(source, row_id)
     in_memory = fits(source, read_memory(memory))
     _check(source, in_memory)
     if in_memory or source.is_sparse:
         say(describe_source(source))
     else:
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
-    X: Any = source.read(slice(None)) if in_memory and source.table is None else source
+    order = None if rows_like_it is None else rows_like_it.order
+    opened = RunRows(source, estimator, order, in_memory)
+    X: Any = opened.all() if in_memory and source.table is None else source
     y: Any = _targets(estimator, source)
-    origin = Origin.of(data, source, skip_bad=request.skip_bad, row_id=request.row_id)
+    origin = in_order(Origin.of(data, source, skip_bad=request.skip_bad, row_id=row_id), rows_like_it)
     if finish and not checkpoints:
         message = f"no checkpoint of the fit in {output} was written, so there are no weights to end with"
         raise ModelError(f"{message}: resume it without --finish")
@@ -204,11 +219,12 @@ def _run(
         _fit(estimator, X, y, checkpoints, resume=resume)
         if stopping.number is not None:
             _end(estimator, origin, output, request, checkpoints, stopping.number)
+        found = {} if anchor is None else {"drift": note_drift(anchor, estimator, X)}
         estimator, _ = numbers(estimator)
-        X, y, indices = shown_rows(RunRows(source, estimator, None, in_memory))
+        X, y, indices = shown_rows(replace(opened, estimator=estimator))
         rows = ReportRows.of_fit(estimator, source).take(indices)
         given = None if estimator.condition is None else conditions(y)
-        facts = headline_facts(estimator, X, given, rows=rows, feature_names=source.names)
+        facts = headline_facts(estimator, X, given, rows=rows, feature_names=origin.columns)
         _say_fit(estimator, facts)
         draw = None if request.no_report else partial(_report, estimator, X, y, rows, source)
         report = save_run(estimator, origin, output, draw, check=checkpoints.require_place)
@@ -216,7 +232,7 @@ def _run(
         described = {"name": source.name, "labels": source.label_name, "id": request.row_id, "remark": source.remark}
         paths = {"run": str(output), "report": None if report is None else str(report)}
         data_facts = described | source.schema.to_json()
-        emit(paths | {"model": type(estimator).__name__, "data": data_facts} | _results(estimator, facts))
+        emit(paths | {"model": type(estimator).__name__, "data": data_facts} | _results(estimator, facts) | found)
 
 
 def _estimator(request: Request) -> Any:

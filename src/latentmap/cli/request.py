@@ -45,6 +45,7 @@ class Request:
     no_report: bool
     every: float | None
     replaces: bool = False
+    anchor: str | None = None
 
     @classmethod
     def read(cls, run: Path) -> Self:

@@ -14,6 +14,7 @@ from latentmap.data.locks import locked
 from latentmap.data.memory import memory_in_words
 from latentmap.data.sources import Source
 from latentmap.estimators import diagnosis, persistence
+from latentmap.estimators.anchor import Anchor, read_anchor
 from latentmap.estimators.density import DensityMixin
 from latentmap.estimators.encoding import EncodingMixin
 from latentmap.estimators.fit import Fit
@@ -81,11 +82,13 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             ``findings_`` says what happened.
         """
         check_parameters(self)
+        anchor = read_anchor(self)
         last: FitState | None = getattr(self, "state_", None)
         earlier = last if self.warm_start else None
         checkpoints = read_checkpoints(checkpoint)
         saved = saved_checkpoint(checkpoints, last, resume=resume)
-        source = open_for_fit(self, X)
+        opened = None if anchor is None or anchor.estimator is None else anchor.open(self, X)
+        source = open_for_fit(self, X) if opened is None else opened
         if saved is not None and not saved.facts["earlier_epochs"]:
             earlier = None
         elif saved is not None and earlier is not None and saved is earlier.trainer:  # what that fit began with
@@ -97,10 +100,13 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             earlier = None
         if earlier is not None:
             source = open_as_fitted(self, earlier, source if earlier.table is None else X)
+        if earlier is None and anchor is not None:
+            earlier = anchor.start(self, seed)
         given = self.given_ if y is None else y
         alone = contextlib.nullcontext() if checkpoints is None else locked(checkpoints.folder)
         with memory_in_words("the fit", ADVICE), alone:
-            self.state_ = self._fitted(source, given, seed, earlier, checkpoints=checkpoints, saved=saved)
+            options: dict[str, Any] = {"checkpoints": checkpoints, "saved": saved, "anchor": anchor}
+            self.state_ = self._fitted(source, given, seed, earlier, **options)
         remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
@@ -123,12 +129,20 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             The fitted estimator.
         """
         check_parameters(self)
+        anchor = read_anchor(self)
+        if anchor is not None and anchor.estimator is None:
+            raise PartError("anchor names rows of a fit, and pieces have others: give an earlier fit, or leave it None")
         earlier: FitState | None = getattr(self, "state_", None)
-        source = open_for_fit(self, X) if earlier is None else open_as_fitted(self, earlier, X)
+        first = earlier is None
         seed = read_seed(self.random_state) if earlier is None else earlier.seed
+        if earlier is None and anchor is not None:
+            source, earlier = anchor.open(self, X), anchor.start(self, seed)
+        else:
+            source = open_for_fit(self, X) if earlier is None else open_as_fitted(self, earlier, X)
+        given = self.given_ if y is None else y
         with memory_in_words("the fit", ADVICE):
-            self.state_ = self._fitted(source, self.given_ if y is None else y, seed, earlier, piece=True)
-        if earlier is None:
+            self.state_ = self._fitted(source, given, seed, earlier, piece=True, anchor=anchor)
+        if first:
             remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
@@ -143,10 +157,11 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         piece: bool = False,
         checkpoints: Checkpoints | None = None,
         saved: Checkpoint | None = None,
+        anchor: Anchor | None = None,
     ) -> FitState:
         """Return the result of a fit, with the number of components that was given or is chosen."""
         options: dict[str, Any] = {"seed": seed, "state": earlier, "piece": piece}
-        options |= {"checkpoints": checkpoints, "saved": saved}
+        options |= {"checkpoints": checkpoints, "saved": saved, "anchor": anchor}
         if self.n_components != "auto":
             return Fit(self, source, y, **options).run()
         if saved is not None:

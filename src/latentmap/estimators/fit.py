@@ -15,6 +15,7 @@ from torch import Tensor
 
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import Source, require_finite
+from latentmap.estimators.anchor import Anchor, usual_cost
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
 from latentmap.estimators.memory import needs_of, require_memory
 from latentmap.estimators.neighbors import (
@@ -80,6 +81,8 @@ class Fit:
         State to resume from; None begins with the first step.
     chosen : str, default=None
         The choice of the number of components in words, where it was made, to be kept in checkpoints.
+    anchor : Anchor, default=None
+        What keeps rows at their places.
     """
 
     def __init__(
@@ -96,7 +99,9 @@ class Fit:
         checkpoints: Checkpoints | None = None,
         saved: Checkpoint | None = None,
         chosen: str | None = None,
+        anchor: Anchor | None = None,
     ) -> None:
+        self.anchor = anchor
         self.checkpoints, self.saved, self.chosen = checkpoints, saved, chosen
         self.timer, self.begun = timer, timer() - spent
         self.parameters = parameters
@@ -138,7 +143,9 @@ class Fit:
             trainer=unfinished,
         )
         given = None if given is None else given[:: self.rows.every]
-        return _despite_interrupt(trainer, lambda: summarise(state, self.rows.some, given, trainer))
+        state = _despite_interrupt(trainer, lambda: summarise(state, self.rows.some, given, trainer))
+        own = self.rows.held if len(self.rows.held) else self.rows.some
+        return replace(state, usual_cost=usual_cost(state, own))
 
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
@@ -150,14 +157,21 @@ class Fit:
         if self.places:
             planned.choices["neighbors"] += f"; rows are placed among those of the fit, up to {PLACED_ROWS:,}"
         objective = p._objective(state.model.sizes.some_labels)
+        begun = self.anchor is not None and self.anchor.estimator is not None
         if graphs:
-            search.start()
+            if not begun:
+                search.start()
             objective = search.objective(objective)
+        if self.anchor is not None:
+            anchored = self.anchor.objective(objective, state, self.source, rows.some, piece=self.piece)
+            objective, state.choices["anchor"] = anchored
         settings, described = trainer_settings(
             p, planned, state.model, objective, state.seed + state.n_iter, self._time_left()
         )
         if self.saved is not None:
             settings = resumed_settings(settings, self.saved.facts)
+        if begun:  # held-out rows may be among those that the earlier model was trained on
+            settings = replace(settings, patience=None, keep_last=True)
         self.state = replace(state, graphs=kept)
         self.state.choices.update(planned.choices | described | ({"memory": rows.memory} if rows.memory else {}))
         condition, held_out_condition = (
@@ -193,6 +207,7 @@ class Fit:
         block = trainer.feed.stream.block if isinstance(trainer.feed, Streamed) else None
         facts = describe_fit(self.parameters, self.state, len(self.source), self.y, trainer.settings, graph, block)
         facts |= {} if self.chosen is None else {"chosen": self.chosen}
+        facts |= {} if self.anchor is None else {"anchor": self.anchor.described}
         if self.saved is not None:
             require_same(self.saved.facts, facts)
             trainer.load_state_dict(self.saved.state)
@@ -262,7 +277,8 @@ class Fit:
         training = plan_training(self.parameters, self._counts, objective, self.device.type, piece=self.piece)
         self._require_memory(state.model.parts, state.model.sizes, training, objective.samples)
         own = without_placement(copy.deepcopy(state.model))  # a fit that fails leaves the earlier one as it was
-        return replace(state, model=own, choices=dict(state.choices)), training
+        schema = state.data_schema if self.anchor is None or state.n_iter else self.source.schema
+        return replace(state, model=own, choices=dict(state.choices), data_schema=schema), training
 
     def _require_memory(self, parts: Parts, sizes: Sizes, training: TrainingPlan, samples: int) -> None:
         """Raise if the fit of a model needs more memory than is free, before memory is taken for it."""

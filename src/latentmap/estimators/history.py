@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from latentmap.objectives.base import DISTORTION, RATE
-from latentmap.training.metrics import HELD_OUT, LOSS, PENALTY, RESTORED, ROUNDING, STANDARDISED, Row, parts_of
+from latentmap.training.metrics import HELD_OUT, KEPT, LOSS, PENALTY, RESTORED, ROUNDING, STANDARDISED, Row, parts_of
 
 Units = Literal["data", "model"]
 """Units that the nats of a history are of: the data's own, or those of the model, as before version 0.2."""
@@ -71,8 +71,9 @@ def best_row(history: Sequence[Row]) -> Row | None:
     history = [row for row in history if not row.get(RESTORED)]
     if not history:
         return None
-    if standardised := [row for row in history if row.get(STANDARDISED)]:
-        return standardised[-1]
+    for entry in (STANDARDISED, KEPT):
+        if kept := [row for row in history if row.get(entry)]:
+            return kept[-1]
     if history[-1]["val_loss"] is None:
         return history[-1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -32,6 +33,8 @@ from latentmap.training.loop import Callback
 
 MOST_ROWS, MOST_COMPONENTS = 2**31, 2**20
 """The largest batch and number of steps, and the most latent components, that a setting may ask for."""
+ITSELF = "itself"
+"""The anchor of a run that was fitted with an estimator as anchor, whose map it has."""
 _NETWORK = ((Network, nn.Module), "a network such as networks.MLP(), or a torch module of your own")
 _PARTS: dict[str, tuple[Any, str]] = {
     "encoder": _NETWORK,
@@ -54,6 +57,7 @@ class Parameters(BaseEstimator):
     density_weight: float = 0.0
     exaggeration: float = 1.0
     init: Literal["pca", "random"] = "pca"
+    anchor: Any = None
     condition: Kind | None = None
     ladder: Sequence[int] | None = None
     maps: ClassVar[bool] = False
@@ -162,6 +166,10 @@ def _check_map(p: Parameters) -> None:
         check_positive("density_weight", p.density_weight)
     if p.init not in ("pca", "random"):
         raise PartError(f"init must be 'pca' or 'random', got {p.init!r}")
+    if not isinstance(p.anchor, str | os.PathLike | tuple | list | Parameters | None):
+        raise PartError(
+            f"anchor must be None, a fitted VAE, the folder of a run, or (indices, codes) of rows, got {p.anchor!r:.80}"
+        )
     if p.neighbor_components not in ("auto", None):
         check_count("neighbor_components", p.neighbor_components)
 
@@ -237,6 +245,10 @@ def write_parameter(value: Any) -> Any:
     >>> write_parameter((8, 32)), write_parameter(nn.Identity())
     ([8, 32], {'module': 'Identity'})
     """
+    if isinstance(value, Parameters):  # an anchor; the run of a fit with it has its map
+        return {"run": ITSELF}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, Part):
         return value.to_json()
     if isinstance(value, nn.Module):

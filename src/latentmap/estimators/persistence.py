@@ -32,7 +32,7 @@ from latentmap.data.files import as_json, write_new
 from latentmap.data.locks import identity, locked
 from latentmap.estimators.card import model_card
 from latentmap.estimators.columns import give_embeddings
-from latentmap.estimators.parameters import check_parameters, read_parameter, write_parameter
+from latentmap.estimators.parameters import ITSELF, check_parameters, read_parameter, write_parameter
 from latentmap.estimators.run_files import (
     FORMAT,
     NEIGHBORS,
@@ -225,6 +225,8 @@ def _parameters_of(saved: Saved, modules: Mapping[str, nn.Module | None]) -> Gen
     """Return an estimator with the parameters of a run."""
     estimator = saved.cls()
     estimator.set_params(**{n: read_parameter(n, value, modules) for n, value in saved.config["params"].items()})
+    if estimator.anchor == {"run": ITSELF}:
+        estimator.set_params(anchor=str(saved.folder))
     check_parameters(estimator)
     return estimator
 

@@ -33,6 +33,8 @@ from latentmap.objectives.base import Objective
 from latentmap.training.device import operations, resolve_device, resolve_precision
 from latentmap.training.loop import Settings
 
+ANCHORED_PACE = 0.05
+"""Learning-rate multiplier of pieces that keep an earlier map: at a constant rate, rows tremble in proportion to it."""
 Choices = dict[str, str]
 """Each choice in words with its reason, by name."""
 
@@ -184,7 +186,8 @@ def plan_training(
     batch_size = choices.choose_batch_size(n, neighbors=is_map) if p.batch_size is None else p.batch_size
     requested = 1 if piece else p.max_epochs
     epochs = choices.choose_epochs(n, batch_size, neighbors=is_map) if requested is None else requested
-    rate = choices.choose_learning_rate(batch_size, objective.pace) if p.learning_rate is None else p.learning_rate
+    pace = objective.pace * (ANCHORED_PACE if piece and p.anchor is not None else 1.0)
+    rate = choices.choose_learning_rate(batch_size, pace) if p.learning_rate is None else p.learning_rate
     by_layer = "" if is_map or piece or objective.adversarial else ", layers by their inputs"
     return TrainingPlan(
         n,

@@ -25,7 +25,8 @@ FREE = ("callbacks", "verbose", "warm_start", "memory")
 """Parameters that the weights of a fit do not depend on."""
 DTYPES = ("float32", "bfloat16")
 REFUSED = (
-    "versions", "parameters", "data", "columns", "labels", "rows", "block", "neighbors", "earlier_epochs", "device"
+    "versions", "parameters", "data", "columns", "labels", "rows", "block", "neighbors", "anchor", "earlier_epochs",
+    "device",
 )  # fmt: skip
 """Facts that must be as they were; what differs in the others is said."""
 
@@ -178,6 +179,7 @@ def _differences(name: str, saved: Any, now: Any) -> Iterator[str]:
             yield from _differences(inner, saved.get(key), now.get(key))
     elif saved != now:
         hashed = {"data": "the data have changed", "labels": "the labels have changed"}
+        hashed["anchor"] = "the anchor has changed"
         hashed["neighbors"] = "the neighbours of the rows have changed"
         hashed["columns"] = "the names, kinds or categories of the columns have changed"
         if name == "block":

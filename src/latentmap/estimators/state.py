@@ -73,6 +73,9 @@ class FitState:
     fit_seconds: float = 0.0
     interrupted: bool = False
     loss: float | None = None
+    usual_cost: float | None = None
+    """Nats, in the model's units, that decoding nine in ten rows costs, of those like the rows of the fit; None in runs
+    of earlier versions."""
     code_mean: FloatArray = field(default_factory=lambda: np.zeros(0))
     code_variance: FloatArray = field(default_factory=lambda: np.zeros(0))
     kl_per_component: FloatArray | None = None
@@ -202,6 +205,7 @@ class FitState:
             "data_schema_": self.data_schema.to_json(),
             "history_units": self.history_units,
             "history_bounds": self.history_bounds,
+            "usual_cost_": self.usual_cost,
         }
 
     @classmethod
@@ -251,6 +255,7 @@ class FitState:
             condition=on,
             history_units=described.get("history_units", "model"),
             findings=described["findings_"],
+            usual_cost=described.get("usual_cost_"),
             **{name: described[f"{name}_"] for name in PLAIN},
             **{name: _array(described[f"{name}_"], dtype) for name, dtype in ARRAYS.items()},
         )
@@ -258,8 +263,13 @@ class FitState:
         return state
 
 
-def require_unchanged(p: Parameters, state: FitState) -> None:
-    """Raise if parameters request another model than that of the fit that they are to continue.
+def require_unchanged(
+    p: Parameters,
+    state: FitState,
+    continued: str = "the fit to continue",
+    advice: str = "fit anew with warm_start=False",
+) -> None:
+    """Raise if parameters request another model than that of the fit that is ``continued``, in words.
 
     A prior that was fitted afterwards stands in the place of that of the parameters.
     """
@@ -269,7 +279,7 @@ def require_unchanged(p: Parameters, state: FitState) -> None:
     kind = next((kind for kind in KINDS if type(state.condition) is KINDS[kind]), None)
     scaling = state.choices.get("scaling", "auto").partition(" ")[0]
     kept: dict[str, tuple[Any, ...]] = {
-        "n_components": (sizes.latent,),
+        "n_components": ("auto", sizes.latent),
         "ladder": (sizes.below, list(sizes.below), None if not sizes.below else sizes.below),
         "condition": (kind,),
         "scaling": ("auto", scaling),
@@ -284,8 +294,7 @@ def require_unchanged(p: Parameters, state: FitState) -> None:
         value = getattr(p, name, None)
         if not any(value == one or _same_module(value, one) for one in values):
             raise PartError(
-                f"{name} is {_named(value)}, and the fit to continue has {_named(values[-1])}: set it back, or fit "
-                "anew with warm_start=False"
+                f"{name} is {_named(value)}, and {continued} has {_named(values[-1])}: set it back, or {advice}"
             )
 
 

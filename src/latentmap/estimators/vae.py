@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -91,6 +92,12 @@ class VAE(GenerativeEstimator):
     init : {"pca", "random"}, default="pca"
         "pca" lets the codes of a map that keeps neighbours start as the leading principal components of the rows, so
         that maps of refits agree; "random" starts at the initial weights of the seed.
+    anchor : VAE, path or tuple of arrays, default=None
+        An earlier fit, or the folder of its run, whose map the fit begins with and keeps: rows like its own stay, and
+        others find their places among them (docs/maps.md, growing data). Columns, units and networks are those of the
+        anchor, and codes are not standardised. `partial_fit` is anchored too, at a twentieth of the learning rate. Or
+        (indices, codes): rows given to `fit`, and the places (m, n_components) that they are to have on the map. A run
+        keeps a path; in the place of an estimator, later fits of a loaded run are anchored to the run itself.
     condition : {"labels", "covariates"} or None, default=None
         What the model is conditioned on: classes of any type, or numbers, which are standardised. `fit` and every
         method that encodes, decodes or scores then take it as ``y``: p(x|z, y) draws rows of a given class, and z holds
@@ -222,6 +229,7 @@ class VAE(GenerativeEstimator):
         supervised: float = 0.0,
         density_weight: float = 0.0,
         init: Literal["pca", "random"] = "pca",
+        anchor: VAE | str | os.PathLike[str] | tuple[Any, Any] | None = None,
         condition: Kind | None = None,
         ladder: Sequence[int] | None = None,
         columns: Columns | None = None,
@@ -273,8 +281,15 @@ class VAE(GenerativeEstimator):
         self.supervised = supervised
         self.density_weight = density_weight
         self.init = init
+        self.anchor = anchor
         self.condition = condition
         self.ladder = ladder
+
+    def __sklearn_clone__(self) -> VAE:
+        """Return a copy without its fit, with the anchor as it is: a clone of that would not be fitted."""
+        clone: VAE = super().__sklearn_clone__()
+        clone.anchor = self.anchor
+        return clone
 
     def _parts(self, encoder: Network | nn.Module, decoder: Network | nn.Module, likelihood: Likelihood) -> Parts:
         posterior = self.variational_family or Gaussian()

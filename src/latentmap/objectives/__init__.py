@@ -1,6 +1,7 @@
 """Objectives: the losses that a fit minimises, one for each player."""
 
 from latentmap.objectives.adversarial import VAEGAN, FactorCritic, PriorCritic
+from latentmap.objectives.anchor import Anchored
 from latentmap.objectives.base import Critic, Objective, Penalty
 from latentmap.objectives.evidence import ELBO
 from latentmap.objectives.importance import IWAE, PIWAE, DReG
@@ -14,6 +15,7 @@ __all__ = [
     "MMD",
     "PIWAE",
     "VAEGAN",
+    "Anchored",
     "CodeNorm",
     "Critic",
     "DReG",

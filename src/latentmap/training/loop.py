@@ -338,7 +338,7 @@ class Trainer:
     def _evaluate(self, training: list[float], held_out: list[float] | None, skipped: float) -> None:
         """Add a row to the history, keep the weights if they are the best, and call the callbacks."""
         progress = self.clock.progress(self.step)
-        row: Row = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds}
+        row: Row = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, **self.settings.marks}
         row |= self.metrics.entries(training) | self.metrics.entries(held_out, HELD_OUT)
         row |= {"rows_per_second": self.step * self.batch / self.seconds, "progress": progress}
         self.history.append(row)
@@ -346,7 +346,7 @@ class Trainer:
         if skipped > 0.5 or not self.gradient_step.is_sound(training[0], criterion):
             row[RESTORED] = 1.0
             self._recover()
-        elif criterion < self.best[0] or held_out is None:
+        elif criterion < self.best[0] or held_out is None or self.settings.keep_last:
             self.best = (criterion, self._snapshot())
             self.best_evaluation, self.evaluations_since_best = len(self.history) - 1, 0
         else:

@@ -25,7 +25,9 @@ STANDARDISED = "standardised"
 """Entry of the row that describes the weights of a fit with standardised codes, 1."""
 RESTORED = "restored"
 """Entry of a row whose weights were given up for the best ones before, as the loss was not finite or exploded, 1."""
-METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress", STANDARDISED, RESTORED)
+KEPT = "kept"
+"""Entry of a row whose weights were kept whatever those before it cost on held-out rows, 1."""
+METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress", STANDARDISED, RESTORED, KEPT)
 """Entries of a row that are not losses."""
 
 

@@ -1,0 +1,301 @@
+"""The anchor of a fit: an earlier one whose map its rows keep, or codes that were given for some of them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentmap.data.sources import Source
+from latentmap.estimators.graph import neighbor_graph
+from latentmap.estimators.parameters import Parameters
+from latentmap.estimators.rows import open_as_fitted
+from latentmap.estimators.state import FitState, as_tensor, require_unchanged
+from latentmap.exceptions import DataError, LatentmapError, PartError
+from latentmap.messages import error_line
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.distributions import Distortion, draw
+from latentmap.model.noise import Generated, generator_for
+from latentmap.model.posteriors.quantizers import Quantizer
+from latentmap.model.scaling import Affine
+from latentmap.objectives.anchor import Anchored
+from latentmap.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from latentmap.estimators.base import GenerativeEstimator
+
+USUAL, NEAREST, UNLIKE = 0.9, 15, 0.3
+"""Fraction of rows that count as usual, neighbours of a row that are asked too, and the unusual ones among a row and
+these from which on it is unlike those of the fit: a tenth is expected, a new group has most."""
+MOST = 10_000
+"""Anchors of a fit, at the most."""
+AGREE = 0.5
+"""Distance from the median of a row's neighbours on the earlier map, in standard deviations of the codes, up to which
+it keeps its place."""
+FEWEST = 10
+"""Rows like those of the earlier fit, without which nothing can stay."""
+REACH = 0.3
+"""Displacement from which on an anchor gives way, in standard deviations of the codes."""
+DRAWN = 1000
+"""Rows drawn from the earlier model in the place of those that a piece does not hold."""
+BATCH = 4096
+"""Rows that are encoded at a time."""
+KEPT_CHOICES = ("data", "scaling", "likelihood", "encoder", "decoder", "prior")
+"""Choices of an earlier fit that are those of its model."""
+ADVICE = "or leave anchor=None"
+
+
+@dataclass(frozen=True, eq=False)
+class Anchor:
+    """What keeps rows at their places.
+
+    Parameters
+    ----------
+    estimator : GenerativeEstimator, default=None
+        An earlier fit, which finds the codes.
+    places : tuple of ndarray, default=None
+        Indices (m,) of rows of the fit, and their codes (m, D).
+    """
+
+    estimator: GenerativeEstimator | None = None
+    places: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+
+    @property
+    def described(self) -> str:
+        """The hash of the anchor, which tells a fit from others."""
+        if self.places is not None:
+            contents = [array.tobytes() for array in self.places]
+        else:
+            weights = self._earlier.module.state_dict()
+            contents = [value.detach().cpu().numpy().tobytes() for _, value in sorted(weights.items())]
+        return hashlib.sha256(b"".join(contents)).hexdigest()
+
+    def open(self, p: Parameters, X: Any) -> Source:
+        """Open the rows of a fit that begins with the model of the earlier one."""
+        estimator = copy.copy(self._fitted)
+        estimator.memory = p.memory
+        try:
+            return open_as_fitted(estimator, self._earlier, X)
+        except (ValueError, LatentmapError) as error:
+            raise DataError(
+                f"the rows do not have the columns of the anchor: {error_line(error)}; give rows like its, {ADVICE}"
+            ) from error
+
+    def start(self, p: Parameters, seed: int) -> FitState | None:
+        """Return the model that a fit begins with, the earlier one; None for one that begins with its own.
+
+        Raises
+        ------
+        PartError
+            If parameters ask for another model.
+        """
+        if self.estimator is None:
+            return None
+        require_unchanged(p, self._earlier, "the anchor", "leave anchor=None")
+        choices = {name: text for name, text in self._earlier.choices.items() if name in KEPT_CHOICES}
+        return FitState(
+            self._earlier.model,
+            self._earlier.scaling,
+            self._earlier.data_schema,
+            seed,
+            table=self._earlier.table,
+            choices=choices,
+        )
+
+    def objective(
+        self, base: Objective, state: FitState, source: Source, some: NDArray[Any], *, piece: bool
+    ) -> tuple[Objective, str]:
+        """Return an objective with the anchor term, and a description.
+
+        Parameters
+        ----------
+        base : Objective
+            What is minimised beside it.
+        state : FitState
+            The fit before its first step.
+        source : Source
+            All rows.
+        some : ndarray of shape (s, P)
+            Every so many rows.
+        piece : bool
+            Whether the rows are one of many pieces, with which rows that the earlier model draws are anchors too.
+        """
+        if self.places is not None:
+            rows, codes = self._given(source, state)
+            spread = float(np.sqrt(np.square(codes).mean()))
+            described = f"{len(rows):,} rows at given codes (given)"
+        else:
+            rows, described = self._stay(some, piece=piece)
+            spread, codes = float(np.sqrt(self._earlier.code_variance.mean())), None
+        with torch.no_grad():
+            scaled = state.scaling(as_tensor(rows).to(state.device)).float()
+            if piece:
+                scaled = torch.cat([scaled, self._drawn(state.seed)])
+            if codes is None:
+                goals = torch.cat([self._earlier.model.eval().encode(some).mean for some in scaled.split(BATCH)])
+            else:
+                goals = as_tensor(codes).float().to(state.device)
+        return Anchored(base, reach=REACH * (spread or 1.0), rows=scaled, codes=goals), described
+
+    def _stay(self, some: NDArray[Any], *, piece: bool) -> tuple[NDArray[Any], str]:
+        """Return the rows that the earlier model knows, and how many they are in words."""
+        some = some[:: -(-len(some) // MOST)]
+        near = nearest_rows(self._earlier, some)
+        unusual, odd = oddness(self._earlier, some, near)
+        stay = some[~unusual & (odd < UNLIKE) & self._agree(some, near)]
+        if not piece and len(stay) < FEWEST:
+            raise DataError(
+                f"{len(stay)} of {len(some)} rows are like those of the anchor, too few to keep its map: "
+                f"{_farthest(self._earlier, some)}; give rows in its units, among them rows like its, {ADVICE}"
+            )
+        described = f"{len(stay):,} of {len(some):,} rows stay, as they are like those of the earlier fit (given)"
+        return stay, described
+
+    def _agree(self, rows: NDArray[Any], near: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows lie near their neighbours on the earlier map; it has misplaced the others."""
+        codes = self._earlier.posterior(rows)[0]
+        off = np.linalg.norm(codes - np.median(codes[near], axis=1), axis=1)
+        spread = float(np.sqrt(self._earlier.code_variance.mean()))
+        return np.asarray(off <= AGREE * spread)
+
+    def _given(self, source: Source, state: FitState) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the rows whose codes are given, and these."""
+        assert self.places is not None
+        indices, codes = self.places
+        if len(indices) > len(source):
+            raise DataError(f"anchor has {len(indices):,} rows, and there are {len(source):,} to fit: give each once")
+        if indices.max() >= len(source) or indices.min() < 0:
+            wrong = indices.max() if indices.max() >= len(source) else indices.min()
+            raise DataError(f"anchor names row {wrong}, there are 0 to {len(source) - 1}")
+        if codes.shape[1] != state.model.sizes.latent:
+            raise DataError(f"anchor has codes with {codes.shape[1]} components, expected {state.model.sizes.latent}")
+        rows = np.asarray(source.read(indices))
+        return rows.reshape(len(rows), -1), codes
+
+    def _drawn(self, seed: int) -> Tensor:
+        """Draw rows from the earlier model, in its units."""
+        model, noise = self._earlier.model.eval(), Generated(generator_for(seed, self._earlier.device))
+        return draw(model.decode(draw(model.prior(), (DRAWN,), noise).float()), (), noise).float()
+
+    @property
+    def _fitted(self) -> GenerativeEstimator:
+        assert self.estimator is not None
+        return self.estimator
+
+    @property
+    def _earlier(self) -> FitState:
+        return self._fitted.state_
+
+
+def read_anchor(p: Parameters) -> Anchor | None:
+    """Return the anchor of a fit, if any, read from the folder of a run where it is one.
+
+    Raises
+    ------
+    PartError
+        If it is no anchor, or the model can have none.
+    DataError
+        If codes of rows contradict each other.
+    """
+    anchor: Any = p.anchor
+    if anchor is None:
+        return None
+    if p.condition is not None:
+        raise PartError(
+            f"an anchored model has no condition, got condition={p.condition!r}; {ADVICE.removeprefix('or ')}"
+        )
+    if isinstance(anchor, tuple | list):
+        return Anchor(places=_places(anchor))
+    if isinstance(anchor, str | os.PathLike):
+        from latentmap.estimators.persistence import load
+
+        try:
+            anchor = load(anchor)
+        except LatentmapError as error:
+            raise PartError(
+                f"anchor {os.fspath(anchor)} is no run to fit to ({error_line(error)}); give the folder of a run, a "
+                f"fitted {type(p).__name__}, {ADVICE}"
+            ) from error
+    if type(anchor).__name__ != type(p).__name__ and not isinstance(anchor, type(p)):
+        raise PartError(f"anchor is of class {type(anchor).__name__}, expected {type(p).__name__}, as this one")
+    if anchor._state is None:
+        raise PartError(f"anchor is an estimator that is not fitted: fit it first, {ADVICE}")
+    if anchor.condition is not None:
+        raise PartError("anchor has a condition, which the places on its map depend on; give one without")
+    if isinstance(anchor._state.model.parts.posterior, Quantizer):
+        raise PartError("anchor has quantised codes, which cannot move a little; give one with other codes")
+    return Anchor(anchor)
+
+
+def nearest_rows(state: FitState, rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the nearest 15 other rows of each, in encoder inputs, or all others; of a single row none."""
+    if len(rows) < 2:
+        return np.empty((len(rows), 0), dtype=np.int64)
+    inputs = torch.from_numpy(np.asarray(state.encoder_inputs(rows)))
+    return neighbor_graph(inputs, min(NEAREST, len(rows) - 1)).cpu().numpy()
+
+
+def oddness(
+    state: FitState, rows: NDArray[Any], near: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which rows a model decodes worse than nine in ten of its own, and their fraction among nearby rows.
+
+    The cost of a row is -log p(x|z) at the mean of q(z|x). The fraction is over the row and those near it, by default
+    its `nearest_rows`.
+    """
+    limit = np.inf if state.usual_cost is None else state.usual_cost
+    unusual = ~(decoding_costs(state, rows) <= limit)
+    near = nearest_rows(state, rows) if near is None else near
+    return unusual, np.column_stack([unusual, unusual[near]]).mean(1)
+
+
+def decoding_costs(state: FitState, rows: NDArray[Any]) -> NDArray[Any]:
+    """Return -log p(x|z) of each row at the mean of q(z|x), nats, in the model's units."""
+    return state.map(rows, _costs)
+
+
+def usual_cost(state: FitState, rows: NDArray[Any]) -> float | None:
+    """Return the cost that `USUAL` of the rows of a fit stay below; None where it is not finite."""
+    if state.condition is not None:
+        return None
+    cost = float(np.quantile(decoding_costs(state, rows), USUAL))
+    return cost if np.isfinite(cost) else None
+
+
+def _costs(model: GenerativeAutoencoder, scaling: Affine, rows: Tensor) -> Tensor:
+    x = scaling(rows)
+    px = model.reconstruct(x)
+    return px.cost(x) if isinstance(px, Distortion) else -px.log_prob(x)
+
+
+def _places(anchor: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Read (indices, codes)."""
+    expected = "anchor=(indices, codes) takes the indices (m,) of rows and their codes (m, n_components)"
+    if len(anchor) != 2:
+        raise DataError(f"{expected}, got {len(anchor)} values")
+    indices, codes = np.asarray(anchor[0]), np.asarray(anchor[1])
+    if indices.ndim != 1 or codes.ndim != 2 or len(indices) != len(codes) or not len(indices):
+        raise DataError(f"{expected}, got shapes {indices.shape} and {codes.shape}")
+    if indices.dtype.kind not in "iu" or codes.dtype.kind not in "fiu" or not np.isfinite(codes).all():
+        raise DataError(f"{expected}: whole numbers, and finite numbers; got others")
+    names, counts = np.unique(indices, return_counts=True)
+    if (counts > 1).any():
+        raise DataError(f"anchor has two codes for row {names[counts > 1][0]}; give one")
+    return indices.astype(np.int64), codes.astype(np.float64)
+
+
+def _farthest(state: FitState, rows: NDArray[Any]) -> str:
+    """Name the column whose values lie farthest from those of the earlier fit, in its units."""
+    scaled = state.map(rows, lambda model, scaling, x: scaling(x))
+    middle = np.abs(np.nanmedian(scaled, axis=0))
+    worst = int(np.nanargmax(middle)) if np.isfinite(middle).any() else 0
+    names = state.data_schema.names
+    column = f"column {repr(names[worst]) if names else worst}"
+    return f"in {column}, the median is {middle[worst]:.3g} of the anchor's scales from its origin"

@@ -1,0 +1,106 @@
+"""The anchor term, which keeps the codes of some rows at given places, with any other objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from latentmap.model.part import Learned, Sizes, forwarded, positive
+from latentmap.model.trace import Model, Trace
+from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
+from latentmap.objectives.evidence import ELBO
+
+
+@dataclass(frozen=True)
+class Anchored(Objective):
+    r"""An objective with a term that keeps rows at given codes, added to the loss of the encoder's player.
+
+    Each step encodes as many of the A anchors as the batch has rows B, drawn at random, or all where there are no
+    more. With their codes c_a,
+
+    .. math:: \mathcal{L} = \text{base} + P w \, \mathbb{E}_a \frac{d_a^2}{d_a^2 + r^2}, \qquad
+              d_a = \|\mu(x_a) - c_a\|
+
+    The cost is quadratic for small displacements and at most P w: rows that the data place elsewhere leave their anchor
+    (the redescending estimator of Geman and McClure 1987). The codes are not standardised after the fit.
+
+    Parameters
+    ----------
+    base : Objective, default=ELBO()
+        The objective to extend.
+    weight : float, default=5.0
+        Nats w for each of a row's P features, since the distortion grows with them.
+    reach : float, default=0.3
+        Displacement r at which the cost is half of the most, in units of the codes.
+    rows : Tensor of shape (A, P), optional
+        The anchors, in the model's units.
+    codes : Tensor of shape (A, D), optional
+        Their codes.
+
+    Examples
+    --------
+    >>> Anchored(weight=0.0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: weight must be a finite number > 0, got 0.0
+    """
+
+    base: Objective = ELBO()
+    weight: float = 5.0
+    reach: float = 0.3
+    rows: Tensor | None = field(default=None, repr=False, compare=False)
+    codes: Tensor | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        positive("weight", self.weight)
+        positive("reach", self.reach)
+
+    needs_batch = forwarded("base")
+    adversarial = forwarded("base")
+    pace = forwarded("base")
+    samples = forwarded("base")
+
+    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
+        """Yield those of the base."""
+        return self.base.encodings(model, x)
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Check the model for the base."""
+        self.base.check_model(model, trace)
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Return the state of the base."""
+        return {"base": self.base.build(sizes)}
+
+    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
+        """Return the base's players."""
+        return self.base.players(own.base, model)
+
+    def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
+        """Compute the losses of the base, with the cost of displacements."""
+        losses = dict(self.base.losses(own.base, model, trace, progress))
+        term = trace.x.shape[1] * self.weight * self._cost(model, trace)
+        for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
+            losses[name] = losses[name] + term
+        losses[unused("anchor", losses)] = term
+        return losses
+
+    def losses_of_copies(
+        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
+    ) -> Mapping[str, Tensor]:
+        """Compute the losses of the base."""
+        return self.base.losses_of_copies(own.base, model, trace, progress)
+
+    def _cost(self, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        if self.rows is None or self.codes is None:
+            return trace.x.new_zeros(())
+        rows, codes, size = self.rows, self.codes, len(trace.x)
+        if len(rows) > size:
+            drawn = (trace.noise.uniform((size,), trace.x) * len(rows)).long().clamp_max(len(rows) - 1)
+            rows, codes = rows.index_select(0, drawn), codes.index_select(0, drawn)
+        moved = (model.encode(rows).mean - codes).square().sum(-1)
+        return (moved / (moved + self.reach**2)).mean()

@@ -1,0 +1,82 @@
+"""Aligned maps: linked rows of several tables lie together, and links that cannot hold are named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import make_blobs
+from sklearn.neighbors import KNeighborsClassifier
+
+from latentmap import VAE, fit_aligned
+from latentmap.exceptions import DataError, PartError
+
+X, GROUP = make_blobs(400, centers=6 * np.random.default_rng(0).normal(size=(4, 8)), random_state=0)
+LEFT, RIGHT = X[:, :5], 100 * X[:, 3:]
+LINKED = np.arange(150)
+QUICK = {"max_epochs": 1, "random_state": 0}
+
+
+def test_linked_rows_lie_together_and_others_join_them():
+    options = {"max_epochs": 25, "random_state": 0}
+    links = np.column_stack([LINKED, LINKED])
+    left, right = fit_aligned([LEFT, RIGHT], links, **options)
+    one, two = left.transform(LEFT), right.transform(RIGHT)
+    distance = np.linalg.norm(one - two, axis=1) / np.sqrt(one.var(0).sum())
+    assert np.median(distance[LINKED]) < 0.1 and np.median(distance[len(LINKED) :]) < 0.3
+    alone = VAE(2, **options).fit(RIGHT).transform(RIGHT)
+    apart = np.linalg.norm(one - alone, axis=1) / np.sqrt(one.var(0).sum())
+    assert np.median(apart) > 0.5, "control"
+    assert KNeighborsClassifier(10).fit(one, GROUP).score(two, GROUP) > 0.95
+    separate = KNeighborsClassifier(10).fit(alone, GROUP).score(alone, GROUP)
+    assert KNeighborsClassifier(10).fit(two, GROUP).score(two, GROUP) > separate - 0.02
+
+
+def test_frames_are_linked_by_index_or_column():
+    left = pd.DataFrame(LEFT[:200]).add_prefix("a")
+    right = pd.DataFrame(RIGHT[100:], index=range(100, 400)).add_prefix("b")
+    for tables, links in (
+        ([left, right], None),
+        ([left.assign(name=left.index), right.assign(name=right.index)], "name"),
+    ):
+        fits = fit_aligned(tables, links, **QUICK)
+        assert [fit.n_features_in_ for fit in fits] == [5, 5]
+        indices, codes = fits[1].anchor
+        assert indices.tolist() == list(range(100))
+        np.testing.assert_allclose(codes, fits[0].transform(left)[100:200])
+
+
+def test_three_tables_and_estimators_of_their_own():
+    pair = np.column_stack([LINKED, LINKED])
+    own = [VAE(2, neighbors=k, **QUICK) for k in (5, 6, 7)]
+    fits = fit_aligned([LEFT, RIGHT, LEFT], [pair, pair], estimators=own)
+    assert [fit.neighbors for fit in fits] == [5, 6, 7] and own[1].anchor is None
+
+
+@pytest.mark.parametrize(
+    ("tables", "links", "message"),
+    [
+        ([LEFT], [[0, 0]], "two tables or more"),
+        ([LEFT, RIGHT], [[0, 400]], "row 400 of table 1, which has rows 0 to 399"),
+        ([LEFT, RIGHT], [[-1, 0]], "row -1 of table 0"),
+        ([LEFT, RIGHT], [[0, 7], [3, 7]], "contradict: row 7 of table 1 is linked to rows 0 and 3 of table 0"),
+        ([LEFT, RIGHT], [[0.0, 1.0]], "whole numbers"),
+        ([LEFT, RIGHT], np.zeros((0, 2), int), "whole numbers"),
+        ([LEFT, RIGHT, LEFT], [[[0, 0]]], "3 tables have 2 arrays of links"),
+        ([LEFT, RIGHT], None, "table 0 is no data frame"),
+        ([pd.DataFrame(LEFT), pd.DataFrame(RIGHT)], "id", "table 0 has no column 'id'"),
+        ([pd.DataFrame(LEFT), pd.DataFrame(RIGHT, index=range(900, 1300))], None, "share no row name"),
+        ([pd.DataFrame(LEFT), pd.DataFrame(RIGHT, index=[0] * 400)], None, "two rows 0"),
+    ],
+)
+def test_links_that_cannot_hold_are_named(tables, links, message):
+    with pytest.raises(DataError, match=message):
+        fit_aligned(tables, links, **QUICK)
+
+
+def test_estimators_must_suit_the_tables():
+    pair = [[0, 0]]
+    with pytest.raises(PartError, match="a VAE for each of the 2 tables"):
+        fit_aligned([LEFT, RIGHT], pair, estimators=[VAE()])
+    with pytest.raises(PartError, match="same n_components"):
+        fit_aligned([LEFT, RIGHT], pair, estimators=[VAE(2), VAE(3)])
+    with pytest.raises(PartError, match="set max_epochs there"):
+        fit_aligned([LEFT, RIGHT], pair, estimators=[VAE(), VAE()], max_epochs=2)

@@ -1,0 +1,180 @@
+"""Anchors: old rows stay on a map that grows, new ones find room, and what cannot be kept is refused."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+
+import latentmap
+from latentmap import VAE, Autoencoder
+from latentmap.estimators.anchor import decoding_costs, oddness
+from latentmap.evaluation.drift import drift
+from latentmap.exceptions import DataError, ModelError, PartError
+
+CENTRES = 6 * np.random.default_rng(0).normal(size=(4, 6))
+X, GROUP = make_blobs([100, 100, 100, 100], centers=CENTRES, random_state=0)
+OLD = np.flatnonzero(GROUP < 3)
+"""Rows of the first fit: three of four groups."""
+
+
+def spread(Z):
+    return np.sqrt(Z.var(0).sum())
+
+
+def moved(earlier, later, rows=X[OLD]):
+    before = earlier.transform(rows)
+    return np.median(np.linalg.norm(later.transform(rows) - before, axis=1)) / spread(before)
+
+
+@pytest.fixture(scope="module")
+def earlier():
+    return VAE(2, max_epochs=25, random_state=0).fit(X[OLD])
+
+
+@pytest.fixture(scope="module")
+def later(earlier):
+    return VAE(2, anchor=earlier, max_epochs=25, random_state=1).fit(X)
+
+
+def test_old_rows_stay_and_a_new_group_finds_room(earlier, later):
+    anew = VAE(2, max_epochs=25, random_state=1).fit(X)
+    assert moved(earlier, later) < 0.03 < moved(earlier, anew)
+    Z = later.transform(X)
+    centres = np.array([Z[GROUP == group].mean(0) for group in range(4)])
+    near = np.linalg.norm(Z[:, None] - centres, axis=-1).argmin(1)
+    assert (near == GROUP).mean() > 0.97, "the new group lies apart from the others"
+    assert later.choices_["anchor"].endswith("as they are like those of the earlier fit (given)")
+
+
+def test_rows_unlike_those_of_a_fit_are_found(earlier):
+    unusual, odd = oddness(earlier.state_, X)
+    assert (odd[GROUP == 3] >= 0.3).mean() > 0.95 and (odd[GROUP < 3] >= 0.3).mean() < 0.1
+    own = decoding_costs(earlier.state_, X[OLD])
+    assert np.quantile(own, 0.8) < earlier.state_.usual_cost < np.quantile(own, 0.99)
+    assert [len(part) for part in oddness(earlier.state_, X[:1])] == [1, 1]
+
+
+def test_the_drift_says_what_is_new(earlier, later):
+    found = drift(earlier, later, X)
+    assert found.share == pytest.approx(0.25, abs=0.05) and found.median_shift == pytest.approx(
+        moved(earlier, later, X[found.rows[~found.unlike]]), rel=0.05
+    )
+    assert len(found.island_sizes) == 1 and found.island_sizes[0] == pytest.approx(100, abs=8)
+    assert (found.islands[GROUP == 3] == 0).mean() > 0.9
+    assert "1 new island of " in str(found) and found.to_json()["islands"] == list(found.island_sizes)
+    alone = drift(earlier, earlier, X[OLD])
+    assert alone.share < 0.1 and alone.median_shift == 0 and alone.island_sizes == (), "control"
+
+
+def test_pieces_of_a_stream_stay_too(earlier):
+    rates = {"anchored": None, "plain": None}
+    for name in rates:
+        piecewise = VAE(2, anchor=earlier if name == "anchored" else None, learning_rate=2e-3, random_state=1)
+        if name == "plain":
+            piecewise = VAE(2, random_state=1, learning_rate=2e-3)
+            piecewise.state_, piecewise.n_features_in_ = earlier.state_, 6
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for piece in np.array_split(np.random.default_rng(0).permutation(X), 6):
+                piecewise.partial_fit(piece)
+        rates[name] = moved(earlier, piecewise)
+    assert rates["anchored"] < 0.7 * rates["plain"]
+    default = VAE(2, anchor=earlier, random_state=1).partial_fit(X[GROUP == 3])
+    assert default.choices_["anchor"].startswith("0 of") and moved(earlier, default) < 0.02
+
+
+def test_an_anchor_survives_clones_saves_and_paths(earlier, later, tmp_path):
+    assert clone(later).anchor is earlier and clone(VAE(anchor="run")).anchor == "run"
+    earlier.save(tmp_path / "earlier")
+    later.save(tmp_path / "later")
+    again = latentmap.load(tmp_path / "later")
+    assert again.anchor == str(tmp_path / "later") and again.state_.usual_cost == later.state_.usual_cost
+    np.testing.assert_allclose(again.transform(X), later.transform(X), rtol=1e-6)
+    quick = {"max_epochs": 2, "random_state": 1}
+    by_path = VAE(2, anchor=tmp_path / "earlier", **quick).fit(X)
+    assert np.array_equal(by_path.transform(X), VAE(2, anchor=earlier, **quick).fit(X).transform(X))
+    by_path.save(tmp_path / "by_path")
+    assert latentmap.load(tmp_path / "by_path").anchor == str(tmp_path / "earlier")
+    refit = again.set_params(max_epochs=2).fit(X)
+    assert moved(later, refit) < 0.1
+
+
+def test_an_anchored_fit_resumes_to_the_same_map(earlier, tmp_path):
+    def fit(**options):
+        return VAE(2, anchor=options.pop("anchor", earlier), max_epochs=4, random_state=1, **options)
+
+    whole = fit().fit(X)
+    stopped = fit(callbacks=[lambda row, progress: progress.stop()])
+    stopped.fit(X, checkpoint=tmp_path / "c")
+    with pytest.raises(ModelError, match="the anchor has changed"):
+        fit(anchor=VAE(2, max_epochs=1, random_state=5).fit(X)).fit(X, checkpoint=tmp_path / "c", resume=True)
+    interrupted = fit(callbacks=[_Interrupt()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        interrupted.fit(X)
+    resumed = interrupted.set_params(callbacks=None).fit(X, resume=True)
+    assert np.array_equal(resumed.transform(X), whole.transform(X))
+
+
+class _Interrupt:
+    """Interrupts a fit once."""
+
+    def __init__(self):
+        self.done = False
+
+    def __call__(self, row, progress):
+        if not self.done:
+            self.done = True
+            raise KeyboardInterrupt
+
+
+def test_rows_lie_where_they_are_told():
+    rows, codes = np.flatnonzero(GROUP == 0)[:60], np.random.default_rng(1).normal(2.0, 0.1, size=(60, 2))
+    told = VAE(2, anchor=(rows, codes), max_epochs=25, random_state=0).fit(X)
+    Z = told.transform(X)
+    assert np.median(np.linalg.norm(Z[rows] - codes, axis=1)) < 0.2
+    assert np.median(np.linalg.norm(Z[GROUP == 0] - 2.0, axis=1)) < 0.4 < np.linalg.norm(Z.mean(0) - 2.0)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "error", "message"),
+    [
+        (3, PartError, "anchor must be None, a fitted VAE, the folder of a run"),
+        ("nowhere", PartError, "anchor nowhere is no run"),
+        (VAE(), PartError, "not fitted"),
+        (([0, 0], [[0, 1], [1, 0]]), DataError, "two codes for row 0"),
+        (([400], [[0, 1]]), DataError, "names row 400, there are 0 to 399"),
+        (([-1], [[0, 1]]), DataError, "names row -1"),
+        (([1], [[0, 1, 2]]), DataError, "3 components, expected 2"),
+        ((np.arange(401), np.zeros((401, 2))), DataError, "401 rows, and there are 400"),
+        (([1], [[0, np.nan]]), DataError, "finite numbers"),
+        (([1], [0, 1]), DataError, "got shapes"),
+        (([1],), DataError, "got 1 values"),
+    ],
+)
+def test_what_is_no_anchor_is_named(anchor, error, message):
+    with pytest.raises(error, match=message):
+        VAE(2, anchor=anchor, max_epochs=1, random_state=0).fit(X)
+
+
+def test_an_anchor_that_does_not_fit_is_refused(earlier):
+    def fit(rows=X, **options):
+        return VAE(**{"n_components": 2, "anchor": earlier, "max_epochs": 1} | options).fit(rows)
+
+    with pytest.raises(PartError, match="n_components is 3, and the anchor has 2"):
+        fit(n_components=3)
+    with pytest.raises(PartError, match="scaling is 'range', and the anchor has 'standard'"):
+        fit(scaling="range")
+    with pytest.raises(PartError, match="no condition"):
+        VAE(2, anchor=earlier, condition="labels").fit(X, GROUP)
+    with pytest.raises(PartError, match="class Autoencoder, expected VAE"):
+        fit(anchor=Autoencoder(2, max_epochs=1).fit(X[:50]))
+    with pytest.raises(DataError, match="do not have the columns of the anchor.*5 features"):
+        fit(X[:, :5])
+    with pytest.raises(DataError, match=r"0 of 400 rows are like those of the anchor.*in column \d.*units"):
+        fit(1000 * X)
+    with pytest.raises(PartError, match="pieces have others"):
+        VAE(2, anchor=([0], [[0, 1]])).partial_fit(X)
+    assert fit(n_components="auto").n_iter_ == 1
