@@ -153,6 +153,7 @@ def test_exaggeration_multiplies_the_attraction_alone():
 
 
 @pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning")
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.ConstantFeatureWarning")
 def test_the_more_exaggeration_the_tighter_the_neighbours(digits):
     from latentmap import VAE
 

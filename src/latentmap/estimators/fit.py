@@ -19,7 +19,6 @@ from latentmap.estimators.anchor import Anchor, usual_cost
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
 from latentmap.estimators.memory import needs_of, require_memory
 from latentmap.estimators.neighbors import (
-    PLACED_ROWS,
     NeighborSearch,
     places_rows,
     without_placement,
@@ -153,9 +152,7 @@ class Fit:
         targets = read_targets(p, self.y, len(self.source)) if rows.kept else None
         self.search = search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
         kept, graphs = search.graphs(planned.neighbors, targets)
-        self.places = places_rows(p, planned.neighbors, len(self.source), state.model)
-        if self.places:
-            planned.choices["neighbors"] += f"; rows are placed among those of the fit, up to {PLACED_ROWS:,}"
+        self.places = places_rows(p, planned.neighbors, len(self.source))
         objective = p._objective(state.model.sizes.some_labels)
         begun = self.anchor is not None and self.anchor.estimator is not None
         if graphs:

@@ -21,11 +21,10 @@ from latentmap.exceptions import PartError
 from latentmap.model.affinities import SEARCHED, affinities, shares
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.components import principal_axes, projection
-from latentmap.model.ladder import Ladder
 from latentmap.model.layout import start_at_components
 from latentmap.model.networks import Network
 from latentmap.model.placement import PlacedEncoder, Placement
-from latentmap.model.posteriors import Deterministic, Gaussian
+from latentmap.model.posteriors import Gaussian
 from latentmap.model.scaling import Affine
 from latentmap.objectives.base import Objective
 from latentmap.objectives.metrics import normalise_for, require_fit
@@ -72,6 +71,8 @@ def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[i
     if callable(metric):
         search = "exact"
     described = f"{chosen}, {search}, {metric_name(metric)}" if chosen else None
+    if described and places_rows(p, chosen, total):
+        described += ", rows are placed among those of the fit"
     return chosen, describe_choice(described, not auto, f"{p.n_components} components and {basis}")
 
 
@@ -92,9 +93,9 @@ def no_neighbors(p: Parameters, why: str) -> str:
     return describe_choice(None, p.neighbors is None, "rows that are not kept in memory")
 
 
-def places_rows(p: Parameters, neighbors: int | Edges, rows: int, model: GenerativeAutoencoder) -> bool:
+def places_rows(p: Parameters, neighbors: int | Edges, rows: int) -> bool:
     """Return whether a map places rows among those of its fit: few, compared as the encoder takes them."""
-    flat = isinstance(model.parts.posterior, Gaussian | Deterministic) and not isinstance(model, Ladder)
+    flat = isinstance(getattr(p, "variational_family", None), Gaussian | None) and not p.ladder
     searched = isinstance(neighbors, int) and neighbors > 0 and p.metric == "euclidean"
     return flat and searched and p.encoder is None and rows <= PLACED_ROWS
 
@@ -178,7 +179,7 @@ class NeighborSearch:
         """Return rows as the encoder takes them, in double precision."""
         with torch.no_grad():
             scaled = self.state.scaling(_precise(as_tensor(block).to(self.state.device)))
-            return self.state.model.encoder_inputs(scaled).double()
+            return self.state.model.network_inputs(scaled).double()
 
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""

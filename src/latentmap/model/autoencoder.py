@@ -112,7 +112,7 @@ class GenerativeAutoencoder(nn.Module):
         """Return log q(c|x) of each class."""
         if self.classifier is None:
             raise PartError("a model infers classes where some rows have none; fit with condition='labels' and such y")
-        return at_least_single(self.classifier(self._network_inputs(x))).log_softmax(-1)
+        return at_least_single(self.classifier(self.network_inputs(x))).log_softmax(-1)
 
     @property
     def has_own_modules(self) -> bool:
@@ -135,7 +135,7 @@ class GenerativeAutoencoder(nn.Module):
     def check_modules(self, x: Float[Tensor, "B P"]) -> None:
         """Raise a `PartError` if a module of the user's own fails on rows or codes, or returns NaN."""
         if isinstance(self.parts.encoder, nn.Module):
-            check_finite("encoder", self.encoder, self._network_inputs(x))
+            check_finite("encoder", self.encoder, self.network_inputs(x))
         if isinstance(self.parts.decoder, nn.Module):
             width = self.sizes.latent + sum(self.sizes.below) + self.sizes.condition
             check_finite("decoder", self.decoder, torch.linspace(-2, 2, 4 * width).to(x).view(4, width))
@@ -266,12 +266,12 @@ class GenerativeAutoencoder(nn.Module):
         return px if px.event_shape else independent(px)
 
     def _encoded(self, x: Tensor) -> Tensor:
-        x = self._network_inputs(x)
+        x = self.network_inputs(x)
         if self.shift is not None and self.condition is not None:
             x = x + at_least_single(self.shift(self.condition))
         return at_least_single(self.encoder(x))
 
-    def _network_inputs(self, x: Tensor) -> Tensor:
+    def network_inputs(self, x: Tensor) -> Tensor:
         """Return the encoder's inputs, with the mask of missing cells where the network takes it."""
         inputs = self.encoder_inputs(x)
         return self.parts.likelihood.append_mask(inputs, x) if self.takes_mask else inputs
