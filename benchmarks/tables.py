@@ -94,6 +94,18 @@ def larger(result: dict[str, Any]) -> str:
     return grid(heads, rows)
 
 
+def parts(result: dict[str, Any]) -> str:
+    """Return rates of part files beside rows in memory, by the processor, and peak memory."""
+    one = result["summary"]
+    rows = [
+        ("rate of one worker, as a share of that in memory", f"{one['share_of_memory_processor']:.2f}"),
+        ("rate of two workers, as a multiple of that of one", f"{one['two_over_one_processor']:.2f}"),
+        ("peak memory of one worker, MB", f"{one['peak_mb']:,.0f}"),
+        ("the same of a quarter of the rows, MB", f"{one['peak_mb_quarter']:,.0f}"),
+    ]
+    return grid((f"{one['rows']:,} rows of 64 columns", ""), rows)
+
+
 NAMES = {
     "eager": "eager",
     "compiled": "compiled",
@@ -357,7 +369,7 @@ def standardised(result: dict[str, Any]) -> str:
 TABLES: tuple[Callable[[dict[str, Any]], str], ...] = (
     *(elbo, throughput, ratios, limits, costs, embedding, floors, anatomy, precision, recipes, overhead, together),
     *(imputation, imputation_mixed, larger, synthetic, formats, sweep, standardised, reading),
-    *(explorer, public_tables_summary, public_tables),
+    *(explorer, parts, public_tables_summary, public_tables),
 )
 OF_PUBLIC = (public_tables_summary, public_tables)
 OF_THROUGHPUT = (throughput, ratios, limits, costs, embedding, floors)
@@ -365,6 +377,7 @@ PAGES = dict.fromkeys(TABLES, "benchmarks") | {
     imputation: "missing",
     imputation_mixed: "missing",
     larger: "data",
+    parts: "clusters",
     synthetic: "tables",
     formats: "data",
     sweep: "choices",

@@ -10,12 +10,12 @@ from sklearn.decomposition import PCA
 
 from latentmap import VAE, likelihoods, load, networks, posteriors, priors
 from latentmap.cli import main
-from latentmap.estimators.affinities import SHARES
 from latentmap.estimators.graph import neighbor_graph, with_classes
 from latentmap.evaluation.compare import compare
 from latentmap.evaluation.neighborhood import silhouette
 from latentmap.evaluation.stability import between_halves, procrustes_distance
 from latentmap.exceptions import DataError, PartError
+from latentmap.model.affinities import SHARES
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.layout import SPREAD, start_at_components
 from latentmap.model.part import Sizes

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import explorers
@@ -62,6 +63,54 @@ def test_dates_are_dates_wherever_they_stand_and_a_row_fits_beside_its_reconstru
         card = page.get_by_test_id("hover")
         card.get_by_role("columnheader", name="Reconstruction").wait_for()
         assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
+
+
+@pytest.mark.parametrize("width", [320, 375])
+def test_a_row_and_its_reconstruction_fit_on_a_phone(width, pages, table):
+    """The last column lay beyond the edge of the card, and of the page."""
+    with served(table) as (url, _):
+        page = pages(url, viewport={"width": width, "height": 667}, has_touch=True, is_mobile=True)
+        x, y = pixel(page, table.points[8])
+        page.touchscreen.tap(x, y)
+        card = page.get_by_test_id("hover")
+        last = card.get_by_role("columnheader", name="Reconstruction")
+        last.wait_for()
+        box, right = last.bounding_box(), card.bounding_box()["x"] + card.bounding_box()["width"]
+        assert box["x"] + box["width"] <= right <= width
+        assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
+
+
+def test_numbers_of_any_size_and_names_of_any_script(pages, tmp_path):
+    """Ends of ranges were written as -0.000000 and cut; the percentage went into a name that is read from the right."""
+    from latentmap.data.sources import open_source
+
+    rng = np.random.default_rng(0)
+    names = np.array(["عربي", "اسم"])[np.arange(60) % 2]
+    numbers = {"tiny": rng.normal(size=60) * 1e-30, "large": 1.6e9 + 500_000.5 * np.arange(60)}
+    frame = pd.DataFrame({**numbers, "نوع": names})
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    vae = fit(VAE(2, max_epochs=1, random_state=0), frame)
+    rows = ExploredRows.of_source(vae, open_source(tmp_path / "x.csv"))
+    with served(Exploration(vae, rows, name="x")) as (url, _):
+        page = pages(url)
+        page.get_by_test_id("colour").select_option(label="large")
+        legend = page.get_by_role("region", name="Colours")
+        legend.get_by_text("1.60000e9").wait_for()
+        legend.get_by_text("1.62950e9").wait_for()
+        page.mouse.move(*pixel(page, vae.transform(frame)[0]))
+        value = page.get_by_test_id("hover").locator(".value").filter(has_text="%").first
+        value.wait_for()
+        share, left = value.evaluate("""value => {
+            const range = document.createRange();
+            range.selectNodeContents(value.querySelector("small"));
+            const rects = [...range.getClientRects()].filter(one => one.width > 0);
+            range.selectNode(value.firstChild);
+            return [Math.min(...rects.map(one => one.left)), range.getBoundingClientRect().left];
+        }""")
+        assert left < share, "the name stands before its percentage"
+        page.get_by_role("tab", name="Filters").click()
+        ends = [float(page.get_by_label(f"tiny, at {which}").input_value()) for which in ("least", "most")]
+        assert ends == pytest.approx([frame.tiny.min(), frame.tiny.max()], rel=1e-2)
 
 
 def test_where_a_row_lies_no_hole_is_said_to_be_without_rows(pages, table):

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Autoencoder": "estimators.autoencoder",
     "Columns": "estimators.columns",
+    "Embedder": "embedding.embedder",
     "VAE": "estimators.vae",
     "fit_aligned": "estimators.aligned",
     "load": "estimators.persistence",
@@ -34,6 +35,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "Columns",
+    "Embedder",
     "__version__",
     "callbacks",
     "exceptions",
@@ -68,6 +70,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from latentmap import exceptions, objectives, plot, recipes
     from latentmap.data.datasets import load_dataset
+    from latentmap.embedding.embedder import Embedder
     from latentmap.estimators.aligned import fit_aligned
     from latentmap.estimators.autoencoder import Autoencoder
     from latentmap.estimators.columns import Columns

@@ -17,11 +17,24 @@ export const many = (n: number, one: string, more = `${one}s`): string => `${cou
 export function number(value: number | null | undefined, step = Math.abs(value ?? 0) / 100): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size >= 1e6 || (size > 0 && size < 1e-4)) return value.toExponential(2).replace("-", "−").replace("e+", "e");
+  const figures = figuresOf(value, step);
+  if ((size >= 1e6 && figures <= 6) || size >= 1e15 || (size > 0 && size < 1e-4)) return exponential(value, figures).replaceAll("-", "−");
   const digits = step > 0 ? Math.min(4, Math.max(0, Math.ceil(-Math.log10(step)))) : 0;
   const rounded = Number(value.toFixed(digits));
   return rounded.toLocaleString("en", { maximumFractionDigits: digits }).replace("-", "−");
 }
+
+/** A number as people type it, in as many digits as it takes to tell apart values that lie `step` from each other. */
+export function typed(value: number, step: number): string {
+  const decimals = Math.max(0, Math.ceil(-Math.log10(step)));
+  if (decimals <= 6 && Math.abs(value) < 1e9) return value.toFixed(decimals);
+  return exponential(value, figuresOf(value, step));
+}
+
+/** How many decimals an exponent needs beside it, where numbers lie `step` from each other. */
+const figuresOf = (value: number, step: number): number => (value && step > 0 ? Math.max(2, Math.ceil(Math.log10(Math.abs(value) / step))) : 2);
+
+const exponential = (value: number, figures: number): string => value.toExponential(Math.min(6, figures)).replace("e+", "e");
 
 export const percent = (share: number): string => `${number(100 * share, share > 0 && share < 0.01 ? 0.01 : 1)} %`;
 

@@ -31,7 +31,7 @@ Data = Annotated[
         help="Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet, .feather, "
         ".xlsx, .xls, .ods, .json, .jsonl, .sqlite, .duckdb, .h5ad or .zarr file, or a folder of images or .parquet "
         "files. FILE::NAME takes a sheet of a workbook, a table of a database, an array of a .zarr or .npz file, or a "
-        "layer, raw or X_pca of a .h5ad file."
+        "layer, raw or X_pca of a .h5ad file. Or an address of these, such as s3://bucket/rows/."
     ),
 ]
 Labels = Annotated[
@@ -88,5 +88,16 @@ GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; by default each 
 
 Folder = Annotated[Path, Parameter(alias="-o")]
 ArrayFile = Annotated[Path, Parameter(alias="-o", help=f"{ARRAY}; tables are flat.")]
+ArrayOutput = Annotated[
+    str | Path,
+    Parameter(
+        alias="-o",
+        help=f"{ARRAY}; tables are flat. Or a folder, such as out/, for part files (.parquet) that several workers of "
+        "torchrun write together, and that a repeated call completes.",
+    ),
+]
+PartRows = Annotated[
+    Whole | None, Parameter(help="Rows of a part file, about, where --output is a folder; by default 2^24 values.")
+]
 Seed = Annotated[Whole, Parameter(help="Seed of the random numbers; another gives another result.")]
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object on standard output.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def check_output(path: Path, formats: Sequence[str]) -> None:
         raise UsageError(f"cannot write {path}: expected a name that ends in {any_of(formats)}")
     if path.exists() and not path.is_file():
         raise UsageError(f"cannot write {path}: it is not a file; give another name")
-    _check_writable(path)
+    check_writable(path)
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def claimed_run(folder: Path, *, overwrite: bool) -> Iterator[None]:
 def check_resumed(folder: Path) -> None:
     """Raise if the run of a fit that is resumed could not be written to its folder in the end."""
     require_replaceable(folder)
-    _check_writable(folder)
+    check_writable(folder)
 
 
 def check_run(folder: Path, *, overwrite: bool) -> None:
@@ -71,7 +71,7 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
         require_replaceable(folder)
     elif folder.is_dir() and _visible(folder) and not (is_remainder(folder) or is_unfinished(folder)):
         raise UsageError(f"{folder} holds files and is not a run of latentmap, so it is left alone; give another -o")
-    _check_writable(folder)
+    check_writable(folder)
 
 
 def _visible(folder: Path) -> bool:
@@ -86,17 +86,21 @@ def write_blocks(
     table: Table | None = None,
     given: Sequence[Cells] | None = None,
     key: Key | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> tuple[tuple[int, ...], Any]:
     """Write blocks of rows, the key first in each, and return the shape and the type of all rows.
 
-    ``given`` is as `RowWriter` takes it.
+    ``given`` is as `RowWriter` takes it; ``metadata`` stand beside the rows of a ``.parquet`` file.
     """
-    from latentmap.data.writing import writing
+    from latentmap.data.writing import ParquetWriter, writing
 
     if key is not None and key.name in columns:
         raise DataError(f"{path} has a column {key.name!r} and an id of that name: rename the id in the data")
     rows = 0
     with writing(path, columns, table, given, key) as writer:
+        if metadata is not None:
+            assert isinstance(writer, ParquetWriter)
+            writer.metadata = metadata
         others = [] if table is None else [one.name for one in given or () if one.name not in table.kinds]
         left = [*([] if key is None else [key.name]), *others]
         if left and not writer.takes_key:
@@ -148,7 +152,7 @@ def say_written(
         emit(described if key is None else described | {"id": key.name})
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Raise if a probe cannot be written to the nearest folder that exists."""
     import tempfile
 

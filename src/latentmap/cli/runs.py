@@ -187,20 +187,22 @@ class RunRows:
         """Return all rows."""
         return self._ordered(self.source.read(slice(None)))
 
-    def blocks(self) -> Iterator[np.ndarray[Any, Any]]:
-        """Yield blocks of all rows in order."""
+    def blocks(self, part: range | None = None) -> Iterator[np.ndarray[Any, Any]]:
+        """Yield blocks of all rows in order, or of a part of `Source.parts`."""
         if self.in_memory:
-            yield self.all()
+            yield self.all() if part is None else self._ordered(self.source.read(slice(part.start, part.stop)))
             return
         rows = LazyRows(self.source, self.source.first.size, missing=self.estimator.takes_missing_)
-        for _, block in rows.pieces(max(1, BLOCK_VALUES // rows.shape[1])):
+        for _, block in rows.pieces(max(1, BLOCK_VALUES // rows.shape[1]), part):
             yield self._ordered(block).reshape(len(block), *self.estimator.event_shape_)
 
-    def with_labels(self, *, whole: bool = False) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
+    def with_labels(
+        self, *, whole: bool = False, part: range | None = None
+    ) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
         """Yield blocks of rows in order, or all rows at once, with labels if the model is conditioned on them."""
         labels = self.source.labels if self.estimator.condition_ is not None and self.estimator.given_ is None else None
-        start = 0
-        for block in iter([self.all()]) if whole else self.blocks():
+        start = 0 if part is None else part.start
+        for block in iter([self.all()]) if whole else self.blocks(part):
             yield block, None if labels is None else conditions(labels[start : start + len(block)])
             start += len(block)
 
@@ -217,12 +219,13 @@ def open_rows(
     beside: Sequence[str] = (),
     *,
     every: bool = False,
+    by_block: bool = False,
 ) -> RunRows:
     """Return rows for a run, by default its own: with the labels, the id and the order of columns of its own data.
 
     Columns that the run does not have are ignored, with a note; the values of those ``beside`` are in the source. With
     ``every`` column to be written again, row names are the key where there is no id, and labels that the model does not
-    need are a column like any other.
+    need are a column like any other. ``by_block`` reads and checks them so, though they may fit in memory.
     """
     origin = Origin.read(run)
     path = data if data is not None or origin is None else origin.data
@@ -239,7 +242,7 @@ def open_rows(
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
     with within(estimator.memory):
         source = _open(path, labels, named, estimator.table_, selection, every=every)
-    in_memory, changed = fits(source, read_memory(estimator.memory)), False
+    in_memory, changed = not by_block and fits(source, read_memory(estimator.memory)), False
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
             f"{run} is conditioned on {estimator.condition}, and {source.name} has none: "

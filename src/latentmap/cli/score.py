@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.options import ArrayFile, Embed, GivenOrLabels, Json, Run, RunData, RunId, RunLabels, Whole
-from latentmap.cli.outputs import ARRAYS, check_output, write_blocks
+from latentmap.cli.options import (
+    ArrayOutput,
+    Embed,
+    GivenOrLabels,
+    Json,
+    PartRows,
+    Run,
+    RunData,
+    RunId,
+    RunLabels,
+    Whole,
+)
+from latentmap.cli.outputs import write_blocks
+from latentmap.cli.parts import Output, say_parts, telling_worker, write_parts
 from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.messages import counted
 
@@ -13,17 +25,19 @@ if TYPE_CHECKING:
     from latentmap.cli.runs import RunRows
 
 
+@telling_worker()
 def score(
     run: Run,
     data: RunData = None,
     /,
     *,
-    output: ArrayFile | None = None,
+    output: ArrayOutput | None = None,
     samples: Whole = 1,
     labels: RunLabels = None,
     row_id: RunId = None,
     given: GivenOrLabels = None,
     embed: Embed = (),
+    part_rows: PartRows = None,
     as_json: Json = False,
 ) -> None:
     """Score rows: a lower bound on the log-density of each, in nats, in the units of the data.
@@ -37,8 +51,7 @@ def score(
         Latent codes drawn for each row: 1 for the ELBO, k for the importance-weighted bound, which is tighter and takes
         k times as long.
     """
-    if output is not None:
-        check_output(output, ARRAYS)
+    target = Output.read(output, part_rows=part_rows)
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}")
     import numpy as np
@@ -46,15 +59,27 @@ def score(
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given, embed)
-    rows = open_rows(run, estimator, data, labels, row_id)
-    scores = np.concatenate([estimator.score_samples(block, samples, y=y) for block, y in rows.with_labels()])
+    rows = open_rows(run, estimator, data, labels, row_id, by_block=target.worker is not None)
     bound = "elbo" if samples == 1 else f"iwae_{samples}"
-    if output is not None:
-        write_blocks(output, [scores], [bound], key=rows.key)
-        say(f"wrote {counted(len(scores), 'score')} to {output}")
+
+    def scored(block: Any, y: Any) -> Any:
+        return estimator.score_samples(block, samples, y=y)
+
+    if target.worker is not None:
+        settings = {"command": "score", "given": given, "embed": list(embed)}
+        parts, told = write_parts(target, run, rows, [bound], scored, settings)
+        if not told:
+            return
+        scores = parts.column(bound)
+        say_parts(parts, counted(len(scores), "score"))
+    else:
+        scores = np.concatenate([scored(*pair) for pair in rows.with_labels()])
+        if output is not None:
+            write_blocks(target.path, [scores], [bound], key=rows.key)
+            say(f"wrote {counted(len(scores), 'score')} to {target.path}")
     summary = _say_scores(rows, bound, scores)
     if as_json:
-        emit({"bound": bound} | summary | {"output": None if output is None else str(output)})
+        emit({"bound": bound} | summary | {"output": None if output is None else str(target.path)})
 
 
 def _say_scores(rows: RunRows, bound: str, scores: Any) -> dict[str, Any]:

@@ -32,8 +32,9 @@ def say(text: str = "") -> None:
 
 
 def note(message: Warning | str) -> None:
-    """Print a note, such as a warning."""
-    say(f"note: {one_line(message)}")
+    """Print a note, such as a warning; of several workers the first one prints it for all."""
+    if os.environ.get("RANK", "0") in ("", "0"):
+        say(f"note: {one_line(message)}")
 
 
 def emit(value: Mapping[str, Any]) -> None:

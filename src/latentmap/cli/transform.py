@@ -6,8 +6,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentmap.cli.options import ArrayFile, Embed, Given, GivenOrLabels, Json, Run, RunData, RunId, RunLabels
+from latentmap.cli.options import (
+    ArrayFile,
+    ArrayOutput,
+    Embed,
+    Given,
+    GivenOrLabels,
+    Json,
+    PartRows,
+    Run,
+    RunData,
+    RunId,
+    RunLabels,
+)
 from latentmap.cli.outputs import ARRAYS, check_output, say_written, write_blocks
+from latentmap.cli.parts import Output, say_parts, telling_worker, write_parts
 from latentmap.cli.terminal import UsageError, note
 from latentmap.messages import counted
 
@@ -15,18 +28,20 @@ if TYPE_CHECKING:
     from latentmap.cli.runs import RunRows
 
 
+@telling_worker()
 def transform(
     run: Run,
     data: RunData = None,
     /,
     *,
-    output: ArrayFile,
+    output: ArrayOutput,
     details: bool = False,
     cluster: bool = False,
     labels: RunLabels = None,
     row_id: RunId = None,
     given: GivenOrLabels = None,
     embed: Embed = (),
+    part_rows: PartRows = None,
     as_json: Json = False,
 ) -> None:
     """Encode rows: write the latent code of each, the posterior mean of q(z|x).
@@ -39,28 +54,38 @@ def transform(
     cluster
         Write with each code the number of its cluster by HDBSCAN, 1 for the largest, 0 for rows in none.
     """
-    check_output(output, ARRAYS)
     if cluster and details:
         raise UsageError("--cluster and --details write files of their own: give one of them")
+    target = Output.read(output, part_rows=part_rows)
+    if target.worker is not None and (cluster or details):
+        raise UsageError("--cluster and --details need all rows at once: give a file, such as -o z.parquet")
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given, embed)
-    rows = open_rows(run, estimator, data, labels, row_id)
+    rows = open_rows(run, estimator, data, labels, row_id, by_block=target.worker is not None)
     names = estimator.get_feature_names_out()
+    if target.worker is not None:
+        settings = {"command": "transform", "given": given, "embed": list(embed)}
+        parts, told = write_parts(target, run, rows, names, estimator.transform, settings)
+        size = [len(rows.source), len(names)]
+        if told:
+            content = f"{counted(size[0], 'code')} of {counted(size[1], 'component')}"
+            say_parts(parts, content, {"shape": size} if as_json else None)
+        return
     if details:
         if estimator.condition_ is not None:
             raise UsageError("--details are of models without condition; leave it out")
         reference = None if data is None else open_rows(run, estimator).all()
-        _write_details(estimator, rows, reference, output, as_json)
+        _write_details(estimator, rows, reference, target.path, as_json)
         return
     codes: Iterable[Any] = (estimator.transform(*pair) for pair in rows.with_labels())
     if cluster:
         from latentmap.data.names import free_name
 
         names, codes = [*names, free_name("cluster", names)], [_clustered(list(codes))]
-    shape, dtype = write_blocks(output, codes, names, key=rows.key)
+    shape, dtype = write_blocks(target.path, codes, names, key=rows.key)
     content = f"{counted(shape[0], 'code')} of {counted(shape[1] - cluster, 'component')}"
-    say_written(output, shape, dtype, content, as_json=as_json, key=rows.key)
+    say_written(target.path, shape, dtype, content, as_json=as_json, key=rows.key)
 
 
 def inverse(

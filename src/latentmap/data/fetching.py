@@ -1,4 +1,4 @@
-"""Data from standard input and from addresses, copied to a temporary file of the same name."""
+"""Data from standard input and from addresses, copied to a temporary file or folder of the same name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from latentmap.data.remote import copy_folder, remote_path
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import error_line
 
@@ -53,6 +54,12 @@ def _copy(data: str, path: Path) -> None:
         shutil.copyfile(_standard_input(sys.stdin), path)
         if not path.stat().st_size:
             raise DataError(f"{path} is empty (0 bytes)")
+        return
+    if (source := remote_path(data)) is not None and source.is_dir():
+        try:
+            copy_folder(source, path)
+        except Exception as error:
+            raise DataError(f"cannot read {data}: {error_line(error)}") from error
         return
     try:
         import fsspec

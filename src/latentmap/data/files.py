@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from latentmap.data.folders import keep_mode, sync
 from latentmap.data.temporary import temporary_folder
@@ -81,3 +83,25 @@ def as_json(value: Any) -> bytes:
     b'{\n  "unit": "\xc2\xb5m"\n}\n'
     """
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A stream to which rows are written one at a time, with the ends of lines of Unix."""
+
+    stream: TextIO
+
+    def write(self, row: str) -> None:
+        self.stream.write(row.removesuffix("\r\n") + "\n")
+
+
+def csv_writer(stream: TextIO, delimiter: str = ",") -> Any:
+    r"""Return a writer of rows that quotes cells with the end of a line of any system, lone carriage returns too.
+
+    >>> import io
+    >>> text = io.StringIO()
+    >>> csv_writer(text).writerows([["a\rb", 1], ["c", 2]])
+    >>> text.getvalue()
+    '"a\rb",1\nc,2\n'
+    """
+    return csv.writer(_Lines(stream), delimiter=delimiter, lineterminator="\r\n")

@@ -34,9 +34,9 @@ class LazyRows:
     def __len__(self) -> int:
         return len(self.source)
 
-    def pieces(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (first row, rows) in order, at most ``size`` rows each."""
-        for start, block in self.source.blocks():
+    def pieces(self, size: int, part: range | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first row, rows) in order, at most ``size`` rows each, of all or of a part of `Source.parts`."""
+        for start, block in self.source.blocks() if part is None else self.source.scan(part, size):
             rows = self._checked(block, start)
             for i in range(0, len(rows), size):
                 yield start + i, rows[i : i + size]

@@ -186,7 +186,7 @@ def content_hash(data: Readable, schema: Schema) -> str:
     """
     digest = hashlib.sha256(json.dumps([schema.n_rows, *schema.event_shape]).encode())
     dtype = _smallest(schema)
-    for block in _spaced(data, schema):
+    for block in spaced(data, schema.n_rows, schema.n_features):
         values = block.astype(dtype)
         if dtype.kind == "f":
             values += 0.0  # -0.0 + 0.0 is 0.0
@@ -216,13 +216,13 @@ def blocks(data: NDArray[Any] | Readable, values: int = BLOCK_VALUES) -> Iterato
         yield start, np.asarray(read(slice(start, start + size)))
 
 
-def _spaced(data: Readable, schema: Schema) -> Iterator[NDArray[Any]]:
+def spaced(data: Readable, n_rows: int, n_features: int) -> Iterator[NDArray[Any]]:
     """Yield all rows in blocks, or evenly spaced pieces of very many rows, the same in any format."""
-    if schema.n_rows * schema.n_features <= MOST_HASHED:
+    if n_rows * n_features <= MOST_HASHED:
         yield from (block for _, block in blocks(data))
         return
-    rows = max(1, PIECE_VALUES // schema.n_features)
-    for start in np.linspace(0, schema.n_rows - rows, 16).astype(int).tolist():
+    rows = max(1, PIECE_VALUES // n_features)
+    for start in np.linspace(0, n_rows - rows, 16).astype(int).tolist():
         yield np.asarray(data.read(slice(start, start + rows)))
 
 

@@ -39,6 +39,7 @@ from latentmap.data.formats.workbooks import workbook_source
 from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.frames import empty_frame
 from latentmap.data.reading import require_plain
+from latentmap.data.remote import is_local, remote_path
 from latentmap.data.schema import blocks
 from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError
@@ -46,7 +47,7 @@ from latentmap.messages import suggest
 
 __all__ = ["FORMATS", "Source", "holds_rows", "open_source", "require_finite", "require_values"]
 
-TEXTS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".fwf")
+TEXTS = (".csv", ".tsv", ".txt", ".dat", ".tab", ".fwf", ".data")
 """The endings of text tables, and of compressed ones after them."""
 
 FORMATS: dict[str, Callable[..., Source]] = {
@@ -140,8 +141,22 @@ def open_source(
     if isinstance(data, str) and data in DATASETS:
         return _with_beside(dataset_source(data, labels=labels), data, selection)
     if is_remote(data):
+        if (remote := _in_place(data)) is not None:
+            path, member = remote
+            with within(memory), reading(path, path.suffix or "data"):
+                options: dict[str, Any] = {
+                    "labels": labels,
+                    "columns": columns,
+                    "selection": selection,
+                    "numeric": numeric,
+                }
+                if path.suffix.lower() == ".zarr" or path.is_file():
+                    return _open_file(path, member, named=False, **options)
+                return _open_folder(path, skip_bad=skip_bad, **options)
         with fetched(data) as path:
-            source = open_source(path, labels, columns, numeric=numeric, selection=selection, memory=memory)
+            source = open_source(
+                path, labels, columns, skip_bad=skip_bad, numeric=numeric, selection=selection, memory=memory
+            )
         weakref.finalize(source, shutil.rmtree, path.parent, ignore_errors=True)
         source.name = data
         return source
@@ -212,6 +227,16 @@ def holds_rows(folder: Path) -> bool:
     return folder.suffix == ".zarr" or bool(parquet_files(folder) or image_files(folder))
 
 
+def _in_place(data: str) -> tuple[Any, str | None] | None:
+    """Return path and member of remote data that are read where they lie, or None of those that are copied."""
+    file, mark, member = data.rpartition("::")
+    address, name = (file, member) if mark and "://" not in member else (data, None)
+    if (path := remote_path(address)) is None:
+        return None
+    lies = path.suffix.lower() in (".parquet", ".zarr") or (path.is_dir() and parquet_files(path))
+    return (path, name) if lies else None
+
+
 def _member(path: Path) -> tuple[Path, str | None]:
     """Return path and name of PATH::NAME."""
     file, mark, member = str(path).rpartition("::")
@@ -259,7 +284,7 @@ def _open_file(
     ends = [end for end in FORMATS if path.name.lower().endswith(end)]
     if not ends:
         raise DataError(f"{path}: format not known: expected one of the {KNOWN}")
-    if not path.is_dir():
+    if is_local(path) and not path.is_dir():
         require_plain(path)
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path} is empty (0 bytes)")

@@ -148,6 +148,8 @@ def are_lists(bodies: Iterable[str], thousands: str, decimal: str) -> bool:
     for body in bodies if thousands else ():
         if decimal in body:
             return False
+        if not BODIES[thousands, decimal].match(body):  # written otherwise
+            continue
         parts = list(map(int, body.split(thousands)))
         if any(a >= b for a, b in itertools.pairwise(parts)):
             return False

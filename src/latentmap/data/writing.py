@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import importlib
 import io
 import json
@@ -11,10 +10,11 @@ import math
 import re
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ from latentmap.data.cells import zone_of
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Table, object_array
 from latentmap.data.decoding import describable, frame_of
-from latentmap.data.files import atomic_path
+from latentmap.data.files import atomic_path, csv_writer
 from latentmap.data.formats.base import plain_labels
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.exceptions import DataError, MissingExtraError
@@ -175,7 +175,7 @@ class TextWriter(RowWriter):
     def write(self, rows: NDArray[Any]) -> None:
         """Append lines."""
         text = io.StringIO()
-        lines = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
+        lines = csv_writer(text, self.delimiter)
         cells = None if self.table is None else self.decoded(self.table, rows)
         if not self.header:
             names = self.columns if cells is None else list(cells)
@@ -251,6 +251,8 @@ class ParquetWriter(RowWriter):
 
     writer: Any = None
     keys: Any = None
+    metadata: Mapping[str, str] = MappingProxyType({})
+    """What the file tells about itself beside its rows, to be set before the first of them."""
 
     def write(self, rows: NDArray[Any]) -> None:
         """Append a row group."""
@@ -266,7 +268,9 @@ class ParquetWriter(RowWriter):
             block = block.add_column(0, self.key.name, self.keys.slice(self.count, len(rows)))
             self.count += len(rows)
         if self.writer is None:
-            self.writer = parquet.ParquetWriter(self.stream, block.schema)
+            schema = block.schema.with_metadata({**(block.schema.metadata or {}), **self.metadata})
+            repeated: Any = True if self.table is not None else [] if self.key is None else [self.key.name]
+            self.writer = parquet.ParquetWriter(self.stream, schema, use_dictionary=repeated)
         self.writer.write_table(block)
 
     def close(self) -> None:

@@ -211,12 +211,13 @@ def choose_networks(sizes: Sizes, *, neighbors: bool = False) -> tuple[Network, 
 
 
 def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
-    """Return a sixteenth of the rows as a power of two, from 32 to 256; to 512 where rows are contrasted in a batch.
+    """Return a sixteenth of the rows as a power of two, 32 to 256; an eighth, to 512, where a batch contrasts its rows.
 
     >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)], choose_batch_size(60_000, neighbors=True)
     ([32, 32, 128, 256], 512)
     """
-    return int(min(512 if neighbors else 256, max(FEW, 2 ** round(math.log2(max(rows, 1) / 16)))))
+    share, most = (8, 512) if neighbors else (16, 256)
+    return int(min(most, max(FEW, 2 ** round(math.log2(max(rows, 1) / share)))))
 
 
 def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False) -> int:

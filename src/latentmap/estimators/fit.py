@@ -18,7 +18,13 @@ from latentmap.data.sources import Source, require_finite
 from latentmap.estimators.anchor import Anchor, usual_cost
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
 from latentmap.estimators.memory import needs_of, require_memory
-from latentmap.estimators.neighbors import NeighborSearch, read_classes
+from latentmap.estimators.neighbors import (
+    PLACED_ROWS,
+    NeighborSearch,
+    places_rows,
+    read_classes,
+    without_placement,
+)
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
 from latentmap.estimators.resuming import describe_fit, require_same, resumed_settings
@@ -124,6 +130,8 @@ class Fit:
             self.state.choices["time_budget"] = f"{budget:g} s (given): {taken}"
         if not self.piece:  # which need not stand for all rows
             _despite_interrupt(trainer, trainer.standardise)
+            if self.places:
+                _despite_interrupt(trainer, self.search.place)
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,
@@ -143,8 +151,11 @@ class Fit:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
         p, rows, state, planned = self.parameters, self.rows, self.state, self.training
         classes = read_classes(p, self.y, len(self.source)) if rows.kept else None
-        search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
+        self.search = search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
         kept, graphs = search.graphs(planned.neighbors, classes)
+        self.places = places_rows(p, planned.neighbors, len(self.source), state.model)
+        if self.places:
+            planned.choices["neighbors"] += f"; rows are placed among those of the fit, up to {PLACED_ROWS:,}"
         objective = p._objective(state.model.sizes.some_labels)
         begun = self.anchor is not None and self.anchor.estimator is not None
         if graphs:
@@ -264,7 +275,7 @@ class Fit:
         objective = self.parameters._objective(state.model.sizes.some_labels)
         training = plan_training(self.parameters, self._counts, objective, self.device.type, piece=self.piece)
         self._require_memory(state.model.parts, state.model.sizes, training, objective.samples)
-        own = copy.deepcopy(state.model)  # so that a fit that fails leaves the earlier one as it was
+        own = without_placement(copy.deepcopy(state.model))  # a fit that fails leaves the earlier one as it was
         schema = state.data_schema if self.anchor is None or state.n_iter else self.source.schema
         return replace(state, model=own, choices=dict(state.choices), data_schema=schema), training
 

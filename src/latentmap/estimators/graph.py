@@ -16,9 +16,12 @@ from torch import Tensor
 
 from latentmap.estimators.nearest import nearest, nearest_sets
 from latentmap.exceptions import DataError
+from latentmap.objectives.metrics import set_distances
 
 EXACT_ROWS = {"cpu": 200_000, "cuda": 4_000_000}
 """Rows up to which all distances are taken: some minutes' work."""
+PAIRS = 2**24
+"""Values of differences held at a time."""
 WIDTH = 64
 """Neighbours that are kept of each row of a graph that is given, at the most."""
 
@@ -229,3 +232,32 @@ def _descend(
         itself = every == np.arange(len(every))[:, None]
         neighbors = np.take_along_axis(every, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, :k]
     return torch.from_numpy(neighbors.astype(np.int64)).to(points.device)
+
+
+def squared_distances(
+    points: Float[Tensor, "N C"],
+    neighbors: Int[Tensor, "M k"],
+    queries: Float[Tensor, "M C"] | None = None,
+    metric: str | Callable[..., float] = "euclidean",
+) -> Float[Tensor, "M k"]:
+    """Return the squared distances of points, or queries, to their neighbours among the points.
+
+    As `neighbor_graph` compares them: by differences, as sets, or by a function.
+    """
+    rows = points if queries is None else queries
+    size = max(1, PAIRS // max(1, neighbors.shape[1] * points.shape[1]))
+    blocks = [
+        _distances(points[near], some[:, None], metric)
+        for some, near in zip(rows.split(size), neighbors.split(size), strict=True)
+    ]
+    return torch.cat(blocks).square() if blocks else torch.empty(neighbors.shape, device=points.device)
+
+
+def _distances(a: Float[Tensor, "B k C"], b: Float[Tensor, "B 1 C"], metric: str | Callable[..., float]) -> Tensor:
+    if callable(metric):
+        pairs = zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)
+        values = [[metric(one, own[0]) for one in near] for near, own in pairs]
+        return torch.tensor(values, dtype=torch.float64, device=a.device).reshape(a.shape[:2])
+    if metric == "jaccard":
+        return set_distances(a, b)[..., 0]
+    return (a - b).square().sum(2).sqrt()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,22 +13,31 @@ from torch import Tensor
 from latentmap.data.rows import LazyRows
 from latentmap.data.sampling import Indices
 from latentmap.data.sources import Source
-from latentmap.estimators.affinities import SEARCHED, affinities, shares, squared_distances
 from latentmap.estimators.choices import choose_neighbors, describe_choice
 from latentmap.estimators.conditions import LabelCondition
-from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, with_classes
+from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, squared_distances, with_classes
 from latentmap.estimators.parameters import Parameters, check_count
 from latentmap.estimators.state import FitState, Graphs, as_tensor
 from latentmap.exceptions import DataError, PartError
-from latentmap.model.components import projection
+from latentmap.model.affinities import SEARCHED, affinities, shares
+from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.components import principal_axes, projection
+from latentmap.model.ladder import Ladder
 from latentmap.model.layout import start_at_components
+from latentmap.model.networks import Network
+from latentmap.model.placement import PlacedEncoder, Placement
+from latentmap.model.posteriors import Deterministic, Gaussian
 from latentmap.model.scaling import Affine
 from latentmap.objectives.base import Objective
 from latentmap.objectives.metrics import normalise_for, require_fit
 from latentmap.objectives.neighbors import NeighborEmbedding
 
+LANDMARK_COLUMNS, LANDMARK_COMPONENTS = 200, 100
+"""Columns up to which landmarks keep all, and their principal components beyond."""
 POINTS = 2**22
 """Values that are brought to principal components at a time."""
+PLACED_ROWS = 20_000
+"""Rows of a fit up to which its map places others among them; an encoder of more is as true by itself."""
 PAIRS_A_SECOND = {"cpu": 5e8, "cuda": 2e10}
 """Pairs of rows whose distances the exact search takes in a second, about."""
 
@@ -94,6 +103,21 @@ def read_classes(p: Parameters, y: Any, rows: int) -> NDArray[np.int64] | None:
     return np.where(one_hot.any(1), one_hot.argmax(1), -1)
 
 
+def places_rows(p: Parameters, neighbors: int | Edges, rows: int, model: GenerativeAutoencoder) -> bool:
+    """Return whether a map places rows among those of its fit: few, compared as the encoder takes them."""
+    flat = isinstance(model.parts.posterior, Gaussian | Deterministic) and not isinstance(model, Ladder)
+    searched = isinstance(neighbors, int) and neighbors > 0 and p.metric == "euclidean"
+    return flat and searched and p.encoder is None and rows <= PLACED_ROWS
+
+
+def without_placement(model: GenerativeAutoencoder) -> GenerativeAutoencoder:
+    """Return a model with the encoder alone, where that places rows; changes it in place."""
+    if isinstance(model.parts.encoder, Placement):
+        model.encoder = cast(PlacedEncoder, model.encoder).encoder
+        model.parts = replace(model.parts, encoder=model.parts.encoder.network)
+    return model
+
+
 @dataclass(frozen=True, eq=False)
 class NeighborSearch:
     """The search for the neighbours of training and held-out rows among the training rows.
@@ -142,6 +166,25 @@ class NeighborSearch:
         if self.state.n_iter == 0 and self.parameters.init == "pca":
             scaled = self.state.scaling(as_tensor(self.some).to(self.state.device)).float()
             start_at_components(self.state.model, scaled)
+
+    def place(self) -> None:
+        """Let the encoder of a map place rows among the codes of all rows, which become its landmarks."""
+        model = self.state.model
+        rows = LazyRows(self.source, model.sizes.features, missing=self.state.takes_missing)
+        blocks = rows.pieces(POINTS // rows.shape[1] + 1)
+        with torch.no_grad():
+            scaled = (self.state.scaling(_precise(as_tensor(block).to(self.state.device))) for _, block in blocks)
+            x = torch.cat([model.encoder_inputs(some) for some in scaled])
+        components = LANDMARK_COMPONENTS if x.shape[1] > LANDMARK_COLUMNS else None
+        centre, axes = principal_axes(x.double(), components or 1)
+        if components:
+            components = axes.shape[1]
+        network = cast(Network, model.parts.encoder)
+        latent = model.sizes.latent
+        placed = PlacedEncoder(model.encoder, x.shape[1], latent, len(x), components).to(self.state.device)
+        placed.place(x, centre, axes)
+        model.encoder = placed.eval()
+        model.parts = replace(model.parts, encoder=Placement(network, len(x), components))
 
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""
@@ -203,7 +246,7 @@ class NeighborSearch:
         model, units, metric = self.state.model, self._units, self.parameters.metric
         x = as_tensor(block).to(self.state.device)
         with torch.no_grad():
-            scaled = self.state.scaling(x.double() if x.is_floating_point() else x)
+            scaled = self.state.scaling(_precise(x))
             if metric == "euclidean" or units is None:
                 raw = filled = model.encoder_inputs(scaled)
             else:  # what undoes the units would lose short rows
@@ -214,3 +257,8 @@ class NeighborSearch:
                 return filled
             require_fit(raw, metric)
             return normalise_for(filled, metric)
+
+
+def _precise(x: Tensor) -> Tensor:
+    """Return rows in double precision, but for bytes."""
+    return x.double() if x.is_floating_point() else x

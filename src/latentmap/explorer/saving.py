@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import importlib.util
 import io
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentmap.data.files import csv_writer
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.names import free_name
 from latentmap.data.writing import as_text
@@ -77,7 +77,7 @@ def _rows(rows: ExploredRows, selected: NDArray[np.intp], names: Sequence[str]) 
 
 def _csv(columns: dict[str, NDArray[Any]]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     writer.writerow(columns)
     writer.writerows(zip(*map(as_text, columns.values()), strict=True))
     return text.getvalue().encode()

@@ -1,6 +1,6 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Field } from "../backends/backend";
-import { count, day, DAYS, days, inUnit } from "../format";
+import { count, day, DAYS, days, inUnit, typed } from "../format";
 import { levels as palette } from "../look/palette";
 import type { Explorer, Range } from "../state/explorer";
 import type { Values } from "../state/session";
@@ -161,7 +161,7 @@ interface EndProps {
 
 /** One end of a range, to type. */
 function End({ explorer, field, range, chosen, which }: EndProps) {
-  const digits = Math.max(0, Math.min(6, Math.ceil(-Math.log10((range[1] - range[0]) / 500 || 1))));
+  const step = (range[1] - range[0]) / 500 || 1;
   const dated = field.unit === DAYS;
   const end = (chosen ?? range)[which];
   const change = (text: string) => {
@@ -176,7 +176,7 @@ function End({ explorer, field, range, chosen, which }: EndProps) {
       type={dated ? "date" : "number"}
       step={dated ? undefined : "any"}
       aria-label={`${field.name}, ${which ? "at most" : "at least"}`}
-      value={dated ? day(end) : end.toFixed(digits)}
+      value={dated ? day(end) : typed(end, step)}
       onChange={(event) => change(event.currentTarget.value)}
     />
   );

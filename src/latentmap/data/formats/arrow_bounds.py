@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.formats.unpacked import require_columns, require_room, room
+from latentmap.data.remote import readable
+from latentmap.exceptions import DataError
 
 RECORDS, DICTIONARY = 3, 2
 """Numbers of the kinds of messages that hold columns."""
@@ -44,13 +46,26 @@ def require_rows(path: Path, table: Any) -> None:
             require_room(path, size, f"holds values in {name!r} that take")
 
 
-def require_footer(path: Path) -> None:
-    """Raise if the description of a parquet file, whose length stands before its last four bytes, takes too much."""
+def footer_of(path: Path) -> Any:
+    """Return the description of a parquet file, whose length stands before its last four bytes.
+
+    Raises
+    ------
+    DataError
+        If it takes too much memory, or the file is encrypted.
+    """
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 8))
-        length = int.from_bytes(file.read(4), "little")
+        length, mark = int.from_bytes(file.read(4), "little"), file.read(4)
     if length <= path.stat().st_size:  # what is longer is damaged
         require_room(path, FOOTER * length, "has a footer that takes")
+    footer = None
+    if mark != b"PARE":
+        with readable(path) as opened:
+            footer = pyarrow_module("parquet").read_metadata(opened)
+    if footer is None or footer.serialized_size < length:  # signed, as encrypted columns need
+        raise DataError(f"{path} is encrypted: save it without encryption")  # pyarrow may end the process
+    return footer
 
 
 def require_texts(path: Path, footer: Any, names: Iterable[str]) -> None:
@@ -69,7 +84,7 @@ def require_texts(path: Path, footer: Any, names: Iterable[str]) -> None:
                 sizes[name] = sizes.get(name, 0) + column.num_values * column.total_uncompressed_size
     for name in (name for name, most in sizes.items() if most > room()):
         size = 0
-        with parquet.ParquetFile(path, read_dictionary=[name]) as file:
+        with readable(path) as opened, parquet.ParquetFile(opened, read_dictionary=[name]) as file:
             for i in range(footer.num_row_groups):
                 size += sum(map(value_bytes, file.read_row_group(i, [name]).column(0).chunks))
                 require_room(path, size, f"holds text in {name!r} that takes")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import csv
 import importlib.util
 import itertools
 import tempfile
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import DAY, Cells, Requested, object_array
+from latentmap.data.files import csv_writer
 from latentmap.data.formats.arrays import ArraySource, TableSource, joined_notes
 from latentmap.data.formats.base import Request, Source, name_of, plain_labels, reading, unique_names
 from latentmap.data.formats.dialects import DELIMITERS, Dialect, Record, dialect_of, padded, records
@@ -249,7 +249,7 @@ def _as_usual(plan: Plan, request: Request) -> Opened:
 def _rewritten(plan: Plan, path: Path) -> Plan:
     """Write the rows to a file, delimited by commas and all as long, and return how it is read."""
     with plan.file.lines() as lines, path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(cells for _, cells in plan.records(lines))
+        csv_writer(file).writerows(cells for _, cells in plan.records(lines))
     dialect = replace(
         plan.dialect, delimiter=",", edges=(), skip=0, comment="", spaced=False, escape="", notes=tuple(plan.notes)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import csv
 import io
 import itertools
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latentmap.data.formats.headers import header_names, is_header, is_number, is_typed, mostly
+from latentmap.data.formats.quotes import escape_of, is_spaced, is_strict, split
 from latentmap.data.formats.streams import TextFile
 from latentmap.data.formats.unpacked import require_columns
 from latentmap.data.text_dates import duration, stamp
@@ -99,13 +99,13 @@ def dialect_of(file: TextFile) -> Dialect:
         raise DataError(f"{file.path}: no rows, only {'comments' if comments else 'blank lines'}")
     if "\0" in text:
         raise DataError(f"{file.path}: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL byte (0x00)")
-    first_rows = [row for mark in " " + DELIMITERS for row in _split(body[:2], mark)]
+    first_rows = [row for mark in " " + DELIMITERS for row in split(body[:2], mark)]
     require_columns(file.path, max(map(len, first_rows), default=0))
     mark = COMMENT.match(comments[-1]) if comments else None
     found = _separation(file.path, body, separator, whole=whole)
     if found.delimited and not found.escape and '\\"' in text:  # below the lines that tell the delimiter
         all_lines = list(io.StringIO(text, newline=""))[skipped:]
-        found = replace(found, escape=_escape(all_lines, found.delimiter, spaced=found.spaced))
+        found = replace(found, escape=escape_of(all_lines, found.delimiter, spaced=found.spaced))
     dialect = replace(found, skip=skipped, comment=mark[0] if mark else "#")
     sample = _first_records(file.path, body, dialect, whole=whole)
     dialect, first = _headers(dialect, sample, comments)
@@ -185,7 +185,7 @@ def _rows_above(path: Path, above: Sequence[str], body: Sequence[str]) -> int:
     if not marked or len(marked) + len(body) < 2:
         return 0
     for delimiter in DELIMITERS:
-        rows = _split([*marked, *body], delimiter) or [[]]
+        rows = split([*marked, *body], delimiter) or [[]]
         if len(rows[0]) > 1 and len(set(map(len, filter(None, rows)))) == 1:
             columns = list(zip(*filter(None, rows), strict=True))
             typed = [cells for cells in columns if mostly(cells, lambda text: bool(amount(text)))]
@@ -197,17 +197,17 @@ def _rows_above(path: Path, above: Sequence[str], body: Sequence[str]) -> int:
 def _separation(path: Path, lines: Sequence[str], declared: str, *, whole: bool) -> Dialect:
     tabs = re.search(r"\.(?:tsv|tab)(?:\.\w+)?$", path.name.lower())
     texts = [line.strip() for line in lines if line.strip()]
-    marks = [mark for mark in DELIMITERS if any(len(cells) > 1 for cells in _split(texts[:2], mark))]
+    marks = [mark for mark in DELIMITERS if any(len(cells) > 1 for cells in split(texts[:2], mark))]
     if tabs and marks and "\t" not in marks:
         _refuse_single(path, texts[-1], marks[0])
     delimiter = declared or (("\t" if marks else "") if tabs else _delimiter(path, lines, whole=whole))
     if delimiter == "\t" and not (declared or tabs) and _is_blank_or_tab(path, lines):
         return Dialect(" ")
     if delimiter:
-        spaced = _is_spaced(lines, delimiter)
-        return Dialect(delimiter, spaced=spaced, escape=_escape(lines, delimiter, spaced=spaced))
-    single = next((d for d in SINGLE if all(len(cells) == 1 for cells in _split(texts, d))), ",")
-    rows = [cells[0] for cells in _split(texts[1:] or texts, single)]
+        spaced = is_spaced(lines, delimiter)
+        return Dialect(delimiter, spaced=spaced, escape=escape_of(lines, delimiter, spaced=spaced))
+    single = next((d for d in SINGLE if all(len(cells) == 1 for cells in split(texts, d))), ",")
+    rows = [cells[0] for cells in split(texts[1:] or texts, single)]
     if mostly(rows, lambda text: bool(amount(text) or stamp(text) or duration(text))):
         return Dialect(single)
     for dialect in (Dialect(" "), Dialect(edges=_edges(lines))):
@@ -227,6 +227,8 @@ def _fits(path: Path, lines: Sequence[str], dialect: Dialect) -> bool:
     if len(widths) > 1 or width < 2 or len(cells[0]) not in (width, width - 1):
         return False
     below = cells[1:] or cells
+    if sum(map(bool, cells[0])) == 1 and len({one[0] for one in below}) < len(below):
+        return False  # one name stands above one column, unless row names are beside
     return any(mostly([one[i] for one in below], lambda text: bool(amount(text))) for i in range(width))
 
 
@@ -237,6 +239,8 @@ def _is_blank_or_tab(path: Path, lines: Sequence[str]) -> bool:
     head, *below = [cells for _, cells in _first_records(path, lines, Dialect("\t"), whole=False)]
     if len({len(head), *map(len, below)}) > 1:
         return True
+    if any(len(cells) == len(head) for _, cells in _first_records(path, lines[:1], Dialect(" "), whole=False)):
+        return False  # no cell has blanks but within quotes
     several = (all(map(is_number, cell.split())) for cells in below for cell in cells if len(cell.split()) > 1)
     return any(several)
 
@@ -260,8 +264,9 @@ def _delimiter(path: Path, lines: Sequence[str], *, whole: bool) -> str:
             failed = failed or error
     if failed is not None and not any(max(widths) > 1 for widths in found.values()):
         raise failed
+    strict = sorted(found, key=lambda delimiter: not is_strict(lines, delimiter))
     for short in (0, 1):
-        for delimiter, (head, *below) in found.items():
+        for delimiter, (head, *below) in ((delimiter, found[delimiter]) for delimiter in strict):
             if head > 1 and len({head + short, *below}) == 1:
                 return delimiter
     shares = dict.fromkeys(found, 0.0)
@@ -273,43 +278,9 @@ def _delimiter(path: Path, lines: Sequence[str], *, whole: bool) -> str:
     return best if shares[best] else ""
 
 
-def _split(lines: Sequence[str], delimiter: str, *, spaced: bool = False) -> list[list[str]]:
-    """Return the cells of lines at a delimiter, up to one that it does not separate into cells of a usual length."""
-    rows: list[list[str]] = []
-    with contextlib.suppress(csv.Error):
-        rows.extend(csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced))
-    return rows
-
-
-def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
-    """Return whether quotes stand after blanks, and the rows are as even or more where these blanks are skipped."""
-    if not any(re.search(rf'(?:^|{re.escape(delimiter)}) +"', line) for line in lines):
-        return False
-    even = []
-    for spaced in (False, True):
-        widths = collections.Counter(len(cells) for cells in _split(lines, delimiter, spaced=spaced) if cells)
-        even.append(max(widths.values(), default=0))
-    return even[1] >= even[0]
-
-
-def _escape(lines: Sequence[str], delimiter: str, *, spaced: bool) -> str:
-    """Return a backslash if quotes within quotes have one before, and are not doubled; else nothing."""
-    if not any('\\"' in line for line in lines):
-        return ""
-    for escape in ("", "\\"):
-        reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced, escapechar=escape or None)
-        try:
-            collections.deque(reader, maxlen=0)
-            return escape
-        except csv.Error as error:
-            if "end of data" in str(error):  # the last row of a sample is cut
-                return escape
-    return ""
-
-
 def _widths(path: Path, lines: Sequence[str], delimiter: str, *, whole: bool) -> list[int]:
-    spaced = _is_spaced(lines, delimiter)
-    escape = _escape(lines, delimiter, spaced=spaced) or None
+    spaced = is_spaced(lines, delimiter)
+    escape = escape_of(lines, delimiter, spaced=spaced) or None
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced, escapechar=escape)
     widths: list[int] = []
     try:

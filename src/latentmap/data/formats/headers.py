@@ -14,6 +14,8 @@ MOST_HEADERS = 4
 MOSTLY = 0.9
 TYPED = 100
 """The rows from which headers are told."""
+UNLIKE = 10
+"""The fewest cells of text below a number that tell that it is a name."""
 
 
 def is_number(cell: str) -> bool:
@@ -52,6 +54,8 @@ def is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         return True
     if not any(text) and _is_above_fractions(first, rows):
         return True
+    if _is_above_text(first, rows):
+        return True
     steps = [cell for is_text, cell in zip(text, first) if not is_text and cell]
     beside = any(is_text and not is_typed for is_text, is_typed in zip(text, typed))
     next_steps = [cell.strip() for is_text, cell in zip(text, below) if not is_text and cell]
@@ -78,6 +82,13 @@ def _is_above_fractions(first: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return min(map(len, there), default=0) > 2 and all(
         mostly(column, lambda cell: "." in cell and PLAIN.fullmatch(cell) is not None) for column in there
     )
+
+
+def _is_above_text(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a whole number stands above ten cells of text or more, none of which is a number."""
+    named = [i for i, cell in enumerate(first) if re.fullmatch(r"\d+", cell)]
+    there = [[row[i].strip() for row in rows[:TYPED] if i < len(row) and row[i].strip()] for i in named]
+    return any(len(cells) >= UNLIKE and not any(map(amount, cells)) for cells in there)
 
 
 def _is_progression(cells: Sequence[str], least: int) -> bool:

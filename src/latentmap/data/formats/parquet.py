@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from latentmap.data.checks import require_exact
 from latentmap.data.column_kinds import learn_table
 from latentmap.data.columns import Requested, Table
-from latentmap.data.formats.arrow_bounds import require_footer, require_texts
+from latentmap.data.formats.arrow_bounds import footer_of, require_texts
 from latentmap.data.formats.base import (
     Request,
     Source,
@@ -30,6 +32,7 @@ from latentmap.data.formats.tables import table_source
 from latentmap.data.formats.unpacked import require_columns, room
 from latentmap.data.frames import cells_of, empty_frame
 from latentmap.data.names import as_known, known_names
+from latentmap.data.remote import is_local, located, readable
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
 from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError
@@ -37,6 +40,9 @@ from latentmap.messages import error_line
 
 BUFFER = 2**15
 """The bytes of each column that are read at a time."""
+FEW: dict[str, Any] = {"buffer_size": BUFFER, "pre_buffer": False}
+AT_ONCE: dict[str, Any] = {"buffer_size": 0, "pre_buffer": True}
+"""How local files are read, a few bytes at a time, and remote ones, of which each request takes long."""
 BATCH = 4096
 """The most rows that are read at a time: with fewer, the overhead of columns dominates."""
 LAZY = 2**28
@@ -110,8 +116,7 @@ def _read_footers(files: Sequence[Path]) -> tuple[dict[Path, Any], list[Any]]:
     footers, schemas = {}, []
     for file in files:
         with reading(file, "parquet"):
-            require_footer(file)
-            footers[file] = pyarrow_module("parquet").read_metadata(file)
+            footers[file] = footer_of(file)
             require_columns(file, footers[file].num_columns)
             schemas.append(footers[file].schema.to_arrow_schema())
         if schemas[-1].names != schemas[0].names:
@@ -130,8 +135,9 @@ class _Files:
     def open(cls, path: Path, files: Sequence[Path], schemas: Sequence[Any]) -> _Files:
         lib, fragments, common = pyarrow_module("lib"), [_File(path)], schemas[0]
         if path.is_dir():  # pyarrow's data sets take long to import
-            hive = {"partitioning": "hive", "partition_base_dir": str(path)}
-            dataset = pyarrow_module("dataset").dataset([str(file) for file in files], format="parquet", **hive)
+            filesystem, (base, *places) = located(path, *files)
+            hive = {"partitioning": "hive", "partition_base_dir": base, "filesystem": filesystem}
+            dataset = pyarrow_module("dataset").dataset(places, format="parquet", **hive)
             fragments, common = list(dataset.get_fragments()), dataset.schema
         for file, schema in zip(files, schemas, strict=True):
             try:  # integers in one file and fractions in another become fractions
@@ -157,7 +163,8 @@ class _File:
     path: Path
 
     def to_table(self, schema: Any, columns: list[str] | None = None) -> Any:
-        return pyarrow_module("parquet").ParquetFile(self.path).read(columns)
+        with readable(self.path) as opened:
+            return pyarrow_module("parquet").ParquetFile(opened).read(columns)
 
 
 def _is_plain(type_: Any) -> bool:
@@ -203,6 +210,15 @@ class ParquetSource(Source):
     def __len__(self) -> int:
         return max(group.stop for group in self.groups.values())
 
+    @cached_property
+    def identity(self) -> str:
+        """A hash of the footers of the files, which hold places, sizes and ranges of all columns."""
+        digest = hashlib.sha256()
+        for footer in self.footers.values():
+            footer.write_metadata_file(sink := pyarrow_module("lib").BufferOutputStream())
+            digest.update(sink.getvalue())
+        return digest.hexdigest()
+
     def read(self, rows: RowIndex) -> NDArray[Any]:
         """Return the rows of a slice or an integer array, from the row groups that hold them."""
         numbers = row_numbers(rows, len(self))
@@ -228,9 +244,11 @@ class ParquetSource(Source):
         names = self.stored
         for file in dict.fromkeys(file for file, _ in groups):
             numbers = [number for other, number in groups if other == file]
+            how = FEW if is_local(file) else AT_ONCE
             with (
                 reading(file, "parquet"),
-                parquet.ParquetFile(file, metadata=self.footers[file], buffer_size=BUFFER, pre_buffer=False) as opened,
+                readable(file) as stored,
+                parquet.ParquetFile(stored, metadata=self.footers[file], **how) as opened,
             ):
                 most = max(1, BLOCK_VALUES // len(names)) if rows is None else rows
                 size = max(most, min(BATCH, 4 * most))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import zipfile
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ XLSX_TAG = re.compile(rb"<(?:\w+:)?c[\s/>]")
 XLSX_TEXT = re.compile(rb"<(?:\w+:)?si[\s>]")
 XLSX_SHARED = re.compile(rb"<(?:\w+:)?v>\s*(\d{1,12})\s*</")
 """A number: of a text, or a value, which the length of some text then stands for."""
-ODS_TAG = re.compile(rb"<table:(table-row|table-cell|covered-table-cell)\b([^>]*?)(/?)>")
+ODS_TAG = re.compile(rb"<table:(table|table-row|table-cell|covered-table-cell)(?![-\w])([^>]*?)(/?)>")
 ODS_REPEATED = re.compile(rb"""number-(rows|columns)-repeated\s*=\s*["'](\d+)["']""")
 
 Row = list[Any]
@@ -129,8 +130,10 @@ def _require_bounds(path: Path) -> None:
                     require_room(path, _shared_bytes(archive, member, shared), "holds text that takes")
             elif member == "content.xml":
                 _require_well_formed(archive, member)
-                rows, columns, cells = _ods_extent(archive, member)
-                _require_filled(path, rows, columns, cells)
+                extents = _ods_extents(archive, member)  # all of which the library allocates at once
+                _require_filled(path, *max(extents, key=lambda extent: extent[0] * extent[1]))
+                spanned, cells = sum(r * c for r, c, _ in extents), sum(n for *_, n in extents)
+                _require_span(path, spanned, cells, f"a workbook spans {spanned:,} cells")
                 require_room(path, CELL * cells, "holds cells that take")
             else:
                 archive.read(member)  # checks its length, which the library does not
@@ -143,10 +146,14 @@ def _require_well_formed(archive: zipfile.ZipFile, member: str) -> None:
 
 
 def _require_filled(path: Path, rows: int, columns: int, cells: int) -> None:
-    if rows * columns > max(MOST_CELLS, SPARSEST * cells):
-        spans = f"a sheet spans {rows:,} rows and {columns:,} columns, but holds {cells:,} cells"
-        raise DataError(f"{path}: {spans}: delete what lies far outside of the table, or save it as .csv")
+    _require_span(path, rows * columns, cells, f"a sheet spans {rows:,} rows and {columns:,} columns")
     require_columns(path, columns)
+
+
+def _require_span(path: Path, spanned: int, cells: int, spans: str) -> None:
+    if spanned > max(MOST_CELLS, SPARSEST * cells):
+        advice = "delete what lies far outside of the table, or save it as .csv"
+        raise DataError(f"{path}: {spans}, but holds {cells:,} cells: {advice}")
 
 
 def _xlsx_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
@@ -197,14 +204,19 @@ def _blocks(archive: zipfile.ZipFile, member: str) -> Iterator[bytes]:
     yield rest
 
 
-def _ods_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
-    """Return how many rows and columns cells with content take, and the number of these cells."""
+def _ods_extents(archive: zipfile.ZipFile, member: str) -> list[tuple[int, int, int]]:
+    """Return how many rows and columns cells with content take, and the number of these cells, of each sheet."""
+    sheets: list[tuple[int, int, int]] = []
     rows = columns = count = height = width = 0
     repeat, filled = 1, False
     tags = (found for block in _blocks(archive, member) for found in ODS_TAG.findall(block))
-    for tag, attributes, closed in tags:
+    for tag, attributes, closed in itertools.chain(tags, [(b"table", b"", b"")]):
         repeats = {kind: int(number) for kind, number in ODS_REPEATED.findall(attributes)}
-        if tag == b"table-row":
+        if tag == b"table":  # the one before has ended
+            sheets.append((max(rows, height + repeat if filled else 0), columns, count))
+            rows = columns = count = height = width = 0
+            repeat, filled = 0, False
+        elif tag == b"table-row":
             height += repeat
             rows, width, filled = (height if filled else rows), 0, False
             repeat = repeats.get(b"rows", 1)
@@ -212,7 +224,7 @@ def _ods_extent(archive: zipfile.ZipFile, member: str) -> tuple[int, int, int]:
             width += repeats.get(b"columns", 1)
             if not closed:
                 columns, count, filled = max(columns, width), count + 1, True
-    return max(rows, height + repeat if filled else 0), columns, count
+    return sheets
 
 
 def _calamine_module() -> Any:

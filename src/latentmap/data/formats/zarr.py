@@ -14,6 +14,7 @@ from latentmap.data.formats.base import LabelSpec, Source
 from latentmap.data.formats.chunked import stored
 from latentmap.data.formats.members import choose_members
 from latentmap.data.reading import MOST_BYTES, read_file, require_plain
+from latentmap.data.remote import is_local
 from latentmap.exceptions import DataError, MissingExtraError
 
 METADATA = (".zarray", ".zmetadata", "zarr.json")
@@ -30,10 +31,11 @@ def zarr_source(path: Path, labels: LabelSpec = None, member: str | None = None)
     except ImportError as error:
         raise MissingExtraError("zarr", "zarr") from error
     with undamaged(path, ".zarr"):
-        for file in path.rglob("*"):  # a named pipe among the chunks would be waited for
-            if not file.is_dir():
+        for file in path.rglob("*"):
+            if is_local(file) and not file.is_dir():  # a named pipe among the chunks would be waited for
                 require_plain(file)
-        _require_no_pickles(path)
+            if file.name in METADATA:
+                _require_no_pickles(file)
         root = zarr.open(str(path), mode="r")
         if isinstance(root, zarr.Array):
             if member is not None or isinstance(labels, str):
@@ -51,12 +53,16 @@ def _of_group(arrays: dict[str, Any], path: Path, labels: LabelSpec, member: str
     return stored(arrays[rows], name=name, labels=values, label_name=key)
 
 
-def _require_no_pickles(path: Path) -> None:
-    """Raise if a codec unpickles, which would run code from the file."""
-    for file in (file for name in METADATA for file in path.rglob(name)):
-        for word in _words(json.loads(read_file(file, MOST_BYTES))):
-            if word == "pickle" or word.endswith(".pickle"):
-                raise DataError(f"{file.parent} holds pickled Python objects, which are never loaded; save numbers")
+def _require_no_pickles(file: Path) -> None:
+    """Raise if a codec of these metadata unpickles, which would run code from the file."""
+    if is_local(file):
+        content = read_file(file, MOST_BYTES)
+    else:
+        with file.open("rb") as stream:
+            content = stream.read(MOST_BYTES)
+    for word in _words(json.loads(content)):
+        if word == "pickle" or word.endswith(".pickle"):
+            raise DataError(f"{file.parent} holds pickled Python objects, which are never loaded; save numbers")
 
 
 def _words(value: Any) -> Iterator[str]:

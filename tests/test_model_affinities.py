@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from latentmap.estimators.affinities import SHARES, affinities, shares, squared_distances
-from latentmap.estimators.graph import neighbor_graph
+from latentmap.estimators.graph import neighbor_graph, squared_distances
+from latentmap.model.affinities import SHARES, affinities, shares
 from latentmap.objectives.metrics import normalise_for
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-
-from latentmap.objectives.metrics import set_distances
 
 SEARCHED = 2
 """Neighbours that are searched for each one of the perplexity: beyond them affinities are small."""
@@ -17,8 +14,6 @@ SHARES = 32
 """Entries in which the affinities of a row are kept."""
 BISECTIONS = 50
 """Halvings of the interval of a bandwidth."""
-PAIRS = 2**24
-"""Values of differences held at a time."""
 
 
 def affinities(squares: Float[Tensor, "N k"], perplexity: float) -> Float[Tensor, "N k"]:
@@ -67,32 +62,3 @@ def shares(neighbors: Int[Tensor, "N k"], weights: Float[Tensor, "N k"]) -> Int[
     places = (torch.arange(SHARES, device=weights.device, dtype=weights.dtype) + 0.5) / SHARES
     chosen = torch.searchsorted(total, (places * total[:, -1:]).contiguous())
     return neighbors.gather(1, chosen.clamp_max(neighbors.shape[1] - 1))
-
-
-def squared_distances(
-    points: Float[Tensor, "N C"],
-    neighbors: Int[Tensor, "M k"],
-    queries: Float[Tensor, "M C"] | None = None,
-    metric: str | Callable[..., float] = "euclidean",
-) -> Float[Tensor, "M k"]:
-    """Return the squared distances of points, or queries, to their neighbours among the points.
-
-    As `latentmap.estimators.graph.neighbor_graph` compares them: by differences, as sets, or by a function.
-    """
-    rows = points if queries is None else queries
-    size = max(1, PAIRS // max(1, neighbors.shape[1] * points.shape[1]))
-    blocks = [
-        _distances(points[near], some[:, None], metric)
-        for some, near in zip(rows.split(size), neighbors.split(size), strict=True)
-    ]
-    return torch.cat(blocks).square() if blocks else torch.empty(neighbors.shape, device=points.device)
-
-
-def _distances(a: Float[Tensor, "B k C"], b: Float[Tensor, "B 1 C"], metric: str | Callable[..., float]) -> Tensor:
-    if callable(metric):
-        pairs = zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)
-        values = [[metric(one, own[0]) for one in near] for near, own in pairs]
-        return torch.tensor(values, dtype=torch.float64, device=a.device).reshape(a.shape[:2])
-    if metric == "jaccard":
-        return set_distances(a, b)[..., 0]
-    return (a - b).square().sum(2).sqrt()

@@ -1,0 +1,104 @@
+"""`Embedder` says of batches what the model says of all rows, after it was pickled as its parameters alone."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import fit
+from latentmap import VAE, Embedder
+from latentmap.exceptions import DataError, PartError
+
+
+@pytest.fixture(scope="module")
+def run(vae, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embedder") / "run"
+    vae.save(folder)
+    return folder
+
+
+def columns(rows):
+    return {f"x{i}": column for i, column in enumerate(rows.T)}
+
+
+def test_columns_and_whole_rows_become_codes_and_scores(run, vae, rows):
+    embed = Embedder(run, keep=["id"])
+    shuffled = {"id": np.arange(400)} | dict(reversed(columns(rows).items())) | {"other": rows[:, 0]}
+    codes = embed(shuffled)
+    assert list(codes) == ["id", "vae0", "vae1"] and codes["id"].tolist() == list(range(400))
+    np.testing.assert_allclose(np.c_[codes["vae0"], codes["vae1"]], vae.transform(rows), atol=1e-6)
+    whole = embed({"id": np.arange(400), "data": rows.astype(np.float32)})
+    assert whole["vae0"].dtype == np.float32
+    np.testing.assert_allclose(whole["vae0"], codes["vae0"], atol=1e-4)
+    nested = np.empty(400, object)
+    nested[:] = list(rows)
+    np.testing.assert_allclose(Embedder(run)({"data": nested})["vae1"], codes["vae1"], atol=1e-6)
+    scores = Embedder(run, "score", n_samples=3)(columns(rows[:50]))
+    np.testing.assert_allclose(scores["iwae_3"], vae.score_samples(rows[:50], 3), rtol=1e-6)
+    assert list(Embedder(run, "score")(columns(rows[:5]))) == ["elbo"]
+
+
+def test_it_is_pickled_as_its_parameters(run, rows):
+    embed = Embedder(str(run))
+    before = len(pickle.dumps(embed))
+    codes = embed(columns(rows))
+    assert len(pickle.dumps(embed)) == before < 500  # the model stays out
+    again = pickle.loads(pickle.dumps(embed))(columns(rows))
+    np.testing.assert_array_equal(again["vae0"], codes["vae0"])
+
+
+def test_batches_without_rows_have_the_same_columns(run, rows):
+    for what in ("transform", "score", "impute"):
+        embed, full = Embedder(run, what, keep=["id"]), columns(rows[:3]) | {"id": np.arange(3)}
+        assert set(embed({name: column[:0] for name, column in full.items()})) == set(embed(full))
+
+
+def test_images_keep_their_shape(images, tmp_path):
+    vae = fit(VAE(2, max_epochs=1, random_state=0), images)
+    vae.save(tmp_path / "run")
+    embed = Embedder(tmp_path / "run")
+    for shape in ((400, 8, 8), (400, 64)):
+        codes = embed({"image": images.reshape(shape), "n": np.arange(400)})
+        np.testing.assert_allclose(codes["vae0"], vae.transform(images)[:, 0], atol=1e-6)
+
+
+def test_tables_are_encoded_and_filled(tmp_path):
+    rng = np.random.default_rng(0)
+    height = rng.normal(10, 2, 200)
+    table = pd.DataFrame({"height": height, "girth": height / 5, "kind": np.where(height > 10, "oak", "elm")})
+    table.loc[::5, "girth"] = np.nan
+    table.loc[2::7, "kind"] = None
+    vae = fit(VAE(2, max_epochs=3, neighbors=None, random_state=0), table)
+    vae.save(tmp_path / "run")
+    batch = {name: table[name].to_numpy() for name in table} | {"id": np.arange(200)}
+    codes = Embedder(tmp_path / "run")(batch)
+    np.testing.assert_allclose(np.c_[codes["vae0"], codes["vae1"]], vae.transform(table), atol=1e-6)
+    scores = Embedder(tmp_path / "run", "score")(batch)["elbo"]
+    np.testing.assert_allclose(scores, vae.score_samples(table), atol=1e-6)
+    filled = Embedder(tmp_path / "run", "impute", keep=["id"], n_samples=5)(batch)
+    assert set(filled) == {"id", *table} and not pd.isna(filled["kind"]).any() and set(filled["kind"]) == {"oak", "elm"}
+    expected = vae.impute(table, n_samples=5)
+    np.testing.assert_allclose(filled["girth"].astype(float), expected.girth, atol=1e-6)
+    assert filled["kind"].tolist() == expected.kind.tolist()
+
+
+def test_labels_condition_the_rows(rows, tmp_path):
+    y = np.arange(400) % 3
+    vae = fit(VAE(2, condition="labels", max_epochs=1, random_state=0), rows, y)
+    vae.save(tmp_path / "run")
+    with pytest.raises(DataError, match="is conditioned on labels: name their column with labels="):
+        Embedder(tmp_path / "run")(columns(rows))
+    codes = Embedder(tmp_path / "run", labels="kind")(columns(rows) | {"kind": y})
+    np.testing.assert_allclose(codes["vae0"], vae.transform(rows, y)[:, 0], atol=1e-6)
+
+
+def test_what_is_missing_is_named(run, rows):
+    with pytest.raises(PartError, match="what must be 'transform', 'score' or 'impute', got 'embed'"):
+        Embedder(run, "embed")
+    batch = columns(rows)
+    del batch["x7"]
+    with pytest.raises(DataError, match=r"the batch lacks column 'x7' of .*run: expected it, or one array of rows of"):
+        Embedder(run)(batch)
+    with pytest.raises(DataError, match=r"the batch has no column 'id': it has x0, x1"):
+        Embedder(run, keep=["id"])(batch)
