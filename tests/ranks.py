@@ -1,5 +1,7 @@
 """What the processes of `test_distribution.py` do: torchrun starts this file."""
 
+import os
+import signal
 import sys
 import warnings
 from dataclasses import replace
@@ -10,10 +12,13 @@ from torch import nn
 
 import latentmap
 from latentmap import likelihoods, networks, objectives, priors, recipes
+from latentmap.cli import main
 from latentmap.distribution import joined
+from latentmap.distribution.join import restarts
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.rows import open_for_fit
 from latentmap.model.processes import alone, joining
+from latentmap.training.checkpoint import Checkpoints
 
 MLP = networks.MLP
 ROWS = 120
@@ -134,6 +139,51 @@ def fits(name="vae"):
         print_first(processes, processes.world_size, vae.history_[-1]["val_loss"], len(vae.history_), same)
 
 
+class Stopping(Checkpoints):
+    """Checkpoints of a fit that stops after so many steps, in the middle of an epoch; 0 for none."""
+
+    def __init__(self, folder, step):
+        super().__init__(folder)
+        self.step = int(step)
+
+    def after_step(self, trainer):
+        super().after_step(trainer)
+        if trainer.step == self.step:
+            trainer.interrupt()
+
+
+def partly(folder, step, name="vae"):
+    """Fit to so many steps from the last checkpoint of a folder, and print where it began and ended, and the loss."""
+    settings = {"max_epochs": 24, "learning_rate": 3e-3, "compile": False, "batch_size": 24, "n_components": 2}
+    settings |= {"encoder": MLP((16,)), "decoder": MLP((16,))} | CASES[name]
+    with joined() as processes, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checkpoints = Stopping(folder, step)
+        begun = checkpoints.last_step()
+        vae = latentmap.VAE(**settings, random_state=0).fit(data(), checkpoint=checkpoints, resume=True)
+        print_first(processes, begun, checkpoints.last_step(), vae.history_[-1]["val_loss"])
+
+
+def command(*arguments):
+    """Run the command in each process; RANK in an argument is its rank."""
+    rank = os.environ["RANK"]
+    sys.exit(main([argument.replace("RANK", rank) for argument in arguments]))
+
+
+def killed(times, *arguments):
+    """Run the command in each process, of which the second is killed at step 30 of so many starts."""
+    after_step = Checkpoints.after_step
+
+    def last_step(self, trainer):
+        after_step(self, trainer)
+        if os.environ["RANK"] == "1" and trainer.step >= 30 and restarts() < int(times):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Checkpoints.after_step = last_step
+    command(*arguments)
+
+
 if __name__ == "__main__":
-    warnings.simplefilter("error")
+    if sys.argv[1] not in ("command", "killed"):
+        warnings.simplefilter("error")
     globals()[sys.argv[1]](*sys.argv[2:])

@@ -98,11 +98,13 @@ def _failing_together(processes: Processes, store: Any, own: Any) -> Iterator[No
         if first:
             store.set(ENDED, "0")
     except LostProcessError as error:
+        reason = ""
         with contextlib.suppress(RuntimeError):
             if own.check([FAILURE]):
-                if first:
-                    store.set(ENDED, "1")
-                raise LostProcessError(own.get(FAILURE).decode()) from error
+                reason = own.get(FAILURE).decode()
+                store.set(ENDED, "1")
+        if reason:
+            raise LostProcessError(reason) from error
         raise
     except Exception as error:
         with contextlib.suppress(RuntimeError):
