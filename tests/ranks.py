@@ -183,7 +183,17 @@ def killed(times, *arguments):
     command(*arguments)
 
 
+def main_of(*arguments):
+    """Call the functions of these names with the arguments that follow; + begins the next one."""
+    calls = [[]]
+    for argument in arguments:
+        calls.append([]) if argument == "+" else calls[-1].append(argument)
+    for name, *others in calls:
+        with warnings.catch_warnings():
+            if name not in ("command", "killed"):
+                warnings.simplefilter("error")
+            globals()[name](*others)
+
+
 if __name__ == "__main__":
-    if sys.argv[1] not in ("command", "killed"):
-        warnings.simplefilter("error")
-    globals()[sys.argv[1]](*sys.argv[2:])
+    main_of(*sys.argv[1:])

@@ -56,7 +56,7 @@ def workers_joined(data: str | Path) -> Iterator[Processes]:
         raise UsageError("several processes cannot share standard input: give a file that all of them can read")
     from latentmap.distribution import joined
 
-    with joined() as processes:
+    with joined(once=True) as processes:
         yield processes
 
 

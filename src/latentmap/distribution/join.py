@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ MEETING = timedelta(minutes=2)
 """Time in which all processes have to come."""
 LAST_WORD = 5.0
 """Seconds that a process which failed waits, so that the first one can say why."""
+_joins = itertools.count()
 FAILURE, TOLD, ENDED = "latentmap-failure", "latentmap-told", "latentmap-ended"
 """Keys of the store: why a process failed, whether the first one knows, and the exit code of a fit that has ended."""
 
@@ -46,12 +48,17 @@ def restarts() -> int:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Processes]:
+def joined(*, once: bool = False) -> Iterator[Processes]:
     """Join the other processes of torchrun in the fits of the block; without a launcher, this process is alone.
 
     Tensors are exchanged by NCCL where they are on GPUs, of which each process takes that of its local rank, and by
-    gloo elsewhere. A process that fails says so to the others, which then end too. Where torchrun starts all of them
-    again after the block has ended, they end at once.
+    gloo elsewhere. A process that fails says so to the others, which then end too.
+
+    Parameters
+    ----------
+    once : bool, default=False
+        Whether the block is all that the processes do: where torchrun starts them again after its end, or after an
+        error that is not that of a lost process, they end at once.
 
     Yields
     ------
@@ -70,10 +77,10 @@ def joined() -> Iterator[Processes]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     try:
         store = _store()
-        if restarts() and store.check([ENDED]):
+        if once and restarts() and store.check([ENDED]):
             raise SystemExit(int(store.get(ENDED)))
-        # the store still holds the addresses of the processes before a restart
-        own = dist.PrefixStore(f"latentmap-{restarts()}", store)  # type: ignore[attr-defined]
+        # the store still holds the addresses of the processes before a restart, and in an earlier block
+        own = dist.PrefixStore(f"latentmap-{restarts()}-{next(_joins)}", store)  # type: ignore[attr-defined]
         rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=own, rank=rank, world_size=world_size, timeout=TIMEOUT)

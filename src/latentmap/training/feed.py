@@ -66,11 +66,13 @@ class Feed(ABC):
         generator: torch.Generator,
         start: int = 0,
         processes: Processes = alone,
+        readers: int = 1,
     ) -> Iterator[Batch]:
         """Yield the batches of an epoch from number ``start`` on; each is valid until the next one is taken.
 
         There are ``len(self) // size`` of them in an epoch. Only those that are yielded draw from the generator. Of the
-        rows of a batch, each of several processes gets its own.
+        rows of a batch, each of several processes gets its own. An epoch ends with as many ``readers`` as it began
+        with, the processes at that time, since the order of rows that are read from a file depends on them.
         """
 
     @abstractmethod
@@ -144,6 +146,7 @@ class Resident(Feed):
         generator: torch.Generator,
         start: int = 0,
         processes: Processes = alone,
+        readers: int = 1,
     ) -> Iterator[Batch]:
         """Yield slices of a shuffled order."""
         order = torch.from_numpy(epoch_order(len(self), seed, epoch))[start * size : len(self) // size * size]
@@ -216,10 +219,18 @@ class Streamed(Feed):
         generator: torch.Generator,
         start: int = 0,
         processes: Processes = alone,
+        readers: int = 1,
     ) -> Iterator[Batch]:
         """Yield slices of shuffled blocks; the rows left of one begin the next batch."""
-        for batch in itertools.islice(self._batches(seed, epoch, size), start, None):
-            yield batch if processes.world_size == 1 else Batch(processes.share(batch.rows))
+        if readers < 1 or size % readers:
+            raise DataError(f"{readers} processes, with which an epoch began, do not divide a batch of {size} rows")
+        all_own = readers == processes.world_size
+        numbers = [processes.rank] if all_own else range(readers)
+        batches = zip(
+            *(self._batches(seed, epoch, size // readers, number, readers) for number in numbers), strict=False
+        )
+        for rows in itertools.islice(batches, start, len(self) // size):
+            yield Batch(rows[0] if all_own else processes.share(torch.stack(rows, 1).flatten(0, 1)))
 
     def sample(self, size: int, most: int) -> Iterator[Batch]:
         """Yield rows that the survey of the stream kept, so that nothing is read again."""
@@ -227,12 +238,12 @@ class Streamed(Feed):
         for index in _spaced(len(some), most).split(size):
             yield Batch(self.prepare(sent(some[index], self.device)))
 
-    def _batches(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
+    def _batches(self, seed: int, epoch: int, size: int, reader: int, readers: int) -> Iterator[Tensor]:
         left = self.first[:0]
-        for block in self.stream.epoch(seed, epoch):
+        for block in self.stream.epoch(seed, epoch, reader, readers):
             rows = torch.cat([left, self.prepare(sent(torch.from_numpy(block), self.device))])
             for start in range(0, len(rows) - size + 1, size):
-                yield Batch(rows[start : start + size])
+                yield rows[start : start + size]
             left = rows[len(rows) - len(rows) % size :].clone()
 
 

@@ -36,8 +36,9 @@ STANDARDISATION_ROWS = 2**17
 RESTORES = 5
 """Restarts from the best weights after which a fit ends."""
 COUNTERS = (
-    "epoch", "step", "batches", "rate_scale", "best_evaluation", "evaluations_since_best", "restores", "interrupted"
-)  # fmt: skip
+    *("epoch", "step", "batches", "readers", "rate_scale", "restores", "interrupted"),
+    *("best_evaluation", "evaluations_since_best"),
+)
 
 
 class Trainer:
@@ -74,8 +75,8 @@ class Trainer:
         One row for each evaluation.
     gradient_step
         The step, with the optimizers and everything else that it updates.
-    epoch, step, batches
-        Epochs and steps taken, and batches taken of the present epoch.
+    epoch, step, batches, readers
+        Epochs and steps taken, batches taken of the present epoch, and the processes with which it began.
     interrupted
         Whether a `KeyboardInterrupt` or `interrupt` ended the last run.
     within_step
@@ -114,7 +115,7 @@ class Trainer:
         self.clock = Clock(max(1, settings.max_epochs * self.steps_per_epoch), settings.time_budget, timer)
         self.callbacks = list(settings.callbacks)
         self.history: list[Row] = []
-        self.epoch = self.step = self.batches = 0
+        self.epoch, self.step, self.batches, self.readers = 0, 0, 0, 1
         self.skipped_before = self.gradient_step.skipped()
         """Skipped updates before the present epoch."""
         self.rate_scale = 1.0
@@ -299,9 +300,9 @@ class Trainer:
 
     def _run_epoch(self) -> None:
         self.model.train()
-        settings = self.settings
-        generator, processes = self.gradient_step.generator, self.processes
-        for batch in self.feed.epoch(settings.seed, self.epoch, self.batch, generator, self.batches, processes):
+        seed, generator, processes = self.settings.seed, self.gradient_step.generator, self.processes
+        self.readers = self.readers if self.batches else processes.world_size
+        for batch in self.feed.epoch(seed, self.epoch, self.batch, generator, self.batches, processes, self.readers):
             self.within_step = True
             self._take_step(batch, self.clock.progress(self.step))
             self.step += 1
