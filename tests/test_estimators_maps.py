@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 
 from latentmap import VAE, likelihoods, load, networks, posteriors, priors
 from latentmap.cli import main
+from latentmap.estimators.affinities import SHARES
 from latentmap.estimators.graph import neighbor_graph, with_classes
 from latentmap.evaluation.compare import compare
 from latentmap.evaluation.neighborhood import silhouette
@@ -183,7 +184,7 @@ def test_neighbours_are_kept_with_the_run_and_sought_again_for_other_rows(tmp_pa
     assert sought == [540, 540]  # of the training rows, and of those held out
     vae.fit(X).save(tmp_path / "run")
     again = load(tmp_path / "run").fit(X)
-    assert len(sought) == 2 and again.state_.graphs.graph.shape == (540, 15)
+    assert len(sought) == 2 and again.state_.graphs.graph.shape == (540, SHARES)
     again.fit(X[::-1])
     assert len(sought) == 4
     again.set_params(neighbors=5).fit(X[::-1])

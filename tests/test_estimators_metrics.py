@@ -127,8 +127,11 @@ def manhattan(a, b):
 def test_a_function_of_two_rows_is_a_metric(tmp_path):
     x = np.random.default_rng(0).normal(size=(60, 3)) * [1, 10, 100]
     by_function = VAE(2, metric=manhattan, neighbors=5, **FIT).fit(x)
-    expected = NearestNeighbors(n_neighbors=5, metric="manhattan").fit(x).kneighbors(return_distance=False)
-    np.testing.assert_array_equal(np.sort(by_function.state_.graphs.graph), np.sort(expected))
+    expected = NearestNeighbors(n_neighbors=10, metric="manhattan").fit(x).kneighbors(return_distance=False)
+    for drawn, nearest in zip(by_function.state_.graphs.graph.numpy(), expected, strict=True):
+        names, counts = np.unique(drawn, return_counts=True)
+        assert 5 <= len(names) and set(names) <= set(nearest)
+        assert counts[names == nearest[0]] >= counts.max() - 1  # to a share
     assert "manhattan" in by_function.choices_["neighbors"]
     by_function.save(tmp_path / "run")
     loaded = load(tmp_path / "run")

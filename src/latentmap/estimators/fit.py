@@ -148,6 +148,7 @@ class Fit:
         classes = read_classes(p, self.y, len(self.source)) if rows.kept else None
         search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
         kept, graphs = search.graphs(planned.neighbors, classes)
+        self.processes.copy_first(graphs.values())  # other processors round to other neighbours
         objective = p._objective(state.model.sizes.some_labels)
         if graphs:
             search.start()

@@ -13,6 +13,7 @@ from torch import Tensor
 from latentmap.data.rows import LazyRows
 from latentmap.data.sampling import Indices
 from latentmap.data.sources import Source
+from latentmap.estimators.affinities import SEARCHED, affinities, shares, squared_distances
 from latentmap.estimators.choices import choose_neighbors, describe_choice
 from latentmap.estimators.conditions import LabelCondition
 from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, with_classes
@@ -145,7 +146,12 @@ class NeighborSearch:
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""
         metric = self.parameters.metric
-        return NeighborEmbedding(base, metric="euclidean" if callable(metric) else metric, units=self._units)
+        return NeighborEmbedding(
+            base,
+            exaggeration=float(self.parameters.exaggeration),
+            metric="euclidean" if callable(metric) else metric,
+            units=self._units,
+        )
 
     def _search(self, k: int) -> Graphs:
         p, earlier = self.parameters, self.state.graphs
@@ -153,8 +159,16 @@ class NeighborSearch:
         if earlier is not None and earlier.key == key and not callable(p.metric):
             return earlier
         points, queries = self._points()
-        graph, held_out_graph = (neighbor_graph(points, k, queries=q, metric=p.metric) for q in (None, queries))
-        return Graphs(key, graph.int().cpu(), held_out_graph.int().cpu())
+        drawn = (self._drawn(points, k, q) for q in (None, queries))
+        return Graphs(key, *(graph.int().cpu() for graph in drawn))
+
+    def _drawn(self, points: Tensor, k: int, queries: Tensor | None) -> Tensor:
+        """Return the neighbours of each point, or query, as often as they are drawn."""
+        metric: Any = self.parameters.metric
+        searched = max(k, min(SEARCHED * k, len(points) - 1))
+        found = neighbor_graph(points, searched, queries=queries, metric=metric)
+        squares = squared_distances(points, found, queries, metric)
+        return shares(found, affinities(squares, k))
 
     def _points(self) -> tuple[Tensor, Tensor]:
         """Return training and held-out rows whose Euclidean distances are in the order of the metric.

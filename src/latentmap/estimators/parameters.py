@@ -51,6 +51,7 @@ class Parameters(BaseEstimator):
     metric: Metric | Callable[..., float] = "euclidean"
     neighbor_components: Components = "auto"
     supervised: float = 0.0
+    exaggeration: float = 1.0
     init: Literal["pca", "random"] = "pca"
     condition: Kind | None = None
     ladder: Sequence[int] | None = None
@@ -151,6 +152,7 @@ def _check_map(p: Parameters) -> None:
         )
     if not callable(metric) and metric not in (*METRICS, None):  # None, of a run, stands for a function
         raise PartError(f"metric must be one of {', '.join(METRICS)} or a function of two rows, got {metric!r}")
+    check_positive("exaggeration", p.exaggeration)
     if p.supervised != 0:
         check_positive("supervised", p.supervised)
     if p.supervised > 1:

@@ -60,11 +60,15 @@ class VAE(GenerativeEstimator):
     objective : Objective, default=None
         What is minimised; None is minus the ELBO, for a ladder with a warm-up.
     neighbors : int, "auto", array of shape (n, k), sparse matrix (n, n) or None, default="auto"
-        Number of nearest neighbours of each row that a map keeps near it, by a contrastive term added to the objective
-        (see `latentmap.objectives.NeighborEmbedding`); None for none. "auto" is 15 for maps of 2 or 3 components, fewer
-        for less than 60 rows, and none otherwise. Or the neighbours themselves: indices of the rows given to `fit`,
-        alone or with distances, (indices, distances), or a sparse matrix of scipy or torch whose entries are edges. The
-        graph may be in pieces.
+        Neighbours of each row that a map keeps near it, by a contrastive term added to the objective (see
+        `latentmap.objectives.NeighborEmbedding`), the nearer the stronger: the perplexity of t-SNE, over twice as many
+        neighbours. None for none. "auto" is 15 for maps of 2 or 3 components, fewer for less than 60 rows, and none
+        otherwise. Or the neighbours themselves, all alike: indices of the rows given to `fit`, alone or with distances,
+        (indices, distances), or a sparse matrix of scipy or torch whose entries are edges. The graph may be in pieces.
+    exaggeration : float, default=1.0
+        Weight of the attraction between neighbours on a map, beside the repulsion of all rows: 1 keeps the most
+        neighbours, as t-SNE; the more of it, the more a map shows groups and continuous structures in place of single
+        rows, as UMAP and Laplacian eigenmaps do (Boehm, Berens and Kobak 2022).
     metric : {"euclidean", "cosine", "correlation", "jaccard", "haversine"} or callable, default="euclidean"
         Metric of the neighbours: "euclidean" is the distance in the model's units, of encoder inputs. The others
         compare rows as they are given, whatever the scaling, and of a table of mixed columns encoder inputs: "cosine"
@@ -205,6 +209,7 @@ class VAE(GenerativeEstimator):
         | sparse.sparray
         | sparse.spmatrix
         | None = "auto",
+        exaggeration: float = 1.0,
         metric: Metric | Callable[..., float] = "euclidean",
         neighbor_components: int | Literal["auto"] | None = "auto",
         supervised: float = 0.0,
@@ -254,6 +259,7 @@ class VAE(GenerativeEstimator):
         self.prior = prior
         self.objective = objective
         self.neighbors = neighbors
+        self.exaggeration = exaggeration
         self.metric = metric
         self.neighbor_components: Components = neighbor_components
         self.supervised = supervised

@@ -62,7 +62,7 @@ def normalise_for(x: Float[Tensor, "N P"], metric: Metric) -> Float[Tensor, "N Q
     raise DataError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
 
 
-def set_distances(a: Float[Tensor, "N P"], b: Float[Tensor, "M P"]) -> Float[Tensor, "N M"]:
+def set_distances(a: Float[Tensor, "*B N P"], b: Float[Tensor, "*B M P"]) -> Float[Tensor, "*B N M"]:
     r"""Return Jaccard's distances of sets given as zeros and ones.
 
     .. math:: d(A, B) = 1 - \frac{|A \cap B|}{|A \cup B|}, \quad d(\emptyset, \emptyset) = 0
@@ -70,8 +70,8 @@ def set_distances(a: Float[Tensor, "N P"], b: Float[Tensor, "M P"]) -> Float[Ten
     >>> set_distances(torch.tensor([[1.0, 1, 0]]), torch.tensor([[1.0, 0, 0], [0, 0, 1], [1, 1, 0]]))
     tensor([[0.5000, 1.0000, 0.0000]])
     """
-    common = a @ b.T
-    union = a.sum(1)[:, None] + b.sum(1) - common
+    common = a @ b.mT
+    union = a.sum(-1)[..., None] + b.sum(-1)[..., None, :] - common
     return torch.where(union > 0, 1 - common / union.clamp_min(1), 0.0)
 
 

@@ -43,7 +43,7 @@ class NeighborEmbedding(Objective):
     al. 2021):
 
     .. math:: \mathcal{L} = \text{base} + P \left( w \cdot \left[
-              \frac1{n B} \sum_{(i, j)} -\log \kappa(\mu_i, \mu_j)
+              \frac\rho{n B} \sum_{(i, j)} -\log \kappa(\mu_i, \mu_j)
               + \frac1M \sum_{i=1}^M \log \sum_{j \ne i} \kappa(\mu_i, \mu_j) \right] + g\,(1 - r) \right),
               \qquad \kappa(a, b) = \frac{1}{1 + s^2 \|a - b\|^2}
 
@@ -59,6 +59,8 @@ class NeighborEmbedding(Objective):
         Nats w for each of a row's P features, since the distortion grows with them.
     global_weight : float, default=0.05
         Nats g for each feature: they keep the clusters of a map in their places.
+    exaggeration : float, default=1.0
+        Weight rho of the attraction within the term, see `latentmap.VAE`.
     metric : {"euclidean", "cosine", "correlation", "jaccard", "haversine"}, default="euclidean"
         Distance of rows, see `latentmap.objectives.metrics.compared`.
     units : Affine, optional
@@ -74,11 +76,13 @@ class NeighborEmbedding(Objective):
     base: Objective = ELBO()
     weight: float = 0.5
     global_weight: float = 0.05
+    exaggeration: float = 1.0
     metric: Metric = "euclidean"
     units: Affine | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         positive("weight", self.weight)
+        positive("exaggeration", self.exaggeration)
         if not 0 <= self.global_weight < math.inf:
             raise PartError(f"global_weight must be a finite number >= 0, got {self.global_weight!r}")
 
@@ -127,7 +131,10 @@ class NeighborEmbedding(Objective):
         if trace.positives is not None:
             anchors = trace.levels[0].q.mean  # (B, D)
             codes = torch.cat([anchors, trace.positives])  # (M, D)
-            neighbors = total = self.weight * contrast(codes * own.log_scale.exp(), len(anchors), own.processes)
+            scaled = codes * own.log_scale.exp()
+            neighbors = total = self.weight * contrast(
+                scaled, len(anchors), own.processes, exaggeration=self.exaggeration
+            )
             if self.global_weight:
                 correlated = self.global_weight * (1 - self._agreement(own, model, trace.x, anchors))
                 total = total + correlated
@@ -154,8 +161,12 @@ class NeighborEmbedding(Objective):
         return correlation(rows.to(x.dtype), own.processes.gather(codes[:some])[:PAIRED], sets=sets)
 
 
-def contrast(codes: Float[Tensor, "M D"], rows: int, processes: Processes = alone) -> Float[Tensor, ""]:
+def contrast(
+    codes: Float[Tensor, "M D"], rows: int, processes: Processes = alone, *, exaggeration: float = 1.0
+) -> Float[Tensor, ""]:
     """Return the contrastive loss of a batch of views of ``rows`` codes each: the anchors, then their positives.
+
+    The attraction of the positives is multiplied by ``exaggeration``.
 
     >>> apart = 100.0 * torch.arange(3.0)[:, None]
     >>> round(contrast(torch.cat([apart, apart]), 3).item(), 2), round(contrast(torch.zeros(6, 1), 3).item(), 2)
@@ -165,7 +176,7 @@ def contrast(codes: Float[Tensor, "M D"], rows: int, processes: Processes = alon
         views = codes.unflatten(0, (-1, rows))  # (1 + n, B, D)
         attraction: Tensor = torch.log1p((views[1:] - views[0]).square().sum(-1))
         sums: Tensor = _KernelSums.apply(codes, processes)  # type: ignore[no-untyped-call]
-        return attraction.mean() + sums.log().mean()
+        return exaggeration * attraction.mean() + sums.log().mean()
 
 
 def correlation(x: Float[Tensor, "B P"], z: Float[Tensor, "B D"], *, sets: bool = False) -> Float[Tensor, ""]:
