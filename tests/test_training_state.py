@@ -14,9 +14,9 @@ from latentmap.model import likelihoods, networks, posteriors, priors
 from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.noise import drawing_from, generator_for
 from latentmap.model.part import Sizes
+from latentmap.model.processes import Processes, alone
 from latentmap.objectives import ELBO, FactorCritic, NeighborEmbedding, PriorCritic
 from latentmap.training.feed import Streamed
-from latentmap.training.gradients import Reducer
 from latentmap.training.loop import Settings, Trainer
 
 MLP = networks.MLP((8,))
@@ -72,7 +72,7 @@ def trainer_of(
     graph=None,
     held_out_graph=None,
     gain=0.0,
-    reducer=Reducer(),
+    processes=alone,
     **settings,
 ):
     """A fit that has not begun; its critics and noise follow from the seed, its weights from another."""
@@ -82,7 +82,7 @@ def trainer_of(
     settings = Settings(**{"max_epochs": 24, "batch_size": 12, "learning_rate": 1e-2, "seed": 0} | settings)
     data = data() if data is stream else data
     graphs = {"graph": graph, "held_out_graph": held_out_graph}
-    return Trainer(model, objective, nn.Identity(), data, held_out, settings, **graphs, gain=gain, reducer=reducer)
+    return Trainer(model, objective, nn.Identity(), data, held_out, settings, **graphs, gain=gain, processes=processes)
 
 
 def outcome(trainer):
@@ -306,19 +306,19 @@ def test_a_callback_that_stops_keeps_the_best_weights():
     assert same(trainer.gradient_step.weights(), trainer.best[1])
 
 
-class Silent(Reducer):
+class Silent(Processes):
     """Averages with a process that saw nothing but zeros."""
 
     def average_gradients(self, gradients):
         for gradient in gradients:
             gradient.zero_()
 
-    def mean(self, total, count):
+    def average(self, total, count):
         return torch.full_like(total, 3.0)
 
 
 def test_gradients_sums_and_held_out_totals_are_reduced():
-    trainer, other = trainer_of(objective=GAME, reducer=Silent()), trainer_of(objective=GAME)
+    trainer, other = trainer_of(objective=GAME, processes=Silent()), trainer_of(objective=GAME)
     before = [p.clone() for p in trainer.gradient_step.learned.parameters()]
     for each in (trainer, other):
         each.run()

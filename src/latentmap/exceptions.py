@@ -41,6 +41,10 @@ class NumericsError(LatentmapError, ArithmeticError):
     """A fit found no weights for which everything is finite; the message says since when, and what to do."""
 
 
+class LostProcessError(LatentmapError, RuntimeError):
+    """Another process of a fit on several has ended or does not answer, so that no step can be taken."""
+
+
 class MissingExtraError(LatentmapError, ImportError):
     """An optional dependency is not installed; the message holds the pip command.
 

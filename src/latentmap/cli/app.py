@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from latentmap import __version__
+from latentmap.cli import workers
 from latentmap.cli.compare import compare
 from latentmap.cli.completion import install_completion
 from latentmap.cli.explore import explore
@@ -75,15 +76,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     0.1.0
     0
     """
-    with warnings.catch_warnings():
+    given = _with_input_last(sys.argv[1:] if arguments is None else arguments)
+    workers.arguments.set(given)
+    with warnings.catch_warnings(), workers.one_voice(given):
         show_warnings_as_lines()
         try:
             _require_current_folder()
-            app(
-                _with_input_last(sys.argv[1:] if arguments is None else arguments),
-                exit_on_error=False,
-                print_error=False,
-            )
+            app(given, exit_on_error=False, print_error=False)
             sys.stdout.flush()
             return 0
         except (CycloptsError, UsageError, PartError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -15,11 +16,11 @@ from latentmap.cli.anchors import check_anchor, in_order, note_drift, open_ancho
 from latentmap.cli.conditions import conditions, one_condition, targets
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
-from latentmap.cli.outputs import claimed_run
 from latentmap.cli.request import Request, absolute, kept_request
 from latentmap.cli.settings import AUTOMATIC, check_device, open_data, read_recipe, read_seconds
 from latentmap.cli.signals import Stopped, Stopping
 from latentmap.cli.terminal import UsageError, emit, note, on_terminal, reader_may_leave, say, say_pairs
+from latentmap.cli.workers import claimed_by_first, launched, workers_joined
 from latentmap.estimators.run_folder import CHECKPOINTS, UNFINISHED, is_unfinished, shell_command
 from latentmap.exceptions import DataError, DiagnosisWarning, ModelError, ResumeWarning
 from latentmap.messages import counted
@@ -27,6 +28,7 @@ from latentmap.messages import counted
 if TYPE_CHECKING:
     from latentmap.cli.runs import Origin
     from latentmap.data.sources import Source
+    from latentmap.model.processes import Processes
     from latentmap.report import ReportRows
     from latentmap.report.facts import Fact
     from latentmap.training.checkpoint import Checkpoints
@@ -56,6 +58,7 @@ def fit(
     no_report: bool = False,
     overwrite: bool = False,
     checkpoint_every: str | None = None,
+    workers: Whole | None = None,
     as_json: Json = False,
 ) -> None:
     """Fit a model to data, and save it in a run folder with its card and a report.
@@ -100,6 +103,9 @@ def fit(
     checkpoint_every
         Time between two checkpoints, such as 30s or 10min, which is the most work that a crash costs; by default a
         minute. One is written at the end of an epoch too, if it takes less than 0.5% of the time.
+    workers
+        Processes on this machine that share each batch; where one is lost, all go on from the last checkpoint. On
+        several machines, start the command with torchrun; see docs/distribution.md.
     """
     seconds = None if budget is None else read_seconds(budget)
     every = None if checkpoint_every is None else read_seconds(checkpoint_every, "--checkpoint-every")
@@ -109,6 +115,8 @@ def fit(
         raise UsageError(f"--recipe {recipe} chooses the model: leave out --model {model}")
     if for_ not in (None, "map") and (recipe is not None or model != "vae"):
         raise UsageError(f"--for {for_} chooses the model: leave out --recipe and --model")
+    if launched(workers, data):
+        return
     request = Request(
         absolute(data),
         model,
@@ -131,12 +139,21 @@ def fit(
         anchor=None if anchor is None else absolute(anchor),
     )
     check_anchor(request)
-    with claimed_run(output, overwrite=overwrite):
-        run_fit(request.of(output), output, as_json=as_json)
+    with (
+        workers_joined(data) as processes,
+        claimed_by_first(request, output, processes, overwrite=overwrite) as resume,
+    ):
+        run_fit(request.of(output), output, processes, resume=resume, as_json=as_json)
 
 
 def run_fit(
-    request: Request, output: Path, *, resume: bool = False, finish: bool = False, as_json: bool = False
+    request: Request,
+    output: Path,
+    processes: Processes,
+    *,
+    resume: bool = False,
+    finish: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Fit as requested, from the first step or from the last checkpoint, and save the run.
 
@@ -150,7 +167,7 @@ def run_fit(
     checkpoints = Checkpoints(output / CHECKPOINTS, request.every, beside={UNFINISHED.name: request.to_bytes()})
     try:
         with Stopping(checkpoints) as stopping:
-            _run(request, output, checkpoints, stopping, resume=resume, finish=finish, as_json=as_json)
+            _run(request, output, processes, checkpoints, stopping, resume=resume, finish=finish, as_json=as_json)
     except Stopped as stopped:
         if is_unfinished(output):
             again = ", with the same rows on standard input" if request.data == "-" else ""
@@ -164,6 +181,7 @@ def run_fit(
 def _run(
     request: Request,
     output: Path,
+    processes: Processes,
     checkpoints: Checkpoints,
     stopping: Stopping,
     *,
@@ -174,10 +192,11 @@ def _run(
     from latentmap.cli.runs import Origin, RunRows, save_run, shown_rows
     from latentmap.data.streaming import fits, read_memory
     from latentmap.estimators.columns import numbers
+    from latentmap.estimators.memory import shared_memory
     from latentmap.report import ReportRows
     from latentmap.report.facts import headline_facts
 
-    estimator, data, memory = _estimator(request), request.data, request.memory
+    estimator, data, memory = _estimator(request), request.data, shared_memory(request.memory, processes)
     columns = None if request.columns is None else Path(request.columns)
     anchor, rows_like_it = (None, None) if request.anchor is None else open_anchored(request, estimator)
     if rows_like_it is not None:
@@ -208,15 +227,17 @@ def _run(
     X: Any = opened.all() if in_memory and source.table is None else source
     y: Any = _targets(estimator, source)
     origin = in_order(Origin.of(data, source, skip_bad=request.skip_bad, row_id=row_id), rows_like_it)
-    if finish and not checkpoints:
+    if finish and not checkpoints and not processes.rank:
         message = f"no checkpoint of the fit in {output} was written, so there are no weights to end with"
         raise ModelError(f"{message}: resume it without --finish")
-    if resume and not checkpoints:
+    if resume and not checkpoints and not processes.rank:
         note("no checkpoint was written before the fit ended, so it begins anew")
-    with kept_request(request, output, resume=resume):
+    with kept_request(request, output, resume=resume) if not processes.rank else contextlib.nullcontext():
         if finish:
             checkpoints.stop()
         _fit(estimator, X, y, checkpoints, resume=resume)
+        if processes.rank:  # the first process saves the run
+            return
         if stopping.number is not None:
             _end(estimator, origin, output, request, checkpoints, stopping.number)
         found = {} if anchor is None else {"drift": note_drift(anchor, estimator, X)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -66,6 +67,11 @@ class Request:
         except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}); fit anew with --overwrite") from error
         return request
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Return the request that `to_bytes` wrote."""
+        return made(cls, json.loads(content), "it")
 
     def to_bytes(self) -> bytes:
         """Return the request as the file that `read` reads."""

@@ -124,17 +124,50 @@ class Stream:
         numbers = np.arange(0, len(self.source), self.survey.every)
         return self.survey.some[~np.isin(numbers, self.held_out)]
 
-    def epoch(self, seed: int, epoch: int) -> Iterator[NDArray[Any]]:
-        """Yield shuffled blocks of all training rows, flat."""
-        with ThreadPoolExecutor(1) as reader:
-            for _, block in _ahead(reader, enumerate(self._shuffled(seed, epoch))):
+    def epoch(self, seed: int, epoch: int, reader: int = 0, readers: int = 1) -> Iterator[NDArray[Any]]:
+        """Yield shuffled blocks of all training rows, flat; of several readers, each gets those of its parts.
+
+        Readers do not get equally many rows, so that each of several begins again with its parts after the last one.
+
+        Raises
+        ------
+        DataError
+            If there are fewer parts than readers.
+        """
+        blocks = self._shuffled(seed, epoch) if readers == 1 else self._of_reader(seed, epoch, reader, readers)
+        with ThreadPoolExecutor(1) as executor:
+            for _, block in _ahead(executor, enumerate(blocks)):
                 yield block
 
+    def _of_reader(self, seed: int, epoch: int, reader: int, readers: int) -> Iterator[NDArray[Any]]:
+        """Yield shuffled blocks of the parts of one reader, without end."""
+        parts = self.source.parts(self._part)
+        taken: list[list[range]] = [[] for _ in range(readers)]
+        for i in np.random.default_rng([seed, epoch]).permutation(len(parts)):
+            min(taken, key=lambda some: sum(map(len, some))).append(parts[i])  # the same rule in all processes
+        rng = np.random.default_rng([seed, epoch, 1 + reader])
+        least = min(sum(len(part) - len(self._held(part.start, len(part))) for part in some) for some in taken)
+        if not least:
+            raise DataError(
+                f"{self.source.name}: {len(parts)} blocks of rows cannot be divided among {readers} processes; start "
+                "fewer of them, give less memory=, or write the file with more row groups"
+            )
+        while True:
+            yield from self._blocks(rng, taken[reader])
+
     def _shuffled(self, seed: int, epoch: int) -> Iterator[NDArray[Any]]:
-        rng = np.random.default_rng([seed, epoch])
+        return self._blocks(np.random.default_rng([seed, epoch]), self.source.parts(self._part))
+
+    @property
+    def _part(self) -> int:
+        """Rows of a part, about."""
+        return max(1, self.block // PARTS)
+
+    def _blocks(self, rng: np.random.Generator, parts: list[range]) -> Iterator[NDArray[Any]]:
+        """Yield shuffled blocks of the training rows of parts."""
         buffer: NDArray[Any] | None = None
         filled, order = 0, rng.permutation(self.block)
-        for start, block in self._mixed(rng):
+        for start, block in self._mixed(rng, parts):
             rows = flat(np.delete(block, self._held(start, len(block)), axis=0))
             while len(rows):
                 if buffer is None:
@@ -148,15 +181,13 @@ class Stream:
         if buffer is not None:
             yield buffer[np.sort(order[:filled])]
 
-    def _mixed(self, rng: np.random.Generator) -> Iterator[tuple[int, NDArray[Any]]]:
+    def _mixed(self, rng: np.random.Generator, parts: list[range]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield blocks of the parts in random order, of several parts in turn."""
-        rows = max(1, self.block // PARTS)
-        parts = self.source.parts(rows)
         waiting = rng.permutation(len(parts)).tolist()
         active: list[Iterator[tuple[int, NDArray[Any]]]] = []
         while waiting or active:
             while waiting and len(active) < INTERLEAVED:
-                active.append(self.source.scan(parts[waiting.pop()], rows))
+                active.append(self.source.scan(parts[waiting.pop()], self._part))
             for blocks in list(active):
                 if (block := next(blocks, None)) is None:
                     active.remove(blocks)

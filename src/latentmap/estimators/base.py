@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import warnings
 from collections.abc import Mapping
@@ -19,8 +20,9 @@ from latentmap.estimators.density import DensityMixin
 from latentmap.estimators.encoding import EncodingMixin
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.labelling import InfersLabels
-from latentmap.estimators.parameters import check_parameters, read_seed
-from latentmap.estimators.resuming import read_checkpoints, saved_checkpoint
+from latentmap.estimators.memory import shared_memory
+from latentmap.estimators.parameters import Parameters, check_parameters, read_seed
+from latentmap.estimators.resuming import checkpoint_of_first, read_checkpoints, saved_checkpoint, seed_of_first
 from latentmap.estimators.rows import open_as_fitted, open_for_fit, remember_features
 from latentmap.estimators.selection import Chosen, choose_components, with_components
 from latentmap.estimators.state import FitState
@@ -28,6 +30,7 @@ from latentmap.estimators.summary import draw_codes, rate_per_component
 from latentmap.exceptions import DiagnosisWarning, PartError
 from latentmap.model.noise import drawing_from, generator_for
 from latentmap.model.priors import Autoregressive, Prior
+from latentmap.model.processes import current
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.density import fit_density
 
@@ -86,14 +89,16 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         last: FitState | None = getattr(self, "state_", None)
         earlier = last if self.warm_start else None
         checkpoints = read_checkpoints(checkpoint)
-        saved = saved_checkpoint(checkpoints, last, resume=resume)
+        processes = current()
+        saved = checkpoint_of_first(lambda: saved_checkpoint(checkpoints, last, resume=resume), processes)
+        own = self._shared()
         opened = None if anchor is None or anchor.estimator is None else anchor.open(self, X)
-        source = open_for_fit(self, X) if opened is None else opened
+        source = open_for_fit(own, X) if opened is None else opened
         if saved is not None and not saved.facts["earlier_epochs"]:
             earlier = None
         elif saved is not None and earlier is not None and saved is earlier.trainer:  # what that fit began with
             earlier = replace(earlier, n_iter=saved.facts["earlier_epochs"], interrupted=False, trainer=None)
-        seed = earlier.seed if earlier is not None else saved.facts["seed"] if saved else read_seed(self.random_state)
+        seed = earlier.seed if earlier is not None else saved.facts["seed"] if saved else self._seed()
         if earlier is not None and not _has_columns_of(source, earlier):
             message = "the rows have other columns than those of the earlier fit, so warm_start begins a new one"
             warnings.warn(message, DiagnosisWarning, stacklevel=2)
@@ -103,10 +108,13 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         if earlier is None and anchor is not None:
             earlier = anchor.start(self, seed)
         given = self.given_ if y is None else y
-        alone = contextlib.nullcontext() if checkpoints is None else locked(checkpoints.folder)
+        if checkpoints is not None:
+            checkpoints.writes = processes.rank == 0
+        writes = checkpoints is not None and checkpoints.writes
+        alone = locked(checkpoints.folder) if checkpoints is not None and writes else contextlib.nullcontext()
         with memory_in_words("the fit", ADVICE), alone:
             options: dict[str, Any] = {"checkpoints": checkpoints, "saved": saved, "anchor": anchor}
-            self.state_ = self._fitted(source, given, seed, earlier, **options)
+            self.state_ = self._fitted(own, source, given, seed, earlier, **options)
         remember_features(self, source)
         diagnosis.warn(self.findings_)
         return self
@@ -133,15 +141,16 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         if anchor is not None and anchor.estimator is None:
             raise PartError("anchor names rows of a fit, and pieces have others: give an earlier fit, or leave it None")
         earlier: FitState | None = getattr(self, "state_", None)
+        own = self._shared()
         first = earlier is None
-        seed = read_seed(self.random_state) if earlier is None else earlier.seed
+        seed = self._seed() if earlier is None else earlier.seed
         if earlier is None and anchor is not None:
             source, earlier = anchor.open(self, X), anchor.start(self, seed)
         else:
-            source = open_for_fit(self, X) if earlier is None else open_as_fitted(self, earlier, X)
+            source = open_for_fit(own, X) if earlier is None else open_as_fitted(self, earlier, X)
         given = self.given_ if y is None else y
         with memory_in_words("the fit", ADVICE):
-            self.state_ = self._fitted(source, given, seed, earlier, piece=True, anchor=anchor)
+            self.state_ = self._fitted(own, source, given, seed, earlier, piece=True, anchor=anchor)
         if first:
             remember_features(self, source)
         diagnosis.warn(self.findings_)
@@ -149,6 +158,7 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
 
     def _fitted(
         self,
+        own: Parameters,
         source: Source,
         y: Any,
         seed: int,
@@ -163,18 +173,31 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         options: dict[str, Any] = {"seed": seed, "state": earlier, "piece": piece}
         options |= {"checkpoints": checkpoints, "saved": saved, "anchor": anchor}
         if self.n_components != "auto":
-            return Fit(self, source, y, **options).run()
+            return Fit(own, source, y, **options).run()
         if saved is not None:
             described = saved.facts.get("chosen", "as before")
-            chosen = Chosen(with_components(self, saved.facts["components"]), described)
+            chosen = Chosen(with_components(own, saved.facts["components"]), described)
         elif earlier is None:
-            chosen = choose_components(self, source, y, seed)
+            chosen = choose_components(own, source, y, seed)
         else:
-            kept = with_components(self, earlier.model.sizes.latent)
+            kept = with_components(own, earlier.model.sizes.latent)
             chosen = Chosen(kept, earlier.choices.get("n_components", "as before"))
         options |= {"spent": chosen.seconds, "chosen": chosen.described}
         state = Fit(chosen.parameters, source, y, **options).run()
         return replace(state, choices={"n_components": chosen.described} | state.choices)
+
+    def _shared(self) -> Parameters:
+        """Return the parameters of a fit, with memory that each of its processes has."""
+        memory = shared_memory(self.memory, current())
+        if memory == self.memory:
+            return self
+        own = copy.copy(self)
+        own.memory = memory
+        return own
+
+    def _seed(self) -> int:
+        """Return the seed of a fit, the same in all of its processes."""
+        return seed_of_first(read_seed(self.random_state), current())
 
     def fit_prior(self, X: Any, prior: Prior, *, y: Any = None, random_state: Any = None) -> Self:
         """Fit a prior to the latent codes of rows; the model draws and scores with it from now on.

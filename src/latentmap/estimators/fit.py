@@ -25,7 +25,13 @@ from latentmap.estimators.neighbors import (
 )
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
-from latentmap.estimators.resuming import describe_fit, require_same, resumed_settings
+from latentmap.estimators.resuming import (
+    describe_fit,
+    require_alike,
+    require_same,
+    resumed_settings,
+    settings_of_first,
+)
 from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
 from latentmap.estimators.state import FitState, FloatArray, as_tensor, require_unchanged
@@ -39,6 +45,7 @@ from latentmap.model.ladder import compose
 from latentmap.model.noise import generator_for
 from latentmap.model.part import Sizes
 from latentmap.model.probe import copied
+from latentmap.model.processes import current
 from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.device import resolve_device
@@ -101,6 +108,7 @@ class Fit:
         anchor: Anchor | None = None,
     ) -> None:
         self.anchor = anchor
+        self.processes = current()
         self.checkpoints, self.saved, self.chosen = checkpoints, saved, chosen
         self.timer, self.begun = timer, timer() - spent
         self.parameters = parameters
@@ -119,9 +127,11 @@ class Fit:
         self.state = replace(self.state, data_fingerprint=content_hash(self.source, self.source.schema))
         given = self.state.given(self.y, len(self.source))
         trainer = self._trainer(given)
-        if self.parameters.verbose:
+        if self.processes.rank:
+            trainer.callbacks.clear()
+        elif self.parameters.verbose:
             trainer.callbacks.append(ProgressBar())
-        facts = {} if self.piece else self._resume(trainer)
+        facts = {} if self.piece and self.processes.world_size == 1 else self._resume(trainer)
         history = trainer.run()
         unfinished = self._unfinished(trainer, facts)
         if budget := self.parameters.time_budget:
@@ -152,6 +162,7 @@ class Fit:
         targets = read_targets(p, self.y, len(self.source)) if rows.kept else None
         self.search = search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
         kept, graphs = search.graphs(planned.neighbors, targets)
+        self.processes.copy_first(graphs.values())  # other processors round to other neighbours
         self.places = places_rows(p, planned.neighbors, len(self.source))
         objective = p._objective(state.model.sizes.some_labels)
         begun = self.anchor is not None and self.anchor.estimator is not None
@@ -169,6 +180,7 @@ class Fit:
             settings = resumed_settings(settings, self.saved.facts)
         if begun:  # held-out rows may be among those that the earlier model was trained on
             settings = replace(settings, patience=None, keep_last=True)
+        settings = settings_of_first(settings, self.processes)
         self.state = replace(state, graphs=kept)
         self.state.choices.update(planned.choices | described | ({"memory": rows.memory} if rows.memory else {}))
         condition, held_out_condition = (
@@ -185,9 +197,13 @@ class Fit:
             held_out_graph=graphs.get("held_out_graph"),
             held_out_condition=held_out_condition,
             gain=gain_of(state.model, state.scaling),
+            processes=self.processes,
             timer=self.timer,
             checkpoints=self.checkpoints,
         )
+        if self.processes.world_size > 1:
+            share = f"{trainer.batch // self.processes.world_size} on each of {self.processes.world_size} processes"
+            self.state.choices["processes"] = f"batches of {trainer.batch} rows, {share}"
         if self.piece and state.trainer is not None:
             passed_on = {name: value for name, value in state.trainer.state.items() if name in PASSED_ON}
             try:
@@ -203,6 +219,7 @@ class Fit:
         graph = trainer.feed.graph if isinstance(trainer.feed, Resident) else None
         block = trainer.feed.stream.block if isinstance(trainer.feed, Streamed) else None
         facts = describe_fit(self.parameters, self.state, len(self.source), self.y, trainer.settings, graph, block)
+        require_alike(facts, self.processes)
         facts |= {} if self.chosen is None else {"chosen": self.chosen}
         facts |= {} if self.anchor is None else {"anchor": self.anchor.described}
         if self.saved is not None:

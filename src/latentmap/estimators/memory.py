@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from latentmap.data.memory import bytes_in_words, free_memory
+from latentmap.data.streaming import read_memory
 from latentmap.exceptions import NotEnoughMemoryError
 from latentmap.model.autoencoder import Parts
 from latentmap.model.ladder import compose
@@ -20,6 +21,7 @@ from latentmap.model.noise import generator_for
 from latentmap.model.part import Sizes
 from latentmap.model.posteriors import Gaussian
 from latentmap.model.priors import Normal
+from latentmap.model.processes import Processes
 from latentmap.training.feed import free_bytes
 
 COPIES, PRECISE = 6, 3
@@ -29,6 +31,7 @@ LAYERS = 1.5
 """Numbers that a step holds for each that a layer returns: itself, and gradients of some."""
 WORD = 4
 """Bytes of a number in single precision."""
+Amount = TypeVar("Amount", bound=str | int | None)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,18 @@ class Needs:
             f"activations {bytes_in_words(self.batch)}",
         )
         return f"{bytes_in_words(self.total)}: {', '.join(parts)}"
+
+
+def shared_memory(memory: Amount, processes: Processes) -> Amount | str:
+    """Return the memory that each process of a fit has for rows: a given one, or its part of what is free by default.
+
+    >>> shared_memory(None, Processes()), shared_memory("2GB", Processes())
+    (None, '2GB')
+    """
+    if processes.world_size == 1 or memory is not None:
+        return memory
+    (least,) = processes.maximum([-float(read_memory(None) // processes.local_world_size)])  # the same in all
+    return f"{max(1, int(-least) // 10**6)}MB"
 
 
 def copied_bytes(size: int, dtype: np.dtype[Any]) -> int:

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,8 @@ import torch
 import latentmap
 from latentmap.estimators.parameters import Parameters, write_parameter
 from latentmap.estimators.state import FitState
-from latentmap.exceptions import ModelError, PartError, ResumeWarning
+from latentmap.exceptions import DataError, ModelError, PartError, ResumeWarning
+from latentmap.model.processes import Processes
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.settings import Settings
 
@@ -61,6 +62,66 @@ def saved_checkpoint(checkpoints: Checkpoints | None, earlier: FitState | None, 
     if saved is not None:
         _check(saved.facts)
     return saved
+
+
+def checkpoint_of_first(read: Callable[[], Checkpoint | None], processes: Processes) -> Checkpoint | None:
+    """Return what the first process reads, in all processes: the others may not reach its folder."""
+    if processes.world_size == 1:
+        return read()
+    saved = None if processes.rank else read()
+    content = processes.from_first(None if saved is None else saved.to_bytes())
+    return saved if content is None or saved is not None else Checkpoint.from_bytes(content)
+
+
+def seed_of_first(seed: int, processes: Processes) -> int:
+    """Return the seed of the first process, in all processes."""
+    return int(processes.from_first(str(seed).encode()) or b"0")
+
+
+def settings_of_first(settings: Settings, processes: Processes) -> Settings:
+    """Return settings that depend on time and machine as those of the first process, in all processes."""
+    if processes.world_size == 1:
+        return settings
+    content = processes.from_first(json.dumps(_of_machine(settings)).encode())
+    return resumed_settings(settings, {"settings": json.loads(content or b"")})
+
+
+def require_alike(facts: dict[str, Any], processes: Processes) -> None:
+    """Raise a `DataError` in all processes if they have not all begun the same fit.
+
+    >>> require_alike({"rows": 10}, Processes())
+    """
+    if processes.world_size == 1:
+        return
+    each = [json.loads(content) for content in processes.from_all(json.dumps(facts).encode())]
+    for rank, other in enumerate(each):
+        for name in REFUSED:
+            if found := _other(name, each[0].get(name), other.get(name)):
+                raise DataError(
+                    f"process {rank} of {processes.world_size} has {found} than process 0: give all processes the same "
+                    "data, parameters and versions"
+                )
+
+
+def _other(name: str, first: Any, own: Any) -> str:
+    """Return what a process has that the first one has not, in words; nothing where they are alike."""
+    if first == own:
+        return ""
+    if isinstance(first, dict) and isinstance(own, dict):
+        return next(found for key in first if (found := _other(key, first[key], own.get(key))))
+    words = {
+        "data": "other rows",
+        "labels": "other labels",
+        "columns": "other columns",
+        "neighbors": "other neighbours",
+    }
+    return words.get(name, f"another {name}, {own!r:.60} and not {first!r:.60},")
+
+
+def _of_machine(settings: Settings) -> dict[str, Any]:
+    """Return the settings that depend on time and machine."""
+    dtype = str(settings.dtype).removeprefix("torch.")
+    return {"time_budget": settings.time_budget, "compile": settings.compile, "dtype": dtype}
 
 
 def describe_fit(
@@ -112,11 +173,7 @@ def describe_fit(
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
         },
-        "settings": {
-            "time_budget": settings.time_budget,
-            "compile": settings.compile,
-            "dtype": str(settings.dtype).removeprefix("torch."),
-        },
+        "settings": _of_machine(settings),
     }
 
 

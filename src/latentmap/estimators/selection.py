@@ -18,6 +18,7 @@ from latentmap.estimators.fit import Fit
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.scoring import score_rows
 from latentmap.exceptions import PartError
+from latentmap.model.processes import current
 from latentmap.training.schedule import Timer
 
 SIZES = (2, 4, 8, 16)
@@ -70,14 +71,19 @@ def choose_components(p: Parameters, source: Source, y: Any, seed: int, *, timer
     PartError
         If the model has no density, such as an autoencoder.
     """
-    begun, values = timer(), source.first.size
+    processes = current()
+
+    def agreed() -> float:
+        return processes.maximum([timer()])[0]
+
+    begun, values = agreed(), source.first.size
     sizes = [size for size in SIZES if size <= values] or [values]
     if len(sizes) == 1 or len(source) < SMALLEST_SPLIT:
         return Chosen(with_components(p, sizes[0]), f"{sizes[0]} (chosen for {len(source)} rows of {values} values)")
     some, y = _some(source, y)
-    shares = Shares(None if p.time_budget is None else p.time_budget / 2, len(sizes), timer)
+    shares = Shares(None if p.time_budget is None else p.time_budget / 2, len(sizes), agreed)
     bounds = [_bound(_short(p, size, len(some), share), some, y, seed, timer) for size, share in zip(sizes, shares)]
-    best, seconds = sizes[int(np.argmax(bounds))], timer() - begun
+    best, seconds = sizes[int(np.argmax(processes.maximum(bounds)))], agreed() - begun
     tried = ", ".join(f"{size}: {bound:.2f}" for size, bound in zip(sizes, bounds))
     described = f"{best} (chosen for held-out nats a row, {tried}; {seconds:.1f} s)"
     return Chosen(with_components(p, best), described, seconds)

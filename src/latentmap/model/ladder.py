@@ -16,6 +16,7 @@ from latentmap.model.distributions import normal
 from latentmap.model.noise import Noise, drawing_from, fresh
 from latentmap.model.part import Learned, Sizes
 from latentmap.model.posteriors import Gaussian
+from latentmap.model.processes import Processes, alone
 from latentmap.model.trace import Level, Trace
 
 WIDTH = 128
@@ -177,10 +178,27 @@ def combine(a: Distribution, b: Distribution) -> Distribution:
 class _BatchNorm(nn.BatchNorm1d):
     """Batch normalisation that uses the running moments for a batch of one, as after training."""
 
+    processes: Processes = alone
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.processes.world_size > 1:
+            return self._of_all(x)
         if self.training and len(x) > 1:
             return super().forward(x)
         return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+    def _of_all(self, x: Tensor) -> Tensor:
+        """Normalise by the moments of the rows of all processes."""
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        with torch.autocast(x.device.type, enabled=False):
+            rows, x = self.processes.world_size * len(x), x.float()
+            mean = self.processes.mean(x.mean(0))
+            variance = self.processes.mean((x - mean).square().mean(0))
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * rows / (rows - 1), self.momentum)
+            scaled: Tensor = (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+            return scaled
 
 
 def _rising(out: int) -> nn.Module:

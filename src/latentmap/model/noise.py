@@ -62,32 +62,29 @@ fresh = Generated(None)
 class Recorded:
     """Noise that records its calls, so that they can be drawn beforehand next time.
 
-    >>> recorded = Recorded(generator_for(0))
+    >>> recorded = Recorded(Generated(generator_for(0)))
     >>> _ = recorded((2,), torch.zeros(1)), recorded.uniform((3,), torch.zeros(1))
-    >>> [tuple(draw.shape) for draw in recorded.again(generator_for(0))]
+    >>> [tuple(draw.shape) for draw in recorded.again(Generated(generator_for(0)))]
     [(2,), (3,)]
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.source = Generated(generator)
-        self.requests: list[tuple[Callable[..., Tensor], torch.Size, torch.dtype, torch.device]] = []
+    def __init__(self, source: Noise) -> None:
+        self.source = source
+        self.requests: list[tuple[Callable[[Noise], Callable[..., Tensor]], torch.Size, Tensor]] = []
 
     def __call__(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Draw from N(0, 1)."""
-        self.requests.append((torch.randn, torch.Size(shape), like.dtype, like.device))
+        self.requests.append((lambda noise: noise, torch.Size(shape), like.new_empty(())))
         return self.source(shape, like)
 
     def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Draw uniformly from 0 to 1."""
-        self.requests.append((torch.rand, torch.Size(shape), like.dtype, like.device))
+        self.requests.append((lambda noise: noise.uniform, torch.Size(shape), like.new_empty(())))
         return self.source.uniform(shape, like)
 
-    def again(self, generator: torch.Generator) -> list[Tensor]:
-        """Draw all calls in the same order from another generator."""
-        return [
-            function(shape, generator=generator, dtype=dtype, device=device)
-            for function, shape, dtype, device in self.requests
-        ]
+    def again(self, source: Noise) -> list[Tensor]:
+        """Draw all calls in the same order from another source."""
+        return [function(source)(shape, like) for function, shape, like in self.requests]
 
 
 class Replayed:

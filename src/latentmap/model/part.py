@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from latentmap.data.typed import made
 from latentmap.exceptions import ModelError, PartError
+from latentmap.model.processes import Processes, alone
 
 MOST_UNITS = 2**24
 """The largest size of anything: beyond it a single layer of one feature takes gigabytes."""
@@ -54,7 +55,15 @@ class Sizes:
 
 
 class Learned(nn.Module):
-    """State of a part: parameters, buffers and submodules by name."""
+    """State of a part: parameters, buffers and submodules by name.
+
+    Attributes
+    ----------
+    processes
+        Processes among which the rows of a batch are divided, during a fit.
+    """
+
+    processes: Processes = alone
 
     def __init__(self, **state: Tensor | nn.Module) -> None:
         super().__init__()

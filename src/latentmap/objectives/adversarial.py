@@ -54,12 +54,12 @@ class CodeCritic(Critic):
         only_level(f"objectives.{type(self).__name__}", trace)
 
     @abstractmethod
-    def _others(self, trace: Trace) -> Float[Tensor, "N D"]:
+    def _others(self, own: Learned, trace: Trace) -> Float[Tensor, "N D"]:
         """Draw the codes that are not of data."""
 
     def opposition(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
         """Compute the cross-entropy of the classification, without gradient for the encoder."""
-        data, others = trace.levels[0].z.detach(), self._others(trace).detach()
+        data, others = trace.levels[0].z.detach(), self._others(own, trace).detach()
         return softplus(-self._logit(own, data)).mean() + softplus(self._logit(own, others)).mean()
 
     def _logit(self, own: Learned, z: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class PriorCritic(CodeCritic):
     10.0
     """
 
-    def _others(self, trace: Trace) -> Float[Tensor, "N D"]:
+    def _others(self, own: Learned, trace: Trace) -> Float[Tensor, "N D"]:
         """Draw as many codes from the prior as there are rows."""
         return prior_draws(trace.levels[0], trace.noise)
 
@@ -123,11 +123,11 @@ class FactorCritic(CodeCritic):
 
     needs_batch: ClassVar[bool] = True
 
-    def _others(self, trace: Trace) -> Float[Tensor, "N D"]:
+    def _others(self, own: Learned, trace: Trace) -> Float[Tensor, "N D"]:
         """Return the codes of the batch, each component in an order of its own."""
-        z = trace.levels[0].z  # (K, B, D)
-        order = trace.noise.uniform(z.shape, z).flatten(0, 1).argsort(0)
-        return z.flatten(0, 1).gather(0, order)
+        z = trace.levels[0].z.detach()  # (K, B, D)
+        uniform, z = (own.processes.gather(x, 1).flatten(0, 1) for x in (trace.noise.uniform(z.shape, z), z))
+        return own.processes.share(z.gather(0, uniform.argsort(0)))
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
         """Return the critic's estimate of the total correlation."""

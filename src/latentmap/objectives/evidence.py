@@ -176,7 +176,7 @@ class ELBO(Objective):
         parts = own_parts(trace)
         cost = parts[DISTORTION] + extra_cost(trace)
         if self.beta:
-            weighted = self._rate(trace, progress)
+            weighted = self._rate(own, trace, progress)
             cost = cost + weighted
             if not self._is_bound:
                 parts[RATE_WEIGHTING] = weighted - parts[RATE]
@@ -210,15 +210,16 @@ class ELBO(Objective):
         for i, penalty in enumerate(self.penalties):
             yield f"penalty_{i}", penalty, getattr(own, f"penalty_{i}")
 
-    def _rate(self, trace: Trace, progress: Tensor) -> Tensor:
+    def _rate(self, own: Learned, trace: Trace, progress: Tensor) -> Tensor:
         """Return the weighted rate, a mean over the batch."""
         ramp = self._ramp(progress)
         if self.capacity is not None:
-            return self.beta * (trace.rate.mean() - self.capacity * ramp).abs()
+            return self.beta * (own.processes.mean(trace.rate.mean()) - self.capacity * ramp).abs()
         if not self.free_bits:
             return self.beta * ramp * trace.rate.mean()
         per_component = [level.rate_per_component.mean(0) for level in trace.levels]  # (D,) each
-        return self.beta * ramp * torch.cat(per_component).clamp(min=self.free_bits).sum()
+        used = own.processes.mean(torch.cat(per_component))
+        return self.beta * ramp * used.clamp(min=self.free_bits).sum()
 
     def _ramp(self, progress: Tensor) -> Tensor | float:
         """Rise from 0 to 1 over the first part of each cycle; the end of the fit is the end of the last cycle."""

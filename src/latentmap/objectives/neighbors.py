@@ -16,6 +16,7 @@ from torch.nn.functional import cosine_similarity
 
 from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, Sizes, forwarded, positive
+from latentmap.model.processes import Processes, alone
 from latentmap.model.scaling import Affine
 from latentmap.model.sparse import dense_rows
 from latentmap.model.trace import Model, Trace
@@ -142,11 +143,12 @@ class NeighborEmbedding(Objective):
         if trace.positives is not None:
             anchors = trace.levels[0].q.mean  # (B, D)
             codes = torch.cat([anchors, trace.positives])  # (M, D)
+            scaled = codes * own.log_scale.exp()
             neighbors = total = self.weight * contrast(
-                codes * own.log_scale.exp(), len(anchors), exaggeration=self.exaggeration
+                scaled, len(anchors), own.processes, exaggeration=self.exaggeration
             )
             if self.global_weight:
-                correlated = self.global_weight * (1 - self._agreement(model, trace.x, anchors))
+                correlated = self.global_weight * (1 - self._agreement(own, model, trace.x, anchors))
                 total = total + correlated
             if self.density_weight:
                 dense = self.density_weight * (1 - self._densities(model, trace, codes))
@@ -165,12 +167,14 @@ class NeighborEmbedding(Objective):
         """Compute the losses of the base."""
         return self.base.losses_of_copies(own.base, model, trace, progress)
 
-    def _agreement(self, model: Model, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        sets = self.metric == "jaccard"
+    def _agreement(
+        self, own: Learned, model: Model, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]
+    ) -> Float[Tensor, ""]:
+        sets, some = self.metric == "jaccard", -(-PAIRED // own.processes.world_size)
         with torch.no_grad():
-            rows = compared(model, x[:PAIRED], self.metric, self.units)
+            rows = own.processes.gather(compared(model, x[:some], self.metric, self.units))[:PAIRED]
             rows = rows if sets else rows - rows.mean(0)  # angles may differ by less than single precision holds
-        return correlation(rows.to(x.dtype), codes[:PAIRED], sets=sets)
+        return correlation(rows.to(x.dtype), own.processes.gather(codes[:some])[:PAIRED], sets=sets)
 
     def _densities(self, model: Model, trace: Trace, codes: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
         assert trace.positive_rows is not None
@@ -182,7 +186,9 @@ class NeighborEmbedding(Objective):
             return density_agreement(radii, log_radii(codes[:rows], codes[rows:]))
 
 
-def contrast(codes: Float[Tensor, "M D"], rows: int, *, exaggeration: float = 1.0) -> Float[Tensor, ""]:
+def contrast(
+    codes: Float[Tensor, "M D"], rows: int, processes: Processes = alone, *, exaggeration: float = 1.0
+) -> Float[Tensor, ""]:
     """Return the contrastive loss of a batch of views of ``rows`` codes each: the anchors, then their positives.
 
     The attraction of the positives is multiplied by ``exaggeration``.
@@ -194,7 +200,7 @@ def contrast(codes: Float[Tensor, "M D"], rows: int, *, exaggeration: float = 1.
     with torch.autocast(codes.device.type, enabled=False):  # differences of close codes need all digits
         views = codes.unflatten(0, (-1, rows))  # (1 + n, B, D)
         attraction: Tensor = torch.log1p((views[1:] - views[0]).square().sum(-1))
-        sums: Tensor = _KernelSums.apply(codes)  # type: ignore[no-untyped-call]
+        sums: Tensor = _KernelSums.apply(codes, processes)  # type: ignore[no-untyped-call]
         return exaggeration * attraction.mean() + sums.log().mean()
 
 
@@ -231,34 +237,40 @@ class _KernelSums(torch.autograd.Function):
     r"""Kernels of each row to all others, :math:`S_i = \sum_{j \ne i} 1 / (1 + |a_i - a_j|^2)`, and their gradient.
 
     The M x M kernels are computed in blocks that stay in the cache, once for the sums and once for the gradient, and
-    their squares reduced by products: autograd's graph is limited by memory, and takes many times as long.
+    their squares reduced by products: autograd's graph is limited by memory, and takes many times as long. Each of
+    several processes takes the kernels of its rows, and returns the sums of all.
     """
 
     @staticmethod
-    def forward(ctx: Any, codes: Tensor) -> Tensor:
-        a = codes - codes.mean(0)
+    def forward(ctx: Any, codes: Tensor, processes: Processes) -> Tensor:
+        everything = processes.stack(codes).flatten(0, 1)  # by rank
+        a = everything - everything.mean(0)
         ctx.save_for_backward(a)
-        return torch.cat([kernel.sum(1) for kernel in _kernels(a)])
+        ctx.first, ctx.rows, ctx.processes = processes.rank * len(codes), len(codes), processes
+        sums = torch.cat([kernel.sum(1) for kernel in _kernels(a, ctx.first, ctx.rows)])
+        return processes.stack(sums).flatten()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (a,) = ctx.saved_tensors
+        own = slice(ctx.first, ctx.first + ctx.rows)
         g = gradient[:, None]  # (M, 1)
         columns = torch.cat([g * a, g, a, torch.ones_like(g)], 1).T.contiguous()  # (2 D + 2, M)
         with torch.autocast(a.device.type, enabled=False):
-            sums = torch.cat([columns @ kernel.square_().T for kernel in _kernels(a)], 1).T
+            sums = torch.cat([columns @ kernel.square_().T for kernel in _kernels(a, ctx.first, ctx.rows)], 1).T
         ga, g1, a1, ones = sums.split([a.shape[1], 1] * 2, 1)
-        gradient_of_codes: Tensor = 2 * (ga - g1 * a + g * (a1 - ones * a))
-        return gradient_of_codes
+        gradient_of_codes: Tensor = 2 * (ga - g1 * a[own] + g[own] * (a1 - ones * a[own]))
+        # the loss is that of all codes in every process, and gradients are averaged
+        return ctx.processes.world_size * gradient_of_codes, None
 
 
-def _kernels(a: Float[Tensor, "M D"]) -> Iterator[Float[Tensor, "b M"]]:
-    """Yield the kernels of some rows at a time to all rows; zero for a row and itself."""
+def _kernels(a: Float[Tensor, "M D"], first: int, count: int) -> Iterator[Float[Tensor, "b M"]]:
+    """Yield the kernels of so many rows, some at a time, to all rows; zero for a row and itself."""
     squares, ones = a.square().sum(1, keepdim=True), torch.ones_like(a[:, :1])
     left, right = torch.cat([-2 * a, squares + 1, ones], 1), torch.cat([a, ones, squares], 1).T.contiguous()
     rows = max(1, (CACHED if a.device.type == "cpu" else GPU_VALUES) // len(a))
-    for start in range(0, len(a), rows):
-        kernel = left[start : start + rows] @ right  # 1 + |a_i - a_j|^2
+    for start in range(first, first + count, rows):
+        kernel = left[start : min(start + rows, first + count)] @ right  # 1 + |a_i - a_j|^2
         kernel.diagonal(start).fill_(torch.inf)
         yield kernel.clamp_(min=1.0).reciprocal_()

@@ -21,6 +21,7 @@ from latentmap.exceptions import PartError
 from latentmap.model.distributions import draw
 from latentmap.model.noise import Noise
 from latentmap.model.part import Learned, Sizes, positive, whole
+from latentmap.model.processes import Processes, alone
 from latentmap.model.trace import Level, Model, Trace
 from latentmap.objectives.base import Penalty, only_level, require_factors
 
@@ -65,7 +66,7 @@ class TotalCorrelation(Penalty):
 
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
         """Compute the mean of log q(z) - sum_d log q(z_d) over the codes of the batch."""
-        joint, marginals = aggregate_density(self._factors(trace), trace.levels[0].z, own.rows)
+        joint, marginals = aggregate_density(self._factors(trace), trace.levels[0].z, own.rows, own.processes)
         return (joint - marginals.sum(-1)).mean()
 
     def _factors(self, trace: Trace) -> Distribution:
@@ -73,7 +74,7 @@ class TotalCorrelation(Penalty):
 
 
 def aggregate_density(
-    factors: Distribution, z: Float[Tensor, "K B D"], rows: Float[Tensor, ""]
+    factors: Distribution, z: Float[Tensor, "K B D"], rows: Float[Tensor, ""], processes: Processes = alone
 ) -> tuple[Float[Tensor, "K B"], Float[Tensor, "K B D"]]:
     r"""Estimate log q(z) and log q(z_d) of each code from a batch of B rows, q(z) being the mean over all N rows.
 
@@ -81,19 +82,27 @@ def aggregate_density(
 
     The row that a code was drawn from is in the data for certain and has weight 1/N; the others of the batch stand for
     the rest. That makes the densities unbiased, and exact for B = N: the stratified estimate of Chen et al. (2018),
-    averaged over the order of the batch. A batch of one holds its own row alone.
+    averaged over the order of the batch. A batch of one holds its own row alone. Each of several processes takes the
+    posteriors of its rows, at the codes of all.
     """
-    k, b, d = z.shape
+    k, own, d = z.shape
+    z = processes.gather(z, 1)
+    b = z.shape[1]
     n = rows.clamp(min=b) if b > 1 else torch.ones_like(rows)
-    log_weight = torch.full((b, b), -math.log(max(b - 1, 1)), device=rows.device) + ((n - 1) / n).log()
-    log_weight = torch.where(torch.eye(b, dtype=torch.bool, device=rows.device), -n.log(), log_weight)  # (B, B)
+    log_weight = torch.full((b, own), -math.log(max(b - 1, 1)), device=rows.device) + ((n - 1) / n).log()
+    itself = processes.share(torch.eye(b, dtype=torch.bool, device=rows.device), 1)
+    log_weight = torch.where(itself, -n.log(), log_weight)  # (B, B)
     joint, marginals = [], []
-    step = max(1, PAIRS // (k * b * d))
+    step = max(1, PAIRS // (k * own * d))
     for some, weight in zip(z.split(step, dim=1), log_weight.split(step), strict=True):
         pairs = factors.log_prob(some[:, :, None])  # (K, step, B, D): log q(z_i,d | x_j)
         joint.append((pairs.sum(-1) + weight).logsumexp(2))
         marginals.append((pairs + weight[..., None]).logsumexp(2))
-    return torch.cat(joint, 1), torch.cat(marginals, 1)
+    densities = torch.cat(joint, 1), torch.cat(marginals, 1)
+    if processes.world_size == 1:
+        return densities
+    joint_of_all, marginals_of_all = (processes.gather(part[..., None], -1).logsumexp(-1) for part in densities)
+    return joint_of_all, marginals_of_all
 
 
 @dataclass(frozen=True)
@@ -144,11 +153,11 @@ class MMD(Penalty):
     def cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
         """Estimate it from the codes of the batch and as many draws from the prior, a mean over the K samples."""
         (level,) = trace.levels
-        z = level.z
+        z = own.processes.gather(level.z, 1)
         b = z.shape[1]
         if b == 1:
             return z.new_zeros(())
-        y = torch.stack([prior_draws(level, trace.noise) for _ in z])  # (K, B, D)
+        y = own.processes.gather(torch.stack([prior_draws(level, trace.noise) for _ in z]), 1)  # (K, B, D)
         apart = ~torch.eye(b, dtype=torch.bool, device=z.device)
         within = (self._kernel(z, z) + self._kernel(y, y)) * apart
         return (within.sum((1, 2)) / (b * (b - 1)) - 2 * self._kernel(z, y).mean((1, 2))).mean()
@@ -263,7 +272,8 @@ class DecoderGradient(Penalty):
         if exact := d <= self.projections:
             v = torch.eye(d, dtype=z.dtype, device=z.device)[:, None, None].repeat(1, *z.shape[:2], 1)
         else:
-            v = torch.where(trace.noise.uniform((self.projections, *z.shape), z) < 0.5, 1.0, -1.0).to(z.dtype)
+            uniform = trace.noise.uniform((self.projections * len(z), *z.shape[1:]), z)
+            v = torch.where(uniform < 0.5, 1.0, -1.0).to(z.dtype).unflatten(0, (self.projections, -1))
         with _forward_derivatives():
             decoded = model.decode(forward_ad.make_dual(z.repeat(len(v), 1, 1, 1), v)).mean  # (S, K, B, P)
             slope: Tensor = forward_ad.unpack_dual(decoded).tangent

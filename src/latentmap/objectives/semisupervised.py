@@ -82,7 +82,8 @@ class SemiSupervised(Objective):
         log_q = model.classify(trace.x)
         labelled = known.sum(1)  # (B,) 1 or 0
         inferred = (log_q.exp() * (cost + log_q)).sum(1)
-        classification = self.weight * (-(known * log_q).sum() / labelled.sum().clamp(min=1.0))
+        count = own.processes.sum(labelled.sum()).clamp(min=1.0) / own.processes.world_size
+        classification = self.weight * (-(known * log_q).sum() / count)
         loss = ((known * cost).sum(1) + (1 - labelled) * inferred).mean() + classification
         weights = _weights(known, log_q)
         means = [((weights.T.flatten() * term).sum() / rows) for term in (traced.distortion, traced.rate)]

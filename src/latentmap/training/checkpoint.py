@@ -115,7 +115,11 @@ class Checkpoints:
         Whether `stop` was called.
     running : bool
         Whether a fit takes steps at present, which `stop` ends.
+    writes : bool
+        Whether anything is written, as by the first of several processes alone.
     """
+
+    writes = True
 
     def __init__(
         self,
@@ -147,7 +151,7 @@ class Checkpoints:
 
     def begin(self) -> None:
         """Start the time of the first interval, and replace an earlier fit of the same folder."""
-        if self.beside and not self._own:
+        if self.writes and self.beside and not self._own:
             self._clear()
             self._write_beside(replace=True)
         self._last, self.running, self._ended = self.timer(), True, False
@@ -182,6 +186,8 @@ class Checkpoints:
 
         The next one is tried when it is due; only the first of several failures is told, and the first success after.
         """
+        if not self.writes:
+            return
         begun = self.timer()
         facts = self.facts | {"ended": self._ended, "unsaved": trainer.unsaved()}
         content = Checkpoint(facts, trainer.state_dict()).to_bytes()

@@ -17,6 +17,8 @@ from torch import Tensor
 from latentmap.data.formats.base import Source
 from latentmap.data.sampling import epoch_order
 from latentmap.data.streaming import Stream
+from latentmap.exceptions import DataError
+from latentmap.model.processes import Processes, alone
 from latentmap.model.scaling import Affine
 from latentmap.model.sparse import sparse_rows
 
@@ -61,17 +63,30 @@ class Feed(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self,
+        seed: int,
+        epoch: int,
+        size: int,
+        generator: torch.Generator,
+        start: int = 0,
+        processes: Processes = alone,
+        readers: int = 1,
+    ) -> Iterator[Batch]:
         """Yield the batches of an epoch from number ``start`` on; each is valid until the next one is taken.
 
-        There are ``len(self) // size`` of them in an epoch. Only those that are yielded draw from the generator.
+        There are ``len(self) // size`` of them in an epoch. Only those that are yielded draw from the generator. Of the
+        rows of a batch, each of several processes gets its own. An epoch ends with as many ``readers`` as it began
+        with, the processes at that time, since the order of rows that are read from a file depends on them.
         """
 
     @abstractmethod
     def sample(self, size: int, most: int) -> Iterator[Batch]:
         """Yield batches of so many rows, in order and without positives: all rows, or ``most`` evenly spaced ones."""
 
-    def with_positives(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
+    def with_positives(
+        self, graph: Tensor, batch: Batch, generator: torch.Generator, processes: Processes = alone
+    ) -> Batch:
         """Return a batch of other rows with `POSITIVES` of their neighbours (B, k) among the training rows."""
         return batch
 
@@ -190,21 +205,31 @@ class Resident(Feed):
     def __len__(self) -> int:
         return len(self.data)
 
-    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self,
+        seed: int,
+        epoch: int,
+        size: int,
+        generator: torch.Generator,
+        start: int = 0,
+        processes: Processes = alone,
+        readers: int = 1,
+    ) -> Iterator[Batch]:
         """Yield slices of a shuffled order."""
         order = torch.from_numpy(epoch_order(len(self), seed, epoch))[start * size : len(self) // size * size]
         if not len(order):  # nothing is left of the epoch; an empty tensor splits into one batch
             return
+        order, size = processes.share(order), size // processes.world_size
         indices = order.to(self.device).split(size)
         if self.sparse and isinstance(self.data, SparseRows):
             for index in indices:
-                positives = [] if self.graph is None else [_drawn(self.graph[index], generator)]
+                positives = [] if self.graph is None else [_drawn(self.graph[index], generator, processes)]
                 yield Batch(self.data.sparse(torch.cat([index, *positives])))
             return
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
             batch = Batch(rows, None if self.condition is None else self.condition[index])
             # positives are drawn only now, so that random numbers are drawn in the order of the steps
-            yield batch if self.graph is None else self._append(batch, _drawn(self.graph[index], generator))
+            yield batch if self.graph is None else self._append(batch, _drawn(self.graph[index], generator, processes))
 
     def sample(self, size: int, most: int) -> Iterator[Batch]:
         """Yield rows by index."""
@@ -213,9 +238,11 @@ class Resident(Feed):
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
             yield Batch(rows, None if self.condition is None else self.condition[index])
 
-    def with_positives(self, graph: Tensor, batch: Batch, generator: torch.Generator) -> Batch:
+    def with_positives(
+        self, graph: Tensor, batch: Batch, generator: torch.Generator, processes: Processes = alone
+    ) -> Batch:
         """Draw `POSITIVES` neighbours for each row; a row without neighbours in the data, -1, is its own positive."""
-        positives, own = _drawn(graph, generator), torch.arange(len(graph), device=graph.device)
+        positives, own = _drawn(graph, generator, processes), torch.arange(len(graph), device=graph.device)
         wide = self._append(batch, positives.clamp_min(0))
         drawn = len(own) + torch.arange(len(positives), device=graph.device)
         places = torch.where(positives < 0, own.repeat(POSITIVES), drawn)
@@ -237,10 +264,11 @@ def _with_self(graph: Tensor) -> Tensor:
     return torch.where(graph < 0, torch.arange(len(graph), device=graph.device)[:, None], graph)
 
 
-def _drawn(graph: Tensor, generator: torch.Generator) -> Tensor:
+def _drawn(graph: Tensor, generator: torch.Generator, processes: Processes) -> Tensor:
     """Draw `POSITIVES` of the neighbours (B, k) of each row, view by view."""
-    choice = torch.randint(graph.shape[1], (len(graph), POSITIVES), device=graph.device, generator=generator)
-    return graph.gather(1, choice).T.flatten()
+    rows = len(graph) * processes.world_size
+    choice = torch.randint(graph.shape[1], (rows, POSITIVES), device=graph.device, generator=generator)
+    return graph.gather(1, processes.share(choice)).T.flatten()
 
 
 class Streamed(Feed):
@@ -255,9 +283,26 @@ class Streamed(Feed):
     def __len__(self) -> int:
         return self.stream.rows
 
-    def epoch(self, seed: int, epoch: int, size: int, generator: torch.Generator, start: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self,
+        seed: int,
+        epoch: int,
+        size: int,
+        generator: torch.Generator,
+        start: int = 0,
+        processes: Processes = alone,
+        readers: int = 1,
+    ) -> Iterator[Batch]:
         """Yield slices of shuffled blocks; the rows left of one begin the next batch."""
-        return itertools.islice(self._batches(seed, epoch, size), start, None)
+        if readers < 1 or size % readers:
+            raise DataError(f"{readers} processes, with which an epoch began, do not divide a batch of {size} rows")
+        all_own = readers == processes.world_size
+        numbers = [processes.rank] if all_own else range(readers)
+        batches = zip(
+            *(self._batches(seed, epoch, size // readers, number, readers) for number in numbers), strict=False
+        )
+        for rows in itertools.islice(batches, start, len(self) // size):
+            yield Batch(rows[0] if all_own else processes.share(torch.stack(rows, 1).flatten(0, 1)))
 
     def sample(self, size: int, most: int) -> Iterator[Batch]:
         """Yield rows that the survey of the stream kept, so that nothing is read again."""
@@ -265,13 +310,29 @@ class Streamed(Feed):
         for index in _spaced(len(some), most).split(size):
             yield Batch(self.prepare(sent(some[index], self.device)))
 
-    def _batches(self, seed: int, epoch: int, size: int) -> Iterator[Batch]:
+    def _batches(self, seed: int, epoch: int, size: int, reader: int, readers: int) -> Iterator[Tensor]:
         left = self.first[:0]
-        for block in self.stream.epoch(seed, epoch):
+        for block in self.stream.epoch(seed, epoch, reader, readers):
             rows = torch.cat([left, self.prepare(sent(torch.from_numpy(block), self.device))])
             for start in range(0, len(rows) - size + 1, size):
-                yield Batch(rows[start : start + size])
+                yield rows[start : start + size]
             left = rows[len(rows) - len(rows) % size :].clone()
+
+
+def shared_batch(rows: int, processes: Processes) -> int:
+    """Return the rows of a batch that processes share equally, as many as possible of these.
+
+    Raises
+    ------
+    DataError
+        If there are fewer rows than processes.
+    """
+    if rows < processes.world_size:
+        raise DataError(
+            f"a batch of {rows} rows cannot be divided among {processes.world_size} processes: start fewer of them, or "
+            "give more rows or a larger batch_size"
+        )
+    return rows - rows % processes.world_size
 
 
 def _spaced(rows: int, most: int) -> Tensor:

@@ -14,21 +14,6 @@ LARGEST = 1e18
 """Norm from which on the squares of a gradient, which the optimizer averages, may overflow single precision."""
 
 
-class Reducer:
-    """Reduction over a single process, which changes nothing; a subclass may reduce over several.
-
-    Gradients are reduced before the gradient guard sees them, so that every process skips the same steps, and the
-    criterion of an evaluation before it is compared, so that every process keeps the same weights.
-    """
-
-    def average_gradients(self, gradients: Sequence[Tensor]) -> None:
-        """Average gradients over the processes, in place."""
-
-    def mean(self, total: Tensor, count: int) -> Tensor:
-        """Return the mean of values with this total and count in each process, over all processes."""
-        return total / count
-
-
 class GradientGuard:
     """Adaptive clipping of gradients, and skipping of those that overflow or are not finite.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from latentmap.model.noise import generator_for
+from latentmap.model.processes import Processes, alone
 from latentmap.training.feed import Batch, Feed
 from latentmap.training.step import GradientStep
 
@@ -31,6 +32,9 @@ class HeldOut:
     def total(self, step: GradientStep, feed: Feed, size: int, seed: int) -> Tensor:
         """Return the sum of the loss of the rows and of its parts, with the same noise at each evaluation.
 
+        Each of several processes measures its rows of a batch, and all measure the few that are left over: it is the
+        sum over the processes that is of all rows.
+
         Parameters
         ----------
         step
@@ -45,19 +49,33 @@ class HeldOut:
         step.model.eval()
         generator = generator_for(seed, feed.device)
         total = torch.zeros_like(step.sums[:-1])
-        for count, batch in self._batches(step, feed, size, generator):
-            total += step.measure(batch, generator) * count
+        for count, batch, processes in self._batches(step, feed, size, generator):
+            total += step.measure(batch, generator, processes) * (count / step.processes.world_size)
         return total
 
     def _batches(
         self, step: GradientStep, feed: Feed, size: int, generator: torch.Generator
-    ) -> Iterator[tuple[int, Batch]]:
-        """Yield batches with their numbers of rows; with positives, batches are as large as those of training."""
+    ) -> Iterator[tuple[int, Batch, Processes]]:
+        """Yield batches with their numbers of rows, and the processes among which these are divided.
+
+        With positives, batches are as large as those of training.
+        """
         if self.graph is None:
             size = min(ROWS, max(1, VALUES // (step.model.outputs * step.objective.samples)))
         everything = torch.arange(len(self.rows), device=self.rows.device)
-        for index in everything.split(size):
-            batch = Batch(self.rows[index], None if self.condition is None else self.condition[index])
-            if self.graph is not None:
-                batch = feed.with_positives(self.graph[index], batch, generator)
-            yield len(index), batch
+        for whole in everything.split(size):
+            for processes, index in _divided(whole, step.processes):
+                count, index = len(index), processes.share(index)
+                batch = Batch(self.rows[index], None if self.condition is None else self.condition[index])
+                if self.graph is not None:
+                    batch = feed.with_positives(self.graph[index], batch, generator, processes)
+                yield count, batch, processes
+
+
+def _divided(index: Tensor, processes: Processes) -> Iterator[tuple[Processes, Tensor]]:
+    """Yield rows that processes can share equally, and those left over."""
+    even = len(index) - len(index) % processes.world_size
+    if even:
+        yield processes, index[:even]
+    if even < len(index):
+        yield alone, index[even:]

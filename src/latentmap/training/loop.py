@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from latentmap.exceptions import InterruptedWarning, NumericsError
 from latentmap.model.autoencoder import GenerativeAutoencoder
+from latentmap.model.processes import Processes, alone
 from latentmap.objectives.base import Objective
 from latentmap.training.callbacks import Callback, Progress, notify
 from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.device import operations, threads_for
-from latentmap.training.feed import Batch, Feed, Resident
-from latentmap.training.gradients import Reducer, has_finite_weights
+from latentmap.training.feed import Batch, Feed, Resident, shared_batch
+from latentmap.training.gradients import has_finite_weights
 from latentmap.training.held_out import HeldOut
 from latentmap.training.metrics import HELD_OUT, RESTORED, STANDARDISED, Gain, Row, with_lower_rate
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
@@ -35,8 +36,9 @@ STANDARDISATION_ROWS = 2**17
 RESTORES = 5
 """Restarts from the best weights after which a fit ends."""
 COUNTERS = (
-    "epoch", "step", "batches", "rate_scale", "best_evaluation", "evaluations_since_best", "restores", "interrupted"
-)  # fmt: skip
+    *("epoch", "step", "batches", "readers", "rate_scale", "restores", "interrupted"),
+    *("best_evaluation", "evaluations_since_best"),
+)
 
 
 class Trainer:
@@ -60,8 +62,8 @@ class Trainer:
         Condition (N, C) of each row, for a conditional model.
     gain
         What the log-density of a row in the model's units gains in the data's own, for the history.
-    reducer
-        Reduction over the processes of the fit.
+    processes
+        Processes of the fit, among which the rows of each batch are divided.
     timer
         Source of the time, which a time budget is measured by.
     checkpoints
@@ -73,8 +75,8 @@ class Trainer:
         One row for each evaluation.
     gradient_step
         The step, with the optimizers and everything else that it updates.
-    epoch, step, batches
-        Epochs and steps taken, and batches taken of the present epoch.
+    epoch, step, batches, readers
+        Epochs and steps taken, batches taken of the present epoch, and the processes with which it began.
     interrupted
         Whether a `KeyboardInterrupt` or `interrupt` ended the last run.
     within_step
@@ -94,7 +96,7 @@ class Trainer:
         condition: Tensor | None = None,
         held_out_condition: Tensor | None = None,
         gain: Gain = 0.0,
-        reducer: Reducer = Reducer(),  # noqa: B008 - it has no state
+        processes: Processes = alone,
         timer: Timer = time.perf_counter,
         checkpoints: Checkpoints | None = None,
     ) -> None:
@@ -104,15 +106,16 @@ class Trainer:
         if held_out is not None and len(held_out):
             self.held_out = HeldOut(held_out, held_out_graph, held_out_condition)
         self.settings = settings
-        self.reducer = reducer
-        self.batch = min(settings.batch_size, len(self.feed))
+        self.processes = processes
+        self.batch = shared_batch(min(settings.batch_size, len(self.feed)), processes)
         self.steps_per_epoch = len(self.feed) // self.batch
-        self.gradient_step = GradientStep(model, objective, scaling, self.feed, settings, gain, reducer)
+        self.gradient_step = GradientStep(model, objective, scaling, self.feed, settings, gain, processes)
         self.metrics = self.gradient_step.metrics
+        self.work = operations(self.gradient_step.learned, self.batch // processes.world_size)
         self.clock = Clock(max(1, settings.max_epochs * self.steps_per_epoch), settings.time_budget, timer)
         self.callbacks = list(settings.callbacks)
         self.history: list[Row] = []
-        self.epoch = self.step = self.batches = 0
+        self.epoch, self.step, self.batches, self.readers = 0, 0, 0, 1
         self.skipped_before = self.gradient_step.skipped()
         """Skipped updates before the present epoch."""
         self.rate_scale = 1.0
@@ -165,8 +168,10 @@ class Trainer:
         """Run epochs until the schedule, patience, `stop` or an interrupt ends them."""
         if self.checkpoints is not None:
             self.checkpoints.begin()
-        with threads_for(operations(self.gradient_step.learned, self.batch)), self.clock:
+        processes = self.processes
+        with threads_for(self.work), self.clock, self.gradient_step.among(processes):
             try:
+                self.stopped, self.interrupted = self.clock.agree(processes, self.stopped, self.interrupted)
                 while not (self.stopped or self.ended or self._complete(self.epoch)):
                     self._run_epoch()
             except KeyboardInterrupt:
@@ -191,7 +196,7 @@ class Trainer:
         form, and held-out rows are measured again, with the noise of all evaluations.
         """
         step = self.gradient_step
-        with threads_for(operations(step.learned, self.batch)):
+        with threads_for(self.work):
             change = standardisation(step, self.feed, STANDARDISATION_ROWS)
             if change is None:
                 return
@@ -295,9 +300,9 @@ class Trainer:
 
     def _run_epoch(self) -> None:
         self.model.train()
-        settings = self.settings
-        batches = self.feed.epoch(settings.seed, self.epoch, self.batch, self.gradient_step.generator, self.batches)
-        for batch in batches:
+        seed, generator, processes = self.settings.seed, self.gradient_step.generator, self.processes
+        self.readers = self.readers if self.batches else processes.world_size
+        for batch in self.feed.epoch(seed, self.epoch, self.batch, generator, self.batches, processes, self.readers):
             self.within_step = True
             self._take_step(batch, self.clock.progress(self.step))
             self.step += 1
@@ -305,6 +310,7 @@ class Trainer:
             self.within_step = False
             if self.checkpoints is not None:
                 self.checkpoints.after_step(self)
+            self.stopped, self.interrupted = self.clock.agree(processes, self.stopped, self.interrupted)
             if self.clock.progress(self.step) >= 1.0:
                 break
             if self.stopped and self.batches < self.steps_per_epoch:
@@ -328,7 +334,7 @@ class Trainer:
         due = taken and (many or self._complete(self.epoch + 1))
         held_out = self._held_out_losses() if due else None
         sound = taken - int(step.sums[-1])
-        training, rate = self.reducer.mean(step.sums[:-1], sound).tolist(), float(skipped - self.skipped_before)
+        training, rate = self.processes.average(step.sums[:-1], sound).tolist(), float(skipped - self.skipped_before)
         self.epoch += 1
         self.batches, self.skipped_before = 0, skipped
         step.sums.zero_()
@@ -357,16 +363,11 @@ class Trainer:
 
     def progress(self) -> Progress:
         """Return the state of the fit that callbacks get."""
-        fraction = self.clock.progress(self.step)
+        fraction, best = self.clock.progress(self.step), self.best_evaluation
         return Progress(
-            epoch=self.epoch,
-            step=self.step,
-            total_steps=self.clock.total_steps,
-            fraction=fraction,
-            seconds=self.seconds,
-            learning_rate=self._learning_rate(fraction),
+            *(self.epoch, self.step, self.clock.total_steps, fraction, self.seconds, self._learning_rate(fraction)),
             rows_per_second=self.step * self.batch / self.seconds,
-            best=None if self.best_evaluation is None else self.history[self.best_evaluation],
+            best=None if best is None else self.history[best],
             model=self.model,
             stop=self.stop,
             state_dict=self.state_dict,
@@ -377,7 +378,7 @@ class Trainer:
         if self.held_out is None:
             return None
         total = self.held_out.total(self.gradient_step, self.feed, self.batch, self.settings.seed)
-        values: list[float] = self.reducer.mean(total, len(self.held_out)).tolist()
+        values: list[float] = self.processes.average(total, len(self.held_out) / self.processes.world_size).tolist()
         return values
 
     def _complete(self, epochs: int) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from latentmap.model.processes import Processes
+
 WARMUP = 0.1
 """Fraction of the fit over which the learning rate rises."""
 
@@ -52,6 +54,8 @@ class Clock:
         self.elapsed = self.lead = 0.0
         """Seconds of the runs before this one, and of the first step."""
         self.start: float | None = None
+        self.agreed: float | None = None
+        """Training time so far that several processes have agreed on, of which each has its own."""
 
     def __enter__(self) -> None:
         self.start = self.timer()
@@ -64,6 +68,13 @@ class Clock:
         """Training time so far."""
         return self.elapsed if self.start is None else self.elapsed + self.timer() - self.start
 
+    def agree(self, processes: Processes, *flags: bool) -> tuple[bool, ...]:
+        """Let processes go by the time of the slowest one, and return which flags are set in any of them."""
+        if processes.world_size == 1:
+            return flags
+        self.agreed, *found = processes.maximum([self.seconds, *map(float, flags)])
+        return tuple(map(bool, found))
+
     def progress(self, step: int) -> float:
         """Return the fraction of the fit that is complete before this step."""
         by_steps = step / self.total_steps
@@ -71,10 +82,11 @@ class Clock:
 
     def _by_seconds(self, step: int) -> float:
         assert self.time_budget is not None
+        seconds = self.seconds if self.agreed is None else self.agreed
         if step == 1 and not self.lead:
-            self.lead = self.seconds
+            self.lead = seconds
         rest = self.time_budget - self.lead
-        spent = (self.seconds - self.lead) / rest if rest > 0 else 1.0
+        spent = (seconds - self.lead) / rest if rest > 0 else 1.0
         return min(spent, step / FEWEST_STEPS)
 
 

@@ -85,12 +85,17 @@ def _moments(step: GradientStep, feed: Feed, most: int) -> tuple[Float[Tensor, "
     """Return mean and variance of the aggregate posterior over rows, in double precision."""
     model = step.model.eval()
     total, centre = torch.zeros(3, model.sizes.latent, dtype=torch.float64), None
-    for batch in feed.sample(max(1, min(BATCH, VALUES // model.sizes.features)), most):
+    processes = step.processes
+    size = max(1, min(BATCH, VALUES // model.sizes.features))
+    for number, batch in enumerate(feed.sample(size, most)):
+        if number and number % processes.world_size != processes.rank:
+            continue  # all processes encode the first batch, for the same centre
         for q, weight in step.objective.encodings(model.given(batch.condition), step.scaling(batch.rows)):
             mean, variance, w = q.mean.cpu().double(), q.variance.cpu().double(), weight.cpu().double()
             centre = mean.mean(0) if centre is None else centre  # an offset would cancel in the squares
             mean = mean - centre
-            total += torch.einsum("b,cbd->cd", w, torch.stack([torch.ones_like(mean), mean, mean**2 + variance]))
+            if number % processes.world_size == processes.rank:
+                total += torch.einsum("b,cbd->cd", w, torch.stack([torch.ones_like(mean), mean, mean**2 + variance]))
     assert centre is not None
-    count, first, second = total
+    count, first, second = processes.sum(total)
     return centre + first / count, second / count - (first / count) ** 2

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -16,13 +17,13 @@ from torch.optim import AdamW
 
 from latentmap.exceptions import CompileWarning, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.model.networks import Network
 from latentmap.model.noise import Generated, Noise, Recorded, Replayed, drawing_from, generator_for
+from latentmap.model.processes import Processes, alone
 from latentmap.objectives.base import Objective, monitored
 from latentmap.training.capture import Captured, Graphs
 from latentmap.training.device import compiled
 from latentmap.training.feed import Batch, Feed
-from latentmap.training.gradients import GradientGuard, Reducer, has_finite_weights
+from latentmap.training.gradients import GradientGuard, has_finite_weights
 from latentmap.training.metrics import Gain, Metrics
 from latentmap.training.schedule import learning_rate_multipliers
 from latentmap.training.settings import Settings
@@ -42,7 +43,7 @@ class GradientStep:
 
     Parameters
     ----------
-    model, objective, scaling, settings, gain, reducer
+    model, objective, scaling, settings, gain, processes
         As in `Trainer`.
     feed
         Training rows; the objective checks the model on two of them before the first step.
@@ -72,18 +73,19 @@ class GradientStep:
         feed: Feed,
         settings: Settings,
         gain: Gain,
-        reducer: Reducer,
+        processes: Processes = alone,
     ) -> None:
         self.model = model
         self.objective = objective
         self.scaling = scaling
         self.settings = settings
-        self.reducer = reducer
+        self.processes = processes
         self.device = feed.device
         self.views = feed.views
         with drawing_from(generator_for(settings.seed)):
             self.objective_state = objective.build(replace(model.sizes, rows=len(feed))).to(self.device)
         self.learned = nn.ModuleDict({"model": model, "objective": self.objective_state})
+        processes.copy_first([*self.learned.parameters(), *self.learned.buffers()])  # modules of the user's own differ
         self.players = objective.players(self.objective_state, model)
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
         self.guards = {name: GradientGuard(self.device) for name in self.players}
@@ -98,7 +100,8 @@ class GradientStep:
         self.first_loss = monitored(losses).item()
         self.metrics = Metrics(losses, self.players, gain)
         self.sums = torch.zeros(len(self.metrics) + 1, device=self.device)
-        self.move = Captured(self._move, Graphs(self.generator)) if settings.capture and on_gpu else None
+        captured = settings.capture and on_gpu and processes.world_size == 1
+        self.move = Captured(self._move, Graphs(self.generator)) if captured else None
 
     def __call__(self, batch: Batch, rate: float, progress: float) -> None:
         """Update every player once, at this learning rate and completed fraction of the fit."""
@@ -106,12 +109,25 @@ class GradientStep:
         self.progress.fill_(progress)
         (self._move if self.move is None else self.move)(batch)
 
+    @contextlib.contextmanager
+    def among(self, processes: Processes) -> Iterator[None]:
+        """Let the parts compute over batches whose rows are divided among these processes."""
+        modules: list[Any] = [module for module in self.learned.modules() if hasattr(type(module), "processes")]
+        before = [module.processes for module in modules]
+        try:
+            for module in modules:
+                module.processes = processes
+            yield
+        finally:
+            for module, one in zip(modules, before, strict=True):
+                module.processes = one
+
     @torch.no_grad()
-    def measure(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def measure(self, batch: Batch, generator: torch.Generator, processes: Processes = alone) -> Tensor:
         """Return the metrics of a batch at the end of the schedule, without a step."""
-        with self._modules_draw_from(generator):
+        with self.among(processes), self._modules_draw_from(generator, processes):
             end = torch.ones((), device=self.device)
-            return self.losses(batch.rows, end, batch.condition, Generated(generator))[1]
+            return self.losses(batch.rows, end, batch.condition, processes.noise(generator))[1]
 
     def losses(self, rows: Tensor, progress: Tensor, condition: Tensor | None, noise: Noise) -> Losses:
         """Return the loss of each player and the metrics of a batch."""
@@ -217,6 +233,7 @@ class GradientStep:
         }
         for name in self.players:
             self._update(name, gradients[name])
+        self.processes.average_buffers(self._own_statistics)
 
     def _update(self, player: str, gradients: Sequence[Tensor | None]) -> None:
         optimizer = self.optimizers[player]
@@ -225,36 +242,40 @@ class GradientStep:
         for parameter, gradient in zip(self.players[player], gradients, strict=True):
             parameter.grad = gradient
         present = [gradient for gradient in gradients if gradient is not None]
-        self.reducer.average_gradients(present)
+        self.processes.average_gradients(present)
         self.guards[player].apply(optimizer, present)
         optimizer.step()
 
     def _forward(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> Losses:
-        noise: Noise = Generated(self.generator)
+        noise = self.processes.noise(self.generator)
         if self.compiled is not None:
             try:
                 draws = self._drawn(rows, progress, condition)
                 noise = Replayed(draws)  # for a step that turns out not to compile
-                with self._kept_graph():
-                    return self.compiled(rows, progress, condition, draws)
+                if self.compiled is not None:
+                    with self._kept_graph():
+                        return self.compiled(rows, progress, condition, draws)
             except (torch._dynamo.exc.BackendCompilerFailed, PartError) as error:  # no C++ compiler, for instance
                 reason = str(error).splitlines()[0]
                 warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
                 self.compiled = None
-        with self._modules_draw_from(self.generator):
+        with self._modules_draw_from(self.generator, self.processes):
             return self.losses(rows, progress, condition, noise)
 
     def _drawn(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> list[Tensor]:
         """Draw the noise of a compiled step in the order of the plain step, which a trial records once."""
         if self.draws is None:
             buffers = [(buffer, buffer.clone()) for buffer in self.learned.buffers()]
-            recorded = Recorded(generator_for(0, self.device))
+            recorded = Recorded(self.processes.noise(generator_for(0, self.device)))
+            before_all = self.processes.collectives
             with torch.no_grad():
                 self.losses(rows, progress, condition, recorded)
                 for buffer, before in buffers:
                     buffer.copy_(before)
             self.draws = recorded
-        return self.draws.again(self.generator)
+            if self.processes.collectives > before_all:  # no graph holds what waits for other processes
+                self.compiled = None
+        return self.draws.again(self.processes.noise(self.generator))
 
     def _replayed(self, rows: Tensor, progress: Tensor, condition: Tensor | None, draws: list[Tensor]) -> Losses:
         return self.losses(rows, progress, condition, Replayed(draws))
@@ -267,11 +288,18 @@ class GradientStep:
         trace = model.trace(copies, self.objective.samples, noise)
         return self.objective.losses_of_copies(self.objective_state, model, trace, progress)
 
-    def _modules_draw_from(self, generator: torch.Generator) -> AbstractContextManager[object]:
+    def _modules_draw_from(
+        self, generator: torch.Generator, processes: Processes = alone
+    ) -> AbstractContextManager[object]:
         """Let parts that draw by themselves do so from a generator: modules of a user's own, or a second VAE."""
-        own = [self.model.parts.encoder, self.model.parts.decoder]
-        plain = all(isinstance(network, Network) for network in own) and not self.model.parts.prior.draws
-        return contextlib.nullcontext() if plain else drawing_from(generator)
+        plain = not self.model.has_own_modules and not self.model.parts.prior.draws
+        return contextlib.nullcontext() if plain else drawing_from(processes.own_generator(generator))
+
+    @functools.cached_property
+    def _own_statistics(self) -> list[Tensor]:
+        """Running statistics of modules of the user's own, which each process updates by its rows."""
+        own = [network for network in (self.model.encoder, self.model.decoder) if self.model.has_own_modules]
+        return [buffer for network in own for buffer in network.buffers() if buffer.is_floating_point()]
 
     def _has_dropout(self) -> bool:
         """Return whether a part draws by itself, which a compiled step could not do from the fit's generator."""

@@ -60,13 +60,13 @@ class LocationScale(Likelihood, ABC):
         """Return p(x|z); an optimal scale is in training that of the batch, without gradient."""
         if not (self._estimates_scale and own.training):
             return px
-        return self.family(own, px.mean, self._optimum(self._deviation(x, px)))
+        return self.family(own, px.mean, self._optimum(self._deviation(own, x, px)))
 
     @torch.no_grad()
     def update(self, own: Learned, x: Float[Tensor, "B P"], px: td.Distribution) -> None:
         """Add the batch to the running average from which evaluation takes an optimal scale."""
         if self._estimates_scale:
-            batch = self._deviation(x, px)
+            batch = self._deviation(own, x, px)
             batch_and_weight = torch.stack([batch.nan_to_num(), torch.ones_like(batch)]).to(own.running)
             own.running.lerp_(batch_and_weight, RATE * batch.isfinite().to(own.running))
 
@@ -75,10 +75,14 @@ class LocationScale(Likelihood, ABC):
         return self.scale == "optimal"
 
     @torch.no_grad()
-    def _deviation(self, x: Tensor, px: td.Distribution) -> Tensor:
-        """Return the mean of |x - d(z)|^p over the observed cells."""
-        deviation: Tensor = (x - px.mean).abs().pow(self.moment).nanmean()
-        return deviation
+    def _deviation(self, own: Learned, x: Tensor, px: td.Distribution) -> Tensor:
+        """Return the mean of |x - d(z)|^p over the observed cells of the whole batch."""
+        deviations = (x - px.mean).abs().pow(self.moment)
+        if own.processes.world_size == 1:
+            deviation: Tensor = deviations.nanmean()
+            return deviation
+        total, count = own.processes.sum(torch.stack([deviations.nansum(), (~deviations.isnan()).sum()])).unbind()
+        return total / count
 
     def _scale(self, own: Learned) -> Tensor:
         if self._estimates_scale:

@@ -178,6 +178,7 @@ class Quantized(Quantizer):
     def _learn(self, own: Learned, stage: int, h: Tensor, index: Tensor, noise: Noise) -> None:
         """Set each vector to the running mean of the outputs nearest to it, and dead ones to rows of the batch."""
         book, usage = own.book[stage], own.usage[stage]  # (G, N, d), (G, N)
+        h, index = own.processes.gather(h, 1), own.processes.gather(index, 1)
         assigned = torch.nn.functional.one_hot(index, self.codes).to(book) / h.shape[1]  # (G, B, N)
         counts = usage.lerp(assigned.sum(1), 1 - self.decay)
         sums = (usage[..., None] * book).lerp(assigned.transpose(1, 2) @ h, 1 - self.decay)

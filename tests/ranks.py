@@ -1,0 +1,199 @@
+"""What the processes of `test_distribution.py` do: torchrun starts this file."""
+
+import os
+import signal
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+import latentmap
+from latentmap import likelihoods, networks, objectives, priors, recipes
+from latentmap.cli import main
+from latentmap.distribution import joined
+from latentmap.distribution.join import restarts
+from latentmap.estimators.fit import Fit
+from latentmap.estimators.rows import open_for_fit
+from latentmap.model.processes import alone, joining
+from latentmap.training.checkpoint import Checkpoints
+
+MLP = networks.MLP
+ROWS = 120
+"""Rows of the data, of which 108 are trained on in batches of 24."""
+
+
+def data(missing=False):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(ROWS, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(ROWS, 6))
+    if missing:
+        x[rng.random(x.shape) < 0.2] = np.nan
+    return x.astype(np.float32)
+
+
+def table():
+    import pandas as pd
+
+    x = data(missing=True).astype(float)
+    words = np.array(["red", "green", "blue"], dtype=object)[(np.arange(ROWS) * 7) % 3]
+    words[5] = None
+    return pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "colour": words, "count": np.arange(ROWS) % 5})
+
+
+def elbo(**settings):
+    return {"objective": objectives.ELBO(**settings), "neighbors": None}
+
+
+CASES = {
+    **{name: recipe() | {"neighbors": None} for name, recipe in recipes.every().items()},
+    "MMD of a mixture": elbo(penalties=(objectives.MMD(10.0),)) | {"prior": priors.Mixture(3)},
+    "decoder gradient": elbo(penalties=(objectives.DecoderGradient(projections=1),)),
+    "free bits": elbo(free_bits=0.5),
+    "neighbor VAE": {"neighbors": 5},
+    "optimal scale": elbo() | {"likelihood": likelihoods.Gaussian(scale="optimal")},
+    "labels": {"condition": "labels"},
+    "some labels": {"condition": "labels"},
+    "missing cells": elbo() | {"likelihood": likelihoods.Incomplete(likelihoods.Gaussian(scale="optimal"))},
+    "table": elbo(),
+    "batch normalisation": elbo() | {"encoder": nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))},
+    "dropout": elbo() | {"encoder": nn.Sequential(nn.Linear(6, 8), nn.Dropout(), nn.Linear(8, 4))},
+}
+"""Parameters by name: every recipe, and all that the rows of a batch have in common."""
+APART = ("batch normalisation", "dropout")
+"""Cases whose modules see the rows of their process alone, so that their step is another one."""
+
+
+def trainer_of(name, processes):
+    """Return the trainer of a case that has taken one step, and a function of its held-out losses."""
+    own = {} if name == "table" else {"encoder": MLP((8,)), "decoder": MLP((8,))}
+    given = {"n_components": 2, "batch_size": 24, "max_epochs": 3, "precision": "float32", "compile": False}
+    vae = latentmap.VAE(**given | own | CASES[name], random_state=0)
+    X = table() if name == "table" else data(missing=name == "missing cells")
+    X = np.tile(X, 24)[:, :144].reshape(ROWS, 12, 12) if name == "msssim" else X
+    y = None
+    if "condition" in CASES[name]:
+        y = (X[:, 0] > 0).astype(float)
+        y[::3] = np.nan if name == "some labels" else 1.0
+    with joining(processes):
+        fit = Fit(vae, open_for_fit(vae, X), y, seed=0)
+        fit.state = replace(fit.state, data_fingerprint="")
+        trainer = fit._trainer(fit.state.given(y, ROWS))
+    return trainer
+
+
+def step(trainer):
+    """Take one step, and return the gradients, the state of the parts, and the losses of training and held-out rows."""
+    with trainer.gradient_step.among(trainer.processes):
+        trainer.model.train()
+        batch = next(trainer.feed.epoch(0, 0, trainer.batch, trainer.gradient_step.generator, 0, trainer.processes))
+        trainer.gradient_step(batch, 1e-3, 0.5)
+    sums = trainer.processes.average(trainer.gradient_step.sums[:-1], 1)
+    learned = trainer.gradient_step.learned
+    gradients = {name: p.grad for name, p in learned.named_parameters() if p.grad is not None}
+    return (
+        gradients,
+        {name: b for name, b in learned.named_buffers()},
+        sums,
+        trainer.gradient_step.generator.get_state(),
+    )
+
+
+def compare(name, processes):
+    """Return the largest relative difference of a gradient from that of one process, and of everything else."""
+    (ours, buffers, sums, state), (single, own, total, expected) = (
+        step(trainer_of(name, p)) for p in (processes, alone)
+    )
+    assert ours.keys() == single.keys() and torch.equal(state, expected)
+    least = 1e-4 * torch.stack([g.norm() for g in single.values()]).norm()
+    gradients = [(ours[k] - single[k]).norm() / (single[k].norm() + least) for k in ours]
+    others = [(buffers[k], own[k]) for k in own if own[k].is_floating_point()] + [(sums, total)]
+    rest = [((a - b).abs() / (1 + b.abs())).nan_to_num().max() for a, b in others if b.numel()]
+    return float(max(gradients)), float(max(rest))
+
+
+def gradients(*names):
+    """Print how far the step of several processes is from that of one."""
+    with joined() as processes:
+        for name in names or [name for name in CASES if name not in APART]:
+            print_first(processes, name, *compare(name, processes))
+        processes.gather = lambda x, dim=0: x
+        print_first(processes, "control", *compare("MMD of a mixture", processes))
+
+
+def print_first(processes, *values):
+    if not processes.rank:
+        print(*values, sep="\t", flush=True)
+
+
+def fits(name="vae"):
+    """Print the number of processes and the last held-out loss of a fit, and whether all processes have its weights."""
+    settings = {"max_epochs": 30, "learning_rate": 3e-3, "compile": False, "batch_size": 24, "n_components": 2}
+    with joined() as processes, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fit that is this short is diagnosed as one
+        vae = latentmap.VAE(**{"encoder": MLP((16,)), "decoder": MLP((16,))} | settings | CASES[name], random_state=0)
+        vae.fit(table() if name == "table" else data())
+        weights = torch.cat([p.flatten() for p in vae.state_.model.parameters()]).detach()
+        same = bool((processes.stack(weights) == weights).all())
+        print_first(processes, processes.world_size, vae.history_[-1]["val_loss"], len(vae.history_), same)
+
+
+class Stopping(Checkpoints):
+    """Checkpoints of a fit that stops after so many steps, in the middle of an epoch; 0 for none."""
+
+    def __init__(self, folder, step):
+        super().__init__(folder)
+        self.step = int(step)
+
+    def after_step(self, trainer):
+        super().after_step(trainer)
+        if trainer.step == self.step:
+            trainer.interrupt()
+
+
+def partly(folder, step, name="vae"):
+    """Fit to so many steps from the last checkpoint of a folder, and print where it began and ended, and the loss."""
+    settings = {"max_epochs": 24, "learning_rate": 3e-3, "compile": False, "batch_size": 24, "n_components": 2}
+    settings |= {"encoder": MLP((16,)), "decoder": MLP((16,))} | CASES[name]
+    with joined() as processes, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checkpoints = Stopping(folder, step)
+        begun = checkpoints.last_step()
+        vae = latentmap.VAE(**settings, random_state=0).fit(data(), checkpoint=checkpoints, resume=True)
+        print_first(processes, begun, checkpoints.last_step(), vae.history_[-1]["val_loss"])
+
+
+def command(*arguments):
+    """Run the command in each process; RANK in an argument is its rank."""
+    rank = os.environ["RANK"]
+    sys.exit(main([argument.replace("RANK", rank) for argument in arguments]))
+
+
+def killed(times, *arguments):
+    """Run the command in each process, of which the second is killed at step 30 of so many starts."""
+    after_step = Checkpoints.after_step
+
+    def last_step(self, trainer):
+        after_step(self, trainer)
+        if os.environ["RANK"] == "1" and trainer.step >= 30 and restarts() < int(times):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Checkpoints.after_step = last_step
+    command(*arguments)
+
+
+def main_of(*arguments):
+    """Call the functions of these names with the arguments that follow; + begins the next one."""
+    calls = [[]]
+    for argument in arguments:
+        calls.append([]) if argument == "+" else calls[-1].append(argument)
+    for name, *others in calls:
+        with warnings.catch_warnings():
+            if name not in ("command", "killed"):
+                warnings.simplefilter("error")
+            globals()[name](*others)
+
+
+if __name__ == "__main__":
+    main_of(*sys.argv[1:])
