@@ -108,7 +108,14 @@ def shoot(page, name, tmp_path):
     """Keep what the page looks like, in $LATENTMAP_SCREENSHOTS or the folder of the test."""
     folder = Path(os.environ.get("LATENTMAP_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{name}.png")
+    for tries in range(3):
+        try:
+            page.screenshot(path=folder / f"{name}.png")
+            return
+        except Exception:  # a busy machine may lose a frame
+            if tries == 2:
+                raise
+            time.sleep(1)
 
 
 def eventually(check, seconds=10.0):

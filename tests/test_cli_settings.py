@@ -73,7 +73,7 @@ def test_every_parameter_but_functions_can_be_set():
         ("likelihood=Gaussian(scale=-1)", "likelihood: scale must be a finite number > 0"),
         ("likelihood=Gaussian(**{'scale': 1})", "Gaussian has no setting 'None'"),
         ("objective=ELBO(beta=x)", "objective: beta of ELBO takes a number, got 'x'"),
-        ("objective=IWAE(k=5", "objective takes DReG, ELBO"),
+        ("objective=IWAE(k=5", "objective takes Anchored, DReG, ELBO"),
         ("encoder=MLP(hidden=400)", "hidden of MLP takes values in brackets such as (a, b), each a whole number"),
         ("encoder=MLP(hidden=(4.5,))", "hidden of MLP takes a whole number, got '4.5'"),
     ],

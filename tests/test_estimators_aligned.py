@@ -16,7 +16,7 @@ QUICK = {"max_epochs": 1, "random_state": 0}
 
 
 def test_linked_rows_lie_together_and_others_join_them():
-    options = {"max_epochs": 25, "random_state": 0}
+    options = {"max_epochs": 50, "random_state": 0}
     links = np.column_stack([LINKED, LINKED])
     left, right = fit_aligned([LEFT, RIGHT], links, **options)
     one, two = left.transform(LEFT), right.transform(RIGHT)

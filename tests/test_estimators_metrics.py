@@ -77,8 +77,8 @@ def test_the_global_term_compares_the_distances_of_the_metric(monkeypatch):
     seen, trained = {}, {}
     original = NeighborEmbedding._agreement
 
-    def noted(self, model, x, codes):
-        value = original(self, model, x, codes)
+    def noted(self, own, model, x, codes):
+        value = original(self, own, model, x, codes)
         trained[self.metric] = trained.get(self.metric, False) or value.requires_grad
         seen[self.metric] = float(value.detach()), x.detach(), codes.detach(), self.units
         return value

@@ -14,7 +14,7 @@ from sklearn.metrics.pairwise import cosine_distances
 from latentmap import VAE, load, networks
 from latentmap.cli.settings import read_settings
 from latentmap.data.sampling import split_rows
-from latentmap.estimators import nearest, training_rows
+from latentmap.estimators import nearest, neighbors, training_rows
 from latentmap.estimators.graph import neighbor_graph
 from latentmap.evaluation import neighborhood as nb
 from latentmap.evaluation.details import log_density
@@ -34,6 +34,13 @@ rng = np.random.default_rng(0)
 CLOUD = rng.normal(size=(N, 5))
 HALF = (np.arange(N) % 2)[:, None]
 PLACES = np.array([[13.4, 52.5], [-74.0, 40.7], [139.7, 35.7], [151.2, -33.9], [-43.2, -22.9]])
+
+
+@pytest.fixture(autouse=True)
+def searched(monkeypatch):
+    """Keep the neighbours that are searched, each once, in place of shares of them."""
+    monkeypatch.setattr(neighbors, "SEARCHED", 1)
+    monkeypatch.setattr(neighbors, "shares", lambda found, weights: found)
 
 
 def with_cell(value):
@@ -336,9 +343,10 @@ def test_the_global_term_compares_the_same_angles():
     z = torch.from_numpy(unit[:, -2:]).float()
     expected = pearsonr(pdist(unit), pdist(z.numpy())).statistic
     objective = NeighborEmbedding(metric=vae.metric, units=vae.scaling_)
-    assert objective._agreement(vae.model_, x, z).item() == pytest.approx(expected, abs=1e-4)
+    own = objective.build(vae.model_.sizes)
+    assert objective._agreement(own, vae.model_, x, z).item() == pytest.approx(expected, abs=1e-4)
     plain = NeighborEmbedding(metric="cosine")  # of rows that have no other units
-    assert plain._agreement(vae.model_, x, z).item() != pytest.approx(expected, abs=1e-2), "control"
+    assert plain._agreement(own, vae.model_, x, z).item() != pytest.approx(expected, abs=1e-2), "control"
 
 
 @pytest.mark.parametrize("name", ["groups 10,000 apart", "five cities", "one cell of 1e6", "an offset of 1.7e9"])

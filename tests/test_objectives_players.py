@@ -170,7 +170,8 @@ def test_a_prior_critic_tells_codes_from_the_prior_where_it_can():
 def test_shuffled_codes_keep_the_marginals_and_lose_the_rest():
     trace = correlated(0.9)
     torch.manual_seed(0)
-    shuffled = FactorCritic()._others(trace)
+    critic = FactorCritic()
+    shuffled = critic._others(critic.build(Sizes((2,), 2)), trace)
     assert torch.equal(shuffled.sort(0).values, trace.x.sort(0).values)
     assert abs(torch.corrcoef(shuffled.T)[0, 1]) < 0.06 < abs(torch.corrcoef(trace.x.T)[0, 1])
 

@@ -25,7 +25,7 @@ from latentmap.estimators.parameters import Parameters, check_parameters, read_s
 from latentmap.estimators.resuming import checkpoint_of_first, read_checkpoints, saved_checkpoint, seed_of_first
 from latentmap.estimators.rows import open_as_fitted, open_for_fit, remember_features
 from latentmap.estimators.selection import Chosen, choose_components, with_components
-from latentmap.estimators.state import FitState
+from latentmap.estimators.state import FitState, Graphs
 from latentmap.estimators.summary import draw_codes, rate_per_component
 from latentmap.exceptions import DiagnosisWarning, PartError
 from latentmap.model.noise import drawing_from, generator_for
@@ -114,6 +114,7 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         alone = locked(checkpoints.folder) if checkpoints is not None and writes else contextlib.nullcontext()
         with memory_in_words("the fit", ADVICE), alone:
             options: dict[str, Any] = {"checkpoints": checkpoints, "saved": saved, "anchor": anchor}
+            options["graphs"] = None if saved is None or last is None else last.graphs
             self.state_ = self._fitted(own, source, given, seed, earlier, **options)
         remember_features(self, source)
         diagnosis.warn(self.findings_)
@@ -168,10 +169,11 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         checkpoints: Checkpoints | None = None,
         saved: Checkpoint | None = None,
         anchor: Anchor | None = None,
+        graphs: Graphs | None = None,
     ) -> FitState:
         """Return the result of a fit, with the number of components that was given or is chosen."""
         options: dict[str, Any] = {"seed": seed, "state": earlier, "piece": piece}
-        options |= {"checkpoints": checkpoints, "saved": saved, "anchor": anchor}
+        options |= {"checkpoints": checkpoints, "saved": saved, "anchor": anchor, "graphs": graphs}
         if self.n_components != "auto":
             return Fit(own, source, y, **options).run()
         if saved is not None:

@@ -34,7 +34,7 @@ from latentmap.estimators.resuming import (
 )
 from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
-from latentmap.estimators.state import FitState, FloatArray, as_tensor, require_unchanged
+from latentmap.estimators.state import FitState, FloatArray, Graphs, as_tensor, require_unchanged
 from latentmap.estimators.summary import summarise
 from latentmap.estimators.supervision import read_targets
 from latentmap.estimators.training_rows import training_rows
@@ -106,8 +106,9 @@ class Fit:
         saved: Checkpoint | None = None,
         chosen: str | None = None,
         anchor: Anchor | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
-        self.anchor = anchor
+        self.anchor, self.graphs = anchor, graphs
         self.processes = current()
         self.checkpoints, self.saved, self.chosen = checkpoints, saved, chosen
         self.timer, self.begun = timer, timer() - spent
@@ -274,6 +275,7 @@ class Fit:
         parts.likelihood.start(model.likelihood_state, scaled)
         parts.prior.start(model.prior_state, parts.likelihood.complete(model.likelihood_state, scaled))
         state = FitState(model, affine, self.source.schema, self.seed, table=self.source.table, condition=condition)
+        state = replace(state, graphs=self.graphs)
         if self.source.remark and self.source.in_memory and self.source.table is None:
             state.choices["data"] = self.source.remark
         state.choices.update(planned.choices | {n: f"{planned.choices[n]}; {note}" for n, note in model.notes.items()})

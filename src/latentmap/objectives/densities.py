@@ -15,6 +15,7 @@ def log_radii(anchors: Float[Tensor, "B Q"], positives: Float[Tensor, "N Q"]) ->
 
     .. math:: \log \Big( \frac1n \sum_j \|a_i - b_{ij}\|^2 \Big)
 
+    >>> import torch
     >>> log_radii(torch.zeros(2, 1), torch.tensor([[1.0], [10.0], [1.0], [10.0]])).exp()
     tensor([  1.0000, 100.0000])
     """
@@ -28,8 +29,9 @@ def density_agreement(data: Float[Tensor, " B"], codes: Float[Tensor, " B"]) -> 
 
     It is 0 where either are all equal.
 
-    >>> density_agreement(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0]))
-    tensor(1.)
+    >>> import torch
+    >>> round(density_agreement(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0])).item(), 4)
+    1.0
     """
     apart = (data > NONE).to(codes.dtype)
     count = apart.sum().clamp_min(1)

@@ -24,7 +24,7 @@ from latentmap.training.metrics import HELD_OUT, RESTORED, STANDARDISED, Gain, R
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
 from latentmap.training.standardise import standardisation
-from latentmap.training.state import Weights, changed, check_state, check_values, copied_state
+from latentmap.training.state import Weights, as_of_now, changed, check_state, check_values, copied_state
 from latentmap.training.step import GradientStep
 
 __all__ = ["Callback", "Progress", "Settings", "Trainer"]
@@ -268,7 +268,7 @@ class Trainer:
         """
         if self.step:
             raise RuntimeError(f"a state is loaded before the first step, this trainer has taken {self.step}")
-        step = self.gradient_step
+        state, step = as_of_now(state), self.gradient_step
         moments = state.get("optimizers") if isinstance(state, Mapping) else None
         expected = self.state_dict() | {"optimizers": step.expected_moments(moments)}
         check_state(expected if strict else {name: expected[name] for name in expected if name in state}, state)

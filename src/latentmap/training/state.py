@@ -118,6 +118,17 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
                 yield f"{prefix}.{name}".lstrip("."), value
 
 
+def as_of_now(state: Any) -> Any:
+    """Return a state with what those of earlier versions lack: they had one process.
+
+    >>> as_of_now({"counters": {"step": 3}})
+    {'counters': {'readers': 1, 'step': 3}}
+    """
+    if not isinstance(state, Mapping) or not isinstance(state.get("counters"), Mapping):
+        return state
+    return {**state, "counters": {"readers": 1, **state["counters"]}}
+
+
 def check_state(expected: Any, state: Any, path: str = "") -> None:
     """Refuse a state whose names, types, shapes of tensors or setup differ from those of a trainer.
 

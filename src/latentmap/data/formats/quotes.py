@@ -31,7 +31,7 @@ def is_spaced(lines: Sequence[str], delimiter: str) -> bool:
 def is_strict(lines: Sequence[str], delimiter: str, *, spaced: bool = False, escape: str = "") -> bool:
     r"""Return whether quotes surround whole cells at a delimiter; the last row of a sample may be cut.
 
-    >>> is_strict(['"a, b"\\t"c"'], ","), is_strict(['"a, b"\\t"c"'], "\\t")
+    >>> is_strict(['"a, b"\t"c"'], ","), is_strict(['"a, b"\t"c"'], "\t")
     (False, True)
     """
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced, escapechar=escape or None)

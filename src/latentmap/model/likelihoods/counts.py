@@ -291,7 +291,8 @@ def _log_coefficient(x: Tensor, r: Tensor) -> Tensor:
     x, r = torch.broadcast_tensors(x, r)
     places = x.nonzero(as_tuple=True)
     count, failures = x[places], r[places]
-    return torch.zeros_like(x).index_put(places, log_gamma_ratio(count, failures) - torch.lgamma(failures))
+    there = log_gamma_ratio(count, failures) - torch.lgamma(failures)
+    return there.new_zeros(x.shape).index_put(places, there)
 
 
 def log_gamma_ratio(x: Tensor, r: Tensor) -> Tensor:
