@@ -96,6 +96,7 @@ def test_maps_place_rows_among_those_of_the_fit(vae, rows, tmp_path):
     near = rows + 1e-7
     np.testing.assert_allclose(vae.transform(near), vae.transform(rows), atol=1e-4)
     vae.save(tmp_path / "run")
+    assert "holds the rows" in (tmp_path / "run" / "README.md").read_text()
     loaded = load(tmp_path / "run")
     new = np.random.default_rng(1).normal(size=(20, 6))
     np.testing.assert_array_equal(loaded.transform(new), vae.transform(new))

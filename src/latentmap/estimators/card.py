@@ -14,6 +14,8 @@ _LIMITS = """\
 - Scores are lower bounds on the log-density, comparable between models of the same data in the same units.
 - The same seed, versions, device and number of threads give the same weights; another machine may not."""
 
+_HOLDS_ROWS = "- The model holds the rows it was fitted on: whoever has this folder has them."
+
 
 def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
     """Write the card as Markdown, from what `persistence.describe` gives."""
@@ -39,7 +41,7 @@ def model_card(config: dict[str, Any], history: Sequence[Row]) -> str:
             f"- {key} {value}" for key, value in {"latentmap": config["version"], **config["versions"]}.items()
         ],
         "Use": ["```python", "import latentmap", "", 'model = latentmap.load("this folder")', "```"],
-        "Limits": [_LIMITS],
+        "Limits": [_LIMITS, *[_HOLDS_ROWS] * ("landmarks" in fitted["parts"]["encoder"])],
     }
     title = f"# {name} with {fitted['latent']} components"
     return "\n\n".join([title, *(f"## {head}\n\n" + "\n".join(lines) for head, lines in sections.items())]) + "\n"
@@ -60,7 +62,7 @@ def _metrics(fitted: dict[str, Any], history: Sequence[Row]) -> list[str]:
 def _text(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
-    fields = ", ".join(f"{key}={field}" for key, field in value.items() if key not in ("part", "module"))
+    fields = ", ".join(f"{key}={_text(field)}" for key, field in value.items() if key not in ("part", "module"))
     return f"{value.get('part', value.get('module'))}({fields})"
 
 
