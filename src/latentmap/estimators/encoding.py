@@ -56,6 +56,9 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
     def transform(self, X: Any, y: Any = None) -> FloatArray:
         """Return the posterior mean of each row: the mean of q(z|x).
 
+        A map of up to 20,000 rows places other rows than those of its fit among these (`neighbors`): the mean of such a
+        row's posterior may differ.
+
         Parameters
         ----------
         X : array, tensor, data frame, sparse matrix, data set, or path
@@ -68,7 +71,8 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         ndarray of shape (n, n_components)
             Posterior means.
         """
-        return self.posterior(X, y)[0]
+        rows, given = self._rows(X, y)
+        return _finite(self.state_.locate(rows, given))
 
     def code_indices(self, X: Any, y: Any = None) -> NDArray[np.int64]:
         """Return the codebook indices of each row, for a model whose codes are quantised.
@@ -110,9 +114,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         """
         rows, given = self._rows(X, y)
         mean, deviation = self.state_.posterior(rows, given)
-        if bad := int((~np.isfinite(mean)).any(-1).sum()):
-            raise ModelError(f"the codes of {bad:,} of {len(mean):,} rows are not finite: its weights are too large")
-        return mean, deviation
+        return _finite(mean), deviation
 
     def inverse_transform(self, Z: Any, y: Any = None) -> Any:
         """Decode latent codes: return the mean of p(x|z), in the units and shape of the data.
@@ -310,3 +312,10 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
     def _decode(self, codes: FloatArray, given: FloatArray | None = None) -> FloatArray:
         require_labels(self.state_, given, "decoding needs a label for every code; give y=...")
         return self.state_.decode(codes, given)
+
+
+def _finite(codes: FloatArray) -> FloatArray:
+    """Return codes, if they are finite."""
+    if bad := int((~np.isfinite(codes)).any(-1).sum()):
+        raise ModelError(f"the codes of {bad:,} of {len(codes):,} rows are not finite: its weights are too large")
+    return codes

@@ -19,6 +19,7 @@ from latentmap.estimators.anchor import Anchor, usual_cost
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
 from latentmap.estimators.memory import needs_of, require_memory
 from latentmap.estimators.neighbors import (
+    PLACES,
     NeighborSearch,
     places_rows,
     without_placement,
@@ -294,7 +295,8 @@ class Fit:
         self._require_memory(state.model.parts, state.model.sizes, training, objective.samples)
         own = without_placement(copy.deepcopy(state.model))  # a fit that fails leaves the earlier one as it was
         schema = state.data_schema if self.anchor is None or state.n_iter else self.source.schema
-        return replace(state, model=own, choices=dict(state.choices), data_schema=schema), training
+        made = {name: text.replace(PLACES, "") for name, text in state.choices.items()}
+        return replace(state, model=own, choices=made, data_schema=schema), training
 
     def _require_memory(self, parts: Parts, sizes: Sizes, training: TrainingPlan, samples: int) -> None:
         """Raise if the fit of a model needs more memory than is free, before memory is taken for it."""

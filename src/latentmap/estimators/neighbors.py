@@ -36,6 +36,8 @@ POINTS = 2**22
 """Values that are brought to principal components at a time."""
 PLACED_ROWS = 20_000
 """Rows of a fit up to which its map places others among them; an encoder of more is as true by itself."""
+PLACES = ", new rows are placed among those of the fit"
+"""What a description says of such a map."""
 PAIRS_A_SECOND = {"cpu": 5e8, "cuda": 2e10}
 """Pairs of rows whose distances the exact search takes in a second, about."""
 
@@ -72,7 +74,7 @@ def plan_neighbors(p: Parameters, rows: int, total: int, device: str) -> tuple[i
         search = "exact"
     described = f"{chosen}, {search}, {metric_name(metric)}" if chosen else None
     if described and places_rows(p, chosen, total):
-        described += ", rows are placed among those of the fit"
+        described += PLACES
     return chosen, describe_choice(described, not auto, f"{p.n_components} components and {basis}")
 
 
@@ -95,7 +97,7 @@ def no_neighbors(p: Parameters, why: str) -> str:
 
 def places_rows(p: Parameters, neighbors: int | Edges, rows: int) -> bool:
     """Return whether a map places rows among those of its fit: few, compared as the encoder takes them."""
-    flat = isinstance(getattr(p, "variational_family", None), Gaussian | None) and not p.ladder
+    flat = isinstance(getattr(p, "variational_family", None), Gaussian | None) and not p.ladder and not p.condition
     searched = isinstance(neighbors, int) and neighbors > 0 and p.metric == "euclidean"
     return flat and searched and p.encoder is None and rows <= PLACED_ROWS
 
@@ -162,24 +164,27 @@ class NeighborSearch:
 
     def place(self) -> None:
         """Let the encoder of a map place rows among the codes of all rows, which become its landmarks."""
-        model = self.state.model
-        some = self._inputs(self.some)
-        components = LANDMARK_COMPONENTS if some.shape[1] > LANDMARK_COLUMNS else None
+        model = self.state.model.eval()
+        some, _ = self._encoded(self.some)
+        columns = some.shape[1]
+        components = LANDMARK_COMPONENTS if columns > LANDMARK_COLUMNS else None
         centre, axes = principal_axes(some, components or 1)
         components = axes.shape[1] if components else None
         rows = LazyRows(self.source, model.sizes.features, missing=self.state.takes_missing)
-        encoder = PlacedEncoder(model.encoder, some.shape[1], model.sizes.latent, len(rows), components)
+        encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(rows), components)
         encoder = encoder.to(self.state.device)
         blocks = rows.pieces(POINTS // rows.shape[1] + 1)
-        encoder.place((self._inputs(block) for _, block in blocks), centre, axes)
-        model.parts = replace(model.parts, encoder=Placement(cast(Network, model.parts.encoder), len(rows), components))
+        encoder.place((self._encoded(block) for _, block in blocks), centre, axes)
+        network = cast(Network, model.parts.encoder)
+        model.parts = replace(model.parts, encoder=Placement(network, len(rows), columns, components))
         model.encoder = encoder.eval()
 
-    def _inputs(self, block: NDArray[Any]) -> Tensor:
-        """Return rows as the encoder takes them, in double precision."""
-        with torch.no_grad():
-            scaled = self.state.scaling(_precise(as_tensor(block).to(self.state.device)))
-            return self.state.model.network_inputs(scaled).double()
+    @torch.no_grad()
+    def _encoded(self, block: NDArray[Any]) -> tuple[Tensor, Tensor]:
+        """Return rows as distances compare them, in double precision, and what the encoder returns for them."""
+        model = self.state.model
+        scaled = self.state.scaling(_precise(as_tensor(block).to(self.state.device)))
+        return model.encoder_inputs(scaled).double(), model.encoder(model.network_inputs(scaled).float())
 
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""

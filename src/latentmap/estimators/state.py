@@ -176,6 +176,10 @@ class FitState:
         both = self.map(rows, _moments, given=given)
         return both[:, 0], both[:, 1]
 
+    def locate(self, rows: NDArray[Any], given: FloatArray | None = None) -> FloatArray:
+        """Return the place of each row on the map, (n, D): the mean of q(z|x), or that among the rows of the fit."""
+        return self.map(rows, _located, given=given)
+
     def decode(self, codes: FloatArray, given: FloatArray | None = None) -> FloatArray:
         """Return the mean of p(x|z) for each latent code, (n, *event), in the units of the data."""
         return self.map(codes, _decoded, given=given).reshape(len(codes), *self.event_shape)
@@ -325,6 +329,10 @@ def _array(values: Any, dtype: type) -> Any:
 def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
     q = model.encode(scaling(x))
     return torch.stack([q.mean, q.stddev], 1)  # (B, 2, D)
+
+
+def _located(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+    return model.locate(scaling(x))
 
 
 def _encoder_inputs(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:

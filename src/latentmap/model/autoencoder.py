@@ -20,6 +20,7 @@ from latentmap.model.modules import WithHeads, adapt_decoder, adapt_encoder, mod
 from latentmap.model.networks import Network
 from latentmap.model.noise import Noise, fresh
 from latentmap.model.part import Part, Sizes
+from latentmap.model.placement import PlacedEncoder
 from latentmap.model.posteriors import Posterior, Quantizer
 from latentmap.model.priors import Prior
 from latentmap.model.probe import check_finite, check_network
@@ -152,6 +153,14 @@ class GenerativeAutoencoder(nn.Module):
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:
         """Return q(z|x), over (B, D)."""
         return self.parts.posterior.distribution(self.posterior_state, self._completed(x)._encoded(x))
+
+    def locate(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B D"]:
+        """Return the places of rows on a map: means of q(z|x), or those that its landmarks give (see `Placement`)."""
+        if not isinstance(self.encoder, PlacedEncoder):
+            return self.encode(x).mean
+        raw = self.encoder.placed(self.encoder_inputs(x), self._completed(x)._encoded(x))
+        places: Tensor = self.parts.posterior.distribution(self.posterior_state, raw).mean
+        return places
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """Return p(x|z), over (*S, P)."""

@@ -13,14 +13,14 @@ from latentmap.model.affinities import affinities
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes, whole
 
-NEIGHBORS, PERPLEXITY = 15, 3.0
+NEIGHBORS, PERPLEXITY = 15, 6.0
 """Landmarks among which a row is placed, and the perplexity of their weights."""
 SAME = 1e-8
 """Squared distance to a landmark, relative to that of the last neighbour, up to which a row is the landmark itself."""
-ITERATIONS = 30
+ITERATIONS = 100
 """Steps towards the geometric median."""
-DISTANCES = 2**22
-"""Distances that are held at a time."""
+DISTANCES, DIFFERENCES = 2**22, 2**20
+"""Distances that are held at a time, and values of landmarks up to which they are taken by differences."""
 MOST_LANDMARKS = 2**20
 
 
@@ -30,11 +30,11 @@ class Placement(Network):
 
     .. math:: \mu(x) = \arg\min_z \sum_{j \in \mathcal{N}(x)} p_{j|x} \, \|z - \mu_j\|
 
-    with the affinities p of a row to its nearest landmarks, of perplexity 3, and the means of these by the network:
+    with the affinities p of a row to its nearest landmarks, of perplexity 6, and the means of these by the network:
     their geometric median, which lies with the most of them where a map is torn between neighbours (openTSNE starts new
     rows at the median of their neighbours, Policar et al. 2019). An encoder alone is smooth, and takes rows that are
-    nearly landmarks off their places. In training the network is as it is; a fit of a map makes landmarks of its rows
-    at its end.
+    nearly landmarks off their places. The posterior, and all that is scored or decoded by it, is the network's; places
+    are those of `GenerativeAutoencoder.locate`. A fit of a map makes landmarks of its rows at its end.
 
     Parameters
     ----------
@@ -42,29 +42,33 @@ class Placement(Network):
         The encoder.
     landmarks : int
         Number of landmarks.
+    columns : int
+        Number of values by which rows are compared: the encoder's inputs without the mask of missing cells.
     components : int, optional
         Principal components in which distances are taken; None takes all columns.
 
     Examples
     --------
     >>> from latentmap.model.networks import MLP
-    >>> Placement(MLP((8,)), landmarks=10).encoder(Sizes((3,), 2), out=4)(torch.zeros(5, 3)).shape
+    >>> Placement(MLP((8,)), landmarks=10, columns=3).encoder(Sizes((3,), 2), out=4)(torch.zeros(5, 3)).shape
     torch.Size([5, 4])
     """
 
     network: Network
     landmarks: int
+    columns: int
     components: int | None = None
 
     def __post_init__(self) -> None:
         whole("landmarks", self.landmarks, most=MOST_LANDMARKS)
+        whole("columns", self.columns)
         if self.components is not None:
             whole("components", self.components)
 
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
-        """Return the network's encoder, with placed means."""
+        """Return the network's encoder, which places rows too."""
         encoder = self.network.encoder(sizes, out)
-        return PlacedEncoder(encoder, sizes.features, sizes.latent, self.landmarks, self.components)
+        return PlacedEncoder(encoder, self.columns, sizes.latent, self.landmarks, self.components)
 
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
         """Return the network's decoder."""
@@ -80,56 +84,66 @@ class PlacedEncoder(nn.Module):
     codes: Tensor
 
     def __init__(
-        self, encoder: nn.Module, features: int, latent: int, landmarks: int, components: int | None = None
+        self, encoder: nn.Module, columns: int, latent: int, landmarks: int, components: int | None = None
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.projected = components is not None
-        self.register_buffer("centre", torch.zeros(features, dtype=torch.float64))
+        self.register_buffer("centre", torch.zeros(columns, dtype=torch.float64))
         if components is not None:
-            self.register_buffer("axes", torch.zeros(features, components, dtype=torch.float64))
-        columns = features if components is None else components
-        self.register_buffer("landmarks", torch.zeros(landmarks, columns, dtype=torch.float64))
+            self.register_buffer("axes", torch.zeros(columns, components, dtype=torch.float64))
+        kept = columns if components is None else components
+        self.register_buffer("landmarks", torch.zeros(landmarks, kept, dtype=torch.float64))
         self.register_buffer("codes", torch.zeros(landmarks, latent, dtype=torch.float64))
 
     @torch.no_grad()
     def place(
-        self, blocks: Iterable[Float[Tensor, "b P"]], centre: Float[Tensor, " P"], axes: Float[Tensor, "P C"]
+        self,
+        blocks: Iterable[tuple[Float[Tensor, "b P"], Float[Tensor, "b H"]]],
+        centre: Float[Tensor, " P"],
+        axes: Float[Tensor, "P C"],
     ) -> None:
-        """Make landmarks of the rows of some blocks: in these principal components, if distances are taken in some."""
+        """Make landmarks of rows, which come with what the encoder returns for them, block by block.
+
+        Distances are taken in the principal components of ``axes``, if in some.
+        """
         self.centre.copy_(centre)
         if self.projected:
             self.axes.copy_(axes)
-        mode, dtype, start = self.encoder.training, next(self.encoder.parameters(), self.codes).dtype, 0
-        self.encoder.eval()
-        for rows in blocks:
+        start = 0
+        for rows, raw in blocks:
             stop = start + len(rows)
             self.landmarks[start:stop] = self._projected(rows)
-            self.codes[start:stop] = self.encoder(rows.to(dtype))[:, : self.codes.shape[1]]
+            self.codes[start:stop] = raw[:, : self.codes.shape[1]]
             start = stop
-        self.encoder.train(mode)
 
-    def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B H"]:
-        """Return placed means, and the other numbers; in training all numbers of the encoder."""
+    def forward(self, x: Float[Tensor, "B M"]) -> Float[Tensor, "B H"]:
+        """Return what the encoder returns."""
         raw: Tensor = self.encoder(x)
-        if self.training or x.device.type == "meta":
+        return raw
+
+    def placed(self, x: Float[Tensor, "B P"], raw: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
+        """Return numbers of the encoder for some rows, with placed means."""
+        if not len(x):
             return raw
         with torch.autocast(x.device.type, enabled=False):  # differences of near rows need all digits
             size = max(1, DISTANCES // len(self.landmarks))
-            means = torch.cat([self._means(some) for some in self._projected(x).split(size)]) if len(x) else raw[:, :0]
-        latent = self.codes.shape[1]
-        return torch.cat([means.to(raw.dtype), raw[:, latent:]], -1) if len(x) else raw
+            means = torch.cat([self._means(some) for some in self._projected(x).split(size)])
+        return torch.cat([means.to(raw.dtype), raw[:, self.codes.shape[1] :]], -1)
 
     def _projected(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
-        rows = x.double() - self.centre
+        rows = x.to(self.centre.dtype) - self.centre
         return rows @ self.axes if self.projected else rows
 
     def _means(self, rows: Float[Tensor, "B C"]) -> Float[Tensor, "B D"]:
-        near = torch.cdist(rows, self.landmarks).topk(min(NEIGHBORS, len(self.landmarks)), largest=False)
+        few = self.landmarks.numel() <= DIFFERENCES  # where equal distances come out equal, whatever the batch
+        mode = "donot_use_mm_for_euclid_dist" if few else "use_mm_for_euclid_dist"
+        distances = torch.cdist(rows, self.landmarks, compute_mode=mode)
+        near = distances.topk(min(NEIGHBORS, len(self.landmarks)), largest=False)
         squares = near.values.square()
         codes = self.codes[near.indices]  # (B, k, D)
         itself = squares[:, :1] <= SAME * squares[:, -1:]
-        weights = affinities(squares, min(PERPLEXITY, squares.shape[1]))
+        weights = affinities(squares, min(PERPLEXITY, squares.shape[1])).to(codes.dtype)
         return torch.where(itself, codes[:, 0], geometric_median(codes, weights))
 
 
@@ -137,13 +151,20 @@ def geometric_median(points: Float[Tensor, "B k D"], weights: Float[Tensor, "B k
     r"""Return the place with the least weighted sum of distances to some points (Weiszfeld 1937).
 
     >>> points = torch.tensor([[[0.0], [0.0], [10.0]]], dtype=torch.float64)
-    >>> geometric_median(points, torch.full((1, 3), 1 / 3)).abs().item() < 1e-4
-    True
+    >>> geometric_median(points, torch.full((1, 3), 1 / 3)).item()
+    0.0
     """
+    apart = points[:, :, None] - points[:, None]  # (B, k, k, D): of each point from each
+    distances = apart.norm(dim=3, keepdim=True)
+    there = distances <= 1e-9 * distances.amax((1, 2), keepdim=True)
+    pulls = torch.where(there, 0.0, apart / distances.clamp_min(torch.finfo(points.dtype).tiny))
+    pull = (weights[:, :, None, None] * pulls).sum(1).norm(dim=2)  # (B, k): of the others on a point
+    held = (weights[:, :, None] * there[..., 0]).sum(1)  # weight in the place of a point
+    excess, best = (pull - held).min(1)
+    at_point = points[torch.arange(len(points), device=points.device), best]
     median = (weights[..., None] * points).sum(1)
-    spread = (points - median[:, None]).norm(dim=2).amax(1, keepdim=True)
-    least = (1e-6 * spread).clamp_min(torch.finfo(points.dtype).tiny)
+    least = (1e-6 * distances.amax((1, 2, 3))[:, None]).clamp_min(torch.finfo(points.dtype).tiny)
     for _ in range(ITERATIONS):
-        pull = weights / torch.maximum((points - median[:, None]).norm(dim=2), least)
-        median = (pull[..., None] * points).sum(1) / pull.sum(1, keepdim=True)
-    return median
+        shares = weights / torch.maximum((points - median[:, None]).norm(dim=2), least)
+        median = (shares[..., None] * points).sum(1) / shares.sum(1, keepdim=True)
+    return torch.where((excess <= 0)[:, None], at_point, median)
