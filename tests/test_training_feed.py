@@ -8,7 +8,8 @@ from latentmap import VAE, networks
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.estimators import training_rows
 from latentmap.model.scaling import Affine
-from latentmap.training.feed import Gathered, Resident, ahead, fits_device, free_bytes
+from latentmap.training.feed import Gathered, Resident
+from latentmap.training.transfer import ahead, fits_device, free_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 

@@ -71,8 +71,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         ndarray of shape (n, n_components)
             Posterior means.
         """
-        rows, given = self._rows(X, y)
-        return _finite(self.state_.locate(rows, given))
+        return self._located(X, y)[0]
 
     def code_indices(self, X: Any, y: Any = None) -> NDArray[np.int64]:
         """Return the codebook indices of each row, for a model whose codes are quantised.
@@ -115,6 +114,12 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         rows, given = self._rows(X, y)
         mean, deviation = self.state_.posterior(rows, given)
         return _finite(mean), deviation
+
+    def _located(self, X: Any, y: Any = None) -> tuple[FloatArray, FloatArray]:
+        """Return the place of each row on the map, and the standard deviation of its posterior."""
+        rows, given = self._rows(X, y)
+        places, deviation = self.state_.locate(rows, given)
+        return _finite(places), deviation
 
     def inverse_transform(self, Z: Any, y: Any = None) -> Any:
         """Decode latent codes: return the mean of p(x|z), in the units and shape of the data.

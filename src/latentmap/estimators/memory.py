@@ -22,7 +22,7 @@ from latentmap.model.part import Sizes
 from latentmap.model.posteriors import Gaussian
 from latentmap.model.priors import Normal
 from latentmap.model.processes import Processes
-from latentmap.training.feed import free_bytes
+from latentmap.training.transfer import free_bytes
 
 COPIES, PRECISE = 6, 3
 """Copies of the weights in a fit: themselves, gradients, two averages, the best and the last; and those in double

@@ -176,9 +176,13 @@ class FitState:
         both = self.map(rows, _moments, given=given)
         return both[:, 0], both[:, 1]
 
-    def locate(self, rows: NDArray[Any], given: FloatArray | None = None) -> FloatArray:
-        """Return the place of each row on the map, (n, D): the mean of q(z|x), or that among the rows of the fit."""
-        return self.map(rows, _located, given=given)
+    def locate(self, rows: NDArray[Any], given: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+        """Return the place of each row on the map and the standard deviation of q(z|x), both (n, D).
+
+        The place is the mean of q(z|x), or one among the rows of the fit.
+        """
+        both = self.map(rows, _located, given=given)
+        return both[:, 0], both[:, 1]
 
     def decode(self, codes: FloatArray, given: FloatArray | None = None) -> FloatArray:
         """Return the mean of p(x|z) for each latent code, (n, *event), in the units of the data."""
@@ -332,7 +336,7 @@ def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor
 
 
 def _located(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-    return model.locate(scaling(x))
+    return torch.stack(model.locate(scaling(x)), 1)  # (B, 2, D)
 
 
 def _encoder_inputs(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.rows import fits_memory
 from latentmap.estimators.state import as_tensor
 from latentmap.model.scaling import Affine
-from latentmap.training.feed import Feed, Gathered, Resident, SparseRows, Streamed, fits_device, free_bytes
+from latentmap.training.feed import Feed, Gathered, Resident, SparseRows, Streamed
+from latentmap.training.transfer import fits_device, free_bytes
 
 STATISTICS_ROWS = 20_000
 """Rows over which the codes of a fit are summarised, at the most."""

@@ -138,8 +138,7 @@ def map_details(
     sample = sample_rows(len(fitted.filled), REFERENCE_ROWS, random_state)
     numeric = np.asarray if estimator.table_ is None else estimator.encoder_inputs
     units = Units(numeric(fitted.filled))
-    mean = np.asarray(estimator.transform(rows.given), dtype=np.float64)
-    deviation = np.asarray(estimator.posterior(rows.given)[1], dtype=np.float64)
+    mean, deviation = (np.asarray(a, dtype=np.float64) for a in estimator._located(rows.given))
     searched = None if within else take(fitted.filled, sample)
     neighbors = None if within else (units(numeric(searched)), estimator.transform(searched))
     ranks = neighbor_ranks(units(numeric(rows.filled)), mean, n_neighbors, neighbors)

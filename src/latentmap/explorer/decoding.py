@@ -19,10 +19,9 @@ from latentmap.model.scaling import Affine
 
 
 def encoded(estimator: Any, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of q(z|x) for rows of numbers (n, *event), both (n, d)."""
+    """Return places on the map and standard deviations of q(z|x) of rows of numbers (n, *event), both (n, d)."""
     given = estimator._given(None, len(rows))
-    flat = rows.reshape(len(rows), -1)
-    mean, deviation = estimator.state_.locate(flat, given), estimator.state_.posterior(flat, given)[1]
+    mean, deviation = estimator.state_.locate(rows.reshape(len(rows), -1), given)
     if not np.isfinite(mean).all():
         raise ModelError("the codes of some rows are not finite: the weights of the model are too large")
     return np.asarray(mean, np.float64), np.asarray(deviation, np.float64)

@@ -154,13 +154,14 @@ class GenerativeAutoencoder(nn.Module):
         """Return q(z|x), over (B, D)."""
         return self.parts.posterior.distribution(self.posterior_state, self._completed(x)._encoded(x))
 
-    def locate(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B D"]:
-        """Return the places of rows on a map: means of q(z|x), or those that its landmarks give (see `Placement`)."""
+    def locate(self, x: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+        """Return places of rows on a map, the means of q(z|x) or what landmarks give (`Placement`), and deviations."""
         if not isinstance(self.encoder, PlacedEncoder):
-            return self.encode(x).mean
-        raw = self.encoder.placed(self.encoder_inputs(x), self._completed(x)._encoded(x))
-        places: Tensor = self.parts.posterior.distribution(self.posterior_state, raw).mean
-        return places
+            q = self.encode(x)
+        else:  # deviations are those of the encoder
+            raw = self.encoder.placed(self.encoder_inputs(x), self._completed(x)._encoded(x))
+            q = self.parts.posterior.distribution(self.posterior_state, raw)
+        return q.mean, q.stddev
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """Return p(x|z), over (*S, P)."""
