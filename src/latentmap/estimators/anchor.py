@@ -15,7 +15,6 @@ from torch import Tensor
 
 from latentmap.data.sources import Source
 from latentmap.estimators.graph import neighbor_graph
-from latentmap.estimators.neighbors import without_placement
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.rows import open_as_fitted
 from latentmap.estimators.state import FitState, as_tensor, require_unchanged
@@ -140,8 +139,7 @@ class Anchor:
             if piece:
                 scaled = torch.cat([scaled, self._drawn(state.seed)])
             if codes is None:
-                encoder = without_placement(copy.deepcopy(self._earlier.model)).eval()
-                goals = torch.cat([encoder.encode(some).mean for some in scaled.split(BATCH)])
+                goals = torch.cat([self._earlier.model.eval().encode(some).mean for some in scaled.split(BATCH)])
             else:
                 goals = as_tensor(codes).float().to(state.device)
         return Anchored(base, reach=REACH * (spread or 1.0), rows=scaled, codes=goals), described
