@@ -54,9 +54,9 @@ def worker(precision: str) -> None:
         )  # fmt: skip
         history = vae.fit(x).history_
         first, last = history[0], history[-1]
-        gradients = [torch.zeros_like(p) for p in vae.state_.model.parameters()]
         alone = []
         for _ in range(20):
+            gradients = [torch.zeros_like(p) for p in vae.state_.model.parameters()]
             processes.maximum([0.0])  # all begin together
             begun = time.perf_counter()
             average(gradients)

@@ -54,13 +54,13 @@ def placed(x, components=None, out=4):
     encoder = network.encoder(Sizes((x.shape[1],), 2), out).double().eval()
     axes = torch.eye(x.shape[1], dtype=torch.float64)[:, : components or 1]
     with torch.no_grad():
-        encoder.place(((some, encoder(some)) for some in x.split(7)), x.mean(0), axes)
+        encoder.place(((some, encoder(some)[:, :2]) for some in x.split(7)), x.mean(0), axes)
     return encoder
 
 
 def places(encoder, x):
     with torch.no_grad():
-        return encoder.placed(x, encoder(x))
+        return encoder.placed(x, encoder(x)[:, :2])
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
@@ -68,14 +68,14 @@ def places(encoder, x):
 def test_landmarks_lie_where_the_encoder_has_them(offset, out):
     x = normal(100, 3) + offset
     encoder = placed(x, out=out)
-    torch.testing.assert_close(places(encoder, x), encoder(x).detach())
+    torch.testing.assert_close(places(encoder, x), encoder(x)[:, :2].detach())
 
 
 def test_new_rows_lie_among_their_neighbours_also_of_groups_far_apart():
     encoder = placed(torch.cat([normal(50, 3), normal(50, 3, seed=1) + 1e6]))
     encoder.codes[:50], encoder.codes[50:] = normal(50, 2, seed=2), normal(50, 2, seed=3) + 100
     new = torch.cat([normal(10, 3, seed=4), normal(10, 3, seed=5) + 1e6, torch.full((1, 3), 1e12, dtype=torch.float64)])
-    means = places(encoder, new)[:, :2]
+    means = places(encoder, new)
     assert (means[:10] < 50).all() and (means[10:] > 50).all()
 
 
@@ -83,9 +83,8 @@ def test_posteriors_are_those_of_the_encoder():
     x, new = normal(40, 3), normal(5, 3, seed=9)
     encoder = placed(x)
     torch.testing.assert_close(encoder(new), encoder.encoder(new))
-    assert not torch.allclose(places(encoder, new)[:, :2], encoder(new)[:, :2])
-    torch.testing.assert_close(places(encoder, new)[:, 2:], encoder(new)[:, 2:].detach())
-    assert places(encoder, new[:0]).shape == (0, 4)
+    assert not torch.allclose(places(encoder, new), encoder(new)[:, :2])
+    assert places(encoder, new[:0]).shape == (0, 2)
 
 
 def test_wide_rows_are_compared_by_principal_components():
@@ -118,7 +117,8 @@ def test_scores_are_those_of_the_encoder(vae, rows):
     new = np.random.default_rng(1).normal(size=(40, 6))
     np.testing.assert_array_equal(vae.score_samples(new), alone.score_samples(new))
     np.testing.assert_array_equal(vae.reconstruct(new), alone.reconstruct(new))
-    np.testing.assert_allclose(vae.transform(rows), alone.transform(rows), atol=1e-5)
+    moved = np.linalg.norm(vae.transform(rows) - alone.transform(rows), axis=1)
+    assert 0 < np.median(moved) < 0.2 * np.sqrt(alone.transform(rows).var(0).sum()), "codes are refined, and stay near"
     assert np.abs(vae.transform(new) - alone.transform(new)).max() > 1e-3
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -27,6 +27,7 @@ class ProcessGroup(Processes):
     def __init__(self) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self.local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self._flat: dict[tuple[torch.dtype, int], Tensor] = {}
 
     def __reduce__(self) -> Any:
         return _alone, ()
@@ -68,19 +69,28 @@ class ProcessGroup(Processes):
             _reached(lambda tensor=tensor: dist.broadcast(tensor.detach(), 0))  # type: ignore[misc]
 
     def average_gradients(self, gradients: Sequence[Tensor]) -> None:
-        """Average gradients by one operation for each type."""
-        for dtype in dict.fromkeys(gradient.dtype for gradient in gradients):
-            some = [gradient for gradient in gradients if gradient.dtype == dtype]
-            flat = torch.cat([gradient.flatten() for gradient in some])
-            _reached(lambda flat=flat: dist.all_reduce(flat))  # type: ignore[misc]
-            flat /= self.world_size
-            pieces = flat.split([gradient.numel() for gradient in some])
-            torch._foreach_copy_(some, [piece.view_as(to) for piece, to in zip(pieces, some, strict=True)])
+        """Average gradients by one operation for each type; they then share memory, until the next ones come."""
+        for some, pieces in self._averaged(gradients):
+            for gradient, piece in zip(some, pieces, strict=True):
+                gradient.set_(piece)  # type: ignore[call-overload]
 
     def average_buffers(self, buffers: Sequence[Tensor]) -> None:
         """Average running statistics."""
-        if buffers:
-            self.average_gradients(buffers)
+        for some, pieces in self._averaged(buffers):
+            torch._foreach_copy_(some, pieces)
+
+    def _averaged(self, tensors: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+        """Yield the tensors of each type with their means over the processes."""
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            some = [tensor for tensor in tensors if tensor.dtype == dtype]
+            sizes = [tensor.numel() for tensor in some]
+            flat = self._flat.get((dtype, sum(sizes)))
+            if flat is None:  # kept, as new memory is slow to be had
+                flat = self._flat[dtype, sum(sizes)] = some[0].new_empty(sum(sizes))
+            torch.cat([tensor.flatten() for tensor in some], out=flat)
+            _reached(lambda flat=flat: dist.all_reduce(flat))  # type: ignore[misc]
+            flat /= self.world_size
+            yield some, [piece.view_as(to) for piece, to in zip(flat.split(sizes), some, strict=True)]
 
     def average(self, total: Tensor, count: float) -> Tensor:
         """Return the mean of the values of all processes."""

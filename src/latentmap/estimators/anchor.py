@@ -6,7 +6,7 @@ import copy
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +50,14 @@ BATCH = 4096
 KEPT_CHOICES = ("data", "scaling", "likelihood", "encoder", "decoder", "prior")
 """Choices of an earlier fit that are those of its model."""
 ADVICE = "or leave anchor=None"
+
+
+class Pinned(NamedTuple):
+    """Rows of a fit (m,), their places on an earlier map (m, D), and how far from these their codes may come to lie."""
+
+    rows: NDArray[np.int64]
+    places: NDArray[Any]
+    reach: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +119,8 @@ class Anchor:
 
     def objective(
         self, base: Objective, state: FitState, source: Source, some: NDArray[Any], *, piece: bool
-    ) -> tuple[Objective, str]:
-        """Return an objective with the anchor term, and a description.
+    ) -> tuple[Objective, str, Pinned | None]:
+        """Return an objective with the anchor term, a description, and the places of rows on the earlier map.
 
         Parameters
         ----------
@@ -129,27 +137,31 @@ class Anchor:
         """
         if self.places is not None:
             rows, codes = self._given(source, state)
-            spread = float(np.sqrt(np.square(codes).mean()))
+            reach = REACH * (float(np.sqrt(np.square(codes).mean())) or 1.0)
             described = f"{len(rows):,} rows at given codes (given)"
+            pinned: Pinned | None = Pinned(*self.places, reach)
+            with torch.no_grad():
+                scaled = state.scaling(as_tensor(rows).to(state.device)).float()
+            goals = as_tensor(codes).float().to(state.device)
         else:
-            rows, described = self._stay(some, piece=piece)
-            spread, codes = float(np.sqrt(self._earlier.code_variance.mean())), None
-        with torch.no_grad():
-            scaled = state.scaling(as_tensor(rows).to(state.device)).float()
-            if piece:
-                scaled = torch.cat([scaled, self._drawn(state.seed)])
-            if codes is None:
+            stay, described = self._stay(some, piece=piece)
+            rows = some[stay]
+            reach = REACH * (float(np.sqrt(self._earlier.code_variance.mean())) or 1.0)
+            every = max(1, len(source) // len(some))
+            pinned = None if piece else Pinned(stay * every, self._earlier.locate(rows)[0], reach)
+            with torch.no_grad():
+                scaled = state.scaling(as_tensor(rows).to(state.device)).float()
+                scaled = torch.cat([scaled, self._drawn(state.seed)]) if piece else scaled
                 goals = torch.cat([self._earlier.model.eval().encode(some).mean for some in scaled.split(BATCH)])
-            else:
-                goals = as_tensor(codes).float().to(state.device)
-        return Anchored(base, reach=REACH * (spread or 1.0), rows=scaled, codes=goals), described
+        return Anchored(base, reach=reach, rows=scaled, codes=goals), described, pinned
 
-    def _stay(self, some: NDArray[Any], *, piece: bool) -> tuple[NDArray[Any], str]:
-        """Return the rows that the earlier model knows, and how many they are in words."""
-        some = some[:: -(-len(some) // MOST)]
+    def _stay(self, some: NDArray[Any], *, piece: bool) -> tuple[NDArray[np.int64], str]:
+        """Return the indices of rows that the earlier model knows, and how many they are in words."""
+        step = -(-len(some) // MOST)
+        some = some[::step]
         near = nearest_rows(self._earlier, some)
         unusual, odd = oddness(self._earlier, some, near)
-        stay = some[~unusual & (odd < UNLIKE) & self._agree(some, near)]
+        stay = step * np.flatnonzero(~unusual & (odd < UNLIKE) & self._agree(some, near))
         if not piece and len(stay) < FEWEST:
             raise DataError(
                 f"{len(stay)} of {len(some)} rows are like those of the anchor, too few to keep its map: "

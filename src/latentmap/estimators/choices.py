@@ -210,13 +210,15 @@ def choose_networks(sizes: Sizes, *, neighbors: bool = False) -> tuple[Network, 
     return both, both
 
 
-def choose_batch_size(rows: int, *, neighbors: bool = False) -> int:
-    """Return a sixteenth of the rows as a power of two, 32 to 256; an eighth, to 512, where a batch contrasts its rows.
+def choose_batch_size(rows: int, *, neighbors: bool = False, refined: bool = False) -> int:
+    """Return a sixteenth of the rows as a power of two, 32 to 256; an eighth, where a batch contrasts its rows.
+
+    This goes to 512, but where codes are refined after the fit, which then needs less contrast.
 
     >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)], choose_batch_size(60_000, neighbors=True)
     ([32, 32, 128, 256], 512)
     """
-    share, most = (8, 512) if neighbors else (16, 256)
+    share, most = (8, 256 if refined else 512) if neighbors else (16, 256)
     return int(min(most, max(FEW, 2 ** round(math.log2(max(rows, 1) / share)))))
 
 
@@ -257,6 +259,15 @@ def choose_neighbors(rows: int, components: int) -> int:
     (15, 5, 0)
     """
     return min(15, rows // 4) if components in (2, 3) else 0
+
+
+def choose_positives(*, refined: bool) -> int:
+    """Return the neighbours that are drawn for each row of a batch: two, but one where codes are refined after the fit.
+
+    >>> choose_positives(refined=False), choose_positives(refined=True)
+    (2, 1)
+    """
+    return 1 if refined else 2
 
 
 def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: float | None = None) -> bool:

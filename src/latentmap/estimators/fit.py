@@ -22,6 +22,7 @@ from latentmap.estimators.neighbors import (
     PLACES,
     NeighborSearch,
     places_rows,
+    with_placement,
     without_placement,
 )
 from latentmap.estimators.parameters import Parameters
@@ -45,6 +46,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder, Parts
 from latentmap.model.ladder import compose
 from latentmap.model.noise import generator_for
 from latentmap.model.part import Sizes
+from latentmap.model.placement import PlacedEncoder, Placement
 from latentmap.model.probe import copied
 from latentmap.model.processes import current
 from latentmap.model.scaling import Affine
@@ -110,6 +112,7 @@ class Fit:
         graphs: Graphs | None = None,
     ) -> None:
         self.anchor, self.graphs = anchor, graphs
+        self.placement: tuple[Placement, PlacedEncoder] | None = None
         self.processes = current()
         self.checkpoints, self.saved, self.chosen = checkpoints, saved, chosen
         self.timer, self.begun = timer, timer() - spent
@@ -142,7 +145,9 @@ class Fit:
         if not self.piece:  # which need not stand for all rows
             _despite_interrupt(trainer, trainer.standardise)
             if self.places:
-                _despite_interrupt(trainer, self.search.place)
+                _despite_interrupt(trainer, lambda: self.search.place(self.drawn, self.pinned))
+        if self.placement is not None:
+            with_placement(self.state.model, *self.placement)
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,
@@ -172,9 +177,10 @@ class Fit:
             if not begun:
                 search.start()
             objective = search.objective(objective)
+        self.drawn, self.pinned = graphs, None
         if self.anchor is not None:
             anchored = self.anchor.objective(objective, state, self.source, rows.some, piece=self.piece)
-            objective, state.choices["anchor"] = anchored
+            objective, state.choices["anchor"], self.pinned = anchored
         settings, described = trainer_settings(
             p, planned, state.model, objective, state.seed + state.n_iter, self._time_left()
         )
@@ -193,7 +199,7 @@ class Fit:
             state.model,
             objective,
             rows.batch_scaling(state.scaling),
-            rows.feed(state.scaling, self.device, graphs.get("graph"), condition, sparse),
+            rows.feed(state.scaling, self.device, graphs.get("graph"), planned.positives, condition, sparse),
             rows.placed_held_out(state.scaling, self.device),
             settings,
             held_out_graph=graphs.get("held_out_graph"),
@@ -293,9 +299,12 @@ class Fit:
         objective = self.parameters._objective(state.model.sizes.some_labels)
         training = plan_training(self.parameters, self._counts, objective, self.device.type, piece=self.piece)
         self._require_memory(state.model.parts, state.model.sizes, training, objective.samples)
-        own = without_placement(copy.deepcopy(state.model))  # a fit that fails leaves the earlier one as it was
+        own = copy.deepcopy(state.model)  # a fit that fails leaves the earlier one as it was
+        placement = without_placement(own)
+        self.placement = placement if self.piece and self.anchor is not None else None
         schema = state.data_schema if self.anchor is None or state.n_iter else self.source.schema
-        made = {name: text.replace(PLACES, "") for name, text in state.choices.items()}
+        gone = PLACES if self.placement is None else ""
+        made = {name: text.replace(gone, "") for name, text in state.choices.items()}
         return replace(state, model=own, choices=made, data_schema=schema), training
 
     def _require_memory(self, parts: Parts, sizes: Sizes, training: TrainingPlan, samples: int) -> None:

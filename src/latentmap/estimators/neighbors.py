@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,9 +14,11 @@ from torch import Tensor
 from latentmap.data.rows import LazyRows
 from latentmap.data.sampling import Indices
 from latentmap.data.sources import Source
+from latentmap.estimators.anchor import Pinned
 from latentmap.estimators.choices import choose_neighbors, describe_choice
 from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, squared_distances
 from latentmap.estimators.parameters import Parameters, check_count
+from latentmap.estimators.refinement import refined
 from latentmap.estimators.state import FitState, Graphs, as_tensor
 from latentmap.estimators.supervision import Targets, describe_targets, with_targets
 from latentmap.exceptions import PartError
@@ -23,6 +27,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.components import principal_axes, projection
 from latentmap.model.layout import start_at_components
 from latentmap.model.networks import Network
+from latentmap.model.noise import generator_for
 from latentmap.model.placement import PlacedEncoder, Placement
 from latentmap.model.posteriors import Gaussian
 from latentmap.model.scaling import Affine
@@ -38,6 +43,8 @@ PLACED_ROWS = 20_000
 """Rows of a fit up to which its map places others among them; an encoder of more is as true by itself."""
 PLACES = ", new rows are placed among those of the fit"
 """What a description says of such a map."""
+REFINED, STEP_SECONDS = 0.1, 1e-3
+"""Fraction of a time budget that refines the codes at the most, and seconds that a step takes, about."""
 PAIRS_A_SECOND = {"cpu": 5e8, "cuda": 2e10}
 """Pairs of rows whose distances the exact search takes in a second, about."""
 
@@ -102,12 +109,20 @@ def places_rows(p: Parameters, neighbors: int | Edges, rows: int) -> bool:
     return flat and searched and p.encoder is None and rows <= PLACED_ROWS
 
 
-def without_placement(model: GenerativeAutoencoder) -> GenerativeAutoencoder:
-    """Return a model with the encoder alone, where that places rows; changes it in place."""
-    if isinstance(model.parts.encoder, Placement):
-        model.encoder = cast(PlacedEncoder, model.encoder).encoder
-        model.parts = replace(model.parts, encoder=model.parts.encoder.network)
-    return model
+def without_placement(model: GenerativeAutoencoder) -> tuple[Placement, PlacedEncoder] | None:
+    """Leave a model the encoder alone, where that places rows, and return what places them."""
+    if not isinstance(model.parts.encoder, Placement):
+        return None
+    network, encoder = model.parts.encoder, cast(PlacedEncoder, model.encoder)
+    model.encoder, model.parts = encoder.encoder, replace(model.parts, encoder=network.network)
+    return network, encoder
+
+
+def with_placement(model: GenerativeAutoencoder, network: Placement, encoder: PlacedEncoder) -> None:
+    """Let a model place rows that resemble those of an earlier fit where this had them."""
+    encoder.encoder = model.encoder
+    encoder.leave_strangers()
+    model.encoder, model.parts = encoder, replace(model.parts, encoder=network)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +177,16 @@ class NeighborSearch:
             scaled = self.state.scaling(as_tensor(self.some).to(self.state.device)).float()
             start_at_components(self.state.model, scaled)
 
-    def place(self) -> None:
-        """Let the encoder of a map place rows among the codes of all rows, which become its landmarks."""
+    def place(self, graphs: Mapping[str, Tensor], pinned: Pinned | None) -> None:
+        """Let the encoder of a map place rows among the refined codes of all rows, which become its landmarks.
+
+        Parameters
+        ----------
+        graphs : mapping of str to Tensor
+            Those that the fit used.
+        pinned : Pinned or None
+            Rows that keep their places on an earlier map.
+        """
         model = self.state.model.eval()
         some, _ = self._encoded(self.some)
         columns = some.shape[1]
@@ -173,18 +196,56 @@ class NeighborSearch:
         rows = LazyRows(self.source, model.sizes.features, missing=self.state.takes_missing)
         encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(rows), components)
         encoder = encoder.to(self.state.device)
-        blocks = rows.pieces(POINTS // rows.shape[1] + 1)
-        encoder.place((self._encoded(block) for _, block in blocks), centre, axes)
+        contents: list[int] = []
+
+        def encoded() -> Iterator[tuple[Tensor, Tensor]]:
+            for _, block in rows.pieces(POINTS // rows.shape[1] + 1):
+                inputs, means = self._encoded(block)
+                contents.extend(hash(row.tobytes()) for row in (inputs + 0.0).cpu().numpy())  # and -0.0 is 0.0
+                yield inputs, means
+
+        encoder.place(encoded(), centre, axes)
+        encoder.codes.copy_(self._refined(encoder.codes, contents, graphs, pinned))
         network = cast(Network, model.parts.encoder)
         model.parts = replace(model.parts, encoder=Placement(network, len(rows), columns, components))
         model.encoder = encoder.eval()
 
+    def _refined(
+        self, codes: Tensor, contents: Sequence[int], graphs: Mapping[str, Tensor], pinned: Pinned | None
+    ) -> Tensor:
+        """Return refined codes of all rows: equal ones have the same, and pinned ones that of the earlier map."""
+        p, device = self.parameters, codes.device
+        train, held_out = (torch.from_numpy(indices).to(device) for indices in (self.train, self.held_out))
+        graph = torch.full((len(codes), graphs["graph"].shape[1]), -1, device=device)
+        for indices, near in ((train, graphs["graph"]), (held_out, graphs["held_out_graph"])):
+            graph[indices] = torch.where(near < 0, near, train[near])
+        fixed = (graph < 0).all(1)
+        if pinned is not None:
+            at = torch.from_numpy(pinned.rows).to(device)
+            places = torch.as_tensor(pinned.places, dtype=codes.dtype, device=device)
+            near = (codes[at] - places).norm(dim=1) <= pinned.reach
+            codes = codes.index_copy(0, at[near], places[near])
+            fixed[at[near]] = True
+        if p.density_weight:  # which the refinement does not know
+            return codes
+        same = torch.from_numpy(np.unique(np.array(contents), return_inverse=True)[1]).to(device)
+        budget = None if p.time_budget is None else int(p.time_budget * REFINED / STEP_SECONDS)
+        return refined(
+            codes,
+            graph,
+            generator_for(self.state.seed, device),
+            exaggeration=float(p.exaggeration),
+            same=same,
+            fixed=fixed,
+            most_steps=budget,
+        )
+
     @torch.no_grad()
     def _encoded(self, block: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        """Return rows as distances compare them, in double precision, and what the encoder returns for them."""
+        """Return rows as distances compare them, in double precision, and the means of their codes."""
         model = self.state.model
         scaled = self.state.scaling(_precise(as_tensor(block).to(self.state.device)))
-        return model.encoder_inputs(scaled).double(), model.encoder(model.network_inputs(scaled).float())
+        return model.encoder_inputs(scaled).double(), model.encode(scaled.float()).mean
 
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""

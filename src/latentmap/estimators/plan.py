@@ -22,7 +22,7 @@ from latentmap.estimators import choices
 from latentmap.estimators.choices import describe_choice
 from latentmap.estimators.graph import Edges
 from latentmap.estimators.memory import Needs, copied_bytes, needs_of
-from latentmap.estimators.neighbors import no_neighbors, plan_neighbors
+from latentmap.estimators.neighbors import no_neighbors, places_rows, plan_neighbors
 from latentmap.estimators.parameters import Parameters
 from latentmap.exceptions import DataError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
@@ -63,6 +63,8 @@ class TrainingPlan:
     choices: Choices
     piece: bool = False
     """Whether the rows are one of many pieces, over which a fit goes once at a constant rate."""
+    positives: int = 2
+    """Neighbours drawn for each row of a batch of a map."""
 
     @property
     def batch(self) -> int:
@@ -183,7 +185,10 @@ def plan_training(
             why = f"{rows.name} has {rows.total:,} rows, more than memory= allows to keep"
             described["neighbors"] = no_neighbors(p, why)
     is_map = neighbors != 0
-    batch_size = choices.choose_batch_size(n, neighbors=is_map) if p.batch_size is None else p.batch_size
+    refined = is_map and places_rows(p, neighbors, rows.total)
+    batch_size = (
+        choices.choose_batch_size(n, neighbors=is_map, refined=refined) if p.batch_size is None else p.batch_size
+    )
     requested = 1 if piece else p.max_epochs
     epochs = choices.choose_epochs(n, batch_size, neighbors=is_map) if requested is None else requested
     pace = objective.pace * (ANCHORED_PACE if piece and p.anchor is not None else 1.0)
@@ -204,6 +209,7 @@ def plan_training(
             ),
         },
         piece,
+        choices.choose_positives(refined=refined),
     )
 
 

@@ -29,8 +29,9 @@ STATISTICS_ROWS = 20_000
 PIECE = 2**22
 """Values that are brought to the device at a time."""
 
-MakeFeed = Callable[[Affine, torch.device, Tensor | None, Tensor | None, bool], Feed]
-"""A function of scaling, device, neighbour graph, condition, and whether batches of sparse rows are to be sparse."""
+MakeFeed = Callable[[Affine, torch.device, Tensor | None, int, Tensor | None, bool], Feed]
+"""A function of scaling, device, neighbour graph, the neighbours that are drawn for each row of a batch, condition, and
+whether batches of sparse rows are to be sparse."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +143,17 @@ def _dense(source: Source, fraction: float, seed: int, device: torch.device) -> 
     train, held_out = split_rows(len(rows), fraction, seed, None if resident else MOST_HELD_OUT)
 
     def feed(
-        scaling: Affine, device: torch.device, graph: Tensor | None, condition: Tensor | None, sparse: bool
+        scaling: Affine,
+        device: torch.device,
+        graph: Tensor | None,
+        positives: int,
+        condition: Tensor | None,
+        sparse: bool,
     ) -> Feed:
         if resident:
             data = placed(rows[train] if len(held_out) else rows, scaling, device)
-            return Resident(data, graph, condition)
-        return _gathered(ArraySource(rows), train, rows.dtype, scaling, device, graph, condition)
+            return Resident(data, graph, condition, positives=positives)
+        return _gathered(ArraySource(rows), train, rows.dtype, scaling, device, graph, positives, condition)
 
     return TrainingRows(
         source,
@@ -172,11 +178,16 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
     some, train = survey.some, np.delete(np.arange(n), stream.held_out)
 
     def feed(
-        scaling: Affine, device: torch.device, graph: Tensor | None, condition: Tensor | None, sparse: bool
+        scaling: Affine,
+        device: torch.device,
+        graph: Tensor | None,
+        positives: int,
+        condition: Tensor | None,
+        sparse: bool,
     ) -> Feed:
         if isinstance(source, SparseSource):
             rows = SparseRows(source.rows, train, scaling, device)
-            return Resident(rows, graph, condition, sparse=sparse and rows.zeros is None)
+            return Resident(rows, graph, condition, positives=positives, sparse=sparse and rows.zeros is None)
         return Streamed(stream, _prepare(scaling, some.dtype), device)
 
     allowed = "given" if p.memory is not None else "chosen for a quarter of what is free"
@@ -203,7 +214,8 @@ def _gathered(
     scaling: Affine,
     device: torch.device,
     graph: Tensor | None,
+    positives: int,
     condition: Tensor | None,
 ) -> Feed:
     rows = Gathered(source, train, _prepare(scaling, dtype), device)
-    return Resident(rows, graph, condition)
+    return Resident(rows, graph, condition, positives=positives)

@@ -117,7 +117,7 @@ def drift(earlier: Any, later: Any, X: Any) -> Drift:
     opened, _ = earlier._rows(X, None)
     kept = np.arange(0, len(opened), -(-len(opened) // MOST))
     rows = np.asarray(opened[slice(0, None, -(-len(opened) // MOST))]).reshape(len(kept), -1)
-    before, after = earlier.state_.posterior(rows)[0], later.state_.posterior(rows)[0]
+    before, after = earlier.state_.locate(rows)[0], later.state_.locate(rows)[0]
     spread = max(float(np.sqrt(before.var(0).sum())), 1e-300)
     unlike = oddness(earlier.state_, rows)[1] >= UNLIKE
     return Drift(unlike, np.linalg.norm(after - before, axis=1) / spread, _new_islands(after, unlike), kept)

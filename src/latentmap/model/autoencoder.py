@@ -156,11 +156,9 @@ class GenerativeAutoencoder(nn.Module):
 
     def locate(self, x: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
         """Return places of rows on a map, the means of q(z|x) or what landmarks give (`Placement`), and deviations."""
-        if not isinstance(self.encoder, PlacedEncoder):
-            q = self.encode(x)
-        else:  # deviations are those of the encoder
-            raw = self.encoder.placed(self.encoder_inputs(x), self._completed(x)._encoded(x))
-            q = self.parts.posterior.distribution(self.posterior_state, raw)
+        q = self.encode(x)
+        if isinstance(self.encoder, PlacedEncoder):  # deviations are those of the encoder
+            return self.encoder.placed(self.encoder_inputs(x), q.mean), q.stddev
         return q.mean, q.stddev
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:

@@ -22,6 +22,10 @@ ITERATIONS = 100
 DISTANCES, DIFFERENCES = 2**22, 2**20
 """Distances that are held at a time, and values of landmarks up to which they are taken by differences."""
 MOST_LANDMARKS = 2**20
+ASKED = 1000
+"""Landmarks whose distances to the others are taken for those of all."""
+NO_LIMIT = torch.finfo(torch.float64).max
+"""Distance within which all rows lie."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,11 @@ class Placement(Network):
 
     .. math:: \mu(x) = \arg\min_z \sum_{j \in \mathcal{N}(x)} p_{j|x} \, \|z - \mu_j\|
 
-    with the affinities p of a row to its nearest landmarks, of perplexity 6, and the means of these by the network:
-    their geometric median, which lies with the most of them where a map is torn between neighbours (openTSNE starts new
-    rows at the median of their neighbours, Policar et al. 2019). An encoder alone is smooth, and takes rows that are
-    nearly landmarks off their places. The posterior, and all that is scored or decoded by it, is the network's; places
-    are those of `GenerativeAutoencoder.locate`. A fit of a map makes landmarks of its rows at its end.
+    with the affinities p of a row to its nearest landmarks, of perplexity 6, and the codes of these: their geometric
+    median, which lies with the most of them where a map is torn between neighbours (openTSNE starts new rows at the
+    median of their neighbours, Policar et al. 2019). An encoder alone is smooth, and takes rows that are nearly
+    landmarks off their places. The posterior, and all that is scored or decoded by it, is the network's; places are
+    those of `GenerativeAutoencoder.locate`. A fit of a map makes landmarks of its rows at its end, with refined codes.
 
     Parameters
     ----------
@@ -76,12 +80,13 @@ class Placement(Network):
 
 
 class PlacedEncoder(nn.Module):
-    """Rows (B, P) to the means that landmarks give them, and the other numbers of an encoder."""
+    """An encoder, with the places that landmarks give to rows (B, P)."""
 
     centre: Tensor
     axes: Tensor
     landmarks: Tensor
     codes: Tensor
+    limit: Tensor
 
     def __init__(
         self, encoder: nn.Module, columns: int, latent: int, landmarks: int, components: int | None = None
@@ -95,15 +100,16 @@ class PlacedEncoder(nn.Module):
         kept = columns if components is None else components
         self.register_buffer("landmarks", torch.zeros(landmarks, kept, dtype=torch.float64))
         self.register_buffer("codes", torch.zeros(landmarks, latent, dtype=torch.float64))
+        self.register_buffer("limit", torch.tensor(NO_LIMIT, dtype=torch.float64))
 
     @torch.no_grad()
     def place(
         self,
-        blocks: Iterable[tuple[Float[Tensor, "b P"], Float[Tensor, "b H"]]],
+        blocks: Iterable[tuple[Float[Tensor, "b P"], Float[Tensor, "b D"]]],
         centre: Float[Tensor, " P"],
         axes: Float[Tensor, "P C"],
     ) -> None:
-        """Make landmarks of rows, which come with what the encoder returns for them, block by block.
+        """Make landmarks of rows, which come with their codes, block by block.
 
         Distances are taken in the principal components of ``axes``, if in some.
         """
@@ -111,40 +117,55 @@ class PlacedEncoder(nn.Module):
         if self.projected:
             self.axes.copy_(axes)
         start = 0
-        for rows, raw in blocks:
+        for rows, codes in blocks:
             stop = start + len(rows)
             self.landmarks[start:stop] = self._projected(rows)
-            self.codes[start:stop] = raw[:, : self.codes.shape[1]]
+            self.codes[start:stop] = codes
             start = stop
+
+    @torch.no_grad()
+    def leave_strangers(self) -> None:
+        """From now on, place only rows that are as near to a landmark as the landmarks are to each other.
+
+        Others keep the codes of the encoder, which can find them a place of their own.
+        """
+        some = self.landmarks[:: -(-len(self.landmarks) // ASKED)]
+        distances = self._distances(some).topk(min(2, len(self.landmarks)), largest=False).values[:, -1]
+        self.limit.fill_(distances.max())
 
     def forward(self, x: Float[Tensor, "B M"]) -> Float[Tensor, "B H"]:
         """Return what the encoder returns."""
         raw: Tensor = self.encoder(x)
         return raw
 
-    def placed(self, x: Float[Tensor, "B P"], raw: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
-        """Return numbers of the encoder for some rows, with placed means."""
+    def placed(self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Return the places of rows, which come with their codes by the encoder."""
         if not len(x):
-            return raw
+            return codes
         with torch.autocast(x.device.type, enabled=False):  # differences of near rows need all digits
             size = max(1, DISTANCES // len(self.landmarks))
-            means = torch.cat([self._means(some) for some in self._projected(x).split(size)])
-        return torch.cat([means.to(raw.dtype), raw[:, self.codes.shape[1] :]], -1)
+            found = [
+                self._places(*some) for some in zip(self._projected(x).split(size), codes.split(size), strict=True)
+            ]
+        return torch.cat(found).to(codes.dtype)
 
     def _projected(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
         rows = x.to(self.centre.dtype) - self.centre
         return rows @ self.axes if self.projected else rows
 
-    def _means(self, rows: Float[Tensor, "B C"]) -> Float[Tensor, "B D"]:
-        few = self.landmarks.numel() <= DIFFERENCES  # where equal distances come out equal, whatever the batch
-        mode = "donot_use_mm_for_euclid_dist" if few else "use_mm_for_euclid_dist"
-        distances = torch.cdist(rows, self.landmarks, compute_mode=mode)
-        near = distances.topk(min(NEIGHBORS, len(self.landmarks)), largest=False)
+    def _places(self, rows: Float[Tensor, "B C"], own: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        near = self._distances(rows).topk(min(NEIGHBORS, len(self.landmarks)), largest=False)
         squares = near.values.square()
         codes = self.codes[near.indices]  # (B, k, D)
         itself = squares[:, :1] <= SAME * squares[:, -1:]
         weights = affinities(squares, min(PERPLEXITY, squares.shape[1])).to(codes.dtype)
-        return torch.where(itself, codes[:, 0], geometric_median(codes, weights))
+        places = torch.where(itself, codes[:, 0], geometric_median(codes, weights))
+        return torch.where(near.values[:, :1] > self.limit, own.to(codes.dtype), places)
+
+    def _distances(self, rows: Float[Tensor, "B C"]) -> Float[Tensor, "B N"]:
+        few = self.landmarks.numel() <= DIFFERENCES  # where equal distances come out equal, whatever the batch
+        mode = "donot_use_mm_for_euclid_dist" if few else "use_mm_for_euclid_dist"
+        return torch.cdist(rows, self.landmarks, compute_mode=mode)
 
 
 def geometric_median(points: Float[Tensor, "B k D"], weights: Float[Tensor, "B k"]) -> Float[Tensor, "B D"]:

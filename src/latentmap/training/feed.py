@@ -49,7 +49,7 @@ class Feed(ABC):
     first
         Two rows, to check a model with.
     views
-        Views in a batch: the anchors, and `POSITIVES` more where there is a graph of neighbours.
+        Views in a batch: the anchors, and more where there is a graph of neighbours.
     """
 
     device: torch.device
@@ -85,7 +85,7 @@ class Feed(ABC):
     def with_positives(
         self, graph: Tensor, batch: Batch, generator: torch.Generator, processes: Processes = alone
     ) -> Batch:
-        """Return a batch of other rows with `POSITIVES` of their neighbours (B, k) among the training rows."""
+        """Return a batch of other rows with some of their neighbours (B, k) among the training rows."""
         return batch
 
 
@@ -181,7 +181,8 @@ def _as_it_is(rows: Tensor) -> Tensor:
 class Resident(Feed):
     """Rows (N, P) on the device or gathered from memory, with their neighbours (N, k) and condition (N, C).
 
-    With ``sparse``, batches of `SparseRows` are sparse, too.
+    Of the neighbours, ``positives`` are drawn for each row of a batch. With ``sparse``, batches of `SparseRows` are
+    sparse, too.
     """
 
     def __init__(
@@ -190,12 +191,14 @@ class Resident(Feed):
         graph: Tensor | None = None,
         condition: Tensor | None = None,
         *,
+        positives: int = POSITIVES,
         sparse: bool = False,
     ) -> None:
         self.data = data
+        self.positives = positives
         self.sparse = sparse
         self.graph = None if graph is None else _with_self(graph)
-        self.views = 1 if graph is None else 1 + POSITIVES
+        self.views = 1 if graph is None else 1 + positives
         self.condition = condition
         self.device = data.device
         self.first = data[:2]
@@ -221,13 +224,17 @@ class Resident(Feed):
         indices = order.to(self.device).split(size)
         if self.sparse and isinstance(self.data, SparseRows):
             for index in indices:
-                positives = [] if self.graph is None else [_drawn(self.graph[index], generator, processes)]
+                positives = [] if self.graph is None else [self._drawn(self.graph[index], generator, processes)]
                 yield Batch(self.data.sparse(torch.cat([index, *positives])))
             return
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
             batch = Batch(rows, None if self.condition is None else self.condition[index])
             # positives are drawn only now, so that random numbers are drawn in the order of the steps
-            yield batch if self.graph is None else self._append(batch, _drawn(self.graph[index], generator, processes))
+            yield (
+                batch
+                if self.graph is None
+                else self._append(batch, self._drawn(self.graph[index], generator, processes))
+            )
 
     def sample(self, size: int, most: int) -> Iterator[Batch]:
         """Yield rows by index."""
@@ -239,12 +246,18 @@ class Resident(Feed):
     def with_positives(
         self, graph: Tensor, batch: Batch, generator: torch.Generator, processes: Processes = alone
     ) -> Batch:
-        """Draw `POSITIVES` neighbours for each row; a row without neighbours in the data, -1, is its own positive."""
-        positives, own = _drawn(graph, generator, processes), torch.arange(len(graph), device=graph.device)
+        """Draw neighbours for each row; a row without neighbours in the data, -1, is its own positive."""
+        positives, own = self._drawn(graph, generator, processes), torch.arange(len(graph), device=graph.device)
         wide = self._append(batch, positives.clamp_min(0))
         drawn = len(own) + torch.arange(len(positives), device=graph.device)
-        places = torch.where(positives < 0, own.repeat(POSITIVES), drawn)
+        places = torch.where(positives < 0, own.repeat(self.positives), drawn)
         return wide._replace(rows=wide.rows[torch.cat([own, places])])
+
+    def _drawn(self, graph: Tensor, generator: torch.Generator, processes: Processes) -> Tensor:
+        """Draw some of the neighbours (B, k) of each row, view by view."""
+        shape = len(graph) * processes.world_size, self.positives
+        choice = torch.randint(graph.shape[1], shape, device=graph.device, generator=generator)
+        return graph.gather(1, processes.share(choice)).T.flatten()
 
     def _append(self, batch: Batch, positives: Tensor) -> Batch:
         (rows,) = self._rows([positives])
@@ -260,13 +273,6 @@ class Resident(Feed):
 def _with_self(graph: Tensor) -> Tensor:
     """Make a row its own neighbour in place of missing ones, -1."""
     return torch.where(graph < 0, torch.arange(len(graph), device=graph.device)[:, None], graph)
-
-
-def _drawn(graph: Tensor, generator: torch.Generator, processes: Processes) -> Tensor:
-    """Draw `POSITIVES` of the neighbours (B, k) of each row, view by view."""
-    rows = len(graph) * processes.world_size
-    choice = torch.randint(graph.shape[1], (rows, POSITIVES), device=graph.device, generator=generator)
-    return graph.gather(1, processes.share(choice)).T.flatten()
 
 
 class Streamed(Feed):
