@@ -48,6 +48,24 @@ def test_old_rows_stay_and_a_new_group_finds_room(earlier, later):
     assert later.choices_["anchor"].endswith("as they are like those of the earlier fit (given)")
 
 
+def test_rows_that_stay_have_the_very_places_of_before(earlier, later):
+    still = (later.transform(X[OLD]) == earlier.transform(X[OLD])).all(1)
+    assert still.mean() > 0.8
+    chosen = np.arange(50), earlier.transform(X[OLD])[:50] + [1.0, 0.0]
+    given = VAE(2, anchor=chosen, max_epochs=25, random_state=1).fit(X[OLD])
+    off = np.linalg.norm(given.transform(X[OLD])[:50] - chosen[1], axis=1)
+    assert (off == 0).mean() > 0.8, "rows lie at the given codes"
+
+
+def test_pieces_keep_the_places_of_known_rows_and_find_some_for_others(earlier):
+    stream = VAE(2, anchor=earlier, random_state=1).partial_fit(X[GROUP == 3]).partial_fit(X[:50])
+    np.testing.assert_array_equal(stream.transform(X[OLD]), earlier.transform(X[OLD]))
+    assert "placed" in stream.choices_["neighbors"]
+    new = X[GROUP == 3]
+    np.testing.assert_allclose(stream.transform(new), stream.posterior(new)[0], atol=1e-6)
+    assert np.abs(earlier.transform(new) - earlier.posterior(new)[0]).max() > 0.1, "control: a whole fit places them"
+
+
 def test_rows_unlike_those_of_a_fit_are_found(earlier):
     unusual, odd = oddness(earlier.state_, X)
     assert (odd[GROUP == 3] >= 0.3).mean() > 0.95 and (odd[GROUP < 3] >= 0.3).mean() < 0.1

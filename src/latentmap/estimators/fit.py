@@ -20,6 +20,7 @@ from latentmap.estimators.conditions import Condition, LabelCondition, condition
 from latentmap.estimators.memory import needs_of, require_memory
 from latentmap.estimators.neighbors import (
     PLACES,
+    PLACES_KNOWN,
     NeighborSearch,
     places_rows,
     with_placement,
@@ -148,6 +149,7 @@ class Fit:
                 _despite_interrupt(trainer, lambda: self.search.place(self.drawn, self.pinned))
         if self.placement is not None:
             with_placement(self.state.model, *self.placement)
+            self.state.choices["neighbors"] = PLACES_KNOWN
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,
@@ -303,8 +305,7 @@ class Fit:
         placement = without_placement(own)
         self.placement = placement if self.piece and self.anchor is not None else None
         schema = state.data_schema if self.anchor is None or state.n_iter else self.source.schema
-        gone = PLACES if self.placement is None else ""
-        made = {name: text.replace(gone, "") for name, text in state.choices.items()}
+        made = {name: text.replace(PLACES, "") for name, text in state.choices.items()}
         return replace(state, model=own, choices=made, data_schema=schema), training
 
     def _require_memory(self, parts: Parts, sizes: Sizes, training: TrainingPlan, samples: int) -> None:

@@ -45,6 +45,8 @@ PLACES = ", new rows are placed among those of the fit"
 """What a description says of such a map."""
 REFINED, STEP_SECONDS = 0.1, 1e-3
 """Fraction of a time budget that refines the codes at the most, and seconds that a step takes, about."""
+PLACES_KNOWN = "None (chosen for pieces), rows near to those of the earlier fit are placed among them"
+"""The description of an anchored piece."""
 PAIRS_A_SECOND = {"cpu": 5e8, "cuda": 2e10}
 """Pairs of rows whose distances the exact search takes in a second, about."""
 

@@ -1,0 +1,114 @@
+"""Tests of the refinement of a map: codes move to their neighbours, and what must stay stays."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from latentmap import VAE
+from latentmap.estimators.refinement import refined
+from latentmap.evaluation.neighborhood import neighbor_ranks
+from latentmap.objectives.neighbors import contrast
+
+pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning")
+N = 200
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    return 3.0 + 0.5 * torch.randn(N, 2, generator=seeded(), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def graph(codes):
+    """The nearest rows of noisy codes: a little off those of the codes themselves."""
+    noisy = codes + 0.1 * torch.randn(codes.shape, generator=seeded(1), dtype=torch.float64)
+    return torch.cdist(noisy, noisy).fill_diagonal_(torch.inf).topk(8, largest=False).indices
+
+
+def loss(codes, graph, scale):
+    """The whole loss, over all rows and all of their neighbours."""
+    codes = scale * codes
+    squares = torch.cdist(codes, codes).square()
+    attraction = torch.log1p(squares.gather(1, graph)).mean()
+    return attraction + (1 / (1 + squares)).fill_diagonal_(0).sum(1).log().mean()
+
+
+def test_refinement_lowers_the_loss_of_all_rows(codes, graph):
+    moved = refined(codes, graph, seeded())
+    worse = codes + (codes - moved)
+    for scale in (4.0, 8.0):
+        assert loss(moved, graph, scale) < loss(codes, graph, scale) < loss(worse, graph, scale)
+    assert (moved - codes).norm(dim=1).max() < 0.5 * codes.std()
+
+
+def test_the_loss_is_that_of_the_objective(codes, graph):
+    """The refinement descends what a batch of all rows with their neighbours contrasts in training."""
+    views = torch.cat([4 * codes, 4 * codes[graph[:, 0]]])
+    squares = torch.cdist(views, views).square()
+    expected = (
+        torch.log1p(squares[:N, N:].diagonal()).mean() + (1 / (1 + squares)).fill_diagonal_(0).sum(1).log().mean()
+    )
+    assert contrast(views, N).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_fixed_rows_stay_and_equal_ones_share_a_code(codes, graph):
+    fixed = torch.zeros(N, dtype=torch.bool)
+    fixed[::3] = True
+    same = torch.arange(N)
+    same[1], same[4], same[7] = 0, 0, 0
+    same = same.unique(return_inverse=True)[1]
+    alike = codes.clone()
+    alike[[0, 1, 4, 7]] = codes[1]
+    moved = refined(alike, graph, seeded(), same=same)
+    assert (moved[[0, 1, 4, 7]] == moved[0]).all() and (moved != alike).any(1).all()
+    held = refined(codes, graph, seeded(), fixed=fixed)
+    assert (held[fixed] == codes[fixed]).all() and (held[~fixed] != codes[~fixed]).any(1).all()
+    assert (refined(codes, graph, seeded(), most_steps=0) == codes).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_few_rows_and_rows_in_one_place(n):
+    codes = torch.randn(n, 2, generator=seeded(), dtype=torch.float64)
+    graph = torch.full((n, 4), -1)
+    assert refined(codes, graph, seeded()).isfinite().all()
+    one = torch.ones(n, 2, dtype=torch.float64)
+    assert (refined(one, graph, seeded()) == one).all()
+
+
+def test_results_do_not_depend_on_the_units_or_on_global_state(codes, graph):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    moved = refined(codes, graph, seeded())
+    assert (torch.get_rng_state() == before).all()
+    torch.testing.assert_close(refined(1e3 * codes - 1e5, graph, seeded()), 1e3 * moved - 1e5, rtol=0, atol=2)
+
+
+def test_a_refined_map_keeps_more_neighbours_than_its_encoder():
+    X = load_digits().data
+    kept = {"encoder": [], "refined": []}
+    for seed in range(3):
+        vae = VAE(2, max_epochs=20, random_state=seed).fit(X)
+        for name, Z in (("encoder", vae.posterior(X)[0]), ("refined", vae.transform(X))):
+            kept[name].append((neighbor_ranks(X, Z, 15) < 15).mean())
+    assert min(kept["refined"]) > max(kept["encoder"])
+
+
+def test_equal_rows_have_one_place():
+    X = np.random.default_rng(0).normal(size=(300, 5)).round()
+    X = np.concatenate([X, X[:150], -0.0 * X[:1], 0.0 * X[:1]])
+    vae = VAE(2, max_epochs=5, random_state=0).fit(X)
+    Z = vae.transform(X)
+    assert (Z[:150] == Z[300:450]).all() and (Z[-2] == Z[-1]).all()
+    np.testing.assert_array_equal(vae.transform(X[300:310]), Z[:10])
+    np.testing.assert_allclose(vae.transform(X[::-1].astype(np.float32))[::-1], Z, atol=1e-6)
+
+
+def test_density_is_not_traded_for_neighbours():
+    X = np.random.default_rng(0).normal(size=(200, 5))
+    vae = VAE(2, max_epochs=3, density_weight=0.1, random_state=0).fit(X)
+    np.testing.assert_allclose(vae.transform(X), vae.posterior(X)[0], atol=1e-5)
