@@ -46,12 +46,20 @@ def elbo(**settings):
     return {"objective": objectives.ELBO(**settings), "neighbors": None}
 
 
+def anchored(count):
+    """Keep rows at given codes, more or fewer than a batch holds."""
+    rows = torch.from_numpy(data()[:count])
+    return objectives.Anchored(rows=rows, codes=torch.linspace(-1, 1, 2 * count).view(count, 2))
+
+
 CASES = {
     **{name: recipe() | {"neighbors": None} for name, recipe in recipes.every().items()},
     "MMD of a mixture": elbo(penalties=(objectives.MMD(10.0),)) | {"prior": priors.Mixture(3)},
     "decoder gradient": elbo(penalties=(objectives.DecoderGradient(projections=1),)),
     "free bits": elbo(free_bits=0.5),
     "neighbor VAE": {"neighbors": 5},
+    "anchors": {"objective": anchored(60), "neighbors": None},
+    "few anchors": {"objective": anchored(7), "neighbors": None},
     "optimal scale": elbo() | {"likelihood": likelihoods.Gaussian(scale="optimal")},
     "labels": {"condition": "labels"},
     "some labels": {"condition": "labels"},

@@ -19,7 +19,7 @@ from latentmap.model.processes import Processes, alone, current
 from latentmap.training.feed import Streamed, shared_batch
 
 RANKS = Path(__file__).with_name("ranks.py")
-NEEDED = ("vae", "beta_tc", "factor", "neighbor VAE", "vamp", "table")
+NEEDED = ("vae", "beta_tc", "factor", "neighbor VAE", "vamp", "table", "anchors", "few anchors")
 
 
 def torchrun(processes, *arguments, options=(), **environment):

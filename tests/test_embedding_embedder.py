@@ -102,3 +102,38 @@ def test_what_is_missing_is_named(run, rows):
         Embedder(run)(batch)
     with pytest.raises(DataError, match=r"the batch has no column 'id': it has x0, x1"):
         Embedder(run, keep=["id"])(batch)
+
+
+def test_columns_that_follow_from_others_are_read_too(tmp_path):
+    """A cell that is missing is read off a column that follows from it, and cells that are there stay."""
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["red", "green", "blue"], 200)
+    code = [word[0] for word in kind]
+    table = pd.DataFrame({"size": rng.normal(size=200), "kind": kind, "code": code}, dtype=object)
+    for column in ("kind", "code"):
+        table.loc[rng.random(200) < 0.1, column] = None
+    vae = fit(VAE(2, max_epochs=2, random_state=0), table)
+    assert any("follows from" in text or "left out" in text for text in vae.choices_.values()), "the case holds"
+    vae.save(tmp_path / "run")
+    batch = {name: table[name].to_numpy() for name in table}
+    codes = Embedder(tmp_path / "run")(batch)
+    np.testing.assert_allclose(np.c_[codes["vae0"], codes["vae1"]], vae.transform(table), atol=1e-6)
+    scores = Embedder(tmp_path / "run", "score")(batch)["elbo"]
+    np.testing.assert_allclose(scores, vae.score_samples(table), rtol=1e-6)
+    filled, expected = Embedder(tmp_path / "run", "impute")(batch), vae.impute(table)
+    assert list(filled) == list(expected)
+    for name in table:
+        there = table[name].notna().to_numpy()
+        assert (filled[name][there] == table[name].to_numpy()[there]).all(), name
+        assert (filled[name] == expected[name].to_numpy()).all(), name
+    kept = Embedder(tmp_path / "run", keep=["kind"])(batch)
+    np.testing.assert_array_equal(kept["vae0"], codes["vae0"])
+
+
+def test_uneven_and_wide_columns_are_named(run, tmp_path, rows):
+    with pytest.raises(DataError, match="column 'x2' of the batch has 9 rows, and 'x0' has 10: give as many of each"):
+        Embedder(run)(columns(rows[:10]) | {"x2": rows[:9, 2]})
+    table = pd.DataFrame({"a": np.arange(40.0), "b": ["x", "y"] * 20})
+    fit(VAE(2, max_epochs=1, random_state=0), table).save(tmp_path / "run")
+    with pytest.raises(DataError, match=r"column 'a' of the batch has shape \(40, 2\): expected one value a row"):
+        Embedder(tmp_path / "run")({"a": np.ones((40, 2)), "b": table["b"].to_numpy()})

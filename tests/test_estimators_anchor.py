@@ -196,3 +196,28 @@ def test_an_anchor_that_does_not_fit_is_refused(earlier):
     with pytest.raises(PartError, match="pieces have others"):
         VAE(2, anchor=([0], [[0, 1]])).partial_fit(X)
     assert fit(n_components="auto").n_iter_ == 1
+
+
+def test_copies_of_rows_that_stay_stay_with_them():
+    twice = np.concatenate([X[OLD], X[OLD][::-1], X[OLD][:50] + 0.0])
+    first = VAE(2, max_epochs=15, random_state=0).fit(twice)
+    again = VAE(2, anchor=first, max_epochs=15, random_state=1).fit(twice[::-1])
+    codes = again.state_.model.encoder.codes.numpy()
+    assert (codes[:350] == again.transform(twice[::-1])[:350]).all(), "equal rows have one place"
+    off = np.linalg.norm(again.transform(twice) - first.transform(twice), axis=1)
+    assert np.median(off) == 0
+    given = np.arange(300), first.transform(X[OLD]) + [2.0, 0.0]
+    chosen = VAE(2, anchor=given, max_epochs=2, random_state=1).fit(np.concatenate([X[OLD], X[OLD]]))
+    np.testing.assert_array_equal(chosen.transform(X[OLD]), given[1])
+
+
+def test_a_map_that_outgrows_placement_keeps_known_rows_in_place(earlier, monkeypatch):
+    from latentmap.estimators import neighbors
+
+    monkeypatch.setattr(neighbors, "PLACED_ROWS", 350)
+    for given in ({}, {"neighbors": None}):
+        larger = VAE(2, anchor=earlier, max_epochs=10, random_state=1, **given).fit(X)
+        np.testing.assert_array_equal(larger.transform(X[OLD]), earlier.transform(X[OLD]))
+        assert "near to those of the earlier fit" in larger.choices_["neighbors"]
+        new = X[GROUP == 3]
+        np.testing.assert_allclose(larger.transform(new), larger.posterior(new)[0], atol=1e-6)

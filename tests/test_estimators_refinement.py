@@ -65,10 +65,10 @@ def test_fixed_rows_stay_and_equal_ones_share_a_code(codes, graph):
     alike = codes.clone()
     alike[[0, 1, 4, 7]] = codes[1]
     moved = refined(alike, graph, seeded(), same=same)
-    assert (moved[[0, 1, 4, 7]] == moved[0]).all() and (moved != alike).any(1).all()
+    assert (moved[[0, 1, 4, 7]] == moved[0]).all() and (moved != alike).any(1).mean(dtype=torch.float) > 0.99
     held = refined(codes, graph, seeded(), fixed=fixed)
     assert (held[fixed] == codes[fixed]).all() and (held[~fixed] != codes[~fixed]).any(1).all()
-    assert (refined(codes, graph, seeded(), most_steps=0) == codes).all()
+    assert (refined(codes, graph, seeded(), ended=lambda: True) == codes).all()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
@@ -112,3 +112,17 @@ def test_density_is_not_traded_for_neighbours():
     X = np.random.default_rng(0).normal(size=(200, 5))
     vae = VAE(2, max_epochs=3, density_weight=0.1, random_state=0).fit(X)
     np.testing.assert_allclose(vae.transform(X), vae.posterior(X)[0], atol=1e-5)
+
+
+def test_codes_stay_where_refinement_keeps_no_more_neighbours():
+    """Rows of two columns are on a map as they are; the noise of the refinement would lose near ones."""
+    X = np.random.default_rng(0).normal(size=(600, 2))
+    vae = VAE(2, max_epochs=30, random_state=0).fit(X)
+    np.testing.assert_allclose(vae.transform(X), vae.posterior(X)[0], atol=1e-6)
+
+
+def test_a_time_budget_that_suffices_changes_nothing():
+    X = np.random.default_rng(0).normal(size=(500, 6))
+    free = VAE(2, max_epochs=3, random_state=0).fit(X)
+    given = VAE(2, max_epochs=3, time_budget=600, random_state=0).fit(X)
+    np.testing.assert_array_equal(given.transform(X), free.transform(X))

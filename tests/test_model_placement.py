@@ -166,3 +166,40 @@ def test_a_fit_that_goes_on_trains_the_encoder_alone(rows):
     vae.partial_fit(rows[:100])
     assert "placed" not in vae.choices_["neighbors"]
     assert not isinstance(vae.state_.model.parts.encoder, Placement), "its landmarks would be where they were"
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e6, 1e8])
+def test_wide_rows_find_their_landmarks_whatever_the_batch(apart):
+    """Beyond 2^20 values nearest landmarks are found by products, which cancel where groups lie far apart."""
+    x = normal(5300, 200)
+    x[:, 3:] *= 0.01
+    x[2000:] += apart
+    encoder = placed(x)
+    encoder.codes.copy_(normal(5300, 2, seed=3))
+    own = torch.zeros(40, 2, dtype=torch.float64)
+    some = torch.arange(0, 5300, 133)
+    torch.testing.assert_close(encoder.placed(x[some], own), encoder.codes[some], rtol=0, atol=0)
+    near = x[some] + 1e-3
+    together = encoder.placed(near, own)
+    alone = torch.cat([encoder.placed(row[None], own[:1]) for row in near])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-9)
+
+
+def test_single_precision_finds_its_landmarks_over_wide_ranges():
+    X = np.exp(np.random.default_rng(0).normal(0, 6, (300, 3))).astype(np.float32)
+    vae = VAE(2, scaling="standard", **FIT).fit(X)
+    np.testing.assert_allclose(vae.transform(X), vae.state_.model.encoder.codes, atol=1e-5)
+    np.testing.assert_allclose(vae.transform(X.astype(np.float64)), vae.transform(X), atol=1e-5)
+
+
+def test_only_known_rows_are_placed_where_others_have_places_of_their_own():
+    x = normal(200, 3)
+    for landmarks in (x, torch.cat([x, x]), torch.cat([x, x + 1e-9]), torch.cat([x, 30 + normal(1, 3)])):
+        encoder = placed(landmarks)
+        encoder.known_only = True
+        own = torch.full((200, 2), 7.0, dtype=torch.float64)
+        known = (encoder.placed(x + 1e-6, own) != 7).all(1)
+        assert known.all(), "rows of the fit in another precision"
+        fresh = (encoder.placed(normal(200, 3, seed=5), own) != 7).all(1)
+        assert fresh.double().mean() > 0.7, "rows of the same kind"
+        assert (encoder.placed(x + 6, own) == 7).all(1).double().mean() > 0.9, "rows of another kind"

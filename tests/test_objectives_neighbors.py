@@ -10,9 +10,9 @@ from scipy.stats import pearsonr
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from latentmap.estimators import nearest as search
 from latentmap.estimators.graph import neighbor_graph
 from latentmap.exceptions import DataError, PartError
+from latentmap.model import nearest as search
 from latentmap.objectives.metrics import normalise_for
 from latentmap.objectives.neighbors import NeighborEmbedding, contrast, correlation
 

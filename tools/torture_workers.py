@@ -27,7 +27,7 @@ KILLS, WORKERS = 2, 2
 LIMIT = 300
 """Seconds that a trial may take."""
 SETTINGS = (
-    *("--no-report", "--epochs", "150", "--set", "batch_size=32", "--set", "neighbors=none", "--set", "compile=false"),
+    *("--no-report", "--epochs", "60", "--set", "batch_size=32", "--set", "neighbors=none", "--set", "compile=false"),
     *("--set", "encoder=MLP(hidden=(32,))", "--set", "decoder=MLP(hidden=(32,))", "--set", "early_stopping=false"),
     *("--workers", str(WORKERS), "--checkpoint-every", "0.2s"),
 )

@@ -109,7 +109,13 @@ class Embedder:
             raise DataError(f"{self.run} is conditioned on {self._model.condition}: name their column with labels=")
         if not len(next(iter(columns.values()), ())):
             return self._empty(columns) | kept
-        given = {name: column for name, column in columns.items() if name != self.labels and name not in kept}
+        of_fit = set(self._names)
+        given = {
+            name: column
+            for name, column in columns.items()
+            if name in of_fit or (name != self.labels and name not in kept)
+        }
+        _require_alike(given)
         return kept | self._made(given, y)
 
     @functools.cached_property
@@ -129,8 +135,9 @@ class Embedder:
         if missing := [name for name in names if name not in columns]:
             name, X = self._rows(columns, missing)
             return {name: model.impute(X, n_samples=self.n_samples, y=y)} if self.what == "impute" else self._of(X, y)
-        if model.table_ is not None:
-            X = _frame({name: columns[name] for name in names})
+        if model.table_ is not None:  # with columns that follow from others, which tell of missing cells in these
+            known = {*names, *(column.name for column in model.table_.generated)}
+            X = _frame({name: column for name, column in columns.items() if name in known})
         else:
             X = np.stack([columns[name] for name in names], 1)
         if self.what != "impute":
@@ -186,8 +193,21 @@ def _array(column: Any) -> NDArray[Any]:
     return np.stack([np.asarray(row) for row in array]) if nested else array
 
 
+def _require_alike(columns: Batch) -> None:
+    """Require columns of as many rows."""
+    first, *others = columns
+    for name in others:
+        if len(columns[name]) != len(columns[first]):
+            raise DataError(
+                f"column {name!r} of the batch has {len(columns[name]):,} rows, and {first!r} has "
+                f"{len(columns[first]):,}: give as many of each"
+            )
+
+
 def _frame(columns: Batch) -> Any:
     """Return columns as a data frame of a library that is installed."""
+    if wide := [name for name, column in columns.items() if column.ndim != 1]:
+        raise DataError(f"column {wide[0]!r} of the batch has shape {columns[wide[0]].shape}: expected one value a row")
     backend: Any = installed_backends()[0]
     plain = {name: column.tolist() if column.dtype == object else column for name, column in columns.items()}
     return nw.from_dict(plain, backend=backend).to_native()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 USUAL, NEAREST, UNLIKE = 0.9, 15, 0.3
 """Fraction of rows that count as usual, neighbours of a row that are asked too, and the unusual ones among a row and
 these from which on it is unlike those of the fit: a tenth is expected, a new group has most."""
-MOST = 10_000
+MOST = 20_000
 """Anchors of a fit, at the most."""
 AGREE = 0.5
 """Distance from the median of a row's neighbours on the earlier map, in standard deviations of the codes, up to which
@@ -53,11 +53,16 @@ ADVICE = "or leave anchor=None"
 
 
 class Pinned(NamedTuple):
-    """Rows of a fit (m,), their places on an earlier map (m, D), and how far from these their codes may come to lie."""
+    """Rows of a fit that keep their places on an earlier map."""
 
     rows: NDArray[np.int64]
+    """Their indices (m,)."""
     places: NDArray[Any]
+    """The places (m, D)."""
+    codes: NDArray[Any]
+    """Their codes by the earlier encoder (m, D)."""
     reach: float
+    """How far from these the codes of a row that stays may come to lie."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +144,7 @@ class Anchor:
             rows, codes = self._given(source, state)
             reach = REACH * (float(np.sqrt(np.square(codes).mean())) or 1.0)
             described = f"{len(rows):,} rows at given codes (given)"
-            pinned: Pinned | None = Pinned(*self.places, reach)
+            pinned: Pinned | None = Pinned(*self.places, codes, np.inf)  # which the user chose
             with torch.no_grad():
                 scaled = state.scaling(as_tensor(rows).to(state.device)).float()
             goals = as_tensor(codes).float().to(state.device)
@@ -148,11 +153,12 @@ class Anchor:
             rows = some[stay]
             reach = REACH * (float(np.sqrt(self._earlier.code_variance.mean())) or 1.0)
             every = max(1, len(source) // len(some))
-            pinned = None if piece else Pinned(stay * every, self._earlier.locate(rows)[0], reach)
             with torch.no_grad():
                 scaled = state.scaling(as_tensor(rows).to(state.device)).float()
                 scaled = torch.cat([scaled, self._drawn(state.seed)]) if piece else scaled
                 goals = torch.cat([self._earlier.model.eval().encode(some).mean for some in scaled.split(BATCH)])
+            places = None if piece else self._earlier.locate(rows)[0]
+            pinned = None if places is None else Pinned(stay * every, places, goals.cpu().numpy(), reach)
         return Anchored(base, reach=reach, rows=scaled, codes=goals), described, pinned
 
     def _stay(self, some: NDArray[Any], *, piece: bool) -> tuple[NDArray[np.int64], str]:

@@ -28,6 +28,7 @@ from latentmap.estimators.neighbors import (
 )
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
+from latentmap.estimators.refinement import refinement_seconds
 from latentmap.estimators.resuming import (
     describe_fit,
     require_alike,
@@ -145,11 +146,11 @@ class Fit:
             self.state.choices["time_budget"] = f"{budget:g} s (given): {taken}"
         if not self.piece:  # which need not stand for all rows
             _despite_interrupt(trainer, trainer.standardise)
-            if self.places:
-                _despite_interrupt(trainer, lambda: self.search.place(self.drawn, self.pinned))
-        if self.placement is not None:
+        if self.places:
+            _despite_interrupt(trainer, lambda: self.search.place(self.drawn, self.pinned, self._ends))
+        elif self.placement is not None:
             with_placement(self.state.model, *self.placement)
-            self.state.choices["neighbors"] = PLACES_KNOWN
+            self.state.choices["neighbors"] = self.state.choices.get("neighbors", "None") + PLACES_KNOWN
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
         state = replace(
             self.state,
@@ -172,7 +173,7 @@ class Fit:
         self.search = search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
         kept, graphs = search.graphs(planned.neighbors, targets)
         self.processes.copy_first(graphs.values())  # other processors round to other neighbours
-        self.places = places_rows(p, planned.neighbors, len(self.source))
+        self.places = places_rows(p, planned.neighbors, len(self.source)) and not self.piece
         objective = p._objective(state.model.sizes.some_labels)
         begun = self.anchor is not None and self.anchor.estimator is not None
         if graphs:
@@ -254,7 +255,15 @@ class Fit:
     def _time_left(self) -> float | None:
         """Return the seconds of the budget that are left for training: a quarter of them, if the search took more."""
         budget = self.parameters.time_budget
-        return None if budget is None else max(budget / 4, budget - (self.timer() - self.begun))
+        if budget is None:
+            return None
+        refining = min(budget / 10, refinement_seconds(len(self.source))) if self.places else 0.0
+        return max(budget / 4, budget - (self.timer() - self.begun) - refining)
+
+    def _ends(self) -> bool:
+        """Return whether the time budget is spent."""
+        budget = self.parameters.time_budget
+        return budget is not None and self.timer() - self.begun > budget
 
     def _begin(self) -> tuple[FitState, TrainingPlan]:
         """Plan the fit, and make the model with its initial weights."""
@@ -303,9 +312,10 @@ class Fit:
         self._require_memory(state.model.parts, state.model.sizes, training, objective.samples)
         own = copy.deepcopy(state.model)  # a fit that fails leaves the earlier one as it was
         placement = without_placement(own)
-        self.placement = placement if self.piece and self.anchor is not None else None
+        kept = self.anchor is not None and (self.piece or self.anchor.estimator is not None)
+        self.placement = placement if kept else None  # of the map that is kept
         schema = state.data_schema if self.anchor is None or state.n_iter else self.source.schema
-        made = {name: text.replace(PLACES, "") for name, text in state.choices.items()}
+        made = {name: text.replace(PLACES, "").replace(PLACES_KNOWN, "") for name, text in state.choices.items()}
         return replace(state, model=own, choices=made, data_schema=schema), training
 
     def _require_memory(self, parts: Parts, sizes: Sizes, training: TrainingPlan, samples: int) -> None:

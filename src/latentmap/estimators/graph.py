@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from latentmap.estimators.nearest import nearest, nearest_sets
 from latentmap.exceptions import DataError
+from latentmap.model.nearest import block_size, nearest
 from latentmap.objectives.metrics import set_distances
 
 EXACT_ROWS = {"cpu": 200_000, "cuda": 4_000_000}
@@ -265,3 +265,24 @@ def _distances(a: Float[Tensor, "B k C"], b: Float[Tensor, "B 1 C"], metric: str
     if metric == "jaccard":
         return set_distances(a, b)[..., 0]
     return (a - b).square().sum(2).sqrt()
+
+
+def nearest_sets(
+    points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] | None = None
+) -> Int[Tensor, "M k"]:
+    """Return the k nearest other sets of each set, or of each query, by Jaccard's distance, nearest first.
+
+    Sets are rows of zeros and ones, whose products are exact.
+
+    >>> nearest_sets(torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 0]]), k=1).tolist()
+    [[2], [0], [0]]
+    """
+    points = points.float()
+    others = points if queries is None else queries.float()
+    found = []
+    for rows in torch.arange(len(others), device=points.device).split(block_size(points)):
+        distances = set_distances(others[rows], points)
+        if queries is None:
+            distances.scatter_(1, rows[:, None], torch.inf)
+        found.append(distances.topk(k, largest=False).indices)
+    return torch.cat(found) if found else torch.empty(0, k, dtype=torch.long, device=points.device)

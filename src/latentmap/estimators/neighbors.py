@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from latentmap.estimators.anchor import Pinned
 from latentmap.estimators.choices import choose_neighbors, describe_choice
 from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, squared_distances
 from latentmap.estimators.parameters import Parameters, check_count
-from latentmap.estimators.refinement import refined
+from latentmap.estimators.refinement import first_of_group, refined
 from latentmap.estimators.state import FitState, Graphs, as_tensor
 from latentmap.estimators.supervision import Targets, describe_targets, with_targets
 from latentmap.exceptions import PartError
@@ -43,10 +43,8 @@ PLACED_ROWS = 20_000
 """Rows of a fit up to which its map places others among them; an encoder of more is as true by itself."""
 PLACES = ", new rows are placed among those of the fit"
 """What a description says of such a map."""
-REFINED, STEP_SECONDS = 0.1, 1e-3
-"""Fraction of a time budget that refines the codes at the most, and seconds that a step takes, about."""
-PLACES_KNOWN = "None (chosen for pieces), rows near to those of the earlier fit are placed among them"
-"""The description of an anchored piece."""
+PLACES_KNOWN = ", rows near to those of the earlier fit are placed among them"
+"""What a description says of a fit that keeps the places of its anchor, and has none of its own."""
 PAIRS_A_SECOND = {"cpu": 5e8, "cuda": 2e10}
 """Pairs of rows whose distances the exact search takes in a second, about."""
 
@@ -122,9 +120,9 @@ def without_placement(model: GenerativeAutoencoder) -> tuple[Placement, PlacedEn
 
 def with_placement(model: GenerativeAutoencoder, network: Placement, encoder: PlacedEncoder) -> None:
     """Let a model place rows that resemble those of an earlier fit where this had them."""
-    encoder.encoder = model.encoder
-    encoder.leave_strangers()
-    model.encoder, model.parts = encoder, replace(model.parts, encoder=network)
+    encoder.encoder, encoder.known_only = model.encoder, True
+    own = cast(Network, model.parts.encoder)
+    model.encoder, model.parts = encoder, replace(model.parts, encoder=replace(network, network=own, known_only=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +177,7 @@ class NeighborSearch:
             scaled = self.state.scaling(as_tensor(self.some).to(self.state.device)).float()
             start_at_components(self.state.model, scaled)
 
-    def place(self, graphs: Mapping[str, Tensor], pinned: Pinned | None) -> None:
+    def place(self, graphs: Mapping[str, Tensor], pinned: Pinned | None, ended: Callable[[], bool]) -> None:
         """Let the encoder of a map place rows among the refined codes of all rows, which become its landmarks.
 
         Parameters
@@ -188,8 +186,11 @@ class NeighborSearch:
             Those that the fit used.
         pinned : Pinned or None
             Rows that keep their places on an earlier map.
+        ended : callable
+            Whether the time for the refinement is over.
         """
         model = self.state.model.eval()
+        without_placement(model)  # of an attempt that was interrupted
         some, _ = self._encoded(self.some)
         columns = some.shape[1]
         components = LANDMARK_COMPONENTS if columns > LANDMARK_COLUMNS else None
@@ -207,13 +208,18 @@ class NeighborSearch:
                 yield inputs, means
 
         encoder.place(encoded(), centre, axes)
-        encoder.codes.copy_(self._refined(encoder.codes, contents, graphs, pinned))
-        network = cast(Network, model.parts.encoder)
-        model.parts = replace(model.parts, encoder=Placement(network, len(rows), columns, components))
-        model.encoder = encoder.eval()
+        same = torch.from_numpy(np.unique(np.array(contents), return_inverse=True)[1]).to(encoder.codes.device)
+        encoder.codes.copy_(self._refined(encoder.codes, same, graphs, pinned, ended))
+        network = Placement(cast(Network, model.parts.encoder), len(rows), columns, components)
+        model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
 
     def _refined(
-        self, codes: Tensor, contents: Sequence[int], graphs: Mapping[str, Tensor], pinned: Pinned | None
+        self,
+        codes: Tensor,
+        same: Tensor,
+        graphs: Mapping[str, Tensor],
+        pinned: Pinned | None,
+        ended: Callable[[], bool],
     ) -> Tensor:
         """Return refined codes of all rows: equal ones have the same, and pinned ones that of the earlier map."""
         p, device = self.parameters, codes.device
@@ -221,25 +227,26 @@ class NeighborSearch:
         graph = torch.full((len(codes), graphs["graph"].shape[1]), -1, device=device)
         for indices, near in ((train, graphs["graph"]), (held_out, graphs["held_out_graph"])):
             graph[indices] = torch.where(near < 0, near, train[near])
-        fixed = (graph < 0).all(1)
+        codes = codes[first_of_group(same)]
+        alone = (graph < 0).all(1)
+        fixed = torch.zeros_like(alone)
         if pinned is not None:
-            at = torch.from_numpy(pinned.rows).to(device)
-            places = torch.as_tensor(pinned.places, dtype=codes.dtype, device=device)
-            near = (codes[at] - places).norm(dim=1) <= pinned.reach
-            codes = codes.index_copy(0, at[near], places[near])
-            fixed[at[near]] = True
+            at, places, before = (torch.from_numpy(np.asarray(part)).to(device) for part in pinned[:3])
+            stays = (codes[at] - before.to(codes)).norm(dim=1) <= pinned.reach
+            codes = codes.index_copy(0, at[stays], places[stays].to(codes))
+            fixed[at[stays]] = True
+            codes = codes[first_of_group(same, fixed)]  # rows that equal a pinned one stay with it
+            fixed = torch.zeros_like(fixed).index_fill(0, same[fixed], True)[same]
         if p.density_weight:  # which the refinement does not know
             return codes
-        same = torch.from_numpy(np.unique(np.array(contents), return_inverse=True)[1]).to(device)
-        budget = None if p.time_budget is None else int(p.time_budget * REFINED / STEP_SECONDS)
         return refined(
             codes,
             graph,
             generator_for(self.state.seed, device),
             exaggeration=float(p.exaggeration),
             same=same,
-            fixed=fixed,
-            most_steps=budget,
+            fixed=fixed | alone,
+            ended=ended,
         )
 
     @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -15,6 +17,12 @@ EPOCHS, BATCH = 50, 256
 RATE = 0.005
 """Learning rate at the beginning, in standard deviations of the codes."""
 BETAS = (0.9, 0.99)
+SHOWN, NEAREST = 1000, 15
+"""Rows whose nearest are looked at on the map, and how many."""
+ASKED = 50
+"""Steps after which it is asked whether the time is over."""
+STEP_SECONDS = 4e-4
+"""What a step takes, about."""
 SCALES = 2.0 ** torch.arange(0, 8, 0.5)
 """Scales of the kernel among which the one that fits the codes is chosen, per standard deviation of the codes."""
 
@@ -27,7 +35,7 @@ def refined(
     exaggeration: float = 1.0,
     same: Int[Tensor, " N"] | None = None,
     fixed: Bool[Tensor, " N"] | None = None,
-    most_steps: int | None = None,
+    ended: Callable[[], bool] = lambda: False,
 ) -> Float[Tensor, "N D"]:
     r"""Return codes that keep the neighbours of their rows better than an encoder, which is smooth, can place them.
 
@@ -37,7 +45,8 @@ def refined(
               + \frac1{2 B} \sum_i \log \sum_{k \ne i} \frac1{1 + s^2 \|z_i - z_k\|^2}
 
     over batches of B rows and a neighbour of each, and begin at the means of the encoder. Each moves by a few
-    hundredths of the spread of the map, so its groups, and what its places decode to, remain.
+    hundredths of the spread of the map, so its groups, and what its places decode to, remain. Where the codes keep no
+    more neighbours then, as of data that have no more dimensions than the map, they are returned as they were.
 
     Parameters
     ----------
@@ -53,21 +62,20 @@ def refined(
         Group of each row, from 0 on: rows of a group are equal, and share a code.
     fixed : Tensor of bool of shape (N,), optional
         Rows whose codes do not move.
-    most_steps : int, optional
-        Steps at the most; by default those of 50 passes.
+    ended : callable, optional
+        Whether the time is over, which ends the refinement.
 
     Examples
     --------
-    >>> line = torch.arange(6.0)[:, None]
-    >>> near = torch.tensor([[1, 1], [0, 0], [3, 3], [2, 2], [5, 5], [4, 4]])
-    >>> pairs = refined(line, near, torch.Generator().manual_seed(0)).flatten()
-    >>> bool(pairs[1] - pairs[0] < 1 < pairs[2] - pairs[1])
+    >>> line = torch.tensor([[0.0], [1.0], [1.2], [2.2], [8.0], [9.0]])
+    >>> pairs = torch.tensor([[1], [0], [3], [2], [5], [4]])
+    >>> z = refined(line, pairs, torch.Generator().manual_seed(0)).flatten()
+    >>> bool(z[1] - z[0] < z[2] - z[1] > z[3] - z[2])
     True
     """
     n = len(codes)
     batch = min(BATCH, n // 2)
     steps = EPOCHS * (n // max(1, batch))
-    steps = steps if most_steps is None else min(steps, most_steps)
     centre = codes.mean(0)
     spread = float((codes - centre).square().mean().sqrt())
     if not steps or not spread > 0:
@@ -75,12 +83,9 @@ def refined(
     own = torch.arange(n, device=codes.device)
     graph = torch.where(graph < 0, own[:, None], graph)
     group = own if same is None else same
-    members = torch.zeros(int(group.max()) + 1, dtype=codes.dtype, device=codes.device).index_add_(
-        0, group, torch.ones_like(codes[:, 0])
-    )
-    start = torch.zeros(len(members), codes.shape[1], dtype=codes.dtype, device=codes.device)
-    start = (start.index_add_(0, group, codes - centre) / members[:, None] / spread).float()
-    moves = None if fixed is None else torch.ones_like(members).index_fill_(0, group[fixed], 0.0)[:, None].float()
+    start = torch.empty(int(group.max()) + 1, codes.shape[1], device=codes.device)
+    start[group] = ((codes - centre) / spread).float()
+    moves = None if fixed is None else torch.ones_like(start[:, :1]).index_fill_(0, group[fixed], 0.0)
 
     def drawn(index: Tensor) -> Tensor:
         choice = torch.randint(graph.shape[1], (len(index), 1), generator=generator, device=codes.device)
@@ -97,6 +102,8 @@ def refined(
         optimizer = Adam([places], RATE * scale, betas=BETAS, fused=True)
         order, at = shuffled(), 0
         for step in range(steps):
+            if step % ASKED == 0 and ended():
+                break
             if at + batch > n:
                 order, at = shuffled(), 0
             views = drawn(order[at : at + batch])
@@ -108,4 +115,34 @@ def refined(
             optimizer.param_groups[0]["lr"] = RATE * scale * (1 - step / steps)
             optimizer.step()
     moved = (places.detach() / scale).to(codes.dtype)[group] * spread + centre
-    return moved if fixed is None else torch.where(fixed[:, None], codes, moved)
+    moved = moved if fixed is None else torch.where(fixed[:, None], codes, moved)
+    return moved if _kept(moved, graph) > _kept(codes, graph) else codes
+
+
+def first_of_group(groups: Int[Tensor, " N"], of: Bool[Tensor, " N"] | None = None) -> Int[Tensor, " N"]:
+    """Return for each row the index of the first row of its group, or the first of some; the row itself without any.
+
+    >>> groups = torch.tensor([0, 0, 1])
+    >>> first_of_group(groups).tolist(), first_of_group(groups, torch.tensor([False, True, False])).tolist()
+    ([0, 0, 2], [1, 1, 2])
+    """
+    rows = torch.arange(len(groups), device=groups.device)
+    some = rows if of is None else rows[of]
+    first = torch.full((int(groups.max()) + 1,), len(groups), device=groups.device)
+    found = first.scatter_reduce_(0, groups[some], some, "amin")[groups]
+    return torch.where(found < len(groups), found, rows)
+
+
+def refinement_seconds(rows: int) -> float:
+    """Return about how long the refinement of so many rows takes."""
+    return EPOCHS * rows / BATCH * STEP_SECONDS
+
+
+def _kept(codes: Float[Tensor, "N D"], graph: Int[Tensor, "N S"]) -> float:
+    """Return the fraction of the neighbours of some rows that are among the nearest on the map."""
+    n = len(codes)
+    some = torch.arange(0, n, -(-n // SHOWN), device=codes.device)
+    distances = torch.cdist(codes[some], codes)
+    distances[torch.arange(len(some), device=codes.device), some] = torch.inf
+    reach = distances.topk(min(NEAREST, max(1, n // 4)), largest=False).values[:, -1:]
+    return float((distances.gather(1, graph[some]) <= reach).float().mean())

@@ -336,7 +336,8 @@ def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor
 
 
 def _located(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-    return torch.stack(model.locate(scaling(x)), 1)  # (B, 2, D)
+    precise = scaling(x.double()) if x.is_floating_point() else None  # as the rows of the fit were compared
+    return torch.stack(model.locate(scaling(x), precise), 1)  # (B, 2, D)
 
 
 def _encoder_inputs(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:

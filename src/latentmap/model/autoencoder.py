@@ -154,11 +154,16 @@ class GenerativeAutoencoder(nn.Module):
         """Return q(z|x), over (B, D)."""
         return self.parts.posterior.distribution(self.posterior_state, self._completed(x)._encoded(x))
 
-    def locate(self, x: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
-        """Return places of rows on a map, the means of q(z|x) or what landmarks give (`Placement`), and deviations."""
+    def locate(
+        self, x: Float[Tensor, "B P"], precise: Float[Tensor, "B P"] | None = None
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+        """Return places of rows on a map, the means of q(z|x) or what landmarks give (`Placement`), and deviations.
+
+        Landmarks are compared with ``precise``, the rows in double precision.
+        """
         q = self.encode(x)
         if isinstance(self.encoder, PlacedEncoder):  # deviations are those of the encoder
-            return self.encoder.placed(self.encoder_inputs(x), q.mean), q.stddev
+            return self.encoder.placed(self.encoder_inputs(x if precise is None else precise), q.mean), q.stddev
         return q.mean, q.stddev
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:

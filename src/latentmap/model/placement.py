@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from latentmap.model.affinities import affinities
+from latentmap.model.nearest import nearest
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes, whole
 
@@ -22,10 +23,10 @@ ITERATIONS = 100
 DISTANCES, DIFFERENCES = 2**22, 2**20
 """Distances that are held at a time, and values of landmarks up to which they are taken by differences."""
 MOST_LANDMARKS = 2**20
-ASKED = 1000
-"""Landmarks whose distances to the others are taken for those of all."""
-NO_LIMIT = torch.finfo(torch.float64).max
-"""Distance within which all rows lie."""
+PIECE = 4096
+"""Rows whose differences to their neighbours are held at a time."""
+WITHIN, LITTLE = 5, 1e-5
+"""The neighbour of a landmark that is as far as known rows are, and the least such distance, in spreads of the data."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Placement(Network):
         Number of values by which rows are compared: the encoder's inputs without the mask of missing cells.
     components : int, optional
         Principal components in which distances are taken; None takes all columns.
+    known_only : bool, default=False
+        Whether only rows that are as near to a landmark as its neighbours are have a place among them; others keep the
+        codes of the encoder, which can find them a place of their own.
 
     Examples
     --------
@@ -62,6 +66,7 @@ class Placement(Network):
     landmarks: int
     columns: int
     components: int | None = None
+    known_only: bool = False
 
     def __post_init__(self) -> None:
         whole("landmarks", self.landmarks, most=MOST_LANDMARKS)
@@ -72,7 +77,9 @@ class Placement(Network):
     def encoder(self, sizes: Sizes, out: int) -> nn.Module:
         """Return the network's encoder, which places rows too."""
         encoder = self.network.encoder(sizes, out)
-        return PlacedEncoder(encoder, self.columns, sizes.latent, self.landmarks, self.components)
+        return PlacedEncoder(
+            encoder, self.columns, sizes.latent, self.landmarks, self.components, known_only=self.known_only
+        )
 
     def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
         """Return the network's decoder."""
@@ -86,12 +93,19 @@ class PlacedEncoder(nn.Module):
     axes: Tensor
     landmarks: Tensor
     codes: Tensor
-    limit: Tensor
 
     def __init__(
-        self, encoder: nn.Module, columns: int, latent: int, landmarks: int, components: int | None = None
+        self,
+        encoder: nn.Module,
+        columns: int,
+        latent: int,
+        landmarks: int,
+        components: int | None = None,
+        *,
+        known_only: bool = False,
     ) -> None:
         super().__init__()
+        self.known_only = known_only
         self.encoder = encoder
         self.projected = components is not None
         self.register_buffer("centre", torch.zeros(columns, dtype=torch.float64))
@@ -100,7 +114,6 @@ class PlacedEncoder(nn.Module):
         kept = columns if components is None else components
         self.register_buffer("landmarks", torch.zeros(landmarks, kept, dtype=torch.float64))
         self.register_buffer("codes", torch.zeros(landmarks, latent, dtype=torch.float64))
-        self.register_buffer("limit", torch.tensor(NO_LIMIT, dtype=torch.float64))
 
     @torch.no_grad()
     def place(
@@ -123,16 +136,6 @@ class PlacedEncoder(nn.Module):
             self.codes[start:stop] = codes
             start = stop
 
-    @torch.no_grad()
-    def leave_strangers(self) -> None:
-        """From now on, place only rows that are as near to a landmark as the landmarks are to each other.
-
-        Others keep the codes of the encoder, which can find them a place of their own.
-        """
-        some = self.landmarks[:: -(-len(self.landmarks) // ASKED)]
-        distances = self._distances(some).topk(min(2, len(self.landmarks)), largest=False).values[:, -1]
-        self.limit.fill_(distances.max())
-
     def forward(self, x: Float[Tensor, "B M"]) -> Float[Tensor, "B H"]:
         """Return what the encoder returns."""
         raw: Tensor = self.encoder(x)
@@ -143,29 +146,40 @@ class PlacedEncoder(nn.Module):
         if not len(x):
             return codes
         with torch.autocast(x.device.type, enabled=False):  # differences of near rows need all digits
-            size = max(1, DISTANCES // len(self.landmarks))
+            rows = self._projected(x)
+            near, distances = self._neighbors(rows, min(NEIGHBORS, len(self.landmarks)))
+            squares = distances.square()
+            points = self.codes[near]  # (B, k, D)
+            itself = squares[:, :1] <= SAME * squares[:, -1:]
+            weights = affinities(squares, min(PERPLEXITY, squares.shape[1])).to(points.dtype)
+            places = torch.where(itself, points[:, 0], geometric_median(points, weights))
+            if self.known_only:
+                known = distances[:, :1] <= self._reach(near[:, 0])[:, None]
+                places = torch.where(known, places, codes.to(places.dtype))
+        return places.to(codes.dtype)
+
+    def _reach(self, which: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Return how far some landmarks are from the fifth other one, and little where that is at the same place."""
+        distances = self._neighbors(self.landmarks[which], min(WITHIN + 1, len(self.landmarks)))[1][:, -1]
+        return distances.clamp_min(LITTLE * float(self.landmarks.square().mean().sqrt()))
+
+    def _neighbors(self, rows: Float[Tensor, "B C"], k: int) -> tuple[Int[Tensor, "B k"], Float[Tensor, "B k"]]:
+        """Return the nearest landmarks, and their distances by differences; equal ones are equal whatever the batch."""
+        if self.landmarks.numel() <= DIFFERENCES:
             found = [
-                self._places(*some) for some in zip(self._projected(x).split(size), codes.split(size), strict=True)
+                torch.cdist(some, self.landmarks, compute_mode="donot_use_mm_for_euclid_dist").topk(k, largest=False)
+                for some in rows.split(max(1, DISTANCES // len(self.landmarks)))
             ]
-        return torch.cat(found).to(codes.dtype)
+            return torch.cat([pair.indices for pair in found]), torch.cat([pair.values for pair in found])
+        near = nearest(self.landmarks, k, rows)
+        pieces = zip(rows.split(PIECE), near.split(PIECE), strict=True)
+        distances = torch.cat([(self.landmarks[which] - some[:, None]).norm(dim=2) for some, which in pieces])
+        distances, order = distances.sort(dim=1, stable=True)
+        return near.gather(1, order), distances
 
     def _projected(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
         rows = x.to(self.centre.dtype) - self.centre
         return rows @ self.axes if self.projected else rows
-
-    def _places(self, rows: Float[Tensor, "B C"], own: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        near = self._distances(rows).topk(min(NEIGHBORS, len(self.landmarks)), largest=False)
-        squares = near.values.square()
-        codes = self.codes[near.indices]  # (B, k, D)
-        itself = squares[:, :1] <= SAME * squares[:, -1:]
-        weights = affinities(squares, min(PERPLEXITY, squares.shape[1])).to(codes.dtype)
-        places = torch.where(itself, codes[:, 0], geometric_median(codes, weights))
-        return torch.where(near.values[:, :1] > self.limit, own.to(codes.dtype), places)
-
-    def _distances(self, rows: Float[Tensor, "B C"]) -> Float[Tensor, "B N"]:
-        few = self.landmarks.numel() <= DIFFERENCES  # where equal distances come out equal, whatever the batch
-        mode = "donot_use_mm_for_euclid_dist" if few else "use_mm_for_euclid_dist"
-        return torch.cdist(rows, self.landmarks, compute_mode=mode)
 
 
 def geometric_median(points: Float[Tensor, "B k D"], weights: Float[Tensor, "B k"]) -> Float[Tensor, "B D"]:

@@ -83,7 +83,7 @@ class Anchored(Objective):
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Compute the losses of the base, with the cost of displacements."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
-        term = trace.x.shape[1] * self.weight * self._cost(model, trace)
+        term = trace.x.shape[1] * self.weight * self._cost(own, model, trace)
         for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
             losses[name] = losses[name] + term
         losses[unused("anchor", losses)] = term
@@ -95,12 +95,17 @@ class Anchored(Objective):
         """Compute the losses of the base."""
         return self.base.losses_of_copies(own.base, model, trace, progress)
 
-    def _cost(self, model: Model, trace: Trace) -> Float[Tensor, ""]:
+    def _cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
+        """Return the mean cost of the anchors of a step, of which each process takes its share."""
         if self.rows is None or self.codes is None:
             return trace.x.new_zeros(())
-        rows, codes, size = self.rows, self.codes, len(trace.x)
-        if len(rows) > size:
-            drawn = (trace.noise.uniform((size,), trace.x) * len(rows)).long().clamp_max(len(rows) - 1)
+        rows, codes, size, processes = self.rows, self.codes, len(trace.x), own.processes
+        taken = float(size)
+        if len(rows) > size * processes.world_size:
+            drawn = (trace.noise.uniform((1, size), trace.x)[0] * len(rows)).long().clamp_max(len(rows) - 1)
             rows, codes = rows.index_select(0, drawn), codes.index_select(0, drawn)
+        else:
+            taken = len(rows) / processes.world_size
+            rows, codes = processes.share(rows), processes.share(codes)
         moved = (model.encode(rows).mean - codes).square().sum(-1)
-        return (moved / (moved + self.reach**2)).mean()
+        return (moved / (moved + self.reach**2)).sum() / taken

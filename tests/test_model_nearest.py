@@ -14,14 +14,14 @@ from sklearn.metrics.pairwise import cosine_distances
 from latentmap import VAE, load, networks
 from latentmap.cli.settings import read_settings
 from latentmap.data.sampling import split_rows
-from latentmap.estimators import nearest, neighbors, training_rows
+from latentmap.estimators import neighbors, training_rows
 from latentmap.estimators.graph import neighbor_graph
 from latentmap.evaluation import neighborhood as nb
 from latentmap.evaluation.details import log_density
 from latentmap.evaluation.generation import frechet_distance, overlap, pca_features
 from latentmap.evaluation.latent import gap_fraction, negentropy
 from latentmap.evaluation.rows import centred, squared_distances
-from latentmap.model import components
+from latentmap.model import components, nearest
 from latentmap.model.components import principal_axes, projection
 from latentmap.model.part import Sizes
 from latentmap.model.posteriors import Quantized

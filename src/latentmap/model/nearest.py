@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentmap.objectives.metrics import set_distances
-
 BLOCK = {"cpu": 2**22, "cuda": 2**27}
 """Distances held at a time: on a processor, what stays in its cache."""
 GROUP = 32
@@ -48,7 +46,7 @@ def nearest(points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] 
     rows = torch.arange(len(queries), device=points.device)
     for dtype in (torch.float32, torch.float64):
         rows = _by_products(points, queries, rows, itself, dtype, neighbors)
-    for some in rows.split(_size(points)):
+    for some in rows.split(block_size(points)):
         distances = torch.cdist(queries[some], points, compute_mode="donot_use_mm_for_euclid_dist")
         if itself:
             distances.scatter_(1, some[:, None], torch.inf)
@@ -56,28 +54,7 @@ def nearest(points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] 
     return neighbors
 
 
-def nearest_sets(
-    points: Float[Tensor, "N C"], k: int, queries: Float[Tensor, "M C"] | None = None
-) -> Int[Tensor, "M k"]:
-    """Return the k nearest other sets of each set, or of each query, by Jaccard's distance, nearest first.
-
-    Sets are rows of zeros and ones, whose products are exact.
-
-    >>> nearest_sets(torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 0]]), k=1).tolist()
-    [[2], [0], [0]]
-    """
-    points = points.float()
-    others = points if queries is None else queries.float()
-    found = []
-    for rows in torch.arange(len(others), device=points.device).split(_size(points)):
-        distances = set_distances(others[rows], points)
-        if queries is None:
-            distances.scatter_(1, rows[:, None], torch.inf)
-        found.append(distances.topk(k, largest=False).indices)
-    return torch.cat(found) if found else torch.empty(0, k, dtype=torch.long, device=points.device)
-
-
-def _size(points: Tensor) -> int:
+def block_size(points: Tensor) -> int:
     """Rows whose distances to all points are held at a time."""
     return max(1, BLOCK.get(points.device.type, 2**24) // len(points))
 
@@ -92,7 +69,7 @@ def _by_products(
     squares, rounding = lengths.to(dtype), torch.finfo(dtype).eps / 2
     if dtype == torch.float32:
         rounding = ROUNDING[torch.get_float32_matmul_precision()]
-    size = min(_size(points), max(1, len(rows)))
+    size = min(block_size(points), max(1, len(rows)))
     distances = rounded.new_full((size, -(-n // GROUP) * GROUP), torch.inf)  # (b, N), N up to whole groups
     for some in rows.split(size):
         exact, held = queries[some], distances[: len(some)]  # (b, C), (b, N)
