@@ -1,6 +1,8 @@
-"""Two processes against one: rows a second, the share of communication, and what follows for more processes.
+"""Two processes against one: seconds of a step, the share of communication, and what follows for more processes.
 
-python -m benchmarks.distribution
+python -m benchmarks.distribution [--table]
+
+The table of docs/distribution.md is rewritten at the end; --table rewrites it alone.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import spread, write
+from benchmarks.common import HERE, spread, write
+from benchmarks.tables import between, grid
 
 RUNS, EPOCHS = 3, 6
 ROWS, FEATURES, BATCH, HIDDEN = 9_102, 784, 1024, (512, 512, 512)
@@ -118,7 +121,28 @@ def main() -> None:
         }
         print(precision, json.dumps({k: v for k, v in results[precision].items() if k != "raw"}, indent=2))
     write("distribution", {"batch": BATCH, "hidden": HIDDEN, "latency": LATENCY, **results})
+    rewrite(results)
+
+
+def rewrite(results: Mapping[str, Any]) -> None:
+    """Write the table of the page."""
+    rows = []
+    for precision in PRECISIONS:
+        found = results[precision]
+        steps = [f"{1e3 * found['seconds_of_a_step'][name]['median']:.0f}" for name in SETTINGS]
+        shares = [f"{found['speed_up']:.2f}", f"{found['against_two_threads']:.2f}"]
+        more = [f"{found['expected'][name][str(w)]:.0f}" for name in BANDWIDTHS for w in LARGER]
+        rows.append([precision, *steps, *shares, f"{100 * found['share_of_communication']:.0f}%", *more])
+    head = ["", *(f"{name}, ms" for name in SETTINGS), "speed-up", "against 2 threads", "communication"]
+    head += [f"{w} at {name}" for name in BANDWIDTHS for w in LARGER]
+    page = HERE.parent / "docs" / "distribution.md"
+    page.write_text(between(page.read_text(), "distribution", grid(head, rows)))
 
 
 if __name__ == "__main__":
-    worker(sys.argv[2]) if sys.argv[1:2] == ["--worker"] else main()
+    if sys.argv[1:2] == ["--worker"]:
+        worker(sys.argv[2])
+    elif sys.argv[1:2] == ["--table"]:
+        rewrite(json.loads((HERE / "results" / "distribution.json").read_text()))
+    else:
+        main()

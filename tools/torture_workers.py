@@ -16,13 +16,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+from benchmarks.tables import between, grid
 
 from latentmap import load
 
-RESULT = Path(__file__).parent.parent / "benchmarks" / "results" / "workers.json"
+ROOT = Path(__file__).parent.parent
+RESULT, DOCUMENT = ROOT / "benchmarks" / "results" / "workers.json", ROOT / "docs" / "distribution.md"
 KILLS, WORKERS = 2, 2
 LIMIT = 300
 """Seconds that a trial may take."""
@@ -109,6 +112,10 @@ def main() -> None:
     kills = sum(len(one["kills"]) for one in trials)
     result = {"trials": len(trials), "kills": kills, "finished": sum(one["finished"] for one in trials), "raw": trials}
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    seconds = f"{median(one['seconds'] for one in trials):.0f}"
+    row = [str(result[name]) for name in ("trials", "kills", "finished")]
+    table = grid(["fits", "kills", "finished", "seconds, median"], [[*row, seconds]])
+    DOCUMENT.write_text(between(DOCUMENT.read_text(), "workers", table))
     print({name: value for name, value in result.items() if name != "raw"})
 
 
