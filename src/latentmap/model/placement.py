@@ -146,17 +146,22 @@ class PlacedEncoder(nn.Module):
         if not len(x):
             return codes
         with torch.autocast(x.device.type, enabled=False):  # differences of near rows need all digits
-            rows = self._projected(x)
-            near, distances = self._neighbors(rows, min(NEIGHBORS, len(self.landmarks)))
-            squares = distances.square()
-            points = self.codes[near]  # (B, k, D)
-            itself = squares[:, :1] <= SAME * squares[:, -1:]
-            weights = affinities(squares, min(PERPLEXITY, squares.shape[1])).to(points.dtype)
-            places = torch.where(itself, points[:, 0], geometric_median(points, weights))
-            if self.known_only:
-                known = distances[:, :1] <= self._reach(near[:, 0])[:, None]
-                places = torch.where(known, places, codes.to(places.dtype))
-        return places.to(codes.dtype)
+            near, distances = self._neighbors(self._projected(x), min(NEIGHBORS, len(self.landmarks)))
+            pieces = zip(near.split(PIECE), distances.split(PIECE), codes.split(PIECE), strict=True)
+            return torch.cat([self._places(*piece) for piece in pieces]).to(codes.dtype)
+
+    def _places(
+        self, near: Int[Tensor, "B k"], distances: Float[Tensor, "B k"], own: Float[Tensor, "B D"]
+    ) -> Float[Tensor, "B D"]:
+        squares = distances.square()
+        points = self.codes[near]  # (B, k, D)
+        itself = squares[:, :1] <= SAME * squares[:, -1:]
+        weights = affinities(squares, min(PERPLEXITY, squares.shape[1])).to(points.dtype)
+        places = torch.where(itself, points[:, 0], geometric_median(points, weights))
+        if not self.known_only:
+            return places
+        known = distances[:, :1] <= self._reach(near[:, 0])[:, None]
+        return torch.where(known, places, own.to(places.dtype))
 
     def _reach(self, which: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
         """Return how far some landmarks are from the fifth other one, and little where that is at the same place."""
