@@ -95,11 +95,16 @@ def larger(result: dict[str, Any]) -> str:
 
 
 def parts(result: dict[str, Any]) -> str:
-    """Return rates of part files beside rows in memory, by the processor, and peak memory."""
+    """Return rates of part files beside rows in memory, by the clock and by the processor, and peak memory."""
     one = result["summary"]
     rows = [
-        ("rate of one worker, as a share of that in memory", f"{one['share_of_memory_processor']:.2f}"),
-        ("rate of two workers, as a multiple of that of one", f"{one['two_over_one_processor']:.2f}"),
+        *(
+            (f"rate of {words}, by the clock; by the processor", f"{one[name]:.2f}; {one[f'{name}_processor']:.2f}")
+            for words, name in (
+                ("one worker, as a share of that in memory", "share_of_memory"),
+                ("two workers, as a multiple of that of one", "two_over_one"),
+            )
+        ),
         ("peak memory of one worker, MB", f"{one['peak_mb']:,.0f}"),
         ("the same of a quarter of the rows, MB", f"{one['peak_mb_quarter']:,.0f}"),
     ]
