@@ -31,8 +31,11 @@ from latentmap.evaluation import neighborhood
 from latentmap.evaluation.methods import Units, find_method
 
 METHODS = {"opentsne": "openTSNE", "umap": "UMAP", "neighbor_vae": "neighbour VAE"}
-SEEN = ("digits", "mnist", "segment", "texture", "vehicle", "movement_libras", "satimage", "vowel")
-HELD_OUT = ("optdigits", "letter", "penbased", "phoneme", "spambase", "wdbc", "ionosphere", "sonar")
+SEEN = (
+    *("digits", "mnist", "segment", "texture", "vehicle", "movement_libras", "satimage", "vowel"),
+    *("letter", "spambase", "wdbc", "ionosphere", "sonar"),
+)
+HELD_OUT = ("optdigits", "penbased", "phoneme", "magic", "pima", "heart")
 MOST_ROWS, MEASURED = 5_000, 2_000
 """Rows taken of a set, and new rows that are measured, at the most."""
 MEASURES = {
