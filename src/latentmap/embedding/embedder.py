@@ -136,7 +136,7 @@ class Embedder:
             name, X = self._rows(columns, missing)
             return {name: model.impute(X, n_samples=self.n_samples, y=y)} if self.what == "impute" else self._of(X, y)
         if model.table_ is not None:  # with columns that follow from others, which tell of missing cells in these
-            known = {*names, *(column.name for column in model.table_.generated)}
+            known = {*names, *model.table_.kinds}
             X = _frame({name: column for name, column in columns.items() if name in known})
         else:
             X = np.stack([columns[name] for name in names], 1)

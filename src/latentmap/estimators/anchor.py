@@ -18,6 +18,7 @@ from latentmap.estimators.graph import neighbor_graph
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.rows import open_as_fitted
 from latentmap.estimators.state import FitState, as_tensor, require_unchanged
+from latentmap.estimators.training_rows import TrainingRows
 from latentmap.exceptions import DataError, LatentmapError, PartError
 from latentmap.messages import error_line
 from latentmap.model.autoencoder import GenerativeAutoencoder
@@ -123,7 +124,7 @@ class Anchor:
         )
 
     def objective(
-        self, base: Objective, state: FitState, source: Source, some: NDArray[Any], *, piece: bool
+        self, base: Objective, state: FitState, source: Source, rows: TrainingRows, *, piece: bool
     ) -> tuple[Objective, str, Pinned | None]:
         """Return an objective with the anchor term, a description, and the places of rows on the earlier map.
 
@@ -135,31 +136,28 @@ class Anchor:
             The fit before its first step.
         source : Source
             All rows.
-        some : ndarray of shape (s, P)
-            Every so many rows.
+        rows : TrainingRows
+            Every so many of them.
         piece : bool
             Whether the rows are one of many pieces, with which rows that the earlier model draws are anchors too.
         """
         if self.places is not None:
-            rows, codes = self._given(source, state)
-            reach = REACH * (float(np.sqrt(np.square(codes).mean())) or 1.0)
-            described = f"{len(rows):,} rows at given codes (given)"
+            given, codes = self._given(source, state)
+            reach = _reach(np.square(codes).mean())
+            described = f"{len(given):,} rows at given codes (given)"
             pinned: Pinned | None = Pinned(*self.places, codes, np.inf)  # which the user chose
-            with torch.no_grad():
-                scaled = state.scaling(as_tensor(rows).to(state.device)).float()
-            goals = as_tensor(codes).float().to(state.device)
+            anchors, goals = _scaled(state, given), as_tensor(codes).float().to(state.device)
         else:
-            stay, described = self._stay(some, piece=piece)
-            rows = some[stay]
-            reach = REACH * (float(np.sqrt(self._earlier.code_variance.mean())) or 1.0)
-            every = max(1, len(source) // len(some))
+            stay, described = self._stay(rows.some, piece=piece)
+            known = rows.some[stay]
+            reach = _reach(self._earlier.code_variance.mean())
+            anchors = _scaled(state, known)
+            anchors = torch.cat([anchors, self._drawn(state.seed)]) if piece else anchors
             with torch.no_grad():
-                scaled = state.scaling(as_tensor(rows).to(state.device)).float()
-                scaled = torch.cat([scaled, self._drawn(state.seed)]) if piece else scaled
-                goals = torch.cat([self._earlier.model.eval().encode(some).mean for some in scaled.split(BATCH)])
-            places = None if piece else self._earlier.locate(rows)[0]
-            pinned = None if places is None else Pinned(stay * every, places, goals.cpu().numpy(), reach)
-        return Anchored(base, reach=reach, rows=scaled, codes=goals), described, pinned
+                goals = torch.cat([self._earlier.model.eval().encode(some).mean for some in anchors.split(BATCH)])
+            places = None if piece else self._earlier.locate(known)[0]
+            pinned = None if places is None else Pinned(stay * rows.every, places, goals.cpu().numpy(), reach)
+        return Anchored(base, reach=reach, rows=anchors, codes=goals), described, pinned
 
     def _stay(self, some: NDArray[Any], *, piece: bool) -> tuple[NDArray[np.int64], str]:
         """Return the indices of rows that the earlier model knows, and how many they are in words."""
@@ -210,6 +208,18 @@ class Anchor:
     @property
     def _earlier(self) -> FitState:
         return self._fitted.state_
+
+
+def _reach(variance: Any) -> float:
+    """Return the displacement from which on an anchor gives way, for codes of this variance."""
+    return REACH * (float(np.sqrt(variance)) or 1.0)
+
+
+@torch.no_grad()
+def _scaled(state: FitState, rows: NDArray[Any]) -> Tensor:
+    """Return rows in the units of the model, in single precision."""
+    scaled: Tensor = state.scaling(as_tensor(rows).to(state.device)).float()
+    return scaled
 
 
 def read_anchor(p: Parameters) -> Anchor | None:

@@ -31,6 +31,7 @@ from latentmap.model.modules import module_name
 from latentmap.model.networks import MLP, Conv, Network
 from latentmap.model.part import Sizes
 from latentmap.training.device import operations
+from latentmap.training.feed import POSITIVES
 
 STEPS, MAP_STEPS = 2000, 1100
 """Steps that a fit takes by default, within these numbers of epochs; of a map, whose batches are thrice as large."""
@@ -267,7 +268,7 @@ def choose_positives(*, refined: bool) -> int:
     >>> choose_positives(refined=False), choose_positives(refined=True)
     (2, 1)
     """
-    return 1 if refined else 2
+    return 1 if refined else POSITIVES
 
 
 def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: float | None = None) -> bool:

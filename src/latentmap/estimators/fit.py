@@ -22,7 +22,6 @@ from latentmap.estimators.neighbors import (
     PLACES,
     PLACES_KNOWN,
     NeighborSearch,
-    places_rows,
     with_placement,
     without_placement,
 )
@@ -173,7 +172,7 @@ class Fit:
         self.search = search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
         kept, graphs = search.graphs(planned.neighbors, targets)
         self.processes.copy_first(graphs.values())  # other processors round to other neighbours
-        self.places = places_rows(p, planned.neighbors, len(self.source)) and not self.piece
+        self.places = planned.placed
         objective = p._objective(state.model.sizes.some_labels)
         begun = self.anchor is not None and self.anchor.estimator is not None
         if graphs:
@@ -182,7 +181,7 @@ class Fit:
             objective = search.objective(objective)
         self.drawn, self.pinned = graphs, None
         if self.anchor is not None:
-            anchored = self.anchor.objective(objective, state, self.source, rows.some, piece=self.piece)
+            anchored = self.anchor.objective(objective, state, self.source, rows, piece=self.piece)
             objective, state.choices["anchor"], self.pinned = anchored
         settings, described = trainer_settings(
             p, planned, state.model, objective, state.seed + state.n_iter, self._time_left()
@@ -202,7 +201,7 @@ class Fit:
             state.model,
             objective,
             rows.batch_scaling(state.scaling),
-            rows.feed(state.scaling, self.device, graphs.get("graph"), planned.positives, condition, sparse),
+            rows.feed(state.scaling, self.device, graphs.get("graph"), planned.positives, condition, sparse=sparse),
             rows.placed_held_out(state.scaling, self.device),
             settings,
             held_out_graph=graphs.get("held_out_graph"),

@@ -63,13 +63,18 @@ class TrainingPlan:
     choices: Choices
     piece: bool = False
     """Whether the rows are one of many pieces, over which a fit goes once at a constant rate."""
-    positives: int = 2
-    """Neighbours drawn for each row of a batch of a map."""
+    placed: bool = False
+    """Whether the codes of a map are refined after the fit, and others placed among them."""
 
     @property
     def batch(self) -> int:
         """Number of rows of a batch: all of them where they are fewer."""
         return min(self.batch_size, self.rows)
+
+    @property
+    def positives(self) -> int:
+        """Number of neighbours that are drawn for each row of a batch of a map."""
+        return choices.choose_positives(refined=self.placed)
 
     @property
     def steps(self) -> int:
@@ -185,10 +190,9 @@ def plan_training(
             why = f"{rows.name} has {rows.total:,} rows, more than memory= allows to keep"
             described["neighbors"] = no_neighbors(p, why)
     is_map = neighbors != 0
-    refined = is_map and places_rows(p, neighbors, rows.total)
-    batch_size = (
-        choices.choose_batch_size(n, neighbors=is_map, refined=refined) if p.batch_size is None else p.batch_size
-    )
+    placed = places_rows(p, neighbors, rows.total)
+    chosen = choices.choose_batch_size(n, neighbors=is_map, refined=placed)
+    batch_size = chosen if p.batch_size is None else p.batch_size
     requested = 1 if piece else p.max_epochs
     epochs = choices.choose_epochs(n, batch_size, neighbors=is_map) if requested is None else requested
     pace = objective.pace * (ANCHORED_PACE if piece and p.anchor is not None else 1.0)
@@ -209,7 +213,7 @@ def plan_training(
             ),
         },
         piece,
-        choices.choose_positives(refined=refined),
+        placed,
     )
 
 

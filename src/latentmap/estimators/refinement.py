@@ -11,6 +11,7 @@ from torch.optim import Adam
 
 from latentmap.objectives.neighbors import contrast
 from latentmap.training.device import threads_for
+from latentmap.training.feed import with_self
 
 EPOCHS, BATCH = 50, 256
 """Passes over the rows, and rows of a batch, at the most."""
@@ -80,9 +81,8 @@ def refined(
     spread = float((codes - centre).square().mean().sqrt())
     if not steps or not spread > 0:
         return codes
-    own = torch.arange(n, device=codes.device)
-    graph = torch.where(graph < 0, own[:, None], graph)
-    group = own if same is None else same
+    graph = with_self(graph)
+    group = torch.arange(n, device=codes.device) if same is None else same
     start = torch.empty(int(group.max()) + 1, codes.shape[1], device=codes.device)
     start[group] = ((codes - centre) / spread).float()
     moves = None if fixed is None else torch.ones_like(start[:, :1]).index_fill_(0, group[fixed], 0.0)

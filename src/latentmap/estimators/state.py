@@ -30,6 +30,7 @@ from latentmap.model.likelihoods import Incomplete
 from latentmap.model.modules import module_name
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
+from latentmap.model.placement import PlacedEncoder
 from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint
@@ -336,7 +337,8 @@ def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor
 
 
 def _located(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
-    precise = scaling(x.double()) if x.is_floating_point() else None  # as the rows of the fit were compared
+    compared = isinstance(model.encoder, PlacedEncoder) and x.is_floating_point()
+    precise = scaling(x.double()) if compared else None  # as the rows of the fit were
     return torch.stack(model.locate(scaling(x), precise), 1)  # (B, 2, D)
 
 

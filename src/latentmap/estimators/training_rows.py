@@ -29,9 +29,8 @@ STATISTICS_ROWS = 20_000
 PIECE = 2**22
 """Values that are brought to the device at a time."""
 
-MakeFeed = Callable[[Affine, torch.device, Tensor | None, int, Tensor | None, bool], Feed]
-"""A function of scaling, device, neighbour graph, the neighbours that are drawn for each row of a batch, condition, and
-whether batches of sparse rows are to be sparse."""
+Load = Callable[[Affine, torch.device], Tensor | Gathered | Streamed]
+"""A function of scaling and device that returns the training rows there, or what brings batches of them there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +51,8 @@ class TrainingRows:
         The step from one of them to the next.
     training_some : ndarray of shape (t, P)
         Some of the training rows.
-    feed : callable
-        Makes the feed of training batches.
+    load : callable
+        Brings the training rows to the device, or batches of them.
     kept : bool
         Whether all rows stay in memory, so that neighbours can be searched among them.
     dense : ndarray of shape (n, P) or None
@@ -69,7 +68,7 @@ class TrainingRows:
     some: NDArray[Any]
     every: int
     training_some: NDArray[Any]
-    feed: MakeFeed
+    load: Load
     kept: bool = True
     dense: NDArray[Any] | None = None
     memory: str | None = None
@@ -77,6 +76,26 @@ class TrainingRows:
     def placed_held_out(self, scaling: Affine, device: torch.device) -> Tensor:
         """Return the held-out rows on the device, in the model's units but for bytes."""
         return placed(self.held, scaling, device)
+
+    def feed(
+        self,
+        scaling: Affine,
+        device: torch.device,
+        graph: Tensor | None,
+        positives: int,
+        condition: Tensor | None,
+        *,
+        sparse: bool,
+    ) -> Feed:
+        """Return the feed of training batches, with so many positives drawn from the neighbours of each row.
+
+        With ``sparse``, batches of a sparse matrix are sparse, where zeros stay zeros in the units of the model.
+        """
+        data = self.load(scaling, device)
+        if isinstance(data, Streamed):
+            return data
+        sparse = sparse and isinstance(data, SparseRows) and data.zeros is None
+        return Resident(data, graph, condition, positives=positives, sparse=sparse)
 
     @property
     def copied_bytes(self) -> int:
@@ -142,18 +161,10 @@ def _dense(source: Source, fraction: float, seed: int, device: torch.device) -> 
     resident = fits_device(rows.size * (1 if rows.dtype == np.uint8 else 4), free_bytes(device))
     train, held_out = split_rows(len(rows), fraction, seed, None if resident else MOST_HELD_OUT)
 
-    def feed(
-        scaling: Affine,
-        device: torch.device,
-        graph: Tensor | None,
-        positives: int,
-        condition: Tensor | None,
-        sparse: bool,
-    ) -> Feed:
+    def load(scaling: Affine, device: torch.device) -> Tensor | Gathered:
         if resident:
-            data = placed(rows[train] if len(held_out) else rows, scaling, device)
-            return Resident(data, graph, condition, positives=positives)
-        return _gathered(ArraySource(rows), train, rows.dtype, scaling, device, graph, positives, condition)
+            return placed(rows[train] if len(held_out) else rows, scaling, device)
+        return Gathered(ArraySource(rows), train, _prepare(scaling, rows.dtype), device)
 
     return TrainingRows(
         source,
@@ -163,7 +174,7 @@ def _dense(source: Source, fraction: float, seed: int, device: torch.device) -> 
         some_of(rows),
         _step(len(rows)),
         rows[some_of(train)],
-        feed,
+        load,
         dense=rows,
         memory=None if resident else "rows stay in memory, brought to the device batch by batch",
     )
@@ -177,17 +188,9 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
     source.__dict__ |= {"schema": survey.schema, "moments": survey.moments}  # measured in one pass
     some, train = survey.some, np.delete(np.arange(n), stream.held_out)
 
-    def feed(
-        scaling: Affine,
-        device: torch.device,
-        graph: Tensor | None,
-        positives: int,
-        condition: Tensor | None,
-        sparse: bool,
-    ) -> Feed:
+    def load(scaling: Affine, device: torch.device) -> Gathered | Streamed:
         if isinstance(source, SparseSource):
-            rows = SparseRows(source.rows, train, scaling, device)
-            return Resident(rows, graph, condition, positives=positives, sparse=sparse and rows.zeros is None)
+            return SparseRows(source.rows, train, scaling, device)
         return Streamed(stream, _prepare(scaling, some.dtype), device)
 
     allowed = "given" if p.memory is not None else "chosen for a quarter of what is free"
@@ -199,23 +202,9 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
         some,
         survey.every,
         some_of(stream.some),
-        feed,
+        load,
         kept=source.is_sparse,
         memory="a sparse matrix, made dense batch by batch"
         if source.is_sparse
         else f"{memory / 1e6:,.0f} MB: rows are read in blocks of {stream.block:,} (as allowed ({allowed}))",
     )
-
-
-def _gathered(
-    source: Source,
-    train: Indices,
-    dtype: np.dtype[Any],
-    scaling: Affine,
-    device: torch.device,
-    graph: Tensor | None,
-    positives: int,
-    condition: Tensor | None,
-) -> Feed:
-    rows = Gathered(source, train, _prepare(scaling, dtype), device)
-    return Resident(rows, graph, condition, positives=positives)

@@ -197,7 +197,7 @@ class Resident(Feed):
         self.data = data
         self.positives = positives
         self.sparse = sparse
-        self.graph = None if graph is None else _with_self(graph)
+        self.graph = None if graph is None else with_self(graph)
         self.views = 1 if graph is None else 1 + positives
         self.condition = condition
         self.device = data.device
@@ -229,12 +229,9 @@ class Resident(Feed):
             return
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
             batch = Batch(rows, None if self.condition is None else self.condition[index])
-            # positives are drawn only now, so that random numbers are drawn in the order of the steps
-            yield (
-                batch
-                if self.graph is None
-                else self._append(batch, self._drawn(self.graph[index], generator, processes))
-            )
+            if self.graph is not None:  # drawn only now, so that random numbers are drawn in the order of the steps
+                batch = self._append(batch, self._drawn(self.graph[index], generator, processes))
+            yield batch
 
     def sample(self, size: int, most: int) -> Iterator[Batch]:
         """Yield rows by index."""
@@ -270,7 +267,7 @@ class Resident(Feed):
         return (self.data.index_select(0, index) for index in indices)  # many times as fast as data[index]
 
 
-def _with_self(graph: Tensor) -> Tensor:
+def with_self(graph: Tensor) -> Tensor:
     """Make a row its own neighbour in place of missing ones, -1."""
     return torch.where(graph < 0, torch.arange(len(graph), device=graph.device)[:, None], graph)
 
