@@ -6,6 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from latentmap import VAE
+from latentmap.estimators import neighbors
 from latentmap.estimators.refinement import refined
 from latentmap.evaluation.neighborhood import neighbor_ranks
 from latentmap.objectives.neighbors import contrast
@@ -106,6 +107,21 @@ def test_equal_rows_have_one_place():
     assert (Z[:150] == Z[300:450]).all() and (Z[-2] == Z[-1]).all()
     np.testing.assert_array_equal(vae.transform(X[300:310]), Z[:10])
     np.testing.assert_allclose(vae.transform(X[::-1].astype(np.float32))[::-1], Z, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+def test_equal_rows_are_numbered_in_order_not_by_the_hashes_of_a_process(monkeypatch):
+    """Codes in another order round otherwise, so that the same seed would give other bits in each process."""
+    seen = []
+
+    def recorded(codes, graph, generator, *, same, **settings):
+        seen.extend(same.tolist())
+        return codes
+
+    monkeypatch.setattr(neighbors, "refined", recorded)
+    X = np.random.default_rng(0).normal(size=(100, 5))
+    VAE(2, max_epochs=1, random_state=0).fit(np.concatenate([X, X[:30], X[50:60]]))
+    assert seen == [*range(100), *range(30), *range(50, 60)]
 
 
 def test_density_is_not_traded_for_neighbours():

@@ -199,17 +199,19 @@ class NeighborSearch:
         rows = LazyRows(self.source, model.sizes.features, missing=self.state.takes_missing)
         encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(rows), components)
         encoder = encoder.to(self.state.device)
-        contents: list[int] = []
+        groups: dict[int, int] = {}  # numbered in the order of the rows: hashes differ by process
+        same: list[int] = []
 
         def encoded() -> Iterator[tuple[Tensor, Tensor]]:
             for _, block in rows.pieces(POINTS // rows.shape[1] + 1):
                 inputs, means = self._encoded(block)
-                contents.extend(hash(row.tobytes()) for row in (inputs + 0.0).cpu().numpy())  # and -0.0 is 0.0
+                contents = (hash(row.tobytes()) for row in (inputs + 0.0).cpu().numpy())  # and -0.0 is 0.0
+                same.extend(groups.setdefault(content, len(groups)) for content in contents)
                 yield inputs, means
 
         encoder.place(encoded(), centre, axes)
-        same = torch.from_numpy(np.unique(np.array(contents), return_inverse=True)[1]).to(encoder.codes.device)
-        encoder.codes.copy_(self._refined(encoder.codes, same, graphs, pinned, ended))
+        group_of = torch.tensor(same, device=encoder.codes.device)
+        encoder.codes.copy_(self._refined(encoder.codes, group_of, graphs, pinned, ended))
         network = Placement(cast(Network, model.parts.encoder), len(rows), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
 
