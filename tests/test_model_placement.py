@@ -71,6 +71,28 @@ def test_landmarks_lie_where_the_encoder_has_them(offset, out):
     torch.testing.assert_close(places(encoder, x), encoder(x)[:, :2].detach())
 
 
+@pytest.mark.parametrize("components", [None, 2])
+def test_known_rows_are_found_without_a_search(components, monkeypatch):
+    x = torch.cat([normal(60, 3), normal(60, 3, seed=1).round(), 1e6 + normal(60, 3, seed=2)])
+    encoder = placed(x, components)
+    encoder.codes.copy_(normal(180, 2, seed=3))
+    rounded = x[60:120, :components].unique(dim=0, return_inverse=True)[1]
+    encoder.codes[60:120] = normal(60, 2, seed=4)[rounded]  # equal rows have one code
+    searched = []
+    search = PlacedEncoder._neighbors
+    monkeypatch.setattr(
+        PlacedEncoder, "_neighbors", lambda own, rows, k: searched.append(len(rows)) or search(own, rows, k)
+    )
+    order = torch.randperm(180, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(places(encoder, x[order]), encoder.codes[order], rtol=0, atol=0)
+    assert sum(searched) < 5  # of more than three rows that have the same product, some are searched
+    near = x + 1e-7 * normal(180, 3, seed=5)
+    assert places(encoder, near).shape == (180, 2) and sum(searched) > 170
+    encoder.landmarks.copy_(encoder.landmarks.flip(0))  # as another run is loaded
+    encoder.codes.copy_(encoder.codes.flip(0))
+    torch.testing.assert_close(places(encoder, x[order]), encoder.codes.flip(0)[order], rtol=0, atol=0)
+
+
 def test_new_rows_lie_among_their_neighbours_also_of_groups_far_apart():
     encoder = placed(torch.cat([normal(50, 3), normal(50, 3, seed=1) + 1e6]))
     encoder.codes[:50], encoder.codes[50:] = normal(50, 2, seed=2), normal(50, 2, seed=3) + 100

@@ -37,6 +37,8 @@ STEPS, MAP_STEPS = 2000, 1100
 """Steps that a fit takes by default, within these numbers of epochs; of a map, whose batches are thrice as large."""
 EPOCHS, FEWEST = 125, 10
 """Epochs at the most and at the least."""
+MANY = 2**15
+"""Rows of a map beyond which its batches are larger even where its codes are refined."""
 RATE, FEW = 1e-2, 32
 """The learning rate, and rows in the smallest batch that carries it."""
 
@@ -214,12 +216,14 @@ def choose_networks(sizes: Sizes, *, neighbors: bool = False) -> tuple[Network, 
 def choose_batch_size(rows: int, *, neighbors: bool = False, refined: bool = False) -> int:
     """Return a sixteenth of the rows as a power of two, 32 to 256; an eighth, where a batch contrasts its rows.
 
-    This goes to 512, but where codes are refined after the fit, which then needs less contrast.
+    This goes to 512; where codes are refined after the fit, which then needs less contrast, only beyond 32,768 rows.
 
     >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)], choose_batch_size(60_000, neighbors=True)
     ([32, 32, 128, 256], 512)
+    >>> [choose_batch_size(n, neighbors=True, refined=True) for n in (5000, 60_000)]
+    [256, 512]
     """
-    share, most = (8, 256 if refined else 512) if neighbors else (16, 256)
+    share, most = (8, 256 if refined and rows <= MANY else 512) if neighbors else (16, 256)
     return int(min(most, max(FEW, 2 ** round(math.log2(max(rows, 1) / share)))))
 
 

@@ -27,7 +27,6 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.components import principal_axes, projection
 from latentmap.model.layout import start_at_components
 from latentmap.model.networks import Network
-from latentmap.model.noise import generator_for
 from latentmap.model.placement import PlacedEncoder, Placement
 from latentmap.model.posteriors import Gaussian
 from latentmap.model.scaling import Affine
@@ -39,7 +38,7 @@ LANDMARK_COLUMNS, LANDMARK_COMPONENTS = 200, 100
 """Columns up to which landmarks keep all, and their principal components beyond."""
 POINTS = 2**22
 """Values that are brought to principal components at a time."""
-PLACED_ROWS = 20_000
+PLACED_ROWS = 100_000
 """Rows of a fit up to which its map places others among them; an encoder of more is as true by itself."""
 PLACES = ", new rows are placed among those of the fit"
 """What a description says of such a map."""
@@ -244,7 +243,6 @@ class NeighborSearch:
         return refined(
             codes,
             graph,
-            generator_for(self.state.seed, device),
             exaggeration=float(p.exaggeration),
             same=same,
             fixed=fixed | alone,

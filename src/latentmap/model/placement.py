@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ ITERATIONS = 100
 """Steps towards the geometric median."""
 DISTANCES, DIFFERENCES = 2**22, 2**20
 """Distances that are held at a time, and values of landmarks up to which they are taken by differences."""
+ROUNDED, CANDIDATES = 1e-14, 3
+"""Rounding of values of landmarks, relative to the largest, and landmarks with which a row is compared to find it."""
 MOST_LANDMARKS = 2**20
 PIECE = 4096
 """Rows whose differences to their neighbours are held at a time."""
@@ -114,6 +117,7 @@ class PlacedEncoder(nn.Module):
         kept = columns if components is None else components
         self.register_buffer("landmarks", torch.zeros(landmarks, kept, dtype=torch.float64))
         self.register_buffer("codes", torch.zeros(landmarks, latent, dtype=torch.float64))
+        self._sorted: _Sorted | None = None
 
     @torch.no_grad()
     def place(
@@ -143,12 +147,23 @@ class PlacedEncoder(nn.Module):
 
     def placed(self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """Return the places of rows, which come with their codes by the encoder."""
-        if not len(x):
-            return codes
         with torch.autocast(x.device.type, enabled=False):  # differences of near rows need all digits
-            near, distances = self._neighbors(self._projected(x), min(NEIGHBORS, len(self.landmarks)))
-            pieces = zip(near.split(PIECE), distances.split(PIECE), codes.split(PIECE), strict=True)
-            return torch.cat([self._places(*piece) for piece in pieces]).to(codes.dtype)
+            rows = self._projected(x)
+            which = self._found(rows)
+            places = self.codes[which]
+            new = (which < 0).nonzero()[:, 0]
+            if len(new):
+                near, distances = self._neighbors(rows[new], min(NEIGHBORS, len(self.landmarks)))
+                pieces = zip(near.split(PIECE), distances.split(PIECE), codes[new].split(PIECE), strict=True)
+                places[new] = torch.cat([self._places(*piece) for piece in pieces]).to(places)
+            return places.to(codes.dtype)
+
+    def _found(self, rows: Float[Tensor, "B C"]) -> Int[Tensor, " B"]:
+        """Return the landmark that each row equals, -1 for none, without a search among all of them."""
+        version = self.landmarks._version, self.landmarks.device
+        if self._sorted is None or self._sorted.version != version:
+            self._sorted = _Sorted(version, self.landmarks)
+        return self._sorted.find(rows, self.landmarks, exactly=not self.projected)
 
     def _places(
         self, near: Int[Tensor, "B k"], distances: Float[Tensor, "B k"], own: Float[Tensor, "B D"]
@@ -185,6 +200,30 @@ class PlacedEncoder(nn.Module):
     def _projected(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B C"]:
         rows = x.to(self.centre.dtype) - self.centre
         return rows @ self.axes if self.projected else rows
+
+
+class _Sorted:
+    """Landmarks in the order of their products with one direction, in which equal ones are next to each other."""
+
+    def __init__(self, version: tuple[int, torch.device], landmarks: Float[Tensor, "N C"]) -> None:
+        columns = landmarks.shape[1]
+        angles = torch.arange(1, columns + 1, dtype=landmarks.dtype, device=landmarks.device)
+        self.version = version
+        self.direction = (angles * math.e).sin()  # no small whole multiples of which have the same sum
+        self.largest = landmarks.abs().amax(0)
+        self.keys, self.order = (landmarks @ self.direction).sort()
+
+    def find(self, rows: Float[Tensor, "B C"], landmarks: Float[Tensor, "N C"], *, exactly: bool) -> Int[Tensor, " B"]:
+        """Return the landmark that each row equals, exactly or but for rounding, or -1."""
+        rounding = ROUNDED * self.largest
+        at = torch.searchsorted(self.keys, rows @ self.direction - rounding @ self.direction.abs())
+        rounding = torch.zeros_like(rounding) if exactly else rounding
+        found = torch.full_like(at, -1)
+        for candidate in range(CANDIDATES):
+            which = self.order[(at + candidate).clamp_max(len(self.order) - 1)]
+            equal = ((landmarks[which] - rows).abs() <= rounding).all(1) & (found < 0)
+            found = torch.where(equal, which, found)
+        return found
 
 
 def geometric_median(points: Float[Tensor, "B k D"], weights: Float[Tensor, "B k"]) -> Float[Tensor, "B D"]:

@@ -247,7 +247,7 @@ class _KernelSums(torch.autograd.Function):
         a = everything - everything.mean(0)
         ctx.save_for_backward(a)
         ctx.first, ctx.rows, ctx.processes = processes.rank * len(codes), len(codes), processes
-        sums = torch.cat([kernel.sum(1) for kernel in _kernels(a, ctx.first, ctx.rows)])
+        sums = torch.cat([kernel.sum(1) for kernel in kernel_blocks(a, ctx.first, ctx.rows)])
         return processes.stack(sums).flatten()
 
     @staticmethod
@@ -258,14 +258,14 @@ class _KernelSums(torch.autograd.Function):
         g = gradient[:, None]  # (M, 1)
         columns = torch.cat([g * a, g, a, torch.ones_like(g)], 1).T.contiguous()  # (2 D + 2, M)
         with torch.autocast(a.device.type, enabled=False):
-            sums = torch.cat([columns @ kernel.square_().T for kernel in _kernels(a, ctx.first, ctx.rows)], 1).T
+            sums = torch.cat([columns @ kernel.square_().T for kernel in kernel_blocks(a, ctx.first, ctx.rows)], 1).T
         ga, g1, a1, ones = sums.split([a.shape[1], 1] * 2, 1)
         gradient_of_codes: Tensor = 2 * (ga - g1 * a[own] + g[own] * (a1 - ones * a[own]))
         # the loss is that of all codes in every process, and gradients are averaged
         return ctx.processes.world_size * gradient_of_codes, None
 
 
-def _kernels(a: Float[Tensor, "M D"], first: int, count: int) -> Iterator[Float[Tensor, "b M"]]:
+def kernel_blocks(a: Float[Tensor, "M D"], first: int, count: int) -> Iterator[Float[Tensor, "b M"]]:
     """Yield the kernels of so many rows, some at a time, to all rows; zero for a row and itself."""
     squares, ones = a.square().sum(1, keepdim=True), torch.ones_like(a[:, :1])
     left, right = torch.cat([-2 * a, squares + 1, ones], 1), torch.cat([a, ones, squares], 1).T.contiguous()
