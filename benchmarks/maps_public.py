@@ -1,4 +1,4 @@
-"""Maps of many public sets beside those of openTSNE and UMAP: quality on new rows, and ranks over all sets.
+"""Maps of many public sets beside those of openTSNE, UMAP and PaCMAP: quality on new rows, and ranks over all sets.
 
 LATENTMAP_DATA=folder python -m benchmarks.maps_public [--seeds 3] [--data digits,letter] [--methods umap]
 
@@ -30,7 +30,7 @@ from latentmap.data.sampling import split_rows
 from latentmap.evaluation import neighborhood
 from latentmap.evaluation.methods import Units, find_method
 
-METHODS = {"opentsne": "openTSNE", "umap": "UMAP", "neighbor_vae": "neighbour VAE"}
+METHODS = {"opentsne": "openTSNE", "umap": "UMAP", "pacmap": "PaCMAP", "neighbor_vae": "neighbour VAE"}
 SEEN = (
     *("digits", "mnist", "segment", "texture", "vehicle", "movement_libras", "satimage", "vowel"),
     *("letter", "spambase", "wdbc", "ionosphere", "sonar"),

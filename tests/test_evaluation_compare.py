@@ -17,11 +17,11 @@ from latentmap.evaluation.compare import compare, default_methods
 from latentmap.evaluation.samplers import SAMPLERS
 from latentmap.exceptions import DataError, MissingExtraError, PartError
 
-BASELINES = {"opentsne": "openTSNE", "umap": "umap"}
+BASELINES = {"opentsne": "openTSNE", "umap": "umap", "pacmap": "pacmap"}
 NEW = {"X_new": np.zeros((50, 8, 8)), "y_new": np.zeros(50)}
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")  # few epochs
 PARTS = ("compact", "smooth", "realistic", "repaired")
-QUICK = ["pca", *(["opentsne"] if importlib.util.find_spec("openTSNE") else [])]  # umap-learn compiles for a minute
+QUICK = ["pca", *(name for name in ("opentsne", "pacmap") if importlib.util.find_spec(BASELINES[name]))]
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_quick_baselines_map_and_embed(digits):
         assert method.fit_map(X[:150]).shape == (150, 2) and method.embed(X[150:200]).shape == (50, 2)
 
 
-@pytest.mark.parametrize(("name", "package"), [("opentsne", "openTSNE"), ("umap", "umap-learn")])
+@pytest.mark.parametrize(("name", "package"), [("opentsne", "openTSNE"), ("umap", "umap-learn"), ("pacmap", "pacmap")])
 def test_a_missing_baseline_names_its_extra_before_anything_is_fitted(digits, monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, BASELINES[name], None)
     steps = []

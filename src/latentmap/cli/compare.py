@@ -52,8 +52,8 @@ def compare(
     Parameters
     ----------
     against
-        Other methods, separated by commas: pca, tsne, opentsne, umap; by default pca, tsne and umap, as far as they are
-        installed and map to so many components.
+        Other methods, separated by commas: pca, tsne, opentsne, umap, pacmap; by default pca, tsne and umap, as far as
+        they are installed and map to so many components.
     output
         Folder for comparison.json, comparison.md and the pictures.
     max_rows

@@ -195,6 +195,26 @@ class UMAP(Method):
         return np.asarray(self._umap.transform(self.units(X)))
 
 
+class PaCMAP(Method):
+    """PaCMAP (Wang et al. 2021), by pacmap."""
+
+    title = "PaCMAP"
+
+    def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
+        super().__init__(n_components, random_state, units)
+        self._package = _baseline("pacmap")
+
+    def fit_map(self, X: np.ndarray) -> np.ndarray:
+        """Fit with the usual 10 neighbours, 5 mid-near pairs and 20 further ones."""
+        self._rows = self.units(X)
+        self._pacmap = self._package.PaCMAP(self.n_components, random_state=self.random_state)
+        return np.asarray(self._pacmap.fit_transform(self._rows))
+
+    def embed(self, X: np.ndarray) -> np.ndarray:
+        """Embed rows by their neighbours among those of the fit."""
+        return np.asarray(self._pacmap.transform(self.units(X), basis=self._rows))
+
+
 class Estimator(Method):
     """An estimator of this package, fitted here with its defaults, or fitted before."""
 
@@ -247,6 +267,7 @@ METHODS: dict[str, type[Method]] = {
     "tsne": TSNE,
     "opentsne": OpenTSNE,
     "umap": UMAP,
+    "pacmap": PaCMAP,
     "autoencoder": AutoencoderMethod,
     "vae": VAEMethod,
     "neighbor_vae": NeighborVAEMethod,
