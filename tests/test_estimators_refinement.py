@@ -141,6 +141,38 @@ def test_equal_rows_are_numbered_in_order_not_by_the_hashes_of_a_process(monkeyp
     assert seen == [*range(100), *range(30), *range(50, 60)]
 
 
+@pytest.mark.parametrize("rows", [600, 3000])
+def test_many_equal_rows_do_not_drive_the_others_apart(rows):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(rows, 2, generator=generator, dtype=torch.float64)
+    codes[: rows // 2] = codes[0]
+    noisy = codes + 0.1 * torch.randn(codes.shape, generator=generator, dtype=torch.float64)
+    graph = torch.cdist(noisy, noisy).fill_diagonal_(torch.inf).topk(8, largest=False).indices
+    same = torch.arange(rows)
+    same[: rows // 2] = 0
+    same = same.unique(return_inverse=True)[1]
+    moved = refined(codes, graph, same=same)
+    assert (moved[: rows // 2] == moved[0]).all()
+    assert (moved - codes).norm(dim=1).max() <= 0.51 * (codes - codes.mean(0)).square().mean().sqrt()
+    assert 0.8 < moved[rows // 2 :].std() / codes[rows // 2 :].std() < 1.2
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.PosteriorCollapseWarning")
+@pytest.mark.parametrize("exaggeration", [1.0, 4.0, 20.0])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_neighbours_are_gained_with_any_exaggeration(exaggeration, d):
+    X = load_digits().data[:600]
+    vae = VAE(d, neighbors=15, exaggeration=exaggeration, max_epochs=20, random_state=0).fit(X)
+    before, after = (neighbor_ranks(X, Z, 15) < 15 for Z in (vae.posterior(X)[0], vae.transform(X)))
+    assert after.mean() > before.mean()
+
+
+def test_codes_of_many_dimensions_are_refined():
+    X = np.random.default_rng(0).normal(size=(2500, 12))
+    vae = VAE(8, neighbors=15, max_epochs=1, random_state=0).fit(X)
+    assert np.isfinite(vae.transform(X)).all()
+
+
 def test_density_is_not_traded_for_neighbours():
     X = np.random.default_rng(0).normal(size=(200, 5))
     vae = VAE(2, max_epochs=3, density_weight=0.1, random_state=0).fit(X)

@@ -88,9 +88,13 @@ def test_known_rows_are_found_without_a_search(components, monkeypatch):
     assert sum(searched) < 5  # of more than three rows that have the same product, some are searched
     near = x + 1e-7 * normal(180, 3, seed=5)
     assert places(encoder, near).shape == (180, 2) and sum(searched) > 170
-    encoder.landmarks.copy_(encoder.landmarks.flip(0))  # as another run is loaded
-    encoder.codes.copy_(encoder.codes.flip(0))
+    other = {
+        name: value.flip(0) if name in ("landmarks", "codes") else value for name, value in encoder.state_dict().items()
+    }
+    encoder.load_state_dict({name: value.clone() for name, value in other.items()})
     torch.testing.assert_close(places(encoder, x[order]), encoder.codes.flip(0)[order], rtol=0, atol=0)
+    with torch.inference_mode():
+        assert (places(copy.deepcopy(encoder).double(), x[order]) == encoder.codes.flip(0)[order]).all()
 
 
 def test_new_rows_lie_among_their_neighbours_also_of_groups_far_apart():

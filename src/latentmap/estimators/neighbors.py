@@ -38,8 +38,8 @@ LANDMARK_COLUMNS, LANDMARK_COMPONENTS = 200, 100
 """Columns up to which landmarks keep all, and their principal components beyond."""
 POINTS = 2**22
 """Values that are brought to principal components at a time."""
-PLACED_ROWS = 100_000
-"""Rows of a fit up to which its map places others among them; an encoder of more is as true by itself."""
+PLACED_ROWS, PLACED_ROWS_3D = 100_000, 20_000
+"""Rows of a fit up to which its map places others among them, and in three dimensions."""
 PLACES = ", new rows are placed among those of the fit"
 """What a description says of such a map."""
 PLACES_KNOWN = ", rows near to those of the earlier fit are placed among them"
@@ -103,9 +103,10 @@ def no_neighbors(p: Parameters, why: str) -> str:
 
 def places_rows(p: Parameters, neighbors: int | Edges, rows: int) -> bool:
     """Return whether a map places rows among those of its fit: few, compared as the encoder takes them."""
+    most = PLACED_ROWS if p.n_components in (1, 2) else PLACED_ROWS_3D
     flat = isinstance(getattr(p, "variational_family", None), Gaussian | None) and not p.ladder and not p.condition
     searched = isinstance(neighbors, int) and neighbors > 0 and p.metric == "euclidean"
-    return flat and searched and p.encoder is None and rows <= PLACED_ROWS
+    return flat and searched and p.encoder is None and rows <= most
 
 
 def without_placement(model: GenerativeAutoencoder) -> tuple[Placement, PlacedEncoder] | None:

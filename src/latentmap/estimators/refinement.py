@@ -18,6 +18,10 @@ MOMENTUM, GROWTH, DECAY, LEAST_GAIN = 0.8, 0.2, 0.8, 0.01
 """Momentum of the descent, and how the gain of a value grows while it moves on, and decays where it turns back."""
 RATE, ROWS = 1 / 12, 2000
 """Rate of the descent at so many rows, as a multiple of their number."""
+FARTHEST = 0.5
+"""How far a code moves at the most, in standard deviations of the codes."""
+PAIRS, LONGEST = 5 * 10**9, 5
+"""Pairs that are looked at in all, and iterations that their repulsion lasts at the most; more rows are not refined."""
 SHOWN, NEAREST = 1000, 15
 """Rows whose nearest are looked at on the map, and how many."""
 SCALES = 2.0 ** torch.arange(0, 8, 0.5)
@@ -41,9 +45,10 @@ def refined(
 
     .. math:: \rho \sum_{ij} p_{ij} \log(1 + s^2 \|z_i - z_j\|^2) + \log \sum_{i \ne j} \frac1{1 + s^2 \|z_i - z_j\|^2},
 
-    with the momentum and the gains of t-SNE, and the scale s where the loss of the first codes is least. Each moves by
-    a few hundredths of the spread of the map, so its groups, and what its places decode to, remain. Where the codes
-    keep no more neighbours then, as of data that have no more dimensions than the map, they are returned as they were.
+    with the momentum and the gains of t-SNE, and the scale s where the loss of the first codes is least. Most move by a
+    few hundredths of the spread of the map, and none by more than half of it, so its groups, and what its places decode
+    to, remain. Where the codes keep no more neighbours then, as of data that have no more dimensions than the map, they
+    are returned as they were, and so are those of more than 22,000 rows in three dimensions.
 
     Parameters
     ----------
@@ -71,32 +76,36 @@ def refined(
     n = len(codes)
     centre = codes.mean(0)
     spread = float((codes - centre).square().mean().sqrt())
-    if n < 4 or not spread > 0:
+    lasting = _lasting(n, codes.shape[1])
+    if n < 4 or lasting > LONGEST or not spread > 0:
         return codes
     graph = with_self(graph)
     group = torch.arange(n, device=codes.device) if same is None else same
     start = torch.empty(int(group.max()) + 1, codes.shape[1], device=codes.device)
     start[group] = ((codes - centre) / spread).float()
     masses = torch.bincount(group, minlength=len(start)).float()
-    rates = _rate(n) / masses[:, None]  # of the mean gradient of the rows of a group
+    rates = _rate(n) / max(1.0, exaggeration) / masses[:, None]  # of the mean gradient of the rows of a group
     if fixed is not None:
         rates = rates.index_fill(0, group[fixed], 0.0)
     repulsion = Repulsion()
     with threads_for(n * min(n, PAIRWISE)):
-        scale = _fitting_scale(start[group], graph)
-        places = scale * start
+        scale = _fitting_scale(start[group], graph, exaggeration)
+        first = places = scale * start
         step, gains = torch.zeros_like(places), torch.ones_like(places)
-        for _ in range(ITERATIONS):
+        total = away = places.new_zeros(())
+        for iteration in range(ITERATIONS):
             if ended():
                 break
-            total, away = repulsion(places, masses)
+            if iteration % lasting == 0:
+                total, away = repulsion(places, masses)
             gradient = 4 * (exaggeration * _attraction(places, group, graph) - masses[:, None] * away / total)
             gains = torch.where(gradient * step < 0, gains + GROWTH, gains * DECAY).clamp_(min=LEAST_GAIN)
             step = MOMENTUM * step - rates * gains * gradient
-            places = places + step
-    moved = (places / scale).to(codes.dtype)[group] * spread + centre
-    moved = moved if fixed is None else torch.where(fixed[:, None], codes, moved)
-    return moved if _kept(moved, graph) > _kept(codes, graph) else codes
+            moved = places + step - first
+            places = first + moved * (FARTHEST * scale / moved.norm(dim=1, keepdim=True)).clamp_(max=1.0)
+    ends = (places / scale).to(codes.dtype)[group] * spread + centre
+    ends = ends if fixed is None else torch.where(fixed[:, None], codes, ends)
+    return ends if _kept(ends, graph) > _kept(codes, graph) else codes
 
 
 def _rate(rows: int) -> float:
@@ -106,6 +115,15 @@ def _rate(rows: int) -> float:
     [0.01, 0.08, 0.42]
     """
     return RATE * rows * min(rows / ROWS, math.sqrt(rows / ROWS))
+
+
+def _lasting(rows: int, components: int) -> int:
+    """Return for how many iterations repulsion is taken to last: of all pairs in three dimensions it takes long.
+
+    >>> [_lasting(n, 3) for n in (5000, 20_000, 50_000)], _lasting(50_000, 2)
+    ([1, 4, 25], 1)
+    """
+    return 1 if components <= 2 else math.ceil(ITERATIONS * rows**2 / PAIRS)
 
 
 def _attraction(
@@ -120,12 +138,14 @@ def _attraction(
     )
 
 
-def _fitting_scale(codes: Float[Tensor, "N D"], graph: Int[Tensor, "N S"]) -> float:
+def _fitting_scale(codes: Float[Tensor, "N D"], graph: Int[Tensor, "N S"], exaggeration: float) -> float:
     """Return the scale at which the loss of some codes, of standard deviation 1, is least."""
-    some = torch.arange(0, len(codes), -(-len(codes) // SHOWN), device=codes.device)
+    some = _some(codes)
     near = (codes[some, None] - codes[graph[some]]).square().sum(2)
     others = torch.pdist(codes[some]).square()
-    losses = [float((s**2 * near).log1p().mean() + (1 / (1 + s**2 * others)).mean().log()) for s in SCALES]
+    attraction = [exaggeration * (s**2 * near).log1p().mean() for s in SCALES]
+    repulsion = [(1 / (1 + s**2 * others)).mean().log() for s in SCALES]
+    losses = [float(sum(terms)) for terms in zip(attraction, repulsion, strict=True)]
     return float(SCALES[losses.index(min(losses))])
 
 
@@ -150,9 +170,13 @@ def refinement_seconds(rows: int) -> float:
 
 def _kept(codes: Float[Tensor, "N D"], graph: Int[Tensor, "N S"]) -> float:
     """Return the fraction of the neighbours of some rows that are among the nearest on the map."""
-    n = len(codes)
-    some = torch.arange(0, n, -(-n // SHOWN), device=codes.device)
+    n, some = len(codes), _some(codes)
     distances = torch.cdist(codes[some], codes)
     distances[torch.arange(len(some), device=codes.device), some] = torch.inf
     reach = distances.topk(min(NEAREST, max(1, n // 4)), largest=False).values[:, -1:]
     return float((distances.gather(1, graph[some]) <= reach).float().mean())
+
+
+def _some(codes: Float[Tensor, "N D"]) -> Int[Tensor, " S"]:
+    """Return the indices of some rows, drawn, as every so many may be alike."""
+    return torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))[:SHOWN].to(codes.device)

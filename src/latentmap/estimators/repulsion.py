@@ -24,9 +24,10 @@ class Repulsion:
     r"""Sums of the kernel by which t-SNE repels codes y with masses m.
 
     .. math:: K_{ij} = \frac1{1 + \|y_i - y_j\|^2}, \qquad
-              Z = \sum_{i \ne j} m_i m_j K_{ij}, \qquad F_i = \sum_j m_j K_{ij}^2 (y_i - y_j).
+              Z = \sum_{ij} m_i m_j K_{ij} - \sum_i m_i, \qquad F_i = \sum_j m_j K_{ij}^2 (y_i - y_j),
 
-    Up to 2,048 codes all pairs are summed. More are spread to the nodes of a grid by cubic
+    where a mass is the number of rows that share a code, so that Z is over all pairs of rows. Up to 2,048 codes, and in
+    three dimensions or more, all pairs are summed. More are spread to the nodes of a grid by cubic
     B-splines, convolved with the kernel by FFT, and interpolated by the splines and their derivatives (smooth particle
     mesh Ewald, Essmann et al. 1995; FIt-SNE, Linderman et al. 2019, interpolates by polynomials).
 
@@ -54,7 +55,7 @@ class Repulsion:
         self, y: Float[Tensor, "N D"], masses: Float[Tensor, " N"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "N D"]]:
         """Return Z and F."""
-        return self._pairs(y, masses) if len(y) <= self.pairwise else self._grid(y, masses)
+        return self._pairs(y, masses) if y.shape[1] > 2 or len(y) <= self.pairwise else self._grid(y, masses)
 
     def _pairs(self, y: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
         y = y - y.mean(0)
@@ -64,7 +65,8 @@ class Repulsion:
             sums.append(kernel @ masses)
             squares.append(kernel.square_() @ weighted)
         near = torch.cat(squares)
-        return masses @ torch.cat(sums), near[:, :1] * y - near[:, 1:]
+        total = masses @ torch.cat(sums) + (masses * (masses - 1)).sum()  # kernels of a code and itself are left out
+        return total, near[:, :1] * y - near[:, 1:]
 
     def _grid(self, y: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
         n, d = y.shape
@@ -86,7 +88,7 @@ class Repulsion:
         )
         transformed = torch.fft.rfftn(spread.view([size] * d)) * self._transformed_kernel(size, spacing, d, y.device)
         potential = torch.fft.irfftn(transformed, s=[size] * d).flatten()[nodes]
-        total = masses @ (potential * weights).sum(1) - masses.square().sum()
+        total = masses @ (potential * weights).sum(1) - masses.sum()
         slope = [
             (potential * _products([(slopes if a == b else values)[:, b] for b in range(d)])).sum(1) for a in range(d)
         ]

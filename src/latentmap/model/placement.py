@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -96,6 +97,7 @@ class PlacedEncoder(nn.Module):
     axes: Tensor
     landmarks: Tensor
     codes: Tensor
+    _sorted: _Sorted | None = None
 
     def __init__(
         self,
@@ -117,7 +119,6 @@ class PlacedEncoder(nn.Module):
         kept = columns if components is None else components
         self.register_buffer("landmarks", torch.zeros(landmarks, kept, dtype=torch.float64))
         self.register_buffer("codes", torch.zeros(landmarks, latent, dtype=torch.float64))
-        self._sorted: _Sorted | None = None
 
     @torch.no_grad()
     def place(
@@ -130,6 +131,7 @@ class PlacedEncoder(nn.Module):
 
         Distances are taken in the principal components of ``axes``, if in some.
         """
+        self._sorted = None
         self.centre.copy_(centre)
         if self.projected:
             self.axes.copy_(axes)
@@ -160,10 +162,18 @@ class PlacedEncoder(nn.Module):
 
     def _found(self, rows: Float[Tensor, "B C"]) -> Int[Tensor, " B"]:
         """Return the landmark that each row equals, -1 for none, without a search among all of them."""
-        version = self.landmarks._version, self.landmarks.device
-        if self._sorted is None or self._sorted.version != version:
-            self._sorted = _Sorted(version, self.landmarks)
+        if self._sorted is None:
+            self._sorted = _Sorted(self.landmarks)
         return self._sorted.find(rows, self.landmarks, exactly=not self.projected)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._sorted = None  # of landmarks on another device, or of another type
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._sorted = None
+        super()._load_from_state_dict(*args, **kwargs)
 
     def _places(
         self, near: Int[Tensor, "B k"], distances: Float[Tensor, "B k"], own: Float[Tensor, "B D"]
@@ -205,10 +215,9 @@ class PlacedEncoder(nn.Module):
 class _Sorted:
     """Landmarks in the order of their products with one direction, in which equal ones are next to each other."""
 
-    def __init__(self, version: tuple[int, torch.device], landmarks: Float[Tensor, "N C"]) -> None:
+    def __init__(self, landmarks: Float[Tensor, "N C"]) -> None:
         columns = landmarks.shape[1]
         angles = torch.arange(1, columns + 1, dtype=landmarks.dtype, device=landmarks.device)
-        self.version = version
         self.direction = (angles * math.e).sin()  # no small whole multiples of which have the same sum
         self.largest = landmarks.abs().amax(0)
         self.keys, self.order = (landmarks @ self.direction).sort()
