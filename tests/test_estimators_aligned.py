@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from latentmap import VAE, fit_aligned
 from latentmap.exceptions import DataError, PartError
 
+pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning")  # few epochs
 X, GROUP = make_blobs(400, centers=6 * np.random.default_rng(0).normal(size=(4, 8)), random_state=0)
 LEFT, RIGHT = X[:, :5], 100 * X[:, 3:]
 LINKED = np.arange(150)

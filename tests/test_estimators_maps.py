@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 from scipy.spatial import procrustes
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 
 from latentmap import VAE, likelihoods, load, networks, posteriors, priors
@@ -194,3 +194,16 @@ def test_neighbours_are_kept_with_the_run_and_sought_again_for_other_rows(tmp_pa
     assert len(sought) == 6
     again.set_params(warm_start=False, neighbors=None).fit(X).save(tmp_path / "run")
     assert load(tmp_path / "run").set_params(warm_start=True).fit(X).n_iter_ == 2
+
+
+@pytest.mark.parametrize("data", [load_wine, load_iris])
+def test_decoded_places_of_few_rows_vary_along_both_axes(data):
+    """A decoder of six layers of so few rows leaves one of the axes out (all of six seeds of iris)."""
+    X = data().data
+    scale = X.std(0)
+    for seed in range(2):
+        vae = VAE(2, random_state=seed).fit(X)
+        Z = vae.transform(X)
+        for axis in np.eye(2):
+            change = vae.inverse_transform(Z + 0.5 * axis) - vae.inverse_transform(Z)
+            assert np.square(change / scale).mean() > 0.01

@@ -37,6 +37,8 @@ STEPS, MAP_STEPS = 2000, 1100
 """Steps that a fit takes by default, within these numbers of epochs; of a map, whose batches are thrice as large."""
 EPOCHS, FEWEST = 125, 10
 """Epochs at the most and at the least."""
+DEEP = 500
+"""Training rows from which on the decoder of a map has six layers rather than three."""
 MANY = 2**15
 """Rows of a map beyond which its batches are larger even where its codes are refined."""
 RATE, FEW = 1e-2, 32
@@ -192,23 +194,26 @@ def _counts(schema: Schema) -> bool:
     return schema.kind == "count" and schema.dtype != "uint8" and schema.highest != 255
 
 
-def choose_networks(sizes: Sizes, *, neighbors: bool = False) -> tuple[Network, Network]:
+def choose_networks(sizes: Sizes, rows: int, *, neighbors: bool = False) -> tuple[Network, Network]:
     """Return encoder and decoder: `Conv` for images of 32 x 32 or more or in colour, else MLPs by the features.
 
     To unroll a surface into two or three numbers takes depth rather than width, and so does rolling it up again; maps
-    that keep neighbours have it, as they begin where a deep network learns (`start_at_components`).
+    that keep neighbours have it, as they begin where a deep network learns (`start_at_components`). A deep decoder of
+    few rows leaves out one of the numbers, so that it is not deep there.
 
-    >>> encoder, decoder = choose_networks(Sizes((8, 8), 2), neighbors=True)
-    >>> encoder.hidden, decoder.hidden, choose_networks(Sizes((8, 8), 2))[0].hidden
+    >>> encoder, decoder = choose_networks(Sizes((8, 8), 2), 1000, neighbors=True)
+    >>> encoder.hidden, decoder.hidden, choose_networks(Sizes((8, 8), 2), 1000)[0].hidden
     ((192, 192, 192, 192, 192, 192), (128, 128, 128, 128, 128, 128), (256, 256, 256))
-    >>> choose_networks(Sizes((32, 32, 3), 2))[0]
+    >>> choose_networks(Sizes((8, 8), 2), 160, neighbors=True)[1].hidden
+    (128, 128, 128)
+    >>> choose_networks(Sizes((32, 32, 3), 2), 1000)[0]
     Conv(channels=(32, 64, 128), width=256, activation='silu')
     """
     if len(sizes.event) == 3 or (len(sizes.event) == 2 and min(sizes.event) >= 32):
         return Conv(), Conv()
     width = max(64, 2 ** math.ceil(math.log2(4 * sizes.features)))
     if neighbors:
-        return MLP((min(192, width),) * 6), MLP((min(128, width),) * 6)
+        return MLP((min(192, width),) * 6), MLP((min(128, width),) * (6 if rows >= DEEP else 3))
     both = MLP((min(256 if sizes.latent <= 3 else 384, width),) * 3)  # few numbers ask for less of a decoder
     return both, both
 

@@ -130,7 +130,7 @@ def plan(
         If a parameter does not suit them.
     """
     training = plan_training(p, rows, objective, device, piece=piece)
-    return plan_model(p, source, sizes, neighbors=training.neighbors != 0), training
+    return plan_model(p, source, rows.training, sizes, neighbors=training.neighbors != 0), training
 
 
 def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, TrainingPlan, Needs]:
@@ -151,13 +151,13 @@ def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, Tra
     return model, training, needs_of(parts, sizes, batch, objective.samples, copied, precise)
 
 
-def plan_model(p: Parameters, source: Source, sizes: Sizes, *, neighbors: bool = False) -> ModelPlan:
+def plan_model(p: Parameters, source: Source, rows: int, sizes: Sizes, *, neighbors: bool = False) -> ModelPlan:
     """Choose likelihood, scaling and networks, but for those that were given."""
     schema, table = source.schema, source.table
     if schema.lowest is None:
         raise DataError(f"{source.name} holds no finite value at all: fit needs some")
     likelihood, scaling = _table_units(p, source, table) if table else _units(p, source)
-    networks = choices.choose_networks(likelihood.encoder_sizes(sizes), neighbors=neighbors)
+    networks = choices.choose_networks(likelihood.encoder_sizes(sizes), rows, neighbors=neighbors)
     encoder = networks[0] if p.encoder is None else p.encoder
     decoder = networks[1] if p.decoder is None else p.decoder
     shape = f"rows of shape {sizes.event}"
