@@ -23,6 +23,7 @@ METHODS = {
     "pca": "PCA",
     "opentsne": "openTSNE",
     "umap": "UMAP",
+    "pacmap": "PaCMAP",
     "autoencoder": "autoencoder",
     "vae": "VAE",
     "neighbor_vae": "neighbour VAE",
