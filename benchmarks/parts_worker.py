@@ -40,7 +40,7 @@ def main(what, data, run, *rest):
         model.transform(X)
     else:
         import latentmap.cli.runs
-        import latentmap.estimators.vae  # noqa: F401
+        import latentmap.estimators.vae
 
         start, used = time.perf_counter(), time.process_time()
         assert command(["transform", run, data, "-o", f"{rest[0]}/"]) == 0

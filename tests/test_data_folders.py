@@ -88,7 +88,7 @@ def test_files_are_copied_where_there_are_no_links(tmp_path, monkeypatch):
 @pytest.mark.parametrize("error", [RuntimeError("failed"), KeyboardInterrupt(), OSError(28, "No space left")])
 def test_an_error_keeps_the_old_folder(tmp_path, system, error):
     replaced(tmp_path / "run", "old")
-    with pytest.raises(DataError if isinstance(error, OSError) else type(error)):  # noqa: SIM117
+    with pytest.raises(DataError if isinstance(error, OSError) else type(error)):
         with atomic_folder(tmp_path / "run", OWN, "last") as folder:
             write(folder, "new")
             raise error

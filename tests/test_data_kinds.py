@@ -321,7 +321,7 @@ def test_cells_come_back(case):  # fmt: skip
         {"kind": kind}
         | ({"period": 24} if kind == "cyclic" else {})
         | ({"categories": [1, 2, 3, 9]} if kind == "ordinal" else {})
-    )  # noqa: E501
+    )
     for library in (pd.DataFrame, pl.DataFrame):
         frame = library({"x": values, "rest": [0.5, *np.arange(1.0, len(values))]})
         source = open_source(frame, columns=Requested({"x": requested}))
