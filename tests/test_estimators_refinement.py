@@ -43,7 +43,7 @@ def test_refinement_lowers_the_loss_of_all_rows(codes, graph):
     worse = codes + (codes - moved)
     for scale in (4.0, 8.0):
         assert loss(moved, graph, scale) < loss(codes, graph, scale) < loss(worse, graph, scale)
-    assert 0.01 < (moved - codes).norm(dim=1).median() < 0.4 * codes.std()
+    assert 0.01 < (moved - codes).norm(dim=1).max() < 0.5 * codes.std()
 
 
 @pytest.mark.parametrize("exaggeration", [1.0, 3.0])

@@ -63,9 +63,10 @@ def test_paths_between_islands_cross_once():
 
 
 def test_straight_paths_are_those_of_the_model(shown, images):
-    answer = shown.path(3, 9, 5)
-    ends = shown.estimator.transform(images[[3, 9]])  # their places on the map
-    expected = shown.estimator.inverse_transform(np.linspace(*ends, 5))
-    for item, row in zip(answer.items, expected, strict=True):
-        assert np.abs(item.pixels.astype(int) - pixels(row)).max() <= 1
+    vae, ends = shown.estimator, images[[3, 9]]
+    between_means = shown.path(*vae.posterior(ends)[0].tolist(), 5), vae.interpolate(*ends, 5)
+    between_places = shown.path(3, 9, 5), vae.inverse_transform(np.linspace(*vae.transform(ends), 5))
+    for answer, expected in (between_means, between_places):
+        for item, row in zip(answer.items, expected, strict=True):
+            assert np.abs(item.pixels.astype(int) - pixels(row)).max() <= 1
     np.testing.assert_allclose(shown.path([0.0, 1.0], [1.0, 0.0], 3).z[1], [0.5, 0.5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -87,7 +88,7 @@ def typed(value: Any, hint: Any, at: str) -> Any:
         return made(hint, value, at) if read is None else _read(read, value, at)
     if hint in (int, float):
         number = isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
-        return value if number and (hint is int or abs(value) < 2**1024) else _refuse(value, hint, at)
+        return value if number and (hint is int or abs(value) <= sys.float_info.max) else _refuse(value, hint, at)
     return value if isinstance(value, origin or hint or type(None)) else _refuse(value, hint, at)
 
 
