@@ -24,6 +24,7 @@ IMAGES = PAGE.parent / "images" / "plots"
 def main() -> None:
     """Run the blocks of the page, one after the other, in the folder of its pictures."""
     IMAGES.mkdir(parents=True, exist_ok=True)
+    text = PAGE.read_text(encoding="utf-8")
     known: dict[str, object] = {}
     seen: dict[str, str] = {}
     save = Display.save
@@ -33,11 +34,10 @@ def main() -> None:
         return save(display, path, *args, **kwargs)
 
     with contextlib.chdir(IMAGES), mock.patch.object(Display, "save", recorded):
-        for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
             exec(compile(code, PAGE, "exec"), known)
     for path in IMAGES.glob("*.png"):
         Image.open(path).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(path, optimize=True)
-    text = PAGE.read_text(encoding="utf-8")
     for name, alt in seen.items():
         if alt:
             image = f"(images/plots/{name})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -66,7 +67,7 @@ class ProcessGroup(Processes):
     def copy_first(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors by those of the first process."""
         for tensor in tensors:
-            _reached(lambda tensor=tensor: dist.broadcast(tensor.detach(), 0))  # type: ignore[misc]
+            _reached(partial(dist.broadcast, tensor.detach(), 0))
 
     def average_gradients(self, gradients: Sequence[Tensor]) -> None:
         """Average gradients by one operation for each type; they then share memory, until the next ones come."""
@@ -88,7 +89,7 @@ class ProcessGroup(Processes):
             if flat is None:  # kept, as new memory is slow to be had
                 flat = self._flat[dtype, sum(sizes)] = some[0].new_empty(sum(sizes))
             torch.cat([tensor.flatten() for tensor in some], out=flat)
-            _reached(lambda flat=flat: dist.all_reduce(flat))  # type: ignore[misc]
+            _reached(partial(dist.all_reduce, flat))
             flat /= self.world_size
             yield some, [piece.view_as(to) for piece, to in zip(flat.split(sizes), some, strict=True)]
 

@@ -194,12 +194,14 @@ def _counts(schema: Schema) -> bool:
     return schema.kind == "count" and schema.dtype != "uint8" and schema.highest != 255
 
 
-def choose_networks(sizes: Sizes, rows: int, *, neighbors: bool = False) -> tuple[Network, Network]:
+def choose_networks(
+    sizes: Sizes, rows: int, *, neighbors: bool = False, anchored: bool = False
+) -> tuple[Network, Network]:
     """Return encoder and decoder: `Conv` for images of 32 x 32 or more or in colour, else MLPs by the features.
 
     To unroll a surface into two or three numbers takes depth rather than width, and so does rolling it up again; maps
     that keep neighbours have it, as they begin where a deep network learns (`start_at_components`). A deep decoder of
-    few rows leaves out one of the numbers, so that it is not deep there.
+    few rows leaves out one of the numbers, so that it is not deep there, unless an anchor gives codes to keep to.
 
     >>> encoder, decoder = choose_networks(Sizes((8, 8), 2), 1000, neighbors=True)
     >>> encoder.hidden, decoder.hidden, choose_networks(Sizes((8, 8), 2), 1000)[0].hidden
@@ -213,7 +215,7 @@ def choose_networks(sizes: Sizes, rows: int, *, neighbors: bool = False) -> tupl
         return Conv(), Conv()
     width = max(64, 2 ** math.ceil(math.log2(4 * sizes.features)))
     if neighbors:
-        return MLP((min(192, width),) * 6), MLP((min(128, width),) * (6 if rows >= DEEP else 3))
+        return MLP((min(192, width),) * 6), MLP((min(128, width),) * (6 if anchored or rows >= DEEP else 3))
     both = MLP((min(256 if sizes.latent <= 3 else 384, width),) * 3)  # few numbers ask for less of a decoder
     return both, both
 

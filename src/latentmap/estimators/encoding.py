@@ -56,7 +56,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
     def transform(self, X: Any, y: Any = None) -> FloatArray:
         """Return the posterior mean of each row: the mean of q(z|x).
 
-        A map of up to 20,000 rows returns the refined codes of the rows of its fit and places others among these
+        A map of up to 100,000 rows returns the refined codes of the rows of its fit and places others among these
         (`neighbors`): the mean of a row's posterior may differ.
 
         Parameters

@@ -157,9 +157,8 @@ def plan_model(p: Parameters, source: Source, rows: int, sizes: Sizes, *, neighb
     if schema.lowest is None:
         raise DataError(f"{source.name} holds no finite value at all: fit needs some")
     likelihood, scaling = _table_units(p, source, table) if table else _units(p, source)
-    anchored = getattr(p, "anchor", None) is not None  # codes are given, and a deep decoder keeps to them
-    rows = max(rows, choices.DEEP) if anchored else rows
-    networks = choices.choose_networks(likelihood.encoder_sizes(sizes), rows, neighbors=neighbors)
+    anchored = getattr(p, "anchor", None) is not None
+    networks = choices.choose_networks(likelihood.encoder_sizes(sizes), rows, neighbors=neighbors, anchored=anchored)
     encoder = networks[0] if p.encoder is None else p.encoder
     decoder = networks[1] if p.decoder is None else p.decoder
     shape = f"rows of shape {sizes.event}"

@@ -20,8 +20,8 @@ RATE, ROWS, FASTER = 1 / 12, 2000, 1.5
 """Rate of the descent at so many rows, as a multiple of their number, and how much faster that of many rows is."""
 FARTHEST = 0.5
 """How far a code moves at the most, in standard deviations of the codes."""
-PAIRS, LONGEST = 5 * 10**9, 5
-"""Pairs that are looked at in all, and iterations that their repulsion lasts at the most; more rows are not refined."""
+PAIRS = 5 * 10**9
+"""Pairs of codes of three dimensions that are looked at in all."""
 SHOWN, NEAREST = 1000, 15
 """Rows whose nearest are looked at on the map, and how many."""
 SCALES = 2.0 ** torch.arange(0, 8, 0.5)
@@ -48,7 +48,7 @@ def refined(
     with the momentum and the gains of t-SNE, and the scale s where the loss of the first codes is least. Most move by a
     few hundredths of the spread of the map, and none by more than half of it, so its groups, and what its places decode
     to, remain. Where the codes keep no more neighbours then, as of data that have no more dimensions than the map, they
-    are returned as they were, and so are those of more than 22,000 rows in three dimensions.
+    are returned as they were.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def refined(
     n = len(codes)
     centre = codes.mean(0)
     spread = float((codes - centre).square().mean().sqrt())
-    lasting = _lasting(n, codes.shape[1])
-    if n < 4 or lasting > LONGEST or not spread > 0:
+    if n < 4 or not spread > 0:
         return codes
+    lasting = _lasting(n, codes.shape[1])
     graph = with_self(graph)
     group = torch.arange(n, device=codes.device) if same is None else same
     start = torch.empty(int(group.max()) + 1, codes.shape[1], device=codes.device)
@@ -92,7 +92,6 @@ def refined(
         scale = _fitting_scale(start[group], graph, exaggeration)
         first = places = scale * start
         step, gains = torch.zeros_like(places), torch.ones_like(places)
-        total = away = places.new_zeros(())
         for iteration in range(ITERATIONS):
             if ended():
                 break

@@ -66,7 +66,7 @@ class VAE(GenerativeEstimator):
         neighbours. None for none. "auto" is 15 for maps of 2 or 3 components, fewer for less than 60 rows, and none
         otherwise. Or the neighbours themselves, all alike: indices of the rows given to `fit`, alone or with distances,
         (indices, distances), or a sparse matrix of scipy or torch whose entries are edges. The graph may be in pieces.
-        A map of up to 20,000 rows places new ones among them, and holds them: `latentmap.model.placement.Placement`.
+        A map of up to 100,000 rows places new ones among them, and holds them: `latentmap.model.placement.Placement`.
     exaggeration : float, default=1.0
         Weight of the attraction between neighbours on a map, beside the repulsion of all rows: 1 keeps the most
         neighbours, as t-SNE; the more of it, the more a map shows groups and continuous structures in place of single

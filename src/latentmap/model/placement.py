@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -162,14 +162,9 @@ class PlacedEncoder(nn.Module):
 
     def _found(self, rows: Float[Tensor, "B C"]) -> Int[Tensor, " B"]:
         """Return the landmark that each row equals, -1 for none, without a search among all of them."""
-        if self._sorted is None:
+        if self._sorted is None or self._sorted.keys.device != self.landmarks.device:
             self._sorted = _Sorted(self.landmarks)
         return self._sorted.find(rows, self.landmarks, exactly=not self.projected)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._sorted = None  # of landmarks on another device, or of another type
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._sorted = None
