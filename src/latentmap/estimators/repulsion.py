@@ -69,7 +69,7 @@ class Repulsion:
         return total, near[:, :1] * y - near[:, 1:]
 
     def _grid(self, y: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
-        n, d = y.shape
+        d = y.shape[1]
         low = y.amin(0)
         span, most = float((y.amax(0) - low).max()), int(MOST_NODES ** (1 / d))
         while 2 * (math.ceil(span / self.spacing) + MARGIN) > most:
