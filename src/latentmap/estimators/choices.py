@@ -37,6 +37,8 @@ STEPS, MAP_STEPS = 2000, 1100
 """Steps that a fit takes by default, within these numbers of epochs; of a map, whose batches are thrice as large."""
 EPOCHS, FEWEST = 125, 10
 """Epochs at the most and at the least."""
+NEIGHBORS, NEIGHBORS_OF_MANY, SEARCHED_ROWS = 30, 15, 100_000
+"""Neighbours of each row of a map, and of one of more than so many rows, among which a search takes long."""
 DEEP = 500
 """Training rows from which on the decoder of a map has six layers rather than three."""
 MANY = 2**15
@@ -265,12 +267,16 @@ def choose_largest_lr_multiplier(epochs: int) -> float:
 
 
 def choose_neighbors(rows: int, components: int) -> int:
-    """Return the neighbours of each row that a map of 2 or 3 components keeps: 15, or a quarter of the rows; else 0.
+    """Return the neighbours of each row that a map of 2 or 3 components keeps: 30, else 0.
 
-    >>> choose_neighbors(1797, 2), choose_neighbors(20, 2), choose_neighbors(1797, 10)
-    (15, 5, 0)
+    Of less than 240 rows they are an eighth, but 15 where these are no more than a quarter: a map of rows of which most
+    are neighbours needs one of its numbers only. Of more than 100,000 they are 15, as a search takes long.
+
+    >>> [choose_neighbors(rows, 2) for rows in (20, 60, 160, 1797, 10**6)], choose_neighbors(1797, 10)
+    ([5, 15, 20, 30, 15], 0)
     """
-    return min(15, rows // 4) if components in (2, 3) else 0
+    most = NEIGHBORS if rows <= SEARCHED_ROWS else NEIGHBORS_OF_MANY
+    return min(most, max(rows // 8, min(NEIGHBORS_OF_MANY, rows // 4))) if components in (2, 3) else 0
 
 
 def choose_positives(*, refined: bool) -> int:

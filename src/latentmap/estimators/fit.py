@@ -52,6 +52,7 @@ from latentmap.model.probe import copied
 from latentmap.model.processes import current
 from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
+from latentmap.training.decoder import SECONDS as DECODER_SECONDS
 from latentmap.training.device import resolve_device
 from latentmap.training.feed import Resident, Streamed
 from latentmap.training.loop import Trainer
@@ -146,7 +147,7 @@ class Fit:
         if not self.piece:  # which need not stand for all rows
             _despite_interrupt(trainer, trainer.standardise)
         if self.places:
-            _despite_interrupt(trainer, lambda: self.search.place(self.drawn, self.pinned, self._ends))
+            _despite_interrupt(trainer, lambda: self._place(trainer))
         elif self.placement is not None:
             with_placement(self.state.model, *self.placement)
             self.state.choices["neighbors"] = self.state.choices.get("neighbors", "None") + PLACES_KNOWN
@@ -164,6 +165,12 @@ class Fit:
         state = _despite_interrupt(trainer, lambda: summarise(state, self.rows.some, given, trainer))
         own = self.rows.held if len(self.rows.held) else self.rows.some
         return replace(state, usual_cost=usual_cost(state, own))
+
+    def _place(self, trainer: Trainer) -> None:
+        """Refine the codes of a map, and fit its decoder to them."""
+        places, held_out = self.search.place(self.drawn, self.pinned, self._ends)
+        if not trainer.gradient_step.objective.adversarial:
+            trainer.fit_decoder(places, held_out, self._ends)
 
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
@@ -256,8 +263,8 @@ class Fit:
         budget = self.parameters.time_budget
         if budget is None:
             return None
-        refining = min(budget / 10, refinement_seconds(len(self.source))) if self.places else 0.0
-        return max(budget / 4, budget - (self.timer() - self.begun) - refining)
+        after = min(budget / 5, refinement_seconds(len(self.source)) + DECODER_SECONDS) if self.places else 0.0
+        return max(budget / 4, budget - (self.timer() - self.begun) - after)
 
     def _ends(self) -> bool:
         """Return whether the time budget is spent."""

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from latentmap.objectives.base import DISTORTION, RATE
-from latentmap.training.metrics import HELD_OUT, KEPT, LOSS, PENALTY, RESTORED, ROUNDING, STANDARDISED, Row, parts_of
+from latentmap.training.metrics import (
+    HELD_OUT,
+    KEPT,
+    LOSS,
+    PENALTY,
+    REFITTED,
+    RESTORED,
+    ROUNDING,
+    STANDARDISED,
+    Row,
+    parts_of,
+)
 
 Units = Literal["data", "model"]
 """Units that the nats of a history are of: the data's own, or those of the model, as before version 0.2."""
@@ -65,13 +76,13 @@ def evaluation(history: Sequence[Row], *, bound: bool, units: Units = "data") ->
 def best_row(history: Sequence[Row]) -> Row | None:
     """Return the row whose weights a fit keeps: the best on held-out rows, or the last where there are none.
 
-    A row that was measured again with standardised codes is that of the weights that are kept; one whose weights were
-    given up is not.
+    A row that was measured again, with standardised codes or a decoder that was fitted further, is that of the weights
+    that are kept; one whose weights were given up is not.
     """
     history = [row for row in history if not row.get(RESTORED)]
     if not history:
         return None
-    for entry in (STANDARDISED, KEPT):
+    for entry in (STANDARDISED, REFITTED, KEPT):
         if kept := [row for row in history if row.get(entry)]:
             return kept[-1]
     if history[-1]["val_loss"] is None:

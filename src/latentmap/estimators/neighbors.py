@@ -177,8 +177,12 @@ class NeighborSearch:
             scaled = self.state.scaling(as_tensor(self.some).to(self.state.device)).float()
             start_at_components(self.state.model, scaled)
 
-    def place(self, graphs: Mapping[str, Tensor], pinned: Pinned | None, ended: Callable[[], bool]) -> None:
+    def place(
+        self, graphs: Mapping[str, Tensor], pinned: Pinned | None, ended: Callable[[], bool]
+    ) -> tuple[Tensor, Tensor]:
         """Let the encoder of a map place rows among the refined codes of all rows, which become its landmarks.
+
+        Return the places of training and held-out rows.
 
         Parameters
         ----------
@@ -214,6 +218,10 @@ class NeighborSearch:
         encoder.codes.copy_(self._refined(encoder.codes, group_of, graphs, pinned, ended))
         network = Placement(cast(Network, model.parts.encoder), len(rows), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
+        train, held_out = (
+            torch.from_numpy(indices).to(encoder.codes.device) for indices in (self.train, self.held_out)
+        )
+        return encoder.codes[train].float(), encoder.codes[held_out].float()
 
     def _refined(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -248,7 +248,7 @@ class VAEMethod(Estimator):
     """`latentmap.VAE` without the neighbour objective: it differs from the autoencoder in being variational alone."""
 
     title = "VAE"
-    neighbors: int | None = None
+    neighbors: Literal["auto"] | None = None
 
     def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
         super().__init__(n_components, random_state, units)
@@ -259,7 +259,7 @@ class NeighborVAEMethod(VAEMethod):
     """`latentmap.VAE` with the neighbour objective: its default for maps."""
 
     title = "neighbour VAE"
-    neighbors = 15
+    neighbors = "auto"
 
 
 METHODS: dict[str, type[Method]] = {

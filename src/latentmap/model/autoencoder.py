@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution, Independent, Normal
 
 from latentmap.exceptions import PartError
 from latentmap.model.defence import Defence, defensible
@@ -235,6 +235,15 @@ class GenerativeAutoencoder(nn.Module):
             z, from_prior = mixture.replace(z, q, p), mixture.fraction
         px = self._conditioned(x, model.decode(z))
         return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, rest, inside=self.training)
+
+    def trace_at(
+        self, x: Float[Tensor, "B P"], means: Float[Tensor, "B D"], deviations: Float[Tensor, "B D"], noise: Noise
+    ) -> Trace:
+        """Decode draws of N(means, deviations^2) in the place of q(z|x), as `trace` decodes those of q(z|x)."""
+        q = independent(Normal(means, deviations, validate_args=False))
+        z = means + deviations * noise((1, *means.shape), means)
+        px = self._conditioned(x, self.decode(z))
+        return Trace(x, (Level(z, q, self.prior()),), px, noise=noise, inside=self.training)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Return the indices of each row's code, where codes are quantised."""

@@ -28,7 +28,7 @@ Scales = Literal["each", "all"]
 """Whether codes take a scale for each component, or one for all."""
 RESERVED = (
     frozenset(f"val_{name}" if held_out else name for name in ("loss", DISTORTION, RATE) for held_out in (False, True))
-    | {"standardised", "kept", MODEL, INFERENCE, GENERATIVE, MONITOR, "critic", "epoch", "step"}
+    | {"standardised", "kept", "refitted", MODEL, INFERENCE, GENERATIVE, MONITOR, "critic", "epoch", "step"}
     | {"seconds", "progress", "rows_per_second"}
 )
 """Names that no other term of a loss may have."""

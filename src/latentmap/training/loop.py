@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,11 +16,12 @@ from latentmap.model.processes import Processes, alone
 from latentmap.objectives.base import Objective
 from latentmap.training.callbacks import Callback, Progress, notify
 from latentmap.training.checkpoint import Checkpoints
+from latentmap.training.decoder import fit_decoder
 from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident, shared_batch
 from latentmap.training.gradients import has_finite_weights
 from latentmap.training.held_out import HeldOut
-from latentmap.training.metrics import HELD_OUT, RESTORED, STANDARDISED, Gain, Row, with_lower_rate
+from latentmap.training.metrics import HELD_OUT, REFITTED, RESTORED, STANDARDISED, Gain, Row, with_lower_rate
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
 from latentmap.training.standardise import standardisation
@@ -210,6 +211,18 @@ class Trainer:
             if self.best_evaluation is not None:
                 row = self.history[self.best_evaluation]
                 row |= with_lower_rate(row, change.nats) | held_out | {STANDARDISED: 1.0}
+
+    def fit_decoder(self, places: Tensor, held_out_places: Tensor, ended: Callable[[], bool]) -> None:
+        """Fit the decoder of the kept weights to the places of training and held-out rows on a map, after the last run.
+
+        The row of the history of these weights then describes them.
+        """
+        assert isinstance(self.feed, Resident)
+        with threads_for(self.work):
+            fit_decoder(self.gradient_step, self.feed, places, self.held_out, held_out_places, self.step, ended=ended)
+            held_out = self._held_out_losses()
+            if held_out is not None and self.best_evaluation is not None:
+                self.history[self.best_evaluation] |= self.metrics.entries(held_out, HELD_OUT) | {REFITTED: 1.0}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the fit depends on.

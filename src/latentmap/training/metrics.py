@@ -27,7 +27,9 @@ RESTORED = "restored"
 """Entry of a row whose weights were given up for the best ones before, as the loss was not finite or exploded, 1."""
 KEPT = "kept"
 """Entry of a row whose weights were kept whatever those before it cost on held-out rows, 1."""
-METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress", STANDARDISED, RESTORED, KEPT)
+REFITTED = "refitted"
+"""Entry of the row that describes the weights of a fit whose decoder was fitted further, 1."""
+METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress", STANDARDISED, RESTORED, KEPT, REFITTED)
 """Entries of a row that are not losses."""
 
 

@@ -86,7 +86,8 @@ class GradientStep:
             self.objective_state = objective.build(replace(model.sizes, rows=len(feed))).to(self.device)
         self.learned = nn.ModuleDict({"model": model, "objective": self.objective_state})
         processes.copy_first([*self.learned.parameters(), *self.learned.buffers()])  # modules of the user's own differ
-        self.players = objective.players(self.objective_state, model)
+        players = objective.players(self.objective_state, model)
+        self.players = {name: learned for name, of in players.items() if (learned := _not_frozen(of))}
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
         self.guards = {name: GradientGuard(self.device) for name in self.players}
         self.generator = generator_for(settings.seed, self.device)
@@ -98,7 +99,7 @@ class GradientStep:
         self.progress = torch.zeros((), device=self.device)
         losses = self._check(feed)
         self.first_loss = monitored(losses).item()
-        self.metrics = Metrics(losses, self.players, gain)
+        self.metrics = Metrics(losses, players, gain)
         self.sums = torch.zeros(len(self.metrics) + 1, device=self.device)
         captured = settings.capture and on_gpu and processes.world_size == 1
         self.move = Captured(self._move, Graphs(self.generator)) if captured else None
@@ -125,7 +126,7 @@ class GradientStep:
     @torch.no_grad()
     def measure(self, batch: Batch, generator: torch.Generator, processes: Processes = alone) -> Tensor:
         """Return the metrics of a batch at the end of the schedule, without a step."""
-        with self.among(processes), self._modules_draw_from(generator, processes):
+        with self.among(processes), self.modules_draw_from(generator, processes):
             end = torch.ones((), device=self.device)
             return self.losses(batch.rows, end, batch.condition, processes.noise(generator))[1]
 
@@ -259,7 +260,7 @@ class GradientStep:
                 reason = str(error).splitlines()[0]
                 warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
                 self.compiled = None
-        with self._modules_draw_from(self.generator, self.processes):
+        with self.modules_draw_from(self.generator, self.processes):
             return self.losses(rows, progress, condition, noise)
 
     def _drawn(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> list[Tensor]:
@@ -288,7 +289,7 @@ class GradientStep:
         trace = model.trace(copies, self.objective.samples, noise)
         return self.objective.losses_of_copies(self.objective_state, model, trace, progress)
 
-    def _modules_draw_from(
+    def modules_draw_from(
         self, generator: torch.Generator, processes: Processes = alone
     ) -> AbstractContextManager[object]:
         """Let parts that draw by themselves do so from a generator: modules of a user's own, or a second VAE."""
@@ -318,7 +319,7 @@ class GradientStep:
         """Let the objective refuse the model by its trace of two rows, and return the losses of these."""
         self.model.eval()
         generator = generator_for(self.settings.seed, self.device)
-        with self._modules_draw_from(generator):
+        with self.modules_draw_from(generator):
             model = self.model.given(None if feed.condition is None else feed.condition[:2])
             trace = model.trace(self.scaling(feed.first), self.objective.samples, Generated(generator))
             self.objective.check_model(model, trace)
@@ -334,3 +335,8 @@ class GradientStep:
         options: dict[str, Any] = {"betas": betas, "weight_decay": 0.0, "fused": True}
         scaled = [{"params": group, "lr_multiplier": multiplier} for multiplier, group in groups.items()]
         return AdamW(scaled, self.settings.learning_rate, capturable=self.device.type == "cuda", **options)
+
+
+def _not_frozen(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the parameters that are learned: a module of the user's own may have frozen ones."""
+    return [parameter for parameter in parameters if parameter.requires_grad]

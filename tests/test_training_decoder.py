@@ -1,0 +1,144 @@
+"""The decoder of a map, fitted to the places of its rows once these are refined."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from latentmap import VAE
+from latentmap.data.sampling import split_rows
+from latentmap.estimators import fit as fitting
+from latentmap.estimators.history import best_row
+from latentmap.exceptions import InterruptedWarning
+from latentmap.model.noise import Generated, generator_for
+from latentmap.training import decoder
+from latentmap.training.loop import Trainer
+from latentmap.training.metrics import METADATA, REFITTED
+
+
+@pytest.fixture(scope="module")
+def rings():
+    """Rows on three noisy rings in ten columns."""
+    rng = np.random.default_rng(0)
+    angle, which = rng.uniform(0, 2 * np.pi, 900), rng.integers(3, size=900)
+    flat = np.c_[np.cos(angle) + 3 * which, np.sin(angle), (which == 1) * 1.0]
+    return (flat @ rng.normal(size=(3, 10)) + 0.05 * rng.normal(size=(900, 10))).astype(np.float32)
+
+
+def fitted(X, **options):
+    return VAE(2, random_state=0, max_epochs=options.pop("max_epochs", 20), **options).fit(X)
+
+
+def error(vae, X):
+    return float(np.square(vae.inverse_transform(vae.transform(X)) - X).mean())
+
+
+def without(monkeypatch):
+    monkeypatch.setattr(decoder, "STEPS", 0)
+
+
+def test_places_decode_better_than_without(rings, monkeypatch):
+    train, new = split_rows(len(rings), 0.2, 0)
+    with_it = fitted(rings[train])
+    without(monkeypatch)
+    plain = fitted(rings[train])
+    np.testing.assert_array_equal(with_it.transform(rings[new]), plain.transform(rings[new]))  # the map is the same
+    assert error(with_it, rings[new]) < 0.9 * error(plain, rings[new])
+    assert with_it.score(rings[new]) > plain.score(rings[new]) - 0.1
+
+
+def test_only_decoder_and_likelihood_change(rings, monkeypatch):
+    changed = fitted(rings).model_.state_dict()
+    without(monkeypatch)
+    before = fitted(rings).model_.state_dict()
+    names = {name for name in before if not torch.equal(before[name], changed[name])}
+    assert names and all(name.startswith(("decoder.", "likelihood_state.")) for name in names)
+
+
+def test_weights_that_do_not_help_held_out_rows_are_not_kept(rings, monkeypatch):
+    monkeypatch.setattr(decoder, "RATE", 1e3)
+    wild = fitted(rings).model_.state_dict()
+    without(monkeypatch)
+    before = fitted(rings).model_.state_dict()
+    assert all(torch.equal(wild[name], before[name]) for name in before)
+
+
+def test_without_held_out_rows_the_last_weights_are_kept_if_they_are_finite(rings, monkeypatch):
+    kept = fitted(rings, early_stopping=False, max_epochs=5)
+    monkeypatch.setattr(decoder, "LARGEST", math.nan)
+    damaged = fitted(rings, early_stopping=False, max_epochs=5)
+    without(monkeypatch)
+    before = fitted(rings, early_stopping=False, max_epochs=5)
+    first = next(name for name in before.model_.state_dict() if name.startswith("decoder."))
+    states = [vae.model_.state_dict()[first] for vae in (kept, damaged, before)]
+    assert torch.equal(states[1], states[2]) and not torch.equal(states[0], states[2])
+
+
+def test_history_describes_the_weights_that_are_kept(rings):
+    trainers = []
+    original = Trainer.fit_decoder
+
+    def remembered(self, *args):
+        trainers.append(self)
+        original(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "fit_decoder", remembered)
+        vae = fitted(rings)
+    row = best_row(vae.history_)
+    assert row[REFITTED] == 1 and REFITTED in METADATA and sum(REFITTED in row for row in vae.history_) == 1
+    measured = trainers[0].metrics.entries(trainers[0]._held_out_losses(), "val_")
+    assert measured["val_loss"] == pytest.approx(row["val_loss"]) and vae.loss_ == row["loss"]
+
+
+def test_interrupt_restores_the_weights_and_begins_again(rings, monkeypatch):
+    expected = fitted(rings).model_.state_dict()
+    original, calls = decoder._cost, []
+
+    def interrupted(*args):
+        calls.append(0)
+        if len(calls) == 60:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(decoder, "_cost", interrupted)
+    with pytest.warns(InterruptedWarning, match="after its last step"):
+        found = fitted(rings).model_.state_dict()
+    assert len(calls) > 100 and all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_budget_that_is_spent_takes_no_step(rings, monkeypatch):
+    monkeypatch.setattr(fitting.Fit, "_ends", lambda self: True)
+    spent = fitted(rings).model_.state_dict()
+    monkeypatch.undo()
+    without(monkeypatch)
+    monkeypatch.setattr(fitting.Fit, "_ends", lambda self: True)
+    before = fitted(rings).model_.state_dict()
+    assert all(torch.equal(spent[name], before[name]) for name in before)
+
+
+def test_draws_around_the_means_are_those_of_the_posterior(rings):
+    vae = fitted(rings, max_epochs=2)
+    model, x = vae.model_, vae.state_.scaling(torch.from_numpy(rings[:50]))
+    q = model.encode(x)
+    noise = [Generated(generator_for(1)) for _ in range(3)]
+    own, same = model.trace(x, 1, noise[0]), model.trace_at(x, q.mean, q.stddev, noise[1])
+    moved = model.trace_at(x, q.mean + 1, q.stddev, noise[2])
+    torch.testing.assert_close(own.distortion, same.distortion)
+    torch.testing.assert_close(own.rate, same.rate)
+    assert not torch.allclose(own.distortion, moved.distortion)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_frozen_parameters_stay_and_cells_may_be_missing(rings, missing, layers):
+    X = rings.copy()
+    if missing:
+        X[np.random.default_rng(1).random(X.shape) < 0.1] = np.nan
+    net = torch.nn.Sequential(torch.nn.Linear(2, 32), torch.nn.Tanh(), torch.nn.Linear(32, 10))
+    net[:layers].requires_grad_(False)
+    vae = VAE(2, decoder=net, random_state=0, max_epochs=3).fit(X)
+    learned = dict(vae.model_.decoder.named_parameters())
+    stay = [sum(torch.equal(p, q) for q in learned.values() if q.shape == p.shape) for p in net.parameters()]
+    assert stay == [1, 1, layers == 3, layers == 3] and np.isfinite(vae.transform(X)).all()
