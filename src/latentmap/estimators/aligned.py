@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int
 from sklearn.base import clone
 
-from latentmap.data.frames import as_frame
-from latentmap.data.sources import open_source
+from latentmap.estimators.links import by_columns, linked
 from latentmap.estimators.vae import VAE
 from latentmap.exceptions import DataError, PartError
 from latentmap.messages import error_line
@@ -20,6 +17,7 @@ def fit_aligned(
     tables: Sequence[Any],
     links: Any = None,
     *,
+    shared: Any = None,
     estimators: Sequence[VAE] | None = None,
     **parameters: Any,
 ) -> list[VAE]:
@@ -36,6 +34,10 @@ def fit_aligned(
         Pairs of rows, an index in a table and one in the next; for three or more tables a sequence, one array for each
         further table. Or the name of a column that data frames share, which is left out of the rows: those with the
         same value are linked. None links rows of the same index of pandas.
+    shared : sequence, optional
+        Columns that all tables have, by which rows are linked in place of ``links``: names of those of data frames, or
+        for each table the indices of its columns, in the same order. Rows of a table and the next are linked where each
+        is the nearest of the other in these columns, and no further than neighbours in one table are.
     estimators : sequence of VAE, optional
         An estimator for each table, which is cloned; None makes them.
     **parameters : object
@@ -49,16 +51,19 @@ def fit_aligned(
     Raises
     ------
     DataError
-        If links name rows that there are not, link a row to two, or link none.
+        If links name rows that there are not, link a row to two, or link none; or if too few rows are alike in the
+        shared columns.
     PartError
-        If the number of estimators is another than that of tables.
+        If the number of estimators is another than that of tables, or both links and shared columns are given.
 
     References
     ----------
-    Dadu et al., Application of Aligned-UMAP to longitudinal biomedical studies, 2023.
+    Dadu et al., Application of Aligned-UMAP to longitudinal biomedical studies, 2023. Haghverdi et al., Batch effects
+    in single-cell RNA-sequencing data are corrected by matching mutual nearest neighbors, 2018.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.datasets import load_digits
     >>> X = load_digits().data
     >>> first, second = fit_aligned(
@@ -70,7 +75,12 @@ def fit_aligned(
     if isinstance(tables, str) or not isinstance(tables, Sequence) or len(tables) < 2:
         raise DataError("fit_aligned takes two tables or more, as [X1, X2]; fit one alone with VAE().fit(X)")
     made = _estimators(estimators, len(tables), parameters)
-    tables, pairs = _linked(list(tables), links)
+    if shared is None:
+        tables, pairs = linked(list(tables), links)
+    elif links is None:
+        pairs = by_columns(tables, shared)
+    else:
+        raise PartError("rows are linked by links or by shared columns: give one of them")
     fitted: list[VAE] = []
     for number, (table, estimator) in enumerate(zip(tables, made, strict=True)):
         if fitted:
@@ -95,75 +105,3 @@ def _estimators(given: Sequence[VAE] | None, tables: int, parameters: dict[str, 
     if len(components) > 1 or "auto" in components:
         raise PartError(f"aligned maps have the same n_components, got {sorted(map(str, components))}")
     return [clone(estimator) for estimator in given]
-
-
-def _linked(tables: list[Any], links: Any) -> tuple[list[Any], list[Int[np.ndarray, "n 2"]]]:
-    """Return the tables without the column that links them, and the links of each further table to that before it."""
-    if links is None or isinstance(links, str):
-        names = [_names(table, links, number) for number, table in enumerate(tables)]
-        found = [_by_name(a, b, number) for number, (a, b) in enumerate(zip(names[:-1], names[1:], strict=True), 1)]
-        return [table if links is None else _without(table, links) for table in tables], found
-    arrays = [links] if len(tables) == 2 and np.ndim(links) == 2 else list(links)
-    if len(arrays) != len(tables) - 1:
-        raise DataError(f"{len(tables)} tables have {len(tables) - 1} arrays of links, one for each further, got "
-                        f"{len(arrays)}")  # fmt: skip
-    rows = [len(open_source(table)) for table in tables]
-    return tables, [
-        _checked(np.asarray(pairs), rows[number - 1 : number + 1], number) for number, pairs in enumerate(arrays, 1)
-    ]
-
-
-def _checked(pairs: np.ndarray, rows: list[int], number: int) -> Int[np.ndarray, "n 2"]:
-    """Return links, each once, of a table to that before it."""
-    where = f"the links of tables {number - 1} and {number}"
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind not in "iu":
-        raise DataError(f"{where} are pairs of whole numbers (n, 2), got shape {pairs.shape} of {pairs.dtype}")
-    for side, count in enumerate(rows):
-        if (wrong := pairs[(pairs[:, side] < 0) | (pairs[:, side] >= count), side]).size:
-            table = number - 1 + side
-            raise DataError(f"{where} name row {wrong[0]} of table {table}, which has rows 0 to {count - 1}")
-    pairs = np.unique(pairs.astype(np.int64), axis=0)
-    names, counts = np.unique(pairs[:, 1], return_counts=True)
-    if (counts > 1).any():
-        row = names[counts > 1][0]
-        two = " and ".join(map(str, pairs[pairs[:, 1] == row, 0][:2]))
-        raise DataError(f"{where} contradict: row {row} of table {number} is linked to rows {two} of table "
-                        f"{number - 1}; link it to one")  # fmt: skip
-    return pairs
-
-
-def _names(table: Any, column: str | None, number: int) -> np.ndarray:
-    """Return what tells the rows of a data frame apart: a column, or the index."""
-    frame = as_frame(table)
-    if frame is None:
-        raise DataError(
-            f"table {number} is no data frame, which links by name need; give links as pairs of rows (n, 2)"
-        )
-    if column is None:
-        if not hasattr(table, "index") or not frame.implementation.is_pandas():
-            raise DataError(f"table {number} has no index: name a column that the tables share, as links='id'")
-        return np.asarray(table.index)
-    if column not in frame.columns:
-        raise DataError(f"table {number} has no column {column!r}, which is to link the tables")
-    return np.asarray(frame[column].to_list(), dtype=object)
-
-
-def _without(table: Any, column: str) -> Any:
-    """Return a data frame without a column."""
-    frame: Any = as_frame(table)
-    return frame.drop(column).to_native()
-
-
-def _by_name(before: np.ndarray, here: np.ndarray, number: int) -> Int[np.ndarray, "n 2"]:
-    """Return the links of rows of the same name."""
-    for names, table in ((before, number - 1), (here, number)):
-        seen: set[Any] = set()
-        for name in names.tolist():
-            if name in seen:
-                raise DataError(f"table {table} has two rows {name!r}: rows are linked by names that tell them apart")
-            seen.add(name)
-    places = {name: row for row, name in enumerate(before.tolist())}
-    pairs = [(places[name], row) for row, name in enumerate(here.tolist()) if name in places]
-    if not pairs:
-        raise DataError(f"tables {number - 1} and {number} share no row name; give links as pairs of rows (n, 2)")
-    return np.array(pairs, dtype=np.int64)
