@@ -19,7 +19,7 @@ LONG = QUICK | {"max_epochs": 10**6, "random_state": 0}
 
 
 PLACES = {
-    "standardisation": "latentmap.training.loop.Trainer._held_out_losses",
+    "standardisation": "latentmap.training.loop.Trainer.held_out_losses",
     "summary": "latentmap.estimators.fit.summarise",
     "last checkpoint": "latentmap.training.checkpoint.Checkpoints.write",
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.neighbors import NearestNeighbors
 
 from latentmap import VAE
 from latentmap.estimators import neighbors, refinement
@@ -114,6 +115,27 @@ def test_a_refined_map_keeps_more_neighbours_than_its_encoder():
         for name, Z in (("encoder", vae.posterior(X)[0]), ("refined", vae.transform(X))):
             kept[name].append((neighbor_ranks(X, Z, 15) < 15).mean())
     assert min(kept["refined"]) > max(kept["encoder"])
+
+
+@pytest.mark.parametrize("most", [10**6, 0])
+def test_rows_that_were_held_out_attract_others_too(most, monkeypatch):
+    """The neighbours are those of all rows, of a wider perplexity, but of many rows those of the fit."""
+    graphs, X = [], load_digits().data[:400]
+    X = X[:, X.std(0) > 0]
+    monkeypatch.setattr(neighbors, "WIDER_ROWS", most)
+    monkeypatch.setattr(neighbors, "refined", lambda codes, graph, **more: (graphs.append(graph), codes)[1])
+    vae = VAE(2, max_epochs=1, random_state=0).fit(X)
+    held_out = np.setdiff1d(np.arange(400), np.unique(graphs[0].numpy()))
+    if not most:
+        assert 20 < len(held_out) < 60  # which no row has among its neighbours
+        return
+    scaled = vae.state_.scaling(torch.from_numpy(X)).numpy()
+    near = NearestNeighbors(n_neighbors=101).fit(scaled).kneighbors(scaled)[1][:, 1:]
+    assert len(held_out) < 20 and all(
+        set(row.tolist()) <= set(there) for row, there in zip(graphs[0], near, strict=True)
+    )
+    sizes = [len(set(row.tolist())) for row in graphs[0]]
+    assert 20 < np.median(sizes) <= 32
 
 
 def test_equal_rows_have_one_place():

@@ -1,20 +1,19 @@
 """The decoder of a map, fitted to the places of its rows once these are refined."""
 
-import math
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
 import torch
 
-from latentmap import VAE
+from latentmap import VAE, likelihoods, networks, objectives
 from latentmap.data.sampling import split_rows
 from latentmap.estimators import fit as fitting
 from latentmap.estimators.history import best_row
-from latentmap.exceptions import InterruptedWarning
+from latentmap.exceptions import InterruptedWarning, PartError
 from latentmap.model.noise import Generated, generator_for
-from latentmap.training import decoder
-from latentmap.training.loop import Trainer
-from latentmap.training.metrics import METADATA, REFITTED
+from latentmap.training import decoder, finish
+from latentmap.training.metrics import METADATA, REFITTED, parts_of
 
 
 @pytest.fixture(scope="module")
@@ -64,48 +63,84 @@ def test_weights_that_do_not_help_held_out_rows_are_not_kept(rings, monkeypatch)
     assert all(torch.equal(wild[name], before[name]) for name in before)
 
 
-def test_without_held_out_rows_the_last_weights_are_kept_if_they_are_finite(rings, monkeypatch):
-    kept = fitted(rings, early_stopping=False, max_epochs=5)
-    monkeypatch.setattr(decoder, "LARGEST", math.nan)
-    damaged = fitted(rings, early_stopping=False, max_epochs=5)
+def test_a_fall_that_may_be_chance_is_not_kept(rings, monkeypatch):
+    monkeypatch.setattr(decoder, "ERRORS", 1e6)
+    unsure = fitted(rings)
     without(monkeypatch)
-    before = fitted(rings, early_stopping=False, max_epochs=5)
-    first = next(name for name in before.model_.state_dict() if name.startswith("decoder."))
-    states = [vae.model_.state_dict()[first] for vae in (kept, damaged, before)]
-    assert torch.equal(states[1], states[2]) and not torch.equal(states[0], states[2])
+    before = fitted(rings)
+    assert all(torch.equal(p, q) for p, q in zip(unsure.model_.parameters(), before.model_.parameters(), strict=True))
+    assert not any(REFITTED in row for row in unsure.history_)
+
+
+def test_rows_that_cannot_judge_it_leave_the_decoder_as_it_is(rings, monkeypatch):
+    """Nothing is held out, or some of what an earlier fit learned."""
+    earlier = fitted(rings[:450])
+
+    def made():
+        return [fitted(rings, **options) for options in ({"early_stopping": False}, {"anchor": earlier})]
+
+    one = made()
+    without(monkeypatch)
+    for vae, plain in zip(one, made(), strict=True):
+        assert all(torch.equal(p, q) for p, q in zip(vae.model_.parameters(), plain.model_.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "objective", [objectives.IWAE(20), objectives.DReG(), objectives.PIWAE(3, 2), objectives.IWAE(8, groups=4)]
+)
+def test_the_bound_of_the_fit_rises_with_its_own_number_of_draws(rings, objective, monkeypatch):
+    train, new = split_rows(len(rings), 0.2, 0)
+    with_it = fitted(rings[train], objective=objective)
+    without(monkeypatch)
+    plain = fitted(rings[train], objective=objective)
+    k = objective.samples
+    assert with_it.score_samples(rings[new], k).mean() > plain.score_samples(rings[new], k).mean() - 0.05
 
 
 def test_history_describes_the_weights_that_are_kept(rings):
     trainers = []
-    original = Trainer.fit_decoder
+    original = finish.fit_to_places
 
-    def remembered(self, *args):
-        trainers.append(self)
-        original(self, *args)
+    def remembered(trainer, *args):
+        trainers.append(trainer)
+        original(trainer, *args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "fit_decoder", remembered)
+        patch.setattr(fitting, "fit_to_places", remembered)
         vae = fitted(rings)
     row = best_row(vae.history_)
     assert row[REFITTED] == 1 and REFITTED in METADATA and sum(REFITTED in row for row in vae.history_) == 1
-    measured = trainers[0].metrics.entries(trainers[0]._held_out_losses(), "val_")
+    trainer = trainers[0]
+    measured = trainer.metrics.entries(trainer.held_out_losses(), "val_")
     assert measured["val_loss"] == pytest.approx(row["val_loss"]) and vae.loss_ == row["loss"]
+    assert row["loss"] == pytest.approx(sum(parts_of(row).values()))
+    with pytest.MonkeyPatch.context() as patch:
+        without(patch)
+        before = best_row(fitted(rings).history_)
+    assert row["rate"] == before["rate"] and row["distortion"] < before["distortion"] - 0.1
+    x = trainer.gradient_step.scaling(trainer.feed.data[:])
+    own = vae.model_.trace(x, 5, Generated(generator_for(0))).distortion.mean() - (trainer.metrics.gained[""])
+    assert row["distortion"] == pytest.approx(own.item(), abs=0.3)
 
 
-def test_interrupt_restores_the_weights_and_begins_again(rings, monkeypatch):
-    expected = fitted(rings).model_.state_dict()
-    original, calls = decoder._cost, []
+@pytest.mark.parametrize("target", ["decoder._loss", "loop.Trainer.held_out_losses"])
+def test_interrupt_restores_the_weights_and_begins_again(rings, monkeypatch, target):
+    original, calls = resolve_name(f"latentmap.training.{target}"), []
 
     def interrupted(*args):
         calls.append(0)
-        if len(calls) == 60:
+        if len(calls) == last:
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(decoder, "_cost", interrupted)
+    last = None
+    monkeypatch.setattr(f"latentmap.training.{target}", interrupted)
+    expected = fitted(rings).model_.state_dict()
+    last = len(calls)  # the last step, or the measure of the fitted decoder
+    del calls[:]
     with pytest.warns(InterruptedWarning, match="after its last step"):
         found = fitted(rings).model_.state_dict()
-    assert len(calls) > 100 and all(torch.equal(expected[name], found[name]) for name in expected)
+    assert len(calls) > last and all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def test_a_budget_that_is_spent_takes_no_step(rings, monkeypatch):
@@ -123,8 +158,8 @@ def test_draws_around_the_means_are_those_of_the_posterior(rings):
     model, x = vae.model_, vae.state_.scaling(torch.from_numpy(rings[:50]))
     q = model.encode(x)
     noise = [Generated(generator_for(1)) for _ in range(3)]
-    own, same = model.trace(x, 1, noise[0]), model.trace_at(x, q.mean, q.stddev, noise[1])
-    moved = model.trace_at(x, q.mean + 1, q.stddev, noise[2])
+    own, same = model.trace(x, 1, noise[0]), model.trace_at(x, q.mean, q.stddev, 1, noise[1])
+    moved = model.trace_at(x, q.mean + 1, q.stddev, 1, noise[2])
     torch.testing.assert_close(own.distortion, same.distortion)
     torch.testing.assert_close(own.rate, same.rate)
     assert not torch.allclose(own.distortion, moved.distortion)
@@ -142,3 +177,10 @@ def test_frozen_parameters_stay_and_cells_may_be_missing(rings, missing, layers)
     learned = dict(vae.model_.decoder.named_parameters())
     stay = [sum(torch.equal(p, q) for q in learned.values() if q.shape == p.shape) for p in net.parameters()]
     assert stay == [1, 1, layers == 3, layers == 3] and np.isfinite(vae.transform(X)).all()
+
+
+def test_everything_frozen_is_named(rings):
+    own = {"encoder": torch.nn.Linear(10, 4), "decoder": torch.nn.Linear(2, 10)}
+    frozen = {name: networks.WithHeads(layer).requires_grad_(False) for name, layer in own.items()}
+    with pytest.raises(PartError, match="all parameters are frozen"):
+        VAE(2, neighbors=None, likelihood=likelihoods.Bernoulli(), **frozen).fit((rings > 0).astype(float))

@@ -15,8 +15,7 @@ from latentmap.estimators.history import best_row
 from latentmap.model.distributions import normal
 from latentmap.model.noise import Generated, generator_for
 from latentmap.model.part import Learned, Sizes
-from latentmap.training import loop
-from latentmap.training.loop import Trainer
+from latentmap.training import finish
 from latentmap.training.metrics import METADATA, STANDARDISED, parts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
@@ -237,7 +236,7 @@ def test_a_file_that_is_read_block_by_block_is_standardised_by_some_of_its_rows(
 
 
 def test_more_rows_than_needed_are_represented_by_evenly_spaced_ones(digits, monkeypatch):
-    monkeypatch.setattr(loop, "STANDARDISATION_ROWS", 50)
+    monkeypatch.setattr(finish, "STANDARDISATION_ROWS", 50)
     vae = fit(VAE(2, **WHOLE), digits[:120])
     np.testing.assert_allclose(second_moments(vae, digits[:120:3])[1], 1, atol=1e-4)
 
@@ -290,7 +289,7 @@ def assert_left_alone(make, monkeypatch):
     """Compare with a fit that ends without standardising, by every bit."""
     one = make()
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "standardise", lambda trainer: None)
+        patch.setattr("latentmap.estimators.fit.standardise", lambda trainer: None)
         other = make()
     assert_same_weights(one, other)
     timed = {"seconds", "rows_per_second"}

@@ -55,6 +55,7 @@ from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.decoder import SECONDS as DECODER_SECONDS
 from latentmap.training.device import resolve_device
 from latentmap.training.feed import Resident, Streamed
+from latentmap.training.finish import fit_to_places, standardise
 from latentmap.training.loop import Trainer
 from latentmap.training.progress import ProgressBar
 from latentmap.training.schedule import Timer
@@ -145,7 +146,7 @@ class Fit:
             taken = f"{trainer.step} of {trainer.clock.total_steps} steps"
             self.state.choices["time_budget"] = f"{budget:g} s (given): {taken}"
         if not self.piece:  # which need not stand for all rows
-            _despite_interrupt(trainer, trainer.standardise)
+            _despite_interrupt(trainer, lambda: standardise(trainer))
         if self.places:
             _despite_interrupt(trainer, lambda: self._place(trainer))
         elif self.placement is not None:
@@ -168,9 +169,11 @@ class Fit:
 
     def _place(self, trainer: Trainer) -> None:
         """Refine the codes of a map, and fit its decoder to them."""
-        places, held_out = self.search.place(self.drawn, self.pinned, self._ends)
-        if not trainer.gradient_step.objective.adversarial:
-            trainer.fit_decoder(places, held_out, self._ends)
+        assert isinstance(self.training.neighbors, int)
+        places, held_out = self.search.place(self.training.neighbors, self.drawn, self.pinned, self._ends)
+        # of an earlier model's training rows some are held out here, and say nothing of the decoder
+        if not (trainer.gradient_step.objective.adversarial or trainer.settings.keep_last):
+            fit_to_places(trainer, places, held_out, self._ends)
 
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
@@ -267,9 +270,9 @@ class Fit:
         return max(budget / 4, budget - (self.timer() - self.begun) - after)
 
     def _ends(self) -> bool:
-        """Return whether the time budget is spent."""
+        """Return whether the time budget is spent, in any of the processes."""
         budget = self.parameters.time_budget
-        return budget is not None and self.timer() - self.begun > budget
+        return budget is not None and self.processes.maximum([self.timer() - self.begun])[0] > budget
 
     def _begin(self) -> tuple[FitState, TrainingPlan]:
         """Plan the fit, and make the model with its initial weights."""

@@ -40,6 +40,8 @@ POINTS = 2**22
 """Values that are brought to principal components at a time."""
 PLACED_ROWS, PLACED_ROWS_3D = 100_000, 20_000
 """Rows of a fit up to which its map places others among them, and in three dimensions."""
+WIDER, WIDER_ROWS = 5 / 3, 2**15
+"""Perplexity of the refinement of a map, as a multiple of that of the fit, and rows up to which it has its own."""
 PLACES = ", new rows are placed among those of the fit"
 """What a description says of such a map."""
 PLACES_KNOWN = ", rows near to those of the earlier fit are placed among them"
@@ -178,7 +180,7 @@ class NeighborSearch:
             start_at_components(self.state.model, scaled)
 
     def place(
-        self, graphs: Mapping[str, Tensor], pinned: Pinned | None, ended: Callable[[], bool]
+        self, k: int, graphs: Mapping[str, Tensor], pinned: Pinned | None, ended: Callable[[], bool]
     ) -> tuple[Tensor, Tensor]:
         """Let the encoder of a map place rows among the refined codes of all rows, which become its landmarks.
 
@@ -186,8 +188,10 @@ class NeighborSearch:
 
         Parameters
         ----------
+        k : int
+            Neighbours of each row that the fit kept.
         graphs : mapping of str to Tensor
-            Those that the fit used.
+            Those that it used.
         pinned : Pinned or None
             Rows that keep their places on an earlier map.
         ended : callable
@@ -215,7 +219,7 @@ class NeighborSearch:
 
         encoder.place(encoded(), centre, axes)
         group_of = torch.tensor(same, device=encoder.codes.device)
-        encoder.codes.copy_(self._refined(encoder.codes, group_of, graphs, pinned, ended))
+        encoder.codes.copy_(self._refined(encoder.codes, group_of, k, graphs, pinned, ended))
         network = Placement(cast(Network, model.parts.encoder), len(rows), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
         train, held_out = (
@@ -227,6 +231,7 @@ class NeighborSearch:
         self,
         codes: Tensor,
         same: Tensor,
+        k: int,
         graphs: Mapping[str, Tensor],
         pinned: Pinned | None,
         ended: Callable[[], bool],
@@ -237,6 +242,8 @@ class NeighborSearch:
         graph = torch.full((len(codes), graphs["graph"].shape[1]), -1, device=device)
         for indices, near in ((train, graphs["graph"]), (held_out, graphs["held_out_graph"])):
             graph[indices] = torch.where(near < 0, near, train[near])
+        if not p.supervised and len(codes) <= WIDER_ROWS:
+            graph = self._wide(round(WIDER * k))
         codes = codes[first_of_group(same)]
         alone = (graph < 0).all(1)
         fixed = torch.zeros_like(alone)
@@ -257,6 +264,13 @@ class NeighborSearch:
             fixed=fixed | alone,
             ended=ended,
         )
+
+    def _wide(self, k: int) -> Tensor:
+        """Return the neighbours of each row among all rows, held-out ones too, in the order of the source."""
+        order = torch.from_numpy(np.concatenate([self.train, self.held_out])).to(self.state.device)
+        points = torch.cat(self._points())
+        near = self._drawn(points, min(k, len(points) - 1), None)
+        return torch.empty_like(near).index_copy_(0, order, order[near])
 
     @torch.no_grad()
     def _encoded(self, block: NDArray[Any]) -> tuple[Tensor, Tensor]:

@@ -248,18 +248,22 @@ class VAEMethod(Estimator):
     """`latentmap.VAE` without the neighbour objective: it differs from the autoencoder in being variational alone."""
 
     title = "VAE"
-    neighbors: Literal["auto"] | None = None
 
     def __init__(self, n_components: int, random_state: int | None, units: Units) -> None:
         super().__init__(n_components, random_state, units)
-        self.estimator = VAE(n_components, neighbors=self.neighbors, random_state=random_state)
+        self.estimator = VAE(n_components, neighbors=self._neighbors(n_components), random_state=random_state)
+
+    def _neighbors(self, n_components: int) -> Literal["auto"] | int | None:
+        return None
 
 
 class NeighborVAEMethod(VAEMethod):
-    """`latentmap.VAE` with the neighbour objective: its default for maps."""
+    """`latentmap.VAE` with the neighbour objective: its default for maps, and 15 neighbours with other components."""
 
     title = "neighbour VAE"
-    neighbors = "auto"
+
+    def _neighbors(self, n_components: int) -> Literal["auto"] | int | None:
+        return "auto" if n_components in (2, 3) else 15
 
 
 METHODS: dict[str, type[Method]] = {

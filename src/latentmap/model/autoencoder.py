@@ -237,11 +237,16 @@ class GenerativeAutoencoder(nn.Module):
         return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, rest, inside=self.training)
 
     def trace_at(
-        self, x: Float[Tensor, "B P"], means: Float[Tensor, "B D"], deviations: Float[Tensor, "B D"], noise: Noise
+        self,
+        x: Float[Tensor, "B P"],
+        means: Float[Tensor, "B D"],
+        deviations: Float[Tensor, "B D"],
+        k: int = 1,
+        noise: Noise = fresh,
     ) -> Trace:
-        """Decode draws of N(means, deviations^2) in the place of q(z|x), as `trace` decodes those of q(z|x)."""
+        """Decode k draws of N(means, deviations^2) in the place of q(z|x), as `trace` decodes those of q(z|x)."""
         q = independent(Normal(means, deviations, validate_args=False))
-        z = means + deviations * noise((1, *means.shape), means)
+        z = means + deviations * noise((k, *means.shape), means)
         px = self._conditioned(x, self.decode(z))
         return Trace(x, (Level(z, q, self.prior()),), px, noise=noise, inside=self.training)
 

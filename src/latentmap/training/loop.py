@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,15 +16,13 @@ from latentmap.model.processes import Processes, alone
 from latentmap.objectives.base import Objective
 from latentmap.training.callbacks import Callback, Progress, notify
 from latentmap.training.checkpoint import Checkpoints
-from latentmap.training.decoder import fit_decoder
 from latentmap.training.device import operations, threads_for
 from latentmap.training.feed import Batch, Feed, Resident, shared_batch
 from latentmap.training.gradients import has_finite_weights
 from latentmap.training.held_out import HeldOut
-from latentmap.training.metrics import HELD_OUT, REFITTED, RESTORED, STANDARDISED, Gain, Row, with_lower_rate
+from latentmap.training.metrics import HELD_OUT, RESTORED, Gain, Row
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
-from latentmap.training.standardise import standardisation
 from latentmap.training.state import Weights, as_of_now, changed, check_state, check_values, copied_state
 from latentmap.training.step import GradientStep
 
@@ -32,8 +30,6 @@ __all__ = ["Callback", "Progress", "Settings", "Trainer"]
 
 EVALUATION_STEPS = 20
 """Steps between two evaluations, at least."""
-STANDARDISATION_ROWS = 2**17
-"""Training rows over which the codes are standardised, at the most."""
 RESTORES = 5
 """Restarts from the best weights after which a fit ends."""
 COUNTERS = (
@@ -190,40 +186,6 @@ class Trainer:
         """Return what a state cannot restore: what modules of the user's own have changed in their attributes."""
         return changed(self._hidden, self.gradient_step.hidden_state())
 
-    def standardise(self) -> None:
-        """Standardise the codes of the kept weights, where that is exact, after the last run.
-
-        The row of the history of these weights then describes them: the rate of the training rows falls by the closed
-        form, and held-out rows are measured again, with the noise of all evaluations.
-        """
-        step = self.gradient_step
-        with threads_for(self.work):
-            change = standardisation(step, self.feed, STANDARDISATION_ROWS)
-            if change is None:
-                return
-            before = self._snapshot()
-            try:
-                change.apply(step)
-                held_out = self.metrics.entries(self._held_out_losses(), HELD_OUT)
-            except KeyboardInterrupt:
-                step.load_weights(before)
-                raise
-            if self.best_evaluation is not None:
-                row = self.history[self.best_evaluation]
-                row |= with_lower_rate(row, change.nats) | held_out | {STANDARDISED: 1.0}
-
-    def fit_decoder(self, places: Tensor, held_out_places: Tensor, ended: Callable[[], bool]) -> None:
-        """Fit the decoder of the kept weights to the places of training and held-out rows on a map, after the last run.
-
-        The row of the history of these weights then describes them.
-        """
-        assert isinstance(self.feed, Resident)
-        with threads_for(self.work):
-            fit_decoder(self.gradient_step, self.feed, places, self.held_out, held_out_places, self.step, ended=ended)
-            held_out = self._held_out_losses()
-            if held_out is not None and self.best_evaluation is not None:
-                self.history[self.best_evaluation] |= self.metrics.entries(held_out, HELD_OUT) | {REFITTED: 1.0}
-
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the fit depends on.
 
@@ -345,7 +307,7 @@ class Trainer:
         step, taken, skipped = self.gradient_step, self.batches, self.gradient_step.skipped()
         many = self.step // EVALUATION_STEPS > (self.step - taken) // EVALUATION_STEPS
         due = taken and (many or self._complete(self.epoch + 1))
-        held_out = self._held_out_losses() if due else None
+        held_out = self.held_out_losses() if due else None
         sound = taken - int(step.sums[-1])
         training, rate = self.processes.average(step.sums[:-1], sound).tolist(), float(skipped - self.skipped_before)
         self.epoch += 1
@@ -386,7 +348,7 @@ class Trainer:
             state_dict=self.state_dict,
         )
 
-    def _held_out_losses(self) -> list[float] | None:
+    def held_out_losses(self) -> list[float] | None:
         """Return the mean loss of the held-out rows and its parts."""
         if self.held_out is None:
             return None

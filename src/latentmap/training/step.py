@@ -88,6 +88,8 @@ class GradientStep:
         processes.copy_first([*self.learned.parameters(), *self.learned.buffers()])  # modules of the user's own differ
         players = objective.players(self.objective_state, model)
         self.players = {name: learned for name, of in players.items() if (learned := _not_frozen(of))}
+        if not self.players:
+            raise PartError("nothing is left to learn: all parameters are frozen; set requires_grad of some to True")
         self.optimizers = {name: self._optimizer(parameters) for name, parameters in self.players.items()}
         self.guards = {name: GradientGuard(self.device) for name in self.players}
         self.generator = generator_for(settings.seed, self.device)
