@@ -1,4 +1,4 @@
-"""Maps compared with those of the peers: digits, two tables and MNIST, medians over seeds, and growth with the rows.
+"""Maps compared with those of the peers: two tables and images, medians over seeds, and growth with the rows.
 
 LATENTMAP_DATA=folder python -m benchmarks.maps [--seeds 3] [--data digits,wine] [--growth 5000,20000]
 
@@ -28,7 +28,7 @@ METHODS = {
     "vae": "VAE",
     "neighbor_vae": "neighbour VAE",
 }
-DATA = ("digits", "breast_cancer", "wine", "mnist")
+DATA = ("digits", "breast_cancer", "wine", "mnist", "fashion-mnist")
 GROWTH = (5_000, 20_000)
 GROWING = ("opentsne", "umap", "vae", "neighbor_vae")
 PAGE = HERE.parent / "docs" / "maps.md"
