@@ -19,10 +19,10 @@ from latentmap.data.datasets import load_dataset
 
 SEEN = (
     *("digits", "mnist", "segment", "texture", "vehicle", "movement_libras", "satimage", "vowel"),
-    *("letter", "spambase", "wdbc", "ionosphere", "sonar", "penbased", "phoneme", "magic", "pima", "heart"),
+    *("letter", "spambase", "wdbc", "ionosphere", "sonar", "penbased", "phoneme", "magic", "pima", "heart", "wine"),
 )
 HELD_OUT = (
-    *("optdigits", "wine", "ring", "twonorm", "fashion-mnist"),
+    *("optdigits", "ring", "twonorm", "fashion-mnist"),
     *("cells", "docstrings", "ItalyPowerDemand", "OSULeaf", "GunPoint"),
 )
 """Sets on which no default of a map was chosen."""
