@@ -337,3 +337,11 @@ def test_nan_is_refused_with_its_place(digits):
     X[7, 0, 0] = np.nan
     with pytest.raises(DataError, match=r"NaN value, the first at index \[7, 0, 0\]"):
         compare(X, methods=["pca"])
+
+
+def test_the_neighbour_vae_keeps_neighbours_with_any_number_of_components():
+    kept = {n: methods.find_method("neighbor_vae")(n, 0, None).estimator.neighbors for n in (1, 2, 3, 8)}
+    assert (
+        kept == {1: 15, 2: "auto", 3: "auto", 8: 15}
+        and methods.find_method("vae")(1, 0, None).estimator.neighbors is None
+    )

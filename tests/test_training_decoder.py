@@ -1,6 +1,7 @@
 """The decoder of a map, fitted to the places of its rows once these are refined."""
 
 from pkgutil import resolve_name
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,3 +185,11 @@ def test_everything_frozen_is_named(rings):
     frozen = {name: networks.WithHeads(layer).requires_grad_(False) for name, layer in own.items()}
     with pytest.raises(PartError, match="all parameters are frozen"):
         VAE(2, neighbors=None, likelihood=likelihoods.Bernoulli(), **frozen).fit((rings > 0).astype(float))
+
+
+def test_processes_end_together_when_the_budget_of_one_is_spent():
+    one = fitting.Fit.__new__(fitting.Fit)
+    one.parameters, one.timer, one.begun = VAE(2, time_budget=1.0), lambda: 0.5, 0.0
+    for slowest, over in ((0.7, False), (1.2, True)):
+        one.processes = SimpleNamespace(maximum=lambda own, slowest=slowest: [max(*own, slowest)])
+        assert one._ends() == over
