@@ -160,7 +160,8 @@ def test_the_map_searches_as_many_components_as_asked(tmp_path):
     small = {"encoder": networks.MLP((8,)), "decoder": networks.MLP((8,)), "max_epochs": 1, "early_stopping": False}
 
     def found(components):
-        vae = VAE(2, scaling="none", neighbor_components=components, random_state=0, **small).fit(X)
+        options = {"neighbors": K, "neighbor_components": components, "random_state": 0, **small}
+        vae = VAE(2, scaling="none", **options).fit(X)
         vae.save(tmp_path / "run")
         assert load(tmp_path / "run").neighbor_components == clone(vae).neighbor_components == components
         return recall(vae.state_.graphs.graph, X), vae.choices_["neighbor_components"]
