@@ -341,7 +341,5 @@ def test_nan_is_refused_with_its_place(digits):
 
 def test_the_neighbour_vae_keeps_neighbours_with_any_number_of_components():
     kept = {n: methods.find_method("neighbor_vae")(n, 0, None).estimator.neighbors for n in (1, 2, 3, 8)}
-    assert (
-        kept == {1: 15, 2: "auto", 3: "auto", 8: 15}
-        and methods.find_method("vae")(1, 0, None).estimator.neighbors is None
-    )
+    assert kept == {1: 15, 2: "auto", 3: "auto", 8: 15}
+    assert methods.find_method("vae")(1, 0, None).estimator.neighbors is None

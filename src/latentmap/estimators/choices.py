@@ -37,8 +37,8 @@ STEPS, MAP_STEPS = 2000, 1100
 """Steps that a fit takes by default, within these numbers of epochs; of a map, whose batches are thrice as large."""
 EPOCHS, FEWEST = 125, 10
 """Epochs at the most and at the least."""
-NEIGHBORS, NEIGHBORS_OF_MANY, SEARCHED_ROWS = 30, 15, 100_000
-"""Neighbours of each row of a map, and of one of more than so many rows, among which a search takes long."""
+NEIGHBORS, FEWER_NEIGHBORS, SEARCHED_ROWS = 30, 15, 100_000
+"""Neighbours of each row of a map; fewer of few rows, and of more than so many, among which a search takes long."""
 DEEP = 500
 """Training rows from which on the decoder of a map has six layers rather than three."""
 MANY = 2**15
@@ -275,8 +275,8 @@ def choose_neighbors(rows: int, components: int) -> int:
     >>> [choose_neighbors(rows, 2) for rows in (20, 60, 160, 1797, 10**6)], choose_neighbors(1797, 10)
     ([5, 15, 20, 30, 15], 0)
     """
-    most = NEIGHBORS if rows <= SEARCHED_ROWS else NEIGHBORS_OF_MANY
-    return min(most, max(rows // 8, min(NEIGHBORS_OF_MANY, rows // 4))) if components in (2, 3) else 0
+    most = NEIGHBORS if rows <= SEARCHED_ROWS else FEWER_NEIGHBORS
+    return min(most, max(rows // 8, min(FEWER_NEIGHBORS, rows // 4))) if components in (2, 3) else 0
 
 
 def choose_positives(*, refined: bool) -> int:

@@ -171,9 +171,7 @@ class Fit:
         """Refine the codes of a map, and fit its decoder to them."""
         assert isinstance(self.training.neighbors, int)
         places, held_out = self.search.place(self.training.neighbors, self.drawn, self.pinned, self._ends)
-        # of an earlier model's training rows some are held out here, and say nothing of the decoder
-        if not (trainer.gradient_step.objective.adversarial or trainer.settings.keep_last):
-            fit_to_places(trainer, places, held_out, self._ends)
+        fit_to_places(trainer, places, held_out, self._ends)
 
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""

@@ -124,7 +124,14 @@ def by_columns(tables: Sequence[Any], shared: Any) -> list[Int[np.ndarray, "n 2"
     everything = np.concatenate(columns)
     centre, scale = np.nanmean(everything, 0), np.nanstd(everything, 0)
     rows = [(values - centre) / np.where(scale > 0, scale, 1.0) for values in columns]
-    return [_mutual(a, b, number) for number, (a, b) in enumerate(zip(rows[:-1], rows[1:], strict=True), 1)]
+    found = [_mutual(a, b) for a, b in zip(rows[:-1], rows[1:], strict=True)]
+    for number, pairs in enumerate(found, 1):
+        if len(pairs) < FEWEST:
+            raise DataError(
+                f"{len(pairs)} rows of tables {number - 1} and {number} are alike in the shared columns, of {FEWEST} "
+                "that are needed; share other columns, or give links"
+            )
+    return found
 
 
 def _names_of(tables: Sequence[Any], shared: Any) -> list[tuple[Any, list[Any]]]:
@@ -170,27 +177,18 @@ def _columns(table: Any, names: list[Any], number: int) -> Float[np.ndarray, "n 
         raise DataError(f"shared columns of table {number} are to be numbers: {str(error).splitlines()[0]}") from error
 
 
-def _mutual(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "m k"], number: int) -> Int[np.ndarray, "l 2"]:
+def _mutual(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "m k"]) -> Int[np.ndarray, "l 2"]:
     """Return the pairs of rows that are each other's nearest, and as near as neighbours in their own tables."""
     known = [np.flatnonzero(np.isfinite(rows).all(1)) for rows in (a, b)]
-    few = min(map(len, known))
-    if few > WITHIN:
-        one, two = (torch.from_numpy(rows[which]) for rows, which in zip((a, b), known, strict=True))
-        there, back = nearest(two, 1, one)[:, 0], nearest(one, 1, two)[:, 0]
-        index = torch.arange(len(one))
-        index = index[back[there] == index]
-        distances = (one[index] - two[there[index]]).norm(dim=1)
-        reach = torch.maximum(_reach(one)[index], _reach(two)[there[index]])
-        index = index[distances <= reach]
-        pairs = np.column_stack([known[0][index.numpy()], known[1][there[index].numpy()]])
-        if len(pairs) >= FEWEST:
-            return pairs
-    else:
-        pairs = np.empty((0, 2), dtype=np.int64)
-    raise DataError(
-        f"{len(pairs)} rows of tables {number - 1} and {number} are alike in the shared columns, of {FEWEST} that are "
-        "needed; share other columns, or give links"
-    )
+    if min(map(len, known)) <= WITHIN:
+        return np.empty((0, 2), dtype=np.int64)
+    one, two = (torch.from_numpy(rows[which]) for rows, which in zip((a, b), known, strict=True))
+    there, back = nearest(two, 1, one)[:, 0], nearest(one, 1, two)[:, 0]
+    index = torch.arange(len(one))
+    index = index[back[there] == index]
+    distances = (one[index] - two[there[index]]).norm(dim=1)
+    index = index[distances <= torch.maximum(_reach(one)[index], _reach(two)[there[index]])]
+    return np.column_stack([known[0][index.numpy()], known[1][there[index].numpy()]])
 
 
 def _reach(rows: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, " n"]:

@@ -222,9 +222,7 @@ class NeighborSearch:
         encoder.codes.copy_(self._refined(encoder.codes, group_of, k, graphs, pinned, ended))
         network = Placement(cast(Network, model.parts.encoder), len(rows), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
-        train, held_out = (
-            torch.from_numpy(indices).to(encoder.codes.device) for indices in (self.train, self.held_out)
-        )
+        train, held_out = self._split
         return encoder.codes[train].float(), encoder.codes[held_out].float()
 
     def _refined(
@@ -238,15 +236,8 @@ class NeighborSearch:
     ) -> Tensor:
         """Return refined codes of all rows: equal ones have the same, and pinned ones that of the earlier map."""
         p, device = self.parameters, codes.device
-        train, held_out = (torch.from_numpy(indices).to(device) for indices in (self.train, self.held_out))
-        graph = torch.full((len(codes), graphs["graph"].shape[1]), -1, device=device)
-        for indices, near in ((train, graphs["graph"]), (held_out, graphs["held_out_graph"])):
-            graph[indices] = torch.where(near < 0, near, train[near])
-        if not p.supervised and len(codes) <= WIDER_ROWS:
-            graph = self._wide(round(WIDER * k))
         codes = codes[first_of_group(same)]
-        alone = (graph < 0).all(1)
-        fixed = torch.zeros_like(alone)
+        fixed = torch.zeros(len(codes), dtype=torch.bool, device=device)
         if pinned is not None:
             at, places, before = (torch.from_numpy(np.asarray(part)).to(device) for part in pinned[:3])
             stays = (codes[at] - before.to(codes)).norm(dim=1) <= pinned.reach
@@ -256,6 +247,9 @@ class NeighborSearch:
             fixed = torch.zeros_like(fixed).index_fill(0, same[fixed], True)[same]
         if p.density_weight:  # which the refinement does not know
             return codes
+        wide = not p.supervised and len(codes) <= WIDER_ROWS
+        graph = self._graph_of_all(round(WIDER * k)) if wide else self._whole(graphs, len(codes))
+        alone = (graph < 0).all(1)
         return refined(
             codes,
             graph,
@@ -265,9 +259,17 @@ class NeighborSearch:
             ended=ended,
         )
 
-    def _wide(self, k: int) -> Tensor:
+    def _whole(self, graphs: Mapping[str, Tensor], rows: int) -> Tensor:
+        """Return the neighbours of each row among the training rows, in the order of the source; -1 for none."""
+        train, held_out = self._split
+        graph = torch.full((rows, graphs["graph"].shape[1]), -1, device=train.device)
+        for indices, near in ((train, graphs["graph"]), (held_out, graphs["held_out_graph"])):
+            graph[indices] = torch.where(near < 0, near, train[near])
+        return graph
+
+    def _graph_of_all(self, k: int) -> Tensor:
         """Return the neighbours of each row among all rows, held-out ones too, in the order of the source."""
-        order = torch.from_numpy(np.concatenate([self.train, self.held_out])).to(self.state.device)
+        order = torch.cat(self._split)
         points = torch.cat(self._points())
         near = self._drawn(points, min(k, len(points) - 1), None)
         return torch.empty_like(near).index_copy_(0, order, order[near])
@@ -325,10 +327,14 @@ class NeighborSearch:
         if components is None and self.parameters.neighbor_components is not None:
             given, basis = False, f"metric {metric_name(metric)}"
         state.choices["neighbor_components"] = describe_choice(searched, given, basis)
-        train, held_out = (
-            points[torch.from_numpy(indices).to(state.device)] for indices in (self.train, self.held_out)
-        )
-        return train, held_out
+        train, held_out = self._split
+        return points[train], points[held_out]
+
+    @property
+    def _split(self) -> tuple[Tensor, Tensor]:
+        """The indices of training and held-out rows, on the device."""
+        device = self.state.device
+        return torch.from_numpy(self.train).to(device), torch.from_numpy(self.held_out).to(device)
 
     @property
     def _units(self) -> Affine | None:

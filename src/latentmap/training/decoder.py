@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from latentmap.model.trace import Trace
 from latentmap.training.feed import Resident
 from latentmap.training.held_out import HeldOut
 from latentmap.training.schedule import learning_rate_factor
+from latentmap.training.state import copied_state
 from latentmap.training.step import GradientStep
 
 STEPS, SHARE = 300, 0.5
@@ -78,9 +79,10 @@ def fit_decoder(
         return False
     rate = RATE * step.settings.learning_rate
     optimizer = AdamW(parameters, rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-    kept, changed = copy.deepcopy(learned.state_dict()), False
+    player, kept, changed = _player(step), copied_state(learned.state_dict()), False
     with step.modules_draw_from(generator):
-        first = best = _HeldOutCost(step, held_out, held_out_places)
+        judges = _Judges(step, player, held_out, held_out_places)
+        first = best = judges.cost()
         for number in range(1, steps + 1):
             over = ended()
             if not over:
@@ -89,16 +91,19 @@ def fit_decoder(
                 index = torch.randint(len(feed), (size,), device=feed.device, generator=generator)
                 model.train()
                 model.encoder.eval()
-                trace = _trace(step, step.scaling(feed.data[index]), places[index], generator)
+                x = step.scaling(feed.data[index])
+                means, deviations = _encoded(step, x)
+                means[::2] = places[index[::2]].to(means)
+                trace = _trace(step, x, means, deviations, generator)
                 optimizer.zero_grad()
-                _loss(step, trace).backward(inputs=parameters)
+                _loss(step, player, trace).backward(inputs=parameters)
                 nn.utils.clip_grad_norm_(parameters, LARGEST)
                 optimizer.step()
             if over or number % EVERY == 0 or number == steps:
-                cost = _HeldOutCost(step, held_out, held_out_places)
+                cost = judges.cost()
                 sound = all(bool(value.isfinite().all()) for value in parameters)
                 if sound and cost.total < best.total and cost.is_less_than(first):
-                    best, kept, changed = cost, copy.deepcopy(learned.state_dict()), True
+                    best, kept, changed = cost, copied_state(learned.state_dict()), True
             if over:
                 break
     learned.load_state_dict(kept)
@@ -111,65 +116,90 @@ def training_metrics(step: GradientStep, feed: Resident) -> Float[Tensor, " M"]:
     """Return the metrics of some training rows, with the same noise each time and without neighbours."""
     step.model.eval()
     generator, total, count = generator_for(step.settings.seed, feed.device), torch.zeros_like(step.sums[:-1]), 0
-    for batch in feed.sample(step.settings.batch_size, ROWS):
-        trace = _trace(step, step.scaling(batch.rows), None, generator)
-        total += step.metrics.of(_losses(step, trace), trace) * len(trace.x)
-        count += len(trace.x)
+    with step.modules_draw_from(generator):
+        for batch in feed.sample(step.settings.batch_size, ROWS):
+            x = step.scaling(batch.rows)
+            trace = _trace(step, x, *_encoded(step, x), generator)
+            total += step.metrics.of(_losses(step, trace), trace) * len(x)
+            count += len(x)
     return total / count
 
 
-class _HeldOutCost:
-    """Cost of held-out rows: of each, and by the objective, from places and from q(z|x), with the same noise."""
+@dataclass(frozen=True, eq=False)
+class _Cost:
+    """Cost of held-out rows: of each, and by the objective in all and from q(z|x) alone."""
 
-    @torch.no_grad()
-    def __init__(self, step: GradientStep, held_out: HeldOut, places: Float[Tensor, "M D"]) -> None:
-        step.model.eval()
-        generator = generator_for(step.settings.seed, places.device)
-        rows, self.total, self.encoded = [], 0.0, 0.0
-        for x, at in _pieces(step, held_out, places):
-            placed, encoded = _trace(step, x, at, generator), _trace(step, x, None, generator)
-            rows.append(placed.distortion.double() + encoded.distortion.double())
-            own = len(x) * float(_loss(step, encoded))
-            self.encoded, self.total = self.encoded + own, self.total + own + len(x) * float(_loss(step, placed))
-        self.rows = torch.cat(rows)
+    rows: Float[Tensor, " M"]
+    total: float
+    encoded: float
 
-    def is_less_than(self, other: _HeldOutCost) -> bool:
+    def is_less_than(self, other: _Cost) -> bool:
         """Return whether rows cost less, beyond chance, and no more from q(z|x) alone."""
         gain = other.rows - self.rows
         error = float(gain.std()) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
         return float(gain.mean()) > ERRORS * error and self.encoded <= other.encoded
 
 
+class _Judges:
+    """Held-out rows with their places, encoded once, as the encoder stays: each is decoded from both."""
+
+    @torch.no_grad()
+    def __init__(self, step: GradientStep, player: str, held_out: HeldOut, places: Float[Tensor, "M D"]) -> None:
+        step.model.eval()
+        size = step.settings.batch_size
+        self.step, self.player, self.device = step, player, places.device
+        self.pieces = [
+            (rows, at, *_encoded(step, step.scaling(rows)))
+            for rows, at in zip(held_out.rows[:ROWS].split(size), places[:ROWS].split(size), strict=True)
+        ]
+
+    @torch.no_grad()
+    def cost(self) -> _Cost:
+        """Return what the rows cost now, with the same noise each time."""
+        step = self.step
+        step.model.eval()
+        generator = generator_for(step.settings.seed, self.device)
+        rows, total, from_codes = [], 0.0, 0.0
+        for stored, at, means, deviations in self.pieces:
+            x = step.scaling(stored)
+            placed = _trace(step, x, at.to(means), deviations, generator)
+            encoded = _trace(step, x, means, deviations, generator)
+            rows.append(placed.distortion.double() + encoded.distortion.double())
+            own = len(x) * float(_loss(step, self.player, encoded))
+            from_codes += own
+            total += own + len(x) * float(_loss(step, self.player, placed))
+        return _Cost(torch.cat(rows), total, from_codes)
+
+
+@torch.no_grad()
+def _encoded(step: GradientStep, x: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+    """Return means and deviations of q(z|x)."""
+    q = step.model.encode(x)
+    return q.mean.clone(), q.stddev
+
+
 def _trace(
-    step: GradientStep, x: Float[Tensor, "B P"], places: Float[Tensor, "B D"] | None, generator: torch.Generator
+    step: GradientStep,
+    x: Float[Tensor, "B P"],
+    means: Float[Tensor, "B D"],
+    deviations: Float[Tensor, "B D"],
+    generator: torch.Generator,
 ) -> Trace:
-    """Return the trace of rows, decoded from q(z|x) or from around their places; in training, from either by turns."""
-    model = step.model
-    with torch.no_grad():
-        q = model.encode(x)
-        means = q.mean.clone()
-        if places is not None:
-            every = slice(None, None, 2 if model.training else 1)
-            means[every] = places[every].to(means)
-    return model.trace_at(x, means, q.stddev, step.objective.samples, Generated(generator))
+    """Return the trace of rows decoded from around some means, with as many draws as the objective takes."""
+    return step.model.trace_at(x, means, deviations, step.objective.samples, Generated(generator))
 
 
-def _loss(step: GradientStep, trace: Trace) -> Float[Tensor, ""]:
-    """Return the loss of the player that learns p(x|z)."""
+def _player(step: GradientStep) -> str:
+    """Return the name of the player that learns p(x|z)."""
     learned = {id(parameter) for parameter in decoding(step).parameters()}
-    player = next(name for name, parameters in step.players.items() if any(id(p) in learned for p in parameters))
+    return next(name for name, parameters in step.players.items() if any(id(p) in learned for p in parameters))
+
+
+def _loss(step: GradientStep, player: str, trace: Trace) -> Float[Tensor, ""]:
+    """Return the loss of a player."""
     return _losses(step, trace)[player]
 
 
 def _losses(step: GradientStep, trace: Trace) -> Mapping[str, Tensor]:
     """Return the losses of the objective at the end of its schedule."""
     return step.objective.losses(step.objective_state, step.model, trace, torch.ones((), device=trace.x.device))
-
-
-def _pieces(
-    step: GradientStep, held_out: HeldOut, places: Float[Tensor, "M D"]
-) -> Iterator[tuple[Float[Tensor, "B P"], Float[Tensor, "B D"]]]:
-    """Yield held-out rows with their places."""
-    size = step.settings.batch_size
-    for rows, at in zip(held_out.rows[:ROWS].split(size), places[:ROWS].split(size), strict=True):
-        yield step.scaling(rows), at

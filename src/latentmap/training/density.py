@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -13,6 +11,7 @@ from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.noise import drawing_from, generator_for
 from latentmap.training.device import operations, threads_for
 from latentmap.training.schedule import learning_rate_factor
+from latentmap.training.state import copied_state
 
 STEPS, BATCH, RATE = 3000, 256, 3e-3
 EVERY, PATIENCE = 100, 8
@@ -34,7 +33,7 @@ def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed
         order = torch.randperm(len(codes), device=codes.device)
         held_out, train = codes[order[: len(codes) // 10 or None]], codes[order[len(codes) // 10 :]]
         optimizer = AdamW(parameters, RATE, weight_decay=0.0, fused=True)
-        best, state, idle = float("inf"), copy.deepcopy(own.state_dict()), 0
+        best, state, idle = float("inf"), copied_state(own.state_dict()), 0
         for step in range(STEPS):
             for group in optimizer.param_groups:
                 group["lr"] = RATE * learning_rate_factor(step / STEPS)
@@ -49,7 +48,7 @@ def fit_density(model: GenerativeAutoencoder, codes: Shaped[Tensor, "N L"], seed
                     held_out_loss = -prior.distribution(own.eval(), model.encode).log_prob(held_out).mean().item()
                 idle += 1
                 if held_out_loss < best:
-                    best, state, idle = held_out_loss, copy.deepcopy(own.state_dict()), 0
+                    best, state, idle = held_out_loss, copied_state(own.state_dict()), 0
                 if idle == PATIENCE:
                     break
         own.load_state_dict(state)

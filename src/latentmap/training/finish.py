@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentmap.training.decoder import decoding, fit_decoder, training_metrics
 from latentmap.training.device import threads_for
@@ -19,6 +19,17 @@ STANDARDISATION_ROWS = 2**17
 """Training rows over which the codes are standardised, at the most."""
 
 
+@contextlib.contextmanager
+def _undone_by_errors(module: nn.Module) -> Iterator[None]:
+    """Let a module be as before where what is done to it fails, or is interrupted and begins again."""
+    before = copied_state(module.state_dict())
+    try:
+        yield
+    except BaseException:
+        module.load_state_dict(before)
+        raise
+
+
 def standardise(trainer: Trainer) -> None:
     """Standardise the codes of the kept weights, where that is exact, after the last run.
 
@@ -30,41 +41,30 @@ def standardise(trainer: Trainer) -> None:
         change = standardisation(step, trainer.feed, STANDARDISATION_ROWS)
         if change is None:
             return
-        before = copied_state(step.weights())
-        try:
+        with _undone_by_errors(step.learned):
             change.apply(step)
             held_out = trainer.metrics.entries(trainer.held_out_losses(), HELD_OUT)
-        except KeyboardInterrupt:
-            step.load_weights(before)
-            raise
-        if trainer.best_evaluation is not None:
-            row = trainer.history[trainer.best_evaluation]
-            row |= with_lower_rate(row, change.nats) | held_out | {STANDARDISED: 1.0}
+    if trainer.best_evaluation is not None:
+        row = trainer.history[trainer.best_evaluation]
+        row |= with_lower_rate(row, change.nats) | held_out | {STANDARDISED: 1.0}
 
 
 def fit_to_places(trainer: Trainer, places: Tensor, held_out_places: Tensor, ended: Callable[[], bool]) -> None:
     """Fit the decoder of the kept weights to the places of training and held-out rows on a map, after the last run.
 
-    The row of the history of these weights then describes them on held-out rows.
     The row of the history of these weights then describes them: its training part changes by as much as the losses of
-    some training rows do, and held-out rows are measured again. Without held-out rows the decoder stays as it is.
+    some training rows do, and held-out rows are measured again. The decoder stays as it is without held-out rows, where
+    some of these may have been trained on before, and where it plays against another network.
     """
-    if trainer.held_out is None:
+    step = trainer.gradient_step
+    if trainer.held_out is None or trainer.settings.keep_last or step.objective.adversarial:
         return
     assert isinstance(trainer.feed, Resident)
-    step = trainer.gradient_step
-    before = copy.deepcopy(decoding(step).state_dict())
-    try:
-        with threads_for(trainer.work):
-            was = training_metrics(step, trainer.feed)
-            changed = fit_decoder(
-                step, trainer.feed, places, trainer.held_out, held_out_places, trainer.step, ended=ended
-            )
-            gains = (training_metrics(step, trainer.feed) - was).tolist()
-            held_out = trainer.metrics.entries(trainer.held_out_losses(), HELD_OUT)
-    except BaseException:
-        decoding(step).load_state_dict(before)
-        raise
+    with threads_for(trainer.work), _undone_by_errors(decoding(step)):
+        was = training_metrics(step, trainer.feed)
+        changed = fit_decoder(step, trainer.feed, places, trainer.held_out, held_out_places, trainer.step, ended=ended)
+        gains = (training_metrics(step, trainer.feed) - was).tolist()
+        held_out = trainer.metrics.entries(trainer.held_out_losses(), HELD_OUT)
     if changed and trainer.best_evaluation is not None:
         row = trainer.history[trainer.best_evaluation]
         for name, gain in zip((LOSS, *trainer.metrics.parts), gains, strict=False):
