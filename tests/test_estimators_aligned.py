@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.datasets import make_blobs
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from latentmap import VAE, fit_aligned
-from latentmap.estimators.links import by_columns
-from latentmap.exceptions import DataError, PartError
+from latentmap.estimators.anchor import Matches
+from latentmap.estimators.matching import by_columns
+from latentmap.exceptions import DataError, DiagnosisWarning, PartError
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning")  # few epochs
 X, GROUP = make_blobs(400, centers=6 * np.random.default_rng(0).normal(size=(4, 8)), random_state=0)
@@ -72,11 +74,11 @@ def test_rows_of_a_group_that_the_other_table_does_not_have_are_not_linked():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"shared": "s0"}, DataError, "names of columns, as"),
-        ({"shared": []}, DataError, "names of columns, as"),
+        ({"shared": "s0"}, DataError, "names or indices of columns, as"),
+        ({"shared": []}, DataError, "names or indices of columns, as"),
         ({"shared": ["s0"]}, DataError, "table 0 is no data frame"),
-        ({"shared": [[0], [0, 1]]}, DataError, "lists of 1, 2"),
-        ({"shared": [[0]]}, DataError, "for each of the 2 tables"),
+        ({"shared": [[0], [0, 1]]}, DataError, "for each of the 2 tables, got 1, 2"),
+        ({"shared": [[0]]}, DataError, "for each of the 2 tables, got 1"),
         ({"shared": [[9], [0]]}, DataError, "table 0 has no column"),
         ({"shared": [[0], [0]], "links": [[0, 0]]}, PartError, "give one of them"),
     ],
@@ -87,10 +89,13 @@ def test_shared_columns_that_cannot_be(options, error, message):
 
 
 def test_shared_columns_that_link_nothing():
-    with pytest.raises(DataError, match="rows of tables 0 and 1 are alike in the shared columns, of 10"):
+    with pytest.raises(
+        DataError,
+        match="0 of 400 rows of tables 0 and 1 are alike in the shared columns, and 10 are needed; the medians of",
+    ):
         fit_aligned([X, X[::-1] + 1e3], shared=[range(8)] * 2)
     frames = [pd.DataFrame({"a": ["x", "y"] * 20, "b": range(40)}) for _ in range(2)]
-    with pytest.raises(DataError, match="shared columns of table 0 are to be numbers"):
+    with pytest.raises(DataError, match="shared column 'a' of table 0 is to hold numbers"):
         fit_aligned(frames, shared=["a"])
     with pytest.raises(DataError, match="table 0 has no column 'c'"):
         fit_aligned(frames, shared=["c"])
@@ -126,7 +131,7 @@ def test_three_tables_and_estimators_of_their_own():
         ([LEFT, RIGHT], [[0, 7], [3, 7]], "contradict: row 7 of table 1 is linked to rows 0 and 3 of table 0"),
         ([LEFT, RIGHT], [[0.0, 1.0]], "whole numbers"),
         ([LEFT, RIGHT], np.zeros((0, 2), int), "whole numbers"),
-        ([LEFT, RIGHT, LEFT], [[[0, 0]]], "3 tables have 2 arrays of links"),
+        ([LEFT, RIGHT, LEFT], [[[0, 0]]], "in a list of 2, one for each further table, got 1"),
         ([LEFT, RIGHT], None, "table 0 is no data frame"),
         ([pd.DataFrame(LEFT), pd.DataFrame(RIGHT)], "id", "table 0 has no column 'id'"),
         ([pd.DataFrame(LEFT), pd.DataFrame(RIGHT, index=range(900, 1300))], None, "share no row name"),
@@ -146,3 +151,93 @@ def test_estimators_must_suit_the_tables():
         fit_aligned([LEFT, RIGHT], pair, estimators=[VAE(2), VAE(3)])
     with pytest.raises(PartError, match="set max_epochs there"):
         fit_aligned([LEFT, RIGHT], pair, estimators=[VAE(), VAE()], max_epochs=2)
+
+
+def test_links_of_columns_that_say_little_are_not_pinned_and_a_warning_says_so():
+    noise = np.random.default_rng(2).normal(size=(400, 2))
+    tables = np.c_[noise, X][:200], np.c_[noise[::-1], X][200:]
+    with pytest.warns(DiagnosisWarning, match=r"only .* of 200 links .* say little of the others; share more"):
+        second = fit_aligned(tables, shared=[0, 1], **QUICK)[1]
+    assert "linked rows near the places of their partners" in second.choices_["anchor"]
+
+
+def test_links_that_disagree_with_those_of_rows_like_them_are_left_out():
+    first, second = X[::2], X[1::2]
+    left = VAE(2, max_epochs=30, random_state=0).fit(first)
+    near = NearestNeighbors(n_neighbors=1).fit(first).kneighbors(second)[1][:, 0]
+    codes = left.transform(first)[near]
+    wrong = np.arange(0, 200, 5)
+    codes[wrong] = codes[np.roll(wrong, 7)]
+    off = np.linalg.norm(codes[wrong] - left.transform(first)[near[wrong]], axis=1) > 0.7 * codes.std()
+    right = VAE(2, max_epochs=30, random_state=0, anchor=Matches(np.arange(200), codes)).fit(second)
+    placed = np.linalg.norm(right.transform(second) - codes, axis=1)
+    assert np.median(placed[wrong][off]) > 0.5 and np.median(np.delete(placed, wrong)) < 1e-6
+    pinned = VAE(2, max_epochs=1, random_state=0, anchor=(np.arange(200), codes)).fit(second)
+    assert np.abs(pinned.transform(second) - codes).max() < 1e-6, "control: what the user chose stays"
+
+
+def test_other_offsets_of_a_table_are_named():
+    shifted = X[200:] + np.r_[np.zeros(3), 3 * X.std(0)[3:4], np.zeros(4)]
+    tables = pd.DataFrame(X[:200]).add_prefix("c"), pd.DataFrame(shifted).add_prefix("c")
+    with pytest.raises(DataError, match="the medians of column 'c3' differ most"):
+        fit_aligned(tables, shared=list(tables[0]))
+    with pytest.warns(DiagnosisWarning, match="only .* alike in the shared columns, so that the maps may not agree"):
+        by_columns([X[:200, :3], np.r_[X[:15, :3], X[200:385, :3] + 8]], [0, 1, 2])
+
+
+def test_shared_columns_are_named_in_many_ways():
+    frames = pd.DataFrame(LEFT[:200]), pd.DataFrame(LEFT[150:])
+    expected = by_columns([frames[0].to_numpy(), frames[1].to_numpy()], [[1, 2, 3]] * 2)[0]
+    mask = np.isin(np.arange(5), [1, 2, 3])
+    named = [frame.add_prefix("c") for frame in frames]
+    for tables, shared in (
+        (frames, [1, 2, 3]),
+        (frames, [[1, 2, 3], [1, 2, 3]]),
+        (frames, np.array([1, 2, 3])),
+        (frames, [mask, mask]),
+        (named, pd.Index(["c1", "c2", "c3"])),
+        (named, [["c1", "c2", "c3"], [1, 2, 3]]),
+        (named, [[1, 2, 3], mask]),
+        ([sparse.csr_array(frame) for frame in frames], [1, 2, 3]),
+        ([named[0], sparse.coo_array(frames[1].to_numpy())], [["c1", "c2", "c3"], [1, 2, 3]]),
+    ):
+        np.testing.assert_array_equal(by_columns(tables, shared)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [
+        (["a", "text"], "shared column 'text' of table 0 is to hold numbers"),
+        (["a", "empty"], "shared column 'empty' of table 0 holds no number at all"),
+        (["a", "far"], "shared column 'far' of table 0 has infinite values"),
+        (["a", "a"], "shared names column 'a' of table 0 twice"),
+        ([["a"], [None]], "got None among those of one"),
+        ([["a"], "a"], "got 'a' for one"),
+    ],
+)
+def test_shared_columns_that_cannot_serve_are_named(shared, message):
+    frame = pd.DataFrame({"a": np.arange(40.0), "text": ["86.0%", "x"] * 20, "empty": np.nan, "far": [np.inf, 1] * 20})
+    with pytest.raises(DataError, match=message):
+        fit_aligned([frame, frame], shared=shared)
+
+
+@pytest.mark.parametrize("links", [3, {"a": 1}, [[0, 1], [2]], np.ma.masked_less(np.arange(6).reshape(3, 2), 1)])
+def test_links_of_other_kinds_are_refused(links):
+    with pytest.raises(DataError, match=r"links takes pairs of rows \(n, 2\)"):
+        fit_aligned([LEFT, RIGHT], links)
+
+
+def test_missing_names_link_nothing():
+    names = [None, np.nan, *range(398)]
+    left, right = (pd.DataFrame(X).add_prefix("c").assign(id=pd.Series(names, dtype=object)) for _ in range(2))
+    indices = fit_aligned([left, right], "id", **QUICK)[1].anchor[0]
+    assert indices.tolist() == list(range(2, 400))
+    right.loc[:5, "id"] = pd.NA
+    assert len(fit_aligned([left, right], "id", **QUICK)[1].anchor[0]) == 394
+
+
+def test_the_default_index_of_tables_of_other_lengths_names_no_rows():
+    with pytest.raises(DataError, match="200 and 400 rows and the default index, which does not name them"):
+        fit_aligned([pd.DataFrame(LEFT[:200]), pd.DataFrame(RIGHT)])
+    with pytest.raises(PartError, match="the same n_components: give a number"):
+        fit_aligned([LEFT, RIGHT], [[0, 0]], n_components="auto")

@@ -1,17 +1,18 @@
 """Anchors: old rows stay on a map that grows, new ones find room, and what cannot be kept is refused."""
 
+import copy
 import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_breast_cancer, make_blobs
 
 import latentmap
 from latentmap import VAE, Autoencoder
 from latentmap.estimators.anchor import decoding_costs, oddness
 from latentmap.evaluation.drift import drift
-from latentmap.exceptions import DataError, ModelError, PartError
+from latentmap.exceptions import DataError, DiagnosisWarning, ModelError, PartError
 
 CENTRES = 6 * np.random.default_rng(0).normal(size=(4, 6))
 X, GROUP = make_blobs([100, 100, 100, 100], centers=CENTRES, random_state=0)
@@ -221,3 +222,36 @@ def test_a_map_that_outgrows_placement_keeps_known_rows_in_place(earlier, monkey
         assert "near to those of the earlier fit" in larger.choices_["neighbors"]
         new = X[GROUP == 3]
         np.testing.assert_allclose(larger.transform(new), larger.posterior(new)[0], atol=1e-6)
+
+
+def test_pieces_after_a_fit_do_not_lose_what_it_learned():
+    """A fit ends with a rate of zero, and pieces that begin at its highest would undo it."""
+    rows = load_breast_cancer().data
+    order = np.random.default_rng(0).permutation(len(rows))
+    new, rows = rows[order[:114]], rows[order[114:]]
+    fitted = VAE(2, random_state=0, max_epochs=40).fit(rows[:227])
+    before = fitted.score(new)
+    hasty = copy.deepcopy(fitted).set_params(learning_rate=1e-2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for piece in np.array_split(rows[227:], 4):
+            fitted.partial_fit(piece)
+    for piece in np.array_split(rows[227:], 4):
+        hasty.partial_fit(piece)
+    assert fitted.score(new) > before - 0.2 and hasty.score(new) < before - 2, "control"
+    assert fitted.choices_["learning_rate"].startswith("0.0005 ")
+    assert fitted.loss_ == fitted.history_[-1]["loss"], "the loss is that of the last piece"
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.PosteriorCollapseWarning")
+def test_pieces_without_a_fit_learn_at_the_full_rate(tmp_path):
+    pieces = VAE(2, random_state=0).partial_fit(X[:100])
+    assert pieces.partial_fit(X[100:200]).choices_["learning_rate"].startswith("0.01 ")
+    pieces.save(tmp_path / "run")
+    assert VAE.load(tmp_path / "run").partial_fit(X[:100]).choices_["learning_rate"].startswith("0.01 ")
+    VAE(2, random_state=0, max_epochs=20).fit(X[:100]).save(tmp_path / "fit")
+    loaded = VAE.load(tmp_path / "fit")
+    for piece in (X[:100], X[100:200]):
+        assert loaded.partial_fit(piece).choices_["learning_rate"].startswith("0.0005 ")
+    with pytest.warns(DiagnosisWarning, match="the first piece, which decides on units and networks, has 3 rows"):
+        VAE(2, random_state=0).partial_fit(X[:3])

@@ -7,7 +7,9 @@ from typing import Any
 
 from sklearn.base import clone
 
-from latentmap.estimators.links import by_columns, linked
+from latentmap.estimators.anchor import Matches
+from latentmap.estimators.links import linked
+from latentmap.estimators.matching import by_columns
 from latentmap.estimators.vae import VAE
 from latentmap.exceptions import DataError, PartError
 from latentmap.messages import error_line
@@ -35,9 +37,10 @@ def fit_aligned(
         further table. Or the name of a column that data frames share, which is left out of the rows: those with the
         same value are linked. None links rows of the same index of pandas.
     shared : sequence, optional
-        Columns that all tables have, by which rows are linked in place of ``links``: names of those of data frames, or
-        for each table the indices of its columns, in the same order. Rows of a table and the next are linked where each
-        is the nearest of the other in these columns, and no further than neighbours in one table are.
+        Columns that all tables have, by which rows are linked in place of ``links``: their names or indices, or for
+        each table its own, in the same order. Rows of a table and the next are linked where each is the nearest of the
+        other in these columns, and no further than neighbours in one table are. Linked rows keep the place of their
+        partner where linked rows like them have it near; a warning says so where few rows are linked, or few agree.
     estimators : sequence of VAE, optional
         An estimator for each table, which is cloned; None makes them.
     **parameters : object
@@ -85,7 +88,8 @@ def fit_aligned(
     for number, (table, estimator) in enumerate(zip(tables, made, strict=True)):
         if fitted:
             here, before = pairs[number - 1][:, 1], pairs[number - 1][:, 0]
-            estimator.set_params(anchor=(here, fitted[-1].transform(tables[number - 1])[before]))
+            places = fitted[-1].transform(tables[number - 1])[before]
+            estimator.set_params(anchor=(here, places) if shared is None else Matches(here, places))
         try:
             fitted.append(estimator.fit(table))
         except DataError as error:
@@ -95,6 +99,8 @@ def fit_aligned(
 
 def _estimators(given: Sequence[VAE] | None, tables: int, parameters: dict[str, Any]) -> list[VAE]:
     """Return an estimator for each table."""
+    if parameters.get("n_components") == "auto":
+        raise PartError("aligned maps have the same n_components: give a number, not 'auto'")
     if given is None:
         return [VAE(**parameters) for _ in range(tables)]
     if parameters:

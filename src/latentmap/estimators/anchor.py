@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.rows import open_as_fitted
 from latentmap.estimators.state import FitState, as_tensor, require_unchanged
 from latentmap.estimators.training_rows import TrainingRows
-from latentmap.exceptions import DataError, LatentmapError, PartError
+from latentmap.exceptions import DataError, DiagnosisWarning, LatentmapError, PartError
 from latentmap.messages import error_line
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import Distortion, draw
@@ -40,6 +41,8 @@ MOST = 20_000
 AGREE = 0.5
 """Distance from the median of a row's neighbours on the earlier map, in standard deviations of the codes, up to which
 it keeps its place."""
+PARTNERS, SOME = 5, 1 / 4
+"""Linked rows of whose codes the median is looked at, and the fraction that agree, without which none are pinned."""
 FEWEST = 10
 """Rows like those of the earlier fit, without which nothing can stay."""
 REACH = 0.3
@@ -66,6 +69,15 @@ class Pinned(NamedTuple):
     """How far from these the codes of a row that stays may come to lie."""
 
 
+class Matches(NamedTuple):
+    """Codes of rows that resemble others with these codes, which some do by chance."""
+
+    indices: NDArray[np.int64]
+    """Indices of the rows (m,)."""
+    codes: NDArray[Any]
+    """Their codes (m, D)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Anchor:
     """What keeps rows at their places.
@@ -76,16 +88,19 @@ class Anchor:
         An earlier fit, which finds the codes.
     places : tuple of ndarray, default=None
         Indices (m,) of rows of the fit, and their codes (m, D).
+    matched : bool, default=False
+        Whether these are `Matches`, of which those that disagree with rows like them are left out.
     """
 
     estimator: GenerativeEstimator | None = None
     places: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+    matched: bool = False
 
     @property
     def described(self) -> str:
         """The hash of the anchor, which tells a fit from others."""
         if self.places is not None:
-            contents = [array.tobytes() for array in self.places]
+            contents = [array.tobytes() for array in self.places] + [b"matched"] * self.matched
         else:
             weights = self._earlier.module.state_dict()
             contents = [value.detach().cpu().numpy().tobytes() for _, value in sorted(weights.items())]
@@ -144,8 +159,11 @@ class Anchor:
         if self.places is not None:
             given, codes = self._given(source, state)
             reach = _reach(np.square(codes).mean())
-            described = f"{len(given):,} rows at given codes (given)"
-            pinned: Pinned | None = Pinned(*self.places, codes, np.inf)  # which the user chose
+            kept, described = self._agreeing(state, given, codes)
+            some = slice(None) if kept is None else kept
+            given, codes, indices = given[some], codes[some], self.places[0][some]
+            trusted = kept is not None or not self.matched
+            pinned: Pinned | None = Pinned(indices, codes, codes, np.inf if trusted else reach)
             anchors, goals = _scaled(state, given), as_tensor(codes).float().to(state.device)
         else:
             stay, described = self._stay(rows.some, piece=piece)
@@ -158,6 +176,24 @@ class Anchor:
             places = None if piece else self._earlier.locate(known)[0]
             pinned = None if places is None else Pinned(stay * rows.every, places, goals.cpu().numpy(), reach)
         return Anchored(base, reach=reach, rows=anchors, codes=goals), described, pinned
+
+    def _agreeing(
+        self, state: FitState, rows: NDArray[Any], codes: NDArray[np.float64]
+    ) -> tuple[NDArray[np.bool_] | None, str]:
+        """Return which rows keep their codes, None for all, and a description; of `Matches`, those that agree."""
+        if not self.matched:
+            return None, f"{len(rows):,} rows at given codes (given)"
+        near = nearest_rows(state, rows)[:, :PARTNERS]
+        off = np.linalg.norm(codes - np.median(codes[near], axis=1), axis=1)
+        agree = off <= AGREE * np.sqrt(codes.var(0).mean())
+        if agree.mean() >= SOME:
+            return agree, f"{agree.sum():,} of {len(rows):,} linked rows at the places of their partners (given)"
+        message = (
+            f"only {agree.sum():,} of {len(rows):,} links put a row where those of rows like it do, "
+            "so that the maps may not agree: the shared columns say little of the others; share more, or give links"
+        )
+        warnings.warn(message, DiagnosisWarning, stacklevel=2)
+        return None, f"{len(rows):,} linked rows near the places of their partners (given)"
 
     def _stay(self, some: NDArray[Any], *, piece: bool) -> tuple[NDArray[np.int64], str]:
         """Return the indices of rows that the earlier model knows, and how many they are in words."""
@@ -240,7 +276,7 @@ def read_anchor(p: Parameters) -> Anchor | None:
             f"an anchored model has no condition, got condition={p.condition!r}; {ADVICE.removeprefix('or ')}"
         )
     if isinstance(anchor, tuple | list):
-        return Anchor(places=_places(anchor))
+        return Anchor(places=_places(anchor), matched=isinstance(anchor, Matches))
     if isinstance(anchor, str | os.PathLike):
         from latentmap.estimators.persistence import load
 
@@ -308,7 +344,10 @@ def _places(anchor: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     expected = "anchor=(indices, codes) takes the indices (m,) of rows and their codes (m, n_components)"
     if len(anchor) != 2:
         raise DataError(f"{expected}, got {len(anchor)} values")
-    indices, codes = np.asarray(anchor[0]), np.asarray(anchor[1])
+    try:
+        indices, codes = np.asarray(anchor[0]), np.asarray(anchor[1])
+    except ValueError as error:
+        raise DataError(f"{expected}, got lists of different lengths") from error
     if indices.ndim != 1 or codes.ndim != 2 or len(indices) != len(codes) or not len(indices):
         raise DataError(f"{expected}, got shapes {indices.shape} and {codes.shape}")
     if indices.dtype.kind not in "iu" or codes.dtype.kind not in "fiu" or not np.isfinite(codes).all():

@@ -35,6 +35,8 @@ from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.density import fit_density
 
 ADVICE = "give a smaller network or batch_size, fewer rows, or memory="
+FIRST_PIECE = 30
+"""Rows of a first piece below which a warning says that they are few to decide on units."""
 """What to do where a fit runs out of memory."""
 
 
@@ -123,7 +125,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Go over these rows once, from the present weights and at a constant learning rate.
 
-        The first call decides on scaling, likelihood, network and classes from its rows.
+        The first call decides on scaling, likelihood, network and classes from its rows: give it as many as stand for
+        all, or begin with `fit`, after which pieces are learned at a twentieth of its rate.
 
         Parameters
         ----------
@@ -154,6 +157,12 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
             self.state_ = self._fitted(own, source, given, seed, earlier, piece=True, anchor=anchor)
         if first:
             remember_features(self, source)
+            if len(source) < FIRST_PIECE:
+                message = (
+                    f"the first piece, which decides on units and networks, has {len(source)} rows: give {FIRST_PIECE} "
+                    "or more that stand for all, or begin with fit"
+                )
+                warnings.warn(message, DiagnosisWarning, stacklevel=2)
         diagnosis.warn(self.findings_)
         return self
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from latentmap import exceptions
 from latentmap.data.schema import Schema
 from latentmap.data.typed import made
-from latentmap.estimators.history import best_row, evaluation
+from latentmap.estimators.history import BOUND, best_row, evaluation
 from latentmap.messages import nats
 from latentmap.model.likelihoods import Bernoulli, Heterogeneous, Incomplete, Likelihood
-from latentmap.training.metrics import RESTORED, Row
+from latentmap.training.metrics import HELD_OUT, REFITTED, RESTORED, Row
 
 ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
@@ -78,6 +78,8 @@ class Facts:
     steps: int = 0
     codes: Codes | None = None
     """The use of quantised codes; None for others."""
+    continued: bool = False
+    """Whether the model was fitted before, so that the losses do not show all of their fall."""
 
     @property
     def all_equal(self) -> bool:
@@ -176,9 +178,10 @@ def _collapse(facts: Facts) -> Finding | None:
 
 
 def _underfit(facts: Facts) -> Finding | None:
-    losses = [row["val_loss"] if row["val_loss"] is not None else row["loss"] for row in facts.history]
+    trained = [row for row in facts.history if not row.get(REFITTED)]  # that of a refitted decoder falls by itself
+    losses = [row["val_loss"] if row["val_loss"] is not None else row["loss"] for row in trained]
     curve = np.array(losses, dtype=float)
-    if len(curve) < 8 or not np.isfinite(curve).all():
+    if facts.continued or len(curve) < 8 or not np.isfinite(curve).all():
         return None
     late, total = curve[-len(curve) // 4] - curve[-1], curve[0] - curve[-1]
     if total <= 0 or late < 0.2 * total:
@@ -196,10 +199,18 @@ def _underfit(facts: Facts) -> Finding | None:
 def _overfit(facts: Facts) -> Finding | None:
     best = best_row(facts.history)
     first = facts.history[0] if facts.history else None
-    if best is None or first is None or best["val_loss"] is None or best["loss"] is None or first["val_loss"] is None:
+    if (
+        facts.continued
+        or best is None
+        or first is None
+        or best["val_loss"] is None
+        or best["loss"] is None
+        or first["val_loss"] is None
+    ):
         return None
     # rows with other cells have other units, which is no fault of the fit
-    gap, fall = best["val_loss"] - best["loss"] + facts.shift, first["val_loss"] - best["val_loss"]
+    cost = _bound(best, HELD_OUT)  # without terms that contrast the rows of a batch, of which held-out rows have fewer
+    gap, fall = cost - _bound(best) + facts.shift, _bound(first, HELD_OUT) - cost
     if not (np.isfinite(gap) and np.isfinite(fall)) or fall <= 0 or gap < 0.5 * fall:
         return None
     return Finding(
@@ -209,6 +220,11 @@ def _overfit(facts: Facts) -> Finding | None:
         "use fewer components, a smaller network, or more rows",
         "OverfitWarning",
     )
+
+
+def _bound(row: Row, prefix: str = "") -> float:
+    """Return the cost of rows: the parts of their loss that bound their log-density."""
+    return math.fsum(row.get(prefix + name) or 0.0 for name in BOUND)
 
 
 def _likelihood(facts: Facts) -> Finding | None:

@@ -265,9 +265,10 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         return model
 
     def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> Any:
-        """Decode n latent codes on the shortest way from the code of row a to the code of row b, both included.
+        """Decode n latent codes on the shortest way from the posterior mean of row a to that of row b, both included.
 
-        The way is a straight line, or the geodesic of a curved space of codes.
+        The way is a straight line, or the geodesic of a curved space of codes; it begins and ends at what `reconstruct`
+        returns.
 
         Parameters
         ----------

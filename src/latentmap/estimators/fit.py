@@ -17,6 +17,7 @@ from latentmap.data.schema import content_hash
 from latentmap.data.sources import Source, require_finite
 from latentmap.estimators.anchor import Anchor, usual_cost
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
+from latentmap.estimators.history import MARKS
 from latentmap.estimators.memory import needs_of, require_memory
 from latentmap.estimators.neighbors import (
     PLACES,
@@ -153,6 +154,7 @@ class Fit:
             with_placement(self.state.model, *self.placement)
             self.state.choices["neighbors"] = self.state.choices.get("neighbors", "None") + PLACES_KNOWN
         earlier = self.state.history if self.piece and self.state.history_units == "data" else []
+        earlier = [{name: value for name, value in row.items() if name not in MARKS} for row in earlier]
         state = replace(
             self.state,
             history=[*earlier, *history],
@@ -160,6 +162,7 @@ class Fit:
             n_iter=self.state.n_iter + trainer.epoch,
             fit_seconds=self.state.fit_seconds + trainer.seconds,
             interrupted=trainer.interrupted,
+            annealed=self.state.annealed or not self.piece,
             trainer=unfinished,
         )
         given = None if given is None else given[:: self.rows.every]
@@ -315,7 +318,14 @@ class Fit:
         if self.rows.dense is not None:
             require_inside(state, self.rows.dense, state.given(self.y, len(self.source)))
         objective = self.parameters._objective(state.model.sizes.some_labels)
-        training = plan_training(self.parameters, self._counts, objective, self.device.type, piece=self.piece)
+        training = plan_training(
+            self.parameters,
+            self._counts,
+            objective,
+            self.device.type,
+            piece=self.piece,
+            later=state.annealed or self.anchor is not None,
+        )
         self._require_memory(state.model.parts, state.model.sizes, training, objective.samples)
         own = copy.deepcopy(state.model)  # a fit that fails leaves the earlier one as it was
         placement = without_placement(own)

@@ -24,6 +24,8 @@ from latentmap.training.metrics import (
 Units = Literal["data", "model"]
 """Units that the nats of a history are of: the data's own, or those of the model, as before version 0.2."""
 
+MARKS = (STANDARDISED, REFITTED, KEPT)
+"""Entries of the row whose weights a fit keeps, the first of them first."""
 BOUND = (DISTORTION, RATE, "class_rate")
 """Parts of a loss that make minus the ELBO."""
 
@@ -82,7 +84,7 @@ def best_row(history: Sequence[Row]) -> Row | None:
     history = [row for row in history if not row.get(RESTORED)]
     if not history:
         return None
-    for entry in (STANDARDISED, REFITTED, KEPT):
+    for entry in MARKS:
         if kept := [row for row in history if row.get(entry)]:
             return kept[-1]
     if history[-1]["val_loss"] is None:

@@ -33,8 +33,9 @@ from latentmap.objectives.base import Objective
 from latentmap.training.device import operations, resolve_device, resolve_precision
 from latentmap.training.loop import Settings
 
-ANCHORED_PACE = 0.05
-"""Learning-rate multiplier of pieces that keep an earlier map: at a constant rate, rows tremble in proportion to it."""
+LATER_PACE = 0.05
+"""Learning-rate multiplier of pieces that follow a fit, or keep its map: at a constant rate, rows tremble in proportion
+to it, and a model whose rate had fallen to zero would be lost."""
 Choices = dict[str, str]
 """Each choice in words with its reason, by name."""
 
@@ -179,9 +180,9 @@ def plan_model(p: Parameters, source: Source, rows: int, sizes: Sizes, *, neighb
 
 
 def plan_training(
-    p: Parameters, rows: RowCounts, objective: Objective, device: str, *, piece: bool = False
+    p: Parameters, rows: RowCounts, objective: Objective, device: str, *, piece: bool = False, later: bool = False
 ) -> TrainingPlan:
-    """Choose neighbours, batches, epochs and learning rate, but for those that were given."""
+    """Choose neighbours, batches, epochs and learning rate, but for those that were given; ``later`` after a fit."""
     n, described = rows.training, Choices()
     neighbors: int | Edges = 0
     if p.maps and not piece:
@@ -196,7 +197,7 @@ def plan_training(
     batch_size = chosen if p.batch_size is None else p.batch_size
     requested = 1 if piece else p.max_epochs
     epochs = choices.choose_epochs(n, batch_size, neighbors=is_map) if requested is None else requested
-    pace = objective.pace * (ANCHORED_PACE if piece and p.anchor is not None else 1.0)
+    pace = objective.pace * (LATER_PACE if piece and later else 1.0)
     rate = choices.choose_learning_rate(batch_size, pace) if p.learning_rate is None else p.learning_rate
     by_layer = "" if is_map or piece or objective.adversarial else ", layers by their inputs"
     return TrainingPlan(

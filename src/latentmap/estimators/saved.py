@@ -53,6 +53,7 @@ class Described(_Described, total=False):
     history_units: Units
     history_bounds: bool
     usual_cost_: float | None
+    annealed_: bool
     n_features_in_: int
     feature_names_in_: Sequence[str] | None
     given_: Plain | Sequence[Plain] | Sequence[Sequence[Plain]]

@@ -30,7 +30,7 @@ from latentmap.model.likelihoods import Incomplete
 from latentmap.model.modules import module_name
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
-from latentmap.model.placement import PlacedEncoder
+from latentmap.model.placement import PlacedEncoder, Placement
 from latentmap.model.probe import copied
 from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint
@@ -73,6 +73,8 @@ class FitState:
     n_iter: int = 0
     fit_seconds: float = 0.0
     interrupted: bool = False
+    annealed: bool = False
+    """Whether a fit whose learning rate fell came before the pieces, if any: these learn at a lower rate."""
     loss: float | None = None
     usual_cost: float | None = None
     """Nats, in the model's units, that decoding nine in ten rows costs, of those like the rows of the fit; None in runs
@@ -215,6 +217,7 @@ class FitState:
             "history_units": self.history_units,
             "history_bounds": self.history_bounds,
             "usual_cost_": self.usual_cost,
+            "annealed_": self.annealed,
         }
 
     @classmethod
@@ -265,6 +268,7 @@ class FitState:
             history_units=described.get("history_units", "model"),
             findings=described["findings_"],
             usual_cost=described.get("usual_cost_"),
+            annealed=described.get("annealed_", not described["choices_"].get("max_epochs", "").startswith("1 ")),
             **{name: described[f"{name}_"] for name in PLAIN},
             **{name: _array(described[f"{name}_"], dtype) for name, dtype in ARRAYS.items()},
         )
@@ -283,6 +287,7 @@ def require_unchanged(
     A prior that was fitted afterwards stands in the place of that of the parameters.
     """
     sizes, parts = state.model.sizes, state.model.parts
+    encoder = parts.encoder.network if isinstance(parts.encoder, Placement) else parts.encoder
     likelihood = parts.likelihood
     plain = likelihood.likelihood if isinstance(likelihood, Incomplete) else likelihood
     kind = next((kind for kind in KINDS if type(state.condition) is KINDS[kind]), None)
@@ -296,7 +301,7 @@ def require_unchanged(
         "likelihood": (None, likelihood, plain),
         "variational_family": (None, parts.posterior),
         "prior": (getattr(p, "prior", None),) if "prior" in state.choices else (None, parts.prior),
-        "encoder": (None, parts.encoder) if isinstance(parts.encoder, Network) else (parts.encoder,),
+        "encoder": (None, encoder) if isinstance(encoder, Network) else (encoder,),
         "decoder": (None, parts.decoder) if isinstance(parts.decoder, Network) else (parts.decoder,),
     }
     for name, values in kept.items():

@@ -51,6 +51,7 @@ def summarise(state: FitState, some: NDArray[Any], given: FloatArray | None, tra
         rows=len(some),
         steps=trainer.step,
         codes=_codes(state, some, given),
+        continued=trainer.settings.constant_rate or trainer.settings.keep_last,
     )
     return replace(
         state,

@@ -146,11 +146,11 @@ class _Judges:
     @torch.no_grad()
     def __init__(self, step: GradientStep, player: str, held_out: HeldOut, places: Float[Tensor, "M D"]) -> None:
         step.model.eval()
-        size = step.settings.batch_size
+        size, some = step.settings.batch_size, held_out.order(step.settings.seed)[:ROWS]
         self.step, self.player, self.device = step, player, places.device
         self.pieces = [
             (rows, at, *_encoded(step, step.scaling(rows)))
-            for rows, at in zip(held_out.rows[:ROWS].split(size), places[:ROWS].split(size), strict=True)
+            for rows, at in zip(held_out.rows[some].split(size), places[some].split(size), strict=True)
         ]
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from latentmap.model.noise import generator_for
@@ -47,14 +48,18 @@ class HeldOut:
             Seed of the noise.
         """
         step.model.eval()
-        generator = generator_for(seed, feed.device)
+        generator, order = generator_for(seed, feed.device), self.order(seed)
         total = torch.zeros_like(step.sums[:-1])
-        for count, batch, processes in self._batches(step, feed, size, generator):
+        for count, batch, processes in self._batches(step, feed, size, order, generator):
             total += step.measure(batch, generator, processes) * (count / step.processes.world_size)
         return total
 
+    def order(self, seed: int) -> Int[Tensor, " M"]:
+        """Return the order in which rows are taken: those of a batch, which may be contrasted, are not to be alike."""
+        return torch.randperm(len(self.rows), generator=generator_for(seed)).to(self.rows.device)
+
     def _batches(
-        self, step: GradientStep, feed: Feed, size: int, generator: torch.Generator
+        self, step: GradientStep, feed: Feed, size: int, order: Int[Tensor, " M"], generator: torch.Generator
     ) -> Iterator[tuple[int, Batch, Processes]]:
         """Yield batches with their numbers of rows, and the processes among which these are divided.
 
@@ -62,8 +67,7 @@ class HeldOut:
         """
         if self.graph is None:
             size = min(ROWS, max(1, VALUES // (step.model.outputs * step.objective.samples)))
-        everything = torch.arange(len(self.rows), device=self.rows.device)
-        for whole in everything.split(size):
+        for whole in order.split(size):
             for processes, index in _divided(whole, step.processes):
                 count, index = len(index), processes.share(index)
                 batch = Batch(self.rows[index], None if self.condition is None else self.condition[index])
