@@ -107,6 +107,7 @@ QUALITY: Columns = (
 )
 COSTS: Columns = (
     ("MSE", lambda fit: fit["mse"], ".4f"),
+    ("reconstruction", lambda fit: fit.get("reconstruction"), ".4f"),
     ("-ELBO", lambda fit: fit["minus_elbo"], ".1f"),
     ("fit, s", lambda fit: fit["fit_seconds"], ".1f"),
     ("embed, s", lambda fit: fit["embed_seconds"], ".3f"),

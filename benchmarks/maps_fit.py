@@ -78,6 +78,9 @@ def main(name, rows, method_name, seed):
     result["training"] = shape_of(units(X[some]), Z[some])
     decoded = method.decode(Z_new)
     result["mse"] = None if decoded is None else float(np.square(units(decoded) - units(X_new)).mean())
+    if isinstance(method, Estimator):
+        reconstructed = method.estimator.reconstruct(X_new)
+        result["reconstruction"] = float(np.square(units(reconstructed) - units(X_new)).mean())
     scored = isinstance(method, Estimator) and method_name != "autoencoder"
     result["minus_elbo"] = -method.estimator.score(X_new) if scored else None
     print(json.dumps(result))

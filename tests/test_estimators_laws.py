@@ -206,9 +206,9 @@ def test_seeds_of_samples(model):
     assert not np.array_equal(noisy[0], first)
 
 
-def test_a_path_begins_and_ends_at_the_reconstructions(model, rows):
+def test_a_path_begins_and_ends_where_transform_places_its_rows(model, rows):
     path = model.interpolate(rows[3], rows[9], 6)
-    assert_close(path[[0, -1]], model.reconstruct(rows[[3, 9]]))
+    assert_close(path[[0, -1]], model.inverse_transform(model.transform(rows[[3, 9]])))
     assert not np.allclose(path[2], path[0])
     np.testing.assert_array_equal(model.interpolate(torch.from_numpy(rows[3]), rows[9].tolist(), 6), path)
 

@@ -197,7 +197,8 @@ SCHEMA = ArraySource(CELLS).schema
 
 def diagnosed(shift=0.0, moved=0.0, val_moved=0.0):
     rows = [
-        {"loss": 9.0 - i + moved, "val_loss": 9.0 - 0.5 * i + val_moved, "distortion": 1.0, "val_distortion": 1.0}
+        {"loss": 9.0 - i + moved, "distortion": 9.0 - i + moved}
+        | {"val_loss": 9.0 - 0.5 * i + val_moved, "val_distortion": 9.0 - 0.5 * i + val_moved}
         for i in range(9)
     ]
     facts = Facts(rows, np.ones(2, bool), 1.0, likelihoods.Gaussian(), SCHEMA, 0, 0, shift)

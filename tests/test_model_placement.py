@@ -229,3 +229,22 @@ def test_only_known_rows_are_placed_where_others_have_places_of_their_own():
         fresh = (encoder.placed(normal(200, 3, seed=5), own) != 7).all(1)
         assert fresh.double().mean() > 0.7, "rows of the same kind"
         assert (encoder.placed(x + 6, own) == 7).all(1).double().mean() > 0.9, "rows of another kind"
+
+
+@pytest.mark.parametrize("columns", [4, 250])
+def test_rows_of_the_fit_in_single_precision_have_their_places_without_a_search(columns, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = 300 + rng.normal(size=(3000, 3)) @ rng.normal(size=(3, columns)) + 0.01 * rng.normal(size=(3000, columns))
+    vae = VAE(2, max_epochs=1, random_state=0).fit(rows)
+    searched = []
+    search = PlacedEncoder._neighbors
+    monkeypatch.setattr(
+        PlacedEncoder, "_neighbors", lambda own, rows, k: searched.append(len(rows)) or search(own, rows, k)
+    )
+    expected = vae.transform(rows)
+    single = rows.astype(np.float32)
+    assert not np.array_equal(single, rows)
+    np.testing.assert_allclose(vae.transform(single), expected, atol=1e-6)
+    assert sum(searched) < 5
+    vae.transform((rows + 1e-3 * rng.normal(size=rows.shape)).astype(np.float32))
+    assert sum(searched) > 2900, "control"

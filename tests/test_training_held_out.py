@@ -1,9 +1,13 @@
 """Held-out rows: what they are measured with, and what a fit says of them."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 from latentmap import VAE
+from latentmap.data import streaming
+from latentmap.estimators import training_rows
 from latentmap.estimators.diagnosis import Facts, diagnose
 
 
@@ -52,3 +56,23 @@ def test_the_fall_of_a_decoder_that_was_fitted_further_is_no_lack_of_epochs():
     falls = row(-25.0, -25.0)
     assert "underfit" not in kinds([*flat, falls | {"refitted": 1.0}])
     assert "underfit" in kinds([*flat, falls]), "control"
+
+
+@pytest.mark.parametrize("memory", [None, "1MB"])
+def test_rows_of_a_period_are_summarised_by_all_of_it(memory, monkeypatch):
+    """Of hours in a row, every twenty-fourth is the same one."""
+    monkeypatch.setattr(training_rows, "STATISTICS_ROWS", 100)
+    monkeypatch.setattr(streaming, "SOME_VALUES", 300)
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([np.arange(2400) % 24, rng.normal(size=(2400, 2))])
+
+    def kinds_of_fit():
+        vae = VAE(2, max_epochs=1, neighbors=None, random_state=0, memory=memory)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return {finding.kind for finding in vae.fit(rows).findings_}
+
+    assert "constant" not in kinds_of_fit()
+    for module in (training_rows, streaming):
+        monkeypatch.setattr(module, "scattered", lambda n, step: np.arange(0, n, step))
+    assert "constant" in kinds_of_fit(), "control"

@@ -44,7 +44,7 @@ def transform(
     part_rows: PartRows = None,
     as_json: Json = False,
 ) -> None:
-    """Encode rows: write the latent code of each, the posterior mean of q(z|x).
+    """Encode rows: write the latent code of each, the posterior mean of q(z|x) or the row's place on a map.
 
     Parameters
     ----------

@@ -236,7 +236,8 @@ def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], wh
         logs = np.log1p(cells.finite / unit)
         mean, deviation = float(logs.mean()), float(logs.std())
     period, start = _cycle(column, settings, lowest, highest, where) if column.kind == "cyclic" else (0.0, None)
-    low, high = _bounds(column, lowest, highest, sure=summary.mean >= SURE * summary.deviation)
+    sure = summary.mean >= SURE * summary.deviation
+    low, high = _bounds(column, lowest, highest, sure=sure, amounts=scaling in ("log", "log1p"))
     low, high = (_declared(settings, key, end, where) for key, end in (("lowest", low), ("highest", high)))
     if (low is not None and lowest < low) or (high is not None and highest > high):
         raise DataError(f"{where} holds {lowest:g} to {highest:g}, beyond the bounds {low} to {high} specified")
@@ -284,8 +285,13 @@ def _unit(cells: Cells, highest: float) -> float:
     return max(float(values.min(initial=np.inf, where=values > 0)), STEEP * highest) if highest > 0 else 1.0
 
 
-def _bounds(column: Column, lowest: float, highest: float, *, sure: bool) -> tuple[float | None, float | None]:
-    """Return what generated values are kept within; positive ones above 0, where they are not ``sure`` to be."""
+def _bounds(
+    column: Column, lowest: float, highest: float, *, sure: bool, amounts: bool
+) -> tuple[float | None, float | None]:
+    """Return what generated values are kept within; positive ones above 0, where they are not ``sure`` to be.
+
+    ``amounts`` on a logarithmic scale end at the largest, since an error of the model multiplies there.
+    """
     if column.kind in ("count", "binary"):
         return 0.0, highest
     if column.kind in ("date", "cyclic") or column.type == "Time":
@@ -295,7 +301,8 @@ def _bounds(column: Column, lowest: float, highest: float, *, sure: bool) -> tup
     if column.format is not None and column.format.pattern == CLOCK:
         return 0.0, max(highest, LAST_MINUTE)
     share = highest <= 1 and not column.type.startswith("Duration")
-    return (None, None) if lowest < 0 else (0.0 if sure else lowest, 1.0 if share else None)
+    most = highest if amounts else 1.0 if share else None
+    return (None, most if amounts else None) if lowest < 0 else (0.0 if sure else lowest, most)
 
 
 def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:

@@ -138,8 +138,8 @@ class Table:
         rows = {c.name: c.encode(given[c.name], self.unseen, name, start) for c in self.columns}
         for one in self.derived:
             if one.source is not None and one.column.name in given and np.isnan(rows[one.source]).any():
-                own = one.column.encode(given[one.column.name], "missing", name, start)
-                known = np.array([one.inverse.get(value, np.nan) for value in own.tolist()])
+                own, level_of = one.column.encode(given[one.column.name], "missing", name, start), one.inverse
+                known = np.array([level_of.get(value, np.nan) for value in own.tolist()])
                 rows[one.source] = np.where(np.isnan(rows[one.source]), known, rows[one.source])
         return beside(list(rows.values()), room)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,4 +40,5 @@ class Derived:
     def inverse(self) -> dict[float, float]:
         """The level of the source for each number that only one level has."""
         levels = {value: float(level) for level, value in enumerate(self.values)}
-        return {value: level for value, level in levels.items() if self.values.count(value) == 1}
+        times = Counter(self.values)
+        return {value: level for value, level in levels.items() if times[value] == 1}

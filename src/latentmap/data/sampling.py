@@ -32,6 +32,19 @@ def split_rows(n: int, fraction: float, seed: int, most: int | None = None) -> t
     return np.sort(order[held:]), np.sort(order[:held])
 
 
+def scattered(n: int, step: int) -> Indices:
+    """Return one of every ``step`` of n rows, sorted, which one by chance: rows at equal distances may all be alike.
+
+    >>> hours = np.arange(24_000) % 24
+    >>> len(np.unique(hours[::24])), len(np.unique(hours[scattered(24_000, 24)]))
+    (1, 24)
+    """
+    starts: Indices = np.arange(0, n, step)
+    if step > 1:
+        starts = np.minimum(starts + np.random.default_rng([n, step]).integers(step, size=len(starts)), n - 1)
+    return starts
+
+
 def epoch_order(n: int, seed: int, epoch: int) -> Indices:
     """Return the order of n rows in one epoch, which does not depend on the epochs before it.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from latentmap.data.formats.base import Source
 from latentmap.data.memory import free_memory
 from latentmap.data.moments import Moments
-from latentmap.data.sampling import split_rows
+from latentmap.data.sampling import Indices, scattered, split_rows
 from latentmap.data.schema import Schema, measure_block, merged
 from latentmap.data.values import flat
 from latentmap.exceptions import DataError
@@ -68,11 +68,11 @@ class Survey:
     schema: Schema
     moments: Moments
     some: NDArray[Any]
-    """Evenly spaced rows, in order."""
+    """One of so many rows, in order."""
     held_out: NDArray[Any]
     """The rows that are held out, in order."""
-    every: int
-    """The step from one of these rows to the next."""
+    numbers: Indices
+    """The indices of these rows."""
 
 
 class Stream:
@@ -104,7 +104,7 @@ class Stream:
     def survey(self) -> Survey:
         """Schema, moments, held-out rows and some of the others, from one pass."""
         n, some = len(self.source), []
-        every = max(1, -(-n * int(np.prod(self.source.first.shape)) // SOME_VALUES))
+        numbers = scattered(n, max(1, -(-n * int(np.prod(self.source.first.shape)) // SOME_VALUES)))
         held: list[NDArray[Any]] = []
         measured: list[Schema] = []
         moments: Moments | None = None
@@ -113,16 +113,16 @@ class Stream:
                 measured.append(measure_block(block, self.source.names, self.source.name, start))
                 block_moments = Moments.of(block)
                 moments = block_moments if moments is None else moments + block_moments
-                some.append(flat(block[-start % every :: every]))
+                first, last = np.searchsorted(numbers, (start, start + len(block)))
+                some.append(flat(block[numbers[first:last] - start]))
                 held.append(flat(block[self._held(start, len(block))]))
         assert moments is not None
-        return Survey(merged(measured), moments, np.concatenate(some), np.concatenate(held), every)
+        return Survey(merged(measured), moments, np.concatenate(some), np.concatenate(held), numbers)
 
     @functools.cached_property
     def some(self) -> NDArray[Any]:
-        """Evenly spaced training rows, in order, flat."""
-        numbers = np.arange(0, len(self.source), self.survey.every)
-        return self.survey.some[~np.isin(numbers, self.held_out)]
+        """Some of the training rows, in order, flat."""
+        return self.survey.some[~np.isin(self.survey.numbers, self.held_out)]
 
     def epoch(self, seed: int, epoch: int, reader: int = 0, readers: int = 1) -> Iterator[NDArray[Any]]:
         """Yield shuffled blocks of all training rows, flat; of several readers, each gets those of its parts.

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentmap.data.sampling import scattered
 from latentmap.data.sources import Source
 from latentmap.estimators.graph import neighbor_graph
 from latentmap.estimators.parameters import Parameters
@@ -174,7 +175,7 @@ class Anchor:
             with torch.no_grad():
                 goals = torch.cat([self._earlier.model.eval().encode(some).mean for some in anchors.split(BATCH)])
             places = None if piece else self._earlier.locate(known)[0]
-            pinned = None if places is None else Pinned(stay * rows.every, places, goals.cpu().numpy(), reach)
+            pinned = None if places is None else Pinned(rows.numbers[stay], places, goals.cpu().numpy(), reach)
         return Anchored(base, reach=reach, rows=anchors, codes=goals), described, pinned
 
     def _agreeing(
@@ -197,11 +198,11 @@ class Anchor:
 
     def _stay(self, some: NDArray[Any], *, piece: bool) -> tuple[NDArray[np.int64], str]:
         """Return the indices of rows that the earlier model knows, and how many they are in words."""
-        step = -(-len(some) // MOST)
-        some = some[::step]
+        looked = scattered(len(some), -(-len(some) // MOST))
+        some = some[looked]
         near = nearest_rows(self._earlier, some)
         unusual, odd = oddness(self._earlier, some, near)
-        stay = step * np.flatnonzero(~unusual & (odd < UNLIKE) & self._agree(some, near))
+        stay = looked[np.flatnonzero(~unusual & (odd < UNLIKE) & self._agree(some, near))]
         if not piece and len(stay) < FEWEST:
             raise DataError(
                 f"{len(stay)} of {len(some)} rows are like those of the anchor, too few to keep its map: "

@@ -182,7 +182,7 @@ def _of_kind(column: Column) -> Likelihood:
         case "binary":
             return Bernoulli()
         case "categorical":
-            return Categorical(levels=levels)
+            return Categorical(levels=levels, pooled=column.other is not None)
         case "cyclic":
             return VonMises()
         case "ordinal":

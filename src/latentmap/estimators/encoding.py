@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -18,7 +19,7 @@ from latentmap.estimators.parameters import check_count, check_memory
 from latentmap.estimators.rows import checked_rows, open_as_fitted, read_codes
 from latentmap.estimators.scoring import require_labels
 from latentmap.estimators.state import FloatArray, as_tensor
-from latentmap.exceptions import ModelError, PartError
+from latentmap.exceptions import DataError, ModelError, PartError
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.distributions import draw
 from latentmap.model.noise import Generated
@@ -54,10 +55,10 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         return codes
 
     def transform(self, X: Any, y: Any = None) -> FloatArray:
-        """Return the posterior mean of each row: the mean of q(z|x).
+        """Return the latent code of each row: the mean of q(z|x), or the row's place on a map.
 
         A map of up to 100,000 rows returns the refined codes of the rows of its fit and places others among these
-        (`neighbors`): the mean of a row's posterior may differ.
+        (`neighbors`): the mean of a row's posterior, which `posterior` returns, may differ.
 
         Parameters
         ----------
@@ -69,7 +70,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         Returns
         -------
         ndarray of shape (n, n_components)
-            Posterior means.
+            Posterior means, or places on a map.
         """
         return self._located(X, y)[0]
 
@@ -265,14 +266,13 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         return model
 
     def interpolate(self, a: Any, b: Any, n: int = 9, *, y: Any = None) -> Any:
-        """Decode n latent codes on the shortest way from the posterior mean of row a to that of row b, both included.
+        """Decode n latent codes on the shortest way from the code of row a to the code of row b, both included.
 
-        The way is a straight line, or the geodesic of a curved space of codes; it begins and ends at what `reconstruct`
-        returns.
+        The codes are those of `transform`. The way is a straight line, or the geodesic of a curved space of codes.
 
         Parameters
         ----------
-        a, b : array or data frame of one row
+        a, b : array, data frame or sparse matrix of one row
             The rows at the ends.
         n : int, default=9
             Number of codes.
@@ -288,7 +288,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         check_is_fitted(self)
         rows = np.concatenate([self._read(self._single(row)) for row in (a, b)])
         given = self._given(y, 2)
-        start, stop = as_tensor(self.state_.posterior(rows, given)[0])
+        start, stop = as_tensor(self.state_.locate(rows, given)[0])
         step = np.linspace(0, 1, n, dtype=np.float32)
         between = None if given is None else (1 - step[:, None]) * given[:1] + step[:, None] * given[1:]
         return self._as_frame(self._decode(self.model_.path(start, stop, as_tensor(step)).numpy(), between))
@@ -307,7 +307,17 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
 
     def _single(self, row: Any) -> Any:
         """Return one row as rows; a data frame stays one, since it names its features."""
-        return row if hasattr(row, "columns") else plain_array(row).reshape(1, *self.event_shape_)
+        if sparse.issparse(row):
+            row = row.toarray()
+        elif self.table_ is not None and hasattr(row, "to_frame") and hasattr(row, "index"):
+            row = row.to_frame().T.infer_objects()
+        rows = row if hasattr(row, "columns") else plain_array(row)
+        count = len(rows) if hasattr(row, "columns") else rows.size // self.n_features_in_
+        if count > 1:
+            raise DataError(f"interpolate takes one row for each end, as X[[0]] or df.iloc[[0]], got shape {row.shape}")
+        if hasattr(row, "columns"):
+            return rows
+        return rows.reshape(1, *self.event_shape_) if rows.size == self.n_features_in_ else rows.reshape(1, -1)
 
     def _draw_codes(self, n: int, given: FloatArray | None, noise: Generated) -> Tensor:
         """Draw codes from the prior, one for each row of what they are conditioned on where there is such."""

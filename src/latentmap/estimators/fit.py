@@ -165,7 +165,7 @@ class Fit:
             annealed=self.state.annealed or not self.piece,
             trainer=unfinished,
         )
-        given = None if given is None else given[:: self.rows.every]
+        given = None if given is None else given[self.rows.numbers]
         state = _despite_interrupt(trainer, lambda: summarise(state, self.rows.some, given, trainer))
         own = self.rows.held if len(self.rows.held) else self.rows.some
         return replace(state, usual_cost=usual_cost(state, own))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.sampling import SMALLEST_SPLIT
+from latentmap.data.sampling import SMALLEST_SPLIT, scattered
 from latentmap.data.sources import Source
 from latentmap.estimators import choices
 from latentmap.estimators.fit import Fit
@@ -165,10 +165,11 @@ def _bound(p: Parameters, source: Source, y: Any, seed: int, timer: Timer) -> fl
 
 
 def _some(source: Source, y: Any) -> tuple[Source, Any]:
-    """Return rows for short fits, evenly spaced, and what they are conditioned on."""
+    """Return some rows for short fits, and what they are conditioned on."""
     step = -(-len(source) // max(SMALLEST_SPLIT, min(MOST_ROWS, MOST_VALUES // source.first.size)))
     if step == 1:
         return source, y
-    some = ArraySource(np.asarray(source.read(np.arange(0, len(source), step))), name=source.name, names=source.names)
+    numbers = scattered(len(source), step)
+    some = ArraySource(np.asarray(source.read(numbers)), name=source.name, names=source.names)
     some.table, some.tallies = source.table, source.tallies
-    return some, None if y is None else np.asarray(y)[::step]
+    return some, None if y is None else np.asarray(y)[numbers]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.sparse import SparseSource
-from latentmap.data.sampling import Indices, split_rows
+from latentmap.data.sampling import Indices, scattered, split_rows
 from latentmap.data.sources import Source
 from latentmap.data.streaming import MOST_HELD_OUT, Stream, read_memory
 from latentmap.estimators.memory import copied_bytes
@@ -46,9 +46,9 @@ class TrainingRows:
     held : ndarray of shape (m, P)
         The held-out rows.
     some : ndarray of shape (s, P)
-        Every so many rows, over which the codes of the fit are summarised.
-    every : int
-        The step from one of them to the next.
+        One of every so many rows, over which the codes of the fit are summarised.
+    numbers : ndarray of int
+        Their indices.
     training_some : ndarray of shape (t, P)
         Some of the training rows.
     load : callable
@@ -66,7 +66,7 @@ class TrainingRows:
     held_out: Indices
     held: NDArray[Any]
     some: NDArray[Any]
-    every: int
+    numbers: Indices
     training_some: NDArray[Any]
     load: Load
     kept: bool = True
@@ -131,9 +131,9 @@ def training_rows(
     return _streamed(p, source, seed)
 
 
-def some_of(rows: Any) -> Any:
-    """Return at most about `STATISTICS_ROWS` rows, evenly spaced."""
-    return rows[:: _step(len(rows))]
+def some_of(n: int) -> Indices:
+    """Return the indices of at most about `STATISTICS_ROWS` of n rows."""
+    return scattered(n, max(1, n // STATISTICS_ROWS))
 
 
 def placed(rows: NDArray[Any], scaling: Affine, device: torch.device) -> Tensor:
@@ -145,10 +145,6 @@ def placed(rows: NDArray[Any], scaling: Affine, device: torch.device) -> Tensor:
     for target, piece in zip(result.split(size), as_tensor(rows).split(size), strict=True):
         target.copy_(scaling(piece.to(device)))
     return result
-
-
-def _step(n: int) -> int:
-    return max(1, n // STATISTICS_ROWS)
 
 
 def _prepare(scaling: Affine, dtype: np.dtype[Any]) -> Callable[[Tensor], Tensor]:
@@ -171,9 +167,9 @@ def _dense(source: Source, fraction: float, seed: int, device: torch.device) -> 
         train,
         held_out,
         rows[held_out],
-        some_of(rows),
-        _step(len(rows)),
-        rows[some_of(train)],
+        rows[some_of(len(rows))] if len(rows) >= 2 * STATISTICS_ROWS else rows,
+        some_of(len(rows)),
+        rows[train[some_of(len(train))]],
         load,
         dense=rows,
         memory=None if resident else "rows stay in memory, brought to the device batch by batch",
@@ -200,8 +196,8 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
         stream.held_out,
         survey.held_out,
         some,
-        survey.every,
-        some_of(stream.some),
+        survey.numbers,
+        stream.some[some_of(len(stream.some))],
         load,
         kept=source.is_sparse,
         memory="a sparse matrix, made dense batch by batch"

@@ -71,7 +71,7 @@ def _chances(px: Distribution, mean: torch.Tensor) -> torch.Tensor:
     cells = of_cells(px)
     for at, own in cells.groups if isinstance(cells, HeterogeneousDistribution) else ():
         if isinstance(own, CategoricalLevels):
-            chances[..., at] = own.log_masses.amax(-1).exp().to(chances.dtype)
+            chances[..., at] = own.chance.to(chances.dtype)
         elif isinstance(own, Bernoulli):
             chances[..., at] = torch.maximum(own.mean, 1 - own.mean).to(chances.dtype)
     return chances

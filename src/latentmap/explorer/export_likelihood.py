@@ -63,7 +63,7 @@ def _head(part: Likelihood, own: Learned, *, column: bool = False) -> Head:
         raise Inexpressible(f"the likelihood {type(part).__name__}")
     head = describe(part, own)
     if column and type(part) is Categorical:
-        return head | {"kind": "category"}
+        return head | {"kind": "category", "pooled": part.pooled}
     return head | {"kind": "bit"} if column and type(part) is Bernoulli else head
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.columns import Column, Table
-from latentmap.explorer.cycles import unwound
+from latentmap.data.cycles import unwound
 from latentmap.plot.rows import RowStyle
 from latentmap.plot.style import number
 

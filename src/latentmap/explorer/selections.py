@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmap.explorer.cycles import unwound
+from latentmap.data.cycles import unwound
 from latentmap.explorer.fields import DAYS, NO_CODE, Field
 from latentmap.explorer.spaces import DataSpace
 from latentmap.plot.rows import spread

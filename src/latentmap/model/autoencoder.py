@@ -155,15 +155,21 @@ class GenerativeAutoencoder(nn.Module):
         return self.parts.posterior.distribution(self.posterior_state, self._completed(x)._encoded(x))
 
     def locate(
-        self, x: Float[Tensor, "B P"], precise: Float[Tensor, "B P"] | None = None
+        self,
+        x: Float[Tensor, "B P"],
+        precise: Float[Tensor, "B P"] | None = None,
+        rounded: Float[Tensor, "B P"] | None = None,
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
         """Return places of rows on a map, the means of q(z|x) or what landmarks give (`Placement`), and deviations.
 
-        Landmarks are compared with ``precise``, the rows in double precision.
+        Landmarks are compared with ``precise``, the rows in double precision; those as near as ``rounded``, the rows as
+        far off as they may be rounded, are the rows themselves.
         """
         q = self.encode(x)
         if isinstance(self.encoder, PlacedEncoder):  # deviations are those of the encoder
-            return self.encoder.placed(self.encoder_inputs(x if precise is None else precise), q.mean), q.stddev
+            inputs = self.encoder_inputs(x if precise is None else precise)
+            off = None if rounded is None else (self.encoder_inputs(rounded) - inputs).abs()
+            return self.encoder.placed(inputs, q.mean, off), q.stddev
         return q.mean, q.stddev
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:

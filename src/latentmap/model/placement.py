@@ -24,8 +24,9 @@ ITERATIONS = 100
 """Steps towards the geometric median."""
 DISTANCES, DIFFERENCES = 2**22, 2**20
 """Distances that are held at a time, and values of landmarks up to which they are taken by differences."""
-ROUNDED, CANDIDATES = 1e-14, 3
-"""Rounding of values of landmarks, relative to the largest, and landmarks with which a row is compared to find it."""
+ROUNDED, CANDIDATES, MORE = 1e-14, 3, 64
+"""Rounding of values of landmarks, relative to the largest, and landmarks with which a row is compared to find it; more
+where rows are rounded to single precision."""
 MOST_LANDMARKS = 2**20
 PIECE = 4096
 """Rows whose differences to their neighbours are held at a time."""
@@ -147,11 +148,13 @@ class PlacedEncoder(nn.Module):
         raw: Tensor = self.encoder(x)
         return raw
 
-    def placed(self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """Return the places of rows, which come with their codes by the encoder."""
+    def placed(
+        self, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"], off: Float[Tensor, "B P"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """Return the places of rows, which come with their codes by the encoder, and may be ``off`` by rounding."""
         with torch.autocast(x.device.type, enabled=False):  # differences of near rows need all digits
             rows = self._projected(x)
-            which = self._found(rows)
+            which = self._found(rows, off)
             places = self.codes[which]
             new = (which < 0).nonzero()[:, 0]
             if len(new):
@@ -160,11 +163,18 @@ class PlacedEncoder(nn.Module):
                 places[new] = torch.cat([self._places(*piece) for piece in pieces]).to(places)
             return places.to(codes.dtype)
 
-    def _found(self, rows: Float[Tensor, "B C"]) -> Int[Tensor, " B"]:
+    def _found(self, rows: Float[Tensor, "B C"], off: Float[Tensor, "B P"] | None) -> Int[Tensor, " B"]:
         """Return the landmark that each row equals, -1 for none, without a search among all of them."""
         if self._sorted is None or self._sorted.keys.device != self.landmarks.device:
             self._sorted = _Sorted(self.landmarks)
-        return self._sorted.find(rows, self.landmarks, exactly=not self.projected)
+        rounding = ROUNDED * self._sorted.largest if self.projected else torch.zeros_like(self._sorted.largest)
+        found = self._sorted.find(rows, self.landmarks, rounding)
+        rest = (found < 0).nonzero()[:, 0]
+        if off is not None and len(rest):
+            off = off.to(self.centre)[rest]
+            off = off @ self.axes.abs() if self.projected else off
+            found[rest] = self._sorted.find(rows[rest], self.landmarks, off, MORE)
+        return found
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._sorted = None
@@ -217,16 +227,23 @@ class _Sorted:
         self.largest = landmarks.abs().amax(0)
         self.keys, self.order = (landmarks @ self.direction).sort()
 
-    def find(self, rows: Float[Tensor, "B C"], landmarks: Float[Tensor, "N C"], *, exactly: bool) -> Int[Tensor, " B"]:
-        """Return the landmark that each row equals, exactly or but for rounding, or -1."""
-        rounding = ROUNDED * self.largest
-        at = torch.searchsorted(self.keys, rows @ self.direction - rounding @ self.direction.abs())
-        rounding = torch.zeros_like(rounding) if exactly else rounding
-        found = torch.full_like(at, -1)
-        for candidate in range(CANDIDATES):
+    def find(
+        self,
+        rows: Float[Tensor, "B C"],
+        landmarks: Float[Tensor, "N C"],
+        rounding: Float[Tensor, "*B C"],
+        candidates: int = CANDIDATES,
+    ) -> Int[Tensor, " B"]:
+        """Return the nearest landmark that each row equals but for rounding, or -1."""
+        reach = torch.maximum(rounding, ROUNDED * self.largest) @ self.direction.abs()
+        at = torch.searchsorted(self.keys, rows @ self.direction - reach)
+        found, least = torch.full_like(at, -1), torch.full_like(self.keys[:1], torch.inf).expand(len(rows))
+        for candidate in range(candidates):
             which = self.order[(at + candidate).clamp_max(len(self.order) - 1)]
-            equal = ((landmarks[which] - rows).abs() <= rounding).all(1) & (found < 0)
-            found = torch.where(equal, which, found)
+            apart = (landmarks[which] - rows).abs()
+            distance = apart.amax(1)
+            nearer = (apart <= rounding).all(1) & (distance < least)
+            found, least = torch.where(nearer, which, found), torch.where(nearer, distance, least)
         return found
 
 

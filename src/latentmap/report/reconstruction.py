@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from latentmap.data.cycles import unwound
 from latentmap.messages import counted
 from latentmap.plot.rows import RowStyle, dense
 from latentmap.plot.style import number, plain
@@ -75,6 +76,11 @@ def reconstruction(
     """
     original, unit = (np.ma.masked_invalid(dense(rows).reshape(rows.shape[0], -1)) for rows in (X, spread))
     decoded = dense(decoded).reshape(original.shape)
+    for j, column in enumerate(estimator.table_.columns if estimator.table_ is not None else ()):
+        if column.period and not column.categories:  # the ends of which are neighbours
+            off = (decoded[:, j] - original[:, j] + column.period / 2) % column.period - column.period / 2
+            decoded[:, j] = np.ma.filled(original[:, j] + off, np.nan)
+            unit[:, j] = unwound(unit[:, j], unit[:, j].compressed(), column.period)
     errors = Errors(np.square(original - decoded), unit.var(0).filled(0.0))
     if len(shape) > 1:
         return _of_images(errors, unit)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentmap.data.formats.base import Source
-from latentmap.data.sampling import epoch_order
+from latentmap.data.sampling import epoch_order, scattered
 from latentmap.data.streaming import Stream
 from latentmap.exceptions import DataError
 from latentmap.model.processes import Processes, alone
@@ -80,7 +80,7 @@ class Feed(ABC):
 
     @abstractmethod
     def sample(self, size: int, most: int) -> Iterator[Batch]:
-        """Yield batches of so many rows, in order and without positives: all rows, or ``most`` evenly spaced ones."""
+        """Yield batches of so many rows, in order and without positives: all rows, or some, ``most`` at the most."""
 
     def with_positives(
         self, graph: Tensor, batch: Batch, generator: torch.Generator, processes: Processes = alone
@@ -337,5 +337,5 @@ def shared_batch(rows: int, processes: Processes) -> int:
 
 
 def _spaced(rows: int, most: int) -> Tensor:
-    """Return the numbers of all rows, or of at most so many evenly spaced ones."""
-    return torch.arange(0, rows, -(-rows // most))
+    """Return the numbers of all rows, or of at most so many, one of each stretch."""
+    return torch.from_numpy(scattered(rows, -(-rows // most)))

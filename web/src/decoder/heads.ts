@@ -4,7 +4,8 @@ import { numbers, type Packed } from "./arrays";
 export type Head = { at: number[] | null; heads: number } & (
   | { kind: "location" | "sigmoid" | "bit" | "direction" }
   | { kind: "continuous"; bound: number }
-  | { kind: "levels" | "category"; levels: number }
+  | { kind: "levels"; levels: number }
+  | { kind: "category"; levels: number; pooled: boolean }
   | {
       kind: "logistics";
       components: number;
@@ -65,7 +66,9 @@ async function meanOf(head: Head): Promise<Part> {
       return (raw, at, means, probability) =>
         at.forEach((column, j) => {
           const mass = softmax(raw.subarray(j * head.levels, (j + 1) * head.levels));
-          const likeliest = mass.indexOf(Math.max(...mass));
+          const last = head.levels - 1;
+          const single = head.pooled && mass[last] <= 0.5 ? mass.slice(0, last) : mass; // the last stands for many
+          const likeliest = mass.indexOf(Math.max(...single));
           means[column] = likeliest / (head.levels - 1);
           probability[column] = mass[likeliest];
         });

@@ -204,7 +204,7 @@ class HeterogeneousDistribution(Distribution):
         for _, p in self.groups:
             if isinstance(p, CategoricalLevels):
                 mass = torch.einsum("kb,kbpl->bpl", weight, p.log_masses.exp())
-                averages.append(mass.argmax(-1).to(weight.dtype) / p.top)
+                averages.append(p.likeliest(mass).to(weight.dtype) / p.top)
             else:
                 averages.append(average(p, weight))
         return self._together(averages)
@@ -218,10 +218,8 @@ class HeterogeneousDistribution(Distribution):
 
 
 def _likeliest(p: CategoricalLevels) -> Tensor:
-    level: Tensor = p.log_masses.argmax(-1).to(p.log_masses.dtype)
-    return level / p.top
+    return p.likeliest().to(p.log_masses.dtype) / p.top
 
 
 def _doubt(p: CategoricalLevels) -> Tensor:
-    doubt: Tensor = 1 - p.log_masses.exp().amax(-1)
-    return doubt
+    return 1 - p.chance

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
@@ -154,6 +154,8 @@ class Categorical(Levels):
     ----------
     levels : int, default=256
         Number L of levels, and of logits for each feature.
+    pooled : bool, default=False
+        Whether the last level stands for many rare ones; it is then the likeliest only with more than half of the mass.
 
     Examples
     --------
@@ -162,6 +164,8 @@ class Categorical(Levels):
     (tensor([0.3333]), tensor([0.5000]))
     """
 
+    pooled: bool = False
+
     @property
     def heads(self) -> int:
         """One logit for each level."""
@@ -169,7 +173,7 @@ class Categorical(Levels):
 
     def distribution(self, own: Learned, raw: Float[Tensor, "*S P H"]) -> CategoricalLevels:
         """Return the categorical distribution over the levels with these logits."""
-        return CategoricalLevels(raw)
+        return CategoricalLevels(raw, pooled=self.pooled)
 
 
 class LevelsDistribution(Distribution, ABC):
@@ -253,9 +257,28 @@ class LogisticLevels(LevelsDistribution):
 class CategoricalLevels(LevelsDistribution):
     """Categorical over levels, with the levels' values as its values."""
 
-    def __init__(self, logits: Float[Tensor, "*S L"]) -> None:
+    def __init__(self, logits: Float[Tensor, "*S L"], *, pooled: bool = False) -> None:
         super().__init__(logits.shape[:-1], logits.shape[-1])
         self.log_masses = logits.log_softmax(-1)
+        self.pooled = pooled
+
+    def likeliest(self, masses: Float[Tensor, "*K L"] | None = None) -> Int[Tensor, "*K"]:
+        """Return the likeliest levels, of masses such as averaged ones; a pooled one has more than half of the mass.
+
+        >>> p = CategoricalLevels(torch.tensor([[0.3, 0.2, 0.5], [0.2, 0.1, 0.7]]).log(), pooled=True)
+        >>> p.likeliest().tolist(), p.likeliest(torch.tensor([0.4, 0.3, 0.3])).tolist()
+        ([0, 2], 0)
+        """
+        masses = self.log_masses.exp() if masses is None else masses
+        if self.pooled and self.top:
+            last = masses[..., -1:]
+            masses = torch.cat([masses[..., :-1], torch.where(last > 0.5, last, 0.0)], -1)
+        return masses.argmax(-1)
+
+    @property
+    def chance(self) -> Float[Tensor, "*S"]:
+        """Mass of the likeliest level."""
+        return _pick(self.log_masses, self.likeliest()).exp()
 
     @property
     def mean(self) -> Float[Tensor, "*S"]:
