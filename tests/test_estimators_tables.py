@@ -13,10 +13,12 @@ from latentmap.cli import main
 from latentmap.data.derived import Derived
 from latentmap.data.schema import Schema
 from latentmap.exceptions import DataError, PartError
+from latentmap.explorer.items import _imputed
 from latentmap.model.distributions import soft_bound
 from latentmap.model.likelihoods import Incomplete
 from latentmap.model.part import Sizes
 from latentmap.model.scaling import Affine
+from latentmap.report.reconstruction import reconstruction
 
 TINY = networks.MLP((32,))
 SMALL = {"encoder": TINY, "decoder": TINY, "neighbors": None, "random_state": 0}
@@ -344,6 +346,12 @@ def test_the_category_of_many_rare_ones_is_no_value_but_where_it_is_likelier_tha
     filled = vae.impute(blank).town
     known = towns.town[:400].str.startswith("town")
     assert (filled[known] == towns.town[:400][known]).mean() > 0.7 and (filled == "other").mean() < 0.05
+    assert _imputed(0, column, np.repeat([column.levels - 1, 2.0], [5, 5])).text == column.categories[2]
+    assert _imputed(0, column, np.repeat([column.levels - 1, 2.0], [6, 4])).text == "other"
+    rows = vae.encode_table(towns)
+    said = reconstruction(rows, vae.encode_table(decoded := vae.reconstruct(towns)), rows, vae, (2,), None)
+    single = towns.apply(lambda c: c.where(c.str.startswith(("town", "s"))).value_counts().iloc[0] / len(c)).mean()
+    assert f"({single:.0%} by always naming" in said.value + said.note and decoded is not None
     drawn = vae.sample(2000, random_state=0, noise=True).town
     assert 0.1 < (drawn == "other").mean() < 0.5, "draws are of all levels"
 
@@ -381,6 +389,12 @@ def test_interpolation_takes_one_row_of_any_kind(towns):
         pd.testing.assert_frame_equal(vae.interpolate(a, b, 5), expected, rtol=1e-5)
     with pytest.raises(DataError, match=r"one row for each end, as X\[\[0\]\] or df.iloc\[\[0\]\], got shape \(2, 4\)"):
         vae.interpolate(towns[:2], towns[:2])
+    with pytest.raises(DataError, match="one row for each end"):
+        VAE(2, random_state=0, max_epochs=1).fit(np.eye(9)).interpolate(np.eye(9)[:2].tolist(), np.eye(9)[:2].tolist())
+    numbers = towns[["sales", "profit"]].assign(z=1.0 * np.arange(len(towns)))
+    of_numbers = VAE(2, random_state=0, max_epochs=1).fit(numbers)
+    with pytest.raises(ValueError, match="same order"):
+        of_numbers.interpolate(numbers.iloc[0][::-1], numbers.iloc[1])
     counts = sparse.random_array((200, 30), density=0.2, random_state=0, format="csr")
     plain = VAE(2, random_state=0, max_epochs=1).fit(counts)
     rows = counts.toarray()

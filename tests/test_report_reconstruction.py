@@ -29,4 +29,13 @@ def test_hours_are_compared_around_the_day():
     off = [float(re.search(r"worst hour ([\d.]+)", said(decoded).note)[1]) for decoded in (late, rows + [2, 0, 0])]
     from_middle = (rows[:, 0] - 23 + 12) % 24 - 12
     assert off == pytest.approx([2 / from_middle.std()] * 2, rel=0.1), "two hours off, whatever the hour"
+    before = rows.copy()
+    rows[::3, 0] = np.nan
+    holes = reconstruction(rows, late, rows, vae, (3,), ["hour", "x", "c"])
+    rows[:] = before
+    off.append(float(re.search(r"worst hour ([\d.]+)", holes.note)[1]))
+    assert off[2] == pytest.approx(off[0], rel=0.15) and "left out" not in holes.note
+    fixed = late.copy()
+    fixed.flags.writeable = False
+    assert said(fixed) == said(late)
     assert float(said(late).value.split("%")[0].split(" ")[0]) > 80

@@ -49,6 +49,10 @@ def test_terms_that_contrast_rows_are_no_cost_of_them():
     assert "overfit" not in kinds(history)
     history[-1] = row(11.0, 18.0)
     assert "overfit" in kinds(history), "control"
+    weighed = [row(20.0 - i, 20.1 - i) | {"rate": 3.0 * i, "val_rate": 3.0 * i} for i in range(10)]
+    assert "overfit" not in kinds(weighed), "a rate that the objective weighs less is spent, and does not count"
+    weighed = [row(20.0 - i, 20.1 - 0.1 * i) | {"rate": 3.0 * i, "val_rate": 3.0 * i} for i in range(10)]
+    assert "overfit" in kinds(weighed)
 
 
 def test_the_fall_of_a_decoder_that_was_fitted_further_is_no_lack_of_epochs():

@@ -63,6 +63,8 @@ def unwound(values: NDArray[np.float64], known: NDArray[np.float64], period: flo
     >>> unwound(np.array([23.0, 1.0]), np.array([22.0, 23.0, 1.0]), 24.0).tolist()
     [23.0, 25.0]
     """
+    if not len(known):
+        return np.asarray(values)
     angles = 2 * np.pi * known / period
     middle = np.arctan2(np.sin(angles).mean(), np.cos(angles).mean()) * period / (2 * np.pi) % period
     return np.asarray(middle + (values - middle + period / 2) % period - period / 2)

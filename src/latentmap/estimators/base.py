@@ -35,9 +35,9 @@ from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.density import fit_density
 
 ADVICE = "give a smaller network or batch_size, fewer rows, or memory="
+"""What to do where a fit runs out of memory."""
 FIRST_PIECE = 30
 """Rows of a first piece below which a warning says that they are few to decide on units."""
-"""What to do where a fit runs out of memory."""
 
 
 class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
@@ -126,7 +126,8 @@ class GenerativeEstimator(EncodingMixin, DensityMixin, InfersLabels):
         """Go over these rows once, from the present weights and at a constant learning rate.
 
         The first call decides on scaling, likelihood, network and classes from its rows: give it as many as stand for
-        all, or begin with `fit`, after which pieces are learned at a twentieth of its rate.
+        all, or begin with `fit`, after which pieces are learned at a twentieth of its rate (a ``learning_rate`` that is
+        given is that of pieces, too).
 
         Parameters
         ----------

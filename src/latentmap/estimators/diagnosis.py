@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from latentmap import exceptions
 from latentmap.data.schema import Schema
 from latentmap.data.typed import made
-from latentmap.estimators.history import BOUND, best_row, evaluation
+from latentmap.estimators.history import best_row, evaluation
 from latentmap.messages import nats
 from latentmap.model.likelihoods import Bernoulli, Heterogeneous, Incomplete, Likelihood
-from latentmap.training.metrics import HELD_OUT, REFITTED, RESTORED, Row
+from latentmap.training.metrics import HELD_OUT, LOSS, REFITTED, RESTORED, Row
 
 ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
 
+CONTRAST = "neighbors"
+"""The part of a loss that contrasts the rows of a batch (`latentmap.objectives.neighbors`)."""
 FEW_DRAWS, FEW_ROWS = 10, 0.1
 """Effective draws, and the fraction of rows with fewer from which on what rests on them is not to be trusted."""
 
@@ -209,8 +211,8 @@ def _overfit(facts: Facts) -> Finding | None:
     ):
         return None
     # rows with other cells have other units, which is no fault of the fit
-    cost = _bound(best, HELD_OUT)  # without terms that contrast the rows of a batch, of which held-out rows have fewer
-    gap, fall = cost - _bound(best) + facts.shift, _bound(first, HELD_OUT) - cost
+    cost = _cost(best, HELD_OUT)
+    gap, fall = cost - _cost(best) + facts.shift, _cost(first, HELD_OUT) - cost
     if not (np.isfinite(gap) and np.isfinite(fall)) or fall <= 0 or gap < 0.5 * fall:
         return None
     return Finding(
@@ -222,9 +224,9 @@ def _overfit(facts: Facts) -> Finding | None:
     )
 
 
-def _bound(row: Row, prefix: str = "") -> float:
-    """Return the cost of rows: the parts of their loss that bound their log-density."""
-    return math.fsum(row.get(prefix + name) or 0.0 for name in BOUND)
+def _cost(row: Row, prefix: str = "") -> float:
+    """Return the loss of rows without what contrasts those of a batch, which held-out rows have fewer of."""
+    return (row[prefix + LOSS] or 0.0) - (row.get(prefix + CONTRAST) or 0.0)
 
 
 def _likelihood(facts: Facts) -> Finding | None:

@@ -305,16 +305,25 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         check_is_fitted(self)
         return checked_rows(open_as_fitted(self, self.state_, X), self.state_)
 
+    @property
+    def _names(self) -> set[Any]:
+        """The names of the columns, by which a series is one row; of a model without, what no series has."""
+        names = self.table_.inputs if self.table_ is not None else getattr(self, "feature_names_in_", None)
+        return {object()} if names is None else set(names)
+
     def _single(self, row: Any) -> Any:
         """Return one row as rows; a data frame stays one, since it names its features."""
         if sparse.issparse(row):
             row = row.toarray()
-        elif self.table_ is not None and hasattr(row, "to_frame") and hasattr(row, "index"):
+        elif hasattr(row, "to_frame") and set(getattr(row, "index", ())) >= self._names:
             row = row.to_frame().T.infer_objects()
         rows = row if hasattr(row, "columns") else plain_array(row)
-        count = len(rows) if hasattr(row, "columns") else rows.size // self.n_features_in_
+        lazy = hasattr(row, "columns") and not hasattr(row, "__len__")
+        count = 1 if lazy else len(rows) if hasattr(row, "columns") else rows.size // self.n_features_in_
         if count > 1:
-            raise DataError(f"interpolate takes one row for each end, as X[[0]] or df.iloc[[0]], got shape {row.shape}")
+            raise DataError(
+                f"interpolate takes one row for each end, as X[[0]] or df.iloc[[0]], got shape {rows.shape}"
+            )
         if hasattr(row, "columns"):
             return rows
         return rows.reshape(1, *self.event_shape_) if rows.size == self.n_features_in_ else rows.reshape(1, -1)

@@ -162,7 +162,7 @@ class Fit:
             n_iter=self.state.n_iter + trainer.epoch,
             fit_seconds=self.state.fit_seconds + trainer.seconds,
             interrupted=trainer.interrupted,
-            annealed=self.state.annealed or not self.piece,
+            annealed=self.state.annealed or not (self.piece or trainer.interrupted),
             trainer=unfinished,
         )
         given = None if given is None else given[self.rows.numbers]

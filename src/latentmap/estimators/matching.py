@@ -82,6 +82,7 @@ def _require_many(
     worst = int(apart.argmax())
     described = f"{len(pairs)} of {fewer} rows of tables {number - 1} and {number} are alike in the shared columns"
     medians = f"the medians of column {names[worst]!r} differ most, by {apart[worst]:.2g} standard deviations"
+    medians = medians if apart[worst] > 0 else "their medians are equal"
     advice = "check that units are the same, share other columns, or give links"
     if len(pairs) < FEWEST:
         raise DataError(f"{described}, and {FEWEST} are needed; {medians}: {advice}")
@@ -95,8 +96,8 @@ def _names_of(tables: int, shared: Any) -> list[list[Name]]:
     shared = shared.tolist() if hasattr(shared, "tolist") else shared
     if isinstance(shared, str) or not isinstance(shared, Sequence) or not len(shared):
         raise DataError(f"{expected}, got {shared!r:.100}")
-    if all(isinstance(name, str | int | np.integer) and not isinstance(name, bool) for name in shared):
-        lists = [list(shared)] * tables
+    if all(isinstance(name, str | int | np.integer) for name in shared):
+        lists = [_flat(shared, expected)] * tables
     else:
         lists = [_flat(names, expected) for names in shared]
     if len(lists) != tables or len({len(names) for names in lists}) != 1 or not lists[0]:

@@ -244,6 +244,9 @@ class _Sorted:
             distance = apart.amax(1)
             nearer = (apart <= rounding).all(1) & (distance < least)
             found, least = torch.where(nearer, which, found), torch.where(nearer, distance, least)
+        if rounding.dim() == 2:  # the nearest may be beyond the candidates: that takes a search
+            last = torch.searchsorted(self.keys, rows @ self.direction + reach, right=True)
+            found = torch.where(last - at > candidates, -1, found)
         return found
 
 

@@ -75,12 +75,13 @@ def reconstruction(
         Names of the columns.
     """
     original, unit = (np.ma.masked_invalid(dense(rows).reshape(rows.shape[0], -1)) for rows in (X, spread))
-    decoded = dense(decoded).reshape(original.shape)
+    decoded = np.array(dense(decoded), dtype=np.float64).reshape(original.shape)
     for j, column in enumerate(estimator.table_.columns if estimator.table_ is not None else ()):
         if column.period and not column.categories:  # the ends of which are neighbours
             off = (decoded[:, j] - original[:, j] + column.period / 2) % column.period - column.period / 2
             decoded[:, j] = np.ma.filled(original[:, j] + off, np.nan)
-            unit[:, j] = unwound(unit[:, j], unit[:, j].compressed(), column.period)
+            known = unit[:, j].compressed()
+            unit[:, j] = np.ma.masked_invalid(unwound(unit[:, j].filled(np.nan), known, column.period))
     errors = Errors(np.square(original - decoded), unit.var(0).filled(0.0))
     if len(shape) > 1:
         return _of_images(errors, unit)
@@ -89,7 +90,8 @@ def reconstruction(
     categorical = np.array([bool(table and table.columns[j].categories) for j in range(original.shape[1])])
     if not categorical.any():
         return _of_columns(errors, names)
-    return _of_categories(errors, names, categorical, original, decoded, unit)
+    pooled = [len(c.categories) - 1.0 if c.other else None for c in table.columns if c.categories] if table else []
+    return _of_categories(errors, names, categorical, original, decoded, unit, pooled)
 
 
 def _of_images(errors: Errors, unit: Any) -> Reconstruction:
@@ -117,11 +119,17 @@ def _of_columns(errors: Errors, names: Sequence[str], more: str = "") -> Reconst
 
 
 def _of_categories(
-    errors: Errors, names: Sequence[str], categorical: np.ndarray, original: Any, decoded: np.ndarray, unit: Any
+    errors: Errors,
+    names: Sequence[str],
+    categorical: np.ndarray,
+    original: Any,
+    decoded: np.ndarray,
+    unit: Any,
+    pooled: Sequence[float | None],
 ) -> Reconstruction:
     """Return the accuracy of the categories of a mixed table, beside that of the commonest, and that of its numbers."""
     right = np.rint(decoded[:, categorical]) == original[:, categorical]
-    commonest = np.array([_commonest(column) for column in unit[:, categorical].T])
+    commonest = np.array([_commonest(column, one) for column, one in zip(unit[:, categorical].T, pooled, strict=True)])
     guessed = (commonest == original[:, categorical]).mean()
     accuracy = float(right.mean())
     note = f"of categories right ({guessed:.0%} by always naming a column's commonest)"
@@ -131,8 +139,11 @@ def _of_categories(
     return _of_columns(errors.columns(~categorical), plain_names, f"; {accuracy:.0%} {note}")
 
 
-def _commonest(column: Any) -> float:
+def _commonest(column: Any, pooled: float | None) -> float:
+    """Return the commonest category: a ``pooled`` one, which stands for many, only where it has more than half."""
     values, counts = np.unique(np.ma.compressed(column), return_counts=True)
+    if len(values) > 1 and pooled is not None:
+        counts = np.where((values == pooled) & (2 * counts <= counts.sum()), 0, counts)
     return float(values[counts.argmax()]) if len(values) else np.nan
 
 
