@@ -248,3 +248,16 @@ def test_rows_of_the_fit_in_single_precision_have_their_places_without_a_search(
     assert sum(searched) < 5
     vae.transform((rows + 1e-3 * rng.normal(size=rows.shape)).astype(np.float32))
     assert sum(searched) > 2900, "control"
+
+
+def test_rows_in_single_precision_that_are_one_of_a_crowd_are_searched():
+    """Of many that are alike but for rounding, the nearest has to be the nearest of all."""
+    x = 1e5 + normal(3000, 2).double()
+    encoder = placed(x)
+    encoder.codes.copy_(normal(3000, 2, seed=3))
+    single = x.float().double()
+    nearest = torch.cdist(single, x, p=torch.inf).argmin(1)
+    off = torch.tensor([0.004, 0.05], dtype=torch.float64).repeat(1500)[:, None].expand_as(single)
+    found = encoder._found(encoder._projected(single), off)
+    assert (found[::2] >= 0).float().mean() > 0.9 and (found[1::2] < 0).float().mean() > 0.5
+    assert (found[found >= 0] == nearest[found >= 0]).all()

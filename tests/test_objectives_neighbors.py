@@ -68,6 +68,7 @@ def test_equal_codes_have_no_correlation_and_a_finite_gradient():
     assert abs(value.item()) < 1e-6 and torch.isfinite(z.grad).all()
 
 
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.OverfitWarning")  # of few rows
 def test_the_global_term_keeps_distances(digits):
     from latentmap import VAE
 

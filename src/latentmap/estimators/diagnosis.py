@@ -22,8 +22,8 @@ from latentmap.training.metrics import HELD_OUT, LOSS, REFITTED, RESTORED, Row
 ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
 
-CONTRAST = "neighbors"
-"""The part of a loss that contrasts the rows of a batch (`latentmap.objectives.neighbors`)."""
+CONTRASTS = ("neighbors", "global_correlation", "density_correlation")
+"""Parts of a loss that compare the rows of a batch (`latentmap.objectives.neighbors`)."""
 FEW_DRAWS, FEW_ROWS = 10, 0.1
 """Effective draws, and the fraction of rows with fewer from which on what rests on them is not to be trusted."""
 
@@ -225,8 +225,8 @@ def _overfit(facts: Facts) -> Finding | None:
 
 
 def _cost(row: Row, prefix: str = "") -> float:
-    """Return the loss of rows without what contrasts those of a batch, which held-out rows have fewer of."""
-    return (row[prefix + LOSS] or 0.0) - (row.get(prefix + CONTRAST) or 0.0)
+    """Return the loss of rows without what compares those of a batch, which is no cost of single ones."""
+    return (row[prefix + LOSS] or 0.0) - math.fsum(row.get(prefix + name) or 0.0 for name in CONTRASTS)
 
 
 def _likelihood(facts: Facts) -> Finding | None:
