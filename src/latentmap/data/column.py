@@ -88,6 +88,15 @@ class Column:
         nearest: NDArray[np.intp] = np.minimum(around, self.period - around).argmin(-1)
         return nearest
 
+    def commonest(self, counts: NDArray[np.integer[Any]]) -> int:
+        """Return the commonest category; that of all rare ones only where it has more than half of the counts.
+
+        >>> Column("town", "categorical", categories=("a", "b", "other"), other="other").commonest(np.array([2, 3, 4]))
+        1
+        """
+        pooled = self.other is not None and len(counts) > 1 and 2 * counts[-1] <= counts.sum()
+        return int((counts[:-1] if pooled else counts).argmax())
+
     def encode(self, cells: Cells, unseen: Unseen, name: str, start: int = 0) -> NDArray[np.float64]:
         """Return cells as numbers: categories as their index among the known, from 0; NaN where one is missing.
 

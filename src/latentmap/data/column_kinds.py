@@ -1,36 +1,33 @@
-"""How a fit learns the columns of a table: the kind, the range and the scale of each."""
+"""How a fit learns the columns of a table: the kind of each, and what follows from others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.cells import decoded
-from latentmap.data.checks import EXACT, require_known, require_no_overflow, require_no_underflow
+from latentmap.data.checks import EXACT, require_known
+from latentmap.data.column_numbers import learn_numbers
 from latentmap.data.columns import (
     SETTINGS,
     Cells,
     Column,
     ColumnKind,
-    ColumnScaling,
     ColumnSpec,
     Requested,
     Table,
-    days_since_epoch,
 )
-from latentmap.data.cycles import bounds_by_name, cycle_of
+from latentmap.data.cycles import cycle_of
 from latentmap.data.dependencies import Codes, codes_of, find_derived
 from latentmap.data.derived import Derived
 from latentmap.data.identifiers import is_code_name, is_id_name, is_measure_name, why_left_out
 from latentmap.data.levels import MOST_CATEGORIES, as_written, categories_of, grouped, ungrouped
 from latentmap.data.scales import calendar_of, is_round, order_of
 from latentmap.data.summaries import Summary
-from latentmap.data.text_compact import CLOCK
 from latentmap.exceptions import DataError
 
 MOST_LEVELS = 10
@@ -45,12 +42,6 @@ LEAST_DISPERSION = 0.8
 """The least variance of counts in means: Poisson's is 1, up to chance."""
 MOST_DISPERSION, REACHED = 2.0, 2.0
 """The most variance in means of counts that are far from 0, and the most deviations from 0 to the mean of others."""
-WIDE = 10.0
-"""The least maximum, in its least positive values, of a column of amounts that may be put on a logarithmic scale."""
-LAST_MINUTE = 86_340.0
-"""23:59 in seconds."""
-STEEP, SURE = 1e-12, 3.0
-"""The least unit of a logarithmic scale in the greatest value; the deviations of a mean that keep a normal positive."""
 
 
 def learn_table(
@@ -178,7 +169,7 @@ def learn_column(cells: Cells, settings: Mapping[str, Any] | None = None, name: 
         return _learn_categories(column, cells, categories, settings.get("other"), where)
     if not cells.numeric:
         raise DataError(f"{where} holds text ({cells.present[0]!r}), and is to be {kind}: use categorical or ordinal")
-    return _learn_numbers(column, cells, settings, where) if cells.measured.count else column
+    return learn_numbers(column, cells, settings, where) if cells.measured.count else column
 
 
 def _learn_categories(
@@ -213,96 +204,6 @@ def _period(categories: tuple[Any, ...], where: str, *, specified: bool) -> floa
     if calendar is None and not specified:
         raise DataError(f"{where} is to be cyclic, and its words are no months or weekdays: give categories in order")
     return float(calendar[1] if calendar else len(categories))
-
-
-def _learn_numbers(column: Column, cells: Cells, settings: Mapping[str, Any], where: str) -> Column:
-    scaling, summary = settings.get("scaling"), cells.measured
-    lowest, highest, integral = summary.lowest, summary.highest, summary.integral
-    require_no_overflow(where, lowest, highest)
-    mean, deviation = summary.mean, summary.deviation
-    require_no_underflow(where, lowest, highest, deviation)
-    if column.kind == "count" and (lowest < 0 or not integral):
-        raise DataError(f"{where} is to hold counts, whole numbers >= 0, but holds {lowest:g} to {highest:g}; use real")
-    if column.kind == "binary" and not (integral and lowest >= 0 and highest <= 1):
-        raise DataError(f"{where} is to be binary, but holds numbers from {lowest:g} to {highest:g}; use categorical")
-    scaling = scaling or _scaling(column, lowest, highest, mean, deviation)
-    unit = _unit(cells, highest) if scaling == "log" else 1.0
-    if scaling == "log" and settings.get("scaling") is None and highest <= WIDE * unit:
-        scaling, unit = "standard", 1.0
-    require_known(scaling, get_args(ColumnScaling), f"{where}: no scaling is called")
-    if scaling in ("log", "log1p"):
-        if lowest <= -unit:
-            raise DataError(f"{where} holds {lowest:g}, of which {scaling} has no value: use scaling 'standard'")
-        logs = np.log1p(cells.finite / unit)
-        mean, deviation = float(logs.mean()), float(logs.std())
-    period, start = _cycle(column, settings, lowest, highest, where) if column.kind == "cyclic" else (0.0, None)
-    sure = summary.mean >= SURE * summary.deviation
-    low, high = _bounds(column, lowest, highest, sure=sure, amounts=scaling in ("log", "log1p"))
-    low, high = (_declared(settings, key, end, where) for key, end in (("lowest", low), ("highest", high)))
-    if (low is not None and lowest < low) or (high is not None and highest > high):
-        raise DataError(f"{where} holds {lowest:g} to {highest:g}, beyond the bounds {low} to {high} specified")
-    learned: dict[str, Any] = {
-        "scaling": scaling,
-        "integral": integral,
-        "mean": mean,
-        "deviation": deviation,
-        "bounds": (low if start is None else start, high),
-        "period": period,
-        "unit": unit,
-        "decimals": None if column.kind == "date" or column.type == "Float32" else summary.decimals,
-    }
-    return replace(column, lowest=lowest, highest=highest, **learned)
-
-
-def _cycle(
-    column: Column, settings: Mapping[str, Any], lowest: float, highest: float, where: str
-) -> tuple[float, float]:
-    """Return the period of a column, and where it starts."""
-    period, start = cycle_of(column.name, lowest, highest) or (0.0, min(lowest, 0.0))
-    period, start = (
-        _declared(settings, key, end, where) or 0.0 for key, end in (("period", period), ("lowest", start))
-    )
-    if period <= 0:
-        raise DataError(f"{where} is to be cyclic, with no known period: give it, as in period = 24")
-    return period, start
-
-
-def _declared(settings: Mapping[str, Any], key: str, default: float | None, where: str) -> float | None:
-    """Return a number that settings declare, dates as days since 1970."""
-    value = settings.get(key)
-    if value is None:
-        return default
-    if isinstance(value, date):
-        return days_since_epoch(value if isinstance(value, datetime) else datetime(value.year, value.month, value.day))
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"{where}: {key} must be a number or a date, got {value!r}")
-    return float(value)
-
-
-def _unit(cells: Cells, highest: float) -> float:
-    """Return the least positive value of a column of amounts, in which a logarithmic scale counts."""
-    values = cells.finite
-    return max(float(values.min(initial=np.inf, where=values > 0)), STEEP * highest) if highest > 0 else 1.0
-
-
-def _bounds(
-    column: Column, lowest: float, highest: float, *, sure: bool, amounts: bool
-) -> tuple[float | None, float | None]:
-    """Return what generated values are kept within; positive ones above 0, where they are not ``sure`` to be.
-
-    ``amounts`` on a logarithmic scale end at the largest, since an error of the model multiplies there.
-    """
-    if column.kind in ("count", "binary"):
-        return 0.0, highest
-    if column.kind in ("date", "cyclic") or column.type == "Time":
-        return None, None
-    if (known := bounds_by_name(column.name, lowest, highest)) is not None:
-        return known
-    if column.format is not None and column.format.pattern == CLOCK:
-        return 0.0, max(highest, LAST_MINUTE)
-    share = highest <= 1 and not column.type.startswith("Duration")
-    most = highest if amounts else 1.0 if share else None
-    return (None, most if amounts else None) if lowest < 0 else (0.0 if sure else lowest, most)
 
 
 def _kind(cells: Cells, categories: tuple[Any, ...]) -> ColumnKind:
@@ -370,13 +271,6 @@ def _are_counts(name: str, summary: Summary) -> bool:
         return False
     near = mean <= REACHED * summary.deviation and lowest <= max(1.0, summary.deviation / 10)
     return near or variance <= MOST_DISPERSION * mean
-
-
-def _scaling(column: Column, lowest: float, highest: float, mean: float, deviation: float) -> ColumnScaling:
-    if column.kind not in ("real", "date"):
-        return "none"
-    amounts = column.kind == "real" and lowest >= 0 and deviation > mean
-    return "log" if amounts and bounds_by_name(column.name, lowest, highest) is None else "standard"
 
 
 def _why_drop(cells: Cells, settings: Mapping[str, Any]) -> str | None:

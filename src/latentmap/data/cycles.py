@@ -58,13 +58,13 @@ def bounds_by_name(name: str, lowest: float, highest: float) -> tuple[float, flo
 
 
 def unwound(values: NDArray[np.float64], known: NDArray[np.float64], period: float) -> NDArray[np.float64]:
-    """Return cyclic values within half a period of the mean direction of known ones.
+    """Return cyclic values within half a period of the mean direction of known ones; masked ones stay so.
 
     >>> unwound(np.array([23.0, 1.0]), np.array([22.0, 23.0, 1.0]), 24.0).tolist()
     [23.0, 25.0]
     """
     if not len(known):
-        return np.asarray(values)
+        return values
     angles = 2 * np.pi * known / period
     middle = np.arctan2(np.sin(angles).mean(), np.cos(angles).mean()) * period / (2 * np.pi) % period
-    return np.asarray(middle + (values - middle + period / 2) % period - period / 2)
+    return np.asanyarray(middle + (values - middle + period / 2) % period - period / 2)

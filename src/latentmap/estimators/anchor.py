@@ -160,11 +160,9 @@ class Anchor:
         if self.places is not None:
             given, codes = self._given(source, state)
             reach = _reach(np.square(codes).mean())
-            kept, described = self._agreeing(state, given, codes)
-            some = slice(None) if kept is None else kept
-            given, codes, indices = given[some], codes[some], self.places[0][some]
-            trusted = kept is not None or not self.matched
-            pinned: Pinned | None = Pinned(indices, codes, codes, np.inf if trusted else reach)
+            kept, exactly, described = self._kept(state, given, codes)
+            given, codes, indices = given[kept], codes[kept], self.places[0][kept]
+            pinned: Pinned | None = Pinned(indices, codes, codes, np.inf if exactly else reach)
             anchors, goals = _scaled(state, given), as_tensor(codes).float().to(state.device)
         else:
             stay, described = self._stay(rows.some, piece=piece)
@@ -178,23 +176,22 @@ class Anchor:
             pinned = None if places is None else Pinned(rows.numbers[stay], places, goals.cpu().numpy(), reach)
         return Anchored(base, reach=reach, rows=anchors, codes=goals), described, pinned
 
-    def _agreeing(
+    def _kept(
         self, state: FitState, rows: NDArray[Any], codes: NDArray[np.float64]
-    ) -> tuple[NDArray[np.bool_] | None, str]:
-        """Return which rows keep their codes, None for all, and a description; of `Matches`, those that agree."""
+    ) -> tuple[NDArray[np.bool_], bool, str]:
+        """Return which rows keep their codes, whether exactly, and a description; of `Matches`, those that agree."""
+        everything = np.ones(len(rows), dtype=bool)
         if not self.matched:
-            return None, f"{len(rows):,} rows at given codes (given)"
-        near = nearest_rows(state, rows)[:, :PARTNERS]
-        off = np.linalg.norm(codes - np.median(codes[near], axis=1), axis=1)
-        agree = off <= AGREE * np.sqrt(codes.var(0).mean())
+            return everything, True, f"{len(rows):,} rows at given codes (given)"
+        agree = _agree(codes, nearest_rows(state, rows)[:, :PARTNERS], codes.var(0))
         if agree.mean() >= SOME:
-            return agree, f"{agree.sum():,} of {len(rows):,} linked rows at the places of their partners (given)"
+            return agree, True, f"{agree.sum():,} of {len(rows):,} linked rows at the places of their partners (given)"
         message = (
             f"only {agree.sum():,} of {len(rows):,} links put a row where those of rows like it do, "
             "so that the maps may not agree: the shared columns say little of the others; share more, or give links"
         )
         warnings.warn(message, DiagnosisWarning, stacklevel=2)
-        return None, f"{len(rows):,} linked rows near the places of their partners (given)"
+        return everything, False, f"{len(rows):,} linked rows near the places of their partners (given)"
 
     def _stay(self, some: NDArray[Any], *, piece: bool) -> tuple[NDArray[np.int64], str]:
         """Return the indices of rows that the earlier model knows, and how many they are in words."""
@@ -202,7 +199,8 @@ class Anchor:
         some = some[looked]
         near = nearest_rows(self._earlier, some)
         unusual, odd = oddness(self._earlier, some, near)
-        stay = looked[np.flatnonzero(~unusual & (odd < UNLIKE) & self._agree(some, near))]
+        placed = _agree(self._earlier.posterior(some)[0], near, self._earlier.code_variance)  # where rows like them are
+        stay = looked[~unusual & (odd < UNLIKE) & placed]
         if not piece and len(stay) < FEWEST:
             raise DataError(
                 f"{len(stay)} of {len(some)} rows are like those of the anchor, too few to keep its map: "
@@ -210,13 +208,6 @@ class Anchor:
             )
         described = f"{len(stay):,} of {len(some):,} rows stay, as they are like those of the earlier fit (given)"
         return stay, described
-
-    def _agree(self, rows: NDArray[Any], near: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which rows lie near their neighbours on the earlier map; it has misplaced the others."""
-        codes = self._earlier.posterior(rows)[0]
-        off = np.linalg.norm(codes - np.median(codes[near], axis=1), axis=1)
-        spread = float(np.sqrt(self._earlier.code_variance.mean()))
-        return np.asarray(off <= AGREE * spread)
 
     def _given(self, source: Source, state: FitState) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Return the rows whose codes are given, and these."""
@@ -245,6 +236,12 @@ class Anchor:
     @property
     def _earlier(self) -> FitState:
         return self._fitted.state_
+
+
+def _agree(codes: NDArray[Any], near: NDArray[np.int64], variance: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which rows lie near the median of their neighbours on a map; others are misplaced, or linked by chance."""
+    off = np.linalg.norm(codes - np.median(codes[near], axis=1), axis=1)
+    return np.asarray(off <= AGREE * float(np.sqrt(variance.mean())))
 
 
 def _reach(variance: Any) -> float:

@@ -17,13 +17,12 @@ from latentmap.data.typed import made
 from latentmap.estimators.history import best_row, evaluation
 from latentmap.messages import nats
 from latentmap.model.likelihoods import Bernoulli, Heterogeneous, Incomplete, Likelihood
+from latentmap.objectives.neighbors import TERMS
 from latentmap.training.metrics import HELD_OUT, LOSS, REFITTED, RESTORED, Row
 
 ACTIVE = 0.01
 """Variance of a component's mean over the rows, above which it is active (Burda et al. 2016)."""
 
-CONTRASTS = ("neighbors", "global_correlation", "density_correlation")
-"""Parts of a loss that compare the rows of a batch (`latentmap.objectives.neighbors`)."""
 FEW_DRAWS, FEW_ROWS = 10, 0.1
 """Effective draws, and the fraction of rows with fewer from which on what rests on them is not to be trusted."""
 
@@ -226,7 +225,7 @@ def _overfit(facts: Facts) -> Finding | None:
 
 def _cost(row: Row, prefix: str = "") -> float:
     """Return the loss of rows without what compares those of a batch, which is no cost of single ones."""
-    return (row[prefix + LOSS] or 0.0) - math.fsum(row.get(prefix + name) or 0.0 for name in CONTRASTS)
+    return (row[prefix + LOSS] or 0.0) - math.fsum(row.get(prefix + name) or 0.0 for name in TERMS)
 
 
 def _likelihood(facts: Facts) -> Finding | None:

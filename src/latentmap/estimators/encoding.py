@@ -286,7 +286,13 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         """
         check_count("n", n, least=2)
         check_is_fitted(self)
-        rows = np.concatenate([self._read(self._single(row)) for row in (a, b)])
+        ends = [self._read(self._single(row)) for row in (a, b)]
+        for end in ends:
+            if len(end) != 1:
+                raise DataError(
+                    f"interpolate takes one row for each end, as X[[0]] or df.iloc[[0]], got shape {end.shape}"
+                )
+        rows = np.concatenate(ends)
         given = self._given(y, 2)
         start, stop = as_tensor(self.state_.locate(rows, given)[0])
         step = np.linspace(0, 1, n, dtype=np.float32)
@@ -305,28 +311,17 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         check_is_fitted(self)
         return checked_rows(open_as_fitted(self, self.state_, X), self.state_)
 
-    @property
-    def _names(self) -> set[Any]:
-        """The names of the columns, by which a series is one row; of a model without, what no series has."""
-        names = self.table_.inputs if self.table_ is not None else getattr(self, "feature_names_in_", None)
-        return {object()} if names is None else set(names)
-
     def _single(self, row: Any) -> Any:
-        """Return one row as rows; a data frame stays one, since it names its features."""
+        """Return one row as rows; a data frame stays one, since it names its features, and a series becomes one."""
+        names = self.table_.inputs if self.table_ is not None else list(getattr(self, "feature_names_in_", ()))
         if sparse.issparse(row):
             row = row.toarray()
-        elif hasattr(row, "to_frame") and set(getattr(row, "index", ())) >= self._names:
+        elif names and hasattr(row, "to_frame") and set(names) <= set(getattr(row, "index", ())):
             row = row.to_frame().T.infer_objects()
-        rows = row if hasattr(row, "columns") else plain_array(row)
-        lazy = hasattr(row, "columns") and not hasattr(row, "__len__")
-        count = 1 if lazy else len(rows) if hasattr(row, "columns") else rows.size // self.n_features_in_
-        if count > 1:
-            raise DataError(
-                f"interpolate takes one row for each end, as X[[0]] or df.iloc[[0]], got shape {rows.shape}"
-            )
         if hasattr(row, "columns"):
-            return rows
-        return rows.reshape(1, *self.event_shape_) if rows.size == self.n_features_in_ else rows.reshape(1, -1)
+            return row
+        rows = plain_array(row)
+        return rows.reshape(1, *self.event_shape_) if rows.size == self.n_features_in_ else np.atleast_2d(rows)
 
     def _draw_codes(self, n: int, given: FloatArray | None, noise: Generated) -> Tensor:
         """Draw codes from the prior, one for each row of what they are conditioned on where there is such."""

@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from latentmap.data.frames import as_frame
 from latentmap.data.sources import open_source
+from latentmap.data.values import is_missing
 from latentmap.exceptions import DataError
 
 
@@ -99,21 +100,11 @@ def _by_name(before: np.ndarray, here: np.ndarray, number: int) -> Int[np.ndarra
     for names, table in ((before, number - 1), (here, number)):
         seen: set[Any] = set()
         for name in names.tolist():
-            if _is_missing(name):
-                continue
-            if name in seen:
+            if name in seen and not is_missing(name):
                 raise DataError(f"table {table} has two rows {name!r}: rows are linked by names that tell them apart")
             seen.add(name)
     places = {name: row for row, name in enumerate(before.tolist())}
-    pairs = [(places[name], row) for row, name in enumerate(here.tolist()) if not _is_missing(name) and name in places]
+    pairs = [(places[name], row) for row, name in enumerate(here.tolist()) if not is_missing(name) and name in places]
     if not pairs:
         raise DataError(f"tables {number - 1} and {number} share no row name; give links as pairs of rows (n, 2)")
     return np.array(pairs, dtype=np.int64)
-
-
-def _is_missing(name: Any) -> bool:
-    """Return whether a name is None, NaN, NaT or NA."""
-    try:
-        return name is None or bool(name != name)
-    except (TypeError, ValueError):
-        return True

@@ -162,8 +162,9 @@ def _of_frame(frame: Any, names: list[Name], number: int) -> Float[np.ndarray, "
 
 def _of_array(table: Any, indices: list[Name], number: int) -> Float[np.ndarray, "n k"]:
     """Return columns of an array, a sparse matrix, or whatever else a fit reads."""
+    at = [int(index) for index in indices]
     if sparse.issparse(table):
-        return np.asarray(table.tocsc()[:, indices].toarray(), dtype=np.float64)
+        return np.asarray(table.tocsc()[:, at].toarray(), dtype=np.float64)
     try:
         source = open_source(table)
     except DataError as error:
@@ -172,7 +173,7 @@ def _of_array(table: Any, indices: list[Name], number: int) -> Float[np.ndarray,
     parts: list[NDArray[Any]] = []
     for start in range(0, n, step := max(1, BLOCK // width)):
         block = np.asarray(source.read(np.arange(start, min(n, start + step))))
-        parts.append(block.reshape(len(block), -1)[:, indices].astype(np.float64))  # type: ignore[index]
+        parts.append(block.reshape(len(block), -1)[:, at].astype(np.float64))
     return np.concatenate(parts)
 
 

@@ -40,8 +40,6 @@ FloatArray = NDArray[np.floating[Any]]
 
 CHUNK = 2**20
 """Values (rows x features x heads x samples) that one pass through the network holds, at the most."""
-SINGLE = 2.0**-23
-"""Relative difference of neighbouring numbers in single precision, twice what rounding may take."""
 PLAIN = ("seed", "n_iter", "fit_seconds", "loss", "choices", "data_fingerprint", "interrupted")
 """Fields that are plain JSON as they are."""
 ARRAYS = {"code_mean": float, "code_variance": float, "kl_per_component": float, "active_components": bool}
@@ -346,7 +344,8 @@ def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor
 def _located(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
     compared = isinstance(model.encoder, PlacedEncoder) and x.is_floating_point()
     precise = scaling(x.double()) if compared else None  # as the rows of the fit were
-    rounded = scaling(x.double() * (1 + SINGLE)) if compared and x.dtype == torch.float32 else None
+    single = compared and x.dtype == torch.float32
+    rounded = scaling(x.double() * (1 + torch.finfo(x.dtype).eps)) if single else None  # by twice as much, at the most
     return torch.stack(model.locate(scaling(x), precise, rounded), 1)  # (B, 2, D)
 
 

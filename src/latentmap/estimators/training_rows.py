@@ -156,6 +156,7 @@ def _dense(source: Source, fraction: float, seed: int, device: torch.device) -> 
     rows = source.all_rows()
     resident = fits_device(rows.size * (1 if rows.dtype == np.uint8 else 4), free_bytes(device))
     train, held_out = split_rows(len(rows), fraction, seed, None if resident else MOST_HELD_OUT)
+    some = some_of(len(rows))
 
     def load(scaling: Affine, device: torch.device) -> Tensor | Gathered:
         if resident:
@@ -167,8 +168,8 @@ def _dense(source: Source, fraction: float, seed: int, device: torch.device) -> 
         train,
         held_out,
         rows[held_out],
-        rows[some_of(len(rows))] if len(rows) >= 2 * STATISTICS_ROWS else rows,
-        some_of(len(rows)),
+        rows if len(some) == len(rows) else rows[some],
+        some,
         rows[train[some_of(len(train))]],
         load,
         dense=rows,

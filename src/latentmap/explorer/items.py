@@ -302,8 +302,7 @@ def _imputed(i: int, column: Column, draws: NDArray[np.float64]) -> Imputed:
     levels = level_names(column)
     if levels is not None:
         counts = np.bincount(np.clip(np.rint(draws), 0, len(levels) - 1).astype(int), minlength=len(levels))
-        pooled = column.other is not None and len(counts) > 1 and 2 * counts[-1] <= counts.sum()
-        most = int((counts[:-1] if pooled else counts).argmax())
+        most = column.commonest(counts)
         return Imputed(i, levels[most], p=float(counts[most] / counts.sum()))
     draws = unwound(draws, draws, column.period) if column.period else draws
     text, low, high = _texts(column, column.within(np.array([draws.mean(), *np.quantile(draws, SPREAD)])))

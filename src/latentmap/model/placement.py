@@ -235,8 +235,8 @@ class _Sorted:
         candidates: int = CANDIDATES,
     ) -> Int[Tensor, " B"]:
         """Return the nearest landmark that each row equals but for rounding, or -1."""
-        reach = torch.maximum(rounding, ROUNDED * self.largest) @ self.direction.abs()
-        at = torch.searchsorted(self.keys, rows @ self.direction - reach)
+        keys, reach = rows @ self.direction, torch.maximum(rounding, ROUNDED * self.largest) @ self.direction.abs()
+        at = torch.searchsorted(self.keys, keys - reach)
         found, least = torch.full_like(at, -1), torch.full_like(self.keys[:1], torch.inf).expand(len(rows))
         for candidate in range(candidates):
             which = self.order[(at + candidate).clamp_max(len(self.order) - 1)]
@@ -245,7 +245,7 @@ class _Sorted:
             nearer = (apart <= rounding).all(1) & (distance < least)
             found, least = torch.where(nearer, which, found), torch.where(nearer, distance, least)
         if rounding.dim() == 2:  # the nearest may be beyond the candidates: that takes a search
-            last = torch.searchsorted(self.keys, rows @ self.direction + reach, right=True)
+            last = torch.searchsorted(self.keys, keys + reach, right=True)
             found = torch.where(last - at > candidates, -1, found)
         return found
 

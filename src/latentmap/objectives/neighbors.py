@@ -25,6 +25,8 @@ from latentmap.objectives.densities import density_agreement, log_radii
 from latentmap.objectives.evidence import ELBO
 from latentmap.objectives.metrics import Metric, compared, set_distances
 
+TERMS = CONTRAST, GLOBAL, DENSITY = "neighbors", "global_correlation", "density_correlation"
+"""Names of the terms, which compare the rows of a batch."""
 START = 3.0
 """Initial scale of the kernel, a wide one: it narrows during the fit, to some tens in the end."""
 PAIRED = 128
@@ -155,8 +157,8 @@ class NeighborEmbedding(Objective):
                 total = total + dense
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
                 losses[name] = losses[name] + trace.x.shape[1] * total
-        terms = {"neighbors": neighbors} | ({"global_correlation": correlated} if self.global_weight else {})
-        terms |= {"density_correlation": dense} if self.density_weight else {}
+        terms = {CONTRAST: neighbors} | ({GLOBAL: correlated} if self.global_weight else {})
+        terms |= {DENSITY: dense} if self.density_weight else {}
         for name, term in terms.items():
             losses[unused(name, losses)] = trace.x.shape[1] * term
         return losses

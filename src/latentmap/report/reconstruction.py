@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from latentmap.data.columns import Column
 from latentmap.data.cycles import unwound
 from latentmap.messages import counted
 from latentmap.plot.rows import RowStyle, dense
@@ -75,23 +76,19 @@ def reconstruction(
         Names of the columns.
     """
     original, unit = (np.ma.masked_invalid(dense(rows).reshape(rows.shape[0], -1)) for rows in (X, spread))
-    decoded = np.array(dense(decoded), dtype=np.float64).reshape(original.shape)
-    for j, column in enumerate(estimator.table_.columns if estimator.table_ is not None else ()):
+    decoded = dense(decoded).reshape(original.shape)
+    off, columns = original - decoded, estimator.table_.columns if estimator.table_ is not None else ()
+    for j, column in enumerate(columns):
         if column.period and not column.categories:  # the ends of which are neighbours
-            off = (decoded[:, j] - original[:, j] + column.period / 2) % column.period - column.period / 2
-            decoded[:, j] = np.ma.filled(original[:, j] + off, np.nan)
-            known = unit[:, j].compressed()
-            unit[:, j] = np.ma.masked_invalid(unwound(unit[:, j].filled(np.nan), known, column.period))
-    errors = Errors(np.square(original - decoded), unit.var(0).filled(0.0))
+            off[:, j] = (off[:, j] + column.period / 2) % column.period - column.period / 2
+            unit[:, j] = unwound(unit[:, j], unit[:, j].compressed(), column.period)
+    errors = Errors(np.square(off), unit.var(0).filled(0.0))
     if len(shape) > 1:
         return _of_images(errors, unit)
     names = RowStyle.of(estimator, spread, feature_names=feature_names).names
-    table = estimator.table_
-    categorical = np.array([bool(table and table.columns[j].categories) for j in range(original.shape[1])])
-    if not categorical.any():
+    if not any(column.categories for column in columns):
         return _of_columns(errors, names)
-    pooled = [len(c.categories) - 1.0 if c.other else None for c in table.columns if c.categories] if table else []
-    return _of_categories(errors, names, categorical, original, decoded, unit, pooled)
+    return _of_categories(errors, names, columns, original, decoded, unit)
 
 
 def _of_images(errors: Errors, unit: Any) -> Reconstruction:
@@ -119,17 +116,12 @@ def _of_columns(errors: Errors, names: Sequence[str], more: str = "") -> Reconst
 
 
 def _of_categories(
-    errors: Errors,
-    names: Sequence[str],
-    categorical: np.ndarray,
-    original: Any,
-    decoded: np.ndarray,
-    unit: Any,
-    pooled: Sequence[float | None],
+    errors: Errors, names: Sequence[str], columns: Sequence[Column], original: Any, decoded: np.ndarray, unit: Any
 ) -> Reconstruction:
     """Return the accuracy of the categories of a mixed table, beside that of the commonest, and that of its numbers."""
+    categorical = np.array([bool(column.categories) for column in columns])
     right = np.rint(decoded[:, categorical]) == original[:, categorical]
-    commonest = np.array([_commonest(column, one) for column, one in zip(unit[:, categorical].T, pooled, strict=True)])
+    commonest = np.array([_commonest(column, unit[:, j]) for j, column in enumerate(columns) if column.categories])
     guessed = (commonest == original[:, categorical]).mean()
     accuracy = float(right.mean())
     note = f"of categories right ({guessed:.0%} by always naming a column's commonest)"
@@ -139,12 +131,10 @@ def _of_categories(
     return _of_columns(errors.columns(~categorical), plain_names, f"; {accuracy:.0%} {note}")
 
 
-def _commonest(column: Any, pooled: float | None) -> float:
-    """Return the commonest category: a ``pooled`` one, which stands for many, only where it has more than half."""
-    values, counts = np.unique(np.ma.compressed(column), return_counts=True)
-    if len(values) > 1 and pooled is not None:
-        counts = np.where((values == pooled) & (2 * counts <= counts.sum()), 0, counts)
-    return float(values[counts.argmax()]) if len(values) else np.nan
+def _commonest(column: Column, values: Any) -> float:
+    """Return the number of the commonest category; NaN without any."""
+    known = np.rint(np.ma.compressed(values)).astype(int)
+    return float(column.commonest(np.bincount(known, minlength=len(column.categories)))) if len(known) else np.nan
 
 
 def _kept(errors: Errors, note: str, *, pooled: bool, more: str = "") -> Reconstruction:
