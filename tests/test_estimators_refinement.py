@@ -10,6 +10,7 @@ from latentmap import VAE
 from latentmap.estimators import neighbors, refinement
 from latentmap.estimators.refinement import refined
 from latentmap.evaluation.neighborhood import neighbor_ranks
+from latentmap.model import repulsion
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning")
 N = 200
@@ -61,7 +62,7 @@ def test_a_small_step_is_the_gradient_of_the_loss(codes, graph, exaggeration, mo
     total = (1 / (1 + squares)).masked_fill(torch.eye(N, dtype=torch.bool), 0.0).sum().log()
     (exaggeration * torch.log1p(squares.gather(1, graph)).mean() + total).backward()
     monkeypatch.setattr(refinement, "ITERATIONS", 1)
-    monkeypatch.setattr(refinement, "SCALES", torch.tensor([scale]))
+    monkeypatch.setattr(repulsion, "SCALES", torch.tensor([scale]))
     kept = iter([1.0, 0.0])  # the moved codes are kept
     monkeypatch.setattr(refinement, "_kept", lambda codes, graph: next(kept))
     moved = refined(alike, graph, same=same, exaggeration=exaggeration)

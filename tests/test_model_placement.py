@@ -5,13 +5,12 @@ import copy
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
 
 from latentmap import VAE, load
 from latentmap.estimators.neighbors import without_placement
 from latentmap.model.networks import MLP
 from latentmap.model.part import Sizes
-from latentmap.model.placement import PlacedEncoder, Placement, geometric_median
+from latentmap.model.placement import ATTRACTION, Layout, PlacedEncoder, Placement
 
 FIT = {"max_epochs": 5, "early_stopping": False, "random_state": 0}
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning")
@@ -30,22 +29,6 @@ def rows():
 @pytest.fixture(scope="module")
 def vae(rows):
     return VAE(2, **FIT).fit(rows)
-
-
-def test_the_geometric_median_is_the_least_sum_of_distances():
-    points, weights = normal(20, 7, 2), normal(20, 7, seed=1).softmax(1)
-    for some, weight, found in zip(points.numpy(), weights.numpy(), geometric_median(points, weights).numpy()):
-
-        def total(z, some=some, weight=weight):
-            return (weight * np.linalg.norm(some - z, axis=1)).sum()
-
-        best = min(minimize(total, start, method="Nelder-Mead").fun for start in [*some, found])
-        assert total(found) <= best * (1 + 1e-5)
-
-
-def test_points_in_one_place_have_it_as_their_median():
-    points = torch.full((2, 5, 2), 3.0, dtype=torch.float64)
-    torch.testing.assert_close(geometric_median(points, torch.full((2, 5), 0.2, dtype=torch.float64)), points[:, 0])
 
 
 def placed(x, components=None, out=4):
@@ -261,3 +244,64 @@ def test_rows_in_single_precision_that_are_one_of_a_crowd_are_searched():
     found = encoder._found(encoder._projected(single), off)
     assert (found[::2] >= 0).float().mean() > 0.9 and (found[1::2] < 0).float().mean() > 0.5
     assert (found[found >= 0] == nearest[found >= 0]).all()
+
+
+def groups(n=400, d=2, seed=0):
+    """Codes of four groups that touch, and the nearest fifteen of each."""
+    codes = normal(n, d, seed=seed) + 4 * torch.arange(n).remainder(2)[:, None] * torch.eye(d, dtype=torch.float64)[0]
+    return codes, torch.cdist(codes, codes).topk(16, largest=False).indices
+
+
+def loss(z, points, weights, layout, codes):
+    """The loss of t-SNE of rows beside landmarks, pair by pair."""
+    attraction = (weights * ((points - z[:, None]) / layout.unit).square().sum(2).log1p()).sum(1)
+    return ATTRACTION * attraction + (1 / (1 + ((z[:, None] - codes) / layout.unit).square().sum(2))).sum(1).log()
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_new_rows_lie_where_the_loss_of_tsne_is_least(d):
+    codes, near = groups(d=d)
+    layout = Layout(codes, torch.arange(400), near)
+    points, weights = codes[near[:50, 1:]], normal(50, 15, seed=1).softmax(1)
+    found = layout.place(points, weights).requires_grad_()
+    start = points.median(1).values.requires_grad_()
+
+    def steepness(z):
+        slope = torch.autograd.grad(loss(z, points, weights, layout, codes).sum(), z)[0] * layout.unit
+        return slope.norm(dim=1).median()
+
+    assert (loss(found, points, weights, layout, codes) < loss(start, points, weights, layout, codes)).all()
+    assert steepness(found) < 0.25 * steepness(start)  # not all, by the spacing of the grid
+    alone = Layout(codes, torch.arange(400), near)
+    alone.potential = None  # control: attraction by itself ends elsewhere
+    assert steepness(alone.place(points, weights).requires_grad_()) > 2 * steepness(found)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 10])
+def test_rows_that_are_torn_between_far_groups_stay_beside_one(d):
+    codes, near = groups(d=d)
+    codes[::2] += 1e4
+    layout = Layout(codes, torch.arange(400), near)
+    points, weights = codes[torch.arange(15).expand(30, 15)], normal(30, 15, seed=1).softmax(1)
+    places = layout.place(points, weights)
+    assert torch.isfinite(places).all()
+    assert ((places > points.amin(1) - layout.unit) & (places < points.amax(1) + layout.unit)).all()
+
+
+def test_codes_in_one_place_and_few_landmarks_place_rows_too():
+    x = normal(100, 3)
+    for landmarks in (x, x[:3], x[:1]):
+        encoder = placed(landmarks)
+        encoder.codes.fill_(5.0)
+        assert (places(encoder, x + 0.5) == 5).all()
+        encoder = placed(landmarks)
+        lowest, highest = encoder.codes.aminmax()
+        assert ((places(encoder, x + 0.5) - lowest) > -1).all() and (places(encoder, x + 0.5) < highest + 1).all()
+
+
+def test_places_follow_the_codes_that_are_loaded():
+    x = normal(200, 3)
+    encoder = placed(x)
+    before = places(encoder, x + 0.1)
+    encoder.load_state_dict(encoder.state_dict() | {"codes": 3 * encoder.codes + 1})
+    torch.testing.assert_close(places(encoder, x + 0.1), 3 * before + 1, atol=1e-3, rtol=0)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from latentmap.estimators.repulsion import PAIRWISE, Repulsion
+from latentmap.model.repulsion import PAIRWISE, Repulsion, fitting_scale
 from latentmap.training.device import threads_for
 from latentmap.training.feed import with_self
 
@@ -24,8 +24,6 @@ PAIRS = 5 * 10**9
 """Pairs of codes of three dimensions that are looked at in all."""
 SHOWN, NEAREST = 1000, 15
 """Rows whose nearest are looked at on the map, and how many."""
-SCALES = 2.0 ** torch.arange(0, 8, 0.5)
-"""Scales of the kernel among which the one that fits the codes is chosen, per standard deviation of the codes."""
 SECONDS, SECONDS_OF_ROW = 4e-3, 1.2e-6
 """What an iteration takes, about, and what it takes more for each row."""
 
@@ -142,12 +140,9 @@ def _attraction(
 def _fitting_scale(codes: Float[Tensor, "N D"], graph: Int[Tensor, "N S"], exaggeration: float) -> float:
     """Return the scale at which the loss of some codes, of standard deviation 1, is least."""
     some = _some(codes)
-    near = (codes[some, None] - codes[graph[some]]).square().sum(2)
+    near = (codes[some, None] - codes[graph[some]]).square().sum(2).flatten()
     others = torch.pdist(codes[some]).square()
-    attraction = [exaggeration * (s**2 * near).log1p().mean() for s in SCALES]
-    repulsion = [(1 / (1 + s**2 * others)).mean().log() for s in SCALES]
-    losses = [float(sum(terms)) for terms in zip(attraction, repulsion, strict=True)]
-    return float(SCALES[losses.index(min(losses))])
+    return fitting_scale(near, others, exaggeration)
 
 
 def first_of_group(groups: Int[Tensor, " N"], of: Bool[Tensor, " N"] | None = None) -> Int[Tensor, " N"]:

@@ -15,13 +15,16 @@ from latentmap.model.affinities import affinities
 from latentmap.model.nearest import nearest
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes, whole
+from latentmap.model.repulsion import Potential, fitting_scale
 
 NEIGHBORS, PERPLEXITY = 15, 6.0
 """Landmarks among which a row is placed, and the perplexity of their weights."""
 SAME = 1e-8
 """Squared distance to a landmark, relative to that of the last neighbour, up to which a row is the landmark itself."""
-ITERATIONS = 100
-"""Steps towards the geometric median."""
+ATTRACTION, ITERATIONS = 1.5, 20
+"""Weight of the attraction of a row to its landmarks, as openTSNE's, and steps towards its place."""
+FEW, SOME = 4, 1000
+"""Landmarks from which on a map has a scale, and how many of them it is found by."""
 DISTANCES, DIFFERENCES = 2**22, 2**20
 """Distances that are held at a time, and values of landmarks up to which they are taken by differences."""
 ROUNDED, CANDIDATES, MORE = 1e-14, 3, 64
@@ -38,13 +41,16 @@ WITHIN, LITTLE = 5, 1e-5
 class Placement(Network):
     r"""Another network as encoder, with means of rows placed among the codes of the landmarks that resemble them.
 
-    .. math:: \mu(x) = \arg\min_z \sum_{j \in \mathcal{N}(x)} p_{j|x} \, \|z - \mu_j\|
+    .. math:: \mu(x) = \arg\min_z \; \rho \sum_{j \in \mathcal{N}(x)} p_{j|x} \log(1 + s^2 \|z - \mu_j\|^2)
+              + \log \sum_j \frac1{1 + s^2 \|z - \mu_j\|^2}
 
-    with the affinities p of a row to its nearest landmarks, of perplexity 6, and the codes of these: their geometric
-    median, which lies with the most of them where a map is torn between neighbours (openTSNE starts new rows at the
-    median of their neighbours, Policar et al. 2019). An encoder alone is smooth, and takes rows that are nearly
-    landmarks off their places. The posterior, and all that is scored or decoded by it, is the network's; places are
-    those of `GenerativeAutoencoder.locate`. A fit of a map makes landmarks of its rows at its end, with refined codes.
+    the loss of t-SNE for a row beside those of the fit (openTSNE, Policar et al. 2019): with the affinities p of a row
+    to its nearest landmarks, of perplexity 6, the codes of these, the repulsion of all landmarks, :math:`\rho = 1.5`,
+    and the scale s that fits the map. Steps towards it start at the median of the codes of the nearest landmarks, and
+    lie with the most of them where a map is torn between neighbours. Codes of more than three numbers have room, and no
+    repulsion. An encoder alone is smooth, and takes rows that are nearly landmarks off their places. The posterior, and
+    all that is scored or decoded by it, is the network's; places are those of `GenerativeAutoencoder.locate`. A fit of
+    a map makes landmarks of its rows at its end, with refined codes.
 
     Parameters
     ----------
@@ -99,6 +105,7 @@ class PlacedEncoder(nn.Module):
     landmarks: Tensor
     codes: Tensor
     _sorted: _Sorted | None = None
+    _layout: Layout | None = None
 
     def __init__(
         self,
@@ -132,7 +139,7 @@ class PlacedEncoder(nn.Module):
 
         Distances are taken in the principal components of ``axes``, if in some.
         """
-        self._sorted = None
+        self._sorted = self._layout = None
         self.centre.copy_(centre)
         if self.projected:
             self.axes.copy_(axes)
@@ -177,7 +184,7 @@ class PlacedEncoder(nn.Module):
         return found
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._sorted = None
+        self._sorted = self._layout = None
         super()._load_from_state_dict(*args, **kwargs)
 
     def _places(
@@ -187,11 +194,20 @@ class PlacedEncoder(nn.Module):
         points = self.codes[near]  # (B, k, D)
         itself = squares[:, :1] <= SAME * squares[:, -1:]
         weights = affinities(squares, min(PERPLEXITY, squares.shape[1])).to(points.dtype)
-        places = torch.where(itself, points[:, 0], geometric_median(points, weights))
+        places = torch.where(itself, points[:, 0], self._layout_of_codes().place(points, weights))
         if not self.known_only:
             return places
         known = distances[:, :1] <= self._reach(near[:, 0])[:, None]
         return torch.where(known, places, own.to(places.dtype))
+
+    def _layout_of_codes(self) -> Layout:
+        """Return the layout of the codes, which is made once."""
+        if self._layout is None or self._layout.centre.device != self.codes.device:
+            n = len(self.landmarks)
+            some = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:SOME].to(self.codes.device)
+            near = self._neighbors(self.landmarks[some], min(NEIGHBORS + 1, n))[0]
+            self._layout = Layout(self.codes, some, near)
+        return self._layout
 
     def _reach(self, which: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
         """Return how far some landmarks are from the fifth other one, and little where that is at the same place."""
@@ -250,24 +266,37 @@ class _Sorted:
         return found
 
 
-def geometric_median(points: Float[Tensor, "B k D"], weights: Float[Tensor, "B k"]) -> Float[Tensor, "B D"]:
-    r"""Return the place with the least weighted sum of distances to some points (Weiszfeld 1937).
+class Layout:
+    """The codes of landmarks as a map on which rows are placed: their scale, and the repulsion of all."""
 
-    >>> points = torch.tensor([[[0.0], [0.0], [10.0]]], dtype=torch.float64)
-    >>> geometric_median(points, torch.full((1, 3), 1 / 3)).item()
-    0.0
-    """
-    apart = points[:, :, None] - points[:, None]  # (B, k, k, D): of each point from each
-    distances = apart.norm(dim=3, keepdim=True)
-    there = distances <= 1e-9 * distances.amax((1, 2), keepdim=True)
-    pulls = torch.where(there, 0.0, apart / distances.clamp_min(torch.finfo(points.dtype).tiny))
-    pull = (weights[:, :, None, None] * pulls).sum(1).norm(dim=2)  # (B, k): of the others on a point
-    held = (weights[:, :, None] * there[..., 0]).sum(1)  # weight in the place of a point
-    excess, best = (pull - held).min(1)
-    at_point = points[torch.arange(len(points), device=points.device), best]
-    median = (weights[..., None] * points).sum(1)
-    least = (1e-6 * distances.amax((1, 2, 3))[:, None]).clamp_min(torch.finfo(points.dtype).tiny)
-    for _ in range(ITERATIONS):
-        shares = weights / torch.maximum((points - median[:, None]).norm(dim=2), least)
-        median = (shares[..., None] * points).sum(1) / shares.sum(1, keepdim=True)
-    return torch.where((excess <= 0)[:, None], at_point, median)
+    def __init__(self, codes: Float[Tensor, "N D"], some: Int[Tensor, " S"], near: Int[Tensor, "S k"]) -> None:
+        self.centre = codes.mean(0)
+        spread = float((codes - self.centre).square().mean().sqrt())
+        self.unit, self.potential = spread, None
+        if len(codes) < FEW or not spread > 0:
+            return
+        neighbors = (codes[some, None] - codes[near]).square().sum(2)[near != some[:, None]] / spread**2
+        self.unit = spread / fitting_scale(neighbors, torch.pdist(codes[some]).square() / spread**2)
+        if codes.shape[1] <= 3:
+            self.potential = Potential((codes - self.centre) / self.unit)
+
+    def place(self, points: Float[Tensor, "B k D"], weights: Float[Tensor, "B k"]) -> Float[Tensor, "B D"]:
+        """Return places of rows whose neighbours, with some affinities, lie at some points."""
+        if not self.unit > 0:
+            return points[:, 0]
+        points = (points - self.centre) / self.unit
+        z = points.median(1).values
+        for _ in range(ITERATIONS):
+            pulls = weights / (1 + (points - z[:, None]).square().sum(2))
+            total = pulls.sum(1, keepdim=True)
+            push = self._push(z) / (2 * ATTRACTION * total)
+            push = push / push.norm(dim=1, keepdim=True).clamp_min(1.0)  # where groups are far, pulls are faint
+            z = (pulls[:, :, None] * points).sum(1) / total + push
+        return z * self.unit + self.centre
+
+    def _push(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Return the negative gradient of the logarithm of the potential."""
+        if self.potential is None:
+            return torch.zeros_like(z)
+        potential, slope = self.potential(z)
+        return -slope / potential[:, None]

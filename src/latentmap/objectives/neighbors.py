@@ -17,6 +17,7 @@ from torch.nn.functional import cosine_similarity
 from latentmap.exceptions import PartError
 from latentmap.model.part import Learned, Sizes, forwarded, positive
 from latentmap.model.processes import Processes, alone
+from latentmap.model.repulsion import kernel_blocks
 from latentmap.model.scaling import Affine
 from latentmap.model.sparse import dense_rows
 from latentmap.model.trace import Model, Trace
@@ -33,8 +34,6 @@ PAIRED = 128
 """Rows of a batch between which distances are compared, at the most."""
 TINY = 1e-12
 """Squared distance that counts as none."""
-CACHED, GPU_VALUES = 2**19, 2**26
-"""Kernels that are computed at a time, at the most: on a CPU as many as its cache holds, else as memory does."""
 
 
 @dataclass(frozen=True)
@@ -265,14 +264,3 @@ class _KernelSums(torch.autograd.Function):
         gradient_of_codes: Tensor = 2 * (ga - g1 * a[own] + g[own] * (a1 - ones * a[own]))
         # the loss is that of all codes in every process, and gradients are averaged
         return ctx.processes.world_size * gradient_of_codes, None
-
-
-def kernel_blocks(a: Float[Tensor, "M D"], first: int, count: int) -> Iterator[Float[Tensor, "b M"]]:
-    """Yield the kernels of so many rows, some at a time, to all rows; zero for a row and itself."""
-    squares, ones = a.square().sum(1, keepdim=True), torch.ones_like(a[:, :1])
-    left, right = torch.cat([-2 * a, squares + 1, ones], 1), torch.cat([a, ones, squares], 1).T.contiguous()
-    rows = max(1, (CACHED if a.device.type == "cpu" else GPU_VALUES) // len(a))
-    for start in range(first, first + count, rows):
-        kernel = left[start : min(start + rows, first + count)] @ right  # 1 + |a_i - a_j|^2
-        kernel.diagonal(start).fill_(torch.inf)
-        yield kernel.clamp_(min=1.0).reciprocal_()

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from latentmap.estimators import repulsion
-from latentmap.estimators.repulsion import Repulsion
+from latentmap.model import repulsion
+from latentmap.model.repulsion import Potential, Repulsion, fitting_scale
 
 
 def expected(y, masses):
@@ -81,3 +81,31 @@ def test_many_rows_of_one_code_repel_as_many(pairwise):
     total, force = Repulsion(pairwise=pairwise)(y, masses)
     expected_total, expected_force = expected(y, masses)
     assert off(total, expected_total) < 0.02 and off(force, expected_force) < 0.1
+
+
+@pytest.mark.parametrize(("d", "spread"), [(1, 30.0), (2, 8.0), (3, 3.0)])
+def test_the_potential_and_its_gradient_are_those_of_all_pairs(d, spread):
+    y, z = drawn(500, d, spread)[0].double(), drawn(40, d, spread, seed=1)[0].double().requires_grad_()
+    total = (1 / (1 + (z[:, None] - y).square().sum(2))).sum(1)
+    (slope,) = torch.autograd.grad(total.sum(), z)
+    total = total.detach()
+    potential, gradient = Potential(y)(z.detach())
+    assert off(potential, total) < 0.01 and off(gradient, slope) < 0.1
+    alone = [Potential(y)(row[None]) for row in z.detach()]
+    torch.testing.assert_close(torch.cat([pair[1] for pair in alone]), gradient, rtol=0, atol=1e-9)
+
+
+def test_the_potential_beyond_the_grid_is_that_of_its_edge():
+    y = drawn(100, 2, 4.0)[0].double()
+    potential = Potential(y)
+    edge = potential.grid.low + potential.grid.spacing * (potential.grid.size / 2 - repulsion.MARGIN)
+    assert ((edge - y.amax(0)) >= 2).all()
+    torch.testing.assert_close(potential(edge[None]), potential(1e6 + edge[None]), rtol=1e-6, atol=0)
+
+
+def test_the_scale_of_a_map_is_where_its_loss_is_least():
+    neighbors, others = torch.linspace(0.001, 0.02, 100), torch.linspace(0.1, 9, 100)
+    scales = 2.0 ** torch.arange(-2, 12, 0.5)
+    losses = [2 * (s**2 * neighbors).log1p().mean() + (1 / (1 + s**2 * others)).mean().log() for s in scales]
+    assert fitting_scale(neighbors, others, 2.0) == float(scales[int(torch.stack(losses).argmin())])
+    assert fitting_scale(neighbors, others, 4.0) < fitting_scale(neighbors, others, 1.5)

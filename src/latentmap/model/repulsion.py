@@ -1,0 +1,232 @@
+"""Repulsion of the codes of a map from all others, pair by pair or by a grid, and its potential at any place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+PAIRWISE = 2048
+"""Codes up to which the forces of all pairs are summed."""
+SPACING, MARGIN = 0.5, 4
+"""Distance of the nodes of a grid, in the units of the kernel, and nodes beyond the last code."""
+MOST_NODES, WIDER = 2**22, 1.2
+"""Nodes of a padded grid at the most, and how its nodes move apart where codes that are far apart would need more."""
+CACHED, GPU_VALUES = 2**19, 2**26
+"""Kernels that are computed at a time, at the most: on a CPU as many as its cache holds, else as memory does."""
+SCALES = 2.0 ** torch.arange(0, 8, 0.5)
+"""Scales of the kernel among which the one that fits the codes is chosen, per standard deviation of the codes."""
+
+
+class Repulsion:
+    r"""Sums of the kernel by which t-SNE repels codes y with masses m.
+
+    .. math:: K_{ij} = \frac1{1 + \|y_i - y_j\|^2}, \qquad
+              Z = \sum_{ij} m_i m_j K_{ij} - \sum_i m_i, \qquad F_i = \sum_j m_j K_{ij}^2 (y_i - y_j),
+
+    where a mass is the number of rows that share a code, so that Z is over all pairs of rows. Up to 2,048 codes, and in
+    three dimensions or more, all pairs are summed. More are spread to the nodes of a grid by cubic
+    B-splines, convolved with the kernel by FFT, and interpolated by the splines and their derivatives (smooth particle
+    mesh Ewald, Essmann et al. 1995; FIt-SNE, Linderman et al. 2019, interpolates by polynomials).
+
+    Parameters
+    ----------
+    pairwise : int, default=2048
+        Codes up to which all pairs are summed.
+    spacing : float, default=0.5
+        Distance of the nodes of the grid.
+
+    Examples
+    --------
+    >>> y, masses = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.ones(2)
+    >>> total, force = Repulsion()(y, masses)
+    >>> total.item(), force.tolist()
+    (1.0, [[-0.25, 0.0], [0.25, 0.0]])
+    """
+
+    def __init__(self, pairwise: int = PAIRWISE, spacing: float = SPACING) -> None:
+        self.pairwise = pairwise
+        self.spacing = spacing
+        self._kernel: tuple[tuple[object, ...], Tensor] | None = None
+
+    def __call__(
+        self, y: Float[Tensor, "N D"], masses: Float[Tensor, " N"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "N D"]]:
+        """Return Z and F."""
+        return self._pairs(y, masses) if y.shape[1] > 2 or len(y) <= self.pairwise else self._by_grid(y, masses)
+
+    def _pairs(self, y: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
+        y = y - y.mean(0)
+        weighted = torch.cat([masses[:, None], masses[:, None] * y], 1)
+        sums, squares = [], []
+        for kernel in kernel_blocks(y, 0, len(y)):
+            sums.append(kernel @ masses)
+            squares.append(kernel.square_() @ weighted)
+        near = torch.cat(squares)
+        total = masses @ torch.cat(sums) + (masses * (masses - 1)).sum()  # kernels of a code and itself are left out
+        return total, near[:, :1] * y - near[:, 1:]
+
+    def _by_grid(self, y: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
+        grid = Grid.over(y, self.spacing)
+        self.spacing = grid.spacing
+        key = grid.size, grid.spacing, y.shape[1], y.device
+        if self._kernel is None or self._kernel[0] != key:
+            self._kernel = key, grid.kernel(y)
+        stencil = grid.stencil(y)
+        potential, slope = stencil.interpolated(grid.convolved(stencil, masses, self._kernel[1]))
+        return masses @ potential - masses.sum(), slope / -2  # as the slope of K is -2 K^2 (y_i - y_j)
+
+
+class Potential:
+    r"""The sum of the kernel of t-SNE over some codes, and its gradient, at any place among them, by a grid.
+
+    .. math:: \Phi(z) = \sum_j \frac1{1 + \|z - y_j\|^2}
+
+    Places beyond the grid, which ends two units beyond the last code, have the values of its edge.
+
+    Parameters
+    ----------
+    y : Tensor of shape (N, D)
+        Codes, of one to three dimensions.
+
+    Examples
+    --------
+    >>> potential, slope = Potential(torch.zeros(3, 2, dtype=torch.float64))(torch.tensor([[1.0, 0.0]]).double())
+    >>> potential.round(decimals=1).tolist(), slope.round(decimals=1).abs().tolist()
+    ([1.5], [[1.5, 0.0]])
+    """
+
+    def __init__(self, y: Float[Tensor, "N D"]) -> None:
+        self.grid = Grid.over(y, SPACING)
+        self.nodes = self.grid.convolved(self.grid.stencil(y), torch.ones_like(y[:, 0]), self.grid.kernel(y))
+
+    def __call__(self, z: Float[Tensor, "B D"]) -> tuple[Float[Tensor, " B"], Float[Tensor, "B D"]]:
+        """Return the potential and its gradient."""
+        return self.grid.stencil(z).interpolated(self.nodes)
+
+
+@dataclass(frozen=True, eq=False)
+class Stencil:
+    """The nodes (B, K) by which places are interpolated, with the weights (B, D, 4) of the four along each axis."""
+
+    nodes: Int[Tensor, "B K"]
+    values: Float[Tensor, "B D 4"]
+    slopes: Float[Tensor, "B D 4"]
+
+    def interpolated(self, grid: Float[Tensor, " G"]) -> tuple[Float[Tensor, " B"], Float[Tensor, "B D"]]:
+        """Return the values of a grid at the places, and their gradients."""
+        around, axes = grid[self.nodes], range(self.values.shape[1])
+        slope = [
+            (around * _products([(self.slopes if a == b else self.values)[:, b] for b in axes])).sum(1) for a in axes
+        ]
+        return (around * self.weights()).sum(1), torch.stack(slope, 1)
+
+    def weights(self) -> Float[Tensor, "B K"]:
+        """Return the weight of each node."""
+        return _products(self.values.unbind(1))
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Nodes of equal spacing around some codes, half of them padding along each axis."""
+
+    low: Float[Tensor, " D"]
+    spacing: float
+    size: int
+
+    @classmethod
+    def over(cls, y: Float[Tensor, "N D"], spacing: float) -> Grid:
+        """Return a grid around codes, of wider spacing where it would have too many nodes."""
+        low, d = y.amin(0), y.shape[1]
+        span, most = float((y.amax(0) - low).max()), int(MOST_NODES ** (1 / d))
+        while 2 * (math.ceil(span / spacing) + 2 * MARGIN) > most:
+            spacing *= WIDER
+        size = next_fast_len(2 * (math.ceil(span / spacing) + 2 * MARGIN), real=True)
+        return cls(low - MARGIN * spacing, spacing, size)
+
+    def stencil(self, y: Float[Tensor, "B D"]) -> Stencil:
+        """Return how places are interpolated; those beyond the grid by its edge."""
+        at = ((y - self.low) / self.spacing).clamp(0.0, self.size / 2 - MARGIN)
+        cell = torch.floor(at)
+        values, slopes = _splines(at - cell)
+        steps = cell.long()[:, :, None] + torch.arange(4, device=y.device)
+        nodes = steps[:, 0]
+        for axis in range(1, y.shape[1]):
+            nodes = (self.size * nodes[:, :, None] + steps[:, axis, None]).flatten(1)
+        return Stencil(nodes, values, slopes / self.spacing)
+
+    def kernel(self, like: Float[Tensor, "B D"]) -> Tensor:
+        """Return the Fourier transform of the kernel, over that of the splines of both ends of a pair."""
+        d, size = like.shape[1], self.size
+        offsets = torch.fft.fftfreq(size, 1 / size, device=like.device, dtype=like.dtype) * self.spacing
+        squares = sum(torch.meshgrid(*[offsets.square()] * d, indexing="ij"), start=like.new_zeros(()))
+        kernel: Tensor = torch.fft.rfftn(1 / (1 + squares)).real
+        for axis in range(d):
+            shape = [-1 if axis == other else 1 for other in range(d)]
+            angle = 2 * math.pi * torch.arange(kernel.shape[axis], device=like.device) / size
+            kernel = kernel / ((2 + angle.cos()) / 3).square().view(shape)
+        return kernel
+
+    def convolved(self, stencil: Stencil, masses: Float[Tensor, " N"], kernel: Tensor) -> Float[Tensor, " G"]:
+        """Return the potential of masses at the nodes, by the transform of the kernel."""
+        shape = [self.size] * stencil.values.shape[1]
+        spread = masses.new_zeros(math.prod(shape)).index_add_(
+            0, stencil.nodes.flatten(), (masses[:, None] * stencil.weights()).flatten()
+        )
+        nodes: Tensor = torch.fft.irfftn(torch.fft.rfftn(spread.view(shape)) * kernel, s=shape)
+        return nodes.flatten()
+
+
+def kernel_blocks(a: Float[Tensor, "M D"], first: int, count: int) -> Iterator[Float[Tensor, "b M"]]:
+    """Yield the kernels of so many rows, some at a time, to all rows; zero for a row and itself."""
+    squares, ones = a.square().sum(1, keepdim=True), torch.ones_like(a[:, :1])
+    left, right = torch.cat([-2 * a, squares + 1, ones], 1), torch.cat([a, ones, squares], 1).T.contiguous()
+    rows = max(1, (CACHED if a.device.type == "cpu" else GPU_VALUES) // len(a))
+    for start in range(first, first + count, rows):
+        kernel = left[start : min(start + rows, first + count)] @ right  # 1 + |a_i - a_j|^2
+        kernel.diagonal(start).fill_(torch.inf)
+        yield kernel.clamp_(min=1.0).reciprocal_()
+
+
+def fitting_scale(neighbors: Float[Tensor, " M"], others: Float[Tensor, " K"], exaggeration: float = 1.0) -> float:
+    r"""Return the scale s of the kernel at which the loss of a map is least, of codes of standard deviation 1.
+
+    .. math:: \rho \, \overline{\log(1 + s^2 d_{ij}^2)} + \log \overline{\frac1{1 + s^2 d_{ij}^2}}
+
+    Parameters
+    ----------
+    neighbors, others : Tensor
+        Squared distances of codes to those of their neighbours, over which the first mean is, and between any.
+    exaggeration : float, default=1.0
+        Weight rho of the attraction.
+
+    Examples
+    --------
+    >>> fitting_scale(torch.tensor([0.01]), torch.tensor([1.0, 4.0, 9.0]))
+    8.0
+    """
+    attraction = [exaggeration * (s**2 * neighbors).log1p().mean() for s in SCALES]
+    repulsion = [(1 / (1 + s**2 * others)).mean().log() for s in SCALES]
+    losses = [float(sum(terms)) for terms in zip(attraction, repulsion, strict=True)]
+    return float(SCALES[losses.index(min(losses))])
+
+
+def _splines(at: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N D 4"], Float[Tensor, "N D 4"]]:
+    """Return the four cubic B-splines that are not zero at a fraction of a cell, and their derivatives."""
+    rest = 1 - at
+    values = [rest**3, 3 * at**3 - 6 * at**2 + 4, 3 * rest**3 - 6 * rest**2 + 4, at**3]
+    slopes = [-(rest**2), 3 * at**2 - 4 * at, 4 * rest - 3 * rest**2, at**2]
+    return torch.stack(values, -1) / 6, torch.stack(slopes, -1) / 2
+
+
+def _products(parts: Sequence[Float[Tensor, "N 4"]]) -> Float[Tensor, "N K"]:
+    """Return all products of a value of each part, those of the last varying fastest."""
+    products = parts[0]
+    for part in parts[1:]:
+        products = (products[:, :, None] * part[:, None]).flatten(1)
+    return products
