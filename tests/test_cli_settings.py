@@ -61,7 +61,7 @@ def test_every_parameter_but_functions_can_be_set():
         ("max_epochs=2.5", "max_epochs takes a whole number or none, got '2.5'"),
         ("max_epochs=true", "max_epochs takes a whole number or none, got 'true'"),
         ("early_stopping=yes", "early_stopping takes true or false, got 'yes'"),
-        ("scaling=minmax", "scaling takes none, range, standard or auto, got 'minmax'"),
+        ("scaling=minmax", "scaling takes none, range, center, standard or auto, got 'minmax'"),
         ("learning_rate=1+1", "learning_rate takes a number or none, got '1 + 1'"),
         ("likelihood=Bernouli", "likelihood: no part is called 'Bernouli': did you mean 'Bernoulli'"),
         ("likelihood=ELBO", "likelihood: no part is called 'ELBO'"),

@@ -109,17 +109,19 @@ def test_standard_columns_have_mean_zero_and_deviation_one_and_constants_become_
     np.testing.assert_array_equal(np.asarray(scaling.scale)[1:3], 1)
 
 
-@pytest.mark.parametrize("kind", ["none", "range", "standard"])
+@pytest.mark.parametrize("kind", ["none", "range", "center", "standard"])
 def test_a_forced_kind_is_taken(kind):
     X = RNG.normal(size=(50, 3)) + 10
     chosen = choose_scaling(ArraySource(X), kind)
     assert chosen.kind == kind
     if kind == "range":
         assert (scaled(X, chosen).min(), scaled(X, chosen).max()) == (0, 1)
+    if kind == "center":
+        assert abs(scaled(X, chosen).mean(0)).max() < 1e-12 and np.ptp(scaled(X, chosen)) == pytest.approx(1)
     assert choose_scaling(RNG.normal(size=(50, 3, 3)), "standard").kind == "standard"
 
 
-@pytest.mark.parametrize("kind", ["none", "range", "standard"])
+@pytest.mark.parametrize("kind", ["none", "range", "center", "standard"])
 def test_a_density_in_model_units_plus_the_jacobian_is_one_in_data_units(kind):
     X = RNG.normal(size=(400, 3)) * [0.5, 2.0, 30.0] + [1.0, -4.0, 100.0]
     scaling = choose_scaling(X, kind)
@@ -135,7 +137,7 @@ def test_a_density_in_model_units_plus_the_jacobian_is_one_in_data_units(kind):
         assert np.abs(model - data).min() > 0.1  # without the Jacobian it is another number
 
 
-@pytest.mark.parametrize("kind", ["none", "range", "standard"])
+@pytest.mark.parametrize("kind", ["none", "range", "center", "standard"])
 def test_json_keeps_every_bit(kind):
     scaling = choose_scaling(RNG.normal(size=(50, 3)) / 3, kind)
     again = Scaling.from_json(json.loads(json.dumps(scaling.to_json())))
@@ -150,9 +152,46 @@ def test_json_keeps_every_bit(kind):
     [
         (np.array([[0.0, np.nan], [1.0, np.inf]]), "auto", r"1 NaN and 1 infinite values, the first at index \[0, 1\]"),
         (np.array([[0.0, 1e200]]), "auto", r"up to 1e\+200: beyond 1e\+150 squares overflow"),
-        (np.array([[0.0, 2.0]]), "minmax", "no scaling is called 'minmax': expected auto, none, range or standard"),
+        (
+            np.array([[0.0, 2.0]]),
+            "minmax",
+            "no scaling is called 'minmax': expected auto, none, range, center or standard",
+        ),
     ],
 )
 def test_what_cannot_be_scaled_is_refused(X, kind, message):
     with pytest.raises(DataError, match=message):
         choose_scaling(X, kind)
+
+
+@pytest.mark.parametrize("shape", [(400, 20), (400, 6, 6), (400, 1, 36)])
+@pytest.mark.parametrize("offsets", [100.0, 1e5])
+def test_offsets_are_no_part_of_the_range(shape, offsets):
+    """What is added to each feature changes no differences between rows, nor the units in which they are measured."""
+    values = RNG.normal(size=shape)
+    near, away = (values + far * np.linspace(0, 1, values[0].size).reshape(shape[1:]) for far in (1.0, offsets))
+    assert choose_scaling(near).kind == "range", "control"
+    chosen = choose_scaling(away)
+    assert chosen.kind == "center"
+    centred = values - values.mean(0)
+    np.testing.assert_allclose(scaled(away, chosen), centred.reshape(len(centred), -1) / np.ptp(centred), atol=1e-9)
+
+
+def test_bright_images_are_centred_and_dark_ones_are_not():
+    grey = RNG.random((200, 8, 8))
+    for pixels, kind in (
+        (grey, "none"),
+        (0.9 + 0.1 * grey, "center"),
+        (0.2 * grey, "none"),
+        (1 - 0.1 * grey, "center"),
+    ):
+        assert choose_scaling(pixels).kind == kind
+    bright = (225 + 30 * grey).astype(np.uint8)
+    assert choose_scaling(bright).kind == "center" and choose_scaling((255 * grey).astype(np.uint8)).kind == "range"
+    assert choose_scaling(np.where(grey > 0.98, 0.0, 1.0)).kind == "none", "bits"
+
+
+def test_channels_of_other_units_are_standardised():
+    widths, offsets = np.array([1.0, 10, 7, 5, 0.5])[:, None], np.array([1010.0, 10, 5, 3, 0.2])[:, None]
+    chosen = choose_scaling(RNG.normal(size=(300, 5, 7)) * widths + offsets)
+    assert chosen.kind == "standard"

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmap.data.checks import SMALLEST, require_no_overflow, require_no_underflow
 from latentmap.data.formats.arrays import ArraySource
+from latentmap.data.moments import Moments
+from latentmap.data.schema import Schema
 from latentmap.data.sources import Source, require_finite, require_values
 from latentmap.exceptions import DataError
 
-ScalingKind = Literal["none", "range", "standard"]
+ScalingKind = Literal["none", "range", "center", "standard"]
 
 NARROWEST = 0.01
 """The least range of values in [0, 1], or as a fraction of the largest, of which 0 stays the origin."""
 
 DIMMEST = 16
 """The largest maximum of bytes that are not 8-bit pixels: the embedded digits have 16 grey levels."""
+
+FAR, APART = 4.0, 2.0
+"""Deviations of features from their means, beyond which these are far from 0, and from each other."""
 
 ONE_UNIT_COLUMNS = 16
 """The fewest columns that are taken to have one unit if their ranges are similar."""
@@ -34,8 +39,8 @@ class Scaling:
     shift, scale
         In data units: one number for all features, or an array of one for each, shape (features,).
     kind
-        ``none``, ``range`` (one shift and scale for all), ``standard`` (mean and standard deviation of each column) or
-        ``columns`` (by the kind of each column of a table).
+        ``none``, ``range`` (one shift and scale for all), ``center`` (the mean of each column, and one scale for all),
+        ``standard`` (mean and deviation of each column) or ``columns`` (by the kind of each column of a table).
     stretched
         Which features are first put on a logarithmic scale, log(1 + x / unit), shape (features,); None for no feature.
     unit
@@ -91,6 +96,12 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     any other                                                standard  a column's mean, and its mean plus one deviation
     =======================================================  ========  ================================================
 
+    Where the means of features are more than four of their deviations from 0, or more than two from the mean of all if
+    the lowest value would become 0 (root mean squares over the features that vary), as in bright images or spectra on a
+    slope, one origin would leave the differences between rows beside offsets: ``none`` and ``range`` give way to
+    ``center``, a column's mean and its mean plus the range of the centred values of all; and to ``standard``, where
+    ranges differ, by that rule and with a lower quartile of less than half of the median.
+
     Statistics are computed in double precision, in one pass over blocks. Constant features have scale 1.
 
     Parameters
@@ -98,7 +109,7 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     data
         A source, or an array of shape (n, *event).
     kind
-        ``auto``, or the kind: ``none``, ``range`` or ``standard``.
+        ``auto``, or the kind: ``none``, ``range``, ``center`` or ``standard``.
     missing
         Whether cells may be NaN, which are left out of the statistics.
 
@@ -113,25 +124,20 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     >>> choose_scaling(load_dataset("digits")[0])
     Scaling(shift=0.0, scale=16.0, kind='range')
     """
-    if kind not in ("auto", "none", "range", "standard"):
-        raise DataError(f"no scaling is called {kind!r}: expected auto, none, range or standard")
+    if kind not in ("auto", *get_args(ScalingKind)):
+        raise DataError(f"no scaling is called {kind!r}: expected auto, none, range, center or standard")
     source: Source = ArraySource(data) if isinstance(data, np.ndarray) else data
     require_finite(source, missing=missing)
     require_values(source)
     schema = source.schema
     low, high = schema.lowest or 0.0, schema.highest or 0.0
     require_no_overflow(source.name, low, high)
-    if kind == "none" or (kind == "auto" and schema.within(0.0, 1.0) and (high - low > NARROWEST or high == low)):
-        return Scaling(0.0, 1.0, "none")
-    bytes_ = schema.dtype == "uint8"
-    if kind != "standard" and (bytes_ or len(schema.event_shape) > 1):
-        least = min(low, 0.0) if bytes_ or high == low or high - low > NARROWEST * high else low
-        return _range(least, 255.0 if bytes_ and high > DIMMEST else high, source.name)
-    if kind == "range":
-        return _range(low, high, source.name)
+    common = _common(schema, kind, source)
+    if common is not None and not (kind == "auto" and _has_offsets(source, common)):
+        return common
     columns = source.moments
-    if kind == "auto" and _have_one_unit(columns.highest - columns.lowest):
-        return _range(low, high, source.name)
+    if kind == "center" or (common is not None and _have_one_width(columns.highest - columns.lowest)):
+        return _center(columns, source.name)
     deviation = columns.deviation
     varies = columns.highest > columns.lowest
     if (faint := np.flatnonzero(varies & (deviation <= SMALLEST))).size:
@@ -139,6 +145,40 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
         column = f"{source.name}: column {repr(schema.names[i]) if schema.names else i}"
         require_no_underflow(column, columns.lowest[i], columns.highest[i], deviation[i])
     return Scaling(np.where(varies, columns.mean, columns.lowest), np.where(varies, deviation, 1.0), "standard")
+
+
+def _common(schema: Schema, kind: str, source: Source) -> Scaling | None:
+    """Return one shift and scale for all features, where this is the kind, or what the values suggest."""
+    low, high = schema.lowest or 0.0, schema.highest or 0.0
+    if kind == "none" or (kind == "auto" and schema.within(0.0, 1.0) and (high - low > NARROWEST or high == low)):
+        return Scaling(0.0, 1.0, "none")
+    bytes_ = schema.dtype == "uint8"
+    if kind in ("auto", "range") and (bytes_ or len(schema.event_shape) > 1):
+        least = min(low, 0.0) if bytes_ or high == low or high - low > NARROWEST * high else low
+        return _range(least, 255.0 if bytes_ and high > DIMMEST else high, source.name)
+    columns = source.moments if kind == "auto" else None
+    if kind == "range" or (columns is not None and _have_one_unit(columns.highest - columns.lowest)):
+        return _range(low, high, source.name)
+    return None
+
+
+def _has_offsets(source: Source, common: Scaling) -> bool:
+    """Return whether the means of features are far from a common origin, for how little their values vary."""
+    if source.schema.binary:
+        return False
+    columns = source.moments
+    varies = columns.highest > columns.lowest
+    means, deviation = columns.mean[varies], columns.deviation[varies]
+    origin, far = (means.mean(), APART) if common.shift != 0 and len(means) else (0.0, FAR)
+    return bool(np.square(means - origin).sum() > far**2 * np.square(deviation).sum())
+
+
+def _center(columns: Moments, name: str) -> Scaling:
+    varies = columns.highest > columns.lowest
+    shift = np.where(varies, columns.mean, columns.lowest)
+    low, high = float(np.min(columns.lowest - shift)), float(np.max(columns.highest - shift))
+    require_no_underflow(name, low, high, high - low)
+    return Scaling(shift, np.full(len(shift), high - low if high > low else 1.0), "center")
 
 
 def _range(low: float, high: float, name: str) -> Scaling:
@@ -152,6 +192,12 @@ def _have_one_unit(ranges: NDArray[np.float64]) -> bool:
         return False
     median, upper = np.quantile(varying, [0.5, 0.75])
     return bool(upper <= 2 * median)
+
+
+def _have_one_width(ranges: NDArray[np.float64]) -> bool:
+    """Return whether features of one unit also differ little in width where they are narrow."""
+    varying = ranges[ranges > 0]
+    return _have_one_unit(ranges) and bool(2 * np.quantile(varying, 0.25) >= np.median(varying))
 
 
 def _plain(x: float | NDArray[np.float64]) -> float | list[float]:

@@ -33,7 +33,7 @@ class Autoencoder(GenerativeEstimator):
         Its negative log-density is the distortion.
     columns : Columns, default=None
         What is known of the columns of a data frame.
-    scaling : {"auto", "none", "range", "standard"}, default="auto"
+    scaling : {"auto", "none", "range", "center", "standard"}, default="auto"
         Change of units.
     max_epochs, batch_size : int, default=None
         Passes over the rows, and rows in a batch.

@@ -114,8 +114,8 @@ class VAE(GenerativeEstimator):
     columns : Columns, default=None
         For a data frame: what is known of some of its columns, as ``Columns({"age": "count"})``; None infers all of it
         where there are columns of text, categories or dates, and takes a frame of numbers for an array.
-    scaling : {"auto", "none", "range", "standard"}, default="auto"
-        "range" is one scale for all features, "standard" one for each.
+    scaling : {"auto", "none", "range", "center", "standard"}, default="auto"
+        "range" is one shift and scale for all features, "center" shifts each by its mean, "standard" scales each, too.
     max_epochs, batch_size : int, default=None
         Passes over the rows, and rows in a batch; None chooses by the number of rows.
     learning_rate : float, default=None

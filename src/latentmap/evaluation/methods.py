@@ -46,6 +46,7 @@ class Units:
         self.name = {
             "none": "the data's own, from 0 to 1",
             "range": "the range of the data, which becomes 0 to 1",
+            "center": "the range of the centred data, over which each column is its difference from its mean",
             "standard": "the standard deviation of each column",
         }[scaling.kind]
 
