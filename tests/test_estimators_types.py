@@ -207,3 +207,15 @@ def test_words_that_say_more_leave_a_column_of_objects_text():
     own[5] = "2024-05-01"
     column = fitted(table(own)).table_.columns[-1]
     assert column.kind == "date" and column.missing == 0
+
+
+def test_pixels_of_bytes_stay_between_0_and_255():
+    """`.astype(np.uint8)` would turn what is below into white, and what is above into black."""
+    pixels = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (N, 4, 4))
+    model = fitted(pixels)
+    codes = 50 * np.random.default_rng(1).normal(size=(N, 1))
+    made = [model.reconstruct(pixels), model.inverse_transform(codes), model.sample(N, random_state=0, noise=True)]
+    for rows in (*made, model.interpolate(pixels[:1], pixels[1:2])):
+        assert rows.min() >= 0 and rows.max() <= 255 and rows.dtype.kind == "f"
+    assert made[2].min() == 0 and made[2].max() == 255
+    assert fitted(pixels.astype(float)).sample(N, random_state=0, noise=True).min() < 0, "control: no bytes"

@@ -206,8 +206,14 @@ class Fitted(RowReader):
         return Generated(generator_for(read_seed(random_state), self.device_))
 
     def _as_frame(self, rows: FloatArray, X: Any = None) -> Any:
-        """Return rows of a table of mixed columns as a frame, like X if that is one; numbers where X is numbers."""
-        if self.table_ is None or self._as_numbers or isinstance(X, np.ndarray):
+        """Return rows of a table of mixed columns as a frame, like X if that is one; numbers where X is numbers.
+
+        Numbers stay within what the unsigned type of the fit can hold: pixels of bytes between 0 and 255.
+        """
+        if self.table_ is None:
+            held = np.dtype(self.state_.data_schema.dtype)
+            return rows.clip(0, np.iinfo(held).max) if held.kind == "u" else rows
+        if self._as_numbers or isinstance(X, np.ndarray):
             return rows
         if not self.table_.generated:
             raise PartError("all columns of the fit are embedded text, and vectors decode to no text")
