@@ -122,3 +122,25 @@ def test_lines_longer_than_a_cell_may_be_are_split_where_they_are(tmp_path):
     pd.DataFrame(rows, columns=[f"column{i}" for i in range(20_000)]).to_csv(path, index=False)
     assert len(path.read_text().splitlines()[0]) > 131_072
     assert np.array_equal(open_source(path).read(slice(None)), rows)
+
+
+@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize("end", [".csv", ".tsv", ".xlsx"])
+def test_wavelengths_above_spectra_are_their_header(way, end, reader, tmp_path):
+    axis = np.linspace(428, 471.5, 30).round(1)[::way]
+    frame = pd.DataFrame(rng.normal(size=(12, 30)).round(4), columns=axis)
+    path = tmp_path / f"x{end}"
+    frame.to_excel(path, index=False) if end == ".xlsx" else frame.to_csv(
+        path, index=False, sep="," if end == ".csv" else "\t"
+    )
+    columns = columns_of(open_source(path))
+    assert [float(name) for name in columns] == axis.tolist()
+    np.testing.assert_array_equal(np.array(list(columns.values())).T, frame.to_numpy())
+
+
+def test_rows_that_all_rise_have_no_header(reader, tmp_path):
+    rows = np.sort(rng.normal(size=(12, 30)).round(4), axis=1)
+    text = "\n".join(",".join(map(str, row)) for row in rows)
+    assert len(read(tmp_path / "x.csv", text)) == 12
+    several = np.vstack([rows[:1], rng.normal(size=(11, 30)).round(4)])  # one of many rises by chance below 16 columns
+    assert len(read(tmp_path / "y.csv", "\n".join(",".join(map(str, row[:15])) for row in several))) == 12

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 import latentmap
 from latentmap.cli.options import ARRAY, Folder, Given, Json, Run, Seed, Whole
 from latentmap.cli.outputs import ARRAYS, PICTURES, check_output, say_written, write_blocks
-from latentmap.cli.terminal import UsageError
+from latentmap.cli.terminal import UsageError, note
 from latentmap.messages import any_of, counted
 
 
@@ -34,7 +34,7 @@ def sample(
     n_samples
         Number of rows.
     noise
-        Draw from p(x|z) instead of its mean; not for pictures.
+        Draw from p(x|z) instead of its mean, so that rows vary as data do; not for pictures.
     """
     check_output(output, (*ARRAYS, *PICTURES))
     from latentmap.cli.runs import column_names, load_decoder
@@ -55,6 +55,10 @@ def sample(
         display.save(output)
         shape, dtype = display.data_.shape, display.data_.dtype
     say_written(output, shape, dtype, counted(n_samples, "sample"), as_json=as_json)
+    if not noise and len(estimator.event_shape_) == 1:
+        note(
+            "each row is the mean for its latent code, so that rows vary less than the data; --noise draws from p(x|z)"
+        )
 
 
 def _require_disk(output: Path, n_samples: int, features: int) -> None:

@@ -14,6 +14,8 @@ MOST_HEADERS = 4
 MOSTLY = 0.9
 TYPED = 100
 """The rows from which headers are told."""
+LONG_AXIS = 16
+"""The fewest numbers that rise all along, or fall, which are no chance."""
 UNLIKE = 10
 """The fewest cells of text below a number that tell that it is a name."""
 
@@ -52,7 +54,7 @@ def is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         return False
     if not first[0] and below[0].strip() and _rises(first[1:]) and not _rises(below[1:]):  # a table of two ways
         return True
-    if not any(text) and _is_above_fractions(first, rows):
+    if not any(text) and (_is_above_fractions(first, rows) or _is_axis(first, rows)):
         return True
     if _is_above_text(first, rows):
         return True
@@ -71,6 +73,14 @@ def _rises(cells: Sequence[str]) -> bool:
     if len(cells) < 3 or not all(cell.strip() and is_number(cell.strip()) for cell in cells):
         return False
     return all(float(a) < float(b) for a, b in itertools.pairwise(cells))
+
+
+def _is_axis(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether wavelengths, times or other steps of an axis stand above rows of which none rises or falls so."""
+    below = [row for row in rows[:TYPED] if len(row) == len(first)]
+    if len(first) < LONG_AXIS or len(below) < 2:
+        return False
+    return any(_rises(first[::way]) and not any(_rises(row[::way]) for row in below) for way in (1, -1))
 
 
 def _is_above_fractions(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
