@@ -140,7 +140,7 @@ BAD_SETTINGS = [
     ({"device": "abacus"}, "device must be 'auto' or one torch can use here, got 'abacus'"),
     ({"device": "cuda:99"}, "device must be 'auto' or one torch can use here, got 'cuda:99'"),
     ({"precision": "float16"}, "precision must be 'auto', 'float32' or 'bfloat16', got 'float16'"),
-    ({"scaling": "minmax"}, "no scaling is called 'minmax': expected auto, none, range or standard"),
+    ({"scaling": "minmax"}, "no scaling is called 'minmax': expected auto, none, range, center or"),
     ({"compile": "yes"}, "compile must be 'auto', True or False, got 'yes'"),
     ({"random_state": -1}, "random_state must be a whole number >= 0, got -1"),
     ({"random_state": "seed"}, "random_state must be None, a whole number or a numpy generator, got 'seed'"),
