@@ -149,7 +149,10 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         return self._as_frame(self._decode(codes, self._given(y, len(codes))))
 
     def reconstruct(self, X: Any, y: Any = None) -> Any:
-        """Encode and decode: return what the model keeps of each row, decoded as by `inverse_transform`.
+        """Encode and decode: return what the model keeps of each row, decoded from the mean of its posterior.
+
+        That is the code of `transform`, but on a map that refines the codes of its rows (docs/maps.md): what these
+        decode to is ``inverse_transform(transform(X))``.
 
         Parameters
         ----------
