@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 import warnings
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from latentmap.distribution import joined
 from latentmap.distribution.join import restarts
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.rows import open_for_fit
+from latentmap.exceptions import LostProcessError
 from latentmap.model.processes import alone, joining
 from latentmap.training.checkpoint import Checkpoints
 
@@ -191,6 +193,36 @@ def killed(times, *arguments):
     command(*arguments)
 
 
+def signalled(number, *arguments):
+    """Run the command in each process, of which the second gets a signal at step 30."""
+    after_step = Checkpoints.after_step
+
+    def last_step(self, trainer):
+        if os.environ["RANK"] == "1" and trainer.step == 30:
+            os.kill(os.getpid(), int(number))
+        after_step(self, trainer)
+
+    Checkpoints.after_step = last_step
+    command(*arguments)
+
+
+def interrupted():
+    """Fit, and print how it ended where the second process is interrupted in a step."""
+    after_step = Checkpoints.after_step
+
+    def last_step(self, trainer):
+        after_step(self, trainer)
+        if os.environ["RANK"] == "1" and trainer.step == 3:
+            raise KeyboardInterrupt
+
+    Checkpoints.after_step = last_step
+    try:
+        with joined(), tempfile.TemporaryDirectory() as folder:
+            latentmap.VAE(2, encoder=MLP((8,)), neighbors=None, max_epochs=2).fit(data(), checkpoint=folder)
+    except LostProcessError as error:
+        print(error, flush=True)
+
+
 def main_of(*arguments):
     """Call the functions of these names with the arguments that follow; + begins the next one."""
     calls = [[]]
@@ -198,7 +230,7 @@ def main_of(*arguments):
         calls.append([]) if argument == "+" else calls[-1].append(argument)
     for name, *others in calls:
         with warnings.catch_warnings():
-            if name not in ("command", "killed"):
+            if name not in ("command", "killed", "signalled"):
                 warnings.simplefilter("error")
             globals()[name](*others)
 

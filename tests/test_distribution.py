@@ -1,6 +1,7 @@
 """Fits on several processes, which torchrun starts: the same steps as one process, one result, one voice."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,10 +13,13 @@ import torch
 
 import latentmap
 import ranks
+from latentmap.cli import main
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.streaming import Stream
+from latentmap.estimators.run_folder import shell_command
 from latentmap.exceptions import DataError
 from latentmap.model.processes import Processes, alone, current
+from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.feed import Streamed, shared_batch
 
 RANKS = Path(__file__).with_name("ranks.py")
@@ -121,6 +125,25 @@ def test_a_fit_goes_on_where_a_process_is_killed(rows):
     assert code == 0, errors
     epochs = [row["epoch"] for row in latentmap.load(run).history_]
     assert epochs[-1] == 20 and epochs == sorted(set(epochs))
+
+
+def test_a_signal_to_any_process_ends_the_fit_in_all(rows, capsys):
+    run = rows / "run"
+    fit = ("fit", rows / "x.npy", "-o", run, *SMALL)
+    _, errors, code = torchrun(2, RANKS, "signalled", int(signal.SIGTERM), *fit, options=["--max-restarts=1"])
+    (line,) = [line for line in errors.splitlines() if line.startswith("stopped by")]  # nor does a restart go on
+    go_on = shell_command("resume", run)
+    assert line == f"stopped by SIGTERM; the best weights so far are saved; continue with: {go_on}"
+    assert code == 1 and "(exitcode: 143)" in errors  # of torchrun, and of the first process
+    assert Checkpoints(run / "checkpoint").last_step() == 30 and latentmap.load(run).history_[-1]["epoch"] < 5
+    assert main(["resume", str(run)]) == 0, capsys.readouterr().err
+    assert latentmap.load(run).history_[-1]["epoch"] == 20 and not (run / "checkpoint").exists()
+
+
+def test_an_interrupt_in_one_process_is_told_by_the_others():
+    printed, errors, code = torchrun(2, RANKS, "interrupted")
+    assert code == 1 and printed == "process 1 of 2: KeyboardInterrupt\n", errors
+    assert "EnforceNotMet" not in errors
 
 
 @pytest.mark.parametrize(

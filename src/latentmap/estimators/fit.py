@@ -346,11 +346,14 @@ class Fit:
 
 
 def _despite_interrupt(trainer: Trainer, work: Callable[[], Result]) -> Result:
-    """Return what work after the last step returns; a first Ctrl-C begins it again, so that the model is not lost."""
+    """Return what work after the last step returns; a first Ctrl-C begins it again, so that the model is not lost.
+
+    Of several processes, one that is interrupted ends, and with it the others, which it may have left at any exchange.
+    """
     try:
         return work()
     except KeyboardInterrupt:
-        if trainer.interrupted:
+        if trainer.interrupted or trainer.processes.world_size > 1:
             raise
         message = "the fit was interrupted after its last step, and is kept; a second interrupt gives it up"
         warnings.warn(message, InterruptedWarning, stacklevel=2)
