@@ -6,6 +6,7 @@ import sys
 import tempfile
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from latentmap.distribution import joined
 from latentmap.distribution.join import restarts
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.rows import open_for_fit
-from latentmap.exceptions import LostProcessError
+from latentmap.exceptions import DataError, LostProcessError
 from latentmap.model.processes import alone, joining
 from latentmap.training.checkpoint import Checkpoints
 
@@ -223,6 +224,36 @@ def interrupted():
             latentmap.VAE(2, encoder=MLP((8,)), neighbors=None, max_epochs=2).fit(data(), checkpoint=folder)
     except LostProcessError as error:
         print(error, flush=True)
+
+
+def unlike():
+    """Print what the first process says of fits that differ in the second one."""
+    x, codes = data(), np.zeros((5, 2))
+    settings = {"max_epochs": 1, "compile": False, "encoder": MLP((8,)), "decoder": MLP((8,))}
+    vae = partial(latentmap.VAE, **settings, random_state=0)
+    warnings.simplefilter("ignore")  # fits that are this short are diagnosed as such
+    with joined() as processes:
+        rank = processes.rank
+        with joining(alone):
+            earlier = vae(2).fit(np.tile(x, 2)[:, rank : rank + 6])
+        cases = {
+            "the same": lambda: vae(2, anchor=(np.arange(5), codes)).fit(x),
+            "rows of a map": lambda: vae(2).fit(x[: ROWS - 20 * rank]),
+            "rows": lambda: vae(2, neighbors=None).fit(x[: ROWS - 20 * rank]),
+            "columns": lambda: vae(2).fit(x[:, rank:]),
+            "piece": lambda: vae(2, neighbors=None).partial_fit(x[: ROWS - 20 * rank]),
+            "chosen": lambda: vae("auto").fit(x[: 50 if rank else ROWS]),
+            "given places": lambda: vae(2, anchor=(np.arange(5), codes + rank)).fit(x),
+            "anchor": lambda: vae(2, anchor=earlier).fit(x),
+            "warm start": lambda: earlier.set_params(warm_start=True).fit(x),
+            "class": lambda: (vae(2) if rank else latentmap.Autoencoder(2, **settings, random_state=0)).fit(x),
+        }
+        for name, fit in cases.items():
+            try:
+                fit()
+                print_first(processes, name, "")
+            except DataError as error:
+                print_first(processes, name, error)
 
 
 def main_of(*arguments):

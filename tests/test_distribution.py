@@ -163,6 +163,19 @@ def test_what_is_wrong_in_one_process_is_said_once(rows, missing, restarts, mess
     assert not (rows / "run").exists()
 
 
+def test_fits_that_differ_between_processes_are_refused_before_anything_is_exchanged():
+    printed, errors, code = torchrun(2, RANKS, "unlike")
+    assert not code, errors
+    found = dict(line.split("\t") for line in printed.splitlines())
+    assert not found.pop("the same")
+    for name in ("rows of a map", "rows", "columns", "piece", "chosen"):
+        assert "process 1 of 2 has other rows than process 0: give all processes the same data" in found.pop(name)
+    for name, words in {"given places": "anchor", "anchor": "anchor", "warm start": "earlier fit"}.items():
+        assert f"process 1 of 2 has another {words} than process 0: give" in found.pop(name)
+    assert "process 1 of 2 has another " in found.pop("class")
+    assert not found
+
+
 def test_more_processes_than_rows_are_refused():
     assert shared_batch(10, One(0, 4)) == 8
     with pytest.raises(DataError, match="a batch of 3 rows cannot be divided among 4 processes: start fewer"):
