@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from latentmap.cli import main
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.streaming import Stream
 from latentmap.estimators.run_folder import shell_command
-from latentmap.exceptions import DataError
-from latentmap.model.processes import Processes, alone, current
+from latentmap.exceptions import DataError, ModelError
+from latentmap.model.processes import Processes, alone, current, joining
 from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.feed import Streamed, shared_batch
 
@@ -103,6 +104,28 @@ def test_a_fit_goes_on_with_another_number_of_processes(tmp_path, capsys):
     assert (begun, ended) == ("53", all_steps)
     assert float(loss) == pytest.approx(float(expected), abs=1e-3)
     require_same_steps(steps, NEEDED)
+
+
+def resumed(folder, processes, step=0):
+    """Fit to so many steps as one of these processes, from the last checkpoint of a folder; return rows of a batch."""
+    settings = {"encoder": latentmap.networks.MLP((8,)), "neighbors": None, "batch_size": 24, "max_epochs": 4}
+    checkpoints = ranks.Stopping(folder, step)
+    with joining(processes), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fit that is this short is diagnosed as one
+        latentmap.VAE(2, **settings, random_state=0).fit(ranks.data(), checkpoint=checkpoints, resume=True)
+    return checkpoints.read().state["setup"]["batch_size"]
+
+
+def test_a_resumed_fit_keeps_its_batches(tmp_path):
+    assert resumed(tmp_path / "five", One(0, 5), step=7) == 20  # of 24, which five cannot share
+    assert resumed(tmp_path / "five", One(0, 2), step=13) == 20
+    assert resumed(tmp_path / "five", alone) == 20 and Checkpoints(tmp_path / "five").last_step() == 4 * (117 // 20)
+    assert resumed(tmp_path / "one", alone, step=7) == 24
+    advice = (
+        "24 rows, which 5 processes cannot share equally: resume it with 4 of them, or another number that divides 24"
+    )
+    with pytest.raises(ModelError, match=advice):
+        resumed(tmp_path / "one", One(0, 5))
 
 
 def test_the_command_starts_processes_that_speak_with_one_voice(rows):

@@ -34,6 +34,8 @@ from latentmap.estimators.resuming import (
     describe_training,
     require_alike,
     require_same,
+    require_shared,
+    resumed_batch,
     resumed_settings,
     settings_of_first,
 )
@@ -201,6 +203,7 @@ class Fit:
         )
         if self.saved is not None:
             settings = resumed_settings(settings, self.saved.facts)
+            settings = replace(settings, batch_size=resumed_batch(self.saved, settings.batch_size))
         if begun:  # held-out rows may be among those that the earlier model was trained on
             settings = replace(settings, patience=None, keep_last=True)
         settings = settings_of_first(settings, self.processes)
@@ -251,6 +254,7 @@ class Fit:
         facts |= describe_training(trainer.settings, graph)
         if self.saved is not None:
             require_same(self.saved.facts, facts)
+            require_shared(trainer.settings.batch_size, self.processes)
             trainer.load_state_dict(self.saved.state)
             trainer.ended = bool(self.saved.facts.get("ended"))
         if self.checkpoints is not None:

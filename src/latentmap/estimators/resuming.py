@@ -215,6 +215,26 @@ def resumed_settings(settings: Settings, saved: dict[str, Any]) -> Settings:
     )
 
 
+def resumed_batch(saved: Checkpoint, default: int) -> int:
+    """Return the rows of a batch of the fit that a checkpoint is of, of which its processes may have left out some."""
+    setup = saved.state.get("setup")
+    size = setup.get("batch_size") if isinstance(setup, dict) else None
+    return size if isinstance(size, int) and size > 0 else default
+
+
+def require_shared(size: int, processes: Processes) -> None:
+    """Raise if processes cannot share the batches of the fit that they resume equally.
+
+    >>> require_shared(128, Processes())
+    """
+    if size % (count := processes.world_size):
+        most = max(n for n in range(1, count) if not size % n)
+        raise ModelError(
+            f"the fit has batches of {size} rows, which {count} processes cannot share equally: resume it with {most} "
+            f"of them, or another number that divides {size}"
+        )
+
+
 def _check(facts: dict[str, Any]) -> None:
     """Refuse facts that no fit writes."""
     settings = facts.get("settings")
