@@ -58,6 +58,7 @@ def anchored(count):
 CASES = {
     **{name: recipe() | {"neighbors": None} for name, recipe in recipes.every().items()},
     "MMD of a mixture": elbo(penalties=(objectives.MMD(10.0),)) | {"prior": priors.Mixture(3)},
+    "MMD of a second VAE": elbo(penalties=(objectives.MMD(10.0),)) | {"prior": priors.TwoStage(8)},
     "decoder gradient": elbo(penalties=(objectives.DecoderGradient(projections=1),)),
     "free bits": elbo(free_bits=0.5),
     "neighbor VAE": {"neighbors": 5},

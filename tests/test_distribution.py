@@ -24,7 +24,18 @@ from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.feed import Streamed, shared_batch
 
 RANKS = Path(__file__).with_name("ranks.py")
-NEEDED = ("vae", "beta_tc", "factor", "neighbor VAE", "densities", "vamp", "table", "anchors", "few anchors")
+NEEDED = (
+    "vae",
+    "beta_tc",
+    "factor",
+    "neighbor VAE",
+    "densities",
+    "MMD of a second VAE",
+    "vamp",
+    "table",
+    "anchors",
+    "few anchors",
+)
 
 
 def torchrun(processes, *arguments, options=(), **environment):
