@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+import tempfile
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,12 +19,13 @@ from latentmap.distribution import joined
 from latentmap.distribution.join import restarts
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.rows import open_for_fit
+from latentmap.exceptions import DataError, LostProcessError
 from latentmap.model.processes import alone, joining
 from latentmap.training.checkpoint import Checkpoints
 
 MLP = networks.MLP
-ROWS = 120
-"""Rows of the data, of which 108 are trained on in batches of 24."""
+ROWS = 130
+"""Rows of the data, of which 117 are trained on in batches of 24, and 13 are held out."""
 
 
 def data(missing=False):
@@ -55,9 +58,11 @@ def anchored(count):
 CASES = {
     **{name: recipe() | {"neighbors": None} for name, recipe in recipes.every().items()},
     "MMD of a mixture": elbo(penalties=(objectives.MMD(10.0),)) | {"prior": priors.Mixture(3)},
+    "MMD of a second VAE": elbo(penalties=(objectives.MMD(10.0),)) | {"prior": priors.TwoStage(8)},
     "decoder gradient": elbo(penalties=(objectives.DecoderGradient(projections=1),)),
     "free bits": elbo(free_bits=0.5),
     "neighbor VAE": {"neighbors": 5},
+    "densities": {"neighbors": 5, "density_weight": 0.5},
     "anchors": {"objective": anchored(60), "neighbors": None},
     "few anchors": {"objective": anchored(7), "neighbors": None},
     "optimal scale": elbo() | {"likelihood": likelihoods.Gaussian(scale="optimal")},
@@ -97,26 +102,27 @@ def step(trainer):
         trainer.model.train()
         batch = next(trainer.feed.epoch(0, 0, trainer.batch, trainer.gradient_step.generator, 0, trainer.processes))
         trainer.gradient_step(batch, 1e-3, 0.5)
-    sums = trainer.processes.average(trainer.gradient_step.sums[:-1], 1)
+        held_out = trainer.held_out.total(trainer.gradient_step, trainer.feed, 8, 0)  # and 5 that are left of a map
+    losses = trainer.processes.average(trainer.gradient_step.sums[:-1], 1), trainer.processes.sum(held_out)
     learned = trainer.gradient_step.learned
     gradients = {name: p.grad for name, p in learned.named_parameters() if p.grad is not None}
     return (
         gradients,
         {name: b for name, b in learned.named_buffers()},
-        sums,
+        torch.cat(losses),
         trainer.gradient_step.generator.get_state(),
     )
 
 
 def compare(name, processes):
     """Return the largest relative difference of a gradient from that of one process, and of everything else."""
-    (ours, buffers, sums, state), (single, own, total, expected) = (
+    (ours, buffers, losses, state), (single, own, total, expected) = (
         step(trainer_of(name, p)) for p in (processes, alone)
     )
     assert ours.keys() == single.keys() and torch.equal(state, expected)
     least = 1e-4 * torch.stack([g.norm() for g in single.values()]).norm()
     gradients = [(ours[k] - single[k]).norm() / (single[k].norm() + least) for k in ours]
-    others = [(buffers[k], own[k]) for k in own if own[k].is_floating_point()] + [(sums, total)]
+    others = [(buffers[k], own[k]) for k in own if own[k].is_floating_point()] + [(losses, total)]
     rest = [((a - b).abs() / (1 + b.abs())).nan_to_num().max() for a, b in others if b.numel()]
     return float(max(gradients)), float(max(rest))
 
@@ -191,6 +197,66 @@ def killed(times, *arguments):
     command(*arguments)
 
 
+def signalled(number, *arguments):
+    """Run the command in each process, of which the second gets a signal at step 30."""
+    after_step = Checkpoints.after_step
+
+    def last_step(self, trainer):
+        if os.environ["RANK"] == "1" and trainer.step == 30:
+            os.kill(os.getpid(), int(number))
+        after_step(self, trainer)
+
+    Checkpoints.after_step = last_step
+    command(*arguments)
+
+
+def interrupted():
+    """Fit, and print how it ended where the second process is interrupted in a step."""
+    after_step = Checkpoints.after_step
+
+    def last_step(self, trainer):
+        after_step(self, trainer)
+        if os.environ["RANK"] == "1" and trainer.step == 3:
+            raise KeyboardInterrupt
+
+    Checkpoints.after_step = last_step
+    try:
+        with joined(), tempfile.TemporaryDirectory() as folder:
+            latentmap.VAE(2, encoder=MLP((8,)), neighbors=None, max_epochs=2).fit(data(), checkpoint=folder)
+    except LostProcessError as error:
+        print(error, flush=True)
+
+
+def unlike():
+    """Print what the first process says of fits that differ in the second one."""
+    x, codes = data(), np.zeros((5, 2))
+    settings = {"max_epochs": 1, "compile": False, "encoder": MLP((8,)), "decoder": MLP((8,))}
+    vae = partial(latentmap.VAE, **settings, random_state=0)
+    warnings.simplefilter("ignore")  # fits that are this short are diagnosed as such
+    with joined() as processes:
+        rank = processes.rank
+        with joining(alone):
+            earlier = vae(2).fit(np.tile(x, 2)[:, rank : rank + 6])
+        cases = {
+            "the same": lambda: vae(2, anchor=(np.arange(5), codes)).fit(x),
+            "rows of a map": lambda: vae(2).fit(x[: ROWS - 20 * rank]),
+            "rows": lambda: vae(2, neighbors=None).fit(x[: ROWS - 20 * rank]),
+            "columns": lambda: vae(2).fit(x[:, rank:]),
+            "piece": lambda: vae(2, neighbors=None).partial_fit(x[: ROWS - 20 * rank]),
+            "chosen": lambda: vae("auto").fit(x[: 50 if rank else ROWS]),
+            "given places": lambda: vae(2, anchor=(np.arange(5), codes + rank)).fit(x),
+            "anchor": lambda: vae(2, anchor=earlier).fit(x),
+            "warm start": lambda: earlier.set_params(warm_start=True).fit(x),
+            "class": lambda: (vae(2) if rank else latentmap.Autoencoder(2, **settings, random_state=0)).fit(x),
+        }
+        for name, fit in cases.items():
+            try:
+                fit()
+                print_first(processes, name, "")
+            except DataError as error:
+                print_first(processes, name, error)
+
+
 def main_of(*arguments):
     """Call the functions of these names with the arguments that follow; + begins the next one."""
     calls = [[]]
@@ -198,7 +264,7 @@ def main_of(*arguments):
         calls.append([]) if argument == "+" else calls[-1].append(argument)
     for name, *others in calls:
         with warnings.catch_warnings():
-            if name not in ("command", "killed"):
+            if name not in ("command", "killed", "signalled"):
                 warnings.simplefilter("error")
             globals()[name](*others)
 

@@ -1,9 +1,11 @@
 """Fits on several processes, which torchrun starts: the same steps as one process, one result, one voice."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,28 @@ import torch
 
 import latentmap
 import ranks
+from latentmap.cli import main
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.streaming import Stream
-from latentmap.exceptions import DataError
-from latentmap.model.processes import Processes, alone, current
+from latentmap.estimators.run_folder import shell_command
+from latentmap.exceptions import DataError, ModelError
+from latentmap.model.processes import Processes, alone, current, joining
+from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.feed import Streamed, shared_batch
 
 RANKS = Path(__file__).with_name("ranks.py")
-NEEDED = ("vae", "beta_tc", "factor", "neighbor VAE", "vamp", "table", "anchors", "few anchors")
+NEEDED = (
+    "vae",
+    "beta_tc",
+    "factor",
+    "neighbor VAE",
+    "densities",
+    "MMD of a second VAE",
+    "vamp",
+    "table",
+    "anchors",
+    "few anchors",
+)
 
 
 def torchrun(processes, *arguments, options=(), **environment):
@@ -101,6 +117,28 @@ def test_a_fit_goes_on_with_another_number_of_processes(tmp_path, capsys):
     require_same_steps(steps, NEEDED)
 
 
+def resumed(folder, processes, step=0):
+    """Fit to so many steps as one of these processes, from the last checkpoint of a folder; return rows of a batch."""
+    settings = {"encoder": latentmap.networks.MLP((8,)), "neighbors": None, "batch_size": 24, "max_epochs": 4}
+    checkpoints = ranks.Stopping(folder, step)
+    with joining(processes), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fit that is this short is diagnosed as one
+        latentmap.VAE(2, **settings, random_state=0).fit(ranks.data(), checkpoint=checkpoints, resume=True)
+    return checkpoints.read().state["setup"]["batch_size"]
+
+
+def test_a_resumed_fit_keeps_its_batches(tmp_path):
+    assert resumed(tmp_path / "five", One(0, 5), step=7) == 20  # of 24, which five cannot share
+    assert resumed(tmp_path / "five", One(0, 2), step=13) == 20
+    assert resumed(tmp_path / "five", alone) == 20 and Checkpoints(tmp_path / "five").last_step() == 4 * (117 // 20)
+    assert resumed(tmp_path / "one", alone, step=7) == 24
+    advice = (
+        "24 rows, which 5 processes cannot share equally: resume it with 4 of them, or another number that divides 24"
+    )
+    with pytest.raises(ModelError, match=advice):
+        resumed(tmp_path / "one", One(0, 5))
+
+
 def test_the_command_starts_processes_that_speak_with_one_voice(rows):
     run = rows / "run"
     command = [sys.executable, "-m", "latentmap", "fit", rows / "x.npy", "-o", run, *SMALL, "--workers", "2"]
@@ -123,6 +161,25 @@ def test_a_fit_goes_on_where_a_process_is_killed(rows):
     assert epochs[-1] == 20 and epochs == sorted(set(epochs))
 
 
+def test_a_signal_to_any_process_ends_the_fit_in_all(rows, capsys):
+    run = rows / "run"
+    fit = ("fit", rows / "x.npy", "-o", run, *SMALL)
+    _, errors, code = torchrun(2, RANKS, "signalled", int(signal.SIGTERM), *fit, options=["--max-restarts=1"])
+    (line,) = [line for line in errors.splitlines() if line.startswith("stopped by")]  # nor does a restart go on
+    go_on = shell_command("resume", run)
+    assert line == f"stopped by SIGTERM; the best weights so far are saved; continue with: {go_on}"
+    assert code == 1 and "(exitcode: 143)" in errors  # of torchrun, and of the first process
+    assert Checkpoints(run / "checkpoint").last_step() == 30 and latentmap.load(run).history_[-1]["epoch"] < 5
+    assert main(["resume", str(run)]) == 0, capsys.readouterr().err
+    assert latentmap.load(run).history_[-1]["epoch"] == 20 and not (run / "checkpoint").exists()
+
+
+def test_an_interrupt_in_one_process_is_told_by_the_others():
+    printed, errors, code = torchrun(2, RANKS, "interrupted")
+    assert code == 1 and printed == "process 1 of 2: KeyboardInterrupt\n", errors
+    assert "EnforceNotMet" not in errors
+
+
 @pytest.mark.parametrize(
     ("missing", "restarts", "message"),
     [
@@ -138,6 +195,19 @@ def test_what_is_wrong_in_one_process_is_said_once(rows, missing, restarts, mess
     (line,) = only_errors(errors)  # nor does a second start say it again
     assert code == 1 and message in line and not printed
     assert not (rows / "run").exists()
+
+
+def test_fits_that_differ_between_processes_are_refused_before_anything_is_exchanged():
+    printed, errors, code = torchrun(2, RANKS, "unlike")
+    assert not code, errors
+    found = dict(line.split("\t") for line in printed.splitlines())
+    assert not found.pop("the same")
+    for name in ("rows of a map", "rows", "columns", "piece", "chosen"):
+        assert "process 1 of 2 has other rows than process 0: give all processes the same data" in found.pop(name)
+    for name, words in {"given places": "anchor", "anchor": "anchor", "warm start": "earlier fit"}.items():
+        assert f"process 1 of 2 has another {words} than process 0: give" in found.pop(name)
+    assert "process 1 of 2 has another " in found.pop("class")
+    assert not found
 
 
 def test_more_processes_than_rows_are_refused():

@@ -30,11 +30,11 @@ def one_line(message: object) -> str:
 def error_line(error: BaseException, limit: int = 150) -> str:
     """Return the message of an error on one line of limited length; with the name of the error if it is only a word.
 
-    >>> error_line(KeyError("rows")), error_line(ValueError("no such row"))
-    ("KeyError: 'rows'", 'no such row')
+    >>> error_line(KeyError("rows")), error_line(ValueError("no such row")), error_line(MemoryError())
+    ("KeyError: 'rows'", 'no such row', 'MemoryError')
     """
     text = one_line(error)
-    text = text if " " in text else f"{type(error).__name__}: {text}".rstrip()
+    text = text if " " in text else f"{type(error).__name__}: {text}".rstrip(": ")
     return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
 
 

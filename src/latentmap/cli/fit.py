@@ -7,7 +7,7 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -236,10 +236,12 @@ def _run(
         if finish:
             checkpoints.stop()
         _fit(estimator, X, y, checkpoints, resume=resume)
+        if number := stopping.agreed(processes):
+            result = "" if processes.rank else _save_unfinished(estimator, origin, output, request, checkpoints)
+            processes.from_first(b"")  # a launcher ends the others as soon as one has ended
+            raise Stopped(number, result)
         if processes.rank:  # the first process saves the run
             return
-        if stopping.number is not None:
-            _end(estimator, origin, output, request, checkpoints, stopping.number)
         found = {} if anchor is None else {"drift": note_drift(anchor, estimator, X)}
         estimator, _ = numbers(estimator)
         X, y, indices = shown_rows(replace(opened, estimator=estimator))
@@ -266,25 +268,17 @@ def _estimator(request: Request) -> Any:
     return kind(**given | read_recipe(request.recipe, kind, request.settings))
 
 
-def _end(
-    estimator: Any, origin: Origin, output: Path, request: Request, checkpoints: Checkpoints, number: int
-) -> NoReturn:
-    """Save the best weights of a fit that a signal ended, unless in the place of a finished run.
-
-    Raises
-    ------
-    Stopped
-        Always.
-    """
+def _save_unfinished(estimator: Any, origin: Origin, output: Path, request: Request, checkpoints: Checkpoints) -> str:
+    """Save the best weights of a fit that a signal ended, unless in the place of a finished run; say what is left."""
     from latentmap.cli.runs import save_run
     from latentmap.data.folders import fixed
 
     if request.replaces:
-        raise Stopped(number, f"the run that {output} held before is kept")
+        return f"the run that {output} held before is kept"
     if fixed(output):  # a run there could not be replaced by that of the fit that is resumed
-        raise Stopped(number)
+        return ""
     save_run(estimator, origin, output, unfinished=True, check=checkpoints.require_place)
-    raise Stopped(number, "the best weights so far are saved")
+    return "the best weights so far are saved"
 
 
 def _check(source: Source, in_memory: bool) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 from latentmap.cli.terminal import say
 
 if TYPE_CHECKING:
+    from latentmap.model.processes import Processes
     from latentmap.training.checkpoint import Checkpoints
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
-class Stopped(BaseException):
+class Stopped(SystemExit):
     """A signal ended the command; its exit code is 128 and the number of the signal.
 
     Parameters
@@ -28,7 +29,7 @@ class Stopped(BaseException):
 
     def __init__(self, number: int, result: str = "") -> None:
         super().__init__(number, result)
-        self.code = 128 + number
+        self.code: int = 128 + number
         self.name = signal.Signals(number).name
         self.parts = [f"stopped by {self.name}", *filter(None, [result])]
 
@@ -74,6 +75,10 @@ class Stopping:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def agreed(self, processes: Processes) -> int:
+        """Return the signal that came to any of the processes of a fit, in all of them; 0 for none."""
+        return int(processes.maximum([self.number or 0])[0])
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.number = number

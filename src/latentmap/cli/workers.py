@@ -123,8 +123,8 @@ def _launch(workers: int) -> int:
     try:
         run.run(run.parse_args([*options, *arguments.get()]))
     except ChildFailedError as error:
-        codes = [failure.exitcode for failure in error.failures.values()]
-        return 2 if 2 in codes else 1
+        codes = [failure.exitcode for failure in error.failures.values()]  # negative where a signal killed a process
+        return 2 if 2 in codes else max(1, *codes)
     except SignalException as error:
         return 128 + int(error.sigval)
     return 0

@@ -55,7 +55,7 @@ class ProcessGroup(Processes):
         self.collectives += 1
         return self._stacked(x.detach())
 
-    def noise(self, generator: torch.Generator) -> Noise:
+    def noise(self, generator: torch.Generator | None) -> Noise:
         """Return noise that is drawn for the whole batch, of which each process takes its rows."""
         return _Share(generator, self)
 
@@ -143,15 +143,14 @@ class ProcessGroup(Processes):
 class _Share(Generated):
     """Noise for the rows of this process: dimension 1 is that of rows, and values without it are the same in all."""
 
-    def __init__(self, generator: torch.Generator, group: ProcessGroup) -> None:
+    def __init__(self, generator: torch.Generator | None, group: ProcessGroup) -> None:
         super().__init__(generator)
         self.group = group
 
     @property
     def generator(self) -> torch.Generator | None:
         """Return a generator for distributions that draw by themselves."""
-        assert self._generator is not None
-        return self.group.own_generator(self._generator)
+        return None if self._generator is None else self.group.own_generator(self._generator)
 
     @generator.setter
     def generator(self, generator: torch.Generator | None) -> None:

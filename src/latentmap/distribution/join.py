@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from latentmap.distribution.group import ProcessGroup
 from latentmap.exceptions import LostProcessError
-from latentmap.messages import error_line, one_line
+from latentmap.messages import error_line
 from latentmap.model.processes import Processes, alone, joining
 
 TIMEOUT = timedelta(minutes=5)
@@ -113,12 +113,12 @@ def _failing_together(processes: Processes, store: Any, own: Any) -> Iterator[No
         if reason:
             raise LostProcessError(reason) from error
         raise
-    except Exception as error:
+    except BaseException as error:  # a signal that ends a process, too
         with contextlib.suppress(RuntimeError):
             if first:
-                store.set(ENDED, "1")
+                store.set(ENDED, str(error.code if isinstance(error, SystemExit) else 1))
             else:
-                own.set(FAILURE, f"process {processes.rank} of {processes.world_size}: {one_line(error)}")
+                own.set(FAILURE, f"process {processes.rank} of {processes.world_size}: {error_line(error, 1000)}")
         raise
     finally:
         dist.destroy_process_group()

@@ -18,6 +18,7 @@ from latentmap.data.sampling import scattered
 from latentmap.data.sources import Source
 from latentmap.estimators.graph import neighbor_graph
 from latentmap.estimators.parameters import Parameters
+from latentmap.estimators.resuming import hash_of_weights
 from latentmap.estimators.rows import open_as_fitted
 from latentmap.estimators.state import FitState, as_tensor, require_unchanged
 from latentmap.estimators.training_rows import TrainingRows
@@ -100,11 +101,9 @@ class Anchor:
     @property
     def described(self) -> str:
         """The hash of the anchor, which tells a fit from others."""
-        if self.places is not None:
-            contents = [array.tobytes() for array in self.places] + [b"matched"] * self.matched
-        else:
-            weights = self._earlier.module.state_dict()
-            contents = [value.detach().cpu().numpy().tobytes() for _, value in sorted(weights.items())]
+        if self.places is None:
+            return hash_of_weights(self._earlier.module)
+        contents = [array.tobytes() for array in self.places] + [b"matched"] * self.matched
         return hashlib.sha256(b"".join(contents)).hexdigest()
 
     def open(self, p: Parameters, X: Any) -> Source:

@@ -31,8 +31,11 @@ from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, 
 from latentmap.estimators.refinement import refinement_seconds
 from latentmap.estimators.resuming import (
     describe_fit,
+    describe_training,
     require_alike,
     require_same,
+    require_shared,
+    resumed_batch,
     resumed_settings,
     settings_of_first,
 )
@@ -55,7 +58,7 @@ from latentmap.model.scaling import Affine
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.decoder import SECONDS as DECODER_SECONDS
 from latentmap.training.device import resolve_device
-from latentmap.training.feed import Resident, Streamed
+from latentmap.training.feed import Resident
 from latentmap.training.finish import fit_to_places, standardise
 from latentmap.training.loop import Trainer
 from latentmap.training.progress import ProgressBar
@@ -134,13 +137,14 @@ class Fit:
     def run(self) -> FitState:
         """Train the model, and return what was learned."""
         self.state = replace(self.state, data_fingerprint=content_hash(self.source, self.source.schema))
+        facts = {} if self.piece and self.processes.world_size == 1 else self._describe()
         given = self.state.given(self.y, len(self.source))
         trainer = self._trainer(given)
         if self.processes.rank:
             trainer.callbacks.clear()
         elif self.parameters.verbose:
             trainer.callbacks.append(ProgressBar())
-        facts = {} if self.piece and self.processes.world_size == 1 else self._resume(trainer)
+        self._resume(trainer, facts)
         history = trainer.run()
         unfinished = self._unfinished(trainer, facts)
         if budget := self.parameters.time_budget:
@@ -199,6 +203,7 @@ class Fit:
         )
         if self.saved is not None:
             settings = resumed_settings(settings, self.saved.facts)
+            settings = replace(settings, batch_size=resumed_batch(self.saved, settings.batch_size))
         if begun:  # held-out rows may be among those that the earlier model was trained on
             settings = replace(settings, patience=None, keep_last=True)
         settings = settings_of_first(settings, self.processes)
@@ -235,21 +240,25 @@ class Fit:
                 ) from error
         return trainer
 
-    def _resume(self, trainer: Trainer) -> dict[str, Any]:
-        """Return what tells this fit from others; load the checkpoint that it resumes, if it is of this fit."""
-        graph = trainer.feed.graph if isinstance(trainer.feed, Resident) else None
-        block = trainer.feed.stream.block if isinstance(trainer.feed, Streamed) else None
-        facts = describe_fit(self.parameters, self.state, len(self.source), self.y, trainer.settings, graph, block)
-        require_alike(facts, self.processes)
+    def _describe(self) -> dict[str, Any]:
+        """Return what tells this fit from others, before processes exchange anything that differs where that does."""
+        facts = describe_fit(self.parameters, self.state, len(self.source), self.y, self.rows.block)
         facts |= {} if self.chosen is None else {"chosen": self.chosen}
         facts |= {} if self.anchor is None else {"anchor": self.anchor.described}
+        require_alike(facts, self.processes)
+        return facts
+
+    def _resume(self, trainer: Trainer, facts: dict[str, Any]) -> None:
+        """Complete what tells this fit from others; load the checkpoint that it resumes, if it is of this fit."""
+        graph = trainer.feed.graph if isinstance(trainer.feed, Resident) else None
+        facts |= describe_training(trainer.settings, graph)
         if self.saved is not None:
             require_same(self.saved.facts, facts)
+            require_shared(trainer.settings.batch_size, self.processes)
             trainer.load_state_dict(self.saved.state)
             trainer.ended = bool(self.saved.facts.get("ended"))
         if self.checkpoints is not None:
             self.checkpoints.facts = facts
-        return facts
 
     def _unfinished(self, trainer: Trainer, facts: dict[str, Any]) -> Checkpoint | None:
         """Return what the next piece continues from beside the model, or the state of a fit that was interrupted."""
@@ -346,11 +355,14 @@ class Fit:
 
 
 def _despite_interrupt(trainer: Trainer, work: Callable[[], Result]) -> Result:
-    """Return what work after the last step returns; a first Ctrl-C begins it again, so that the model is not lost."""
+    """Return what work after the last step returns; a first Ctrl-C begins it again, so that the model is not lost.
+
+    Of several processes, one that is interrupted ends, and with it the others, which it may have left at any exchange.
+    """
     try:
         return work()
     except KeyboardInterrupt:
-        if trainer.interrupted:
+        if trainer.interrupted or trainer.processes.world_size > 1:
             raise
         message = "the fit was interrupted after its last step, and is kept; a second interrupt gives it up"
         warnings.warn(message, InterruptedWarning, stacklevel=2)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 import latentmap
 from latentmap.estimators.parameters import Parameters, write_parameter
@@ -26,8 +27,8 @@ FREE = ("callbacks", "verbose", "warm_start", "memory")
 """Parameters that the weights of a fit do not depend on."""
 DTYPES = ("float32", "bfloat16")
 REFUSED = (
-    "versions", "parameters", "data", "columns", "labels", "rows", "block", "neighbors", "anchor", "earlier_epochs",
-    "device",
+    "versions", "parameters", "data", "columns", "labels", "rows", "block", "neighbors", "anchor", "earlier",
+    "earlier_epochs", "device",
 )  # fmt: skip
 """Facts that must be as they were; what differs in the others is said."""
 
@@ -87,7 +88,7 @@ def settings_of_first(settings: Settings, processes: Processes) -> Settings:
 
 
 def require_alike(facts: dict[str, Any], processes: Processes) -> None:
-    """Raise a `DataError` in all processes if they have not all begun the same fit.
+    """Raise a `DataError` in all processes if they have not all begun the same fit, as far as facts are given.
 
     >>> require_alike({"rows": 10}, Processes())
     """
@@ -108,12 +109,14 @@ def _other(name: str, first: Any, own: Any) -> str:
     if first == own:
         return ""
     if isinstance(first, dict) and isinstance(own, dict):
-        return next(found for key in first if (found := _other(key, first[key], own.get(key))))
+        return next(found for key in first | own if (found := _other(key, first.get(key), own.get(key))))
     words = {
         "data": "other rows",
         "labels": "other labels",
         "columns": "other columns",
-        "neighbors": "other neighbours",
+        "anchor": "another anchor",
+        "earlier": "another earlier fit",
+        "rows": "other rows",
     }
     return words.get(name, f"another {name}, {own!r:.60} and not {first!r:.60},")
 
@@ -129,11 +132,11 @@ def describe_fit(
     state: FitState,
     rows: int,
     y: Any,
-    settings: Settings,
-    graph: torch.Tensor | None,
     block: int | None = None,
 ) -> dict[str, Any]:
     """Return what tells a fit from others, as plain JSON: parameters, data, versions, and the machine.
+
+    What is known once the fit is set up, see `describe_training`, is apart.
 
     Parameters
     ----------
@@ -145,10 +148,6 @@ def describe_fit(
         Number of rows.
     y : object
         What rows are conditioned on, or their classes.
-    settings : Settings
-        Settings of the trainer.
-    graph : Tensor or None
-        Neighbours of the training rows.
     block : int, default=None
         Rows that are read at a time, where not all are in memory; their order depends on it.
     """
@@ -163,7 +162,7 @@ def describe_fit(
         "rows": rows,
         "block": block,
         "columns": _hash_of_columns(state),
-        "neighbors": None if graph is None else hashlib.sha256(graph.cpu().numpy().tobytes()).hexdigest(),
+        "earlier": hash_of_weights(state.scaling) if state.n_iter else None,
         "earlier_epochs": state.n_iter,
         "device": state.device.type,
         "versions": {"latentmap": latentmap.__version__, "torch": torch.__version__, "numpy": np.__version__},
@@ -173,8 +172,13 @@ def describe_fit(
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
         },
-        "settings": _of_machine(settings),
     }
+
+
+def describe_training(settings: Settings, graph: torch.Tensor | None) -> dict[str, Any]:
+    """Return the rest of what tells a fit from others: settings of the trainer, and neighbours of the training rows."""
+    neighbors = None if graph is None else hashlib.sha256(graph.cpu().numpy().tobytes()).hexdigest()
+    return {"neighbors": neighbors, "settings": _of_machine(settings)}
 
 
 def require_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
@@ -211,6 +215,26 @@ def resumed_settings(settings: Settings, saved: dict[str, Any]) -> Settings:
     )
 
 
+def resumed_batch(saved: Checkpoint, default: int) -> int:
+    """Return the rows of a batch of the fit that a checkpoint is of, of which its processes may have left out some."""
+    setup = saved.state.get("setup")
+    size = setup.get("batch_size") if isinstance(setup, dict) else None
+    return size if isinstance(size, int) and size > 0 else default
+
+
+def require_shared(size: int, processes: Processes) -> None:
+    """Raise if processes cannot share the batches of the fit that they resume equally.
+
+    >>> require_shared(128, Processes())
+    """
+    if size % (count := processes.world_size):
+        most = max(n for n in range(1, count) if not size % n)
+        raise ModelError(
+            f"the fit has batches of {size} rows, which {count} processes cannot share equally: resume it with {most} "
+            f"of them, or another number that divides {size}"
+        )
+
+
 def _check(facts: dict[str, Any]) -> None:
     """Refuse facts that no fit writes."""
     settings = facts.get("settings")
@@ -236,12 +260,18 @@ def _differences(name: str, saved: Any, now: Any) -> Iterator[str]:
             yield from _differences(inner, saved.get(key), now.get(key))
     elif saved != now:
         hashed = {"data": "the data have changed", "labels": "the labels have changed"}
-        hashed["anchor"] = "the anchor has changed"
+        hashed |= {"anchor": "the anchor has changed", "earlier": "the earlier fit has changed"}
         hashed["neighbors"] = "the neighbours of the rows have changed"
         hashed["columns"] = "the names, kinds or categories of the columns have changed"
         if name == "block":
             now = f"{now}, which memory= decides"
         yield hashed.get(name) or f"{name} was {saved!r:.80}, is {now!r:.80}"
+
+
+def hash_of_weights(module: nn.Module) -> str:
+    """Return a hash of the tensors of a module."""
+    contents = (value.detach().cpu().numpy().tobytes() for _, value in sorted(module.state_dict().items()))
+    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def _hash_of_columns(state: FitState) -> str:

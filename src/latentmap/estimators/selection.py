@@ -16,6 +16,7 @@ from latentmap.data.sources import Source
 from latentmap.estimators import choices
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.parameters import Parameters
+from latentmap.estimators.resuming import require_alike
 from latentmap.estimators.scoring import score_rows
 from latentmap.exceptions import PartError
 from latentmap.model.processes import current
@@ -76,7 +77,9 @@ def choose_components(p: Parameters, source: Source, y: Any, seed: int, *, timer
     def agreed() -> float:
         return processes.maximum([timer()])[0]
 
-    begun, values = agreed(), source.first.size
+    values = source.first.size
+    require_alike({"rows": len(source), "columns": values}, processes)  # which decide what is tried
+    begun = agreed()
     sizes = [size for size in SIZES if size <= values] or [values]
     if len(sizes) == 1 or len(source) < SMALLEST_SPLIT:
         return Chosen(with_components(p, sizes[0]), f"{sizes[0]} (chosen for {len(source)} rows of {values} values)")

@@ -59,6 +59,8 @@ class TrainingRows:
         All rows, where they lie in memory.
     memory : str or None
         How the rows are kept, in words, where not all at once on the device.
+    block : int or None
+        Rows that are read at a time, where not all are in memory.
     """
 
     source: Source
@@ -72,6 +74,7 @@ class TrainingRows:
     kept: bool = True
     dense: NDArray[Any] | None = None
     memory: str | None = None
+    block: int | None = None
 
     def placed_held_out(self, scaling: Affine, device: torch.device) -> Tensor:
         """Return the held-out rows on the device, in the model's units but for bytes."""
@@ -204,4 +207,5 @@ def _streamed(p: Parameters, source: Source, seed: int) -> TrainingRows:
         memory="a sparse matrix, made dense batch by batch"
         if source.is_sparse
         else f"{memory / 1e6:,.0f} MB: rows are read in blocks of {stream.block:,} (as allowed ({allowed}))",
+        block=None if source.is_sparse else stream.block,
     )

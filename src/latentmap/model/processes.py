@@ -52,8 +52,11 @@ class Processes:
         """Return the values of all processes (W, *x.shape) by rank, without gradient."""
         return x.detach()[None]
 
-    def noise(self, generator: torch.Generator) -> Noise:
-        """Return noise for the rows of this process, from a generator in the same state in every process."""
+    def noise(self, generator: torch.Generator | None) -> Noise:
+        """Return noise for the rows of this process, from a generator in the same state in every process.
+
+        Without one it is drawn from torch's, or from that of `latentmap.model.noise.drawing_from`.
+        """
         return Generated(generator)
 
     def own_generator(self, generator: torch.Generator) -> torch.Generator:

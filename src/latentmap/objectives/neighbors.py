@@ -152,7 +152,7 @@ class NeighborEmbedding(Objective):
                 correlated = self.global_weight * (1 - self._agreement(own, model, trace.x, anchors))
                 total = total + correlated
             if self.density_weight:
-                dense = self.density_weight * (1 - self._densities(model, trace, codes))
+                dense = self.density_weight * (1 - self._densities(own, model, trace, codes))
                 total = total + dense
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
                 losses[name] = losses[name] + trace.x.shape[1] * total
@@ -177,14 +177,14 @@ class NeighborEmbedding(Objective):
             rows = rows if sets else rows - rows.mean(0)  # angles may differ by less than single precision holds
         return correlation(rows.to(x.dtype), own.processes.gather(codes[:some])[:PAIRED], sets=sets)
 
-    def _densities(self, model: Model, trace: Trace, codes: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
+    def _densities(self, own: Learned, model: Model, trace: Trace, codes: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
         assert trace.positive_rows is not None
         rows = len(trace.x)
         with torch.no_grad():
             data = compared(model, torch.cat([trace.x, dense_rows(trace.positive_rows)]), self.metric, self.units)
-            radii = log_radii(data[:rows], data[rows:])
+            radii = own.processes.gather(log_radii(data[:rows], data[rows:]))
         with torch.autocast(codes.device.type, enabled=False):
-            return density_agreement(radii, log_radii(codes[:rows], codes[rows:]))
+            return density_agreement(radii, own.processes.gather(log_radii(codes[:rows], codes[rows:])))
 
 
 def contrast(

@@ -175,7 +175,7 @@ class Checkpoints:
             if not trainer.within_step:
                 self.write(trainer)
         except KeyboardInterrupt:  # the first one: the fit has a result without this checkpoint
-            if trainer.interrupted:
+            if trainer.interrupted or trainer.processes.world_size > 1:
                 raise
             trainer.interrupted = True
         finally:  # until then, a signal lets it be written

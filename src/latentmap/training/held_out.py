@@ -33,8 +33,8 @@ class HeldOut:
     def total(self, step: GradientStep, feed: Feed, size: int, seed: int) -> Tensor:
         """Return the sum of the loss of the rows and of its parts, with the same noise at each evaluation.
 
-        Each of several processes measures its rows of a batch, and all measure the few that are left over: it is the
-        sum over the processes that is of all rows.
+        Each of several processes measures its rows of a batch, and all measure the whole of the last one where that
+        cannot be divided: it is the sum over the processes that is of all rows, as one process has it.
 
         Parameters
         ----------
@@ -63,23 +63,15 @@ class HeldOut:
     ) -> Iterator[tuple[int, Batch, Processes]]:
         """Yield batches with their numbers of rows, and the processes among which these are divided.
 
-        With positives, batches are as large as those of training.
+        With positives, batches are as large as those of training; these and others can be divided, but for the last.
         """
         if self.graph is None:
             size = min(ROWS, max(1, VALUES // (step.model.outputs * step.objective.samples)))
+            size = size - size % step.processes.world_size or size
         for whole in order.split(size):
-            for processes, index in _divided(whole, step.processes):
-                count, index = len(index), processes.share(index)
-                batch = Batch(self.rows[index], None if self.condition is None else self.condition[index])
-                if self.graph is not None:
-                    batch = feed.with_positives(self.graph[index], batch, generator, processes)
-                yield count, batch, processes
-
-
-def _divided(index: Tensor, processes: Processes) -> Iterator[tuple[Processes, Tensor]]:
-    """Yield rows that processes can share equally, and those left over."""
-    even = len(index) - len(index) % processes.world_size
-    if even:
-        yield processes, index[:even]
-    if even < len(index):
-        yield alone, index[even:]
+            processes = alone if len(whole) % step.processes.world_size else step.processes
+            index = processes.share(whole)
+            batch = Batch(self.rows[index], None if self.condition is None else self.condition[index])
+            if self.graph is not None:
+                batch = feed.with_positives(self.graph[index], batch, generator, processes)
+            yield len(whole), batch, processes

@@ -172,6 +172,8 @@ class Trainer:
                 while not (self.stopped or self.ended or self._complete(self.epoch)):
                     self._run_epoch()
             except KeyboardInterrupt:
+                if processes.world_size > 1:  # the others wait for this one
+                    raise
                 self.interrupted = True
 
     def stop(self) -> None:

@@ -294,9 +294,13 @@ class GradientStep:
     def modules_draw_from(
         self, generator: torch.Generator, processes: Processes = alone
     ) -> AbstractContextManager[object]:
-        """Let parts that draw by themselves do so from a generator: modules of a user's own, or a second VAE."""
-        plain = not self.model.has_own_modules and not self.model.parts.prior.draws
-        return contextlib.nullcontext() if plain else drawing_from(processes.own_generator(generator))
+        """Let parts that draw by themselves do so from a generator: modules of a user's own, or a second VAE.
+
+        The modules of each process draw for its rows alone, a second VAE for those of all.
+        """
+        if self.model.has_own_modules:
+            return drawing_from(processes.own_generator(generator))
+        return drawing_from(generator) if self.model.parts.prior.draws else contextlib.nullcontext()
 
     @functools.cached_property
     def _own_statistics(self) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 
 from latentmap.exceptions import PartError
+from latentmap.model.distributions import draw
 from latentmap.model.likelihoods import Gaussian as GaussianLikelihood
 from latentmap.model.networks import MLP
-from latentmap.model.noise import RowNoise
+from latentmap.model.noise import Noise, RowNoise, fresh
 from latentmap.model.part import Learned, Sizes, whole
 from latentmap.model.posteriors import Gaussian
 from latentmap.model.priors.base import Encode, Normal, Prior
@@ -78,7 +80,11 @@ class _Marginal(Distribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw from both stages."""
         with torch.no_grad():
-            z: Tensor = self.own.model.decode(self.own.model.prior().sample(sample_shape)).sample()
+            return self.draw(sample_shape, fresh)
+
+    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """Draw from both stages with noise."""
+        z = draw(self.own.model.decode(draw(self.own.model.prior(), shape, noise)), (), noise)
         loc, scale = self._moments()
         return z * scale + loc
 
@@ -90,7 +96,8 @@ class _Marginal(Distribution):
         """
         loc, scale = self._moments()
         x = ((value - loc) / scale).flatten(0, -2)
-        trace = self.own.model.trace(x) if self.own.training else self.own.model.trace(x, 16, RowNoise(x, 0))
+        draws, noise = (1, self.own.processes.noise(None)) if self.own.training else (16, RowNoise(x, 0))
+        trace = self.own.model.trace(x, draws, noise)
         result: Tensor = trace.bound().unflatten(0, value.shape[:-1]) - scale.log().sum()
         return result
 
