@@ -134,6 +134,27 @@ def test_only_what_is_wanted_is_read(monkeypatch):
     fs.rm("/big", recursive=True)
 
 
+def test_remote_files_that_stay_there_are_told_apart_by_their_versions(remote, local, monkeypatch):
+    import fsspec
+
+    monkeypatch.setattr("latentmap.data.formats.parquet.LAZY", 0)
+    path = upath.UPath(f"{remote}/version.parquet")
+    values = {x: pa.table({"a": [0.0, *x, 9.0]}) for x in ((1.0, 2.0), (2.0, 1.0))}
+
+    def identity(x):
+        with path.open("wb") as file:
+            pq.write_table(values[x], file, compression="none")
+        fsspec.filesystem(path.protocol).invalidate_cache()
+        return open_source(str(path)).identity
+
+    first = identity((1.0, 2.0))
+    assert open_source(str(path)).identity == first
+    assert identity((2.0, 1.0)) != first
+    folder = [open_source(f"{remote}/many").identity for _ in range(2)]
+    assert folder[0] == folder[1] != open_source(f"{local}/many").identity
+    path.unlink()
+
+
 def test_a_run_embeds_rows_at_an_address(remote, local, tmp_path, capsys):
     must(capsys, "fit", local / "rows.parquet", "-o", tmp_path / "run", "--max-epochs", "1", "--no-report")
     must(capsys, "transform", tmp_path / "run", f"{remote}/many/", "-o", f"{tmp_path}/z/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,7 +33,7 @@ from latentmap.data.formats.tables import table_source
 from latentmap.data.formats.unpacked import require_columns, room
 from latentmap.data.frames import cells_of, empty_frame
 from latentmap.data.names import as_known, known_names
-from latentmap.data.remote import is_local, located, readable
+from latentmap.data.remote import is_local, located, readable, versions
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
 from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError
@@ -202,6 +203,7 @@ class ParquetSource(Source):
         label_name: Any,
     ) -> None:
         self.footers = footers
+        self.files = tuple(footers)
         self.groups = groups
         self.annotate(str(path), names, labels, label_name)
         self.stored = list(names)
@@ -212,8 +214,10 @@ class ParquetSource(Source):
 
     @cached_property
     def identity(self) -> str:
-        """A hash of the footers of the files, which hold places, sizes and ranges of all columns."""
-        digest = hashlib.sha256()
+        """A hash of the versions of the files and of their footers, which hold places and ranges of all columns."""
+        if not self.files:
+            return super().identity
+        digest = hashlib.sha256(json.dumps(versions(self.files)).encode())
         for footer in self.footers.values():
             footer.write_metadata_file(sink := pyarrow_module("lib").BufferOutputStream())
             digest.update(sink.getvalue())
@@ -307,14 +311,14 @@ class ParquetTable(ParquetSource):
 
 
 def _groups(footers: dict[Path, Any]) -> dict[Group, range]:
-    """Return the rows of each row group of the files, in order."""
+    """Return the rows of each row group of the files that has some, in order."""
     groups: dict[Group, range] = {}
     start = 0
     for file, footer in footers.items():
         for i in range(footer.num_row_groups):
-            rows = footer.row_group(i).num_rows
-            groups[file, i] = range(start, start + rows)
-            start += rows
+            if rows := footer.row_group(i).num_rows:
+                groups[file, i] = range(start, start + rows)
+                start += rows
     return groups
 
 
