@@ -19,7 +19,7 @@ from latentmap.cli.terminal import UsageError, note, say
 from latentmap.data.columns import Table
 from latentmap.data.files import as_json, write_new
 from latentmap.data.formats.unpacked import within
-from latentmap.data.number_tables import table_of_numbers, typed
+from latentmap.data.number_tables import is_open, table_of_numbers, typed
 from latentmap.data.reading import read_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
@@ -324,7 +324,8 @@ def _open(
     if every and table is None and selection.wanted is not None:
         with contextlib.suppress(DataError):  # of which the next call tells more
             source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection)
-            source.table = None if source.table is None else typed(source.table, source.cells)
+            if source.table is not None and is_open(source.table):
+                source.table = typed(source.table, source.cells)
             return source
     return _opened(path, labels, origin, table, selection)
 
