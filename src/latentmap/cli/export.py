@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, Whole
+from cyclopts import Parameter
+
+from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, Whole, read_output
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, say
 
@@ -14,7 +17,7 @@ def export(
     data: RunData = None,
     /,
     *,
-    html: Path,
+    html: Annotated[Path, Parameter(converter=read_output)],
     rows: Whole = 60_000,
     labels: RunLabels = None,
     row_id: RunId = None,

@@ -38,7 +38,6 @@ def report(
     compare
         Add a comparison with other methods, each fitted to the data; see the command compare.
     """
-    check_output(run / "report.html", [".html"])
     import numpy as np
 
     from latentmap.cli.runs import Origin, load_run, open_rows, shown_rows
@@ -51,6 +50,7 @@ def report(
     from latentmap.report import ReportRows, write_report
 
     read_config(run)  # before the lock, so that no folder is made
+    check_output(run / REPORT[0], [".html"])
     with locked(run):
         estimator = load_run(run, given, embed)
         wanted = [name for text in color for name in next(csv.reader([text], skipinitialspace=True), [])]

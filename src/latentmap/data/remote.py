@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,28 @@ TAGS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
 """What libraries of stores call the version of a file or the time of its last change."""
 WEB = ("http://", "https://")
 """Addresses that are copied: servers of the web list no folders, and not all of them read ranges."""
+
+
+def is_address(data: Any) -> bool:
+    """Return whether data are named by an address, such as ``https://...`` or ``s3://...``.
+
+    >>> is_address("s3://bucket/rows"), is_address("job:12/rows")
+    (True, False)
+    """
+    return isinstance(data, str) and re.match(r"[a-z][a-z0-9+.-]*://", data) is not None
+
+
+def local_path(target: Any) -> Path:
+    """Return where results are written; an address would be a folder such as ``s3:``.
+
+    Raises
+    ------
+    DataError
+        If it is an address.
+    """
+    if is_address(target):
+        raise DataError(f"cannot write {target}: results go to files and folders of this machine, or mounted on it")
+    return Path(target)
 
 
 def remote_path(data: str) -> Any | None:
