@@ -7,7 +7,7 @@ from typing import Any
 
 from latentmap.cli.compare import run_comparison
 from latentmap.cli.conditions import one_condition
-from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels
+from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, SkipBad
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, say
 
@@ -23,6 +23,7 @@ def report(
     row_id: RunId = None,
     given: GivenOrMost = None,
     embed: Embed = (),
+    skip_bad: SkipBad = False,
     compare: bool = False,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +55,7 @@ def report(
     with locked(run):
         estimator = load_run(run, given, embed)
         wanted = [name for text in color for name in next(csv.reader([text], skipinitialspace=True), [])]
-        rows = open_rows(run, estimator, data, labels, row_id, wanted)
+        rows = open_rows(run, estimator, data, labels, row_id, wanted, skip_bad=skip_bad)
         if estimator.condition_ is not None and not estimator.has_labels_ and given is None:
             raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")
         source, (X, y, indices) = rows.source, shown_rows(rows)
