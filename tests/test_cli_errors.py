@@ -124,7 +124,6 @@ WRONG_USAGE = [
     ("-o: cannot write gs://b: results go to", ["compare", "digits", "-o", "gs://b"]),
     ("--html: cannot write s3://b/x.html: results go to", ["export", "{run}", "--html", "s3://b/x.html"]),
     ("--columns-template: cannot write s3://b/x.toml", ["info", "{X}", "--columns-template", "s3://b/x.toml"]),
-    ("X.npy is a file; give another folder", ["compare", "{X}", "-o", "{X}"]),
     ("--seed takes a value, and none is given", ["fit", "digits", "-o", "{new}", "--seed"]),
     ("fit has no option --max-epoch: did you mean --max-epochs?", ["fit", "digits", "-o", "{new}", "--max-epoch", "2"]),
     ("model with --set batch_size=VALUE", ["fit", "digits", "-o", "{new}", "--batch-size", "32"]),
@@ -228,6 +227,12 @@ def test_what_is_no_run_is_said_to_be_none(capsys, tmp_path, run, what):
     message = "expected the folder of a saved run"
     for command in (["sample", place, "-o", tmp_path / "x.npy"], ["report", place]):
         assert "cannot read" in refused(capsys, 1, message, *command).err and not (tmp_path / "x.npy").exists()
+
+
+def test_a_file_is_no_folder_for_results(capsys, run):
+    data = run.parent / "X.npy"
+    refused(capsys, 1, f"{data} is a file; give another folder", "compare", data, "-o", data)
+    refused(capsys, 1, f"{data} is a file; give another folder", "transform", run, "-o", data / "z.npy")
 
 
 @pytest.mark.parametrize("flags", [[], ["--overwrite"]])

@@ -253,6 +253,31 @@ def test_empty_row_groups_and_files_have_no_parts(tmp_path, capsys, monkeypatch)
         assert [part.read().to_pydict() for part in apart] == [part.read().to_pydict() for part in together]
 
 
+IDS = {
+    "none in the first parts": [None] * 20 + [f"t{i}" for i in range(20)],
+    "fractions in the last": [*range(39), 39.5],
+    "none": [None] * 40,
+    "text": [f"{i:03d}" for i in range(40)],
+}
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_ids_have_the_same_type_in_every_part(ids, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    table = pa.table({"id": IDS[ids], "a": rng.normal(size=40), "b": rng.normal(size=40)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    must(
+        capsys, "fit", tmp_path / "x.parquet", "-o", tmp_path / "run", "--id", "id", "--max-epochs", "1", "--no-report"
+    )
+    must(capsys, "transform", tmp_path / "run", "-o", tmp_path / "z.parquet")
+    must(capsys, "transform", tmp_path / "run", "-o", f"{tmp_path}/z/", "--part-rows", "10")
+    whole, parts = pq.ParquetFile(tmp_path / "z.parquet").read(), sorted((tmp_path / "z").glob("part*"))
+    assert len(parts) == 4
+    assert all(pq.read_schema(part).remove_metadata() == whole.schema.remove_metadata() for part in parts)
+    written = [value for part in parts for value in pq.ParquetFile(part).read()["id"].to_pylist()]
+    assert written == whole["id"].to_pylist() == table["id"].to_pylist()
+
+
 def test_folders_with_colons_are_folders(vae_run, tmp_path, capsys, monkeypatch):
     run, data = vae_run
     monkeypatch.chdir(tmp_path)
