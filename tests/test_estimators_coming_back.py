@@ -263,3 +263,15 @@ def test_columns_without_a_cell_are_filled_whatever_their_type(type_):
         back = back if isinstance(back, pd.DataFrame) else pl.DataFrame(back).to_pandas()
         assert back["day"].str.fullmatch(r"2021-\d\d-\d\d \d\d:\d\d:\d\d").all()
         assert np.isfinite(back["x"].astype(float)).all() and back["y"].tolist() == frame["y"].tolist()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Etc/GMT+5", "America/Port-au-Prince"])
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_times_in_every_zone_come_back(zone, unit):
+    times = pd.Series(pd.date_range("2020-03-01", periods=60, freq="25h", tz=zone).as_unit(unit))
+    frame = pd.DataFrame({"time": times.mask(HOLES), "x": X60, "y": X60[::-1]})
+    back = filled(frame)
+    assert back["time"].dtype == times.dtype and back["time"].notna().all()
+    assert (back["time"][~HOLES] == times[~HOLES]).all()
+    objects = filled(frame, frame.assign(time=times.astype(object).where(~HOLES, None)))
+    assert (objects["time"][~HOLES] == times[~HOLES]).all() and objects["time"].notna().all()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import narwhals as nw
 import numpy as np
@@ -227,7 +229,20 @@ def _is_exact(series: nw.Series[Any]) -> bool:
     return not ends or max(map(abs, ends)) <= EXACT
 
 
+def _zone(column: Any) -> str | None:
+    """Return the time zone of a column of pandas, UTC where it has no name; None where the column has none."""
+    if (zone := getattr(column.dtype, "tz", None)) is None:
+        return None
+    with contextlib.suppress(ValueError, OSError, ZoneInfoNotFoundError):
+        return ZoneInfo(str(zone)).key
+    return "UTC"
+
+
 def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
+    if series.implementation.is_pandas() and series.dtype == nw.Unknown and (zone := _zone(series.to_native())):
+        utc = _cells(nw.from_native(series.to_native().dt.tz_convert("UTC"), series_only=True), name, spec)
+        native = utc.native if zone == "UTC" else _native(series)
+        return replace(utc, type=utc.type.replace("'UTC'", repr(zone)), native=native)
     series = _settled(series)
     dtype, column, own = series.dtype, text_of(series.name), _native(series)
     if (dtype.is_numeric() or dtype == nw.Object) and (digits := _of_digits(series, column, own, spec)) is not None:
