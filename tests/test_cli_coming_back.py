@@ -1,10 +1,13 @@
 """What `latentmap impute` writes: every column that came, in order, each cell as it was, in every format."""
 
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from command import must
@@ -68,6 +71,55 @@ def test_a_table_of_numbers_comes_back_with_all_its_columns(capsys, run, source,
         assert back["whole"] == [str(value) for value in came["whole"]]
     assert filled.notna().all(axis=None)
     pd.testing.assert_frame_equal(filled.where(NUMBERS.notna()), NUMBERS.astype(float))
+
+
+def test_numbers_that_stay_on_the_disk_come_back_as_those_in_memory(capsys, run, monkeypatch, tmp_path):
+    whole = pd.Series(np.arange(N), dtype="Int64").where(lambda s: s != 5)
+    came = NUMBERS.assign(b=NUMBERS["b"].astype("f4"), c=whole)
+    pq.write_table(pa.Table.from_pandas(came, preserve_index=False), tmp_path / "x.parquet", row_group_size=20)
+    cents = [Decimal(i) / 4 for i in range(N)]
+    table = pq.read_table(tmp_path / "x.parquet").drop_columns(["a"])
+    pq.write_table(table.append_column("a", pa.array(cents, pa.decimal128(9, 2))), tmp_path / "y.parquet")
+    found = {}
+    for where, most in {"memory": 2**28, "disk": 0}.items():
+        monkeypatch.setattr("latentmap.data.formats.parquet.LAZY", most)
+        for command, rows in ("impute", "x"), ("transform", "x"), ("transform", "y"):
+            for out in (f"{where}.parquet", f"{where}/"):
+                must(capsys, command, run, tmp_path / f"{rows}.parquet", "-o", f"{tmp_path}/{command}-{rows}-{out}")
+                found[command, rows, out] = pd.read_parquet(f"{tmp_path}/{command}-{rows}-{out}")
+    for command, rows in ("impute", "x"), ("transform", "x"), ("transform", "y"):
+        first, *others = (found[command, rows, out] for out in ("memory.parquet", "memory/", "disk.parquet", "disk/"))
+        for other in others:
+            pd.testing.assert_frame_equal(other, first, atol=1e-5)
+    filled = found["impute", "x", "disk/"]
+    assert [str(kind) for kind in filled.dtypes] == ["float64", "float64", "float64", "int64"]
+    assert filled.notna().all(axis=None)
+    pd.testing.assert_frame_equal(filled.where(came.notna()), came, check_dtype=False)
+
+
+@pytest.mark.parametrize("event", [(5, 3), (4, 4, 3)])
+def test_rows_of_several_axes_come_back(capsys, event, tmp_path):
+    import zarr
+
+    X = rng.normal(size=(N, *event)).astype(np.float32)
+    gaps = rng.random(X.shape) < 0.1
+    X[gaps] = np.nan
+    np.save(tmp_path / "x.npy", X)
+    zarr.open_array(str(tmp_path / "x.zarr"), mode="w", shape=X.shape, chunks=(20, *event), dtype="f4")[:] = X
+    must(capsys, "fit", tmp_path / "x.npy", "-o", tmp_path / "run", *QUICK)
+    for data in ("x.npy", "x.zarr"):
+        arguments = ("impute", tmp_path / "run", tmp_path / data, "--samples", "5", "-o")
+        said = must(capsys, *arguments, tmp_path / "o.npy").err
+        assert f"filled {gaps.sum()} cells of" in said
+        must(capsys, *arguments, tmp_path / "draws.npy", "--draws", "2")
+        must(capsys, *arguments, f"{tmp_path}/{data}-parts/")
+        filled, draws = np.load(tmp_path / "o.npy"), np.load(tmp_path / "draws.npy")
+        assert filled.shape == X.shape and draws.shape == (2, *X.shape)
+        assert np.isfinite(draws).all() and (draws[0] != draws[1])[gaps].all()
+        parts = pd.read_parquet(tmp_path / f"{data}-parts").to_numpy().reshape(X.shape)
+        for back in (filled, parts, *draws):
+            np.testing.assert_array_equal(back[~gaps], X[~gaps])
+        np.testing.assert_allclose(parts, filled, atol=1e-5)
 
 
 def test_numbers_alone_say_what_they_leave_out(capsys, run, tmp_path):

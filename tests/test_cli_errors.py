@@ -115,6 +115,15 @@ WRONG_USAGE = [
     ("unexpected 'mnist'; usage: latentmap fit DATA", ["fit", "digits", "mnist", "-o", "{new}"]),
     ("unexpected 'bash'; see latentmap --install-completion --help", ["--install-completion", "bash"]),
     ("-o takes a value, and none is given", ["fit", "digits", "-o"]),
+    ("-o: results go to a file or folder, not to standard output: give", ["transform", "{run}", "{X}", "-o", "-"]),
+    ("--output: results go to a file or folder", ["sample", "{run}", "--output", "-"]),
+    ("-o: cannot write s3://b/z/: results go to files and folders of this machine, or mounted on it",
+     ["transform", "{run}", "{X}", "-o", "s3://b/z/"]),
+    ("-o: cannot write s3://b/z.csv: results go to", ["sample", "{run}", "-o", "s3://b/z.csv"]),
+    ("-o: cannot write memory://b/run: results go to", ["fit", "{X}", "-o", "memory://b/run"]),
+    ("-o: cannot write gs://b: results go to", ["compare", "digits", "-o", "gs://b"]),
+    ("--html: cannot write s3://b/x.html: results go to", ["export", "{run}", "--html", "s3://b/x.html"]),
+    ("--columns-template: cannot write s3://b/x.toml", ["info", "{X}", "--columns-template", "s3://b/x.toml"]),
     ("--seed takes a value, and none is given", ["fit", "digits", "-o", "{new}", "--seed"]),
     ("fit has no option --max-epoch: did you mean --max-epochs?", ["fit", "digits", "-o", "{new}", "--max-epoch", "2"]),
     ("model with --set batch_size=VALUE", ["fit", "digits", "-o", "{new}", "--batch-size", "32"]),
@@ -204,17 +213,26 @@ def test_a_run_of_a_newer_version_is_not_replaced(capsys, tmp_path, run):
     refused(capsys, 1, "newer", "info", copy)
 
 
-@pytest.mark.parametrize("what", ["nothing", "an empty folder", "a folder of other files", "half a run"])
+@pytest.mark.parametrize("what", ["nothing", "a file", "an empty folder", "a folder of other files", "half a run"])
 def test_what_is_no_run_is_said_to_be_none(capsys, tmp_path, run, what):
     place = tmp_path / "place"
-    if what != "nothing":
+    if what == "a file":
+        write(place, ["a,b", "1,2"])
+    elif what != "nothing":
         place.mkdir()
     if what == "a folder of other files":
         write(place / "notes.txt", ["mine"])
     if what == "half a run":
         shutil.copy(run / "model.safetensors", place)
-    answer = refused(capsys, 1, "expected the folder of a saved run", "sample", place, "-o", tmp_path / "x.npy")
-    assert "cannot read" in answer.err and not (tmp_path / "x.npy").exists()
+    message = "expected the folder of a saved run"
+    for command in (["sample", place, "-o", tmp_path / "x.npy"], ["report", place]):
+        assert "cannot read" in refused(capsys, 1, message, *command).err and not (tmp_path / "x.npy").exists()
+
+
+def test_a_file_is_no_folder_for_results(capsys, run):
+    data = run.parent / "X.npy"
+    refused(capsys, 1, f"{data} is a file; give another folder", "compare", data, "-o", data)
+    refused(capsys, 1, f"{data} is a file; give another folder", "transform", run, "-o", data / "z.npy")
 
 
 @pytest.mark.parametrize("flags", [[], ["--overwrite"]])

@@ -12,6 +12,7 @@ import latentmap
 from command import ask, must
 from latentmap.cli import main
 from latentmap.exceptions import DataError, IgnoredColumnsWarning
+from latentmap.explorer.export_page import is_built
 
 QUICK = ("--no-report", "--set", "max_epochs=2")
 FEATURES = ["height", "girth", "age", "crown"]
@@ -201,6 +202,41 @@ def test_rows_that_were_skipped_leave_the_numbers_of_the_others(capsys, tmp_path
         assert written.columns[0] == "row" and written["row"].tolist() == [1, 2, 3, 4, *range(6, 31)]
     must(capsys, "transform", tmp_path / "run", "-o", tmp_path / "z.csv", "--id", "file")
     assert pd.read_csv(tmp_path / "z.csv")["file"].tolist()[3:5] == ["03.png", "05.png"]
+    must(capsys, "transform", tmp_path / "run", "-o", f"{tmp_path}/z/")
+    (folder / "04.png").rename(folder / "30.png")  # the same rows of other numbers
+    must(capsys, "transform", tmp_path / "run", "-o", f"{tmp_path}/z/")
+    parts = pd.read_parquet(tmp_path / "z")
+    assert parts["row"].tolist() == [1, 2, 3, 4, *range(5, 30)]
+    must(capsys, "transform", tmp_path / "run", "-o", tmp_path / "z.csv", "--id", "file")
+    assert pd.read_csv(tmp_path / "z.csv")["file"].tolist()[3:5] == ["03.png", "05.png"]
+
+
+COMMANDS = {
+    "transform": ["-o", "{}/z.csv"],
+    "score": ["-o", "{}/z.csv"],
+    "impute": ["-o", "{}/z.csv"],
+    "report": [],
+    "export": ["--html", "{}/z.html"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_leaves_out_pictures_that_cannot_be_read(capsys, tmp_path, command):
+    if command == "export" and not is_built():
+        pytest.skip("the page is not built: run make page")
+    rng = np.random.default_rng(0)
+    for folder in ("good", "bad"):
+        (tmp_path / folder).mkdir()
+        for i in range(20):
+            Image.fromarray(rng.integers(0, 255, (6, 6), np.uint8)).save(tmp_path / folder / f"{i:02d}.png")
+    (tmp_path / "bad/04.png").write_bytes(b"no image")
+    must(capsys, "fit", tmp_path / "good", "-o", tmp_path / "run", *QUICK)
+    call = [command, tmp_path / "run", tmp_path / "bad", *(word.format(tmp_path) for word in COMMANDS[command])]
+    refused = ask(capsys, *call)
+    assert refused.code == 1 and "04.png cannot be read as an image" in refused.err
+    assert "1 of 20 images cannot be read: 04.png" in must(capsys, *call, "--skip-bad").err
+    if (tmp_path / "z.csv").exists():
+        assert pd.read_csv(tmp_path / "z.csv")["row"].tolist() == [1, 2, 3, 4, *range(6, 21)]
 
 
 def test_a_report_colours_maps_by_any_column(capsys, tmp_path, fitted):

@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from sklearn.base import clone
 
 from command import ask, must
+from latentmap import plot
 from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError
+from latentmap.report import write_report
 
 upath = pytest.importorskip("upath")
 PORT = 5633
@@ -132,6 +135,38 @@ def test_only_what_is_wanted_is_read(monkeypatch):
     np.testing.assert_array_equal(source.read(slice(7000, 7100))[:, 0], table["x0"].to_numpy()[7000:7100])
     assert 0 < sum(count) < fs.size("/big/x.parquet") / 10
     fs.rm("/big", recursive=True)
+
+
+def test_remote_files_that_stay_there_are_told_apart_by_their_versions(remote, local, monkeypatch):
+    import fsspec
+
+    monkeypatch.setattr("latentmap.data.formats.parquet.LAZY", 0)
+    path = upath.UPath(f"{remote}/version.parquet")
+    values = {x: pa.table({"a": [0.0, *x, 9.0]}) for x in ((1.0, 2.0), (2.0, 1.0))}
+
+    def identity(x):
+        with path.open("wb") as file:
+            pq.write_table(values[x], file, compression="none")
+        fsspec.filesystem(path.protocol).invalidate_cache()
+        return open_source(str(path)).identity
+
+    first = identity((1.0, 2.0))
+    assert open_source(str(path)).identity == first
+    assert identity((2.0, 1.0)) != first
+    folder = [open_source(f"{remote}/many").identity for _ in range(2)]
+    assert folder[0] == folder[1] != open_source(f"{local}/many").identity
+    path.unlink()
+
+
+def test_results_are_not_written_to_addresses(vae, rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = "cannot write s3://bucket/run: results go to files and folders of this machine, or mounted on it"
+    with pytest.raises(DataError, match=message):
+        clone(vae).fit(rows, checkpoint="s3://bucket/run")
+    for write in (vae.save, lambda path: write_report(vae, rows, folder=path), plot.learning_curves(vae).save):
+        with pytest.raises(DataError, match=message):
+            write("s3://bucket/run")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_embeds_rows_at_an_address(remote, local, tmp_path, capsys):

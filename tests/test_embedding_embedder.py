@@ -83,6 +83,87 @@ def test_tables_are_encoded_and_filled(tmp_path):
     assert filled["kind"].tolist() == expected.kind.tolist()
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A table of many types with gaps, and its run."""
+    rng, n = np.random.default_rng(0), 240
+    days = pd.Timestamp("2021-01-01") + pd.to_timedelta(np.arange(n) * 3601, unit="s")
+    table = pd.DataFrame(
+        {
+            "real": rng.normal(size=n),
+            "whole": rng.integers(0, 90, n),
+            "text": days.strftime("%Y-%m-%d %H:%M:%S"),
+            "time": days.astype("datetime64[us]"),
+            "digits": [int(day.strftime("%Y%m%d")) for day in days],
+            "kind": rng.choice(["oak", "elm"], n),
+            "flag": rng.choice([True, False], n),
+        }
+    ).astype({"text": object, "kind": object})
+    for name in ("text", "time", "kind"):
+        table.loc[rng.random(n) < 0.1, name] = None
+    vae = fit(VAE(2, max_epochs=1, neighbors=None, random_state=0), table)
+    vae.save(tmp_path_factory.mktemp("mixed") / "run")
+    return table, vae, tmp_path_factory.getbasetemp() / "mixed0/run"
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_filled_columns_have_the_types_of_the_fit_whatever_is_missing_in_a_batch(mixed, nothing):
+    table, vae, run = mixed
+    embed = Embedder(run, "impute", n_samples=5)
+    complete = table.dropna()[:20]
+    whole = {name: complete[name].to_numpy() for name in table}
+    types = {name: column.dtype for name, column in embed(whole).items()}
+    assert {name: str(dtype) for name, dtype in types.items()} == {
+        "real": "float64", "whole": "int64", "text": "object", "time": "datetime64[us]", "digits": "int64",
+        "kind": "object", "flag": "bool",
+    }  # fmt: skip
+    nanoseconds = whole | {"time": whole["time"].astype("datetime64[ns]"), "whole": whole["whole"].astype(float)}
+    for rows in (slice(None), slice(0, 7), slice(0, 0)):
+        for names in ((), ("text",), ("time",), ("digits",), ("whole", "flag"), tuple(table)[1:]):
+            batch = dict(nanoseconds)
+            for name in names:
+                column = pd.Series(batch[name]).astype(object).to_numpy().copy()
+                column[rows] = nothing
+                batch[name] = np.full(20, np.nan) if rows == slice(None) and nothing is not None else column
+            filled = embed(batch)
+            assert {name: column.dtype for name, column in filled.items()} == types, (rows, names)
+            expected = vae.impute(pd.DataFrame(batch, columns=list(table)), n_samples=5)
+            for name in table:
+                there = np.ones(20, bool)
+                there[rows] = name not in names
+                assert (filled[name] == expected[name].to_numpy()).all() or name in ("time", "flag"), (rows, name)
+                assert (filled[name][there] == whole[name][there]).all() and not pd.isna(filled[name]).any()
+    empty = embed({name: column[:0] for name, column in whole.items()} | {"other": np.empty(0)})
+    assert {name: column.dtype for name, column in empty.items()} == types
+    kept = embed(whole | {"whole": whole["whole"] + 0.5})["whole"]  # of which no cell may change
+    np.testing.assert_array_equal(kept, whole["whole"] + 0.5)
+
+
+def test_masked_cells_are_missing(mixed, run, vae, rows):
+    table, fitted, mixed_run = mixed
+    mask = np.arange(20) % 3 == 0
+    complete = table.dropna()[:20].reset_index(drop=True)
+    batch = {name: np.ma.array(complete[name].to_numpy(), mask=mask) for name in table}
+    gaps = complete.astype({"whole": float, "digits": float, "flag": object})
+    gaps.loc[mask] = None
+    codes = Embedder(mixed_run)(batch)
+    np.testing.assert_allclose(np.c_[codes["vae0"], codes["vae1"]], fitted.transform(gaps), atol=1e-6)
+    plain = {name: np.ma.array(complete[name].to_numpy()) for name in table}
+    codes = Embedder(mixed_run)(plain)
+    np.testing.assert_allclose(np.c_[codes["vae0"], codes["vae1"]], fitted.transform(complete), atol=1e-6)
+    with pytest.raises(DataError, match="contains 1 NaN value"):
+        Embedder(run)({"data": np.ma.array(rows[:5], mask=np.eye(5, rows.shape[1]) * [[1], [0], [0], [0], [0]])})
+
+
+def test_columns_to_keep_do_not_have_the_names_of_results(run, mixed, rows):
+    for n in (9, 0):
+        with pytest.raises(DataError, match="keep= has 'vae0', and so has what transform returns: rename the column"):
+            Embedder(run, keep=["vae0"])(columns(rows[:n]) | {"vae0": np.arange(n)})
+        with pytest.raises(DataError, match="keep= has 'x1', and so has what impute returns"):
+            Embedder(run, "impute", keep=["x1"])(columns(rows[:n]))
+    assert Embedder(run, keep=["x1"])(columns(rows[:9]))["x1"].tolist() == rows[:9, 1].tolist()
+
+
 def test_labels_condition_the_rows(rows, tmp_path):
     y = np.arange(400) % 3
     vae = fit(VAE(2, condition="labels", max_epochs=1, random_state=0), rows, y)

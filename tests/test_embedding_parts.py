@@ -185,6 +185,110 @@ def test_a_worker_reads_its_own_row_groups(vae, rows, tmp_path, capsys, monkeypa
     assert open_source(tmp_path / "y.parquet").identity != before == open_source(tmp_path / "x.parquet").identity
 
 
+def lazily(monkeypatch):
+    """Leave all rows in their files, and count few of them as very many."""
+    monkeypatch.setattr("latentmap.data.formats.parquet.LAZY", 0)
+    monkeypatch.setattr("latentmap.data.formats.chunked.LAZY", 0)
+    for module in ("schema", "formats.base"):
+        monkeypatch.setattr(f"latentmap.data.{module}.MOST_HASHED", 2**10)
+    monkeypatch.setattr("latentmap.data.schema.PIECE_VALUES", 2**4)
+
+
+def written(kind, values, path, time):
+    """Write values, at a time in seconds, in one of the formats whose rows stay in their files."""
+    if kind == ".npy":
+        np.save(path, values)
+    elif kind == ".zarr":
+        import zarr
+
+        zarr.open_array(str(path), mode="w", shape=values.shape, chunks=(100, 4), dtype="f4")[:] = values
+    elif kind == ".h5ad":
+        pytest.importorskip("anndata").AnnData(values).write_h5ad(path)
+    else:
+        pq.write_table(pa.table({f"x{i}": column for i, column in enumerate(values.T)}), path, compression="none")
+    for file in (path, *path.rglob("*")):
+        os.utime(file, (time, time))
+
+
+@pytest.mark.parametrize("kind", [".parquet", ".npy", ".zarr", ".h5ad"])
+def test_data_that_stay_in_their_files_are_told_apart_by_the_time_of_their_change(kind, tmp_path, monkeypatch):
+    """The values between those that are looked at have changed, and neither size nor range."""
+    values = np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32)
+    changed, path = values.copy(), tmp_path / f"x{kind}"
+    changed[[20, 40]] = changed[[40, 20]]
+    written(kind, values, path, 10**9)
+    whole = open_source(path).identity
+    written(kind, values, path, 2 * 10**9)
+    assert open_source(path).identity == whole  # by its values
+    written(kind, changed, path, 2 * 10**9)
+    assert open_source(path).identity != whole
+    lazily(monkeypatch)
+    written(kind, values, path, 10**9)
+    first = open_source(path).identity
+    assert open_source(path).identity == first
+    written(kind, changed, path, 2 * 10**9)
+    assert open_source(path).identity != first
+
+
+def test_empty_row_groups_and_files_have_no_parts(tmp_path, capsys, monkeypatch):
+    rng = np.random.default_rng(0)
+    table = pa.table({"a": rng.normal(size=300), "b": rng.normal(size=300), "kind": ["oak", "elm", None] * 100})
+    (tmp_path / "rows").mkdir()
+    pq.write_table(table, tmp_path / "whole.parquet", row_group_size=100)
+    with pq.ParquetWriter(tmp_path / "rows/0.parquet", table.schema) as writer:
+        for start, n in ((0, 0), (0, 100), (100, 0), (100, 100), (200, 0)):
+            writer.write_table(table.slice(start, n))
+    pq.write_table(table.slice(0, 0), tmp_path / "rows/1.parquet")
+    pq.write_table(table.slice(200), tmp_path / "rows/2.parquet")
+    monkeypatch.setattr("latentmap.data.formats.parquet.LAZY", 0)
+    must(capsys, "fit", tmp_path / "rows", "-o", tmp_path / "run", "--no-report", "--max-epochs", "1")
+    for command in ("transform", "score", "impute"):
+        for data in ("rows", "whole.parquet"):
+            must(capsys, command, tmp_path / "run", tmp_path / data, "-o", f"{tmp_path / command}-{data}/")
+        apart, together = (
+            [pq.ParquetFile(part) for part in sorted((tmp_path / f"{command}-{data}").glob("part*"))]
+            for data in ("rows", "whole.parquet")
+        )
+        assert [part.metadata.num_rows for part in apart] == [100, 100, 100]
+        assert [part.read().to_pydict() for part in apart] == [part.read().to_pydict() for part in together]
+
+
+IDS = {
+    "none in the first parts": [None] * 20 + [f"t{i}" for i in range(20)],
+    "fractions in the last": [*range(39), 39.5],
+    "none": [None] * 40,
+    "text": [f"{i:03d}" for i in range(40)],
+}
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_ids_have_the_same_type_in_every_part(ids, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    table = pa.table({"id": IDS[ids], "a": rng.normal(size=40), "b": rng.normal(size=40)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    must(
+        capsys, "fit", tmp_path / "x.parquet", "-o", tmp_path / "run", "--id", "id", "--max-epochs", "1", "--no-report"
+    )
+    must(capsys, "transform", tmp_path / "run", "-o", tmp_path / "z.parquet")
+    must(capsys, "transform", tmp_path / "run", "-o", f"{tmp_path}/z/", "--part-rows", "10")
+    whole, parts = pq.ParquetFile(tmp_path / "z.parquet").read(), sorted((tmp_path / "z").glob("part*"))
+    assert len(parts) == 4
+    assert all(pq.read_schema(part).remove_metadata() == whole.schema.remove_metadata() for part in parts)
+    written = [value for part in parts for value in pq.ParquetFile(part).read()["id"].to_pylist()]
+    assert written == whole["id"].to_pylist() == table["id"].to_pylist()
+
+
+def test_folders_with_colons_are_folders(vae_run, tmp_path, capsys, monkeypatch):
+    run, data = vae_run
+    monkeypatch.chdir(tmp_path)
+    must(capsys, "score", run, data, "-o", "job:12/")
+    assert json.loads((tmp_path / "job:12" / MANIFEST).read_text())["rows"] > 0
+    files = state(tmp_path / "job:12")
+    must(capsys, "score", run, data, "-o", "job:12/")
+    assert state(tmp_path / "job:12") == files
+    assert len(open_source("job:12")) == 400 == 16 * len(open_source("job:12/part-00000.parquet"))
+
+
 FAULTS = {
     "a file of others": ("x/", "holds notes.txt, which is no part of a result: give a new folder", 1),
     "a part of others": ("y/", "holds part-00000.parquet, which is no part of a result", 1),

@@ -245,3 +245,33 @@ def test_ids_of_many_digits_come_back(convert):
     back = filled(convert(frame), new)
     assert list(back.dtypes) == list(new.dtypes)
     assert (back["key"] == new["key"]).all() and (back["unsigned"] == new["unsigned"]).all()
+
+
+@pytest.mark.parametrize("type_", [pl.Null, pl.Float32, pl.Int8, pl.String, "object"])
+def test_columns_without_a_cell_are_filled_whatever_their_type(type_):
+    """A column of missing cells alone has the type that its reader happened to give it."""
+    days = pd.date_range("2021-01-01", periods=60, freq="25h").strftime("%Y-%m-%d %H:%M:%S").astype(object)
+    frame = pd.DataFrame({"day": days.where(~HOLES, None), "x": np.where(HOLES, np.nan, X60), "y": X60[::-1]})
+    if type_ == "object":
+        empty = [frame.astype({"x": object}).assign(day=None, x=None)]
+    else:
+        x = pl.Null if type_ == pl.String else type_
+        nothing = pl.from_pandas(frame).with_columns(pl.lit(None, type_).alias("day"), pl.lit(None, x).alias("x"))
+        empty = [nothing, nothing.to_arrow(), nothing.to_pandas()]
+    for new in empty:
+        back = filled(frame, new)
+        back = back if isinstance(back, pd.DataFrame) else pl.DataFrame(back).to_pandas()
+        assert back["day"].str.fullmatch(r"2021-\d\d-\d\d \d\d:\d\d:\d\d").all()
+        assert np.isfinite(back["x"].astype(float)).all() and back["y"].tolist() == frame["y"].tolist()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Etc/GMT+5", "America/Port-au-Prince"])
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_times_in_every_zone_come_back(zone, unit):
+    times = pd.Series(pd.date_range("2020-03-01", periods=60, freq="25h", tz=zone).as_unit(unit))
+    frame = pd.DataFrame({"time": times.mask(HOLES), "x": X60, "y": X60[::-1]})
+    back = filled(frame)
+    assert back["time"].dtype == times.dtype and back["time"].notna().all()
+    assert (back["time"][~HOLES] == times[~HOLES]).all()
+    objects = filled(frame, frame.assign(time=times.astype(object).where(~HOLES, None)))
+    assert (objects["time"][~HOLES] == times[~HOLES]).all() and objects["time"].notna().all()

@@ -32,6 +32,8 @@ from latentmap.data.memory import is_out_of_memory
 from latentmap.exceptions import DataError, LatentmapError, PartError
 from latentmap.messages import one_line
 
+OUTPUTS = ("-o", "--output", "--html", "--columns-template")
+"""Options after which ``-`` is a value: standard output, which most of them refuse."""
 HELP = """Learn the low-dimensional surface that data lie on; encode, decode, sample, score and repair with it.
 
 latentmap fit digits -o run
@@ -119,10 +121,15 @@ def _with_input_last(arguments: Sequence[str]) -> list[str]:
     """Return arguments in which ``-``, standard input as data, stands last and behind ``--``: it is no option.
 
     >>> _with_input_last(["fit", "-", "-o", "run"]), _with_input_last(["info", "x.csv", "--columns-template", "-"])
-    (['fit', '-o', 'run', '--', '-'], ['info', 'x.csv', '--columns-template', '-'])
+    (['fit', '-o', 'run', '--', '-'], ['info', 'x.csv', '--columns-template=-'])
     """
-    given = list(arguments)
-    places = [i for i, one in enumerate(given) if one == "-" and given[i - 1] != "--columns-template"]
+    given = list[str]()
+    for one in arguments:
+        if one == "-" and given and given[-1] in OUTPUTS:
+            given[-1] += "=-"
+        else:
+            given.append(one)
+    places = [i for i, one in enumerate(given) if one == "-"]
     if not places or "--" in given:
         return given
     return [*(one for i, one in enumerate(given) if i not in places), "--", *["-"] * len(places)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import latentmap
 from latentmap.cli.describe import describe_source
-from latentmap.cli.options import Components, Data, Folder, Id, Json, Labels, Seed, Whole
+from latentmap.cli.options import Components, Data, Folder, Id, Json, Labels, Seed, SkipBad, Whole
 from latentmap.cli.outputs import check_output, or_elsewhere
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, on_terminal, say, say_table
@@ -35,6 +35,7 @@ def compare(
     output: Folder | None = None,
     labels: Labels = None,
     row_id: Id = None,
+    skip_bad: SkipBad = False,
     n_components: Components = 2,
     max_rows: Whole = MOST_ROWS,
     seed: Seed = 0,
@@ -71,7 +72,7 @@ def compare(
         check_output(output / "comparison.json", [".json"])
     methods, judged = _methods(against, n_components), _components(claims)
     settings = {"n_components": n_components, "max_rows": max_rows, "random_state": seed, "seeds": seeds}
-    source, _ = open_data(data, labels, None, skip_bad=False, row_id=row_id)
+    source, _ = open_data(data, labels, None, skip_bad=skip_bad, row_id=row_id)
     say(describe_source(source))
     comparison = run_comparison(source, methods=methods, claims=judged, halves=halves, **settings)
     say_table(comparison.table(), f"Methods, {counted(seeds, 'fit')} each")

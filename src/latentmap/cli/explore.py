@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentmap.cli.conditions import one_condition
-from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, Whole
+from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, SkipBad, Whole
 from latentmap.cli.terminal import UsageError, emit, note, say
 from latentmap.exceptions import DataError
 from latentmap.messages import counted, error_line
@@ -26,6 +26,7 @@ def explore(
     row_id: RunId = None,
     given: GivenOrMost = None,
     embed: Embed = (),
+    skip_bad: SkipBad = False,
     against: Path | None = None,
     port: Whole | None = None,
     host: str = "127.0.0.1",
@@ -53,7 +54,7 @@ def explore(
 
     require_server()
     folders = [run] if against is None else [run, against]
-    explorations = [exploration(folder, data, labels, row_id, given, embed) for folder in folders]
+    explorations = [exploration(folder, data, labels, row_id, given, embed, skip_bad=skip_bad) for folder in folders]
     for one in explorations:
         if one.rows is not None:
             say(f"encoding {counted(len(one.rows), 'row')} of {one.rows.title}")
@@ -82,6 +83,8 @@ def exploration(
     row_id: str | None,
     given: str | None,
     embed: tuple[str, ...],
+    *,
+    skip_bad: bool = False,
 ) -> Exploration:
     """Return a run to explore, with its rows, or without them where the data of the run are not there."""
     import numpy as np
@@ -96,7 +99,7 @@ def exploration(
     try:
         if data is None and origin is None:
             raise DataError(f"{run} does not say which data it was fitted to")
-        opened = open_rows(run, estimator, data, labels, row_id)
+        opened = open_rows(run, estimator, data, labels, row_id, skip_bad=skip_bad)
     except (DataError, OSError) as error:
         if data is not None or labels is not None or row_id is not None:
             raise

@@ -15,6 +15,7 @@ from latentmap.cli.options import (
     RunId,
     RunLabels,
     Seed,
+    SkipBad,
     Whole,
 )
 from latentmap.cli.outputs import ARRAYS, say_written, write_blocks
@@ -37,6 +38,7 @@ def impute(
     row_id: RunId = None,
     given: GivenOrLabels = None,
     embed: Embed = (),
+    skip_bad: SkipBad = False,
     part_rows: PartRows = None,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +65,9 @@ def impute(
     from latentmap.cli.runs import column_names, load_run, open_rows
 
     estimator = load_run(run, given, embed)
-    rows = open_rows(run, estimator, data, labels, row_id, every=True, by_block=target.worker is not None)
+    rows = open_rows(
+        run, estimator, data, labels, row_id, every=True, by_block=target.worker is not None, skip_bad=skip_bad
+    )
     table, cells, unfilled = estimator.table_, 0, 0
     names, texts = column_names(run, estimator), {} if table is None else table.components
     kept = [i for i, name in enumerate(names) if name not in texts]
@@ -71,7 +75,7 @@ def impute(
     def filled(block: Any, y: Any) -> Any:
         nonlocal cells, unfilled
         missing = np.isnan(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
-        cells += int(missing[:, kept].sum())
+        cells += int(missing.reshape(len(block), -1)[:, kept].sum())
         unfilled += int(missing.sum())
         made = estimator.impute(block, draws, n_samples=samples, y=y, random_state=seed)
         return made if table is None else np.where(missing, table.within(made), block)

@@ -17,7 +17,7 @@ from latentmap.cli.describe import (
     size_in_words,
     values_in_words,
 )
-from latentmap.cli.options import ColumnsFile, Embed, Id, Json, Labels, SkipBad
+from latentmap.cli.options import ColumnsFile, Embed, Id, Json, Labels, SkipBad, read_place
 from latentmap.cli.outputs import check_output
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, say, say_pairs
@@ -41,7 +41,7 @@ def info(
     row_id: Id = None,
     columns: ColumnsFile = None,
     embed: Embed = (),
-    columns_template: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
+    columns_template: Annotated[Path | None, Parameter(allow_leading_hyphen=True, converter=read_place)] = None,
     memory: str | None = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,

@@ -23,6 +23,21 @@ def read_whole(_: object, tokens: Sequence[Token]) -> int:
         raise ValueError(f"expected a whole number, got {tokens[0].value!r}") from None
 
 
+def read_place(type_: object, tokens: Sequence[Token]) -> str | Path:
+    """Return the file or folder that results are written to; an address is an error."""
+    from latentmap.data.remote import local_path
+
+    path = local_path(tokens[0].value)
+    return path if type_ in (Path, Path | None) else tokens[0].value  # in which a slash at the end tells a folder
+
+
+def read_output(type_: object, tokens: Sequence[Token]) -> str | Path:
+    """Return what `read_place` does; standard output is an error."""
+    if tokens[0].value == "-":
+        raise ValueError("results go to a file or folder, not to standard output: give the name of one")
+    return read_place(type_, tokens)
+
+
 Whole = Annotated[int, Parameter(converter=read_whole)]
 
 Data = Annotated[
@@ -86,12 +101,13 @@ Given = Annotated[str | None, Parameter(help=f"{GIVEN}.")]
 GivenOrMost = Annotated[str | None, Parameter(help=f"{GIVEN}; by default the most frequent label.")]
 GivenOrLabels = Annotated[str | None, Parameter(help=f"{GIVEN}; by default each row's own label.")]
 
-Folder = Annotated[Path, Parameter(alias="-o")]
-ArrayFile = Annotated[Path, Parameter(alias="-o", help=f"{ARRAY}; tables are flat.")]
+Folder = Annotated[Path, Parameter(alias="-o", converter=read_output)]
+ArrayFile = Annotated[Path, Parameter(alias="-o", converter=read_output, help=f"{ARRAY}; tables are flat.")]
 ArrayOutput = Annotated[
     str | Path,
     Parameter(
         alias="-o",
+        converter=read_output,
         help=f"{ARRAY}; tables are flat. Or a folder, such as out/, for part files (.parquet) that several workers of "
         "torchrun write together, and that a repeated call completes.",
     ),

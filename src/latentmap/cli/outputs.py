@@ -158,6 +158,8 @@ def check_writable(path: Path) -> None:
 
     target = path.absolute()
     folder = target if target.is_dir() else next(parent for parent in target.parents if parent.exists())
+    if not folder.is_dir():
+        raise DataError(f"cannot write {path}: {folder} is a file; give another folder")
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(PROBE))

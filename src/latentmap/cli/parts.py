@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,11 +132,12 @@ def write_parts(
         advice = "give fewer workers, or fewer --part-rows"
         raise DataError(f"{source.name} is read in {counted(n, 'part')}, for {worker.size} workers: {advice}")
 
+    key = rows.key and rows.key.typed()
+
     def write(i: int) -> None:
         here = parts.ranges[i]
-        key = None if rows.key is None else replace(rows.key, values=rows.key.values[here.start : here.stop])
         blocks = (make(*pair) for pair in rows.with_labels(part=here))
-        write_blocks(parts.path(i), blocks, columns, table, (), key, metadata=parts.metadata(i))
+        write_blocks(parts.path(i), blocks, columns, table, (), key and key.of(here), metadata=parts.metadata(i))
 
     written, completed = parts.write(worker, write)
     found = written == 0 and parts.is_complete()

@@ -7,7 +7,7 @@ from typing import Any
 
 from latentmap.cli.compare import run_comparison
 from latentmap.cli.conditions import one_condition
-from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels
+from latentmap.cli.options import Embed, GivenOrMost, Json, Run, RunData, RunId, RunLabels, SkipBad
 from latentmap.cli.outputs import check_output
 from latentmap.cli.terminal import UsageError, emit, say
 
@@ -23,6 +23,7 @@ def report(
     row_id: RunId = None,
     given: GivenOrMost = None,
     embed: Embed = (),
+    skip_bad: SkipBad = False,
     compare: bool = False,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +39,6 @@ def report(
     compare
         Add a comparison with other methods, each fitted to the data; see the command compare.
     """
-    check_output(run / "report.html", [".html"])
     import numpy as np
 
     from latentmap.cli.runs import Origin, load_run, open_rows, shown_rows
@@ -51,10 +51,11 @@ def report(
     from latentmap.report import ReportRows, write_report
 
     read_config(run)  # before the lock, so that no folder is made
+    check_output(run / REPORT[0], [".html"])
     with locked(run):
         estimator = load_run(run, given, embed)
         wanted = [name for text in color for name in next(csv.reader([text], skipinitialspace=True), [])]
-        rows = open_rows(run, estimator, data, labels, row_id, wanted)
+        rows = open_rows(run, estimator, data, labels, row_id, wanted, skip_bad=skip_bad)
         if estimator.condition_ is not None and not estimator.has_labels_ and given is None:
             raise UsageError("a model with covariates is shown for some: add --given with numbers separated by commas")
         source, (X, y, indices) = rows.source, shown_rows(rows)

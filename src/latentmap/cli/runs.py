@@ -19,7 +19,7 @@ from latentmap.cli.terminal import UsageError, note, say
 from latentmap.data.columns import Table
 from latentmap.data.files import as_json, write_new
 from latentmap.data.formats.unpacked import within
-from latentmap.data.number_tables import table_of_numbers, typed
+from latentmap.data.number_tables import is_open, table_of_numbers, typed
 from latentmap.data.reading import read_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
@@ -220,12 +220,14 @@ def open_rows(
     *,
     every: bool = False,
     by_block: bool = False,
+    skip_bad: bool = False,
 ) -> RunRows:
     """Return rows for a run, by default its own: with the labels, the id and the order of columns of its own data.
 
     Columns that the run does not have are ignored, with a note; the values of those ``beside`` are in the source. With
     ``every`` column to be written again, row names are the key where there is no id, and labels that the model does not
-    need are a column like any other. ``by_block`` reads and checks them so, though they may fit in memory.
+    need are a column like any other. ``by_block`` reads and checks them so, though they may fit in memory. Images that
+    cannot be read are left out with ``skip_bad``, or where the fit left out such.
     """
     origin = Origin.read(run)
     path = data if data is not None or origin is None else origin.data
@@ -240,8 +242,9 @@ def open_rows(
     ):
         selection = replace(selection, beside=(*beside, INDEX), left_out=(INDEX,), optional=(INDEX,))
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
+    skip_bad = skip_bad or (origin is not None and origin.skip_bad)
     with within(estimator.memory):
-        source = _open(path, labels, named, estimator.table_, selection, every=every)
+        source = _open(path, labels, named, estimator.table_, selection, every=every, skip_bad=skip_bad)
     in_memory, changed = not by_block and fits(source, read_memory(estimator.memory)), False
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -252,6 +255,8 @@ def open_rows(
         require_finite(source, missing=estimator.takes_missing_)
         if changed := data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
             note(f"{source.name} has changed since the fit")
+    if source.numbers is not None:
+        note(f"{source.name}: {source.remark}")
     key, names = _key(source, row_id, origin), source.names
     if columns is not None and names is not None:
         require_columns(columns, names, source.name)
@@ -319,20 +324,21 @@ def _open(
     selection: Selection,
     *,
     every: bool,
+    skip_bad: bool,
 ) -> Source:
     """Open the data of a run, or like them; with ``every`` column of a table, also where the fit was one of numbers."""
     if every and table is None and selection.wanted is not None:
         with contextlib.suppress(DataError):  # of which the next call tells more
-            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection)
-            source.table = None if source.table is None else typed(source.table, source.cells)
+            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection, skip_bad)
+            if source.table is not None and is_open(source.table):
+                source.table = typed(source.table, source.cells)
             return source
-    return _opened(path, labels, origin, table, selection)
+    return _opened(path, labels, origin, table, selection, skip_bad)
 
 
 def _opened(
-    path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection
+    path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection, skip: bool
 ) -> Source:
-    skip = origin is not None and origin.skip_bad
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
             return open_source(path, origin.labels, table, skip_bad=skip, numeric=table is None, selection=selection)

@@ -14,6 +14,7 @@ from latentmap.cli.options import (
     RunData,
     RunId,
     RunLabels,
+    SkipBad,
     Whole,
 )
 from latentmap.cli.outputs import write_blocks
@@ -37,6 +38,7 @@ def score(
     row_id: RunId = None,
     given: GivenOrLabels = None,
     embed: Embed = (),
+    skip_bad: SkipBad = False,
     part_rows: PartRows = None,
     as_json: Json = False,
 ) -> None:
@@ -59,7 +61,7 @@ def score(
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given, embed)
-    rows = open_rows(run, estimator, data, labels, row_id, by_block=target.worker is not None)
+    rows = open_rows(run, estimator, data, labels, row_id, by_block=target.worker is not None, skip_bad=skip_bad)
     bound = "elbo" if samples == 1 else f"iwae_{samples}"
 
     def scored(block: Any, y: Any) -> Any:

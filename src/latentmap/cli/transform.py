@@ -18,6 +18,7 @@ from latentmap.cli.options import (
     RunData,
     RunId,
     RunLabels,
+    SkipBad,
 )
 from latentmap.cli.outputs import ARRAYS, check_output, say_written, write_blocks
 from latentmap.cli.parts import Output, say_parts, telling_worker, write_parts
@@ -41,6 +42,7 @@ def transform(
     row_id: RunId = None,
     given: GivenOrLabels = None,
     embed: Embed = (),
+    skip_bad: SkipBad = False,
     part_rows: PartRows = None,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +64,7 @@ def transform(
     from latentmap.cli.runs import load_run, open_rows
 
     estimator = load_run(run, given, embed)
-    rows = open_rows(run, estimator, data, labels, row_id, by_block=target.worker is not None)
+    rows = open_rows(run, estimator, data, labels, row_id, by_block=target.worker is not None, skip_bad=skip_bad)
     names = estimator.get_feature_names_out()
     if target.worker is not None:
         settings = {"command": "transform", "given": given, "embed": list(embed)}

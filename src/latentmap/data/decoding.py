@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latentmap.data.cells import decimal_of, unit_of, zone_of
 from latentmap.data.checks import EXACT
 from latentmap.data.columns import Cells, Column, Table, object_array
-from latentmap.data.frames import installed_backends
+from latentmap.data.frames import holds_numbers, installed_backends, is_empty
 from latentmap.data.heading import Heading, text_of
 from latentmap.data.names import as_known
 from latentmap.data.native import pandas_series, pandas_text, pandas_type
@@ -70,9 +70,10 @@ def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, g
     columns = list(origin.iter_columns()) if isinstance(origin, nw.DataFrame) else []
     spelled = as_known([text_of(c.name) for c in columns], {*table.names, *table.order, *table.kinds})
     came = dict(zip(spelled, columns, strict=True))
-    texts = {n for n in table.texts if n not in came and (table.backend or n in table.words)}
-    texts |= {n for n, column in table.kinds.items() if n in came and _is_text(came[n]) and column.type != "String"}
-    digits = {n for n, c in came.items() if n in table.kinds and _is_digits(c, table.kinds[n])}
+    telling = {n: column for n, column in came.items() if not _is_open(column)}
+    texts = {n for n in table.texts if n not in telling and (table.backend or n in table.words)}
+    texts |= {n for n, column in table.kinds.items() if n in telling and _is_text(came[n]) and column.type != "String"}
+    digits = {n for n, c in telling.items() if n in table.kinds and _is_digits(c, table.kinds[n])}
     texts |= digits
     if given:
         cells = table.completed(rows, given, texts)
@@ -81,7 +82,7 @@ def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, g
                 cells[one.name] = np.where(table.stays(one), object_array(came[one.name].to_list()), cells[one.name])
     else:
         cells = table.decode(rows, generated=generated, written=texts)
-    digits |= {n for n in texts if (form := table.kinds[n].format) is not None and form.digits and n not in came}
+    digits |= {n for n in texts if (form := table.kinds[n].format) is not None and form.digits and n not in telling}
     for name in digits:  # 20011229
         cells[name] = np.array([None if one is None else int(one) for one in cells[name].tolist()])
     kinds = {name: column for name, column in table.kinds.items() if name not in texts}
@@ -91,6 +92,7 @@ def _frame_of(table: Table, rows: NDArray[Any], like: Any, *, generated: bool, g
     if backend != "pandas":
         series = {name: _series(kinds.get(name), name, values, backend) for name, values in cells.items()}
         own = {name: came[name] for name in stays} if backend == preferred else {}
+        own = {n: c for n, c in own.items() if n in telling or (c.dtype.is_float() and series[n].dtype.is_numeric())}
         series |= {name: _kept(one, series[name], stays[name]) for name, one in own.items()}
         library = importlib.import_module(backend)
         make = library.DataFrame if backend == "polars" else library.table  # narwhals turns an Enum into a Categorical
@@ -150,6 +152,13 @@ def in_type_of(own: nw.Series[Any], made: nw.Series[Any]) -> nw.Series[Any]:
     return cast
 
 
+def _is_open(series: nw.Series[Any]) -> bool:
+    """Return whether a column may be of any type: no cell is there, and its type is what missing cells alone have."""
+    if series.dtype.is_float():
+        return bool((series.is_null() | series.is_nan()).all())
+    return is_empty(series) or (series.dtype.is_numeric() and series.null_count() == len(series))
+
+
 def _is_text(series: nw.Series[Any]) -> bool:
     """Return whether most cells of a column that are there are text."""
     if series.dtype != nw.Object:
@@ -161,7 +170,7 @@ def _is_text(series: nw.Series[Any]) -> bool:
 def _is_digits(series: nw.Series[Any], column: Column) -> bool:
     """Return whether a column of numbers writes days or times of day, as 20011229 or 1730."""
     form = column.format
-    return form is not None and series.dtype.is_numeric() and (form.kind == "date" or form.pattern == CLOCK)
+    return form is not None and holds_numbers(series) and (form.kind == "date" or form.pattern == CLOCK)
 
 
 def _series(column: Column | None, name: str, cells: NDArray[Any], backend: Any) -> nw.Series[Any]:

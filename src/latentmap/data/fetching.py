@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import re
 import shutil
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from latentmap.data.remote import copy_folder, remote_path
+from latentmap.data.remote import copy_folder, is_address, remote_path
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import error_line
 
@@ -27,7 +26,7 @@ def is_remote(data: Any) -> bool:
     >>> is_remote("-"), is_remote("https://example.org/x.csv"), is_remote("x.csv")
     (True, True, False)
     """
-    return isinstance(data, str) and (data == "-" or re.match(r"[a-z][a-z0-9+.-]+://", data) is not None)
+    return isinstance(data, str) and (data == "-" or is_address(data))
 
 
 @contextlib.contextmanager

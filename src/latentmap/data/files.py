@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from latentmap.data.folders import keep_mode, sync
+from latentmap.data.remote import local_path
 from latentmap.data.temporary import temporary_folder
 from latentmap.exceptions import DataError
 
@@ -38,7 +39,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     ...     [file.name for file in Path(folder).iterdir()]
     ['codes.txt']
     """
-    final = Path(os.path.realpath(target))
+    final = Path(os.path.realpath(local_path(target)))
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder(final) as folder:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from latentmap.data.locks import held
+from latentmap.data.remote import local_path
 from latentmap.data.temporary import hidden, remove, sweep, temporaries, temporary_folder
 from latentmap.exceptions import DataError
 
@@ -57,7 +58,7 @@ def atomic_folder(
     ...     (Path(parent) / "run" / "weights").read_text()
     'new'
     """
-    final = Path(os.path.realpath(target))
+    final = Path(os.path.realpath(local_path(target)))
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists() and not final.is_dir():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import narwhals as nw
 import numpy as np
@@ -180,7 +183,7 @@ def _settled(series: nw.Series[Any]) -> nw.Series[Any]:
     return nw.from_native(column, series_only=True)
 
 
-def _is_empty(series: nw.Series[Any]) -> bool:
+def is_empty(series: nw.Series[Any]) -> bool:
     """Return whether a column has no values and no type that says which it could have."""
     return (
         not str(series.dtype).startswith(("Categorical", "Enum"))
@@ -196,7 +199,7 @@ def _native(series: nw.Series[Any]) -> str:
 def _plain(series: nw.Series[Any], column: str, name: str) -> NDArray[Any] | None:
     """Return a column of numbers as an array; None if the column holds anything else."""
     dtype = series.dtype
-    if _is_empty(series):
+    if is_empty(series):
         return np.full(len(series), np.nan)
     if dtype == nw.Object:
         cells = of_objects(_values(series), column, name, "")
@@ -226,10 +229,23 @@ def _is_exact(series: nw.Series[Any]) -> bool:
     return not ends or max(map(abs, ends)) <= EXACT
 
 
+def _zone(column: Any) -> str | None:
+    """Return the time zone of a column of pandas, UTC where it has no name; None where the column has none."""
+    if (zone := getattr(column.dtype, "tz", None)) is None:
+        return None
+    with contextlib.suppress(ValueError, OSError, ZoneInfoNotFoundError):
+        return ZoneInfo(str(zone)).key
+    return "UTC"
+
+
 def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
+    if series.implementation.is_pandas() and series.dtype == nw.Unknown and (zone := _zone(series.to_native())):
+        utc = _cells(nw.from_native(series.to_native().dt.tz_convert("UTC"), series_only=True), name, spec)
+        native = utc.native if zone == "UTC" else _native(series)
+        return replace(utc, type=utc.type.replace("'UTC'", repr(zone)), native=native)
     series = _settled(series)
     dtype, column, own = series.dtype, text_of(series.name), _native(series)
-    if dtype.is_numeric() and (digits := _of_digits(series, column, own, spec)) is not None:
+    if (dtype.is_numeric() or dtype == nw.Object) and (digits := _of_digits(series, column, own, spec)) is not None:
         return digits
     if dtype not in (nw.Object, nw.String) and (numbers := _plain(series, column, name)) is not None:
         type_ = str(dtype).replace("128", "64") if dtype.is_numeric() or dtype == nw.Boolean else "Float64"
@@ -271,20 +287,32 @@ def _of_digits(series: nw.Series[Any], column: str, own: str, spec: ColumnSpec) 
     settings = text_settings(column, spec)
     form = settings.learned.pattern if settings.learned else ""
     known = settings.kind == "date" or form == CLOCK
-    if not known and (settings.kind or isinstance(spec, Table)):
+    if not known and (settings.kind or isinstance(spec, Table) or not _may_be_digits(series, column)):
         return None
-    ends = (series.min(), series.max())
-    if not known and (any(map(is_missing, ends)) or not may_be_compact(column, *ends)):
+    if not holds_numbers(series):
         return None
     values = _values(series)
     if not known and any(value is not None and value != int(value) for value in values):
         return None
-    written = [None if v is None or v != v else word(float(v) if series.dtype.is_float() else int(v)) for v in values]
+    written = [None if v is None or v != v else word(float(v) if isinstance(v, float) else int(v)) for v in values]
     different = {text for text in written if text is not None}
     if not (known or are_days(different) or are_clocks(column, different)):
         return None
     cells = of_text(written, column, own, spec)
     return replace(cells, written=None, format=cells.format and replace(cells.format, digits=True))
+
+
+def _may_be_digits(series: nw.Series[Any], column: str) -> bool:
+    ends = (series.min(), series.max()) if series.dtype.is_numeric() else (None,)
+    return not any(map(is_missing, ends)) and may_be_compact(column, *ends)
+
+
+def holds_numbers(series: nw.Series[Any]) -> bool:
+    """Return whether a column is one of numbers, or of objects that are numbers where they are there."""
+    if series.dtype != nw.Object:
+        return bool(series.dtype.is_numeric())
+    there = [value for value in series.to_list() if not is_missing(value)]
+    return bool(there) and all(isinstance(value, Real) and not isinstance(value, bool) for value in there)
 
 
 def has_digits(columns: Iterable[nw.Series[Any]]) -> bool:

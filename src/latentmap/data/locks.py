@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from latentmap.data.remote import local_path
 from latentmap.exceptions import DataError
 
 HAS_LOCKS = os.name == "posix"
@@ -53,7 +54,7 @@ def locked(folder: str | os.PathLike[str], wait: float = 0.0) -> Iterator[None]:
     ...         print(str(error).replace(parent, ""))
     /run is being written by another process; wait for it or choose another folder
     """
-    target = Path(os.path.realpath(folder))
+    target = Path(os.path.realpath(local_path(folder)))
     try:
         made = [place for place in (target, *target.parents) if not place.exists()]
         descriptor = _acquired(target, time.monotonic() + wait)

@@ -158,7 +158,7 @@ def open_source(
                 path, labels, columns, skip_bad=skip_bad, numeric=numeric, selection=selection, memory=memory
             )
         weakref.finalize(source, shutil.rmtree, path.parent, ignore_errors=True)
-        source.name = data
+        source.name, source.files = data, ()  # a copy, whose time says nothing
         return source
     if isinstance(data, str | os.PathLike):
         path = Path(data).expanduser()
@@ -255,9 +255,12 @@ def _open_folder(
     """Return a source of a folder of ``.parquet`` files or images."""
     if parquet_files(path):
         request = Request(path, labels, str(path), columns, numeric, selection)
-        return _checked(parquet_source(request), columns, selection, numeric)
+        source = _checked(parquet_source(request), columns, selection, numeric)
+        source.files = source.files or (path,)
+        return source
     if image_files(path):
         source = ImageFolderSource(path, labels, skip_bad=skip_bad)
+        source.files = (path,)
         for name in selection.beside:
             if name not in selection.optional:
                 require_known(name, source.beside, f"{path} is a folder of images and has no column")
@@ -296,11 +299,14 @@ def _open_file(
         require_ending(path, end)
     if opener in TABLES:
         source = opener(Request(path, labels, str(path), columns, numeric, selection, member))
-        return _checked(source, columns, selection, numeric)
-    if isinstance(columns, Requested):
+        source = _checked(source, columns, selection, numeric)
+    elif isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
-    source = opener(path, labels) if member is None else opener(path, labels, member)
-    return _with_beside(source, path, selection)
+    else:
+        source = opener(path, labels) if member is None else opener(path, labels, member)
+        source = _with_beside(source, path, selection)
+    source.files = source.files or (path,)
+    return source
 
 
 def _checked(source: Source, columns: ColumnSpec, selection: Selection, numeric: bool) -> Source:

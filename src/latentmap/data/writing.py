@@ -11,7 +11,7 @@ import re
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -33,10 +33,23 @@ from latentmap.exceptions import DataError, MissingExtraError
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """The column that tells the rows of a file apart: its name, and one value a row."""
+    """The column that tells the rows of a file apart: its name, one value a row, and their type in pyarrow if known."""
 
     name: str
     values: NDArray[Any]
+    type: Any = None
+
+    def in_arrow(self) -> Any:
+        """Return the values as an array of pyarrow."""
+        return pyarrow_module("lib").array(self.values, self.type, from_pandas=True)
+
+    def typed(self) -> Key:
+        """Return the key with the type of all of its values, which some of them may not tell."""
+        return replace(self, type=self.in_arrow().type)
+
+    def of(self, rows: range) -> Key:
+        """Return the key of some rows."""
+        return replace(self, values=self.values[rows.start : rows.stop])
 
 
 class RowWriter(ABC):
@@ -264,7 +277,7 @@ class ParquetWriter(RowWriter):
             generated = self.given is None
             block = frame_of(self.table, rows, pyarrow.table({}), generated=generated, given=self.given or ())
         if self.key is not None:
-            self.keys = pyarrow.array(self.key.values, from_pandas=True) if self.keys is None else self.keys
+            self.keys = self.key.in_arrow() if self.keys is None else self.keys
             block = block.add_column(0, self.key.name, self.keys.slice(self.count, len(rows)))
             self.count += len(rows)
         if self.writer is None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import latentmap
+from latentmap.data.decoding import frame_of
 from latentmap.data.frames import installed_backends
 from latentmap.exceptions import DataError, PartError
 from latentmap.messages import any_of
@@ -82,7 +83,7 @@ class Embedder:
         self.keep = tuple(keep)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_model"}
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def __call__(self, batch: Mapping[str, Any]) -> Batch:
         """Return what the model says of the rows of a batch.
@@ -100,23 +101,28 @@ class Embedder:
         Raises
         ------
         DataError
-            If the batch lacks a column.
+            If the batch lacks a column, or one to keep has the name of a result.
         """
         columns = {name: _array(column) for name, column in batch.items()}
         kept = {name: self._column(columns, name) for name in self.keep}
         y = None if self.labels is None else self._column(columns, self.labels)
         if y is None and self._model.needs_y_:
             raise DataError(f"{self.run} is conditioned on {self._model.condition}: name their column with labels=")
-        if not len(next(iter(columns.values()), ())):
-            return self._empty(columns) | kept
-        of_fit = set(self._names)
         given = {
             name: column
             for name, column in columns.items()
-            if name in of_fit or (name != self.labels and name not in kept)
+            if name in self._known or (name != self.labels and name not in kept)
         }
-        _require_alike(given)
-        return kept | self._made(given, y)
+        if len(next(iter(columns.values()), ())):
+            _require_alike(given)
+            made = self._made(given, y)
+        else:
+            made = self._empty(given)
+        if clash := [name for name in kept if name in made]:
+            raise DataError(
+                f"keep= has {clash[0]!r}, and so has what {self.what} returns: rename the column of the batch"
+            )
+        return kept | made
 
     @functools.cached_property
     def _model(self) -> Any:
@@ -129,6 +135,12 @@ class Embedder:
         names = model.data_schema_.names if table is None else table.inputs
         return [f"x{i}" for i in range(model.n_features_in_)] if names is None else list(names)
 
+    @property
+    def _known(self) -> set[str]:
+        """The columns of the fit, and those that follow from them."""
+        table = self._model.table_
+        return {*self._names, *(() if table is None else table.kinds)}
+
     def _made(self, columns: Batch, y: Any) -> Batch:
         """Return new columns of the rows that some columns hold."""
         model, names = self._model, self._names
@@ -136,16 +148,25 @@ class Embedder:
             name, X = self._rows(columns, missing)
             return {name: model.impute(X, n_samples=self.n_samples, y=y)} if self.what == "impute" else self._of(X, y)
         if model.table_ is not None:  # with columns that follow from others, which tell of missing cells in these
-            known = {*names, *model.table_.kinds}
-            X = _frame({name: column for name, column in columns.items() if name in known})
+            X = _frame({name: column for name, column in columns.items() if name in self._known})
         else:
             X = np.stack([columns[name] for name in names], 1)
         if self.what != "impute":
             return self._of(X, y)
         filled = model.impute(X, n_samples=self.n_samples, y=y)
         if model.table_ is None:
+            filled = filled if filled.dtype.kind == "f" else filled.astype(np.float64)
             return dict(zip(names, filled.T, strict=True))
-        return {column.name: column.to_numpy() for column in nw.from_native(filled, eager_only=True).iter_columns()}
+        return {name: _of_type(column, self._types.get(name)) for name, column in _columns(filled).items()}
+
+    @functools.cached_property
+    def _types(self) -> dict[str, np.dtype[Any]]:
+        """The types of the columns of the fit, in which filled ones come back whether a batch has gaps or none."""
+        table = self._model.table_
+        if table is None:
+            return {}
+        frame = frame_of(table, np.zeros((1, len(table.columns))), generated=True)
+        return {name: column.dtype for name, column in _columns(frame).items()}
 
     def _of(self, X: Any, y: Any) -> Batch:
         """Return latent codes or scores of rows."""
@@ -163,7 +184,8 @@ class Embedder:
     def _empty(self, columns: Batch) -> Batch:
         """Return columns without rows, of which engines infer types."""
         if self.what == "impute":
-            return columns
+            whole = {name: column for name, column in columns.items() if name in self._known} or columns
+            return {name: _of_type(column, self._types.get(name)) for name, column in whole.items()}
         return {name: np.empty(0, np.float32) for name in self._outputs}
 
     def _rows(self, columns: Batch, missing: Sequence[str]) -> tuple[str, NDArray[Any]]:
@@ -187,10 +209,37 @@ class Embedder:
 
 
 def _array(column: Any) -> NDArray[Any]:
-    """Return a column as an array; one of lists or arrays as one of more axes."""
+    """Return a column as an array in which masked cells are missing; one of lists or arrays as one of more axes."""
+    if np.ma.is_masked(column):
+        mask = np.ma.getmaskarray(column)
+        column = np.array(column.data, dtype=column.dtype if column.dtype.kind in "fmM" else object)
+        column[mask] = None
     array = np.asarray(column)
     nested = array.dtype == object and len(array) and isinstance(array.flat[0], list | tuple | np.ndarray)
     return np.stack([np.asarray(row) for row in array]) if nested else array
+
+
+def _columns(frame: Any) -> Batch:
+    """Return the columns of a data frame as arrays."""
+    return {column.name: column.to_numpy() for column in nw.from_native(frame, eager_only=True).iter_columns()}
+
+
+def _of_type(column: NDArray[Any], dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    """Return a column in another type, or as it is where that would change a cell.
+
+    >>> _of_type(np.array([1.0, 2.0]), np.dtype(int)), _of_type(np.array([1.0, 2.5]), np.dtype(int))
+    (array([1, 2]), array([1. , 2.5]))
+    """
+    if dtype is None or column.dtype == dtype:
+        return column
+    try:
+        with np.errstate(invalid="ignore"):
+            changed = column.astype(dtype)
+            back = changed.astype(column.dtype)
+        same = (back == column) | ((back != back) & (column != column))
+        return changed if bool(np.all(same)) else column
+    except (TypeError, ValueError):
+        return column
 
 
 def _require_alike(columns: Batch) -> None:

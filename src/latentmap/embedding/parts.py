@@ -20,6 +20,7 @@ from latentmap.data.formats.base import Source
 from latentmap.data.formats.frames import pyarrow_module
 from latentmap.data.locks import locked
 from latentmap.data.reading import read_json
+from latentmap.data.remote import readable
 from latentmap.data.temporary import sweep
 from latentmap.embedding.workers import Worker
 from latentmap.exceptions import DataError
@@ -97,9 +98,7 @@ class Parts:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of all parts."""
-        read = pyarrow_module("parquet").read_table
-        parts = (read(self.path(i), columns=[name], partitioning=None) for i in range(len(self.ranges)))
-        return np.concatenate([part.column(name).to_numpy() for part in parts])
+        return np.concatenate([_column(self.path(i), name) for i in range(len(self.ranges))])
 
     def write(self, worker: Worker, write: Callable[[int], None]) -> tuple[int, bool]:
         """Write the parts of a worker that are not there, and the manifest if it was the last one.
@@ -145,10 +144,18 @@ class Parts:
 def described(path: Path) -> str | None:
     """Return what a part file tells about itself; "" of a file of others, None of one that is absent or damaged."""
     try:
-        metadata = pyarrow_module("parquet").read_metadata(path).metadata or {}
+        with readable(path) as opened:
+            metadata = pyarrow_module("parquet").read_metadata(opened).metadata or {}
     except (OSError, ValueError, pyarrow_module("lib").ArrowException):
         return None
     return str(metadata.get(KEY.encode(), b"").decode(errors="replace"))
+
+
+def _column(path: Path, name: str) -> NDArray[Any]:
+    """Return a column of a part."""
+    with readable(path) as opened, pyarrow_module("parquet").ParquetFile(opened) as file:
+        values: NDArray[Any] = file.read([name]).column(name).to_numpy()
+        return values
 
 
 def part_files(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from latentmap.data.files import atomic_path
+from latentmap.data.remote import local_path
 from latentmap.exceptions import DataError
 
 INK = "#1f2933"
@@ -227,7 +228,7 @@ class Display:
         Path
             The path.
         """
-        path = Path(path)
+        path = local_path(path)
         with atomic_path(path) as temporary:
             self._write(temporary, path.suffix.lstrip(".").lower() or "png", dpi)
         return path

@@ -15,6 +15,7 @@ import numpy as np
 
 from latentmap import __version__, plot
 from latentmap.data.files import write_text
+from latentmap.data.remote import local_path
 from latentmap.data.sampling import split_rows
 from latentmap.estimators.columns import numbers
 from latentmap.evaluation.rows import take
@@ -108,7 +109,7 @@ def write_report(
     """
     estimator, X = numbers(estimator, X)
     X = X if hasattr(X, "shape") else np.asarray(X)
-    folder, rows = Path(folder), (_rows(estimator, X, comparison) if rows is None else rows).check(X.shape[0])
+    folder, rows = local_path(folder), (_rows(estimator, X, comparison) if rows is None else rows).check(X.shape[0])
     options: dict[str, Any] = {"image_shape": image_shape, "feature_names": feature_names}
     facts = headline_facts(estimator, X, rows=rows, **options)
     explorer = interactive_map(estimator, X, y, name, image_shape) if interactive else None

@@ -21,6 +21,7 @@ from torch import Tensor
 from latentmap.data.files import write_bytes
 from latentmap.data.locks import identity
 from latentmap.data.reading import read_file
+from latentmap.data.remote import local_path
 from latentmap.data.temporary import sweep
 from latentmap.exceptions import DataError, ModelError, ResumeWarning
 from latentmap.messages import error_line
@@ -128,7 +129,7 @@ class Checkpoints:
         timer: Timer = time.monotonic,
         beside: Mapping[str, bytes] | None = None,
     ) -> None:
-        self.folder = Path(os.path.abspath(folder))  # whatever becomes of the current folder
+        self.folder = Path(os.path.abspath(local_path(folder)))  # whatever becomes of the current folder
         self.beside = dict(beside or {})
         self.every = every
         self.timer = timer

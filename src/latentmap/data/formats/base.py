@@ -24,7 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from latentmap.data.checks import require_exact, require_known
 from latentmap.data.columns import Cells, ColumnSpec, Requested, Table
 from latentmap.data.moments import Moments
-from latentmap.data.schema import BLOCK_VALUES, RowIndex, Schema, fingerprint, measure, spaced
+from latentmap.data.remote import versions
+from latentmap.data.schema import BLOCK_VALUES, MOST_HASHED, RowIndex, Schema, fingerprint, measure, spaced
 from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.data.values import flat
 from latentmap.exceptions import DataError, LatentmapError
@@ -117,6 +118,8 @@ class Source(ABC):
         Names of columns that were left out since the fit did not have them.
     numbers
         The number of each row in the data, from 0, where some rows were left out; else None.
+    files
+        The files or folders that the rows were read from, which last as long as they are not rewritten; else empty.
     """
 
     name: str
@@ -133,6 +136,7 @@ class Source(ABC):
     beside: Mapping[str, NDArray[Any]] = MappingProxyType({})
     ignored: tuple[str, ...] = ()
     numbers: NDArray[np.intp] | None = None
+    files: tuple[Any, ...] = ()
 
     def annotate(
         self,
@@ -198,14 +202,18 @@ class Source(ABC):
 
     @cached_property
     def identity(self) -> str:
-        """A hash that tells data from others without a pass over very many rows (sha256, hexadecimal).
+        """A hash that tells data from others without a pass over very many rows of files (sha256, hexadecimal).
 
-        Of more than 2^27 values, 16 evenly spaced pieces are hashed.
+        Of more than 2^27 values of files, the versions of these and 16 evenly spaced pieces are hashed.
         """
         digest = hashlib.sha256(json.dumps([len(self), *self.first.shape[1:], self.names]).encode())
-        for block in spaced(self, len(self), self.first.size):
+        many = bool(self.files) and len(self) * self.first.size > MOST_HASHED
+        if many:
+            digest.update(json.dumps(versions(self.files)).encode())
+        pieces = spaced(self, len(self), self.first.size) if many else (block for _, block in self.blocks())
+        for block in pieces:
             digest.update(np.ascontiguousarray(block).data)
-        for name, values in (*self.beside.items(), ("labels", self.labels)):
+        for name, values in (*self.beside.items(), ("numbers", self.numbers), ("labels", self.labels)):
             digest.update(f"{name}: {[] if values is None else values.tolist()}".encode())
         return digest.hexdigest()
 

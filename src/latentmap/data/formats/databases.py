@@ -98,7 +98,7 @@ def _of_duckdb(path: Path, request: Request) -> Source:
         raise MissingExtraError("duckdb", "duckdb") from error
     pyarrow_module("lib")
     settings: dict[str, Any] = {"enable_external_access": "false", "memory_limit": f"{max(2**27, room())}B"}
-    with duckdb.connect(str(path), read_only=True, config=settings) as database:
+    with duckdb.connect(str(path.absolute()), read_only=True, config=settings) as database:
         known = "SELECT table_name, table_type = 'VIEW' FROM information_schema.tables ORDER BY 1"
         found = database.execute(known).fetchall()
         tables, views = ([name for name, is_view in found if is_view == type_] for type_ in (False, True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from latentmap.data.checks import require_exact
 from latentmap.data.column_kinds import learn_table
-from latentmap.data.columns import Requested, Table
+from latentmap.data.columns import Cells, Requested, Table
 from latentmap.data.formats.arrow_bounds import footer_of, require_texts
 from latentmap.data.formats.base import (
     Request,
@@ -32,7 +33,8 @@ from latentmap.data.formats.tables import table_source
 from latentmap.data.formats.unpacked import require_columns, room
 from latentmap.data.frames import cells_of, empty_frame
 from latentmap.data.names import as_known, known_names
-from latentmap.data.remote import is_local, located, readable
+from latentmap.data.number_tables import is_open, typed
+from latentmap.data.remote import is_local, located, readable, versions
 from latentmap.data.schema import BLOCK_VALUES, RowIndex
 from latentmap.data.selection import values_of
 from latentmap.exceptions import DataError
@@ -103,6 +105,7 @@ def _lazy_source(
     frames = (nw.from_native(data.read([name]), eager_only=True) for name in kept)
     cells = (cells_of(frame.iter_columns(), str(path), columns)[0] for frame in frames)
     table = learn_table(cells, columns, names=kept, backend="pyarrow", name=str(path))
+    table = typed(table, _whole(footers, data.schema)) if is_open(table) else table
     return ParquetTable(path, footers, groups, table, data.schema, values, label_name)
 
 
@@ -167,6 +170,17 @@ class _File:
             return pyarrow_module("parquet").ParquetFile(opened).read(columns)
 
 
+def _whole(footers: dict[Path, Any], schema: Any) -> list[Cells]:
+    """Return the columns of numbers of which the footers tell that no cell is missing, without their rows."""
+    groups = [footer.row_group(i) for footer in footers.values() for i in range(footer.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    known = ((one.path_in_schema, one.statistics) for one in columns)
+    gaps = {name for name, found in known if found is None or not found.has_null_count or found.null_count}
+    plain = [field.name for field in schema if _is_plain(field.type) and field.name not in gaps]
+    types = nw.from_native(schema.empty_table(), eager_only=True).schema
+    return [Cells(name, np.empty(0), str(types[name])) for name in plain]
+
+
 def _is_plain(type_: Any) -> bool:
     types = pyarrow_module("types")
     return bool(types.is_floating(type_) or types.is_integer(type_) or types.is_boolean(type_))
@@ -202,6 +216,7 @@ class ParquetSource(Source):
         label_name: Any,
     ) -> None:
         self.footers = footers
+        self.files = tuple(footers)
         self.groups = groups
         self.annotate(str(path), names, labels, label_name)
         self.stored = list(names)
@@ -212,8 +227,10 @@ class ParquetSource(Source):
 
     @cached_property
     def identity(self) -> str:
-        """A hash of the footers of the files, which hold places, sizes and ranges of all columns."""
-        digest = hashlib.sha256()
+        """A hash of the versions of the files and of their footers, which hold places and ranges of all columns."""
+        if not self.files:
+            return super().identity
+        digest = hashlib.sha256(json.dumps(versions(self.files)).encode())
         for footer in self.footers.values():
             footer.write_metadata_file(sink := pyarrow_module("lib").BufferOutputStream())
             digest.update(sink.getvalue())
@@ -292,7 +309,7 @@ class ParquetTable(ParquetSource):
         labels: Any,
         label_name: Any,
     ) -> None:
-        self.table = table
+        self.table = self.encoded = table  # numbers alone may be no table to others
         self.remark = table.remark
         super().__init__(path, footers, groups, table.names, schema, labels, label_name)
         self.stored = table.inputs
@@ -301,20 +318,19 @@ class ParquetTable(ParquetSource):
         return np.dtype(np.float64)
 
     def _values(self, batch: Any, start: int) -> NDArray[Any]:
-        assert self.table is not None
         frame = nw.from_native(pyarrow_module("lib").Table.from_batches([batch]), eager_only=True)
-        return self.table.encode(cells_of(frame.iter_columns(), self.name, self.table), self.name, start)
+        return self.encoded.encode(cells_of(frame.iter_columns(), self.name, self.encoded), self.name, start)
 
 
 def _groups(footers: dict[Path, Any]) -> dict[Group, range]:
-    """Return the rows of each row group of the files, in order."""
+    """Return the rows of each row group of the files that has some, in order."""
     groups: dict[Group, range] = {}
     start = 0
     for file, footer in footers.items():
         for i in range(footer.num_row_groups):
-            rows = footer.row_group(i).num_rows
-            groups[file, i] = range(start, start + rows)
-            start += rows
+            if rows := footer.row_group(i).num_rows:
+                groups[file, i] = range(start, start + rows)
+                start += rows
     return groups
 
 
