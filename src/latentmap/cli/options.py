@@ -42,7 +42,7 @@ Id = Annotated[
     Parameter(
         name="--id",
         help="Column that tells the rows apart: it is not fitted, and stands first in every table that is written. "
-        '"index" is a first column without a name.',
+        '"index" is a first column without a name, or the names of cells of a .h5ad file.',
     ),
 ]
 ColumnsFile = Annotated[

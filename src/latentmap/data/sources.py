@@ -20,6 +20,7 @@ from latentmap.data.fetching import fetched, is_remote
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
 from latentmap.data.formats.arrays import ArraySource, any_array, array_source
 from latentmap.data.formats.base import Request, Source, reading
+from latentmap.data.formats.by_name import columns_by_name
 from latentmap.data.formats.databases import database_source
 from latentmap.data.formats.delimited import delimited_source
 from latentmap.data.formats.frames import frame_source
@@ -173,11 +174,11 @@ def open_source(
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
-        return data
+        return columns_by_name(data, selection)
     request = Request(data, labels, name, columns, numeric, selection)
     source = next((made for adapt in ADAPTERS if (made := adapt(request)) is not None), None) or any_array(request)
     source.in_memory = not isinstance(data, np.memmap)
-    return source
+    return columns_by_name(_with_beside(source, data, selection), selection)
 
 
 def require_finite(
@@ -300,7 +301,7 @@ def _open_file(
     if isinstance(columns, Requested):
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
     source = opener(path, labels) if member is None else opener(path, labels, member)
-    return _with_beside(source, path, selection)
+    return columns_by_name(_with_beside(source, path, selection), selection)
 
 
 def _checked(source: Source, columns: ColumnSpec, selection: Selection, numeric: bool) -> Source:
@@ -318,7 +319,7 @@ def _checked(source: Source, columns: ColumnSpec, selection: Selection, numeric:
     return source
 
 
-def _with_beside(source: Source, data: str | Path, selection: Selection) -> Source:
+def _with_beside(source: Source, data: Any, selection: Selection) -> Source:
     """Return a source with values beside its rows, each found as labels are."""
     beside = dict(source.beside)
     for name in selection.beside:
