@@ -71,7 +71,7 @@ def impute(
     def filled(block: Any, y: Any) -> Any:
         nonlocal cells, unfilled
         missing = np.isnan(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
-        cells += int(missing[:, kept].sum())
+        cells += int(missing.reshape(len(missing), -1)[:, kept].sum())
         unfilled += int(missing.sum())
         made = estimator.impute(block, draws, n_samples=samples, y=y, random_state=seed)
         return made if table is None else np.where(missing, table.within(made), block)

@@ -236,7 +236,7 @@ def open_rows(
         selection = replace(selection, beside=(*beside, INDEX), left_out=(INDEX,), optional=(INDEX,))
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
     with within(estimator.memory):
-        source = _open(path, labels, named, estimator.table_, selection, every=every)
+        source = _open(path, labels, named, estimator, selection, every=every)
     in_memory, changed = not by_block and fits(source, read_memory(estimator.memory)), False
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -249,6 +249,8 @@ def open_rows(
             note(f"{source.name} has changed since the fit")
     if source.ignored:
         note(ignored_in_words(source.ignored, source.name))
+    if source.converted:
+        note(f"{source.name}: {source.converted}")
     event, fitted = source.first.shape[1:], tuple(estimator.event_shape_)
     if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
         message = f"{source.name} has rows of {shape_in_words(event)}, expected {shape_in_words(fitted)}"
@@ -303,25 +305,31 @@ def _open(
     path: str | Path,
     labels: str | None,
     origin: Origin | None,
-    table: Table | None,
+    estimator: Any,
     selection: Selection,
     *,
     every: bool,
 ) -> Source:
     """Open the data of a run, or like them; with ``every`` column of a table, also where the fit was one of numbers."""
+    table: Table | None = estimator.table_
+    options: dict[str, Any] = {
+        "skip_bad": origin is not None and origin.skip_bad,
+        "selection": selection,
+        "like": estimator.data_schema_,
+    }
     if every and table is None and selection.wanted is not None:
         with contextlib.suppress(DataError):  # of which the next call tells more
-            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection)
+            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), options)
             source.table = None if source.table is None else typed(source.table, source.cells)
             return source
-    return _opened(path, labels, origin, table, selection)
+    return _opened(path, labels, origin, table, options)
 
 
 def _opened(
-    path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection
+    path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, options: dict[str, Any]
 ) -> Source:
-    skip = origin is not None and origin.skip_bad
+    options = {"columns": table, "numeric": table is None, **options}
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
-            return open_source(path, origin.labels, table, skip_bad=skip, numeric=table is None, selection=selection)
-    return open_source(path, labels, table, skip_bad=skip, numeric=table is None, selection=selection)
+            return open_source(path, origin.labels, **options)
+    return open_source(path, labels, **options)

@@ -25,7 +25,7 @@ from latentmap.data.formats.databases import database_source
 from latentmap.data.formats.delimited import delimited_source
 from latentmap.data.formats.frames import frame_source
 from latentmap.data.formats.idx import IdxSource
-from latentmap.data.formats.images import ImageFolderSource, image_files
+from latentmap.data.formats.images import ENDINGS, ImageFolderSource, image_files
 from latentmap.data.formats.items import items_source
 from latentmap.data.formats.json_tables import json_source
 from latentmap.data.formats.loaders import loader_source
@@ -41,7 +41,7 @@ from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.frames import empty_frame
 from latentmap.data.reading import require_plain
 from latentmap.data.remote import is_local, remote_path
-from latentmap.data.schema import blocks
+from latentmap.data.schema import Schema, blocks
 from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
@@ -96,6 +96,7 @@ def open_source(
     name: str = "X",
     selection: Selection = ALL_COLUMNS,
     memory: str | int | None = None,
+    like: Schema | None = None,
 ) -> Source:
     """Return a source of data of any kind.
 
@@ -123,6 +124,8 @@ def open_source(
     memory
         Memory that the content of a packed file, or a block of a larger one, may take; by default a quarter of what is
         free.
+    like
+        The schema of a fit, in whose size and colours images of a folder are read.
 
     Raises
     ------
@@ -141,23 +144,18 @@ def open_source(
         columns = columns.without([*selection.left_out, *([labels] if isinstance(labels, str) else [])])
     if isinstance(data, str) and data in DATASETS:
         return _with_beside(dataset_source(data, labels=labels), data, selection)
+    options: dict[str, Any]
     if is_remote(data):
         if (remote := _in_place(data)) is not None:
             path, member = remote
             with within(memory), reading(path, path.suffix or "data"):
-                options: dict[str, Any] = {
-                    "labels": labels,
-                    "columns": columns,
-                    "selection": selection,
-                    "numeric": numeric,
-                }
+                options = {"labels": labels, "columns": columns, "selection": selection, "numeric": numeric}
                 if path.suffix.lower() == ".zarr" or path.is_file():
                     return _open_file(path, member, named=False, **options)
-                return _open_folder(path, skip_bad=skip_bad, **options)
+                return _open_folder(path, **options)
         with fetched(data) as path:
-            source = open_source(
-                path, labels, columns, skip_bad=skip_bad, numeric=numeric, selection=selection, memory=memory
-            )
+            options = {"skip_bad": skip_bad, "numeric": numeric, "selection": selection, "memory": memory, "like": like}
+            source = open_source(path, labels, columns, **options)
         weakref.finalize(source, shutil.rmtree, path.parent, ignore_errors=True)
         source.name = data
         return source
@@ -166,8 +164,10 @@ def open_source(
         with within(memory), reading(path, path.suffix or "data"):
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
+            if _holds_images(path):
+                return _open_images(path, labels, selection, skip_bad=skip_bad, like=like)
             if path.is_dir() and path.suffix.lower() != ".zarr":
-                return _open_folder(path, labels, columns, selection, skip_bad=skip_bad, numeric=numeric)
+                return _open_folder(path, labels, columns, selection, numeric=numeric)
             return _open_file(
                 path, member, named=named, labels=labels, columns=columns, selection=selection, numeric=numeric
             )
@@ -250,21 +250,32 @@ def _open_folder(
     columns: ColumnSpec,
     selection: Selection,
     *,
-    skip_bad: bool,
     numeric: bool,
 ) -> Source:
-    """Return a source of a folder of ``.parquet`` files or images."""
+    """Return a source of a folder of ``.parquet`` files."""
     if parquet_files(path):
         request = Request(path, labels, str(path), columns, numeric, selection)
         return _checked(parquet_source(request), columns, selection, numeric)
-    if image_files(path):
-        source = ImageFolderSource(path, labels, skip_bad=skip_bad)
-        for name in selection.beside:
-            if name not in selection.optional:
-                require_known(name, source.beside, f"{path} is a folder of images and has no column")
-        return source
-    message = f"{path} is a folder without images or .parquet files"
+    message = f"{path} is a folder without images or .parquet files (hidden ones do not count)"
     raise DataError(f"{message}: expected one with them, or one of the {KNOWN}")
+
+
+def _holds_images(path: Path) -> bool:
+    """Return whether a path is that of an image, or of a folder of images."""
+    if path.is_file():
+        return path.suffix.lower() in ENDINGS
+    return path.is_dir() and path.suffix.lower() != ".zarr" and not parquet_files(path) and bool(image_files(path))
+
+
+def _open_images(
+    path: Path, labels: str | ArrayLike | None, selection: Selection, *, skip_bad: bool, like: Schema | None
+) -> Source:
+    """Return a source of a folder of images."""
+    source = ImageFolderSource(path, labels, skip_bad=skip_bad, like=like)
+    for name in selection.beside:
+        if name not in selection.optional:
+            require_known(name, source.beside, f"{path} is a folder of images and has no column")
+    return source
 
 
 def _open_file(

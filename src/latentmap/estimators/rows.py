@@ -23,7 +23,7 @@ from latentmap.data.sources import Source, open_source, require_finite
 from latentmap.data.streaming import fits, read_memory
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.state import FitState, FloatArray
-from latentmap.exceptions import DataError, IgnoredColumnsWarning
+from latentmap.exceptions import ConvertedImagesWarning, DataError, IgnoredColumnsWarning
 
 ADVICE = "fill them, or fit with likelihood=likelihoods.Incomplete(), as this fit had complete rows"
 
@@ -90,7 +90,7 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
     """Open rows for a fitted estimator.
 
     Columns are taken by name in any order, and others are ignored with a warning; those of a data frame of numbers of
-    pandas must have the order of the fit, as scikit-learn requires.
+    pandas must have the order of the fit, as scikit-learn requires. Images of a folder get the shape of the fit.
 
     Raises
     ------
@@ -102,10 +102,13 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
         renamed = named_as(frame, known or ())
         X = X if renamed is frame else renamed.to_native()
     numeric, selection = state.table is None, _selection(estimator, state, X)
-    source = open_source(X, columns=state.table, numeric=numeric, selection=selection, memory=estimator.memory)
+    options: dict[str, Any] = {"selection": selection, "memory": estimator.memory, "like": state.data_schema}
+    source = open_source(X, columns=state.table, numeric=numeric, **options)
     _check_shape(source, 1, type(estimator).__name__)
     if source.ignored:
         warnings.warn(ignored_in_words(source.ignored, source.name), IgnoredColumnsWarning, stacklevel=4)
+    if source.converted:
+        warnings.warn(f"{source.name}: {source.converted}", ConvertedImagesWarning, stacklevel=4)
     event, expected = source.first.shape[1:], state.event_shape
     if state.table is None and source.table is None:
         if len(event) > 1 and event != expected:
