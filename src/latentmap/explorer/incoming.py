@@ -106,11 +106,12 @@ def _of_picture(items: Pictures, body: bytes, event: tuple[int, ...], schema: Sc
 
 
 def _as_bytes(image: Image.Image, style: RowStyle, schema: Schema) -> Image.Image:
-    """Return a deep picture as bytes: its values are those of the rows, or of 16 bits where the rows are bytes."""
-    values = deep_values(image, image.size)
-    low, high = float(style.low), float(style.high)
-    if schema.dtype == "uint8":
-        low, high = (0.0, 65535.0) if image.mode != "F" else (float(np.nanmin(values)), float(np.nanmax(values)))
+    """Return a deep picture as bytes: by the range of rows in its units, else by that of 16 bits or its own."""
+    values, floats = deep_values(image, image.size), image.mode == "F"
+    if not schema.integral if floats else (schema.highest or 0.0) > 255:
+        low, high = float(style.low), float(style.high)
+    else:
+        low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if floats else (0.0, 65535.0)
     shares = np.nan_to_num((values - low) / max(high - low, 1e-12))
     return Image.fromarray(np.uint8(255 * np.clip(shares, 0, 1)))
 
