@@ -1,5 +1,6 @@
 """Sparse matrices, cells and genes, Zarr stores, data sets of items: the same numbers as the array that they hold."""
 
+import copy
 import sys
 
 import numpy as np
@@ -9,12 +10,14 @@ from PIL import Image
 from scipy import sparse, stats
 from sklearn.datasets import load_digits
 
-from latentmap import VAE, likelihoods, load, networks
+from command import ask, must
+from latentmap import VAE, likelihoods, load, networks, plot
 from latentmap.cli import main
 from latentmap.data.formats.chunked import ChunkedSource
 from latentmap.data.formats.sparse import SparseSource
+from latentmap.data.selection import Selection
 from latentmap.data.sources import open_source
-from latentmap.exceptions import DataError, MissingExtraError, PartError
+from latentmap.exceptions import DataError, IgnoredColumnsWarning, MissingExtraError, PartError
 
 TINY = networks.MLP((16,))
 SMALL = {"encoder": TINY, "decoder": TINY, "max_epochs": 3, "random_state": 0}
@@ -246,6 +249,85 @@ def test_the_command_maps_cells(tmp_path, capsys):
     np.testing.assert_allclose(codes, load(run).transform(sparse.csr_array(X)), atol=1e-5)
     assert main(["impute", str(run), "-o", str(tmp_path / "filled.npy")]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "filled.npy"), X)
+
+
+def test_genes_are_found_by_name_in_any_order(tmp_path, monkeypatch):
+    anndata = pytest.importorskip("anndata")
+    data, _ = cells()
+    turned = data[:, ::-1].copy()
+    other = data.copy()
+    other.var_names = [f"other{i}" for i in range(data.n_vars)]
+    wide = np.pad(data.X.toarray(), ((0, 0), (0, 2)))
+    more = anndata.AnnData(wide, obs=data.obs, var={"gene": [*data.var_names, "extra1", "extra2"]})
+    more.var_names = more.var["gene"]
+    for name, one in {"cells": data, "turned": turned, "other": other}.items():
+        one.write_h5ad(tmp_path / f"{name}.h5ad")
+    kept = {"memory": data, "file": str(tmp_path / "cells.h5ad"), "array": data.X}
+    estimators = {name: VAE(2, **SMALL, neighbors=None).fit(one) for name, one in kept.items()}
+    estimators["frame"] = VAE(2, **SMALL, neighbors=None).fit(data.to_df())
+    estimators["frame"].save(tmp_path / "run")
+    estimators["loaded"] = load(tmp_path / "run")
+    for name, vae in estimators.items():
+        by_place = name == "array"  # the fit knows no names
+        expected = vae.transform(data)
+        for X in (turned, tmp_path / "turned.h5ad"):
+            equal = np.allclose(vae.transform(X), expected, atol=1e-5)
+            assert equal != by_place, name
+    vae = estimators["memory"]
+    expected = vae.transform(data)
+    with pytest.warns(IgnoredColumnsWarning, match="2 columns .* ignored: 'extra[12]', 'extra[12]'"):
+        np.testing.assert_array_equal(vae.transform(more[:, ::-1]), expected)
+    np.testing.assert_allclose(vae.transform(data.to_df().iloc[:, ::-1]), expected, atol=1e-5)
+    for X in (data[:, :-2], other, tmp_path / "other.h5ad"):
+        with pytest.raises(DataError, match="lacks columns 'gene(198|0)', 'gene(199|1)'.* which the data of"):
+            vae.transform(X)
+    for at in ("annotated.LARGEST", "annotated.LAZY", "chunked.LAZY"):
+        monkeypatch.setattr(f"latentmap.data.formats.{at}", 1000)
+    for layer in ("counts", "dense"):  # whose values stay in the file
+        source = open_source(f"{tmp_path}/turned.h5ad::{layer}", selection=Selection(wanted=tuple(data.var_names)))
+        assert isinstance(source, ChunkedSource) and source.names == tuple(data.var_names)
+        whole = data.layers["dense"]
+        np.testing.assert_array_equal(source.read(slice(5, 9)), whole[5:9])
+
+
+def test_a_fit_that_goes_on_finds_genes_by_name():
+    data, _ = cells()
+    vae = VAE(2, **SMALL, neighbors=None, warm_start=True).fit(data)
+    twice = [copy.deepcopy(vae).fit(X).transform(data) for X in (data, data[:, ::-1].copy())]
+    np.testing.assert_array_equal(*twice)
+
+
+def test_rows_have_the_names_of_cells(tmp_path, capsys):
+    data, _ = cells(40)
+    data.obs_names = [f"cell{i}" for i in range(40)]
+    path, run, codes = tmp_path / "cells.h5ad", tmp_path / "run", tmp_path / "codes.csv"
+    data.write_h5ad(path)
+    for place in (path, data):
+        assert open_source(place, "index").labels[:2].tolist() == ["cell0", "cell1"]
+    must(capsys, "fit", path, "-o", run, "--set", "max_epochs=1", "--no-report")
+    for name in ("index", "_index"):
+        must(capsys, "transform", run, "--id", name, "-o", codes)
+        lines = codes.read_text().splitlines()
+        assert lines[0].split(",")[0] == name and [line.split(",")[0] for line in lines[1:3]] == ["cell0", "cell1"]
+    assert "no column 'barcode' in obs" in ask(capsys, "transform", run, "--id", "barcode", "-o", codes).err
+    data.obs.index.name = "barcode"
+    data.obs["index"] = np.arange(40)  # a column of that name comes first
+    data.write_h5ad(path)
+    assert open_source(path, "barcode").labels[1] == "cell1" and open_source(path, "index").labels[1] == 1
+
+
+def test_figures_take_cells():
+    data, _ = cells()
+    vae = VAE(2, **SMALL, neighbors=None).fit(data)
+    drawn = plot.map(vae, data, color="kind")
+    assert drawn.labels.names == ("B", "T") and np.bincount(drawn.labels.codes).tolist() == [150, 150]
+    np.testing.assert_array_equal(drawn.data_, vae.transform(data))
+    assert plot.map(vae, data, color="gene1").labels.title == "gene1"
+    with pytest.raises(DataError, match="no column 'kin' in obs"):
+        plot.map(vae, data, color="kin")
+    turned = plot.reconstructions(vae, data[:, ::-1].copy()).data_
+    np.testing.assert_allclose(turned, plot.reconstructions(vae, data).data_, atol=1e-5)
+    assert plot.samples(vae, 4, X=data).data_.shape == (4, 200)
 
 
 # ---- Zarr

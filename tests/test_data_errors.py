@@ -253,8 +253,8 @@ def test_paths_and_names_that_lead_nowhere(tmp_path, monkeypatch):
         "x.docx: format not known: expected one of the files that end in .npy, .npz, .csv,"
     )
     assert (
-        f"{tmp_path} is a folder without images or .parquet files: expected one with them, or one of the files that end"
-        in refused(tmp_path)
+        f"{tmp_path} is a folder without images or .parquet files (hidden ones do not count): expected one with them, "
+        "or one of the files that end" in refused(tmp_path)
     )
     assert "mnist is a folder" in refused("./mnist")
     assert refused(Path("mnits")) == "no such file: mnits"

@@ -1,4 +1,7 @@
-"""Folders of images: every mode, size and layout becomes rows of bytes, and what is damaged is named."""
+"""Folders of images: every mode, size and layout becomes rows, those of a fit in its shape; damage is named."""
+
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -6,10 +9,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from command import ask, must
+from latentmap import VAE, load, networks
+from latentmap.data.formats.images import ImageFolderSource
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import open_source
-from latentmap.exceptions import DataError
+from latentmap.exceptions import ConvertedImagesWarning, DataError
 
+QUIET = pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
 RNG = np.random.default_rng(0)
 GREY, COLOUR = RNG.integers(0, 256, (6, 5), np.uint8), RNG.integers(0, 256, (6, 5, 3), np.uint8)
 
@@ -66,11 +72,202 @@ def test_transparent_pixels_lie_on_white(tmp_path):
     assert rows[0, 0, 0].tolist() == [255, 255, 255] and np.array_equal(rows[0, 1:], COLOUR[1:])
 
 
-def test_bits_and_deep_greys_become_bytes(tmp_path):
+def test_bits_become_bytes(tmp_path):
     save(tmp_path / "1.png", (GREY > 128).astype(np.uint8) * 255, "1")
-    save(tmp_path / "2.png", GREY.astype(np.uint16) * 257)
     rows = open_source(tmp_path).read(slice(None))
-    assert np.array_equal(rows[0], (GREY > 128) * 255) and np.abs(rows[1].astype(int) - GREY).max() <= 1
+    assert rows.dtype == np.uint8 and np.array_equal(rows[0], (GREY > 128) * 255)
+
+
+DEEP = {
+    "12 bits": RNG.integers(0, 4096, (3, 6, 5)).astype(np.uint16),
+    "16 bits": RNG.integers(0, 2**16, (3, 6, 5)).astype(np.uint16),
+    "32 bits": RNG.integers(-(2**20), 2**20, (3, 6, 5)).astype(np.int32),
+    "large": RNG.integers(-(2**31), 2**31 - 1, (3, 6, 5)).astype(np.int32),
+    "floats": RNG.normal(size=(3, 6, 5)).astype(np.float32) * [[[1]], [[10]], [[100]]],
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_greys_have_their_values(tmp_path, kind):
+    values = DEEP[kind].astype(np.float32) if kind == "floats" else DEEP[kind]
+    for i, image in enumerate(values):
+        save(tmp_path / f"{i}.tif", image)
+    source = open_source(tmp_path)
+    rows = source.read(slice(None))
+    np.testing.assert_array_equal(rows, values)
+    assert rows.dtype == (np.float64 if kind == "large" else np.float32) and source.remark is None
+
+
+def test_deep_greys_of_every_format_and_byte_order_are_alike(tmp_path):
+    values = DEEP["16 bits"][0]
+    save(tmp_path / "a.png", values)
+    save(tmp_path / "b.tif", values)
+    save(tmp_path / "c.pgm", values)
+    swapped = Image.frombytes("I;16B", values.shape[::-1], values.astype(">u2").tobytes())
+    swapped.save(tmp_path / "d.tif")
+    save(tmp_path / "e.tif", values.astype(np.int32))
+    for row in open_source(tmp_path).read(slice(None)):
+        np.testing.assert_array_equal(row, values)
+
+
+def test_a_missing_pixel_stays_one(tmp_path):
+    values = DEEP["floats"][:2].astype(np.float32)
+    values[0, 2, 3] = np.nan
+    for i, image in enumerate(values):
+        save(tmp_path / f"{i}.tif", image)
+    source = open_source(tmp_path)
+    np.testing.assert_array_equal(source.read(slice(None)), values)
+    assert source.schema.missing == 1
+
+
+def test_deep_greys_are_resized_within_their_range(tmp_path):
+    ramp = np.repeat(np.linspace(1000, 60000, 40).round().astype(np.uint16)[:, None], 30, 1)
+    for i, image in enumerate([ramp, ramp[::2, ::2], ramp]):
+        save(tmp_path / f"{i}.tif", image)
+    source = open_source(tmp_path)
+    rows = source.read(slice(None))
+    assert source.remark == "1 of 3 images resized to 40 x 30" and np.array_equal(rows[0], ramp)
+    assert np.abs(rows[1] - ramp).max() < 2500 and rows[1].min() >= 1000 and rows[1].max() <= 60000
+
+
+def test_images_of_several_depths_have_no_common_unit(tmp_path):
+    for name, values in {"a.png": GREY, "b.png": GREY.astype(np.uint16), "c.tif": GREY.astype(np.float32)}.items():
+        save(tmp_path / name, values)
+    for left, message in {
+        "c.tif": r"of 8 bits \(a.png\) and of floats \(c.tif\) and of more than 8 bits \(b.png\), whose values differ",
+        "b.png": r"of 8 bits \(a.png\) and of more than 8 bits \(b.png\), whose values differ in unit",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            open_source(tmp_path)
+        (tmp_path / left).unlink()
+    assert np.array_equal(open_source(tmp_path).read(slice(None))[0], GREY)  # the control
+
+
+def test_what_is_not_read_of_images_is_said_once(tmp_path, capsys):
+    frames = [Image.fromarray(RNG.integers(0, 256, (6, 5), np.uint8)) for _ in range(4)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=frames[2:])
+    frames[0].save(tmp_path / "c.png")
+    source = open_source(tmp_path)
+    assert source.remark == "2 of 3 images have 5 frames after the first, which are not read"
+    assert all(np.array_equal(row, np.asarray(frames[0])) for row in source.read(slice(None)))
+    assert must(capsys, "info", tmp_path).err.count("5 frames after the first") == 1
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_deep_colours_are_said_to_be_narrowed(tmp_path, channels):
+    values = np.full((6, 5, channels), 65535, np.uint16)
+    values[..., 0] = RNG.integers(0, 2**16, (6, 5))
+    (tmp_path / "a.png").write_bytes(deep_png(values))
+    source = open_source(tmp_path)
+    assert source.remark == "1 of 1 images have 16 bits a colour, of which 8 are read"
+    assert np.abs(source.read(slice(None)).reshape(30, -1)[:, 0] - values[..., 0].ravel() / 257.0).max() <= 1
+
+
+def deep_png(values):
+    """Return a PNG of 16 bits a channel, which Pillow does not write."""
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    parts = {b"IHDR": header, b"IDAT": zlib.compress(lines), b"IEND": b""}
+    chunks = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts.items())
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+# ---- images for a fit
+
+
+def textures(folder, n, size=(20, 16), dtype=np.uint8, scale=1, **how):
+    """Save images that differ in where they are bright."""
+    rows, columns = np.indices(size) / np.array(size)[:, None, None]
+    for i in range(n):
+        bright = np.exp(-8 * ((rows - i % 5 / 5) ** 2 + (columns - i % 7 / 7) ** 2))
+        save(folder / f"{i:02}.{how.get('ending', 'png')}", (bright * 255 * scale).astype(dtype), how.get("mode"))
+    return folder
+
+
+def fitted(X):
+    tiny = networks.MLP((16,))
+    return VAE(2, encoder=tiny, decoder=tiny, neighbors=None, max_epochs=20, random_state=0).fit(X)
+
+
+@QUIET
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
+def test_grey_fits_take_images_saved_in_other_modes(tmp_path, mode):
+    vae = fitted(textures(tmp_path / "a", 30))
+    codes = vae.transform(tmp_path / "a")
+    other = textures(tmp_path / "b", 30, mode=mode)
+    save(other / "00.png", np.asarray(Image.open(tmp_path / "a" / "00.png")))
+    if mode in ("LA", "P"):  # grey by themselves
+        np.testing.assert_array_equal(vae.transform(other), codes)
+        return
+    with pytest.warns(ConvertedImagesWarning, match="29 of 30 images made grey"):
+        np.testing.assert_array_equal(vae.transform(other), codes)
+
+
+@QUIET
+def test_fits_take_images_in_their_size_and_colours(tmp_path):
+    grey = fitted(textures(tmp_path / "grey", 30))
+    large = textures(tmp_path / "large", 30, (40, 32))
+    with pytest.warns(ConvertedImagesWarning, match="30 of 30 images resized to 20 x 16"):
+        codes = grey.transform(large)
+    assert np.abs(codes - grey.transform(tmp_path / "grey")).max() < 0.3 < np.ptp(codes)
+    save(textures(tmp_path / "mixed", 30) / "00.png", RNG.integers(0, 256, (20, 16, 3), np.uint8))
+    colour = fitted(tmp_path / "mixed")
+    assert colour.event_shape_ == (20, 16, 3)
+    with pytest.warns(ConvertedImagesWarning, match="30 of 30 images made RGB"):
+        codes = colour.transform(tmp_path / "grey")
+    np.testing.assert_array_equal(codes[1:], colour.transform(tmp_path / "mixed")[1:])
+    assert grey.transform(tmp_path / "grey" / "03.png").shape == (1, 2)  # one image
+
+
+@QUIET
+def test_fits_refuse_images_of_another_depth(tmp_path):
+    flat, deep = fitted(textures(tmp_path / "a", 30)), textures(tmp_path / "b", 30, dtype=np.uint16, scale=257)
+    of_deep = fitted(deep)
+    assert of_deep.reconstruct(deep).max() > 20000  # values as they are
+    np.testing.assert_allclose(of_deep.transform(deep), flat.transform(tmp_path / "a"), atol=0.05)
+    with pytest.raises(DataError, match="images of more than 8 bits, and the fit had bytes: give such images"):
+        flat.transform(deep)
+    with pytest.raises(DataError, match="images of 8 bits, and the fit had values from 0 to 65"):
+        of_deep.transform(tmp_path / "a")
+    shares = textures(tmp_path / "c", 30, dtype=np.float32, scale=1 / 255, ending="tif")
+    with pytest.raises(DataError, match="images of 8 bits, and the fit had values from .* to 1: give such images"):
+        fitted(shares).transform(tmp_path / "a")
+    array = np.stack([np.asarray(Image.open(path)) for path in sorted((tmp_path / "a").iterdir())])
+    of_array = fitted(array.astype(np.float64))  # of the same unit
+    np.testing.assert_array_equal(of_array.transform(tmp_path / "a"), of_array.transform(array))
+
+
+@QUIET
+def test_the_command_reads_images_in_the_shape_of_the_run(tmp_path, capsys):
+    run, codes = tmp_path / "run", tmp_path / "codes.npy"
+    must(capsys, "fit", textures(tmp_path / "a", 30), "-o", run, "--set", "max_epochs=2", "--no-report")
+    other = textures(tmp_path / "b", 30, (40, 32), mode="RGB")
+    for command in ("transform", "score", "impute"):
+        said = must(capsys, command, run, other, "-o", tmp_path / f"{command}.npy").err
+        assert said.count(f"note: {other}: 30 of 30 images resized to 20 x 16; 30 of 30 images made grey") == 1
+        assert "resized" not in must(capsys, command, run, "-o", tmp_path / "own.npy").err
+    assert np.load(tmp_path / "impute.npy").shape == (30, 20, 16)
+    must(capsys, "fit", other, "--anchor", run, "-o", tmp_path / "next", "--set", "max_epochs=1", "--no-report")
+    assert load(tmp_path / "next").event_shape_ == (20, 16)
+    must(capsys, "transform", tmp_path / "next", "-o", codes)
+    must(capsys, "transform", run, other / "03.png", "-o", codes)
+    assert np.load(codes).shape == (1, 2)
+    deep = textures(tmp_path / "c", 12, dtype=np.uint16, scale=257)
+    answer = ask(capsys, "transform", run, deep, "-o", codes)
+    assert answer.code == 1 and "images of more than 8 bits, and the fit had bytes" in answer.err
+
+
+@pytest.mark.parametrize("name", ["a.txt", ".a.png", "_a/a.png"])
+def test_folders_without_images_are_named(tmp_path, name, capsys):
+    folder = tmp_path / "in"
+    save(folder / name, GREY, format="PNG")
+    with pytest.raises(DataError, match="in holds no images: expected files that end in .bmp"):
+        ImageFolderSource(folder)
+    assert "is a folder without images" in ask(capsys, "fit", folder, "-o", tmp_path / "run").err
+    answer = ask(capsys, "info", folder)
+    assert answer.code == 1 and "in is a folder without a run (config.json) and without data" in answer.err
 
 
 def test_images_of_many_sizes_get_the_median_one_and_it_is_said(tmp_path, capsys):

@@ -39,6 +39,15 @@ BAD_ROWS = {
     "null in a frame": (pl.DataFrame({"a": [1.0, None, 3.0], "b": [1.0, 2.0, 3.0]}), "NaN"),
     "too large": (with_value(1e300), "beyond 1e+150"),
     "a column of lists": (pd.DataFrame({"d": [["blue"]] * 40}), "'d': it holds list, not numbers, text or dates"),
+    "a column of vectors": (
+        pd.DataFrame({"d": list(X)}),
+        "it holds ndarray, not numbers, text or dates: fit vectors as",
+    ),
+    "vectors of polars": (
+        pl.DataFrame({"d": X.tolist()}),
+        "dates: fit vectors as an array, numpy.stack of the",
+    ),
+    "a dictionary": ({"a": X}, "or the name of a data set; give one of its entries, or pandas.DataFrame(X)"),
     "text": (np.array([["a", "b"], ["c", "d"]]), "X has dtype str32: expected numbers"),
     "complex": (X + 1j, "Complex data not supported"),
     "no rows": (X[:0], "X has no rows (shape (0, 4)): at least one is needed"),

@@ -8,13 +8,16 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 from latentmap import VAE, Autoencoder
+from latentmap.data.sources import open_source
 from latentmap.evaluation import methods
 from latentmap.evaluation.compare import compare, default_methods
 from latentmap.evaluation.samplers import SAMPLERS
+from latentmap.evaluation.splits import Splits
 from latentmap.exceptions import DataError, MissingExtraError, PartError
 
 BASELINES = {"opentsne": "openTSNE", "umap": "umap", "pacmap": "pacmap"}
@@ -324,6 +327,19 @@ def test_what_a_method_has_but_is_not_measured_is_not_said_to_be_impossible(comp
 def test_bad_input_is_one_clear_line(settings, message, digits):
     with pytest.raises(DataError, match=message):
         compare(*digits, **settings)
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_new_rows_have_the_columns_of_the_others_by_name(mixed):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(90, 3)), columns=list("abc"))
+    if mixed:
+        frame["kind"] = np.where(np.arange(90) < 60, np.array(["ash", "elm", "oak"])[np.arange(90) % 3], "oak")
+    train, new = frame[:60], frame[60:].iloc[:, ::-1]
+    _, rows = Splits(train, None, new, None, 0.2, 1000).rows(0)
+    source = open_source(frame)
+    np.testing.assert_array_equal(rows.X, source.read(slice(60, None)))
+    with pytest.raises(DataError, match="lacks column 'b'"):
+        Splits(train, None, new.rename(columns={"b": "d"}), None, 0.2, 1000)
 
 
 @pytest.mark.parametrize("name", ["seeds", "claims"])

@@ -139,6 +139,19 @@ def test_deep_pictures_are_those_of_folders(shown, images, mode, suffix):
     assert np.abs(answer.item.pixels.astype(int) - pixels(images[5])).max() <= 16 and not answer.unlike
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_deep_pictures_have_the_units_of_deep_rows(images, dtype):
+    rows = (images[:200] * 250).astype(dtype) if dtype == np.uint16 else images[:200].astype(dtype) / 7
+    vae = fit(VAE(2, max_epochs=1, neighbors=None, random_state=0), rows)
+    explored = Exploration(vae, ExploredRows.of(vae, rows))
+    for row in (rows[5], rows[5] // 2 if dtype == np.uint16 else rows[5] / 2):  # half as bright
+        buffer = io.BytesIO()
+        Image.fromarray(row).save(buffer, "tiff")
+        answer = explored.encode(buffer.getvalue(), "image/tiff")
+        expected = 255 * row.astype(float) / rows.max()
+        assert np.abs(answer.item.pixels - expected).max() < 6
+
+
 @pytest.mark.parametrize("size", [(1000, 1), (1, 1000), (1, 1)])
 def test_pictures_of_any_form_have_an_answer(shown, size):
     buffer = io.BytesIO()

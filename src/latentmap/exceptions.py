@@ -69,6 +69,10 @@ class IgnoredColumnsWarning(UserWarning):
     """Data have columns that those of the fit did not have; they are ignored."""
 
 
+class ConvertedImagesWarning(UserWarning):
+    """Images have another size or other colours than those of the fit, and were converted to these; or more frames."""
+
+
 class OutOfRangeWarning(UserWarning):
     """Generated dates or durations lie beyond what their type can hold, and became its ends."""
 

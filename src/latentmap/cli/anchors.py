@@ -10,7 +10,7 @@ from latentmap.cli.request import Request
 from latentmap.cli.terminal import UsageError
 
 if TYPE_CHECKING:
-    from latentmap.cli.runs import Origin, RunRows
+    from latentmap.cli.runs import RunRows
 
 
 def check_anchor(request: Request) -> None:
@@ -33,8 +33,6 @@ def open_anchored(request: Request, estimator: Any) -> tuple[Any, RunRows]:
     assert request.anchor is not None
     anchor = latentmap.load(request.anchor, embeddings=read_embeddings(request.embed))
     rows = open_rows(Path(request.anchor), anchor, request.data, request.labels, request.row_id)
-    if rows.order is not None and not rows.in_memory:
-        raise UsageError(f"{rows.source.name} has its columns in another order than the anchor: write them in that")
     # a run does not hold functions that embed text
     given = {"anchor": anchor if request.embed else request.anchor, "columns": anchor.columns}
     if request.n_components is None:
@@ -62,12 +60,3 @@ def note_drift(anchor: Any, estimator: Any, X: Any) -> dict[str, Any]:
         return {}
     estimator.state_.choices["drift"] = str(found)
     return found.to_json()
-
-
-def in_order(origin: Origin, rows: RunRows | None) -> Origin:
-    """Return an origin with the names of the columns in the order of the fit."""
-    from dataclasses import replace
-
-    if rows is None or rows.order is None or origin.columns is None:
-        return origin
-    return replace(origin, columns=[origin.columns[i] for i in rows.order])

@@ -106,7 +106,7 @@ def exploration(
         why = f"{error_line(error)}: the latent space is explored alone; give the data after {run} for its rows"
         note(why)
         return Exploration(_with_condition(estimator), None, name=name, notes=[why])
-    rows = ExploredRows.of_source(estimator, opened.source, opened.order, key=opened.key)
+    rows = ExploredRows.of_source(estimator, opened.source, key=opened.key)
     for one in rows.notes:
         note(one)
     notes = [f"{rows.title} has changed since the fit"] if opened.changed else []

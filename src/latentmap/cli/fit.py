@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import latentmap
-from latentmap.cli.anchors import check_anchor, in_order, note_drift, open_anchored, own_id
+from latentmap.cli.anchors import check_anchor, note_drift, open_anchored, own_id
 from latentmap.cli.conditions import conditions, one_condition, targets
 from latentmap.cli.describe import describe_source, size_in_words
 from latentmap.cli.options import ColumnsFile, Components, Data, Embed, Folder, Id, Json, Purpose, Seed, SkipBad, Whole
@@ -222,11 +222,10 @@ def _run(
         say(describe_source(source))
     else:
         say(f"{source.name}: {counted(len(source), 'row')}, read in blocks within {size_in_words(read_memory(memory))}")
-    order = None if rows_like_it is None else rows_like_it.order
-    opened = RunRows(source, estimator, order, in_memory)
+    opened = RunRows(source, estimator, in_memory)
     X: Any = opened.all() if in_memory and source.table is None else source
     y: Any = _targets(estimator, source)
-    origin = in_order(Origin.of(data, source, skip_bad=request.skip_bad, row_id=row_id), rows_like_it)
+    origin = Origin.of(data, source, skip_bad=request.skip_bad, row_id=row_id)
     if finish and not checkpoints and not processes.rank:
         message = f"no checkpoint of the fit in {output} was written, so there are no weights to end with"
         raise ModelError(f"{message}: resume it without --finish")

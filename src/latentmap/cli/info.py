@@ -21,7 +21,7 @@ from latentmap.cli.options import ColumnsFile, Embed, Id, Json, Labels, SkipBad,
 from latentmap.cli.outputs import check_output
 from latentmap.cli.settings import open_data
 from latentmap.cli.terminal import UsageError, emit, say, say_pairs
-from latentmap.exceptions import LatentmapError
+from latentmap.exceptions import DataError, LatentmapError
 from latentmap.messages import counted
 
 if TYPE_CHECKING:
@@ -60,10 +60,13 @@ def info(
     """
     from latentmap.data.datasets import DATASETS
     from latentmap.data.sources import holds_rows
-    from latentmap.estimators.run_folder import is_run
+    from latentmap.estimators.run_folder import CONFIG, MODEL, is_run
 
     folder = Path(what)
-    if is_run(folder) or (folder.is_dir() and what not in DATASETS and not holds_rows(folder)):
+    without_rows = folder.is_dir() and what not in DATASETS and not holds_rows(folder)
+    if without_rows and not any((folder / name).exists() for name in MODEL):
+        raise DataError(f"{what} is a folder without a run ({CONFIG}) and without data (images or .parquet files)")
+    if is_run(folder) or without_rows:
         if columns_template is not None:
             raise UsageError(f"{what} is a run: --columns-template describes the columns of data")
         _info_run(folder, as_json)

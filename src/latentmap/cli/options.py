@@ -44,9 +44,9 @@ Data = Annotated[
     str | Path,  # a str: that it may be a path is for the completion of the shell
     Parameter(
         help="Name of a data set (digits, mnist, fashion-mnist), or a .npy, .npz, .csv, .tsv, .parquet, .feather, "
-        ".xlsx, .xls, .ods, .json, .jsonl, .sqlite, .duckdb, .h5ad or .zarr file, or a folder of images or .parquet "
-        "files. FILE::NAME takes a sheet of a workbook, a table of a database, an array of a .zarr or .npz file, or a "
-        "layer, raw or X_pca of a .h5ad file. Or an address of these, such as s3://bucket/rows/."
+        ".xlsx, .xls, .ods, .json, .jsonl, .sqlite, .duckdb, .h5ad or .zarr file, an image, or a folder of images or "
+        ".parquet files. FILE::NAME takes a sheet of a workbook, a table of a database, an array of a .zarr or .npz "
+        "file, or a layer, raw or X_pca of a .h5ad file. Or an address of these, such as s3://bucket/rows/."
     ),
 ]
 Labels = Annotated[
@@ -57,7 +57,7 @@ Id = Annotated[
     Parameter(
         name="--id",
         help="Column that tells the rows apart: it is not fitted, and stands first in every table that is written. "
-        '"index" is a first column without a name.',
+        '"index" is a first column without a name, or the names of cells of a .h5ad file.',
     ),
 ]
 ColumnsFile = Annotated[

@@ -23,7 +23,7 @@ from latentmap.data.number_tables import is_open, table_of_numbers, typed
 from latentmap.data.reading import read_json
 from latentmap.data.rows import LazyRows
 from latentmap.data.schema import content_hash
-from latentmap.data.selection import INDEX, Selection, ignored_in_words, require_columns
+from latentmap.data.selection import INDEX, Selection, ignored_in_words
 from latentmap.data.sources import open_source, require_finite
 from latentmap.data.streaming import fits, read_memory, sampled
 from latentmap.data.temporary import remove
@@ -171,8 +171,6 @@ class RunRows:
 
     source: Source
     estimator: Any
-    order: list[int] | None
-    """The index in the source of each column of the fit, if both have names."""
     in_memory: bool
     key: Key | None = None
     """What tells the rows apart in the files that are written: the id, or their numbers where some were left out."""
@@ -185,16 +183,16 @@ class RunRows:
 
     def all(self) -> np.ndarray[Any, Any]:
         """Return all rows."""
-        return self._ordered(self.source.read(slice(None)))
+        return self.source.read(slice(None))
 
     def blocks(self, part: range | None = None) -> Iterator[np.ndarray[Any, Any]]:
         """Yield blocks of all rows in order, or of a part of `Source.parts`."""
         if self.in_memory:
-            yield self.all() if part is None else self._ordered(self.source.read(slice(part.start, part.stop)))
+            yield self.source.read(slice(None) if part is None else slice(part.start, part.stop))
             return
         rows = LazyRows(self.source, self.source.first.size, missing=self.estimator.takes_missing_)
         for _, block in rows.pieces(max(1, BLOCK_VALUES // rows.shape[1]), part):
-            yield self._ordered(block).reshape(len(block), *self.estimator.event_shape_)
+            yield block.reshape(len(block), *self.estimator.event_shape_)
 
     def with_labels(
         self, *, whole: bool = False, part: range | None = None
@@ -205,9 +203,6 @@ class RunRows:
         for block in iter([self.all()]) if whole else self.blocks(part):
             yield block, None if labels is None else conditions(labels[start : start + len(block)])
             start += len(block)
-
-    def _ordered(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return block if self.order is None else block[:, self.order]
 
 
 def open_rows(
@@ -244,7 +239,7 @@ def open_rows(
     named = replace(origin, labels=None) if every and origin is not None and not estimator.needs_y_ else origin
     skip_bad = skip_bad or (origin is not None and origin.skip_bad)
     with within(estimator.memory):
-        source = _open(path, labels, named, estimator.table_, selection, every=every, skip_bad=skip_bad)
+        source = _open(path, labels, named, estimator, selection, every=every, skip_bad=skip_bad)
     in_memory, changed = not by_block and fits(source, read_memory(estimator.memory)), False
     if estimator.needs_y_ and source.labels is None:
         raise UsageError(
@@ -257,19 +252,15 @@ def open_rows(
             note(f"{source.name} has changed since the fit")
     if source.numbers is not None:
         note(f"{source.name}: {source.remark}")
-    key, names = _key(source, row_id, origin), source.names
-    if columns is not None and names is not None:
-        require_columns(columns, names, source.name)
-        ignored = source.ignored or [name for name in names if name not in set(columns)]
-        if ignored:
-            note(ignored_in_words(ignored, source.name))
-        order = None if list(names) == columns else [names.index(name) for name in columns]
-        return RunRows(source, estimator, order, in_memory, key, changed)
+    if source.ignored:
+        note(ignored_in_words(source.ignored, source.name))
+    if source.converted:
+        note(f"{source.name}: {source.converted}")
     event, fitted = source.first.shape[1:], tuple(estimator.event_shape_)
     if event != fitted and event != (estimator.n_features_in_,):  # images may come flat
         message = f"{source.name} has rows of {shape_in_words(event)}, expected {shape_in_words(fitted)}"
         raise DataError(f"{message}, as those that {run} was fitted to")
-    return RunRows(source, estimator, None, in_memory, key, changed)
+    return RunRows(source, estimator, in_memory, _key(source, row_id, origin), changed)
 
 
 def _columns(origin: Origin | None, estimator: Any) -> list[str] | None:
@@ -312,34 +303,36 @@ def shown_rows(rows: RunRows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
     if rows.in_memory:
         return rows.all(), labels, slice(None)
     numbers, block = sampled(rows.source, 2 * BLOCK_VALUES)
-    order = slice(None) if rows.order is None else rows.order
-    return block[:, order], None if labels is None else labels[numbers], numbers
+    return block, None if labels is None else labels[numbers], numbers
 
 
 def _open(
     path: str | Path,
     labels: str | None,
     origin: Origin | None,
-    table: Table | None,
+    estimator: Any,
     selection: Selection,
     *,
     every: bool,
     skip_bad: bool,
 ) -> Source:
     """Open the data of a run, or like them; with ``every`` column of a table, also where the fit was one of numbers."""
+    table: Table | None = estimator.table_
+    options: dict[str, Any] = {"skip_bad": skip_bad, "selection": selection, "like": estimator.data_schema_}
     if every and table is None and selection.wanted is not None:
         with contextlib.suppress(DataError):  # of which the next call tells more
-            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), selection, skip_bad)
+            source = _opened(path, labels, origin, table_of_numbers(selection.wanted), options)
             if source.table is not None and is_open(source.table):
                 source.table = typed(source.table, source.cells)
             return source
-    return _opened(path, labels, origin, table, selection, skip_bad)
+    return _opened(path, labels, origin, table, options)
 
 
 def _opened(
-    path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, selection: Selection, skip: bool
+    path: str | Path, labels: str | None, origin: Origin | None, table: Table | None, options: dict[str, Any]
 ) -> Source:
+    options = {"columns": table, "numeric": table is None, **options}
     if labels is None and origin is not None and origin.labels is not None:
         with contextlib.suppress(DataError):  # new rows may come without labels
-            return open_source(path, origin.labels, table, skip_bad=skip, numeric=table is None, selection=selection)
-    return open_source(path, labels, table, skip_bad=skip, numeric=table is None, selection=selection)
+            return open_source(path, origin.labels, **options)
+    return open_source(path, labels, **options)

@@ -28,7 +28,7 @@ from latentmap.data.columns import (
 from latentmap.data.formats.base import unique_names
 from latentmap.data.heading import text_of
 from latentmap.data.names import as_known
-from latentmap.data.objects import as_text, beyond, kind_of, of_objects, of_text, seconds_of
+from latentmap.data.objects import as_text, beyond, kind_of, of_objects, of_text, seconds_of, vectors_advice
 from latentmap.data.text import MISSING, Texts, text_settings
 from latentmap.data.text_compact import CLOCK, are_clocks, are_days, may_be_compact
 from latentmap.data.text_numbers import PLAIN
@@ -279,7 +279,7 @@ def _cells(series: nw.Series[Any], name: str, spec: ColumnSpec = None) -> Cells:
         return cells
     odd = next((type(v).__name__ for v in values if v is not None and kind_of(v) == "other"), "")
     what = odd if dtype == nw.Object and odd else own if dtype == nw.Unknown and own else dtype
-    return _unread(series, f"it holds {what}, not numbers, text or dates")
+    return _unread(series, f"it holds {what}, not numbers, text or dates{vectors_advice(values)}")
 
 
 def _of_digits(series: nw.Series[Any], column: str, own: str, spec: ColumnSpec) -> Cells | None:

@@ -6,7 +6,7 @@ import contextlib
 import numbers
 import zoneinfo
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -156,6 +156,18 @@ def kind_of(value: Any) -> str:
     if isinstance(value, timedelta | np.timedelta64):
         return "span"
     return "number" if is_number(value) else "other"
+
+
+def vectors_advice(values: Iterable[Any]) -> str:
+    """Return what to do with a column of vectors; an empty text for any other.
+
+    >>> vectors_advice([None, [0.5, 1.5]]), vectors_advice([["elm"]])
+    (': fit vectors as an array, numpy.stack of the column', '')
+    """
+    first: Any = next((value for value in values if value is not None), None)
+    listed = isinstance(first, list | tuple) or (isinstance(first, np.ndarray) and first.ndim == 1)
+    vector = listed and len(first) > 0 and all(map(is_number, first))
+    return ": fit vectors as an array, numpy.stack of the column" if vector else ""
 
 
 def seconds_of(value: time | None) -> float:

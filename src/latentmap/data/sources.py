@@ -20,11 +20,12 @@ from latentmap.data.fetching import fetched, is_remote
 from latentmap.data.formats.annotated import annotated_source, h5ad_source
 from latentmap.data.formats.arrays import ArraySource, any_array, array_source
 from latentmap.data.formats.base import Request, Source, reading
+from latentmap.data.formats.by_name import columns_by_name
 from latentmap.data.formats.databases import database_source
 from latentmap.data.formats.delimited import delimited_source
 from latentmap.data.formats.frames import frame_source
 from latentmap.data.formats.idx import IdxSource
-from latentmap.data.formats.images import ImageFolderSource, image_files
+from latentmap.data.formats.images import ENDINGS, ImageFolderSource, image_files
 from latentmap.data.formats.items import items_source
 from latentmap.data.formats.json_tables import json_source
 from latentmap.data.formats.loaders import loader_source
@@ -40,7 +41,7 @@ from latentmap.data.formats.zarr import zarr_source
 from latentmap.data.frames import empty_frame
 from latentmap.data.reading import require_plain
 from latentmap.data.remote import is_local, remote_path
-from latentmap.data.schema import blocks
+from latentmap.data.schema import Schema, blocks
 from latentmap.data.selection import ALL_COLUMNS, Selection
 from latentmap.exceptions import DataError
 from latentmap.messages import suggest
@@ -95,6 +96,7 @@ def open_source(
     name: str = "X",
     selection: Selection = ALL_COLUMNS,
     memory: str | int | None = None,
+    like: Schema | None = None,
 ) -> Source:
     """Return a source of data of any kind.
 
@@ -122,6 +124,8 @@ def open_source(
     memory
         Memory that the content of a packed file, or a block of a larger one, may take; by default a quarter of what is
         free.
+    like
+        The schema of a fit, in whose size and colours images of a folder are read.
 
     Raises
     ------
@@ -140,23 +144,18 @@ def open_source(
         columns = columns.without([*selection.left_out, *([labels] if isinstance(labels, str) else [])])
     if isinstance(data, str) and data in DATASETS:
         return _with_beside(dataset_source(data, labels=labels), data, selection)
+    options: dict[str, Any]
     if is_remote(data):
         if (remote := _in_place(data)) is not None:
             path, member = remote
             with within(memory), reading(path, path.suffix or "data"):
-                options: dict[str, Any] = {
-                    "labels": labels,
-                    "columns": columns,
-                    "selection": selection,
-                    "numeric": numeric,
-                }
+                options = {"labels": labels, "columns": columns, "selection": selection, "numeric": numeric}
                 if path.suffix.lower() == ".zarr" or path.is_file():
                     return _open_file(path, member, named=False, **options)
-                return _open_folder(path, skip_bad=skip_bad, **options)
+                return _open_folder(path, **options)
         with fetched(data) as path:
-            source = open_source(
-                path, labels, columns, skip_bad=skip_bad, numeric=numeric, selection=selection, memory=memory
-            )
+            options = {"skip_bad": skip_bad, "numeric": numeric, "selection": selection, "memory": memory, "like": like}
+            source = open_source(path, labels, columns, **options)
         weakref.finalize(source, shutil.rmtree, path.parent, ignore_errors=True)
         source.name, source.files = data, ()  # a copy, whose time says nothing
         return source
@@ -165,19 +164,21 @@ def open_source(
         with within(memory), reading(path, path.suffix or "data"):
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
+            if _holds_images(path):
+                return _open_images(path, labels, selection, skip_bad=skip_bad, like=like)
             if path.is_dir() and path.suffix.lower() != ".zarr":
-                return _open_folder(path, labels, columns, selection, skip_bad=skip_bad, numeric=numeric)
+                return _open_folder(path, labels, columns, selection, numeric=numeric)
             return _open_file(
                 path, member, named=named, labels=labels, columns=columns, selection=selection, numeric=numeric
             )
     if isinstance(data, Source):
         if labels is not None:
             raise DataError(f"{data.name} is a source with labels of its own: give labels where it is opened")
-        return data
+        return columns_by_name(data, selection)
     request = Request(data, labels, name, columns, numeric, selection)
     source = next((made for adapt in ADAPTERS if (made := adapt(request)) is not None), None) or any_array(request)
     source.in_memory = not isinstance(data, np.memmap)
-    return source
+    return columns_by_name(_with_beside(source, data, selection), selection)
 
 
 def require_finite(
@@ -249,24 +250,35 @@ def _open_folder(
     columns: ColumnSpec,
     selection: Selection,
     *,
-    skip_bad: bool,
     numeric: bool,
 ) -> Source:
-    """Return a source of a folder of ``.parquet`` files or images."""
+    """Return a source of a folder of ``.parquet`` files."""
     if parquet_files(path):
         request = Request(path, labels, str(path), columns, numeric, selection)
         source = _checked(parquet_source(request), columns, selection, numeric)
         source.files = source.files or (path,)
         return source
-    if image_files(path):
-        source = ImageFolderSource(path, labels, skip_bad=skip_bad)
-        source.files = (path,)
-        for name in selection.beside:
-            if name not in selection.optional:
-                require_known(name, source.beside, f"{path} is a folder of images and has no column")
-        return source
-    message = f"{path} is a folder without images or .parquet files"
+    message = f"{path} is a folder without images or .parquet files (hidden ones do not count)"
     raise DataError(f"{message}: expected one with them, or one of the {KNOWN}")
+
+
+def _holds_images(path: Path) -> bool:
+    """Return whether a path is that of an image, or of a folder of images."""
+    if path.is_file():
+        return path.suffix.lower() in ENDINGS
+    return path.is_dir() and path.suffix.lower() != ".zarr" and not parquet_files(path) and bool(image_files(path))
+
+
+def _open_images(
+    path: Path, labels: str | ArrayLike | None, selection: Selection, *, skip_bad: bool, like: Schema | None
+) -> Source:
+    """Return a source of a folder of images."""
+    source = ImageFolderSource(path, labels, skip_bad=skip_bad, like=like)
+    source.files = (path,)
+    for name in selection.beside:
+        if name not in selection.optional:
+            require_known(name, source.beside, f"{path} is a folder of images and has no column")
+    return source
 
 
 def _open_file(
@@ -304,7 +316,7 @@ def _open_file(
         raise DataError(f"{path} has no named columns: leave out the settings of columns")
     else:
         source = opener(path, labels) if member is None else opener(path, labels, member)
-        source = _with_beside(source, path, selection)
+        source = columns_by_name(_with_beside(source, path, selection), selection)
     source.files = source.files or (path,)
     return source
 
@@ -324,7 +336,7 @@ def _checked(source: Source, columns: ColumnSpec, selection: Selection, numeric:
     return source
 
 
-def _with_beside(source: Source, data: str | Path, selection: Selection) -> Source:
+def _with_beside(source: Source, data: Any, selection: Selection) -> Source:
     """Return a source with values beside its rows, each found as labels are."""
     beside = dict(source.beside)
     for name in selection.beside:

@@ -6,7 +6,7 @@ An array, a tensor, a list and a column of objects with the same values are read
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -48,10 +48,9 @@ def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
         return _of_tensor(data, name)
     listed = isinstance(data, list | tuple)
     if not listed and not hasattr(data, "__array__"):
-        kind = type(data).__name__
-        raise DataError(
-            f"{name} is {_article(kind)}: expected an array, a tensor, a data frame, a path or the name of a data set"
-        )
+        expected = "expected an array, a tensor, a data frame, a path or the name of a data set"
+        one = f"; give one of its entries, or pandas.DataFrame({name})" if isinstance(data, Mapping) else ""
+        raise DataError(f"{name} is {_article(type(data).__name__)}: {expected}{one}")
     try:
         array = np.asarray(_unwrapped(data, name) if listed else data)
     except DataError:

@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 
 from latentmap.data.columns import EMBEDDED, SETTINGS, Requested
 from latentmap.data.embeddings import COMPONENTS, Embed, function_name
+from latentmap.data.formats.annotated import is_annotated
+from latentmap.data.formats.sparse import SparseSource
 from latentmap.data.frames import only_columns
+from latentmap.data.selection import Selection
+from latentmap.data.sources import open_source
 from latentmap.exceptions import DataError, ModelError, PartError
 from latentmap.messages import suggest
 from latentmap.model.likelihoods import Likelihood
@@ -230,10 +234,13 @@ def _require_settings(name: str, given: Mapping[str, Any]) -> None:
 def numbers(estimator: Any, X: Any = None) -> tuple[Any, NDArray[Any] | None]:
     """Return a fitted model that takes and returns rows of a table as numbers, and X as such.
 
-    A data frame of numbers stays one, without the columns that the fit did not have.
+    A data frame of numbers stays one, without the columns that the fit did not have; an ``AnnData`` becomes its matrix.
     """
     if getattr(estimator, "table_", None) is None:
         schema = getattr(estimator, "data_schema_", None)
+        if is_annotated(X):
+            source = open_source(X, selection=Selection(wanted=None if schema is None else schema.names))
+            return estimator, source.rows if isinstance(source, SparseSource) else source.read(slice(None))
         return estimator, X if schema is None else only_columns(X, schema.names)
     plain = copy.copy(estimator)
     plain._as_numbers = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latentmap.data.decoding import in_type_of
-from latentmap.data.frames import as_frame, named_as
+from latentmap.data.frames import as_frame, empty_frame, named_as
 from latentmap.data.heading import text_of
 from latentmap.data.names import as_known
 from latentmap.data.rows import LazyRows
@@ -24,7 +23,7 @@ from latentmap.data.sources import Source, open_source, require_finite
 from latentmap.data.streaming import fits, read_memory
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.state import FitState, FloatArray
-from latentmap.exceptions import DataError, IgnoredColumnsWarning
+from latentmap.exceptions import ConvertedImagesWarning, DataError, IgnoredColumnsWarning
 
 ADVICE = "fill them, or fit with likelihood=likelihoods.Incomplete(), as this fit had complete rows"
 
@@ -91,7 +90,7 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
     """Open rows for a fitted estimator.
 
     Columns are taken by name in any order, and others are ignored with a warning; those of a data frame of numbers of
-    pandas must have the order of the fit, as scikit-learn requires.
+    pandas must have the order of the fit, as scikit-learn requires. Images of a folder get the shape of the fit.
 
     Raises
     ------
@@ -103,17 +102,21 @@ def open_as_fitted(estimator: Parameters, state: FitState, X: Any) -> Source:
         renamed = named_as(frame, known or ())
         X = X if renamed is frame else renamed.to_native()
     numeric, selection = state.table is None, _selection(estimator, state, X)
-    source = open_source(X, columns=state.table, numeric=numeric, selection=selection, memory=estimator.memory)
+    options: dict[str, Any] = {"selection": selection, "memory": estimator.memory, "like": state.data_schema}
+    source = open_source(X, columns=state.table, numeric=numeric, **options)
     _check_shape(source, 1, type(estimator).__name__)
     if source.ignored:
         warnings.warn(ignored_in_words(source.ignored, source.name), IgnoredColumnsWarning, stacklevel=4)
+    if source.converted:
+        warnings.warn(f"{source.name}: {source.converted}", ConvertedImagesWarning, stacklevel=4)
     event, expected = source.first.shape[1:], state.event_shape
     if state.table is None and source.table is None:
         if len(event) > 1 and event != expected:
             raise DataError(f"expected rows of shape {expected}, as in fit, got {event}")
-        by_name = source.names == state.data_schema.names and not hasattr(estimator, "feature_names_in_")
-        header = source.first.reshape(1, -1) if by_name else _header(source)
-        validate_data(estimator, header, reset=False, skip_check_array=True)
+        header = None
+        if (names := source.names) is not None and names == state.data_schema.names:  # found by name
+            header = empty_frame(names) if hasattr(estimator, "feature_names_in_") else source.first.reshape(1, -1)
+        validate_data(estimator, _header(source) if header is None else header, reset=False, skip_check_array=True)
     elif source.table is None:  # numbers in the place of a frame
         if event != expected:
             raise DataError(f"expected rows of {expected[0]} columns, as in fit, got {int(np.prod(event))}")
@@ -202,14 +205,15 @@ def _filled(own: nw.Series[Any], values: NDArray[Any]) -> nw.Series[Any]:
 
 
 def _selection(estimator: Parameters, state: FitState, X: Any) -> Selection:
-    """Return the columns of the fit to numbers, where X has them by name; those of a table are known by it."""
+    """Return the columns of the fit to numbers, which X has by name or, where it has no names, by place.
+
+    Those of a table are known by it.
+    """
     names = state.data_schema.names
     if state.table is not None or names is None:
         return ALL_COLUMNS
-    if isinstance(X, str | os.PathLike) or (hasattr(X, "__arrow_c_array__") and hasattr(X, "schema")):
-        return Selection(wanted=names)
     if (frame := as_frame(X)) is None:
-        return ALL_COLUMNS
+        return Selection(wanted=names)
     given, wanted, named = list(map(text_of, frame.columns)), set(names), hasattr(estimator, "feature_names_in_")
     if not wanted <= set(given):
         if named and isinstance(frame.columns[0], str):  # says which are missing

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentmap.data.sampling import split_rows
+from latentmap.data.selection import Selection
 from latentmap.data.sources import Source, open_source, require_finite
 from latentmap.evaluation.rows import sample_rows
 from latentmap.evaluation.scores import Rows
@@ -26,7 +27,7 @@ class Splits:
 
     def __init__(self, X: Any, y: Any, X_new: Any, y_new: Any, test_size: float, max_rows: int) -> None:
         self._source, self._test_size, self._max_rows = open_source(X, y), test_size, max_rows
-        self._new = self._source if X_new is None else open_source(X_new, y_new)
+        self._new = self._source if X_new is None else _open_like(self._source, X_new, y_new)
         require_finite(self._source)
         if X_new is None and y_new is not None:
             raise DataError("y_new are the labels of X_new, which is not given")
@@ -63,6 +64,12 @@ class Splits:
                 f"got {len(train.X)} and {len(new.X)}"
             )
         return train, new
+
+
+def _open_like(source: Source, X: Any, y: Any) -> Source:
+    """Open new rows with the columns of a source, by name where both have names, and in the shape of its images."""
+    wanted = Selection(wanted=source.names if source.table is None else None)
+    return open_source(X, y, source.table, numeric=source.table is None, selection=wanted, like=source.schema)
 
 
 def _read(source: Source, rows: np.ndarray) -> Rows:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from latentmap.data.columns import Table
-from latentmap.data.formats.images import MOST_PIXELS, opaque_bytes
+from latentmap.data.formats.images import MOST_PIXELS, deep_values, is_deep, on_white
+from latentmap.data.schema import Schema
 from latentmap.data.text import cells_of_text, text_settings
 from latentmap.exceptions import DataError
 from latentmap.explorer.items import Items, Pictures
 from latentmap.messages import error_line
+from latentmap.plot.rows import RowStyle
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 """Formats of pictures, by Pillow's names."""
@@ -59,7 +61,7 @@ def read_incoming(estimator: Any, items: Items, body: bytes, kind: str, event: t
     if kind.startswith("image/"):
         if not isinstance(items, Pictures):
             raise DataError("the rows of this model are no pictures: paste a row of text")
-        return _of_picture(items, body, event, whole=estimator.data_schema_.integral)
+        return _of_picture(items, body, event, estimator.data_schema_)
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -72,7 +74,7 @@ def read_incoming(estimator: Any, items: Items, body: bytes, kind: str, event: t
     return _of_numbers(estimator, text, event)
 
 
-def _of_picture(items: Pictures, body: bytes, event: tuple[int, ...], *, whole: bool) -> Incoming:
+def _of_picture(items: Pictures, body: bytes, event: tuple[int, ...], schema: Schema) -> Incoming:
     """Return a picture in the size, colours and range of the rows of the fit."""
     style, notes = items.style, []
     height, width = style.shape[:2]
@@ -80,7 +82,8 @@ def _of_picture(items: Pictures, body: bytes, event: tuple[int, ...], *, whole: 
         with Image.open(io.BytesIO(body), formats=FORMATS) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise DataError(f"the picture has more than {MOST_PIXELS:,} pixels: give a smaller one")
-            image = opaque_bytes(ImageOps.exif_transpose(opened))
+            image = ImageOps.exif_transpose(opened)
+            image = on_white(_as_bytes(image, style, schema) if is_deep(image) else image)
             image = image.convert("L" if len(style.shape) == 2 else "RGB")
     except DataError:
         raise
@@ -99,7 +102,18 @@ def _of_picture(items: Pictures, body: bytes, event: tuple[int, ...], *, whole: 
         shares = np.dstack([shares, np.ones(shares.shape[:2])])
     low, high = float(style.low), float(style.high)
     values = low + shares * (high - low)
-    return Incoming((np.rint(values) if whole else values).reshape(1, *event), "; ".join(notes))
+    return Incoming((np.rint(values) if schema.integral else values).reshape(1, *event), "; ".join(notes))
+
+
+def _as_bytes(image: Image.Image, style: RowStyle, schema: Schema) -> Image.Image:
+    """Return a deep picture as bytes: by the range of rows in its units, else by that of 16 bits or its own."""
+    values, floats = deep_values(image, image.size), image.mode == "F"
+    if not schema.integral if floats else (schema.highest or 0.0) > 255:
+        low, high = float(style.low), float(style.high)
+    else:
+        low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if floats else (0.0, 65535.0)
+    shares = np.nan_to_num((values - low) / max(high - low, 1e-12))
+    return Image.fromarray(np.uint8(255 * np.clip(shares, 0, 1)))
 
 
 def _edge(shares: NDArray[np.float64]) -> NDArray[np.float64]:

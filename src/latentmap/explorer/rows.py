@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -113,7 +113,6 @@ class ExploredRows:
         cls,
         estimator: Any,
         source: Source,
-        order: Sequence[int] | None = None,
         *,
         labels: NDArray[Any] | None = None,
         label_name: str | None = None,
@@ -128,8 +127,6 @@ class ExploredRows:
             Fitted estimator.
         source : Source
             The rows.
-        order : sequence of int, default=None
-            The index in the source of each column of the fit; None where it is the same.
         labels : ndarray of shape (n,), default=None
             Labels; those of the source if None.
         label_name : str, default=None
@@ -155,7 +152,6 @@ class ExploredRows:
             numbers, values = numbers[kept], values[kept]
         if len(numbers) < n:
             notes.append(f"{len(numbers):,} of {n:,} rows are shown, evenly spaced")
-        values = values if order is None else values[:, list(order)]
         if labels is None:
             labels, label_name = source.labels, source.label_name
         cells = [one for one in source.cells if len(one.values) == n]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from latentmap.data.formats.annotated import is_annotated
 from latentmap.data.frames import as_frame, columns_of
 from latentmap.data.heading import text_of
 from latentmap.data.selection import Selection
@@ -105,7 +106,7 @@ def read_labels(y: Any, n_rows: int, most_numbers: int = MOST_CLASSES) -> Labels
 
 
 def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
-    """Return a column of the data, by its name or place, as labels; one of a file by its name.
+    """Return a column of the data, by its name or place, as labels; one of a file or an ``AnnData`` by its name.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def read_column(X: Any, column: str | int, feature_names: Any = None) -> Labels:
     ('3', '4')
     """
     name = text_of(column)
-    if isinstance(X, str | os.PathLike):
+    if isinstance(X, str | os.PathLike) or is_annotated(X):
         beside = open_source(X, selection=Selection(beside=(name,))).beside[name]
         return read_values(beside, len(beside), name)
     if (frame := as_frame(X)) is not None:

@@ -20,9 +20,12 @@ from latentmap.data.formats.base import LabelSpec, Request, Source, plain_labels
 from latentmap.data.formats.chunked import LAZY, ChunkedSource, require_chunks, stored
 from latentmap.data.formats.sparse import SparseSource
 from latentmap.data.formats.unpacked import require_room, room
+from latentmap.data.selection import INDEX
 from latentmap.exceptions import DataError, MissingExtraError
 from latentmap.messages import suggest
 
+STORED_INDEX = "_index"
+"""The name under which files hold the names of cells, where they have no other."""
 LARGEST = 2**30
 """Bytes of a sparse matrix, beyond which it stays in its file."""
 COLLECTION = b"GCOL\x01\0\0\0"
@@ -80,7 +83,7 @@ def _require_table(stored: Any, name: str) -> None:
 def annotated_source(request: Request) -> Source | None:
     """Return a source of the matrix of an ``AnnData``, which is known by its attributes."""
     data, name = request.data, request.name
-    if not all(hasattr(data, attribute) for attribute in ("X", "obs", "var_names", "layers")):
+    if not is_annotated(data):
         return None
     request.require_no_columns()
     if data.X is None:
@@ -90,18 +93,30 @@ def annotated_source(request: Request) -> Source | None:
     return _with_remark(source, list(data.layers), None)
 
 
+def is_annotated(data: Any) -> bool:
+    """Return whether data are an ``AnnData``."""
+    return all(hasattr(data, attribute) for attribute in ("X", "obs", "var_names", "layers"))
+
+
 def _annotations(obs: Any, var_names: Any, labels: LabelSpec, name: str) -> dict[str, Any]:
     """Return the name, names, labels and label_name of a source."""
     names = [str(known) for known in var_names]
     counts = collections.Counter(names)  # several genes may have the same symbol
     names = [f"{known} ({i})" if counts[known] > 1 else known for i, known in enumerate(names)]
-    if isinstance(labels, str) and labels not in obs:
-        raise DataError(f"{name} has no column {labels!r} in obs: {suggest(labels, list(obs))}")
     label_name = labels if isinstance(labels, str) else None
     if label_name is not None:
-        column = obs[label_name]
+        column = _of_obs(obs, label_name, name)
         labels = plain_labels((column.astype(object) if str(column.dtype) == "category" else column).to_numpy())
     return {"name": name, "names": names, "labels": labels, "label_name": label_name}
+
+
+def _of_obs(obs: Any, column: str, name: str) -> Any:
+    """Return a column of obs, or its index by its own name or that of any column of row names."""
+    if column in obs:
+        return obs[column]
+    if column in (obs.index.name, STORED_INDEX, INDEX):
+        return obs.index
+    raise DataError(f"{name} has no column {column!r} in obs: {suggest(column, [*obs, INDEX])}")
 
 
 def _with_remark(source: Source, layers: Sequence[str], member: str | None) -> Source:

@@ -100,6 +100,8 @@ class Source(ABC):
         One label a row and their name, or None.
     remark
         How the rows were changed or which were left out, or None.
+    converted
+        How the rows were changed to be like those of a fit, or which parts were not read then; or None.
     table
         The columns of a table, where they are not plain numbers alone; else None.
     cells
@@ -127,6 +129,7 @@ class Source(ABC):
     labels: NDArray[Any] | None = None
     label_name: str | None = None
     remark: str | None = None
+    converted: str | None = None
     table: Table | None = None
     cells: tuple[Cells, ...] = ()
     is_sparse: bool = False

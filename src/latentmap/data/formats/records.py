@@ -15,6 +15,7 @@ from latentmap.data.formats.base import Request, Source
 from latentmap.data.formats.frames import frame_source
 from latentmap.data.formats.unpacked import require_columns
 from latentmap.data.frames import installed_backends
+from latentmap.data.objects import vectors_advice
 from latentmap.exceptions import DataError
 
 Columns = Mapping[str, Sequence[Any]]
@@ -32,7 +33,8 @@ def columns_source(columns: Columns, request: Request, notes: Iterable[str] = ()
     kept: dict[str, Any] = {name: values for name, values in settled.items() if values is not None}
     left = [name for name in settled if name not in kept]
     if not kept:
-        raise DataError(f"{request.name} holds no column of numbers, text or dates")
+        advice = next(filter(None, map(vectors_advice, columns.values())), "")
+        raise DataError(f"{request.name} holds no column of numbers, text or dates{advice}")
     backend: Any = installed_backends()[0]
     source = frame_source(replace(request, data=nw.from_dict(kept, backend=backend).to_native(), gaps=True))
     assert source is not None
