@@ -163,8 +163,8 @@ class DensityMixin(Fitted):
         Returns
         -------
         object
-            As X: an array, or a frame with its columns. With ``n_draws`` an array (n_draws, n, ...), or for a table of
-            mixed columns a list of frames.
+            As X: an array, with the columns of the fit in its order, or a frame with its own. With ``n_draws`` an array
+            (n_draws, n, ...), or for a table of mixed columns a list of frames.
         """
         check_is_fitted(self)
         source = open_as_fitted(self, self.state_, X)
