@@ -20,10 +20,11 @@ from latentmap.data.datasets import load_dataset
 SEEN = (
     *("digits", "mnist", "segment", "texture", "vehicle", "movement_libras", "satimage", "vowel"),
     *("letter", "spambase", "wdbc", "ionosphere", "sonar", "penbased", "phoneme", "magic", "pima", "heart", "wine"),
+    "GunPoint",
 )
 HELD_OUT = (
     *("optdigits", "ring", "twonorm", "fashion-mnist"),
-    *("cells", "docstrings", "ItalyPowerDemand", "OSULeaf", "GunPoint"),
+    *("cells", "docstrings", "ItalyPowerDemand", "OSULeaf"),
 )
 """Sets on which no default of a map was chosen."""
 SERIES = ("ItalyPowerDemand", "OSULeaf", "GunPoint")
