@@ -95,8 +95,12 @@ def test_the_potential_and_its_gradient_are_those_of_all_pairs(d, spread):
     torch.testing.assert_close(torch.cat([pair[1] for pair in alone]), gradient, rtol=0, atol=1e-9)
 
 
-def test_the_potential_beyond_the_grid_is_that_of_its_edge():
-    y = drawn(100, 2, 4.0)[0].double()
+@pytest.mark.parametrize("spread", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+def test_the_potential_beyond_the_grid_is_that_of_its_edge(spread):
+    y = drawn(100, 2, spread)[0].double()
+    for near in (y.amin(0) - 1, y.amax(0) + 1):
+        right = (1 / (1 + (near - y).square().sum(1))).sum()
+        assert abs(float(Potential(y)(near[None])[0] / right - 1)) < 0.01
     potential = Potential(y)
     edge = potential.grid.low + potential.grid.spacing * (potential.grid.size / 2 - repulsion.MARGIN)
     assert ((edge - y.amax(0)) >= 2).all()

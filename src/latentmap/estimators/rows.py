@@ -212,7 +212,7 @@ def _selection(estimator: Parameters, state: FitState, X: Any) -> Selection:
     names = state.data_schema.names
     if state.table is not None or names is None:
         return ALL_COLUMNS
-    if (frame := as_frame(X)) is None:
+    if (frame := as_frame(X.header if isinstance(X, Source) else X)) is None:
         return Selection(wanted=names)
     given, wanted, named = list(map(text_of, frame.columns)), set(names), hasattr(estimator, "feature_names_in_")
     if not wanted <= set(given):

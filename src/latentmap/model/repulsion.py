@@ -144,9 +144,9 @@ class Grid:
         """Return a grid around codes, of wider spacing where it would have too many nodes."""
         low, d = y.amin(0), y.shape[1]
         span, most = float((y.amax(0) - low).max()), int(MOST_NODES ** (1 / d))
-        while 2 * (math.ceil(span / spacing) + 2 * MARGIN) > most:
+        while 2 * (math.ceil(span / spacing) + 3 * MARGIN) > most:
             spacing *= WIDER
-        size = next_fast_len(2 * (math.ceil(span / spacing) + 2 * MARGIN), real=True)
+        size = next_fast_len(2 * (math.ceil(span / spacing) + 3 * MARGIN), real=True)
         return cls(low - MARGIN * spacing, spacing, size)
 
     def stencil(self, y: Float[Tensor, "B D"]) -> Stencil:
@@ -207,8 +207,8 @@ def fitting_scale(neighbors: Float[Tensor, " M"], others: Float[Tensor, " K"], e
 
     Examples
     --------
-    >>> fitting_scale(torch.tensor([0.01]), torch.tensor([1.0, 4.0, 9.0]))
-    8.0
+    >>> fitting_scale(torch.tensor([0.01]), torch.tensor([1.0, 4.0, 9.0]), exaggeration=1.5)
+    16.0
     """
     attraction = [exaggeration * (s**2 * neighbors).log1p().mean() for s in SCALES]
     repulsion = [(1 / (1 + s**2 * others)).mean().log() for s in SCALES]
