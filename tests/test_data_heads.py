@@ -142,5 +142,12 @@ def test_rows_that_all_rise_have_no_header(reader, tmp_path):
     rows = np.sort(rng.normal(size=(12, 30)).round(4), axis=1)
     text = "\n".join(",".join(map(str, row)) for row in rows)
     assert len(read(tmp_path / "x.csv", text)) == 12
+    totals = np.cumsum(rng.poisson(0.8, size=(40, 20)), axis=1)
+    totals[0] = np.arange(5, 25)
+    assert len(read(tmp_path / "z.csv", "\n".join(",".join(map(str, row)) for row in totals))) == 40
+    gaps = [[str(cell) for cell in row] for row in rows[:, :20]]
+    for row in gaps[1:]:
+        row[5] = "NaN"
+    assert len(read(tmp_path / "w.csv", "\n".join(map(",".join, gaps)))) == 12
     several = np.vstack([rows[:1], rng.normal(size=(11, 30)).round(4)])  # one of many rises by chance below 16 columns
     assert len(read(tmp_path / "y.csv", "\n".join(",".join(map(str, row[:15])) for row in several))) == 12

@@ -107,14 +107,3 @@ def test_a_loader_of_other_rows_is_refused(loader, message):
     with pytest.raises(DataError, match=message) as error:
         open_source(loader)
     assert "\n" not in str(error.value)
-
-
-def test_images_in_a_tensor_are_read_as_those_of_a_data_set():
-    images = torch.rand(6, 3, 8, 10, generator=torch.Generator().manual_seed(0))
-    dataset = torch.utils.data.TensorDataset(images)
-    source = open_source(images)
-    np.testing.assert_array_equal(source.read(slice(None)), images.permute(0, 2, 3, 1))
-    np.testing.assert_array_equal(open_source(dataset).read(slice(None)), source.read(slice(None)))
-    assert open_source(images[:, :1]).schema.event_shape == (8, 10)
-    assert open_source(images.permute(0, 2, 3, 1)).schema.event_shape == (8, 10, 3)
-    assert open_source(images.numpy()).schema.event_shape == (3, 8, 10), "an array is read as it is"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from latentmap import VAE, likelihoods
 from latentmap.data.datasets import load_dataset
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.moments import Moments
@@ -195,3 +196,18 @@ def test_channels_of_other_units_are_standardised():
     widths, offsets = np.array([1.0, 10, 7, 5, 0.5])[:, None], np.array([1010.0, 10, 5, 3, 0.2])[:, None]
     chosen = choose_scaling(RNG.normal(size=(300, 5, 7)) * widths + offsets)
     assert chosen.kind == "standard"
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+def test_likelihoods_of_values_in_the_unit_interval_keep_bright_ones():
+    bright = np.clip(RNG.normal(0.8, 0.05, (100, 64)), 0, 1)
+    assert choose_scaling(bright).kind == "center" and choose_scaling(bright, unit=True).kind == "none"
+    for pixels in (bright, (255 * bright.reshape(100, 8, 8)).astype(np.uint8)):
+        VAE(2, max_epochs=1, neighbors=None, likelihood=likelihoods.ContinuousBernoulli(), random_state=0).fit(pixels)
+
+
+def test_bytes_have_one_unit_however_much_pixels_differ():
+    scene = RNG.normal(180, 1, (300, 12, 12))
+    scene[:, :4] -= RNG.choice([0, 150], (300, 4, 12), p=[0.9, 0.1])
+    assert choose_scaling(scene.astype(np.uint8)).kind == "center"
+    assert choose_scaling(scene).kind == "standard", "control: numbers may be channels of other units"

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from latentmap import VAE, load, networks
+from latentmap import VAE, likelihoods, load, networks
 from latentmap.cli import main
 
 TINY = networks.MLP((8,))
@@ -219,3 +219,9 @@ def test_pixels_of_bytes_stay_between_0_and_255():
         assert rows.min() >= 0 and rows.max() <= 255 and rows.dtype.kind == "f"
     assert made[2].min() == 0 and made[2].max() == 255
     assert fitted(pixels.astype(float)).sample(N, random_state=0, noise=True).min() < 0, "control: no bytes"
+    gaps = pixels.astype(float)
+    gaps[:, 0, 0] = np.nan
+    filled = fitted(pixels, likelihood=likelihoods.Incomplete()).impute(gaps, 5)
+    assert filled.min() == 0 and filled.max() == 255
+    counts = fitted(np.full((N, 4), 250, np.uint8) - np.arange(4, dtype=np.uint8), likelihood=likelihoods.Poisson())
+    assert counts.sample(500, random_state=0, noise=True).max() > 255, "counts have no such end"

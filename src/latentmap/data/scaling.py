@@ -79,7 +79,9 @@ class Scaling:
         return cls(shift, scale, value["kind"])
 
 
-def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: bool = False) -> Scaling:
+def choose_scaling(
+    data: Source | NDArray[Any], kind: str = "auto", *, missing: bool = False, unit: bool = False
+) -> Scaling:
     """Choose the scaling of data.
 
     ``auto`` takes the first rule that holds:
@@ -100,7 +102,7 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     the lowest value would become 0 (root mean squares over the features that vary), as in bright images or spectra on a
     slope, one origin would leave the differences between rows beside offsets: ``none`` and ``range`` give way to
     ``center``, a column's mean and its mean plus the range of the centred values of all; and to ``standard``, where
-    ranges differ, by that rule and with a lower quartile of less than half of the median.
+    ranges of other values than bytes differ, by that rule and with a lower quartile of less than half of the median.
 
     Statistics are computed in double precision, in one pass over blocks. Constant features have scale 1.
 
@@ -112,6 +114,8 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
         ``auto``, or the kind: ``none``, ``range``, ``center`` or ``standard``.
     missing
         Whether cells may be NaN, which are left out of the statistics.
+    unit
+        Whether ``auto`` keeps values in [0, 1] where one range serves all features, as some likelihoods need it.
 
     Raises
     ------
@@ -133,10 +137,11 @@ def choose_scaling(data: Source | NDArray[Any], kind: str = "auto", *, missing: 
     low, high = schema.lowest or 0.0, schema.highest or 0.0
     require_no_overflow(source.name, low, high)
     common = _common(schema, kind, source)
-    if common is not None and not (kind == "auto" and _has_offsets(source, common)):
+    if common is not None and (unit or kind != "auto" or not _has_offsets(source, common)):
         return common
     columns = source.moments
-    if kind == "center" or (common is not None and _have_one_width(columns.highest - columns.lowest)):
+    one_width = common is not None and (schema.dtype == "uint8" or _have_one_width(columns.highest - columns.lowest))
+    if kind == "center" or one_width:
         return _center(columns, source.name)
     deviation = columns.deviation
     varies = columns.highest > columns.lowest

@@ -208,13 +208,17 @@ class Fitted(RowReader):
     def _as_frame(self, rows: FloatArray, X: Any = None) -> Any:
         """Return rows of a table of mixed columns as a frame, like X if that is one; numbers where X is numbers.
 
-        Numbers stay within what the unsigned type of the fit can hold: pixels of bytes between 0 and 255.
+        Pixels of bytes stay between 0 and 255.
         """
         if self.table_ is None:
-            held = np.dtype(self.state_.data_schema.dtype)
-            return rows.clip(0, np.iinfo(held).max) if held.kind == "u" else rows
+            return self._within(rows)
         if self._as_numbers or isinstance(X, np.ndarray):
             return rows
         if not self.table_.generated:
             raise PartError("all columns of the fit are embedded text, and vectors decode to no text")
         return frame_of(self.table_, rows, X, generated=True)
+
+    def _within(self, rows: FloatArray) -> FloatArray:
+        """Return generated rows between 0 and 255, where the fit was to bytes and its likelihood has no bound."""
+        bounded = np.isfinite(self.model_.parts.likelihood.support[0])
+        return rows if bounded or self.state_.data_schema.dtype != "uint8" else rows.clip(0, 255)

@@ -103,7 +103,8 @@ def choose_units(source: Source, likelihood: Likelihood, requested: ScalingKind 
     missing = isinstance(likelihood, Incomplete)
     likelihood = likelihood.likelihood if isinstance(likelihood, Incomplete) else likelihood
     schema, name = source.schema, type(likelihood).__name__
-    chosen, needed = choose_scaling(source, requested, missing=missing), likelihood.scaling(schema)
+    unit, needed = math.isfinite(likelihood.support[1]), likelihood.scaling(schema)
+    chosen = choose_scaling(source, requested, missing=missing, unit=unit)
     if needed is None:
         if requested == "auto" and isinstance(likelihood, Bernoulli | ContinuousBernoulli) and _counts(schema):
             raise PartError(

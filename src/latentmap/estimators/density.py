@@ -181,6 +181,7 @@ class DensityMixin(Fitted):
             table = self.table_
             frames = [frame_of(table, table.within(draw), X, given=source.cells) for draw in draws]
             return frames[0] if n_draws is None else frames
+        draws = np.where(np.isnan(rows), self._within(draws), draws) if rows.dtype.kind == "f" else draws
         draws = draws.reshape(-1, len(rows), *self.event_shape_)
         return as_given(X, draws[0], self.data_schema_.names) if n_draws is None else draws
 

@@ -128,8 +128,8 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
         A model of a table of mixed columns gives a data frame with its columns, types and categories: a mean, rounded
         where a column is binary or holds counts or whole numbers; the likeliest category, of an ordinal column that
         nearest to the mean place; and of a column on a logarithmic scale the median, exp of the mean of log(1 + x)
-        less 1. An array in the place of frames keeps means as they are, and the places of categories. Pixels of bytes,
-        and whatever else was of an unsigned type, stay within what it can hold.
+        less 1. An array in the place of frames keeps means as they are, and the places of categories. Pixels of bytes
+        stay between 0 and 255.
 
         Parameters
         ----------

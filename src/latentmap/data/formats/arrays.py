@@ -15,7 +15,7 @@ from latentmap.data.columns import Cells, ColumnSpec, Requested
 from latentmap.data.embeddings import with_embeddings
 from latentmap.data.formats.base import Request, Source
 from latentmap.data.schema import RowIndex
-from latentmap.data.values import channels_last, is_tensor, native, plain_array
+from latentmap.data.values import is_tensor, native, plain_array
 from latentmap.exceptions import DataError
 
 
@@ -30,7 +30,6 @@ def any_array(request: Request) -> Source:
     request.require_no_columns()
     mapped = isinstance(request.data, np.memmap) and request.data.dtype.kind in "biuf"  # read when it is needed
     array = request.data if mapped else plain_array(request.data, request.name)
-    array = channels_last(array) if is_tensor(request.data) else array
     return ArraySource(array, name=request.name, labels=request.labels)
 
 

@@ -16,6 +16,8 @@ TYPED = 100
 """The rows from which headers are told."""
 LONG_AXIS = 16
 """The fewest numbers that rise all along, or fall, which are no chance."""
+FEWEST_BELOW = 10
+"""The fewest rows that tell that none rises so."""
 UNLIKE = 10
 """The fewest cells of text below a number that tell that it is a name."""
 
@@ -78,9 +80,15 @@ def _rises(cells: Sequence[str]) -> bool:
 def _is_axis(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Return whether wavelengths, times or other steps of an axis stand above rows of which none rises or falls so."""
     below = [row for row in rows[:TYPED] if len(row) == len(first)]
-    if len(first) < LONG_AXIS or len(below) < 2:
+    if len(first) < LONG_AXIS or len(below) < FEWEST_BELOW:
         return False
-    return any(_rises(first[::way]) and not any(_rises(row[::way]) for row in below) for way in (1, -1))
+    return any(_rises(first[::way]) and not any(_never_falls(row[::way]) for row in below) for way in (1, -1))
+
+
+def _never_falls(cells: Sequence[str]) -> bool:
+    """Return whether the numbers among cells never fall."""
+    numbers = [float(text) for cell in cells if (text := cell.strip()) and PLAIN.fullmatch(text)]
+    return all(a <= b for a, b in itertools.pairwise(number for number in numbers if number == number))
 
 
 def _is_above_fractions(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
