@@ -152,3 +152,9 @@ def test_ids_of_many_digits_come_back_digit_by_digit(capsys, spec, end, tmp_path
         for name in ("key", "unsigned", "huge"):
             if end != ".npz" or name in back:
                 assert back[name] == [str(value) for value in new[name]], (file, name)
+
+
+def test_noise_is_offered_where_it_can_be_drawn(run, tmp_path, capsys):
+    assert "--noise draws from p(x|z)" in must(capsys, "sample", run, "-n", 3, "-o", tmp_path / "x.csv").err
+    assert "--noise" not in must(capsys, "sample", run, "-n", 3, "-o", tmp_path / "y.csv", "--noise").err
+    assert "--noise" not in must(capsys, "sample", run, "-n", 3, "-o", tmp_path / "x.png").err

@@ -42,9 +42,9 @@ def sample(
     estimator = load_decoder(run, given)
     if n_samples < 1:
         raise UsageError(f"--n-samples must be at least 1, got {n_samples}")
-    names = column_names(run, estimator)
+    names, pictured = column_names(run, estimator), output.suffix.lower() in PICTURES
     _require_disk(output, n_samples, estimator.n_features_in_)
-    if output.suffix.lower() not in PICTURES:
+    if not pictured:
         blocks = _blocks(estimator, n_samples, seed, noise)
         shape, dtype = write_blocks(output, blocks, names, estimator.table_)
     elif noise:
@@ -55,7 +55,7 @@ def sample(
         display.save(output)
         shape, dtype = display.data_.shape, display.data_.dtype
     say_written(output, shape, dtype, counted(n_samples, "sample"), as_json=as_json)
-    if not noise and len(estimator.event_shape_) == 1:
+    if not noise and not pictured and len(estimator.event_shape_) == 1:
         note(
             "each row is the mean for its latent code, so that rows vary less than the data; --noise draws from p(x|z)"
         )

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import LabelSpec, Request, Source, name_of, plain_labels
 from latentmap.data.formats.members import LABELS, ROWS
-from latentmap.data.values import channels_last, is_tensor
 from latentmap.exceptions import DataError
 
 IMAGES = (*ROWS, "image", "img", "pixel_values")
 TARGETS = (*LABELS, "label", "fine_label")
+CHANNELS = (1, 3)
 
 
 def items_source(request: Request) -> Source | None:
@@ -70,7 +70,7 @@ def read_items(data: Any, labels: LabelSpec, name: str) -> tuple[NDArray[Any], L
             classes.append(_scalar(label_of(item)))
     if label_of is not None:
         labels = plain_labels(_named(data, label_name, np.array(classes)))
-    return channels_last(rows) if is_tensor(row_of(data[0])) else rows, labels, label_name
+    return _channels_last(rows, row_of(data[0])), labels, label_name
 
 
 def _getters(
@@ -120,3 +120,11 @@ def _named(data: Any, label_name: str | None, values: NDArray[Any]) -> NDArray[A
     if values.dtype.kind not in "iu" or not isinstance(names, list | tuple) or not len(names) > values.max(initial=-1):
         return values
     return np.array([str(names[value]) for value in values])
+
+
+def _channels_last(rows: NDArray[Any], first: Any) -> NDArray[Any]:
+    """Return images in torch's layout with the channels last."""
+    if hasattr(first, "detach") and rows.ndim == 4 and rows.shape[1] in CHANNELS and rows.shape[3] not in CHANNELS:
+        rows = np.moveaxis(rows, 1, -1)
+        return np.ascontiguousarray(rows[..., 0] if rows.shape[-1] == 1 else rows)
+    return rows
