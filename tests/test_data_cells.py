@@ -1,4 +1,4 @@
-"""Sparse matrices, cells and genes, Zarr stores, data sets of items: the same numbers as the array that they hold."""
+"""Sparse matrices, cells and genes, Zarr stores: the same numbers as the array that they hold."""
 
 import copy
 import sys
@@ -6,9 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy import sparse, stats
-from sklearn.datasets import load_digits
 
 from command import ask, must
 from latentmap import VAE, likelihoods, load, networks, plot
@@ -381,75 +379,3 @@ def test_a_missing_extra_is_one_line(tmp_path, monkeypatch, module, name):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match="pip install"):
         open_source(tmp_path / name)
-
-
-def test_members_are_of_files_that_hold_several(tmp_path):
-    np.savez(tmp_path / "x.npz", X=np.zeros((3, 2)), codes=np.ones((3, 4)))
-    np.save(tmp_path / "x.npy", np.zeros((3, 2)))
-    assert open_source(f"{tmp_path / 'x.npz'}::codes").first.tolist() == [[1.0] * 4]
-    with pytest.raises(DataError, match="holds one array, so none is called 'a': leave out ::a"):
-        open_source(f"{tmp_path / 'x.npy'}::a")
-    with pytest.raises(DataError, match="has no member 'code': did you mean 'codes'"):
-        open_source(f"{tmp_path / 'x.npz'}::code")
-
-
-# ---- items
-
-
-class Items(torch.utils.data.Dataset):
-    def __init__(self, items, **more):
-        self.items = items
-        self.__dict__ |= more
-
-    def __len__(self):
-        return len(self.items)
-
-    def __getitem__(self, i):
-        return self.items[i]
-
-
-def test_items_are_the_array_that_they_make():
-    X, y = load_digits(return_X_y=True)
-    X = X[:60].reshape(-1, 8, 8)
-    pairs = Items([(torch.from_numpy(x)[None].float(), int(t)) for x, t in zip(X, y, strict=False)])
-    source = open_source(pairs)
-    np.testing.assert_array_equal(source.read(slice(None)), X.astype(np.float32))  # one channel is none
-    assert source.labels.tolist() == y[:60].tolist()
-    images = Items([{"image": Image.fromarray(x.astype(np.uint8)), "label": t} for x, t in zip(X, y, strict=False)])
-    assert open_source(images).first.dtype == np.uint8 and open_source(images).label_name == "label"
-    named = Items([(x, int(t)) for x, t in zip(X, y, strict=False)], classes=[f"digit {i}" for i in range(10)])
-    assert open_source(named).labels[3] == "digit 3"
-    colour = Items([torch.rand(3, 8, 9) for _ in range(5)])
-    assert open_source(colour).first.shape == (1, 8, 9, 3) and open_source(colour).labels is None
-    fitted = VAE(2, **SMALL).fit(pairs)
-    np.testing.assert_array_equal(fitted.transform(pairs), fitted.transform(X.astype(np.float32)))
-    loader = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(y[:60]))
-    np.testing.assert_array_equal(open_source(loader).read(slice(None)), X)
-
-
-@pytest.mark.parametrize(
-    ("items", "message"),
-    [
-        ([], "X has no rows"),
-        ([np.zeros(3), np.zeros(4)], r"item 1 of X has shape \(4,\), the first \(3,\)"),
-        ([np.zeros(3), "text"], "item 1 of X is str: expected an array"),
-        ([{"text": "a"}], "items of X have the entries text: call the row 'image' or 'X'"),
-    ],
-)
-def test_items_that_make_no_array_are_named(items, message):
-    with pytest.raises(DataError, match=message):
-        open_source(Items(items))
-
-
-def test_hugging_face_data_sets():
-    datasets = pytest.importorskip("datasets")
-    features = datasets.Features({"a": datasets.Value("float32"), "kind": datasets.ClassLabel(names=["x", "y"])})
-    table = datasets.Dataset.from_dict({"a": [0.5, 1.5, 2.5, 3.5], "kind": [0, 1, 1, 0]}, features=features)
-    source = open_source(table, labels="kind")
-    assert source.read(slice(None)).tolist() == [[0.5], [1.5], [2.5], [3.5]] and source.labels[1] == "y"
-    pictures = datasets.Dataset.from_dict(
-        {"image": [Image.new("L", (8, 8), i) for i in range(6)], "label": [0, 1] * 3},
-        features=datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}),
-    )
-    source = open_source(pictures)
-    assert source.read(slice(None))[:, 0, 0].tolist() == list(range(6)) and source.labels[:2].tolist() == ["cat", "dog"]

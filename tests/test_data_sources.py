@@ -280,3 +280,13 @@ def test_a_table_of_many_blocks_is_read_whole(tmp_path, monkeypatch):
     source = delimited_source(Request(path, name=str(path)))
     assert np.isnan(source.read(slice(None))[50, 2])
     assert source.remark.endswith("column '3': text in 1 cell that is no number ('three') is taken as missing")
+
+
+def test_members_are_of_files_that_hold_several(tmp_path):
+    np.savez(tmp_path / "x.npz", X=np.zeros((3, 2)), codes=np.ones((3, 4)))
+    np.save(tmp_path / "x.npy", np.zeros((3, 2)))
+    assert open_source(f"{tmp_path / 'x.npz'}::codes").first.tolist() == [[1.0] * 4]
+    with pytest.raises(DataError, match="holds one array, so none is called 'a': leave out ::a"):
+        open_source(f"{tmp_path / 'x.npy'}::a")
+    with pytest.raises(DataError, match="has no member 'code': did you mean 'codes'"):
+        open_source(f"{tmp_path / 'x.npz'}::code")

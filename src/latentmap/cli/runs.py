@@ -250,8 +250,6 @@ def open_rows(
         require_finite(source, missing=estimator.takes_missing_)
         if changed := data is None and content_hash(source, source.schema) != estimator.data_fingerprint_:
             note(f"{source.name} has changed since the fit")
-    if source.numbers is not None:
-        note(f"{source.name}: {source.remark}")
     if source.ignored:
         note(ignored_in_words(source.ignored, source.name))
     if source.converted:

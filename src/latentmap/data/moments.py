@@ -49,6 +49,11 @@ class Moments:
         """The standard deviation of each column, sqrt(squares / count)."""
         return np.sqrt(self.squares / np.maximum(self.count, 1))
 
+    @property
+    def varies(self) -> NDArray[np.bool_]:
+        """Whether a column has different values."""
+        return self.highest > self.lowest
+
     def __add__(self, other: Moments) -> Moments:
         count = self.count + other.count
         step, fraction = other.mean - self.mean, other.count / np.maximum(count, 1)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from latentmap.data.checks import SMALLEST, require_no_overflow, require_no_underflow
 from latentmap.data.formats.arrays import ArraySource
-from latentmap.data.moments import Moments
-from latentmap.data.schema import Schema
 from latentmap.data.sources import Source, require_finite, require_values
 from latentmap.exceptions import DataError
 
@@ -134,26 +132,27 @@ def choose_scaling(
     require_finite(source, missing=missing)
     require_values(source)
     schema = source.schema
-    low, high = schema.lowest or 0.0, schema.highest or 0.0
-    require_no_overflow(source.name, low, high)
-    common = _common(schema, kind, source)
+    require_no_overflow(source.name, schema.lowest or 0.0, schema.highest or 0.0)
+    common = _common(source, kind)
     if common is not None and (unit or kind != "auto" or not _has_offsets(source, common)):
         return common
     columns = source.moments
     one_width = common is not None and (schema.dtype == "uint8" or _have_one_width(columns.highest - columns.lowest))
+    deviation, varies = columns.deviation, columns.varies
+    shift = np.where(varies, columns.mean, columns.lowest)
     if kind == "center" or one_width:
-        return _center(columns, source.name)
-    deviation = columns.deviation
-    varies = columns.highest > columns.lowest
+        centred = _range(float((columns.lowest - shift).min()), float((columns.highest - shift).max()), source.name)
+        return Scaling(shift, np.full(len(shift), centred.scale), "center")
     if (faint := np.flatnonzero(varies & (deviation <= SMALLEST))).size:
         i = int(faint[0])
         column = f"{source.name}: column {repr(schema.names[i]) if schema.names else i}"
         require_no_underflow(column, columns.lowest[i], columns.highest[i], deviation[i])
-    return Scaling(np.where(varies, columns.mean, columns.lowest), np.where(varies, deviation, 1.0), "standard")
+    return Scaling(shift, np.where(varies, deviation, 1.0), "standard")
 
 
-def _common(schema: Schema, kind: str, source: Source) -> Scaling | None:
+def _common(source: Source, kind: str) -> Scaling | None:
     """Return one shift and scale for all features, where this is the kind, or what the values suggest."""
+    schema = source.schema
     low, high = schema.lowest or 0.0, schema.highest or 0.0
     if kind == "none" or (kind == "auto" and schema.within(0.0, 1.0) and (high - low > NARROWEST or high == low)):
         return Scaling(0.0, 1.0, "none")
@@ -172,18 +171,9 @@ def _has_offsets(source: Source, common: Scaling) -> bool:
     if source.schema.binary:
         return False
     columns = source.moments
-    varies = columns.highest > columns.lowest
-    means, deviation = columns.mean[varies], columns.deviation[varies]
+    means, deviation = columns.mean[columns.varies], columns.deviation[columns.varies]
     origin, far = (means.mean(), APART) if common.shift != 0 and len(means) else (0.0, FAR)
     return bool(np.square(means - origin).sum() > far**2 * np.square(deviation).sum())
-
-
-def _center(columns: Moments, name: str) -> Scaling:
-    varies = columns.highest > columns.lowest
-    shift = np.where(varies, columns.mean, columns.lowest)
-    low, high = float(np.min(columns.lowest - shift)), float(np.max(columns.highest - shift))
-    require_no_underflow(name, low, high, high - low)
-    return Scaling(shift, np.full(len(shift), high - low if high > low else 1.0), "center")
 
 
 def _range(low: float, high: float, name: str) -> Scaling:

@@ -164,10 +164,11 @@ def open_source(
         with within(memory), reading(path, path.suffix or "data"):
             named = isinstance(data, str) and data == path.name
             path, member = (path, None) if path.exists() else _member(path)
-            if _holds_images(path):
+            if path.is_file() and path.suffix.lower() in ENDINGS:
                 return _open_images(path, labels, selection, skip_bad=skip_bad, like=like)
             if path.is_dir() and path.suffix.lower() != ".zarr":
-                return _open_folder(path, labels, columns, selection, numeric=numeric)
+                options = {"skip_bad": skip_bad, "numeric": numeric, "like": like}
+                return _open_folder(path, labels, columns, selection, **options)
             return _open_file(
                 path, member, named=named, labels=labels, columns=columns, selection=selection, numeric=numeric
             )
@@ -251,28 +252,25 @@ def _open_folder(
     selection: Selection,
     *,
     numeric: bool,
+    skip_bad: bool = False,
+    like: Schema | None = None,
 ) -> Source:
-    """Return a source of a folder of ``.parquet`` files."""
+    """Return a source of a folder of ``.parquet`` files or images."""
     if parquet_files(path):
         request = Request(path, labels, str(path), columns, numeric, selection)
         source = _checked(parquet_source(request), columns, selection, numeric)
         source.files = source.files or (path,)
         return source
+    if image_files(path):
+        return _open_images(path, labels, selection, skip_bad=skip_bad, like=like)
     message = f"{path} is a folder without images or .parquet files (hidden ones do not count)"
     raise DataError(f"{message}: expected one with them, or one of the {KNOWN}")
-
-
-def _holds_images(path: Path) -> bool:
-    """Return whether a path is that of an image, or of a folder of images."""
-    if path.is_file():
-        return path.suffix.lower() in ENDINGS
-    return path.is_dir() and path.suffix.lower() != ".zarr" and not parquet_files(path) and bool(image_files(path))
 
 
 def _open_images(
     path: Path, labels: str | ArrayLike | None, selection: Selection, *, skip_bad: bool, like: Schema | None
 ) -> Source:
-    """Return a source of a folder of images."""
+    """Return a source of an image, or of a folder of them."""
     source = ImageFolderSource(path, labels, skip_bad=skip_bad, like=like)
     source.files = (path,)
     for name in selection.beside:

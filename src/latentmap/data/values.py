@@ -19,8 +19,6 @@ from latentmap.messages import one_line
 
 PLAIN = frozenset({int, float, bool, str, type(None)})
 """Types of values in lists that numpy converts correctly."""
-CHANNELS = (1, 3)
-"""Channels of images in torch's layout."""
 
 
 def plain_array(data: Any, name: str = "X") -> NDArray[Any]:
@@ -98,18 +96,6 @@ def native(block: NDArray[Any]) -> NDArray[Any]:
 def is_tensor(data: Any) -> bool:
     """Return whether data are a tensor of torch, without importing it."""
     return hasattr(data, "detach") and hasattr(data, "dtype")
-
-
-def channels_last(images: NDArray[Any]) -> NDArray[Any]:
-    """Return images in torch's layout, (n, channels, height, width), as (n, height, width[, channels]).
-
-    >>> [channels_last(np.zeros(shape)).shape for shape in ((2, 3, 8, 8), (2, 1, 8, 8), (2, 8, 8, 3), (2, 8))]
-    [(2, 8, 8, 3), (2, 8, 8), (2, 8, 8, 3), (2, 8)]
-    """
-    if images.ndim != 4 or images.shape[1] not in CHANNELS or images.shape[3] in CHANNELS:
-        return images
-    images = np.moveaxis(images, 1, -1)
-    return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 else images)
 
 
 def is_missing(value: Any) -> bool:

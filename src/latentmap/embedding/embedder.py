@@ -135,7 +135,7 @@ class Embedder:
         names = model.data_schema_.names if table is None else table.inputs
         return [f"x{i}" for i in range(model.n_features_in_)] if names is None else list(names)
 
-    @property
+    @functools.cached_property
     def _known(self) -> set[str]:
         """The columns of the fit, and those that follow from them."""
         table = self._model.table_

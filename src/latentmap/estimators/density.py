@@ -181,7 +181,6 @@ class DensityMixin(Fitted):
             table = self.table_
             frames = [frame_of(table, table.within(draw), X, given=source.cells) for draw in draws]
             return frames[0] if n_draws is None else frames
-        draws = np.where(np.isnan(rows), self._within(draws), draws) if rows.dtype.kind == "f" else draws
         draws = draws.reshape(-1, len(rows), *self.event_shape_)
         return as_given(X, draws[0], self.data_schema_.names) if n_draws is None else draws
 
@@ -201,7 +200,8 @@ class DensityMixin(Fitted):
             samples=n_samples * (self.model_.sizes.condition if self.model_.sizes.some_labels else 1),
             given=None if given is None else given[some],
         )
-        result[:, some] = np.where(missing[some], cells[..., :-1].swapaxes(0, 1), result[:, some])
+        made = self._within(cells[..., :-1].swapaxes(0, 1))
+        result[:, some] = np.where(missing[some], made, result[:, some])
         return result, cells[:, 0, -1]
 
 

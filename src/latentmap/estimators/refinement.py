@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from latentmap.model.repulsion import PAIRWISE, Repulsion, fitting_scale
+from latentmap.model.repulsion import PAIRWISE, Repulsion, fitting_scale, some_rows
 from latentmap.training.device import threads_for
 from latentmap.training.feed import with_self
 
@@ -22,8 +22,8 @@ FARTHEST = 0.5
 """How far a code moves at the most, in standard deviations of the codes."""
 PAIRS = 5 * 10**9
 """Pairs of codes of three dimensions that are looked at in all."""
-SHOWN, NEAREST = 1000, 15
-"""Rows whose nearest are looked at on the map, and how many."""
+NEAREST = 15
+"""Nearest rows on the map that are looked at."""
 SECONDS, SECONDS_OF_ROW = 4e-3, 1.2e-6
 """What an iteration takes, about, and what it takes more for each row."""
 
@@ -139,7 +139,7 @@ def _attraction(
 
 def _fitting_scale(codes: Float[Tensor, "N D"], graph: Int[Tensor, "N S"], exaggeration: float) -> float:
     """Return the scale at which the loss of some codes, of standard deviation 1, is least."""
-    some = _some(codes)
+    some = some_rows(codes)
     near = (codes[some, None] - codes[graph[some]]).square().sum(2).flatten()
     others = torch.pdist(codes[some]).square()
     return fitting_scale(near, others, exaggeration)
@@ -166,13 +166,8 @@ def refinement_seconds(rows: int) -> float:
 
 def _kept(codes: Float[Tensor, "N D"], graph: Int[Tensor, "N S"]) -> float:
     """Return the fraction of the neighbours of some rows that are among the nearest on the map."""
-    n, some = len(codes), _some(codes)
+    n, some = len(codes), some_rows(codes)
     distances = torch.cdist(codes[some], codes)
     distances[torch.arange(len(some), device=codes.device), some] = torch.inf
     reach = distances.topk(min(NEAREST, max(1, n // 4)), largest=False).values[:, -1:]
     return float((distances.gather(1, graph[some]) <= reach).float().mean())
-
-
-def _some(codes: Float[Tensor, "N D"]) -> Int[Tensor, " S"]:
-    """Return the indices of some rows, drawn, as every so many may be alike."""
-    return torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))[:SHOWN].to(codes.device)

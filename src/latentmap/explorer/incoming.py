@@ -108,7 +108,8 @@ def _of_picture(items: Pictures, body: bytes, event: tuple[int, ...], schema: Sc
 def _as_bytes(image: Image.Image, style: RowStyle, schema: Schema) -> Image.Image:
     """Return a deep picture as bytes: by the range of rows in its units, else by that of 16 bits or its own."""
     values, floats = deep_values(image, image.size), image.mode == "F"
-    if not schema.integral if floats else (schema.highest or 0.0) > 255:
+    in_units = not schema.integral if floats else (schema.highest or 0.0) > 255
+    if in_units:
         low, high = float(style.low), float(style.high)
     else:
         low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if floats else (0.0, 65535.0)

@@ -15,7 +15,7 @@ from latentmap.model.affinities import affinities
 from latentmap.model.nearest import nearest
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes, whole
-from latentmap.model.repulsion import Potential, fitting_scale
+from latentmap.model.repulsion import Potential, fitting_scale, some_rows
 
 NEIGHBORS, PERPLEXITY = 15, 6.0
 """Landmarks among which a row is placed, and the perplexity of their weights."""
@@ -23,8 +23,8 @@ SAME = 1e-8
 """Squared distance to a landmark, relative to that of the last neighbour, up to which a row is the landmark itself."""
 ATTRACTION, ITERATIONS = 1.5, 20
 """Weight of the attraction of a row to its landmarks, as openTSNE's, and steps towards its place."""
-FEW, SOME = 4, 1000
-"""Landmarks from which on a map has a scale, and how many of them it is found by."""
+FEW = 4
+"""Landmarks from which on a map has a scale."""
 DISTANCES, DIFFERENCES = 2**22, 2**20
 """Distances that are held at a time, and values of landmarks up to which they are taken by differences."""
 ROUNDED, CANDIDATES, MORE = 1e-14, 3, 64
@@ -203,9 +203,8 @@ class PlacedEncoder(nn.Module):
     def _layout_of_codes(self) -> Layout:
         """Return the layout of the codes, which is made once."""
         if self._layout is None or self._layout.centre.device != self.codes.device:
-            n = len(self.landmarks)
-            some = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:SOME].to(self.codes.device)
-            near = self._neighbors(self.landmarks[some], min(NEIGHBORS + 1, n))[0]
+            some = some_rows(self.codes)
+            near = self._neighbors(self.landmarks[some], min(NEIGHBORS + 1, len(self.landmarks)))[0]
             self._layout = Layout(self.codes, some, near)
         return self._layout
 

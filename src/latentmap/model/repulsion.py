@@ -19,6 +19,8 @@ MOST_NODES, WIDER = 2**22, 1.2
 """Nodes of a padded grid at the most, and how its nodes move apart where codes that are far apart would need more."""
 CACHED, GPU_VALUES = 2**19, 2**26
 """Kernels that are computed at a time, at the most: on a CPU as many as its cache holds, else as memory does."""
+SOME = 1000
+"""Rows of a map by which it is measured."""
 SCALES = 2.0 ** torch.arange(0, 8, 0.5)
 """Scales of the kernel among which the one that fits the codes is chosen, per standard deviation of the codes."""
 
@@ -144,10 +146,9 @@ class Grid:
         """Return a grid around codes, of wider spacing where it would have too many nodes."""
         low, d = y.amin(0), y.shape[1]
         span, most = float((y.amax(0) - low).max()), int(MOST_NODES ** (1 / d))
-        while 2 * (math.ceil(span / spacing) + 3 * MARGIN) > most:
+        while (nodes := 2 * (math.ceil(span / spacing) + 3 * MARGIN)) > most:  # two margins, and the last stencil
             spacing *= WIDER
-        size = next_fast_len(2 * (math.ceil(span / spacing) + 3 * MARGIN), real=True)
-        return cls(low - MARGIN * spacing, spacing, size)
+        return cls(low - MARGIN * spacing, spacing, next_fast_len(nodes, real=True))
 
     def stencil(self, y: Float[Tensor, "B D"]) -> Stencil:
         """Return how places are interpolated; those beyond the grid by its edge."""
@@ -191,6 +192,11 @@ def kernel_blocks(a: Float[Tensor, "M D"], first: int, count: int) -> Iterator[F
         kernel = left[start : min(start + rows, first + count)] @ right  # 1 + |a_i - a_j|^2
         kernel.diagonal(start).fill_(torch.inf)
         yield kernel.clamp_(min=1.0).reciprocal_()
+
+
+def some_rows(codes: Float[Tensor, "N D"]) -> Int[Tensor, " S"]:
+    """Return the indices of some rows, drawn, as every so many may be alike."""
+    return torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))[:SOME].to(codes.device)
 
 
 def fitting_scale(neighbors: Float[Tensor, " M"], others: Float[Tensor, " K"], exaggeration: float = 1.0) -> float:

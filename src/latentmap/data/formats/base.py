@@ -101,7 +101,7 @@ class Source(ABC):
     remark
         How the rows were changed or which were left out, or None.
     converted
-        How the rows were changed to be like those of a fit, or which parts were not read then; or None.
+        How the rows were changed to be like those of a fit, and which of them, or parts, were not read then; or None.
     table
         The columns of a table, where they are not plain numbers alone; else None.
     cells

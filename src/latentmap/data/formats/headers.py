@@ -88,7 +88,7 @@ def _is_axis(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 def _never_falls(cells: Sequence[str]) -> bool:
     """Return whether the numbers among cells never fall."""
     numbers = [float(text) for cell in cells if (text := cell.strip()) and PLAIN.fullmatch(text)]
-    return all(a <= b for a, b in itertools.pairwise(number for number in numbers if number == number))
+    return all(a <= b for a, b in itertools.pairwise(numbers))
 
 
 def _is_above_fractions(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -46,7 +46,7 @@ class Properties:
     @property
     def depth(self) -> str:
         """The depth of its values."""
-        return FLOATS if self.mode == "F" else WHOLE if self.mode.startswith("I") else BYTES
+        return _depth(self.mode)
 
     @property
     def is_grey(self) -> bool:
@@ -62,7 +62,7 @@ class ImageFolderSource(ArraySource):
     on white where they are transparent. If they differ in size, or are longer than 128 pixels, all of them get the
     median height and width, shrunk to that length; or the shape of a fit, if they are to be ``like`` its rows.
     ``remark`` says what was resized, made grey or RGB, read in part and, with ``skip_bad``, left out; ``converted``
-    what a fit would not have done with them alone. The path of one image is a folder of it.
+    leaves out of it what would have been done without the fit. The path of one image is a folder of it.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class ImageFolderSource(ArraySource):
             labels = np.array(subfolders)
         super().__init__(rows, name=str(folder), labels=labels, label_name="folder")
         self.beside = {"file": np.array([str(file.relative_to(root)) for file in files], dtype=object)}
-        changed, partly = _changed(found, shape), _partly(found)
-        self.remark = _joined(*changed, *partly, *_left_out(bad, root, len(files)))
-        self.converted = None if like is None else _joined(*(changed if shape != own else ()), *partly)
+        changed, unread = _changed(found, shape), [*_partly(found), *_left_out(bad, root, len(files))]
+        self.remark = _joined(*changed, *unread)
+        self.converted = None if like is None else _joined(*(changed if shape != own else ()), *unread)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -135,7 +135,8 @@ def _require_units(folder: Path, depth: str, like: Schema) -> None:
     """Raise if images do not have the units of the rows of a fit, which were bytes or not."""
     had_bytes = like.dtype in ("uint8", "bool")
     may_be_bytes = had_bytes or (like.within(0.0, 255.0) and not like.within(0.0, 1.0))
-    if not may_be_bytes if depth == BYTES else had_bytes:
+    alike = may_be_bytes if depth == BYTES else not had_bytes
+    if not alike:
         fitted = "bytes" if had_bytes else f"values from {like.lowest:.6g} to {like.highest:.6g}"
         raise DataError(f"{folder} holds images of {depth}, and the fit had {fitted}: give such images, or fit again")
 
@@ -224,7 +225,12 @@ def _read(file: Path, shape: tuple[int, ...]) -> NDArray[Any]:
 
 def is_deep(image: Image.Image) -> bool:
     """Return whether grey values have more than 8 bits, or are floats."""
-    return image.mode.startswith(("I", "F"))
+    return _depth(image.mode) != BYTES
+
+
+def _depth(mode: str) -> str:
+    """Return the depth of images of one of Pillow's modes."""
+    return FLOATS if mode == "F" else WHOLE if mode.startswith("I") else BYTES
 
 
 def deep_values(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.formats.base import LabelSpec, Request, Source, name_of, plain_labels
 from latentmap.data.formats.members import LABELS, ROWS
+from latentmap.data.values import is_tensor
 from latentmap.exceptions import DataError
 
 IMAGES = (*ROWS, "image", "img", "pixel_values")
@@ -124,7 +125,7 @@ def _named(data: Any, label_name: str | None, values: NDArray[Any]) -> NDArray[A
 
 def _channels_last(rows: NDArray[Any], first: Any) -> NDArray[Any]:
     """Return images in torch's layout with the channels last."""
-    if hasattr(first, "detach") and rows.ndim == 4 and rows.shape[1] in CHANNELS and rows.shape[3] not in CHANNELS:
+    if is_tensor(first) and rows.ndim == 4 and rows.shape[1] in CHANNELS and rows.shape[3] not in CHANNELS:
         rows = np.moveaxis(rows, 1, -1)
         return np.ascontiguousarray(rows[..., 0] if rows.shape[-1] == 1 else rows)
     return rows
