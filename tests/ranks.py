@@ -17,6 +17,7 @@ from latentmap import likelihoods, networks, objectives, priors, recipes
 from latentmap.cli import main
 from latentmap.distribution import joined
 from latentmap.distribution.join import restarts
+from latentmap.distribution.shared import LARGEST, SharedMean
 from latentmap.estimators.fit import Fit
 from latentmap.estimators.rows import open_for_fit
 from latentmap.exceptions import DataError, LostProcessError
@@ -210,6 +211,19 @@ def signalled(number, *arguments):
     command(*arguments)
 
 
+def stopped():
+    """Print at which steps the processes end where a callback, which the first one calls, stops the fit."""
+    with joined() as processes:
+        fit = latentmap.VAE(2, encoder=MLP((8,)), neighbors=None, batch_size=24, callbacks=[stop]).fit
+        print(fit(data()).history_[-1]["step"], flush=True)
+        assert processes.maximum([processes.rank])[0] == processes.world_size - 1
+
+
+def stop(row, progress):
+    if row["epoch"] >= 10:
+        progress.stop()
+
+
 def interrupted():
     """Fit, and print how it ended where the second process is interrupted in a step."""
     after_step = Checkpoints.after_step
@@ -225,6 +239,40 @@ def interrupted():
             latentmap.VAE(2, encoder=MLP((8,)), neighbors=None, max_epochs=2).fit(data(), checkpoint=folder)
     except LostProcessError as error:
         print(error, flush=True)
+
+
+def means():
+    """Print how far means through shared memory are from those of an exchange, and where there is such memory."""
+    with joined() as processes:
+        opened = partial(SharedMean.opened, processes)
+        generator = torch.Generator().manual_seed(processes.rank)
+        shared, apart, control, same = opened(1001, torch.float32), 0.0, 1.0, True
+        for _ in range(5):
+            tensors = [torch.randn(shape, generator=generator) for shape in ((7, 11), (), (923,))]
+            mean = shared(tensors, processes._wait)
+            expected = processes.sum(torch.cat([t.flatten() for t in tensors])) / processes.world_size
+            apart, control = max(apart, dist(mean, expected)), min(control, dist(mean, expected.flip(0)))
+            same &= bool((processes.stack(mean) == mean).all())
+        print_first(processes, "difference", apart)
+        print_first(processes, "control", control)
+        print_first(processes, "same bits", same)
+        print_first(processes, "few", opened(4, torch.float32) is not None)
+        print_first(processes, "half", opened(64, torch.bfloat16) is not None)
+        if processes.rank == 0:
+            os.posix_fallocate = no_memory
+        print_first(processes, "no memory", opened(64, torch.float32) is not None)
+        processes.local_world_size = 1
+        print_first(processes, "another machine", opened(64, torch.float32) is not None)
+        processes.local_world_size = processes.world_size
+        print_first(processes, "many", opened(LARGEST, torch.float32) is not None)
+
+
+def dist(a, b):
+    return float((a - b).abs().max())
+
+
+def no_memory(*arguments):
+    raise OSError("no space left")
 
 
 def unlike():

@@ -22,6 +22,7 @@ from latentmap.exceptions import DataError, ModelError
 from latentmap.model.processes import Processes, alone, current, joining
 from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.feed import Streamed, shared_batch
+from latentmap.training.schedule import Clock
 
 RANKS = Path(__file__).with_name("ranks.py")
 NEEDED = (
@@ -66,6 +67,33 @@ def test_a_step_is_that_of_one_process():
     require_same_steps(printed.splitlines(), [*latentmap.recipes.every(), *NEEDED])
 
 
+@pytest.mark.parametrize("processes", [2, 3])
+def test_means_through_shared_memory_are_those_of_an_exchange(processes):
+    printed, errors, code = torchrun(processes, RANKS, "means")
+    assert not code, errors
+    found = dict(line.split("\t", 1) for line in printed.splitlines())
+    assert float(found.pop("difference")) < 1e-6 < float(found.pop("control"))
+    assert found.pop("same bits") == "True"
+    assert found == {"few": "True", "half": "True", "no memory": "False", "another machine": "False", "many": "False"}
+
+
+def test_agreement_comes_with_the_next_step_and_at_once_where_it_is_needed():
+    class Two(Processes):
+        world_size = 2
+
+        def maximum_soon(self, values):
+            return lambda: [max(value, other) for value, other in zip(values, others, strict=True)]
+
+    clock, others = Clock(total_steps=9, timer=lambda: 1.0), [5.0, 0.0, 1.0]
+    assert clock.agree(alone, True, False) == (True, False)
+    assert clock.agree(Two(), True, False) == (False, False)
+    assert clock.agree(Two(), False, False) == (True, True) and clock.agreed == 5.0
+    others = [6.0, 0.0, 0.0]
+    assert clock.agree(Two(), True, False, now=True) == (True, False) and clock.agreed == 6.0
+    assert clock.agree(Two(), False, False) == (False, False)
+    assert Clock(9, time_budget=60.0).agree(Two(), True, False) == (True, False)
+
+
 def test_a_process_without_a_launcher_is_alone():
     from latentmap.distribution import joined
 
@@ -105,8 +133,8 @@ def test_a_fit_goes_on_with_another_number_of_processes(tmp_path, capsys):
 
     printed, errors, code = torchrun(2, RANKS, "partly", tmp_path / "changing", 30)  # of 4 steps an epoch
     assert not code, errors
-    assert printed.split()[:2] == ["None", "30"]
-    assert alone("changing", 53)[:2] == ["30", "53"]
+    assert printed.split()[:2] == ["None", "31"]  # several processes learn of a stop with the step that follows it
+    assert alone("changing", 53)[:2] == ["31", "53"]
     printed, errors, code = torchrun(4, RANKS, "partly", tmp_path / "changing", 0, "+", "gradients", *NEEDED)
     assert not code, errors
     first, *steps = printed.splitlines()
@@ -169,9 +197,16 @@ def test_a_signal_to_any_process_ends_the_fit_in_all(rows, capsys):
     go_on = shell_command("resume", run)
     assert line == f"stopped by SIGTERM; the best weights so far are saved; continue with: {go_on}"
     assert code == 1 and "(exitcode: 143)" in errors  # of torchrun, and of the first process
-    assert Checkpoints(run / "checkpoint").last_step() == 30 and latentmap.load(run).history_[-1]["epoch"] < 5
+    assert Checkpoints(run / "checkpoint").last_step() == 31 and latentmap.load(run).history_[-1]["epoch"] < 5
     assert main(["resume", str(run)]) == 0, capsys.readouterr().err
     assert latentmap.load(run).history_[-1]["epoch"] == 20 and not (run / "checkpoint").exists()
+
+
+def test_a_callback_of_the_first_process_stops_all():
+    printed, errors, code = torchrun(2, RANKS, "stopped")
+    assert not code, errors
+    first, second = map(int, printed.split())
+    assert first == second == 10 * (117 // 24)
 
 
 def test_an_interrupt_in_one_process_is_told_by_the_others():

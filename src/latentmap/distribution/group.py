@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from latentmap.distribution.shared import SharedMean
 from latentmap.exceptions import LostProcessError
 from latentmap.model.noise import Generated, Noise, generator_for
 from latentmap.model.processes import Processes, alone
@@ -22,13 +24,15 @@ class ProcessGroup(Processes):
     """The processes of the default process group of torch; a copy is one process.
 
     The gradients of a player are averaged by one operation a step, on one tensor that holds them all: they come from
-    `torch.autograd.grad`, which does not reach the hooks of `torch.nn.parallel.DistributedDataParallel`.
+    `torch.autograd.grad`, which does not reach the hooks of `torch.nn.parallel.DistributedDataParallel`. Few processes
+    of one machine without GPUs share memory for it, see `latentmap.distribution.shared`.
     """
 
     def __init__(self) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self.local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        self._flat: dict[tuple[torch.dtype, int], Tensor] = {}
+        self._flat: dict[tuple[torch.dtype, int], Tensor | SharedMean] = {}
+        self._asked: _Asked | None = None
 
     def __reduce__(self) -> Any:
         return _alone, ()
@@ -85,13 +89,26 @@ class ProcessGroup(Processes):
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             some = [tensor for tensor in tensors if tensor.dtype == dtype]
             sizes = [tensor.numel() for tensor in some]
-            flat = self._flat.get((dtype, sum(sizes)))
-            if flat is None:  # kept, as new memory is slow to be had
-                flat = self._flat[dtype, sum(sizes)] = some[0].new_empty(sum(sizes))
-            torch.cat([tensor.flatten() for tensor in some], out=flat)
-            _reached(partial(dist.all_reduce, flat))
-            flat /= self.world_size
-            yield some, [piece.view_as(to) for piece, to in zip(flat.split(sizes), some, strict=True)]
+            yield some, [piece.view_as(to) for piece, to in zip(self._mean(some).split(sizes), some, strict=True)]
+
+    def _mean(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Return the mean over the processes of tensors of one type, flat; it lasts until that of the same ones."""
+        size, first = sum(tensor.numel() for tensor in tensors), tensors[0]
+        key = first.dtype, size
+        flat = self._flat.get(key)
+        if flat is None:  # kept, as new memory is slow to be had
+            shared = SharedMean.opened(self, size, first.dtype) if first.device.type == "cpu" else None
+            flat = self._flat[key] = first.new_empty(size) if shared is None else shared
+        if isinstance(flat, SharedMean):
+            return flat(tensors, self._wait)
+        torch.cat([tensor.flatten() for tensor in tensors], out=flat)
+        _reached(partial(dist.all_reduce, flat))
+        return flat.div_(self.world_size)
+
+    def _wait(self) -> None:
+        """Wait for all processes, which answer meanwhile what was asked last."""
+        asked, self._asked = self._asked, None
+        (_Asked(torch.zeros(1)) if asked is None or asked.answered else asked).exchange()
 
     def average(self, total: Tensor, count: float) -> Tensor:
         """Return the mean of the values of all processes."""
@@ -105,9 +122,18 @@ class ProcessGroup(Processes):
 
     def maximum(self, values: Sequence[float]) -> list[float]:
         """Return the largest of each of these numbers."""
-        tensor = torch.tensor(values, dtype=torch.float64)
-        _reached(lambda: dist.all_reduce(tensor, dist.ReduceOp.MAX))
-        found: list[float] = tensor.tolist()
+        return self.maximum_soon(values)()
+
+    def maximum_soon(self, values: Sequence[float]) -> Callable[[], list[float]]:
+        """Return a function that waits for `maximum`, which is found as soon as the processes wait for each other."""
+        asked = self._asked = _Asked(torch.tensor(values, dtype=torch.float64))
+
+        def found() -> list[float]:
+            if not asked.answered:
+                asked.exchange()
+            largest: list[float] = asked.values.tolist()
+            return largest
+
         return found
 
     def from_first(self, content: bytes | None) -> bytes | None:
@@ -138,6 +164,19 @@ class ProcessGroup(Processes):
         total = x.detach().clone(memory_format=torch.contiguous_format)
         _reached(lambda: dist.all_reduce(total))
         return total
+
+
+@dataclass(eq=False)
+class _Asked:
+    """Numbers of which the largest ones over all processes are asked for, and take their place."""
+
+    values: Tensor
+    answered: bool = False
+
+    def exchange(self) -> None:
+        """Answer by an exchange with the others."""
+        _reached(partial(dist.all_reduce, self.values, dist.ReduceOp.MAX))
+        self.answered = True
 
 
 class _Share(Generated):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 
 import torch
@@ -82,7 +82,11 @@ class Processes:
 
     def maximum(self, values: Sequence[float]) -> list[float]:
         """Return the largest of each of these numbers, the same in every process."""
-        return list(values)
+        return self.maximum_soon(values)()
+
+    def maximum_soon(self, values: Sequence[float]) -> Callable[[], list[float]]:
+        """Return a function that waits for `maximum`, which is asked for at once."""
+        return lambda: list(values)
 
     def from_first(self, content: bytes | None) -> bytes | None:
         """Return what the first process passes."""

@@ -122,13 +122,15 @@ class Trainer:
         self.best_evaluation: int | None = None
         self.evaluations_since_best = self.restores = 0
         self.interrupted = self.stopped = self.within_step = False
+        self._to_stop = self._to_interrupt = False
+        """What this process asks for; ``stopped`` and ``interrupted`` are what all agree on."""
         self.checkpoints = checkpoints
         self.ended = False  # whatever the schedule says, as where a callback stopped the fit of a checkpoint
         self._hidden = self.gradient_step.hidden_state()
 
     def run(self) -> list[Row]:
         """Train to the end of the schedule or of patience, restore the best weights, and return the history."""
-        self.interrupted = self.stopped = self.within_step = False
+        self.interrupted = self.stopped = self.within_step = self._to_stop = self._to_interrupt = False
         if self.last is not None:
             self.gradient_step.load_weights(self.last)
             self.last = None
@@ -168,21 +170,29 @@ class Trainer:
         processes = self.processes
         with threads_for(self.work), self.clock, self.gradient_step.among(processes):
             try:
-                self.stopped, self.interrupted = self.clock.agree(processes, self.stopped, self.interrupted)
+                self._agree(now=True)
                 while not (self.stopped or self.ended or self._complete(self.epoch)):
                     self._run_epoch()
+                    self._agree(now=True)
             except KeyboardInterrupt:
                 if processes.world_size > 1:  # the others wait for this one
                     raise
                 self.interrupted = True
 
     def stop(self) -> None:
-        """End the run after the current step; a callback, a signal handler or another thread may call it."""
-        self.stopped = True
+        """End the run after the current step; a callback, a signal handler or another thread may call it.
+
+        Of several processes, any may; all of them end one step later.
+        """
+        self._to_stop = True
 
     def interrupt(self) -> None:
-        """End the run after the current step, as `stop` does, and say that it was interrupted."""
-        self.stopped = self.interrupted = True
+        """End the run as `stop` does, and say that it was interrupted."""
+        self._to_stop = self._to_interrupt = True
+
+    def _agree(self, *, now: bool = False) -> None:
+        """Learn whether this process, or another one, is to stop, see `Clock.agree`."""
+        self.stopped, self.interrupted = self.clock.agree(self.processes, self._to_stop, self._to_interrupt, now=now)
 
     def unsaved(self) -> list[str]:
         """Return what a state cannot restore: what modules of the user's own have changed in their attributes."""
@@ -287,7 +297,7 @@ class Trainer:
             self.within_step = False
             if self.checkpoints is not None:
                 self.checkpoints.after_step(self)
-            self.stopped, self.interrupted = self.clock.agree(processes, self.stopped, self.interrupted)
+            self._agree()
             if self.clock.progress(self.step) >= 1.0:
                 break
             if self.stopped and self.batches < self.steps_per_epoch:

@@ -56,6 +56,8 @@ class Clock:
         self.start: float | None = None
         self.agreed: float | None = None
         """Training time so far that several processes have agreed on, of which each has its own."""
+        self._asked: Callable[[], list[float]] | None = None
+        """What waits for the time and the flags of the last call of `agree`."""
 
     def __enter__(self) -> None:
         self.start = self.timer()
@@ -68,11 +70,21 @@ class Clock:
         """Training time so far."""
         return self.elapsed if self.start is None else self.elapsed + self.timer() - self.start
 
-    def agree(self, processes: Processes, *flags: bool) -> tuple[bool, ...]:
-        """Let processes go by the time of the slowest one, and return which flags are set in any of them."""
+    def agree(self, processes: Processes, *flags: bool, now: bool = False) -> tuple[bool, ...]:
+        """Return which flags are set in any process, and let all go by the time of the slowest one.
+
+        Without ``now`` or a time budget, the flags of several processes are those of the last call, so that none waits
+        for the others.
+        """
         if processes.world_size == 1:
             return flags
-        self.agreed, *found = processes.maximum([self.seconds, *map(float, flags)])
+        earlier, asked = self._asked, processes.maximum_soon([self.seconds, *map(float, flags)])
+        answers, self._asked = [] if earlier is None else [earlier()], asked
+        if now or self.time_budget is not None:
+            answers, self._asked = [*answers, asked()], None
+        if not answers:
+            return tuple(False for _ in flags)
+        self.agreed, *found = map(max, zip(*answers, strict=True))
         return tuple(map(bool, found))
 
     def progress(self, step: int) -> float:
