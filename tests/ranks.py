@@ -215,8 +215,9 @@ def stopped():
     """Print at which steps the processes end where a callback, which the first one calls, stops the fit."""
     with joined() as processes:
         fit = latentmap.VAE(2, encoder=MLP((8,)), neighbors=None, batch_size=24, callbacks=[stop]).fit
-        print(fit(data()).history_[-1]["step"], flush=True)
-        assert processes.maximum([processes.rank])[0] == processes.world_size - 1
+        step = fit(data()).history_[-1]["step"]
+        last, first = processes.maximum([step, -step])
+        print_first(processes, int(-first), int(last))
 
 
 def stop(row, progress):
@@ -265,6 +266,24 @@ def means():
         print_first(processes, "another machine", opened(64, torch.float32) is not None)
         processes.local_world_size = processes.world_size
         print_first(processes, "many", opened(LARGEST, torch.float32) is not None)
+        for size in range(10, 30):
+            processes.average_gradients([torch.full((size,), float(processes.rank))])
+        print_first(processes, "kept", len(processes._flat))
+
+
+def unsaid():
+    """Forget in all processes but the first how many there are on this machine."""
+    if os.environ["RANK"] != "0":
+        del os.environ["LOCAL_WORLD_SIZE"]
+
+
+def ends():
+    """Return as exit code how many threads of the group are left after a fit: they abort a process that ends first."""
+    with joined(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        latentmap.VAE(2, encoder=MLP((8,)), neighbors=None, max_epochs=1).fit(data())
+    threads = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+    sys.exit(sum("gloo" in name for name in threads))
 
 
 def dist(a, b):

@@ -74,7 +74,19 @@ def test_means_through_shared_memory_are_those_of_an_exchange(processes):
     found = dict(line.split("\t", 1) for line in printed.splitlines())
     assert float(found.pop("difference")) < 1e-6 < float(found.pop("control"))
     assert found.pop("same bits") == "True"
+    assert found.pop("kept") == "8"
     assert found == {"few": "True", "half": "True", "no memory": "False", "another machine": "False", "many": "False"}
+
+
+def test_a_process_group_leaves_no_thread():
+    _, errors, code = torchrun(2, RANKS, "ends")
+    assert not code, errors
+
+
+def test_launchers_may_differ_in_what_they_say_of_the_machine(tmp_path):
+    printed, errors, code = torchrun(2, RANKS, "unsaid", "+", "fits")
+    assert not code, errors
+    assert printed.split()[0] == "2"
 
 
 def test_agreement_comes_with_the_next_step_and_at_once_where_it_is_needed():

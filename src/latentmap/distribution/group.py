@@ -18,6 +18,8 @@ from latentmap.model.noise import Generated, Noise, generator_for
 from latentmap.model.processes import Processes, alone
 
 Result = TypeVar("Result")
+KEPT = 8
+"""Sets of values whose memory is kept: those of the players of a fit, and of its running statistics."""
 
 
 class ProcessGroup(Processes):
@@ -95,10 +97,13 @@ class ProcessGroup(Processes):
         """Return the mean over the processes of tensors of one type, flat; it lasts until that of the same ones."""
         size, first = sum(tensor.numel() for tensor in tensors), tensors[0]
         key = first.dtype, size
-        flat = self._flat.get(key)
+        flat = self._flat.pop(key, None)
         if flat is None:  # kept, as new memory is slow to be had
             shared = SharedMean.opened(self, size, first.dtype) if first.device.type == "cpu" else None
-            flat = self._flat[key] = first.new_empty(size) if shared is None else shared
+            flat = first.new_empty(size) if shared is None else shared
+        self._flat[key] = flat
+        if len(self._flat) > KEPT:
+            del self._flat[next(iter(self._flat))]  # the one that was used least recently
         if isinstance(flat, SharedMean):
             return flat(tensors, self._wait)
         torch.cat([tensor.flatten() for tensor in tensors], out=flat)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import os
 import time
@@ -73,6 +74,7 @@ def joined(*, once: bool = False) -> Iterator[Processes]:
     if not is_launched():
         yield alone
         return
+    importlib.import_module("torch._dynamo")  # which keeps a group that is there before, with its threads
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     try:

@@ -63,8 +63,8 @@ class SharedMean:
         """
         shape = TURNS, group.world_size, values
         size = TURNS * group.world_size * values * dtype.itemsize
-        one_machine = 1 < group.world_size == group.local_world_size <= MOST and hasattr(os, "memfd_create")
-        if not one_machine or not TOKEN <= size <= LARGEST:  # the same in all processes
+        apart = group.local_world_size != group.world_size or not hasattr(os, "memfd_create")
+        if group.maximum([apart])[0] or group.world_size > MOST or not TOKEN <= size <= LARGEST:
             return None
         descriptor, announced = _reserved(size) if group.rank == 0 else (None, None)
         try:

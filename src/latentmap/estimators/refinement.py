@@ -130,11 +130,12 @@ def _attraction(
 ) -> Float[Tensor, "G D"]:
     """Return the sums of p_ij K_ij (y_i - y_j), where p are the shares of each among the neighbours of the other."""
     near = group[graph]
-    apart = places[group][:, None] - places[near]  # (N, S, D)
-    pulls = apart / (1 + apart.square().sum(2, keepdim=True)) / (2 * graph.numel())
-    return (
-        torch.zeros_like(places).index_add_(0, group, pulls.sum(1)).index_add_(0, near.flatten(), -pulls.flatten(0, 1))
-    )
+    ends, columns = near.flatten(), places.T.contiguous()  # (D, G): numbers that are gathered lie side by side
+    apart = [column[group][:, None] - column[ends].view_as(near) for column in columns]  # D of (N, S)
+    weights = (1 + sum(each.square() for each in apart)).reciprocal_().div_(2 * graph.numel())
+    pulls = [each.mul_(weights) for each in apart]
+    sums = [torch.zeros_like(one).index_add_(0, group, pull.sum(1)) for one, pull in zip(columns, pulls, strict=True)]
+    return torch.stack([each.index_add_(0, ends, -pull.flatten()) for each, pull in zip(sums, pulls, strict=True)], 1)
 
 
 def _fitting_scale(codes: Float[Tensor, "N D"], graph: Int[Tensor, "N S"], exaggeration: float) -> float:
