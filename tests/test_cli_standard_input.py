@@ -49,3 +49,7 @@ def test_a_warning_names_the_option_of_the_command(capsys):
         show_warnings_as_lines()
         warnings.warn("rest on few draws; raise n_samples, to 1000 say", FewDrawsWarning, stacklevel=1)
     assert capsys.readouterr().err == "note: rest on few draws; raise --samples, to 1000 say\n"
+    with warnings.catch_warnings():
+        show_warnings_as_lines("fit")  # which has no such option
+        warnings.warn("rest on few draws; raise n_samples, to 1000 say", FewDrawsWarning, stacklevel=1)
+    assert "latentmap score has --samples" in capsys.readouterr().err

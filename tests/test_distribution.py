@@ -190,6 +190,12 @@ def test_the_command_starts_processes_that_speak_with_one_voice(rows):
     assert not (run / "checkpoint").exists()
 
 
+def test_wrong_usage_has_its_exit_code_on_several_processes(rows):
+    command = ["latentmap", "fit", rows / "x.npy", "-o", rows / "run", "--set", "patience=none", "--workers", "2"]
+    done = subprocess.run([sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "no parameter 'patience'" in done.stderr, done.stderr
+
+
 def test_a_fit_goes_on_where_a_process_is_killed(rows):
     run = rows / "run"
     fit = ("fit", rows / "x.npy", "-o", run, *SMALL, "--checkpoint-every", "0.001")

@@ -334,8 +334,12 @@ def test_what_workers_cannot_do_is_told(vae_run, tmp_path, capsys, worker, monke
     assert answer.errors == [f"error: {data} is read in 16 parts, for 17 workers: {advice}"]
     assert not (tmp_path / "z").exists()
     worker(1, 17)
+    (line,) = ask(capsys, "transform", run, data, "-o", f"{tmp_path}/z/").errors  # in a log of its own
+    assert line.startswith("error: worker 1 of 17 on ") and line.endswith(advice)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")  # of torchrun, where the first one tells it for all
     with pytest.raises(SystemExit, match="^1$"):
         ask(capsys, "transform", run, data, "-o", f"{tmp_path}/z/")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
     for command in (["transform"], ["score"]):
         answer = ask(capsys, *command, run, data, "-o", tmp_path / "z.csv")
         assert answer.code == 2 and "17 workers cannot write one file: give a folder, such as -o out/" in answer.err

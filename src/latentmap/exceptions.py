@@ -7,7 +7,15 @@ from __future__ import annotations
 
 
 class LatentmapError(Exception):
-    """Base of errors in the data, a model or a file, rather than in the program."""
+    """Base of errors in the data, a model or a file, rather than in the program.
+
+    Attributes
+    ----------
+    exit_code : int
+        Exit code of a command that ends with it.
+    """
+
+    exit_code = 1
 
 
 class DataError(LatentmapError, ValueError):
@@ -24,6 +32,8 @@ class ModelError(LatentmapError, ValueError):
 
 class PartError(LatentmapError, ValueError):
     """A setting of a part is invalid, or two parts cannot be combined."""
+
+    exit_code = 2
 
 
 class NoDensityError(LatentmapError, TypeError, AttributeError):

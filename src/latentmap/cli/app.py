@@ -81,7 +81,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = _with_input_last(sys.argv[1:] if arguments is None else arguments)
     workers.arguments.set(given)
     with warnings.catch_warnings(), workers.one_voice(given):
-        show_warnings_as_lines()
+        show_warnings_as_lines(next((word for word in given if not word.startswith("-")), ""))
         try:
             _require_current_folder()
             app(given, exit_on_error=False, print_error=False)
@@ -89,7 +89,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return 0
         except (CycloptsError, UsageError, PartError) as error:
             say(f"error: {explain(error, app) if isinstance(error, CycloptsError) else one_line(error)}")
-            return 2
+            return getattr(error, "exit_code", 2)
         except BrokenPipeError:  # the reader of standard output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1

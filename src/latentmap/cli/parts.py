@@ -127,7 +127,7 @@ def write_parts(
     what = {"version": latentmap.__version__, "model": _identity(run), "data": source.identity, **settings, **names}
     parts = Parts(folder, what, planned(source, output.part_rows))
     if worker.size > (n := len(parts.ranges)):
-        if not worker.is_first:  # which tells it for all
+        if not worker.is_first and "TORCHELASTIC_RUN_ID" in os.environ:  # the first one tells it for all of torchrun
             raise SystemExit(1)
         advice = "give fewer workers, or fewer --part-rows"
         raise DataError(f"{source.name} is read in {counted(n, 'part')}, for {worker.size} workers: {advice}")

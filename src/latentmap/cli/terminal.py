@@ -16,12 +16,16 @@ from latentmap.messages import one_line
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that change what a terminal shows."""
+SAMPLED = ("compare", "impute", "score")
+"""Commands that say how many draws they take."""
 TEXT_WIDTH = 24
 """The least width of a column of text, however narrow the terminal."""
 
 
 class UsageError(Exception):
-    """The command was called with invalid arguments: exit code 2."""
+    """The command was called with invalid arguments."""
+
+    exit_code = 2
 
 
 def say(text: str = "") -> None:
@@ -82,15 +86,19 @@ def on_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def show_warnings_as_lines() -> None:
-    """Show warnings as plain lines, and all of those of a fit; to be called inside `warnings.catch_warnings`."""
+def show_warnings_as_lines(command: str = "score") -> None:
+    """Show the warnings of a command as plain lines, and all of those of a fit.
+
+    It is to be called inside `warnings.catch_warnings`.
+    """
     warnings.filterwarnings("always", category=DiagnosisWarning)
     warnings.filterwarnings("ignore", "X does not have valid feature names")  # commands take columns by name themselves
-    warnings.showwarning = lambda message, *_, **__: note(_as_option(message))
+    warnings.showwarning = lambda message, *_, **__: note(_as_option(message, command))
 
 
-def _as_option(message: Warning | str) -> Warning | str:
-    """Return a warning that advises a parameter of a method with the option in its place."""
-    return (
-        str(message).replace("raise n_samples", "raise --samples") if isinstance(message, FewDrawsWarning) else message
-    )
+def _as_option(message: Warning | str, command: str) -> Warning | str:
+    """Return a warning that advises a parameter of a method with the option in its place, or who has this option."""
+    if not isinstance(message, FewDrawsWarning):
+        return message
+    advice = "raise --samples" if command in SAMPLED else "latentmap score has --samples: raise it"
+    return str(message).replace("raise n_samples", advice)

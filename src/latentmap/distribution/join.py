@@ -118,7 +118,8 @@ def _failing_together(processes: Processes, store: Any, own: Any) -> Iterator[No
     except BaseException as error:  # a signal that ends a process, too
         with contextlib.suppress(RuntimeError):
             if first:
-                store.set(ENDED, str(error.code if isinstance(error, SystemExit) else 1))
+                code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1)
+                store.set(ENDED, str(code))
             else:
                 own.set(FAILURE, f"process {processes.rank} of {processes.world_size}: {error_line(error, 1000)}")
         raise
