@@ -17,8 +17,9 @@ import ranks
 from latentmap.cli import main
 from latentmap.data.formats.arrays import ArraySource
 from latentmap.data.streaming import Stream
+from latentmap.distribution.join import ENDED, _failing_together
 from latentmap.estimators.run_folder import shell_command
-from latentmap.exceptions import DataError, ModelError
+from latentmap.exceptions import DataError, ModelError, PartError
 from latentmap.model.processes import Processes, alone, current, joining
 from latentmap.training.checkpoint import Checkpoints
 from latentmap.training.feed import Streamed, shared_batch
@@ -67,26 +68,21 @@ def test_a_step_is_that_of_one_process():
     require_same_steps(printed.splitlines(), [*latentmap.recipes.every(), *NEEDED])
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_means_through_shared_memory_are_those_of_an_exchange(processes):
-    printed, errors, code = torchrun(processes, RANKS, "means")
+def test_means_through_shared_memory_are_those_of_an_exchange():
+    printed, errors, code = torchrun(3, RANKS, "means", "+", "stopped")
     assert not code, errors
-    found = dict(line.split("\t", 1) for line in printed.splitlines())
+    *lines, ends = printed.splitlines()
+    found = dict(line.split("\t", 1) for line in lines)
     assert float(found.pop("difference")) < 1e-6 < float(found.pop("control"))
     assert found.pop("same bits") == "True"
     assert found.pop("kept") == "8"
     assert found == {"few": "True", "half": "True", "no memory": "False", "another machine": "False", "many": "False"}
+    assert ends.split() == [str(10 * (117 // 24))] * 2, "a callback, which the first process calls, stops all"
 
 
-def test_a_process_group_leaves_no_thread():
-    _, errors, code = torchrun(2, RANKS, "ends")
-    assert not code, errors
-
-
-def test_launchers_may_differ_in_what_they_say_of_the_machine(tmp_path):
-    printed, errors, code = torchrun(2, RANKS, "unsaid", "+", "fits")
-    assert not code, errors
-    assert printed.split()[0] == "2"
+def test_a_group_leaves_no_thread_and_launchers_may_differ_in_what_they_say_of_the_machine():
+    printed, errors, code = torchrun(2, RANKS, "unsaid", "+", "fits", "+", "ends")
+    assert not code and printed.split()[0] == "2", errors
 
 
 def test_agreement_comes_with_the_next_step_and_at_once_where_it_is_needed():
@@ -190,10 +186,18 @@ def test_the_command_starts_processes_that_speak_with_one_voice(rows):
     assert not (run / "checkpoint").exists()
 
 
-def test_wrong_usage_has_its_exit_code_on_several_processes(rows):
-    command = ["latentmap", "fit", rows / "x.npy", "-o", rows / "run", "--set", "patience=none", "--workers", "2"]
-    done = subprocess.run([sys.executable, "-m", *map(str, command)], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "no parameter 'patience'" in done.stderr, done.stderr
+@pytest.mark.parametrize("error, code", [(PartError("no"), "2"), (DataError("no"), "1"), (SystemExit(143), "143")])
+def test_processes_that_are_started_again_end_with_the_code_of_the_first_error(error, code, monkeypatch):
+    monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
+    told = {}
+    with pytest.raises(type(error)), _failing_together(alone, Store(told), Store({})):
+        raise error
+    assert told[ENDED] == code
+
+
+class Store:
+    def __init__(self, told):
+        self.set = told.__setitem__
 
 
 def test_a_fit_goes_on_where_a_process_is_killed(rows):
@@ -218,13 +222,6 @@ def test_a_signal_to_any_process_ends_the_fit_in_all(rows, capsys):
     assert Checkpoints(run / "checkpoint").last_step() == 31 and latentmap.load(run).history_[-1]["epoch"] < 5
     assert main(["resume", str(run)]) == 0, capsys.readouterr().err
     assert latentmap.load(run).history_[-1]["epoch"] == 20 and not (run / "checkpoint").exists()
-
-
-def test_a_callback_of_the_first_process_stops_all():
-    printed, errors, code = torchrun(2, RANKS, "stopped")
-    assert not code, errors
-    first, second = map(int, printed.split())
-    assert first == second == 10 * (117 // 24)
 
 
 def test_an_interrupt_in_one_process_is_told_by_the_others():
