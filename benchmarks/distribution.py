@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.common import HERE, spread, write
 from benchmarks.tables import between, grid
 
-RUNS, EPOCHS = 5, 12
+RUNS, EPOCHS = 10, 12
 ROWS, FEATURES, BATCH, HIDDEN = 9_102, 784, 1024, (512, 512, 512)
 """Rows, of which a tenth is held out; a step takes BATCH of them, by all processes together."""
 PRECISIONS = ("float32", "bfloat16")
