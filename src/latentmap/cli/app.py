@@ -29,7 +29,7 @@ from latentmap.cli.signals import Stopped
 from latentmap.cli.terminal import UsageError, say, show_warnings_as_lines
 from latentmap.cli.transform import inverse, transform
 from latentmap.data.memory import is_out_of_memory
-from latentmap.exceptions import DataError, LatentmapError, PartError
+from latentmap.exceptions import DataError, LatentmapError
 from latentmap.messages import one_line
 
 OUTPUTS = ("-o", "--output", "--html", "--columns-template")
@@ -81,15 +81,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = _with_input_last(sys.argv[1:] if arguments is None else arguments)
     workers.arguments.set(given)
     with warnings.catch_warnings(), workers.one_voice(given):
-        show_warnings_as_lines(next((word for word in given if not word.startswith("-")), ""))
+        show_warnings_as_lines(workers.command_of(given))
         try:
             _require_current_folder()
             app(given, exit_on_error=False, print_error=False)
             sys.stdout.flush()
             return 0
-        except (CycloptsError, UsageError, PartError) as error:
-            say(f"error: {explain(error, app) if isinstance(error, CycloptsError) else one_line(error)}")
-            return getattr(error, "exit_code", 2)
+        except CycloptsError as error:
+            say(f"error: {explain(error, app)}")
+            return 2
         except BrokenPipeError:  # the reader of standard output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -98,9 +98,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
                 raise
             say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {one_line(error)}")
             return 1
-        except (LatentmapError, ValueError) as error:
+        except (LatentmapError, UsageError, ValueError) as error:
             say(f"error: {one_line(error)}")
-            return 1
+            return getattr(error, "exit_code", 1)
         except Stopped as error:
             say(one_line(error))
             return error.code

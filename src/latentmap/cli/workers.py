@@ -38,11 +38,19 @@ APART = ("transform", "score", "impute")
 """Commands whose processes do not join: each writes its own parts."""
 
 
+def command_of(given: Sequence[str]) -> str:
+    """Return the name of the command that some arguments call, "" for none.
+
+    >>> command_of(["--version"]), command_of(["fit", "x.npy"])
+    ('', 'fit')
+    """
+    return next((word for word in given if not word.startswith("-")), "")
+
+
 @contextlib.contextmanager
 def one_voice(given: Sequence[str]) -> Iterator[None]:
     """Let the first of several processes alone print, but for commands whose processes have each their own parts."""
-    command = next((word for word in given if not word.startswith("-")), "")
-    if not is_worker() or os.environ["RANK"] == "0" or command in APART:
+    if not is_worker() or os.environ["RANK"] == "0" or command_of(given) in APART:
         yield
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):

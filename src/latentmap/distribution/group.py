@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,7 +26,7 @@ class ProcessGroup(Processes):
 
     The gradients of a player are averaged by one operation a step, on one tensor that holds them all: they come from
     `torch.autograd.grad`, which does not reach the hooks of `torch.nn.parallel.DistributedDataParallel`. Few processes
-    of one machine without GPUs share memory for it, see `latentmap.distribution.shared`.
+    of one machine share memory for those on the CPU, see `latentmap.distribution.shared`.
     """
 
     def __init__(self) -> None:
@@ -112,8 +111,8 @@ class ProcessGroup(Processes):
 
     def _wait(self) -> None:
         """Wait for all processes, which answer meanwhile what was asked last."""
-        asked, self._asked = self._asked, None
-        (_Asked(torch.zeros(1)) if asked is None or asked.answered else asked).exchange()
+        asked, self._asked = self._asked or _Asked([0.0]), None
+        asked.exchange()
 
     def average(self, total: Tensor, count: float) -> Tensor:
         """Return the mean of the values of all processes."""
@@ -127,19 +126,12 @@ class ProcessGroup(Processes):
 
     def maximum(self, values: Sequence[float]) -> list[float]:
         """Return the largest of each of these numbers."""
-        return self.maximum_soon(values)()
+        return _Asked(values).largest()
 
     def maximum_soon(self, values: Sequence[float]) -> Callable[[], list[float]]:
         """Return a function that waits for `maximum`, which is found as soon as the processes wait for each other."""
-        asked = self._asked = _Asked(torch.tensor(values, dtype=torch.float64))
-
-        def found() -> list[float]:
-            if not asked.answered:
-                asked.exchange()
-            largest: list[float] = asked.values.tolist()
-            return largest
-
-        return found
+        self._asked = asked = _Asked(values)
+        return asked.largest
 
     def from_first(self, content: bytes | None) -> bytes | None:
         """Return what the first process passes."""
@@ -171,17 +163,23 @@ class ProcessGroup(Processes):
         return total
 
 
-@dataclass(eq=False)
 class _Asked:
     """Numbers of which the largest ones over all processes are asked for, and take their place."""
 
-    values: Tensor
-    answered: bool = False
+    def __init__(self, values: Sequence[float]) -> None:
+        self.values, self.answered = torch.tensor(values, dtype=torch.float64), False
 
     def exchange(self) -> None:
-        """Answer by an exchange with the others."""
+        """Answer by an exchange with the others; a second one changes nothing."""
         _reached(partial(dist.all_reduce, self.values, dist.ReduceOp.MAX))
         self.answered = True
+
+    def largest(self) -> list[float]:
+        """Return the answer, for which this waits where there was no exchange yet."""
+        if not self.answered:
+            self.exchange()
+        found: list[float] = self.values.tolist()
+        return found
 
 
 class _Share(Generated):

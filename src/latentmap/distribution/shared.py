@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol, Self
+from typing import Self
 
 import torch
 from torch import Tensor
+
+from latentmap.model.processes import Processes
 
 MOST = 4
 """Processes that each read the values of all; of more of them, a ring has each read less."""
@@ -18,22 +20,6 @@ TURNS = 2
 """Places that each process has for its values: while some read those of a step, others write those of the next."""
 TOKEN = 16
 """Random bytes by which processes tell that they see the same memory."""
-
-
-class Group(Protocol):
-    """What opens shared memory: a group of processes that exchange small values otherwise."""
-
-    rank: int
-    world_size: int
-    local_world_size: int
-
-    def maximum(self, values: Sequence[float]) -> list[float]:
-        """Return the largest of each of these numbers."""
-        ...
-
-    def from_first(self, content: bytes | None) -> bytes | None:
-        """Return what the first process passes."""
-        ...
 
 
 class SharedMean:
@@ -56,7 +42,7 @@ class SharedMean:
         self.mean = torch.empty_like(memory[0, 0])
 
     @classmethod
-    def opened(cls, group: Group, values: int, dtype: torch.dtype) -> Self | None:
+    def opened(cls, group: Processes, values: int, dtype: torch.dtype) -> Self | None:
         """Return the mean of so many values, or None where the processes do not share memory; all of them call this.
 
         The memory belongs to no file: it is gone with the processes, however they end.

@@ -182,7 +182,7 @@ class Trainer:
     def stop(self) -> None:
         """End the run after the current step; a callback, a signal handler or another thread may call it.
 
-        Of several processes, any may; all of them end one step later.
+        Of several processes, any may; all of them end at the latest after the step that follows.
         """
         self._to_stop = True
 
