@@ -242,7 +242,7 @@ def test_fits_refuse_images_of_another_depth(tmp_path):
 @QUIET
 def test_the_command_reads_images_in_the_shape_of_the_run(tmp_path, capsys):
     run, codes = tmp_path / "run", tmp_path / "codes.npy"
-    must(capsys, "fit", textures(tmp_path / "a", 30), "-o", run, "--set", "max_epochs=2", "--no-report")
+    must(capsys, "fit", textures(tmp_path / "a", 30), "-o", run, "--set", "max_epochs=20", "--no-report")
     other = textures(tmp_path / "b", 30, (40, 32), mode="RGB")
     for command in ("transform", "score", "impute"):
         said = must(capsys, command, run, other, "-o", tmp_path / f"{command}.npy").err

@@ -147,7 +147,7 @@ def test_a_map_keeps_the_neighbours_that_it_is_given(digits):
     assert accuracy["labels"] > 0.95 and accuracy["labels"] > accuracy["data"]
 
 
-@pytest.mark.parametrize("neighbors", [60, 59, 15])
+@pytest.mark.parametrize("neighbors", [61, 60, 15])
 def test_more_neighbours_than_rows_are_refused(neighbors):
     X, vae = np.random.default_rng(0).normal(size=(60, 3)), VAE(2, neighbors=neighbors, max_epochs=1)
     if neighbors == 15:

@@ -139,7 +139,7 @@ def test_every_place_tells_the_same_number(capsys, tmp_path):
     found = fitted.json["evaluation"]
     assert found == vae.evaluation_.to_json() and found["rows"] == "held-out rows" and found["units"] == "data"
     assert math.fsum(found["parts"].values()) == pytest.approx(found["loss"], rel=1e-5)
-    assert {"distortion", "rate", "neighbors", "global_correlation"} == found["parts"].keys()
+    assert {"distortion", "rate", "places"} == found["parts"].keys()
     best = min(vae.history_, key=lambda row: row["val_loss"])
     assert found["loss"] == best["val_loss"] and found["elbo"] == -best["val_distortion"] - best["val_rate"]
     told = fitted.json["facts"]["ELBO"]["value"]
@@ -147,7 +147,7 @@ def test_every_place_tells_the_same_number(capsys, tmp_path):
     assert value == pytest.approx(found["elbo"], abs=error) and f"ELBO            {told}" in fitted.err
     assert [fact.value for fact in headline_facts(vae, CELLS) if fact.label == "ELBO"] == [told]  # as the report has it
     card = (tmp_path / "run" / "README.md").read_text()
-    assert f"- ELBO: {found['elbo']:.3f}\n- {vae.evaluation_}\n" in card and "neighbors" in card
+    assert f"- ELBO: {found['elbo']:.3f}\n- {vae.evaluation_}\n" in card and "places" in card
     info = must(capsys, "info", tmp_path / "run", "--json")
     assert info.json["evaluation"] == found and f"{found['elbo']:.5g}" in info.err
     np.save(tmp_path / "new.npy", held_out(vae, CELLS))
@@ -156,7 +156,7 @@ def test_every_place_tells_the_same_number(capsys, tmp_path):
     assert found["elbo"] < -40, "control: in the units that the model sees it is near 0"
     curves = plot.learning_curves(vae)
     assert curves.data_[vae.history_.index(best), 4] == pytest.approx(-found["elbo"])
-    assert "The loss adds neighbors and global correlation." in curves.caption
+    assert "The loss adds places." in curves.caption
     plt.close("all")
 
 

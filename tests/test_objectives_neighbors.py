@@ -71,13 +71,15 @@ def test_equal_codes_have_no_correlation_and_a_finite_gradient():
 @pytest.mark.filterwarnings("ignore::latentmap.exceptions.OverfitWarning")  # of few rows
 def test_the_global_term_keeps_distances(digits):
     from latentmap import VAE
+    from latentmap.model.networks import MLP
 
+    settings = {"neighbors": 10, "encoder": MLP((192,) * 6), "init": "random", "max_epochs": 40}
     rows = digits.reshape(len(digits), -1)[:600]
 
     def kept(weight):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(NeighborEmbedding, "__init__", _with_global_weight(weight))
-            maps = [VAE(2, neighbors=10, init="random", max_epochs=40, random_state=seed).fit(rows) for seed in (0, 1)]
+            maps = [VAE(2, random_state=seed, **settings).fit(rows) for seed in (0, 1)]
         return np.mean([pearsonr(pdist(rows), pdist(one.transform(rows))).statistic for one in maps])
 
     assert kept(5.0) > kept(0.0) + 0.1

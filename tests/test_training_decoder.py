@@ -86,6 +86,7 @@ def test_rows_that_cannot_judge_it_leave_the_decoder_as_it_is(rings, monkeypatch
         assert all(torch.equal(p, q) for p, q in zip(vae.model_.parameters(), plain.model_.parameters(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning")
 @pytest.mark.parametrize(
     "objective", [objectives.IWAE(20), objectives.DReG(), objectives.PIWAE(3, 2), objectives.IWAE(8, groups=4)]
 )
@@ -145,11 +146,11 @@ def test_interrupt_restores_the_weights_and_begins_again(rings, monkeypatch, tar
 
 
 def test_a_budget_that_is_spent_takes_no_step(rings, monkeypatch):
-    monkeypatch.setattr(fitting.Fit, "_ends", lambda self: True)
+    monkeypatch.setattr(fitting.Fit, "_ends", lambda self, share=1.0: True)
     spent = fitted(rings).model_.state_dict()
     monkeypatch.undo()
     without(monkeypatch)
-    monkeypatch.setattr(fitting.Fit, "_ends", lambda self: True)
+    monkeypatch.setattr(fitting.Fit, "_ends", lambda self, share=1.0: True)
     before = fitted(rings).model_.state_dict()
     assert all(torch.equal(spent[name], before[name]) for name in before)
 

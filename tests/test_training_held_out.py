@@ -9,6 +9,7 @@ from latentmap import VAE
 from latentmap.data import streaming
 from latentmap.estimators import training_rows
 from latentmap.estimators.diagnosis import Facts, diagnose
+from latentmap.model.networks import MLP
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def test_held_out_rows_of_a_sorted_file_are_contrasted_with_all_kinds_of_others(
     """Those of a batch would be neighbours in the file, harder to tell apart than those of a training batch."""
     gaps = []
     for rows in (surface, surface[surface[:, 0].argsort()]):
-        row = VAE(2, max_epochs=3, random_state=0).fit(rows).history_[-1]
+        row = VAE(2, encoder=MLP((64,) * 3), max_epochs=3, random_state=0).fit(rows).history_[-1]
         gaps.append(row["val_neighbors"] - row["neighbors"])
     assert gaps[1] == pytest.approx(gaps[0], abs=0.2)
 

@@ -65,10 +65,8 @@ class Pinned(NamedTuple):
     """Their indices (m,)."""
     places: NDArray[Any]
     """The places (m, D)."""
-    codes: NDArray[Any]
-    """Their codes by the earlier encoder (m, D)."""
-    reach: float
-    """How far from these the codes of a row that stays may come to lie."""
+    exactly: bool = True
+    """Whether they stay at these places, or only begin there."""
 
 
 class Matches(NamedTuple):
@@ -161,7 +159,7 @@ class Anchor:
             reach = _reach(np.square(codes).mean())
             kept, exactly, described = self._kept(state, given, codes)
             given, codes, indices = given[kept], codes[kept], self.places[0][kept]
-            pinned: Pinned | None = Pinned(indices, codes, codes, np.inf if exactly else reach)
+            pinned: Pinned | None = Pinned(indices, codes, exactly)
             anchors, goals = _scaled(state, given), as_tensor(codes).float().to(state.device)
         else:
             stay, described = self._stay(rows.some, piece=piece)
@@ -172,7 +170,7 @@ class Anchor:
             with torch.no_grad():
                 goals = torch.cat([self._earlier.model.eval().encode(some).mean for some in anchors.split(BATCH)])
             places = None if piece else self._earlier.locate(known)[0]
-            pinned = None if places is None else Pinned(rows.numbers[stay], places, goals.cpu().numpy(), reach)
+            pinned = None if places is None else Pinned(rows.numbers[stay], places)
         return Anchored(base, reach=reach, rows=anchors, codes=goals), described, pinned
 
     def _kept(

@@ -34,7 +34,7 @@ from latentmap.training.device import operations
 from latentmap.training.feed import POSITIVES
 
 STEPS, MAP_STEPS = 2000, 1100
-"""Steps that a fit takes by default, within these numbers of epochs; of a map, whose batches are thrice as large."""
+"""Steps that a fit takes by default, within these numbers of epochs; and of a map."""
 EPOCHS, FEWEST = 125, 10
 """Epochs at the most and at the least."""
 NEIGHBORS, FEWER_NEIGHBORS, SEARCHED_ROWS = 30, 15, 100_000
@@ -42,7 +42,7 @@ NEIGHBORS, FEWER_NEIGHBORS, SEARCHED_ROWS = 30, 15, 100_000
 DEEP = 500
 """Training rows from which on the decoder of a map has six layers rather than three."""
 MANY = 2**15
-"""Rows of a map beyond which its batches are larger even where its codes are refined."""
+"""Rows of a map beyond which its batches are larger even where its places come first."""
 RATE, FEW = 1e-2, 32
 """The learning rate, and rows in the smallest batch that carries it."""
 
@@ -223,22 +223,22 @@ def choose_networks(
     return both, both
 
 
-def choose_batch_size(rows: int, *, neighbors: bool = False, refined: bool = False) -> int:
+def choose_batch_size(rows: int, *, neighbors: bool = False, placed: bool = False) -> int:
     """Return a sixteenth of the rows as a power of two, 32 to 256; an eighth, where a batch contrasts its rows.
 
-    This goes to 512; where codes are refined after the fit, which then needs less contrast, only beyond 32,768 rows.
+    This goes to 512; of a map that places rows, whose batches need less contrast, only beyond 32,768 rows.
 
     >>> [choose_batch_size(n) for n in (10, 150, 1797, 60_000)], choose_batch_size(60_000, neighbors=True)
     ([32, 32, 128, 256], 512)
-    >>> [choose_batch_size(n, neighbors=True, refined=True) for n in (5000, 60_000)]
+    >>> [choose_batch_size(n, neighbors=True, placed=True) for n in (5000, 60_000)]
     [256, 512]
     """
-    share, most = (8, 256 if refined and rows <= MANY else 512) if neighbors else (16, 256)
+    share, most = (8, 256 if placed and rows <= MANY else 512) if neighbors else (16, 256)
     return int(min(most, max(FEW, 2 ** round(math.log2(max(rows, 1) / share)))))
 
 
 def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False) -> int:
-    """Return the epochs that make about 2000 steps, 1100 where each row brings neighbours, from 10 to 125.
+    """Return the epochs that make about 2000 steps, 1100 of a map with neighbours, from 10 to 125.
 
     >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
     [125, 125, 10, 10]
@@ -280,13 +280,13 @@ def choose_neighbors(rows: int, components: int) -> int:
     return min(most, max(rows // 8, min(FEWER_NEIGHBORS, rows // 4))) if components in (2, 3) else 0
 
 
-def choose_positives(*, refined: bool) -> int:
-    """Return the neighbours that are drawn for each row of a batch: two, but one where codes are refined after the fit.
+def choose_positives(*, placed: bool) -> int:
+    """Return the neighbours that are drawn for each row of a batch: two, but one of a map that places rows.
 
-    >>> choose_positives(refined=False), choose_positives(refined=True)
+    >>> choose_positives(placed=False), choose_positives(placed=True)
     (2, 1)
     """
-    return 1 if refined else POSITIVES
+    return 1 if placed else POSITIVES
 
 
 def choose_compile(model: nn.Module, batch_size: int, steps: int, time_budget: float | None = None) -> bool:

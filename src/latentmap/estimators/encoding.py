@@ -57,7 +57,7 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
     def transform(self, X: Any, y: Any = None) -> FloatArray:
         """Return the latent code of each row: the mean of q(z|x), or the row's place on a map.
 
-        A map of up to 100,000 rows returns the refined codes of the rows of its fit and places others among these
+        A map of up to 100,000 rows returns the places of the rows of its fit and puts others among these
         (`neighbors`): the mean of a row's posterior, which `posterior` returns, may differ.
 
         Parameters
@@ -151,8 +151,8 @@ class EncodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted):
     def reconstruct(self, X: Any, y: Any = None) -> Any:
         """Encode and decode: return what the model keeps of each row, decoded from the mean of its posterior.
 
-        That is the code of `transform`, but on a map that refines the codes of its rows (docs/maps.md): what these
-        decode to is ``inverse_transform(transform(X))``.
+        That is the code of `transform`, but on a map whose places come first (docs/maps.md): what these decode to is
+        ``inverse_transform(transform(X))``.
 
         Parameters
         ----------

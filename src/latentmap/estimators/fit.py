@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentmap.data.schema import content_hash
 from latentmap.data.sources import Source, require_finite
-from latentmap.estimators.anchor import Anchor, usual_cost
+from latentmap.estimators.anchor import Anchor, Pinned, usual_cost
 from latentmap.estimators.conditions import Condition, LabelCondition, condition_class
 from latentmap.estimators.history import MARKS
 from latentmap.estimators.memory import needs_of, require_memory
@@ -28,7 +28,6 @@ from latentmap.estimators.neighbors import (
 )
 from latentmap.estimators.parameters import Parameters
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
-from latentmap.estimators.refinement import refinement_seconds
 from latentmap.estimators.resuming import (
     describe_fit,
     describe_training,
@@ -43,7 +42,7 @@ from latentmap.estimators.rows import ADVICE
 from latentmap.estimators.scoring import require_inside
 from latentmap.estimators.state import FitState, FloatArray, Graphs, as_tensor, require_unchanged
 from latentmap.estimators.summary import summarise
-from latentmap.estimators.supervision import read_targets
+from latentmap.estimators.supervision import Targets, read_targets
 from latentmap.estimators.training_rows import training_rows
 from latentmap.estimators.units import gain_of
 from latentmap.exceptions import InterruptedWarning, ModelError, PartError
@@ -55,12 +54,13 @@ from latentmap.model.placement import PlacedEncoder, Placement
 from latentmap.model.probe import copied
 from latentmap.model.processes import current
 from latentmap.model.scaling import Affine
+from latentmap.objectives.places import Placed
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
 from latentmap.training.decoder import SECONDS as DECODER_SECONDS
 from latentmap.training.device import resolve_device
 from latentmap.training.feed import Resident
 from latentmap.training.finish import fit_to_places, standardise
-from latentmap.training.loop import Trainer
+from latentmap.training.loop import KNOWN_PLACES, Trainer
 from latentmap.training.progress import ProgressBar
 from latentmap.training.schedule import Timer
 from latentmap.training.state import copied_state
@@ -120,6 +120,7 @@ class Fit:
     ) -> None:
         self.anchor, self.graphs = anchor, graphs
         self.placement: tuple[Placement, PlacedEncoder] | None = None
+        self.earlier = state if state is not None and state.n_iter and anchor is None else None
         self.processes = current()
         self.checkpoints, self.saved, self.chosen = checkpoints, saved, chosen
         self.timer, self.begun = timer, timer() - spent
@@ -175,29 +176,57 @@ class Fit:
         return replace(state, usual_cost=usual_cost(state, own))
 
     def _place(self, trainer: Trainer) -> None:
-        """Refine the codes of a map, and fit its decoder to them."""
+        """Let the encoder of a map place rows among those of the fit, and fit the decoder to their places."""
+        fit_to_places(trainer, *self.search.place(self._places_of(trainer)), self._ends)
+
+    def _places_of(self, trainer: Trainer) -> Tensor | None:
+        """Return the places of all rows that the fit learned, in the order of the source."""
+        if trainer.places is None:
+            return None
+        places = torch.cat(list(trainer.places.values()))
+        order = torch.from_numpy(np.concatenate([self.rows.train, self.rows.held_out])).to(places.device)
+        return torch.empty_like(places).index_copy_(0, order, places)
+
+    def _find_places(self, search: NeighborSearch, targets: Targets | None, pinned: Pinned | None) -> tuple[Any, ...]:
+        """Return the graphs to keep, the places of training and held-out rows, and their scale.
+
+        Of a fit that is resumed, those of its checkpoint follow.
+        """
         assert isinstance(self.training.neighbors, int)
-        places, held_out = self.search.place(self.training.neighbors, self.drawn, self.pinned, self._ends)
-        fit_to_places(trainer, places, held_out, self._ends)
+        if pinned is None and self.earlier is not None:
+            pinned = search.pinned(self.earlier)
+        known = self.saved is not None and KNOWN_PLACES in self.saved.state
+        kept, found = search.places(self.training.neighbors, targets, pinned, lambda: self._ends(1 / 2), known=known)
+        codes = found.codes.double()
+        self.processes.copy_first([codes])
+        if self.anchor is None or self.anchor.estimator is None:
+            search.start(codes)
+        parts = (codes[torch.from_numpy(numbers)] for numbers in (self.rows.train, self.rows.held_out))
+        return kept, *parts, found.scale
 
     def _trainer(self, given: FloatArray | None) -> Trainer:
         """Return the trainer of this fit, whatever its rows are: the only place that makes one."""
         p, rows, state, planned = self.parameters, self.rows, self.state, self.training
         targets = read_targets(p, self.y, len(self.source)) if rows.kept else None
         self.search = search = NeighborSearch(p, state, rows.source, rows.training_some, rows.train, rows.held_out)
-        kept, graphs = search.graphs(planned.neighbors, targets)
-        self.processes.copy_first(graphs.values())  # other processors round to other neighbours
         self.places = planned.placed
         objective = p._objective(state.model.sizes.some_labels)
         begun = self.anchor is not None and self.anchor.estimator is not None
-        if graphs:
-            if not begun:
+        graphs: dict[str, Tensor] = {}
+        training_places = held_out_places = pinned = None
+        if not planned.tsne:
+            kept, graphs = search.graphs(planned.neighbors, targets)
+            self.processes.copy_first(graphs.values())  # other processors round to other neighbours
+            objective = search.objective(objective) if graphs else objective
+            if planned.neighbors and not begun:
                 search.start()
-            objective = search.objective(objective)
-        self.drawn, self.pinned = graphs, None
         if self.anchor is not None:
             anchored = self.anchor.objective(objective, state, self.source, rows, piece=self.piece)
-            objective, state.choices["anchor"], self.pinned = anchored
+            objective = objective if planned.tsne else anchored[0]
+            state.choices["anchor"], pinned = anchored[1:]
+        if planned.tsne:
+            kept, training_places, held_out_places, scale = self._find_places(search, targets, pinned)
+            objective = Placed(objective, scale=scale)
         settings, described = trainer_settings(
             p, planned, state.model, objective, state.seed + state.n_iter, self._time_left()
         )
@@ -217,11 +246,16 @@ class Fit:
             state.model,
             objective,
             rows.batch_scaling(state.scaling),
-            rows.feed(state.scaling, self.device, graphs.get("graph"), planned.positives, condition, sparse=sparse),
+            rows.feed(
+                *(state.scaling, self.device, graphs.get("graph"), planned.positives, condition),
+                places=training_places,
+                sparse=sparse,
+            ),
             rows.placed_held_out(state.scaling, self.device),
             settings,
             held_out_graph=graphs.get("held_out_graph"),
             held_out_condition=held_out_condition,
+            held_out_places=held_out_places,
             gain=gain_of(state.model, state.scaling),
             processes=self.processes,
             timer=self.timer,
@@ -276,13 +310,13 @@ class Fit:
         budget = self.parameters.time_budget
         if budget is None:
             return None
-        after = min(budget / 5, refinement_seconds(len(self.source)) + DECODER_SECONDS) if self.places else 0.0
+        after = min(budget / 5, DECODER_SECONDS) if self.places else 0.0
         return max(budget / 4, budget - (self.timer() - self.begun) - after)
 
-    def _ends(self) -> bool:
-        """Return whether the time budget is spent, in any of the processes."""
+    def _ends(self, share: float = 1.0) -> bool:
+        """Return whether a share of the time budget is spent, in any of the processes."""
         budget = self.parameters.time_budget
-        return budget is not None and self.processes.maximum([self.timer() - self.begun])[0] > budget
+        return budget is not None and self.processes.maximum([self.timer() - self.begun])[0] > share * budget
 
     def _begin(self) -> tuple[FitState, TrainingPlan]:
         """Plan the fit, and make the model with its initial weights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -14,15 +14,18 @@ from torch import Tensor
 from latentmap.data.rows import LazyRows
 from latentmap.data.sampling import Indices
 from latentmap.data.sources import Source
+from latentmap.data.values import flat
 from latentmap.estimators.anchor import Pinned
 from latentmap.estimators.choices import choose_neighbors, describe_choice
 from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, squared_distances
 from latentmap.estimators.parameters import Parameters, check_count
-from latentmap.estimators.refinement import first_of_group, refined
+from latentmap.estimators.places import Places, PlaceSearch, first_of_group
 from latentmap.estimators.state import FitState, Graphs, as_tensor
 from latentmap.estimators.supervision import Targets, describe_targets, with_targets
+from latentmap.estimators.training_rows import some_of
+from latentmap.estimators.tsne import start_of_components
 from latentmap.exceptions import PartError
-from latentmap.model.affinities import SEARCHED, affinities, shares
+from latentmap.model.affinities import SEARCHED, SHARES, affinities, shares
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.components import principal_axes, projection
 from latentmap.model.layout import start_at_components
@@ -40,8 +43,6 @@ POINTS = 2**22
 """Values that are brought to principal components at a time."""
 PLACED_ROWS, PLACED_ROWS_3D = 100_000, 20_000
 """Rows of a fit up to which its map places others among them, and in three dimensions."""
-WIDER, WIDER_ROWS = 5 / 3, 2**15
-"""Perplexity of the refinement of a map, as a multiple of that of the fit, and rows up to which it has its own."""
 PLACES = ", new rows are placed among those of the fit"
 """What a description says of such a map."""
 PLACES_KNOWN = ", rows near to those of the earlier fit are placed among them"
@@ -154,132 +155,145 @@ class NeighborSearch:
 
     def graphs(self, k: int | Edges, targets: Targets | None) -> tuple[Graphs | None, dict[str, Tensor]]:
         """Return the graphs to keep with the fit, and those that it uses: with given edges, and rows of like y."""
-        if targets is not None and not k:
-            raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
-        if self.parameters.density_weight and not k:
-            raise PartError("density_weight= takes radii of neighbours: leave neighbors='auto' for 2 components")
+        self._require_neighbors(k, targets)
         kept = self.state.graphs
         if not k:
             return kept, {}
         if isinstance(k, Edges):
             used = {"graph": k.among(self.train, self.train), "held_out_graph": k.among(self.held_out, self.train)}
         else:
-            kept = self._search(k)
+            points, queries = self._points()
+            kept = self._kept(f"{k}", lambda: [self._drawn(points, k, q) for q in (None, queries)])
             used = {"graph": kept.graph.long(), "held_out_graph": kept.held_out_graph.long()}
         if targets is not None:
-            fraction, seed = float(self.parameters.supervised), self.state.seed
-            self.state.choices["supervised"] = describe_targets(targets, fraction)
-            for name, rows in (("graph", self.train), ("held_out_graph", self.held_out)):
-                used[name] = with_targets(used[name], targets[rows], targets[self.train], fraction, seed)
+            used["graph"] = self._with_targets(used["graph"], targets[self.train], targets[self.train])
+            used["held_out_graph"] = self._with_targets(
+                used["held_out_graph"], targets[self.held_out], targets[self.train]
+            )
         return kept, {name: graph.to(self.state.device) for name, graph in used.items()}
 
-    def start(self) -> None:
-        """Let a map start at principal components, unless it continues an earlier fit."""
-        if self.state.n_iter == 0 and self.parameters.init == "pca":
-            scaled = self.state.scaling(as_tensor(self.some).to(self.state.device)).float()
-            start_at_components(self.state.model, scaled)
-
-    def place(
-        self, k: int, graphs: Mapping[str, Tensor], pinned: Pinned | None, ended: Callable[[], bool]
-    ) -> tuple[Tensor, Tensor]:
-        """Let the encoder of a map place rows among the refined codes of all rows, which become its landmarks.
-
-        Return the places of training and held-out rows.
+    def places(
+        self,
+        k: int,
+        targets: Targets | None,
+        pinned: Pinned | None,
+        ended: Callable[[], bool],
+        *,
+        known: bool = False,
+    ) -> tuple[Graphs, Places]:
+        """Return the graph to keep with the fit, and the places of all rows by t-SNE.
 
         Parameters
         ----------
         k : int
-            Neighbours of each row that the fit kept.
-        graphs : mapping of str to Tensor
-            Those that it used.
+            Neighbours of each row.
+        targets : Targets or None
+            Classes or numbers of the rows of a supervised map.
         pinned : Pinned or None
-            Rows that keep their places on an earlier map.
+            Rows with places on an earlier map.
         ended : callable
-            Whether the time for the refinement is over.
+            Whether the time for the places is over.
+        known : bool, default=False
+            Whether they are known already, so that principal components will do.
+        """
+        self._require_neighbors(k, targets)
+        p, order = self.parameters, torch.cat(self._split)
+        points = torch.cat(self._points())
+        points = torch.empty_like(points).index_copy_(0, order, points)
+        same = self._groups()
+        points = points[first_of_group(same)]  # equal rows, which rounding may have told apart
+        kept = self._kept(f"all {k}", lambda: [self._drawn(points, k, None), torch.empty(0, SHARES)])
+
+        def graph_of(some: Tensor | None) -> Tensor:
+            graph = kept.graph.long().to(points.device) if some is None else self._drawn(points[some], k, None)
+            if targets is None:
+                return graph
+            own = targets if some is None else targets[some.cpu().numpy()]
+            return self._with_targets(graph, own, own)
+
+        search = PlaceSearch(
+            *(points, graph_of, same, int(p.n_components), float(p.exaggeration), p.init, self.state.seed, ended)
+        )
+        if known:
+            return kept, Places(start_of_components(points, int(p.n_components)), 1.0)
+        return kept, search.new() if pinned is None else search.beside(pinned)
+
+    def pinned(self, earlier: FitState) -> Pinned:
+        """Return the places of all rows on the map of an earlier fit, at which those of this one begin."""
+        rows = np.arange(len(self.source))
+        return Pinned(rows, np.concatenate([earlier.locate(block)[0] for block in self._blocks()]), exactly=False)
+
+    def _require_neighbors(self, k: int | Edges, targets: Targets | None) -> None:
+        if targets is not None and not k:
+            raise PartError("supervised= draws neighbours from a row's class: leave neighbors='auto' for 2 components")
+        if self.parameters.density_weight and not k:
+            raise PartError("density_weight= takes radii of neighbours: leave neighbors='auto' for 2 components")
+
+    def _with_targets(self, graph: Tensor, mine: Targets, others: Targets) -> Tensor:
+        """Return the neighbours of rows, a fraction of them replaced by rows of like y."""
+        fraction, seed = float(self.parameters.supervised), self.state.seed
+        self.state.choices["supervised"] = describe_targets(others, fraction)
+        return with_targets(graph, mine, others, fraction, seed)
+
+    def start(self, places: Tensor | None = None) -> None:
+        """Let a map start at the places of its rows, or at principal components, unless it continues an earlier fit."""
+        if self.state.n_iter or (self.parameters.init != "pca" and places is None):
+            return
+        some, numbers = self.some, self.train[some_of(len(self.train))]
+        if places is not None:
+            some, places = flat(self.source.read(numbers)), places[torch.from_numpy(numbers).to(places.device)]
+        start_at_components(self.state.model, self.state.scaling(as_tensor(some).to(self.state.device)).float(), places)
+
+    def place(self, places: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Let the encoder of a map place rows among all rows of the fit, which become its landmarks.
+
+        Return the places of training and held-out rows: those that are given, or else the means of the encoder.
         """
         model = self.state.model.eval()
         without_placement(model)  # of an attempt that was interrupted
-        some, _ = self._encoded(self.some)
+        some = self._inputs(self.some)
         columns = some.shape[1]
         components = LANDMARK_COMPONENTS if columns > LANDMARK_COLUMNS else None
         centre, axes = principal_axes(some, components or 1)
         components = axes.shape[1] if components else None
-        rows = LazyRows(self.source, model.sizes.features, missing=self.state.takes_missing)
-        encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(rows), components)
+        encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(self.source), components)
         encoder = encoder.to(self.state.device)
-        groups: dict[int, int] = {}  # numbered in the order of the rows: hashes differ by process
-        same: list[int] = []
-
-        def encoded() -> Iterator[tuple[Tensor, Tensor]]:
-            for _, block in rows.pieces(POINTS // rows.shape[1] + 1):
-                inputs, means = self._encoded(block)
-                contents = (hash(row.tobytes()) for row in (inputs + 0.0).cpu().numpy())  # and -0.0 is 0.0
-                same.extend(groups.setdefault(content, len(groups)) for content in contents)
-                yield inputs, means
-
-        encoder.place(encoded(), centre, axes)
-        group_of = torch.tensor(same, device=encoder.codes.device)
-        encoder.codes.copy_(self._refined(encoder.codes, group_of, k, graphs, pinned, ended))
-        network = Placement(cast(Network, model.parts.encoder), len(rows), columns, components)
+        encoder.place(((self._inputs(block), self._means(block)) for block in self._blocks()), centre, axes)
+        if places is None:
+            encoder.codes.copy_(encoder.codes[first_of_group(self._groups())])
+        else:
+            encoder.codes.copy_(places)
+        network = Placement(cast(Network, model.parts.encoder), len(self.source), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
         train, held_out = self._split
         return encoder.codes[train].float(), encoder.codes[held_out].float()
 
-    def _refined(
-        self,
-        codes: Tensor,
-        same: Tensor,
-        k: int,
-        graphs: Mapping[str, Tensor],
-        pinned: Pinned | None,
-        ended: Callable[[], bool],
-    ) -> Tensor:
-        """Return refined codes of all rows: equal ones have the same, and pinned ones that of the earlier map."""
-        p, device = self.parameters, codes.device
-        codes = codes[first_of_group(same)]
-        fixed = torch.zeros(len(codes), dtype=torch.bool, device=device)
-        if pinned is not None:
-            at, places, before = (torch.from_numpy(np.asarray(part)).to(device) for part in pinned[:3])
-            stays = (codes[at] - before.to(codes)).norm(dim=1) <= pinned.reach
-            codes = codes.index_copy(0, at[stays], places[stays].to(codes))
-            fixed[at[stays]] = True
-            codes = codes[first_of_group(same, fixed)]  # rows that equal a pinned one stay with it
-            fixed = torch.zeros_like(fixed).index_fill(0, same[fixed], True)[same]
-        if p.density_weight:  # which the refinement does not know
-            return codes
-        wide = not p.supervised and len(codes) <= WIDER_ROWS
-        graph = self._graph_of_all(round(WIDER * k)) if wide else self._whole(graphs, len(codes))
-        alone = (graph < 0).all(1)
-        return refined(
-            codes,
-            graph,
-            exaggeration=float(p.exaggeration),
-            same=same,
-            fixed=fixed | alone,
-            ended=ended,
-        )
+    def _groups(self) -> Tensor:
+        """Return the group of each row, from 0 on: those of a group are equal."""
+        groups: dict[int, int] = {}  # numbered in the order of the rows: hashes differ by process
+        same: list[int] = []
+        for block in self._blocks():
+            contents = (hash(row.tobytes()) for row in (self._inputs(block) + 0.0).cpu().numpy())  # and -0.0 is 0.0
+            same.extend(groups.setdefault(content, len(groups)) for content in contents)
+        return torch.tensor(same, device=self.state.device)
 
-    def _whole(self, graphs: Mapping[str, Tensor], rows: int) -> Tensor:
-        """Return the neighbours of each row among the training rows, in the order of the source; -1 for none."""
-        train, held_out = self._split
-        graph = torch.full((rows, graphs["graph"].shape[1]), -1, device=train.device)
-        for indices, near in ((train, graphs["graph"]), (held_out, graphs["held_out_graph"])):
-            graph[indices] = torch.where(near < 0, near, train[near])
-        return graph
-
-    def _graph_of_all(self, k: int) -> Tensor:
-        """Return the neighbours of each row among all rows, held-out ones too, in the order of the source."""
-        order = torch.cat(self._split)
-        points = torch.cat(self._points())
-        near = self._drawn(points, min(k, len(points) - 1), None)
-        return torch.empty_like(near).index_copy_(0, order, order[near])
+    def _blocks(self) -> Iterator[NDArray[Any]]:
+        """Yield all rows, some at a time."""
+        rows = LazyRows(self.source, self.state.model.sizes.features, missing=self.state.takes_missing)
+        return (block for _, block in rows.pieces(POINTS // rows.shape[1] + 1))
 
     @torch.no_grad()
-    def _encoded(self, block: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        """Return rows as distances compare them, in double precision, and the means of their codes."""
-        model = self.state.model
+    def _inputs(self, block: NDArray[Any]) -> Tensor:
+        """Return rows as distances compare them, in double precision."""
         scaled = self.state.scaling(_precise(as_tensor(block).to(self.state.device)))
-        return model.encoder_inputs(scaled).double(), model.encode(scaled.float()).mean
+        return self.state.model.encoder_inputs(scaled).double()
+
+    @torch.no_grad()
+    def _means(self, block: NDArray[Any]) -> Tensor:
+        """Return the means of the codes of rows."""
+        return self.state.model.encode(
+            self.state.scaling(_precise(as_tensor(block).to(self.state.device))).float()
+        ).mean
 
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""
@@ -292,14 +306,13 @@ class NeighborSearch:
             units=self._units,
         )
 
-    def _search(self, k: int) -> Graphs:
+    def _kept(self, k: str, search: Callable[[], list[Tensor]]) -> Graphs:
+        """Return the graphs of the earlier fit, where those are of the same rows, or else of a search."""
         p, earlier = self.parameters, self.state.graphs
         key = f"{self.state.data_fingerprint} {self.state.seed} {k} {p.metric} {p.neighbor_components}"
         if earlier is not None and earlier.key == key and not callable(p.metric):
             return earlier
-        points, queries = self._points()
-        drawn = (self._drawn(points, k, q) for q in (None, queries))
-        return Graphs(key, *(graph.int().cpu() for graph in drawn))
+        return Graphs(key, *(graph.int().cpu() for graph in search()))
 
     def _drawn(self, points: Tensor, k: int, queries: Tensor | None) -> Tensor:
         """Return the neighbours of each point, or query, as often as they are drawn."""

@@ -30,6 +30,7 @@ from latentmap.model.likelihoods import Incomplete, Likelihood
 from latentmap.model.networks import Network
 from latentmap.model.part import Sizes
 from latentmap.objectives.base import Objective
+from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.training.device import operations, resolve_device, resolve_precision
 from latentmap.training.loop import Settings
 
@@ -65,7 +66,9 @@ class TrainingPlan:
     piece: bool = False
     """Whether the rows are one of many pieces, over which a fit goes once at a constant rate."""
     placed: bool = False
-    """Whether the codes of a map are refined after the fit, and others placed among them."""
+    """Whether a map places rows among those of its fit."""
+    tsne: bool = False
+    """Whether the places of its rows come first, by t-SNE, and are learned."""
 
     @property
     def batch(self) -> int:
@@ -75,7 +78,7 @@ class TrainingPlan:
     @property
     def positives(self) -> int:
         """Number of neighbours that are drawn for each row of a batch of a map."""
-        return choices.choose_positives(refined=self.placed)
+        return choices.choose_positives(placed=self.placed)
 
     @property
     def steps(self) -> int:
@@ -193,7 +196,8 @@ def plan_training(
             described["neighbors"] = no_neighbors(p, why)
     is_map = neighbors != 0
     placed = places_rows(p, neighbors, rows.total)
-    chosen = choices.choose_batch_size(n, neighbors=is_map, refined=placed)
+    places = placed and not p.density_weight and not isinstance(p._objective(), NeighborEmbedding)
+    chosen = choices.choose_batch_size(n, neighbors=is_map, placed=placed)
     batch_size = chosen if p.batch_size is None else p.batch_size
     requested = 1 if piece else p.max_epochs
     epochs = choices.choose_epochs(n, batch_size, neighbors=is_map) if requested is None else requested
@@ -216,6 +220,7 @@ def plan_training(
         },
         piece,
         placed,
+        places,
     )
 
 

@@ -88,6 +88,7 @@ class TrainingRows:
         positives: int,
         condition: Tensor | None,
         *,
+        places: Tensor | None = None,
         sparse: bool,
     ) -> Feed:
         """Return the feed of training batches, with so many positives drawn from the neighbours of each row.
@@ -98,7 +99,7 @@ class TrainingRows:
         if isinstance(data, Streamed):
             return data
         sparse = sparse and isinstance(data, SparseRows) and data.zeros is None
-        return Resident(data, graph, condition, positives=positives, sparse=sparse)
+        return Resident(data, graph, condition, places=places, positives=positives, sparse=sparse)
 
     @property
     def copied_bytes(self) -> int:

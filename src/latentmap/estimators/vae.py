@@ -61,12 +61,13 @@ class VAE(GenerativeEstimator):
     objective : Objective, default=None
         What is minimised; None is minus the ELBO, for a ladder with a warm-up.
     neighbors : int, "auto", array of shape (n, k), sparse matrix (n, n) or None, default="auto"
-        Neighbours of each row that a map keeps near it, by a contrastive term added to the objective (see
-        `latentmap.objectives.NeighborEmbedding`), the nearer the stronger: the perplexity of t-SNE, over twice as many
-        neighbours. None for none. "auto" is 30 for maps of 2 or 3 components, fewer for less than 240 training rows,
-        15 for more than 100,000, and none otherwise. Or the neighbours themselves, all alike: indices of the rows given
-        to `fit`, alone or with distances, (indices, distances), or a sparse matrix of scipy or torch whose entries are
-        edges. The graph may be in pieces.
+        Neighbours of each row that a map keeps near it, the nearer the stronger: the perplexity of t-SNE, over twice as
+        many neighbours. Places by t-SNE come first, and the encoder learns them (`latentmap.objectives.Placed`); of
+        more than 100,000 rows, or with another metric, a contrastive term is added to the objective
+        (`latentmap.objectives.NeighborEmbedding`). None for none. "auto" is 30 for maps of 2 or 3 components, fewer for
+        less than 240 training rows, 15 for more than 100,000, and none otherwise. Or the neighbours themselves, all
+        alike: indices of the rows given to `fit`, alone or with distances, (indices, distances), or a sparse matrix of
+        scipy or torch whose entries are edges. The graph may be in pieces.
         A map of up to 100,000 rows places new ones among them, and holds them: `latentmap.model.placement.Placement`.
     exaggeration : float, default=1.0
         Weight of the attraction between neighbours on a map, beside the repulsion of all rows: 1 keeps the most

@@ -1,4 +1,4 @@
-"""Initial codes of maps: principal components of the rows, whatever the seed."""
+"""Initial codes of maps: places of the rows, or their principal components, whatever the seed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ FAINT = 1e-4
 
 
 @torch.no_grad()
-def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -> bool:
+def start_at_components(
+    model: GenerativeAutoencoder, x: Float[Tensor, "N P"], places: Float[Tensor, "N D"] | None = None
+) -> bool:
     r"""Initialise the encoder's last layer such that codes are the leading principal components of rows, scaled down.
+
+    Or such that they are near to the places of the rows, where these are known:
 
     .. math:: W = \arg\min_W \|H W - Y\|^2 + \lambda \|W\|^2
 
-    with the initial features H before that layer, and the components Y as columns; the sign of each makes the largest
-    of its loadings positive. So maps of refits start alike, with the global structure of the data (Kobak and Linderman
-    2021, of t-SNE and UMAP). Layers of an `MLP` are first scaled to unit variance, so that the signal does not vanish.
-    Return whether it applies: codes have to be flat and the last layer linear.
+    with the initial features H before that layer, and the components or places Y as columns; the sign of each component
+    makes the largest of its loadings positive. So maps of refits start alike, with the global structure of the data
+    (Kobak and Linderman 2021, of t-SNE and UMAP). Layers of an `MLP` are first scaled to unit variance, so that the
+    signal does not vanish. Return whether it applies: codes have to be flat and the last layer linear.
 
     >>> from latentmap.model import likelihoods, networks, posteriors, priors
     >>> from latentmap.model.autoencoder import Parts
@@ -55,22 +59,37 @@ def start_at_components(model: GenerativeAutoencoder, x: Float[Tensor, "N P"]) -
     for handle in handles:
         handle.remove()
     features = taken[0].reshape(len(x), -1)
-    inputs = model.encoder_inputs(x)
-    centre, axes = principal_axes(inputs, model.sizes.latent)
-    axes = axes[:, : model.sizes.latent]
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    goal = (inputs - centre) @ axes
-    spread = goal[:, :1].std(0)
-    goal = torch.where(spread > FAINT * inputs.abs().amax(), SPREAD * goal / spread, 0.0)  # rows may all be equal
-    mean = features.mean(0)
-    h = (features - mean).double()
-    gram = h.T @ h
+    if places is None:
+        goal, weights = _components(model.encoder_inputs(x), model.sizes.latent), torch.ones_like(x[:, :1])
+    else:
+        goal, weights = places, _usual(features)
+    goal, share = goal.double(), weights.double() / weights.sum()
+    mean, middle = (share * features).sum(0), (share * goal).sum(0)
+    h = features.double() - mean
+    gram = (weights * h).T @ h
     gram.diagonal().add_(RIDGE * gram.diagonal().mean() + 1e-12)
-    weight = torch.linalg.solve(gram, h.T @ goal.double()).T.to(last.weight)  # (D, F)
+    weight = torch.linalg.solve(gram, (weights * h).T @ (goal - middle)).T.to(last.weight)  # (D, F)
     last.weight[: len(weight)] = weight
     if last.bias is not None:
-        last.bias[: len(weight)] = -weight @ mean
+        last.bias[: len(weight)] = (middle - weight.double() @ mean).to(weight)
     return True
+
+
+def _usual(features: Float[Tensor, "N F"]) -> Float[Tensor, "N 1"]:
+    """Return weights of rows that fall with their distance from the others, so that a few far ones decide little."""
+    apart = (features - features.median(0).values).norm(dim=1, keepdim=True)
+    usual = apart.median()
+    return 1 / (1 + (apart / usual).square()) if usual > 0 else torch.ones_like(apart)
+
+
+def _components(x: Float[Tensor, "N P"], n: int) -> Float[Tensor, "N n"]:
+    """Return the leading principal components of rows, scaled down."""
+    centre, axes = principal_axes(x, n)
+    axes = axes[:, :n]
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    goal = (x - centre) @ axes
+    spread = goal[:, :1].std(0)
+    return torch.where(spread > FAINT * x.abs().amax(), SPREAD * goal / spread, 0.0)  # rows may all be equal
 
 
 def _to_unit_variance(layer: nn.Linear, inputs: tuple[Tensor], out: Tensor) -> Tensor:

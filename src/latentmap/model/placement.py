@@ -50,7 +50,7 @@ class Placement(Network):
     lie with the most of them where a map is torn between neighbours. Codes of more than three numbers have room, and no
     repulsion. An encoder alone is smooth, and takes rows that are nearly landmarks off their places. The posterior, and
     all that is scored or decoded by it, is the network's; places are those of `GenerativeAutoencoder.locate`. A fit of
-    a map makes landmarks of its rows at its end, with refined codes.
+    a map makes landmarks of its rows at its end, with their places.
 
     Parameters
     ----------

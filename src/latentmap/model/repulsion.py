@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-PAIRWISE = 2048
+PAIRWISE = 512
 """Codes up to which the forces of all pairs are summed."""
 SPACING, MARGIN = 0.5, 4
 """Distance of the nodes of a grid, in the units of the kernel, and nodes beyond the last code."""
@@ -31,14 +31,14 @@ class Repulsion:
     .. math:: K_{ij} = \frac1{1 + \|y_i - y_j\|^2}, \qquad
               Z = \sum_{ij} m_i m_j K_{ij} - \sum_i m_i, \qquad F_i = \sum_j m_j K_{ij}^2 (y_i - y_j),
 
-    where a mass is the number of rows that share a code, so that Z is over all pairs of rows. Up to 2,048 codes, and in
+    where a mass is the number of rows that share a code, so that Z is over all pairs of rows. Up to 512 codes, and in
     three dimensions or more, all pairs are summed. More are spread to the nodes of a grid by cubic
     B-splines, convolved with the kernel by FFT, and interpolated by the splines and their derivatives (smooth particle
     mesh Ewald, Essmann et al. 1995; FIt-SNE, Linderman et al. 2019, interpolates by polynomials).
 
     Parameters
     ----------
-    pairwise : int, default=2048
+    pairwise : int, default=512
         Codes up to which all pairs are summed.
     spacing : float, default=0.5
         Distance of the nodes of the grid.

@@ -99,6 +99,8 @@ class Trace:
     """Fraction of the draws of each row that come from the prior, not from q (see `latentmap.model.defence`)."""
     positive_rows: Float[Tensor, "N P"] | None = None
     """Scaled rows of the positives, sparse where the batch is."""
+    places: Float[Tensor, "B D"] | None = None
+    """Places of the rows on a map, which the encoder learns."""
     inside: bool = False
     """Whether the rows are known to lie in the support of p(x|z), as those of a fit, which are checked once."""
 

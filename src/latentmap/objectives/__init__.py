@@ -7,6 +7,7 @@ from latentmap.objectives.evidence import ELBO
 from latentmap.objectives.importance import IWAE, PIWAE, DReG
 from latentmap.objectives.neighbors import NeighborEmbedding
 from latentmap.objectives.penalties import MMD, CodeNorm, DecoderGradient, DecoderNorm, TotalCorrelation
+from latentmap.objectives.places import Placed
 from latentmap.objectives.semisupervised import SemiSupervised
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "DecoderNorm",
     "FactorCritic",
     "NeighborEmbedding",
+    "Placed",
     "Objective",
     "Penalty",
     "PriorCritic",

@@ -1,4 +1,4 @@
-"""The decoder of a map, fitted further once the codes of its rows have been refined."""
+"""The decoder of a map, fitted further to the places of its rows."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ PIECE = 2**22
 
 
 class Batch(NamedTuple):
-    """Rows (M, P) of one step, and their condition (B, C) or None.
+    """Rows (M, P) of one step, with their condition (B, C) and their places on a map (B, D), each or None.
 
     Rows are views of B rows each, as many as the feed's ``views``: first the anchors, then their positives, where row i
     of each view is a neighbour of anchor i. A batch with a condition has one view.
@@ -37,6 +37,7 @@ class Batch(NamedTuple):
 
     rows: Tensor
     condition: Tensor | None = None
+    places: Tensor | None = None
 
 
 class Feed(ABC):
@@ -179,7 +180,7 @@ def _as_it_is(rows: Tensor) -> Tensor:
 
 
 class Resident(Feed):
-    """Rows (N, P) on the device or gathered from memory, with their neighbours (N, k) and condition (N, C).
+    """Rows (N, P) on the device or gathered from memory, with neighbours (N, k), condition (N, C) and places (N, D).
 
     Of the neighbours, ``positives`` are drawn for each row of a batch. With ``sparse``, batches of `SparseRows` are
     sparse, too.
@@ -191,10 +192,12 @@ class Resident(Feed):
         graph: Tensor | None = None,
         condition: Tensor | None = None,
         *,
+        places: Tensor | None = None,
         positives: int = POSITIVES,
         sparse: bool = False,
     ) -> None:
         self.data = data
+        self.places = places
         self.positives = positives
         self.sparse = sparse
         self.graph = None if graph is None else with_self(graph)
@@ -225,10 +228,10 @@ class Resident(Feed):
         if self.sparse and isinstance(self.data, SparseRows):
             for index in indices:
                 positives = [] if self.graph is None else [self._drawn(self.graph[index], generator, processes)]
-                yield Batch(self.data.sparse(torch.cat([index, *positives])))
+                yield Batch(self.data.sparse(torch.cat([index, *positives])), places=self._places(index))
             return
         for index, rows in zip(indices, self._rows(indices, order.split(size)), strict=True):
-            batch = Batch(rows, None if self.condition is None else self.condition[index])
+            batch = Batch(rows, None if self.condition is None else self.condition[index], self._places(index))
             if self.graph is not None:  # drawn only now, so that random numbers are drawn in the order of the steps
                 batch = self._append(batch, self._drawn(self.graph[index], generator, processes))
             yield batch
@@ -249,6 +252,9 @@ class Resident(Feed):
         drawn = len(own) + torch.arange(len(positives), device=graph.device)
         places = torch.where(positives < 0, own.repeat(self.positives), drawn)
         return wide._replace(rows=wide.rows[torch.cat([own, places])])
+
+    def _places(self, index: Tensor) -> Tensor | None:
+        return None if self.places is None else self.places[index].float()
 
     def _drawn(self, graph: Tensor, generator: torch.Generator, processes: Processes) -> Tensor:
         """Draw some of the neighbours (B, k) of each row, view by view."""

@@ -21,11 +21,12 @@ VALUES = 2**26
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Held-out rows (M, P), with their neighbours (M, k) among the training rows and their condition (M, C), if any."""
+    """Held-out rows (M, P), with neighbours (M, k) among the training rows, condition (M, C) and places (M, D)."""
 
     rows: Tensor
     graph: Tensor | None = None
     condition: Tensor | None = None
+    places: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,7 +72,9 @@ class HeldOut:
         for whole in order.split(size):
             processes = alone if len(whole) % step.processes.world_size else step.processes
             index = processes.share(whole)
-            batch = Batch(self.rows[index], None if self.condition is None else self.condition[index])
+            condition = None if self.condition is None else self.condition[index]
+            places = None if self.places is None else self.places[index].float()
+            batch = Batch(self.rows[index], condition, places)
             if self.graph is not None:
                 batch = feed.with_positives(self.graph[index], batch, generator, processes)
             yield len(whole), batch, processes

@@ -32,6 +32,8 @@ EVALUATION_STEPS = 20
 """Steps between two evaluations, at least."""
 RESTORES = 5
 """Restarts from the best weights after which a fit ends."""
+KNOWN_PLACES = "places"
+"""Entry of a state with the places of the rows of a map."""
 COUNTERS = (
     *("epoch", "step", "batches", "readers", "rate_scale", "restores", "interrupted"),
     *("best_evaluation", "evaluations_since_best"),
@@ -57,6 +59,8 @@ class Trainer:
         Neighbours (N, k) of each training or held-out row among the training rows; a step draws positives from them.
     condition, held_out_condition
         Condition (N, C) of each row, for a conditional model.
+    held_out_places
+        Places (M, D) of held-out rows on a map; those of training rows come with the feed.
     gain
         What the log-density of a row in the model's units gains in the data's own, for the history.
     processes
@@ -92,6 +96,7 @@ class Trainer:
         held_out_graph: Tensor | None = None,
         condition: Tensor | None = None,
         held_out_condition: Tensor | None = None,
+        held_out_places: Tensor | None = None,
         gain: Gain = 0.0,
         processes: Processes = alone,
         timer: Timer = time.perf_counter,
@@ -101,7 +106,7 @@ class Trainer:
         self.feed = data if isinstance(data, Feed) else Resident(data, graph, condition)
         self.held_out: HeldOut | None = None
         if held_out is not None and len(held_out):
-            self.held_out = HeldOut(held_out, held_out_graph, held_out_condition)
+            self.held_out = HeldOut(held_out, held_out_graph, held_out_condition, held_out_places)
         self.settings = settings
         self.processes = processes
         self.batch = shared_batch(min(settings.batch_size, len(self.feed)), processes)
@@ -210,7 +215,7 @@ class Trainer:
             the middle of a step leaves part of this step in it. The order of rows follows from seed, epoch and
             batches taken, and the recorded noise of a compiled step from the model, so neither is included.
         """
-        step = self.gradient_step
+        step, places = self.gradient_step, self.places
         best, weights = self.best
         return {
             "setup": {
@@ -229,6 +234,7 @@ class Trainer:
             "seconds": self.clock.seconds,
             "first_step": self.clock.lead,
             "history": [dict(row) for row in self.history],
+            **({} if places is None else {KNOWN_PLACES: places}),
             "metrics": {"gained": dict(self.metrics.gained), "unnamed": self.metrics.unnamed},
         }
 
@@ -269,11 +275,22 @@ class Trainer:
         if "best" in state:
             best = {name: state["best"][name] for name in step.learned}
             self.best = (state["best"]["criterion"], copied_state(best, self.feed.device))
+        if KNOWN_PLACES in state and (places := self.places) is not None:
+            for name, own in places.items():
+                own.copy_(state[KNOWN_PLACES][name])
         if "metrics" in state:
             self.metrics.gained = dict(state["metrics"]["gained"])
             self.metrics.unnamed = state["metrics"]["unnamed"]
         self.clock.elapsed, self.clock.lead = state.get("seconds", 0.0), state.get("first_step", 0.0)
         self.history = [dict(row) for row in state.get("history", ())]
+
+    @property
+    def places(self) -> dict[str, Tensor] | None:
+        """Places of training and held-out rows on a map, of a fit that learns them."""
+        if not isinstance(self.feed, Resident) or self.feed.places is None:
+            return None
+        held_out = None if self.held_out is None else self.held_out.places
+        return {"training": self.feed.places, "held_out": self.feed.places[:0] if held_out is None else held_out}
 
     @property
     def skipped(self) -> int:

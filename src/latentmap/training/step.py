@@ -130,9 +130,11 @@ class GradientStep:
         """Return the metrics of a batch at the end of the schedule, without a step."""
         with self.among(processes), self.modules_draw_from(generator, processes):
             end = torch.ones((), device=self.device)
-            return self.losses(batch.rows, end, batch.condition, processes.noise(generator))[1]
+            return self.losses(batch.rows, end, batch.condition, processes.noise(generator), batch.places)[1]
 
-    def losses(self, rows: Tensor, progress: Tensor, condition: Tensor | None, noise: Noise) -> Losses:
+    def losses(
+        self, rows: Tensor, progress: Tensor, condition: Tensor | None, noise: Noise, places: Tensor | None = None
+    ) -> Losses:
         """Return the loss of each player and the metrics of a batch."""
         model = self.model if condition is None else self.model.given(condition)
         batch = None if self.views == 1 else len(rows) // self.views
@@ -140,6 +142,7 @@ class GradientStep:
         with contextlib.nullcontext() if single else torch.autocast(rows.device.type, self.settings.dtype):
             x = self.scaling(rows)
             trace = model.trace(x, self.objective.samples, noise, batch)
+            trace = trace if places is None else replace(trace, places=places)
             losses = self.objective.losses(self.objective_state, model, trace, progress)
             metrics = self.metrics.of(losses, trace).detach()
             losses = {name: losses[name] for name in self.players}
@@ -226,7 +229,7 @@ class GradientStep:
 
     def _move(self, batch: Batch) -> None:
         """Take the step without synchronizing with the device, and add the metrics to the sums."""
-        losses, metrics = self._forward(batch.rows, self.progress, batch.condition)
+        losses, metrics = self._forward(batch.rows, self.progress, batch.condition, batch.places)
         finite = metrics.isfinite().all()
         self.sums += torch.cat([metrics.where(finite, 0.0), (~finite)[None]])
         last = len(self.players) - 1
@@ -249,7 +252,9 @@ class GradientStep:
         self.guards[player].apply(optimizer, present)
         optimizer.step()
 
-    def _forward(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> Losses:
+    def _forward(
+        self, rows: Tensor, progress: Tensor, condition: Tensor | None, places: Tensor | None = None
+    ) -> Losses:
         noise = self.processes.noise(self.generator)
         if self.compiled is not None:
             try:
@@ -257,13 +262,13 @@ class GradientStep:
                 noise = Replayed(draws)  # for a step that turns out not to compile
                 if self.compiled is not None:
                     with self._kept_graph():
-                        return self.compiled(rows, progress, condition, draws)
+                        return self.compiled(rows, progress, condition, draws, places)
             except (torch._dynamo.exc.BackendCompilerFailed, PartError) as error:  # no C++ compiler, for instance
                 reason = str(error).splitlines()[0]
                 warnings.warn(f"compiling failed, training goes on without ({reason})", CompileWarning, stacklevel=2)
                 self.compiled = None
         with self.modules_draw_from(self.generator, self.processes):
-            return self.losses(rows, progress, condition, noise)
+            return self.losses(rows, progress, condition, noise, places)
 
     def _drawn(self, rows: Tensor, progress: Tensor, condition: Tensor | None) -> list[Tensor]:
         """Draw the noise of a compiled step in the order of the plain step, which a trial records once."""
@@ -280,8 +285,15 @@ class GradientStep:
                 self.compiled = None
         return self.draws.again(self.processes.noise(self.generator))
 
-    def _replayed(self, rows: Tensor, progress: Tensor, condition: Tensor | None, draws: list[Tensor]) -> Losses:
-        return self.losses(rows, progress, condition, Replayed(draws))
+    def _replayed(
+        self,
+        rows: Tensor,
+        progress: Tensor,
+        condition: Tensor | None,
+        draws: list[Tensor],
+        places: Tensor | None = None,
+    ) -> Losses:
+        return self.losses(rows, progress, condition, Replayed(draws), places)
 
     def _masked_losses(
         self, model: GenerativeAutoencoder, copies: Tensor, progress: Tensor, noise: Noise

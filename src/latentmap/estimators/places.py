@@ -1,0 +1,181 @@
+"""Places of the rows of a map: anew, of some rows first where there are many, or beside rows that have one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from latentmap.estimators.anchor import Pinned
+from latentmap.estimators.graph import neighbor_graph
+from latentmap.estimators.tsne import SPREAD, Distances, keeps_more, scale_of, start_of_components, tsne
+from latentmap.model.noise import generator_for
+from latentmap.training.feed import with_self
+
+SOME_ROWS, SOME_ROWS_3D = 8192, 2500
+"""Rows whose places are found first, where there are more, and in three dimensions."""
+FINE = 100
+"""Iterations beside rows that have places."""
+PLACED_BY = 10
+"""Nearest rows with a place, at the median of which another begins."""
+
+GraphOf = Callable[[Tensor | None], Tensor]
+"""Return the neighbours of some rows among these; None of all among all."""
+
+
+class Places(NamedTuple):
+    """Places of the rows of a map, in units of its codes."""
+
+    codes: Float[Tensor, "N D"]
+    """The places."""
+    scale: float
+    """The units of the kernel in one of these."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceSearch:
+    """The search for the places of rows.
+
+    Parameters
+    ----------
+    points : Tensor of shape (N, P)
+        The rows, as distances compare them.
+    graph_of : callable
+        What returns the neighbours of some rows among these, see `GraphOf`.
+    same : Tensor of int of shape (N,)
+        Group of each row, from 0 on: rows of a group are equal, and share a place.
+    components : int
+        Dimensions of the map.
+    exaggeration : float
+        Weight of the attraction.
+    init : {"pca", "random"}
+        Where places begin.
+    seed : int
+        Seed of what is drawn.
+    ended : callable
+        Whether the time is over.
+    """
+
+    points: Float[Tensor, "N P"]
+    graph_of: GraphOf
+    same: Int[Tensor, " N"]
+    components: int
+    exaggeration: float
+    init: str
+    seed: int
+    ended: Callable[[], bool]
+
+    def new(self) -> Places:
+        """Return the places of a new map, of mean 0 and variance 1 over all dimensions."""
+        graph, most = self.graph_of(None), SOME_ROWS if self.components <= 2 else SOME_ROWS_3D
+        if len(self.points) > most:
+            some = torch.randperm(len(self.points), generator=generator_for(self.seed))[:most].sort().values
+            some = some.to(self.points.device)
+            z = self._descend(self._start(some), self.graph_of(some), some)
+            z = self._beside(interpolated(self.points, some, z), graph)
+        else:
+            z = self._descend(self._start(None), graph, None)
+        alone = start_of_components(self.points, self.components)
+        if not keeps_more(z, alone, graph):
+            z = alone * scale_of(alone, graph, self.exaggeration)
+        z = z - z.mean(0)
+        unit = spread(z) or 1.0
+        return Places(z / unit, unit)
+
+    def beside(self, pinned: Pinned) -> Places:
+        """Return the places of rows, some of which have one on an earlier map, in its units.
+
+        Its scale is that at which these rows have the spread that they have on a new map of all rows. Rows begin at
+        the median of the nearest with a place, or, without any among their neighbours, where the new map has them,
+        once it is turned and shifted to the earlier one (Procrustes).
+        """
+        device, graph = self.points.device, self.graph_of(None)
+        known, before = (torch.from_numpy(np.asarray(part)).to(device) for part in (pinned.rows, pinned.places))
+        before = before.to(self.points)
+        start = interpolated(self.points, known, before)
+        if not pinned.exactly:
+            unit = spread(start) or 1.0
+            scale = scale_of(start, graph, self.exaggeration)
+            z = self._beside(scale * start, graph)
+            return Places((z - z.mean(0)) * (unit / (spread(z) or 1.0)) + start.mean(0), scale)
+        fixed = torch.zeros_like(self.same, dtype=torch.bool).index_fill(0, known, True)
+        new = self.new()
+        near = fixed[with_self(graph)].any(1)
+        start = torch.where(near[:, None], start, turned(new.codes, known, before))
+        start = start[first_of_group(self.same, fixed)]  # rows that equal a pinned one stay with it
+        fixed = torch.zeros_like(fixed).index_fill(0, self.same[fixed], True)[self.same]
+        own = spread(before)
+        scale = new.scale * spread(new.codes[known]) / own if own else new.scale
+        z = self._beside(scale * start, graph, fixed) / scale
+        return Places(torch.where(fixed[:, None], start, z), scale)
+
+    def _start(self, some: Tensor | None) -> Tensor:
+        points = self.points if some is None else self.points[some]
+        if self.init == "pca":
+            return start_of_components(points, self.components)
+        generator = generator_for(self.seed)
+        start: Tensor = SPREAD * torch.randn(len(points), self.components, generator=generator).to(points)
+        return start
+
+    def _descend(self, start: Tensor, graph: Tensor, some: Tensor | None) -> Tensor:
+        points, same = (self.points, self.same) if some is None else (self.points[some], None)
+        return self._tsne(start, graph, points, same=same)
+
+    def _beside(self, start: Tensor, graph: Tensor, fixed: Bool[Tensor, " N"] | None = None) -> Tensor:
+        return self._tsne(start, graph, self.points, early=0, iterations=FINE, same=self.same, fixed=fixed)
+
+    def _tsne(self, start: Tensor, graph: Tensor, points: Tensor, **options: Any) -> Tensor:
+        same = options.get("same")
+        points = points if same is None else points[torch.unique(first_of_group(same))]
+        distances = Distances.of(points, generator_for(self.seed))
+        return tsne(start, graph, distances, exaggeration=self.exaggeration, ended=self.ended, **options)
+
+
+def spread(z: Float[Tensor, "N D"]) -> float:
+    """Return the standard deviation over all dimensions."""
+    return float(z.var(0, correction=0).mean().sqrt())
+
+
+def turned(z: Float[Tensor, "N D"], known: Int[Tensor, " M"], places: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
+    """Return codes turned, scaled and shifted such that some are as near to given places as they can (Procrustes).
+
+    >>> z = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    >>> turned(z, torch.tensor([0, 1, 2]), torch.stack([1 + 3 * z[:, 1], -3 * z[:, 0]], 1)).round(decimals=4).abs()
+    tensor([[1., 0.],
+            [1., 3.],
+            [7., 0.]])
+    """
+    own, goal = z[known] - z[known].mean(0), places - places.mean(0)
+    u, _, v = torch.linalg.svd(own.T @ goal)
+    factor = spread(goal) / wide if (wide := spread(own)) and spread(goal) else 1.0  # a single place has no unit
+    at: Tensor = (z - z[known].mean(0)) @ (u @ v) * factor + places.mean(0)
+    return at
+
+
+def interpolated(
+    points: Float[Tensor, "N P"], known: Int[Tensor, " M"], places: Float[Tensor, "M D"]
+) -> Float[Tensor, "N D"]:
+    """Return the places of all rows, where those of some are known: of the others the median of their nearest."""
+    if len(known) == 1:
+        return places.repeat(len(points), 1)
+    near = neighbor_graph(points[known], min(PLACED_BY, len(known) - 1), queries=points, metric="euclidean")
+    return places[near].median(1).values.index_copy(0, known, places)
+
+
+def first_of_group(groups: Int[Tensor, " N"], of: Bool[Tensor, " N"] | None = None) -> Int[Tensor, " N"]:
+    """Return for each row the index of the first row of its group, or the first of some; the row itself without any.
+
+    >>> groups = torch.tensor([0, 0, 1])
+    >>> first_of_group(groups).tolist(), first_of_group(groups, torch.tensor([False, True, False])).tolist()
+    ([0, 0, 2], [1, 1, 2])
+    """
+    rows = torch.arange(len(groups), device=groups.device)
+    some = rows if of is None else rows[of]
+    first = torch.full((int(groups.max()) + 1,), len(groups), device=groups.device)
+    found = first.scatter_reduce_(0, groups[some], some, "amin")[groups]
+    return torch.where(found < len(groups), found, rows)

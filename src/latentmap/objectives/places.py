@@ -1,0 +1,100 @@
+"""The term by which an encoder learns the places of rows on a map, with any other objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from latentmap.model.part import Learned, Sizes, forwarded, positive
+from latentmap.model.trace import Model, Trace
+from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
+from latentmap.objectives.evidence import ELBO
+
+PLACES = "places"
+"""Name of the term."""
+LEAST = 1.0
+"""Nats that it weighs at the least: with fewer, the prior would hold back the codes of rows of few features."""
+
+
+@dataclass(frozen=True)
+class Placed(Objective):
+    r"""An objective with a term that brings posterior means to the places of rows, added to the encoder's loss.
+
+    .. math:: \mathcal{L} = \text{base} + (P w + 1) \, \frac1B \sum_{i=1}^B
+              \left[ \log(1 + s^2 d_i^2) + 2 \sqrt{1 + d_i^2} - 2 \right], \qquad d_i = \|\mu(x_i) - y_i\|
+
+    The places y are those of t-SNE (van der Maaten and Hinton 2008), and s is the scale of its kernel, so that the cost
+    of a mean that is off is that of a neighbour as far away: rows that a smooth encoder cannot place count little. The
+    rest brings back means that are off by more than the spread of the map, which a logarithm would hardly attract.
+    Encoders that learn places by regression go back to van der Maaten (2009). The codes are not standardised after the
+    fit, as the places are.
+
+    Parameters
+    ----------
+    base : Objective, default=ELBO()
+        The objective to extend.
+    weight : float, default=0.05
+        Nats w for each of a row's P features, since the distortion grows with them.
+    scale : float, default=1.0
+        Scale s of the kernel.
+
+    Examples
+    --------
+    >>> Placed(weight=0.0)
+    Traceback (most recent call last):
+    latentmap.exceptions.PartError: weight must be a finite number > 0, got 0.0
+    """
+
+    base: Objective = ELBO()
+    weight: float = 0.05
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive("weight", self.weight)
+        positive("scale", self.scale)
+
+    needs_batch = forwarded("base")
+    adversarial = forwarded("base")
+    pace = forwarded("base")
+    samples = forwarded("base")
+
+    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
+        """Yield those of the base."""
+        return self.base.encodings(model, x)
+
+    def check_model(self, model: Model, trace: Trace) -> None:
+        """Check the model for the base."""
+        self.base.check_model(model, trace)
+
+    def init(self, sizes: Sizes) -> dict[str, Any]:
+        """Return the scale s as a buffer, and the state of the base."""
+        return {"base": self.base.build(sizes), "scale": torch.tensor(float(self.scale))}
+
+    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
+        """Return the base's players."""
+        return self.base.players(own.base, model)
+
+    def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
+        """Compute the losses of the base, with the term where the trace holds places."""
+        losses = dict(self.base.losses(own.base, model, trace, progress))
+        term = trace.x.new_zeros(())
+        if trace.places is not None:
+            off = (trace.levels[0].q.mean - trace.places).square().sum(-1)
+            cost = (own.scale.square() * off).log1p() + 2 * (1 + off).sqrt() - 2
+            term = (LEAST + trace.x.shape[1] * self.weight) * cost.mean()
+            for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
+                losses[name] = losses[name] + term
+        losses[unused(PLACES, losses)] = term
+        return losses
+
+    def losses_of_copies(
+        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
+    ) -> Mapping[str, Tensor]:
+        """Compute the losses of the base."""
+        return self.base.losses_of_copies(own.base, model, trace, progress)

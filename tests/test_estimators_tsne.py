@@ -1,0 +1,298 @@
+"""Tests of the places of a map: t-SNE with the term of distances, and what must stay stays."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import NearestNeighbors
+
+from latentmap import VAE
+from latentmap.estimators import neighbors, places, tsne
+from latentmap.estimators.tsne import Distances, start_of_components
+from latentmap.evaluation.neighborhood import neighbor_ranks
+from latentmap.exceptions import InterruptedWarning
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning"),
+    pytest.mark.filterwarnings("ignore::latentmap.exceptions.PosteriorCollapseWarning"),
+]
+N = 200
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    return 3.0 + 4.0 * torch.randn(N, 2, generator=seeded(), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def graph(codes):
+    """The nearest rows of noisy codes: a little off those of the codes themselves."""
+    noisy = codes + 0.8 * torch.randn(codes.shape, generator=seeded(1), dtype=torch.float64)
+    return torch.cdist(noisy, noisy).fill_diagonal_(torch.inf).topk(8, largest=False).indices
+
+
+def refined(codes, graph, iterations=50, **options):
+    return tsne.tsne(codes, graph, early=0, iterations=iterations, **options)
+
+
+def loss(codes, graph, exaggeration=1.0):
+    """The loss of t-SNE, over all pairs, in double precision."""
+    squares = (codes[:, None] - codes).square().sum(2)
+    attraction = torch.log1p(squares.gather(1, graph)).mean()
+    return exaggeration * attraction + (1 / (1 + squares)).masked_fill(torch.eye(len(codes)) > 0, 0.0).sum().log()
+
+
+def test_the_descent_lowers_the_loss_of_all_rows(codes, graph):
+    moved = refined(codes, graph)
+    worse = codes + (codes - moved)
+    assert loss(moved, graph) < loss(codes, graph) - 0.01 < loss(worse, graph)
+
+
+@pytest.mark.parametrize("exaggeration", [1.0, 3.0])
+def test_a_small_step_is_the_gradient_of_the_loss(codes, graph, exaggeration):
+    """By autograd of all pairs; equal rows share a place, whose gradient is the mean of theirs."""
+    same = torch.arange(N)
+    same[1] = 0
+    same = same.unique(return_inverse=True)[1]
+    alike = codes.clone()
+    alike[1] = codes[0]
+    leaf = alike.clone().requires_grad_()
+    loss(leaf, graph, exaggeration).backward()
+    expected = leaf.grad.clone()
+    expected[:2] = expected[:2].mean(0)
+    expected = torch.nn.functional.normalize(expected.flatten(), dim=0)
+
+    def step(rho):
+        moved = refined(alike, graph, 1, same=same, exaggeration=rho)
+        return torch.nn.functional.normalize((alike - moved).flatten(), dim=0)
+
+    assert (step(exaggeration) - expected).norm() < 0.005  # of length 1
+    assert (step(1.1 * exaggeration) - expected).norm() > 0.01
+
+
+def test_the_gradient_of_distances_is_that_of_their_correlation(codes):
+    points = torch.randn(N, 7, generator=seeded(2), dtype=torch.float64)
+    distances = Distances.of(points, seeded(3))
+    codes = codes.float()
+    leaf = codes.double().requires_grad_()
+    own, data = (
+        torch.cat([(x - x[other]).square().sum(1).clamp_min(1e-30).sqrt() for other in distances.partners])
+        for x in (leaf, points)
+    )
+    data = data.clamp_max(data.quantile(tsne.USUAL))
+    r = torch.corrcoef(torch.stack([own, data]))[0, 1]
+    (tsne.DISTANCES * (1 - r)).backward()
+    torch.testing.assert_close(distances.gradient(codes), leaf.grad.float(), rtol=1e-3, atol=1e-7)
+    assert not torch.allclose(distances.gradient(1.1 * codes[torch.arange(N).flip(0)]), leaf.grad.float(), rtol=1e-2)
+    moved = refined(codes, torch.full((N, 1), -1), 100, distances=distances)
+    ranked = [np.corrcoef(torch.pdist(z), torch.pdist(points))[0, 1] for z in (codes, moved)]
+    assert ranked[1] > ranked[0] + 0.03
+
+
+def test_fixed_rows_stay_and_equal_ones_share_a_place(codes, graph):
+    fixed = torch.zeros(N, dtype=torch.bool)
+    fixed[::3] = True
+    same = torch.arange(N)
+    same[1], same[4], same[7] = 0, 0, 0
+    same = same.unique(return_inverse=True)[1]
+    alike = codes.clone()
+    alike[[0, 1, 4, 7]] = codes[1]
+    moved = refined(alike, graph, same=same)
+    assert (moved[[0, 1, 4, 7]] == moved[0]).all() and (moved != alike).any(1).float().mean() > 0.99
+    held = refined(codes, graph, fixed=fixed)
+    assert (held[fixed] == codes[fixed].float()).all() and ((held - codes)[~fixed].abs() > 1e-4).any(1).all()
+    assert (refined(codes, graph, ended=lambda: True) == codes.float()).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_few_rows_and_rows_in_one_place(n):
+    points = torch.randn(n, 2, generator=seeded(), dtype=torch.float64)
+    graph = torch.full((n, 4), -1)
+    for rows in (points, torch.ones_like(points)):
+        start = start_of_components(rows, 2)
+        assert tsne.tsne(start, graph, Distances.of(rows, seeded())).isfinite().all()
+
+
+def test_equal_rows_and_few_rows_have_maps():
+    for X in (np.repeat(np.eye(5), 20, 0), np.arange(60.0)[:, None] * np.ones(3)):
+        Z = VAE(2, neighbors=5, max_epochs=1, random_state=0).fit(X).transform(X)
+        assert np.isfinite(Z).all()
+
+
+def test_results_do_not_depend_on_global_state(codes, graph):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    moved = refined(codes, graph)
+    assert (torch.get_rng_state() == before).all()
+    assert (refined(codes, graph) == moved).all()
+
+
+def test_places_keep_more_neighbours_than_components_and_their_order():
+    X = load_digits().data
+    vae = VAE(2, max_epochs=1, random_state=0).fit(X)
+    alone = start_of_components(torch.from_numpy(X), 2).numpy()
+    kept = [(neighbor_ranks(X, Z, 15) < 15).mean() for Z in (alone, vae.transform(X))]
+    assert kept[1] > 0.5 > 0.2 > kept[0]
+
+
+def test_the_encoder_learns_the_places():
+    X = load_digits().data
+    vae = VAE(2, max_epochs=40, random_state=0).fit(X)
+    off = np.linalg.norm(vae.posterior(X)[0] - vae.transform(X), axis=1)
+    assert np.median(off) < 0.05, "of a spread of 1"
+    assert vae.history_[-1]["places"] < 0.3 * vae.history_[0]["places"]
+    assert np.allclose(vae.transform(X).mean(0), 0, atol=1e-3) and np.isclose(vae.transform(X).std(), 1, atol=1e-3)
+
+
+def test_rows_that_were_held_out_attract_others_too():
+    """The neighbours are those of all rows."""
+    X = load_digits().data[:400]
+    X = X[:, X.std(0) > 0]
+    vae = VAE(2, max_epochs=1, random_state=0).fit(X)
+    graph = vae.state_.graphs.graph.numpy()
+    assert graph.shape[0] == 400 and vae.state_.graphs.held_out_graph.shape[0] == 0
+    assert len(np.setdiff1d(np.arange(400), np.unique(graph))) < 20
+    scaled = vae.state_.scaling(torch.from_numpy(X)).numpy()
+    near = NearestNeighbors(n_neighbors=61).fit(scaled).kneighbors(scaled)[1][:, 1:]
+    assert all(set(row.tolist()) <= set(there) for row, there in zip(graph, near, strict=True))
+
+
+def test_equal_rows_have_one_place():
+    X = np.random.default_rng(0).normal(size=(300, 5)).round()
+    X = np.concatenate([X, X[:150], -0.0 * X[:1], 0.0 * X[:1]])
+    vae = VAE(2, max_epochs=5, random_state=0).fit(X)
+    Z = vae.transform(X)
+    assert (Z[:150] == Z[300:450]).all() and (Z[-2] == Z[-1]).all()
+    np.testing.assert_array_equal(vae.transform(X[300:310]), Z[:10])
+    np.testing.assert_allclose(vae.transform(X[::-1].astype(np.float32))[::-1], Z, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.DiagnosisWarning")
+def test_equal_rows_are_numbered_in_order_not_by_the_hashes_of_a_process(monkeypatch):
+    """Places in another order round otherwise, so that the same seed would give other bits in each process."""
+    seen = []
+
+    def recorded(start, graph, distances, *, same, **settings):
+        seen.extend(same.tolist())
+        return start
+
+    monkeypatch.setattr(places, "tsne", recorded)
+    X = np.random.default_rng(0).normal(size=(100, 5))
+    VAE(2, max_epochs=1, random_state=0).fit(np.concatenate([X, X[:30], X[50:60]]))
+    assert seen == [*range(100), *range(30), *range(50, 60)]
+
+
+@pytest.mark.parametrize("rows", [600, 3000])
+def test_many_equal_rows_do_not_drive_the_others_apart(rows):
+    generator = torch.Generator().manual_seed(0)
+    codes = 8 * torch.randn(rows, 2, generator=generator, dtype=torch.float64)
+    codes[: rows // 2] = codes[0]
+    noisy = codes + 0.8 * torch.randn(codes.shape, generator=generator, dtype=torch.float64)
+    graph = torch.cdist(noisy, noisy).fill_diagonal_(torch.inf).topk(8, largest=False).indices
+    same = torch.arange(rows)
+    same[: rows // 2] = 0
+    same = same.unique(return_inverse=True)[1]
+    moved = refined(codes, graph, same=same)
+    assert (moved[: rows // 2] == moved[0]).all()
+    assert 0.5 < moved[rows // 2 :].std() / codes[rows // 2 :].std() < 4
+
+
+@pytest.mark.filterwarnings("ignore::latentmap.exceptions.PosteriorCollapseWarning")
+@pytest.mark.parametrize("exaggeration", [1.0, 4.0, 20.0])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_neighbours_are_kept_with_any_exaggeration(exaggeration, d):
+    X = load_digits().data[:600]
+    vae = VAE(d, neighbors=15, exaggeration=exaggeration, max_epochs=1, random_state=0).fit(X)
+    alone = start_of_components(torch.from_numpy(X), d).numpy()
+    before, after = (neighbor_ranks(X, Z, 15) < 15 for Z in (alone, vae.transform(X)))
+    assert after.mean() > before.mean() + 0.1
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_of_many_rows_some_are_placed_first(d, monkeypatch):
+    X = load_digits().data[:900]
+    monkeypatch.setattr(places, "SOME_ROWS" if d == 2 else "SOME_ROWS_3D", 300)
+    vae = VAE(d, max_epochs=1, random_state=0).fit(X)
+    assert (neighbor_ranks(X, vae.transform(X), 15) < 15).mean() > 0.4
+
+
+def test_codes_of_many_dimensions_have_places():
+    X = np.random.default_rng(0).normal(size=(2600, 12))
+    vae = VAE(8, neighbors=15, max_epochs=1, random_state=0).fit(X)
+    assert np.isfinite(vae.transform(X)).all()
+
+
+def test_density_is_not_traded_for_neighbours():
+    X = np.random.default_rng(0).normal(size=(200, 5))
+    vae = VAE(2, max_epochs=3, density_weight=0.1, random_state=0).fit(X)
+    np.testing.assert_allclose(vae.transform(X), vae.posterior(X)[0], atol=1e-5)
+    assert "places" not in vae.history_[0]
+
+
+def test_rows_of_two_columns_lie_as_they_are():
+    """The map of two columns keeps all neighbours, of which t-SNE would lose some."""
+    X = np.random.default_rng(0).normal(size=(600, 2)) @ [[2.0, 1.0], [0.0, 1.0]]
+    Z = VAE(2, max_epochs=1, random_state=0).fit(X).transform(X)
+    scaled = X / X.std(0) if neighbors else X
+    fitted = np.linalg.lstsq(np.column_stack([scaled, np.ones(600)]), Z, rcond=None)
+    assert fitted[1].sum() < 1e-6 * Z.size
+
+
+def test_a_warm_start_keeps_its_map():
+    X = load_digits().data[:500]
+    X = X[:, X[:400].std(0) > 0]
+    vae = VAE(2, max_epochs=1, warm_start=True, random_state=0).fit(X[:400])
+    before = vae.transform(X[:400])
+    after = vae.fit(X).transform(X[:400])
+    other = VAE(2, max_epochs=1, random_state=1, init="random").fit(X).transform(X[:400])
+    moved, anew = (np.median(np.linalg.norm(Z - before, axis=1)) for Z in (after, other))
+    assert moved < 0.3 < 0.6 < anew
+
+
+@pytest.mark.parametrize("known", [1, 2, 10, 300])
+def test_rows_with_given_places_keep_them_and_the_others_lie_around(known):
+    X = load_digits().data[:300]
+    X = X[:, X.std(0) > 0]
+    Z = VAE(2, max_epochs=1, random_state=0).fit(X).transform(X)
+    for unit in (0.05, 1.0, 20.0):
+        given = unit * Z[:known]
+        found = VAE(2, max_epochs=1, random_state=0, anchor=(np.arange(known), given)).fit(X).transform(X)
+        np.testing.assert_allclose(found[:known], given, rtol=1e-6, atol=1e-6 * unit)
+        if known >= 10:
+            assert 0.5 * unit < found.std() < 2 * unit and np.abs(found).max() < 6 * unit
+
+
+def test_one_row_far_from_all_others_leaves_them_room():
+    rows = np.random.default_rng(0).normal(size=(300, 6))
+    Z = VAE(2, max_epochs=1, random_state=0).fit(np.r_[rows, rows[:1] + 1e3]).transform(rows)
+    assert Z.std(0).min() > 0.7
+
+
+def test_a_time_budget_that_suffices_changes_nothing():
+    X = np.random.default_rng(0).normal(size=(500, 6))
+    free = VAE(2, max_epochs=3, random_state=0).fit(X)
+    given = VAE(2, max_epochs=3, time_budget=600, random_state=0).fit(X)
+    np.testing.assert_array_equal(given.transform(X), free.transform(X))
+
+
+def test_a_resumed_fit_learns_the_places_that_it_began_with(tmp_path, monkeypatch):
+    """Even on a machine that rounds otherwise: another t-SNE would have other places."""
+    X = load_digits().data[:300]
+    X = X[:, X.std(0) > 0]
+    settings = {"max_epochs": 4, "batch_size": 8, "random_state": 0}
+    whole = VAE(2, **settings).fit(X)
+
+    def stop(row, progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.warns(InterruptedWarning):
+        VAE(2, callbacks=[stop], **settings).fit(X, checkpoint=tmp_path)
+    original = places.tsne
+    monkeypatch.setattr(places, "tsne", lambda *args, **more: original(*args, **more).flip(1))
+    resumed = VAE(2, **settings).fit(X, checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed.transform(X), whole.transform(X))
