@@ -10,11 +10,12 @@ from latentmap import VAE
 from latentmap.estimators import neighbors, places, tsne
 from latentmap.estimators.tsne import Distances, start_of_components
 from latentmap.evaluation.neighborhood import neighbor_ranks
-from latentmap.exceptions import InterruptedWarning
+from latentmap.exceptions import DataError, DiagnosisWarning, InterruptedWarning
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning"),
     pytest.mark.filterwarnings("ignore::latentmap.exceptions.PosteriorCollapseWarning"),
+    pytest.mark.filterwarnings("ignore::latentmap.exceptions.OverfitWarning"),
 ]
 N = 200
 
@@ -253,17 +254,61 @@ def test_a_warm_start_keeps_its_map():
     assert moved < 0.3 < 0.6 < anew
 
 
-@pytest.mark.parametrize("known", [1, 2, 10, 300])
+@pytest.mark.filterwarnings("ignore:the places of anchor:latentmap.exceptions.DiagnosisWarning")
+@pytest.mark.parametrize("known", [1, 2, 5, 10, 30, 300])
 def test_rows_with_given_places_keep_them_and_the_others_lie_around(known):
+    """Even where none of their neighbours has a place, on a map of other columns."""
     X = load_digits().data[:300]
     X = X[:, X.std(0) > 0]
-    Z = VAE(2, max_epochs=1, random_state=0).fit(X).transform(X)
+    Z = VAE(2, max_epochs=1, random_state=0).fit(X[:, :30]).transform(X[:, :30])
+    rows = np.random.default_rng(0).permutation(300)[:known]
     for unit in (0.05, 1.0, 20.0):
-        given = unit * Z[:known]
-        found = VAE(2, max_epochs=1, random_state=0, anchor=(np.arange(known), given)).fit(X).transform(X)
-        np.testing.assert_allclose(found[:known], given, rtol=1e-6, atol=1e-6 * unit)
+        given = unit * Z[rows]
+        found = VAE(2, max_epochs=1, random_state=0, anchor=(rows, given)).fit(X).transform(X)
+        np.testing.assert_allclose(found[rows], given, rtol=1e-6, atol=1e-6 * unit)
         if known >= 10:
             assert 0.5 * unit < found.std() < 2 * unit and np.abs(found).max() < 6 * unit
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_given_places_are_kept_in_one_and_three_dimensions(d):
+    X = load_digits().data[:200]
+    X = X[:, X.std(0) > 0]
+    rows, given = np.arange(0, 200, 20), np.random.default_rng(0).normal(size=(10, d))
+    found = VAE(d, neighbors=15, max_epochs=1, random_state=0, anchor=(rows, given)).fit(X).transform(X)
+    np.testing.assert_allclose(found[rows], given, rtol=1e-6)
+
+
+def test_equal_rows_of_given_places_have_one():
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    X[1] = X[0]
+    with pytest.raises(DataError, match="two codes for equal rows"):
+        VAE(2, max_epochs=1, anchor=([0, 1], [[0, 0], [1, 0]])).fit(X)
+    Z = VAE(2, max_epochs=1, anchor=([1, 5], [[0, 0], [1, 0]])).fit(X).transform(X)
+    assert (Z[0] == 0).all() and np.isfinite(Z).all()
+
+
+def test_places_far_from_the_prior_are_told():
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    for codes in (100 * X[:30, :2], X[:30, :2] + 20):
+        with pytest.warns(DiagnosisWarning, match="far from the 0 and 1 of a prior"):
+            VAE(2, max_epochs=1, anchor=(np.arange(30), codes)).fit(X)
+
+
+def test_rows_in_one_place_and_few_rows_around_one():
+    places_ = torch.ones(20, 2)
+    distances = Distances.of(torch.randn(20, 4, generator=seeded()), seeded())
+    assert (distances.gradient(places_) == 0).all()
+    X = np.random.default_rng(0).normal(size=(8, 4))
+    Z = VAE(2, neighbors=7, max_epochs=1, anchor=([3], [[1.0, 2.0]])).fit(X).transform(X)
+    assert (Z[3] == [1, 2]).all() and np.isfinite(Z).all() and len(np.unique(Z, axis=0)) == 8
+
+
+def test_a_warm_start_from_a_map_without_spread_makes_a_new_one():
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    vae = VAE(2, max_epochs=2, warm_start=True, random_state=0).fit(X)
+    Z = vae.fit(1e-3 * X).transform(1e-3 * X)
+    assert np.isclose(Z.std(), 1, atol=1e-3)
 
 
 def test_one_row_far_from_all_others_leaves_them_room():

@@ -179,6 +179,7 @@ class Anchor:
         """Return which rows keep their codes, whether exactly, and a description; of `Matches`, those that agree."""
         everything = np.ones(len(rows), dtype=bool)
         if not self.matched:
+            _require_one_code(rows, codes)
             return everything, True, f"{len(rows):,} rows at given codes (given)"
         agree = _agree(codes, nearest_rows(state, rows)[:, :PARTNERS], codes.var(0))
         if agree.mean() >= SOME:
@@ -351,6 +352,17 @@ def _places(anchor: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     if (counts > 1).any():
         raise DataError(f"anchor has two codes for row {names[counts > 1][0]}; give one")
     return indices.astype(np.int64), codes.astype(np.float64)
+
+
+def _require_one_code(rows: NDArray[Any], codes: NDArray[np.float64]) -> None:
+    """Raise if rows that are equal have different codes."""
+    contents: dict[bytes, int] = {}
+    for row, (content, code) in enumerate(zip(rows, codes, strict=True)):
+        first = contents.setdefault(content.tobytes(), row)
+        if (codes[first] != code).any():
+            raise DataError(
+                f"anchor has two codes for equal rows, {codes[first].tolist()} and {code.tolist()}; give equal rows one"
+            )
 
 
 def _farthest(state: FitState, rows: NDArray[Any]) -> str:

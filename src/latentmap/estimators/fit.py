@@ -27,6 +27,7 @@ from latentmap.estimators.neighbors import (
     without_placement,
 )
 from latentmap.estimators.parameters import Parameters
+from latentmap.estimators.places import spread
 from latentmap.estimators.plan import ModelPlan, RowCounts, TrainingPlan, plan, plan_training, trainer_settings
 from latentmap.estimators.resuming import (
     describe_fit,
@@ -199,7 +200,7 @@ class Fit:
         kept, found = search.places(self.training.neighbors, targets, pinned, lambda: self._ends(1 / 2), known=known)
         codes = found.codes.double()
         self.processes.copy_first([codes])
-        if self.anchor is None or self.anchor.estimator is None:
+        if found.anew or not self.state.n_iter and (self.anchor is None or self.anchor.estimator is None):
             search.start(codes)
         parts = (codes[torch.from_numpy(numbers)] for numbers in (self.rows.train, self.rows.held_out))
         return kept, *parts, found.scale
@@ -226,7 +227,7 @@ class Fit:
             state.choices["anchor"], pinned = anchored[1:]
         if planned.tsne:
             kept, training_places, held_out_places, scale = self._find_places(search, targets, pinned)
-            objective = Placed(objective, scale=scale)
+            objective = Placed(objective, scale=scale, spread=spread(training_places) or 1.0)
         settings, described = trainer_settings(
             p, planned, state.model, objective, state.seed + state.n_iter, self._time_left()
         )

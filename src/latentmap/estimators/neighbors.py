@@ -237,7 +237,7 @@ class NeighborSearch:
 
     def start(self, places: Tensor | None = None) -> None:
         """Let a map start at the places of its rows, or at principal components, unless it continues an earlier fit."""
-        if self.state.n_iter or (self.parameters.init != "pca" and places is None):
+        if places is None and (self.state.n_iter or self.parameters.init != "pca"):
             return
         some, numbers = self.some, self.train[some_of(len(self.train))]
         if places is not None:

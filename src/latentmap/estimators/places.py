@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from torch import Tensor
 from latentmap.estimators.anchor import Pinned
 from latentmap.estimators.graph import neighbor_graph
 from latentmap.estimators.tsne import SPREAD, Distances, keeps_more, scale_of, start_of_components, tsne
+from latentmap.exceptions import DiagnosisWarning
 from latentmap.model.noise import generator_for
 from latentmap.training.feed import with_self
 
@@ -22,7 +24,9 @@ SOME_ROWS, SOME_ROWS_3D = 8192, 2500
 FINE = 100
 """Iterations beside rows that have places."""
 PLACED_BY = 10
-"""Nearest rows with a place, at the median of which another begins."""
+"""Nearest rows with a place, at the median of which another begins, where there are more."""
+USUAL = 5.0
+"""Multiple, and fraction, of the spread of a prior within which a map can go on."""
 
 GraphOf = Callable[[Tensor | None], Tensor]
 """Return the neighbours of some rows among these; None of all among all."""
@@ -35,6 +39,8 @@ class Places(NamedTuple):
     """The places."""
     scale: float
     """The units of the kernel in one of these."""
+    anew: bool = True
+    """Whether the map is a new one, rather than an earlier one that goes on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,27 +98,33 @@ class PlaceSearch:
 
         Its scale is that at which these rows have the spread that they have on a new map of all rows. Rows begin at
         the median of the nearest with a place, or, without any among their neighbours, where the new map has them,
-        once it is turned and shifted to the earlier one (Procrustes).
+        once it is turned and shifted to the earlier one (Procrustes). A map that has no such spread as a prior gives it
+        is made anew, unless its places are to stay.
         """
         device, graph = self.points.device, self.graph_of(None)
         known, before = (torch.from_numpy(np.asarray(part)).to(device) for part in (pinned.rows, pinned.places))
-        before = before.to(self.points)
-        start = interpolated(self.points, known, before)
+        start = interpolated(self.points, known, before.double())
         if not pinned.exactly:
-            unit = spread(start) or 1.0
-            scale = scale_of(start, graph, self.exaggeration)
-            z = self._beside(scale * start, graph)
-            return Places((z - z.mean(0)) * (unit / (spread(z) or 1.0)) + start.mean(0), scale)
+            unit = spread(start)
+            if not 1 / USUAL < unit < USUAL:
+                return self.new()
+            z = self._beside(scale_of(start, graph, self.exaggeration) * start, graph)
+            wide = spread(z) or 1.0
+            return Places((z - z.mean(0)) * (unit / wide) + start.mean(0), wide / unit, anew=False)
         fixed = torch.zeros_like(self.same, dtype=torch.bool).index_fill(0, known, True)
         new = self.new()
-        near = fixed[with_self(graph)].any(1)
-        start = torch.where(near[:, None], start, turned(new.codes, known, before))
+        if len(known) > PLACED_BY:
+            near = fixed[with_self(graph)].any(1)
+            start = torch.where((near | fixed)[:, None], start, turned(new.codes, known, before))
+        else:
+            start = turned(new.codes, known, before).double().index_copy(0, known, before.double())
         start = start[first_of_group(self.same, fixed)]  # rows that equal a pinned one stay with it
         fixed = torch.zeros_like(fixed).index_fill(0, self.same[fixed], True)[self.same]
-        own = spread(before)
-        scale = new.scale * spread(new.codes[known]) / own if own else new.scale
-        z = self._beside(scale * start, graph, fixed) / scale
-        return Places(torch.where(fixed[:, None], start, z), scale)
+        own, goal = spread(new.codes[known]), spread(before)
+        scale = new.scale * (own / goal if own and goal else 1.0)
+        z = torch.where(fixed[:, None], start, self._beside(scale * start, graph, fixed) / scale)
+        _warn_of_units(z)
+        return Places(z, scale, anew=False)
 
     def _start(self, some: Tensor | None) -> Tensor:
         points = self.points if some is None else self.points[some]
@@ -134,6 +146,18 @@ class PlaceSearch:
         points = points if same is None else points[torch.unique(first_of_group(same))]
         distances = Distances.of(points, generator_for(self.seed))
         return tsne(start, graph, distances, exaggeration=self.exaggeration, ended=self.ended, **options)
+
+
+def _warn_of_units(z: Float[Tensor, "N D"]) -> None:
+    """Warn of places that are far from a prior of mean 0 and variance 1, to which a model holds its codes."""
+    middle, deviation = float(z.mean(0).norm()), spread(z)
+    if not (middle < USUAL and 1 / USUAL < deviation < USUAL):
+        message = (
+            f"the places of anchor make a map with a mean of norm {middle:.3g} and a standard deviation of "
+            f"{deviation:.3g}, far from the 0 and 1 of a prior, which holds back the encoder, so that places may "
+            "decode to unlike rows; subtract the mean from the places, and divide them by the deviation"
+        )
+        warnings.warn(message, DiagnosisWarning, stacklevel=2)
 
 
 def spread(z: Float[Tensor, "N D"]) -> float:
@@ -161,10 +185,13 @@ def interpolated(
     points: Float[Tensor, "N P"], known: Int[Tensor, " M"], places: Float[Tensor, "M D"]
 ) -> Float[Tensor, "N D"]:
     """Return the places of all rows, where those of some are known: of the others the median of their nearest."""
-    if len(known) == 1:
-        return places.repeat(len(points), 1)
-    near = neighbor_graph(points[known], min(PLACED_BY, len(known) - 1), queries=points, metric="euclidean")
-    return places[near].median(1).values.index_copy(0, known, places)
+    found = places[:1].repeat(len(points), 1).index_copy(0, known, places)
+    rest = torch.ones(len(points), dtype=torch.bool, device=points.device).index_fill(0, known, False)
+    if rest.any() and len(known) > 1:
+        k = min(PLACED_BY, len(known) - 1)
+        near = neighbor_graph(points[known], k, queries=points[rest], metric="euclidean")
+        found[rest] = places[near].median(1).values
+    return found
 
 
 def first_of_group(groups: Int[Tensor, " N"], of: Bool[Tensor, " N"] | None = None) -> Int[Tensor, " N"]:

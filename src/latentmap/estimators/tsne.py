@@ -30,6 +30,8 @@ DISTANCES, PARTNERS, USUAL = 0.2, 3, 0.95
 """Weight of the correlation of distances, rows to which each row has one, drawn, and the fraction that is usual."""
 COMPONENTS_ROWS = 10_000
 """Rows of which principal components are taken, at the most."""
+NO_LENGTH = 1e-9
+"""Length that counts as none: of rows in one place there is no direction."""
 PAIRS = 5 * 10**9
 """Pairs of codes of three dimensions that are looked at in all."""
 LEAST = 1e-30
@@ -152,7 +154,7 @@ class Distances:
         """Return the gradient of the loss with respect to the places of all rows."""
         columns = places.T.contiguous()  # (D, N): numbers that are gathered lie side by side
         apart = [columns - columns[:, other] for other in self.partners]
-        lengths = [each.square().sum(0).sqrt().clamp_min(torch.finfo(places.dtype).tiny) for each in apart]
+        lengths = [each.square().sum(0).sqrt().clamp_min(NO_LENGTH) for each in apart]
         own, norm = _normed(torch.cat(lengths))
         slopes = DISTANCES * ((own @ self.goal) * own - self.goal) / norm
         gradient = torch.zeros_like(columns)
@@ -216,7 +218,7 @@ def _attraction(
 def _normed(distances: Float[Tensor, " M"]) -> tuple[Float[Tensor, " M"], Float[Tensor, ""]]:
     """Return distances of mean 0 and norm 1, and the norm that they had."""
     distances = distances - distances.mean()
-    norm = distances.norm().clamp_min(torch.finfo(distances.dtype).tiny)
+    norm = distances.norm().clamp_min(NO_LENGTH)
     return distances / norm, norm
 
 

@@ -27,9 +27,10 @@ class Placed(Objective):
     r"""An objective with a term that brings posterior means to the places of rows, added to the encoder's loss.
 
     .. math:: \mathcal{L} = \text{base} + (P w + 1) \, \frac1B \sum_{i=1}^B
-              \left[ \log(1 + s^2 d_i^2) + 2 \sqrt{1 + d_i^2} - 2 \right], \qquad d_i = \|\mu(x_i) - y_i\|
+              \left[ \log(1 + s^2 d_i^2) + 2 \sqrt{1 + d_i^2 / \sigma^2} - 2 \right], \qquad d_i = \|\mu(x_i) - y_i\|
 
-    The places y are those of t-SNE (van der Maaten and Hinton 2008), and s is the scale of its kernel, so that the cost
+    The places y are those of t-SNE (van der Maaten and Hinton 2008), of spread
+    :math:`\sigma`, and s is the scale of its kernel, so that the cost
     of a mean that is off is that of a neighbour as far away: rows that a smooth encoder cannot place count little. The
     rest brings back means that are off by more than the spread of the map, which a logarithm would hardly attract.
     Encoders that learn places by regression go back to van der Maaten (2009). The codes are not standardised after the
@@ -43,6 +44,8 @@ class Placed(Objective):
         Nats w for each of a row's P features, since the distortion grows with them.
     scale : float, default=1.0
         Scale s of the kernel.
+    spread : float, default=1.0
+        Standard deviation of the places.
 
     Examples
     --------
@@ -54,10 +57,12 @@ class Placed(Objective):
     base: Objective = ELBO()
     weight: float = 0.05
     scale: float = 1.0
+    spread: float = 1.0
 
     def __post_init__(self) -> None:
         positive("weight", self.weight)
         positive("scale", self.scale)
+        positive("spread", self.spread)
 
     needs_batch = forwarded("base")
     adversarial = forwarded("base")
@@ -73,8 +78,9 @@ class Placed(Objective):
         self.base.check_model(model, trace)
 
     def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Return the scale s as a buffer, and the state of the base."""
-        return {"base": self.base.build(sizes), "scale": torch.tensor(float(self.scale))}
+        """Return the scale and the spread as buffers, and the state of the base."""
+        units = {name: torch.tensor(float(getattr(self, name))) for name in ("scale", "spread")}
+        return units | {"base": self.base.build(sizes)}
 
     def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
         """Return the base's players."""
@@ -86,7 +92,7 @@ class Placed(Objective):
         term = trace.x.new_zeros(())
         if trace.places is not None:
             off = (trace.levels[0].q.mean - trace.places).square().sum(-1)
-            cost = (own.scale.square() * off).log1p() + 2 * (1 + off).sqrt() - 2
+            cost = (own.scale.square() * off).log1p() + 2 * (1 + off / own.spread.square()).sqrt() - 2
             term = (LEAST + trace.x.shape[1] * self.weight) * cost.mean()
             for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
                 losses[name] = losses[name] + term
