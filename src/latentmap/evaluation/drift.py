@@ -103,7 +103,7 @@ def drift(earlier: Any, later: Any, X: Any) -> Drift:
     --------
     >>> from latentmap import VAE, load_dataset
     >>> X, y = load_dataset("digits")
-    >>> earlier = VAE(2, max_epochs=20, random_state=0).fit(X[y < 8])
+    >>> earlier = VAE(2, max_epochs=40, random_state=0).fit(X[y < 8])
     >>> found = drift(earlier, earlier, X)
     >>> bool(found.unlike[y >= 8].mean() > found.unlike[y < 8].mean()), found.median_shift
     (True, 0.0)
