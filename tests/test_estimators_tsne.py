@@ -279,6 +279,19 @@ def test_given_places_are_kept_in_one_and_three_dimensions(d):
     np.testing.assert_allclose(found[rows], given, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_an_earlier_map_goes_on_with_rows_of_any_precision(dtype):
+    X = load_digits().data[:200].astype(dtype)
+    X = X[:, X[:150].std(0) > 0]
+    earlier = VAE(2, max_epochs=2, random_state=0).fit(X[:150])
+    later = VAE(2, max_epochs=2, random_state=0, anchor=earlier).fit(X)
+    Z, before = later.transform(X[:150]), earlier.transform(X[:150])
+    stay = (np.abs(Z - before) < 1e-6).all(1)
+    assert stay.mean() > 0.1 and np.median(np.abs(Z - before)) < 0.2
+    again = earlier.set_params(warm_start=True).fit(X).transform(X[:150])
+    assert np.isfinite(again).all() and np.median(np.abs(again - before)) < 0.5
+
+
 def test_equal_rows_of_given_places_have_one():
     X = np.random.default_rng(0).normal(size=(60, 4))
     X[1] = X[0]

@@ -103,7 +103,8 @@ class PlaceSearch:
         """
         device, graph = self.points.device, self.graph_of(None)
         known, before = (torch.from_numpy(np.asarray(part)).to(device) for part in (pinned.rows, pinned.places))
-        start = interpolated(self.points, known, before.double())
+        before = before.double()
+        start = interpolated(self.points, known, before)
         if not pinned.exactly:
             unit = spread(start)
             if not 1 / USUAL < unit < USUAL:
@@ -113,11 +114,12 @@ class PlaceSearch:
             return Places((z - z.mean(0)) * (unit / wide) + start.mean(0), wide / unit, anew=False)
         fixed = torch.zeros_like(self.same, dtype=torch.bool).index_fill(0, known, True)
         new = self.new()
+        elsewhere = turned(new.codes.double(), known, before)
         if len(known) > PLACED_BY:
             near = fixed[with_self(graph)].any(1)
-            start = torch.where((near | fixed)[:, None], start, turned(new.codes, known, before))
+            start = torch.where((near | fixed)[:, None], start, elsewhere)
         else:
-            start = turned(new.codes, known, before).double().index_copy(0, known, before.double())
+            start = elsewhere.index_copy(0, known, before)
         start = start[first_of_group(self.same, fixed)]  # rows that equal a pinned one stay with it
         fixed = torch.zeros_like(fixed).index_fill(0, self.same[fixed], True)[self.same]
         own, goal = spread(new.codes[known]), spread(before)
