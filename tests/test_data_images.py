@@ -240,7 +240,8 @@ def test_fits_refuse_images_of_another_depth(tmp_path):
 
 
 @QUIET
-def test_the_command_reads_images_in_the_shape_of_the_run(tmp_path, capsys):
+def test_the_command_reads_images_in_the_shape_of_the_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("latentmap.estimators.anchor.FEWEST", 1)  # few textures are alike, and which is chance
     run, codes = tmp_path / "run", tmp_path / "codes.npy"
     must(capsys, "fit", textures(tmp_path / "a", 30), "-o", run, "--set", "max_epochs=20", "--no-report")
     other = textures(tmp_path / "b", 30, (40, 32), mode="RGB")
