@@ -37,7 +37,8 @@ def placed(x, components=None, out=4):
     encoder = network.encoder(Sizes((x.shape[1],), 2), out).double().eval()
     axes = torch.eye(x.shape[1], dtype=torch.float64)[:, : components or 1]
     with torch.no_grad():
-        encoder.place(((some, encoder(some)[:, :2]) for some in x.split(7)), x.mean(0), axes)
+        codes = torch.cat([encoder(some)[:, :2] for some in x.split(7)])
+        encoder.place(x.split(7), codes, x.mean(0), axes)
     return encoder
 
 

@@ -178,15 +178,7 @@ class Fit:
 
     def _place(self, trainer: Trainer) -> None:
         """Let the encoder of a map place rows among those of the fit, and fit the decoder to their places."""
-        fit_to_places(trainer, *self.search.place(self._places_of(trainer)), self._ends)
-
-    def _places_of(self, trainer: Trainer) -> Tensor | None:
-        """Return the places of all rows that the fit learned, in the order of the source."""
-        if trainer.places is None:
-            return None
-        places = torch.cat(list(trainer.places.values()))
-        order = torch.from_numpy(np.concatenate([self.rows.train, self.rows.held_out])).to(places.device)
-        return torch.empty_like(places).index_copy_(0, order, places)
+        fit_to_places(trainer, *self.search.place(list(trainer.places.values())), self._ends)
 
     def _find_places(self, search: NeighborSearch, targets: Targets | None, pinned: Pinned | None) -> tuple[Any, ...]:
         """Return the graphs to keep, the places of training and held-out rows, and their scale.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -197,9 +197,7 @@ class NeighborSearch:
             Whether they are known already, so that principal components will do.
         """
         self._require_neighbors(k, targets)
-        p, order = self.parameters, torch.cat(self._split)
-        points = torch.cat(self._points())
-        points = torch.empty_like(points).index_copy_(0, order, points)
+        p, points = self.parameters, self._in_order(self._points())
         same = self._groups()
         points = points[first_of_group(same)]  # equal rows, which rounding may have told apart
         kept = self._kept(f"all {k}", lambda: [self._drawn(points, k, None), torch.empty(0, SHARES)])
@@ -244,10 +242,10 @@ class NeighborSearch:
             some, places = flat(self.source.read(numbers)), places[torch.from_numpy(numbers).to(places.device)]
         start_at_components(self.state.model, self.state.scaling(as_tensor(some).to(self.state.device)).float(), places)
 
-    def place(self, places: Tensor | None) -> tuple[Tensor, Tensor]:
+    def place(self, places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Let the encoder of a map place rows among all rows of the fit, which become its landmarks.
 
-        Return the places of training and held-out rows: those that are given, or else the means of the encoder.
+        Return the places of training and held-out rows: those that are given, or, where none are, the encoder's means.
         """
         model = self.state.model.eval()
         without_placement(model)  # of an attempt that was interrupted
@@ -258,11 +256,9 @@ class NeighborSearch:
         components = axes.shape[1] if components else None
         encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(self.source), components)
         encoder = encoder.to(self.state.device)
-        encoder.place(((self._inputs(block), self._means(block)) for block in self._blocks()), centre, axes)
-        if places is None:
-            encoder.codes.copy_(encoder.codes[first_of_group(self._groups())])
-        else:
-            encoder.codes.copy_(places)
+        codes = self._in_order(places) if places else self._means()[first_of_group(self._groups())]
+        rows = (self._inputs(block) for block in self._blocks())
+        encoder.place(rows, codes, centre, axes)
         network = Placement(cast(Network, model.parts.encoder), len(self.source), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
         train, held_out = self._split
@@ -289,11 +285,15 @@ class NeighborSearch:
         return self.state.model.encoder_inputs(scaled).double()
 
     @torch.no_grad()
-    def _means(self, block: NDArray[Any]) -> Tensor:
-        """Return the means of the codes of rows."""
-        return self.state.model.encode(
-            self.state.scaling(_precise(as_tensor(block).to(self.state.device))).float()
-        ).mean
+    def _means(self) -> Tensor:
+        """Return the means of the codes of all rows."""
+        scaled = (self.state.scaling(_precise(as_tensor(block).to(self.state.device))) for block in self._blocks())
+        return torch.cat([self.state.model.encode(rows.float()).mean for rows in scaled])
+
+    def _in_order(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return what training and held-out rows have in the order of the source."""
+        values = torch.cat(list(parts))
+        return torch.empty_like(values).index_copy_(0, torch.cat(self._split), values)
 
     def objective(self, base: Objective) -> Objective:
         """Return an objective with the contrastive term of the map."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from latentmap.estimators.graph import neighbor_graph
 from latentmap.estimators.tsne import SPREAD, Distances, keeps_more, scale_of, start_of_components, tsne
 from latentmap.exceptions import DiagnosisWarning
 from latentmap.model.noise import generator_for
-from latentmap.training.feed import with_self
 
 SOME_ROWS, SOME_ROWS_3D = 8192, 2500
 """Rows whose places are found first, where there are more, and in three dimensions."""
@@ -78,17 +78,17 @@ class PlaceSearch:
 
     def new(self) -> Places:
         """Return the places of a new map, of mean 0 and variance 1 over all dimensions."""
-        graph, most = self.graph_of(None), SOME_ROWS if self.components <= 2 else SOME_ROWS_3D
-        if len(self.points) > most:
-            some = torch.randperm(len(self.points), generator=generator_for(self.seed))[:most].sort().values
-            some = some.to(self.points.device)
-            z = self._descend(self._start(some), self.graph_of(some), some)
-            z = self._beside(interpolated(self.points, some, z), graph)
+        points, most = self.points, SOME_ROWS if self.components <= 2 else SOME_ROWS_3D
+        if len(points) > most:
+            some = torch.randperm(len(points), generator=generator_for(self.seed))[:most].sort().values
+            some = some.to(points.device)
+            z = self._tsne(self._start(points[some]), self.graph_of(some), points[some])
+            z = self._beside(interpolated(points, some, z))
         else:
-            z = self._descend(self._start(None), graph, None)
-        alone = start_of_components(self.points, self.components)
-        if not keeps_more(z, alone, graph):
-            z = alone * scale_of(alone, graph, self.exaggeration)
+            z = self._tsne(self._start(points), self._graph, points, same=self.same)
+        alone = start_of_components(points, self.components)
+        if not keeps_more(z, alone, self._graph):
+            z = alone * scale_of(alone, self._graph, self.exaggeration)
         z = z - z.mean(0)
         unit = spread(z) or 1.0
         return Places(z / unit, unit)
@@ -101,22 +101,22 @@ class PlaceSearch:
         once it is turned and shifted to the earlier one (Procrustes). A map that has no such spread as a prior gives it
         is made anew, unless its places are to stay.
         """
-        device, graph = self.points.device, self.graph_of(None)
-        known, before = (torch.from_numpy(np.asarray(part)).to(device) for part in (pinned.rows, pinned.places))
+        parts = (torch.from_numpy(np.asarray(part)) for part in (pinned.rows, pinned.places))
+        known, before = (part.to(self.points.device) for part in parts)
         before = before.double()
         start = interpolated(self.points, known, before)
         if not pinned.exactly:
             unit = spread(start)
             if not 1 / USUAL < unit < USUAL:
                 return self.new()
-            z = self._beside(scale_of(start, graph, self.exaggeration) * start, graph)
+            z = self._beside(scale_of(start, self._graph, self.exaggeration) * start)
             wide = spread(z) or 1.0
             return Places((z - z.mean(0)) * (unit / wide) + start.mean(0), wide / unit, anew=False)
         fixed = torch.zeros_like(self.same, dtype=torch.bool).index_fill(0, known, True)
         new = self.new()
         elsewhere = turned(new.codes.double(), known, before)
         if len(known) > PLACED_BY:
-            near = fixed[with_self(graph)].any(1)
+            near = fixed[self._graph].any(1)
             start = torch.where((near | fixed)[:, None], start, elsewhere)
         else:
             start = elsewhere.index_copy(0, known, before)
@@ -124,30 +124,30 @@ class PlaceSearch:
         fixed = torch.zeros_like(fixed).index_fill(0, self.same[fixed], True)[self.same]
         own, goal = spread(new.codes[known]), spread(before)
         scale = new.scale * (own / goal if own and goal else 1.0)
-        z = torch.where(fixed[:, None], start, self._beside(scale * start, graph, fixed) / scale)
+        z = torch.where(fixed[:, None], start, self._beside(scale * start, fixed) / scale)
         _warn_of_units(z)
         return Places(z, scale, anew=False)
 
-    def _start(self, some: Tensor | None) -> Tensor:
-        points = self.points if some is None else self.points[some]
+    @functools.cached_property
+    def _graph(self) -> Tensor:
+        return self.graph_of(None)
+
+    def _start(self, points: Tensor) -> Tensor:
         if self.init == "pca":
             return start_of_components(points, self.components)
         generator = generator_for(self.seed)
         start: Tensor = SPREAD * torch.randn(len(points), self.components, generator=generator).to(points)
         return start
 
-    def _descend(self, start: Tensor, graph: Tensor, some: Tensor | None) -> Tensor:
-        points, same = (self.points, self.same) if some is None else (self.points[some], None)
-        return self._tsne(start, graph, points, same=same)
+    def _beside(self, start: Tensor, fixed: Bool[Tensor, " N"] | None = None) -> Tensor:
+        return self._tsne(start, self._graph, self.points, same=self.same, early=0, iterations=FINE, fixed=fixed)
 
-    def _beside(self, start: Tensor, graph: Tensor, fixed: Bool[Tensor, " N"] | None = None) -> Tensor:
-        return self._tsne(start, graph, self.points, early=0, iterations=FINE, same=self.same, fixed=fixed)
-
-    def _tsne(self, start: Tensor, graph: Tensor, points: Tensor, **options: Any) -> Tensor:
-        same = options.get("same")
+    def _tsne(
+        self, start: Tensor, graph: Tensor, points: Tensor, *, same: Tensor | None = None, **options: Any
+    ) -> Tensor:
         points = points if same is None else points[torch.unique(first_of_group(same))]
         distances = Distances.of(points, generator_for(self.seed))
-        return tsne(start, graph, distances, exaggeration=self.exaggeration, ended=self.ended, **options)
+        return tsne(start, graph, distances, exaggeration=self.exaggeration, same=same, ended=self.ended, **options)
 
 
 def _warn_of_units(z: Float[Tensor, "N D"]) -> None:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from latentmap.model.components import principal_axes
+from latentmap.model.components import signed_axes
 from latentmap.model.noise import generator_for
 from latentmap.model.repulsion import PAIRWISE, Repulsion, fitting_scale, some_rows
 from latentmap.training.device import threads_for
@@ -165,14 +165,9 @@ class Distances:
 
 
 def start_of_components(points: Float[Tensor, "N P"], components: int) -> Float[Tensor, "N D"]:
-    """Return the leading principal components of rows, scaled down, as places to begin with.
-
-    The sign of each makes the largest of its loadings positive, so that maps of refits begin alike.
-    """
+    """Return the leading principal components of rows, scaled down, as places to begin with."""
     some = torch.randperm(len(points), generator=generator_for(0))[:COMPONENTS_ROWS].to(points.device)
-    centre, axes = principal_axes(points[some], components)
-    axes = axes[:, :components]
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    centre, axes = signed_axes(points[some], components)
     z = torch.nn.functional.pad((points - centre) @ axes, (0, max(0, components - axes.shape[1])))
     return SPREAD * z / z.std(0, correction=0).amax().clamp_min(torch.finfo(z.dtype).tiny)
 

@@ -47,6 +47,16 @@ def projection(rows: Float[Tensor, "N P"], components: Components = "auto") -> C
     return lambda x: (x - centre.to(x.dtype)) @ axes.to(x.dtype)
 
 
+def signed_axes(x: Float[Tensor, "N P"], n: int) -> tuple[Float[Tensor, " P"], Float[Tensor, "P C"]]:
+    """Return the mean of rows and their n leading principal axes, fewer where there are no more columns.
+
+    The sign of each makes the largest of its loadings positive, so that maps of refits begin alike.
+    """
+    centre, axes = principal_axes(x, n)
+    axes = axes[:, :n]
+    return centre, axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+
+
 def principal_axes(x: Float[Tensor, "N P"], n: int) -> tuple[Float[Tensor, " P"], Float[Tensor, "P C"]]:
     """Return the mean of rows and their n leading principal axes, or all axes where there are no more.
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentmap.model.autoencoder import GenerativeAutoencoder
-from latentmap.model.components import principal_axes
+from latentmap.model.components import signed_axes
 from latentmap.model.ladder import Ladder
 from latentmap.model.networks import MLP, WithHeads
 from latentmap.model.posteriors import Deterministic, Gaussian
@@ -84,9 +84,7 @@ def _usual(features: Float[Tensor, "N F"]) -> Float[Tensor, "N 1"]:
 
 def _components(x: Float[Tensor, "N P"], n: int) -> Float[Tensor, "N n"]:
     """Return the leading principal components of rows, scaled down."""
-    centre, axes = principal_axes(x, n)
-    axes = axes[:, :n]
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    centre, axes = signed_axes(x, n)
     goal = (x - centre) @ axes
     spread = goal[:, :1].std(0)
     return torch.where(spread > FAINT * x.abs().amax(), SPREAD * goal / spread, 0.0)  # rows may all be equal

@@ -131,11 +131,12 @@ class PlacedEncoder(nn.Module):
     @torch.no_grad()
     def place(
         self,
-        blocks: Iterable[tuple[Float[Tensor, "b P"], Float[Tensor, "b D"]]],
+        blocks: Iterable[Float[Tensor, "b P"]],
+        codes: Float[Tensor, "N D"],
         centre: Float[Tensor, " P"],
         axes: Float[Tensor, "P C"],
     ) -> None:
-        """Make landmarks of rows, which come with their codes, block by block.
+        """Make landmarks of rows, which come block by block, with their codes.
 
         Distances are taken in the principal components of ``axes``, if in some.
         """
@@ -144,11 +145,10 @@ class PlacedEncoder(nn.Module):
         if self.projected:
             self.axes.copy_(axes)
         start = 0
-        for rows, codes in blocks:
-            stop = start + len(rows)
-            self.landmarks[start:stop] = self._projected(rows)
-            self.codes[start:stop] = codes
-            start = stop
+        for rows in blocks:
+            self.landmarks[start : start + len(rows)] = self._projected(rows)
+            start += len(rows)
+        self.codes.copy_(codes)
 
     def forward(self, x: Float[Tensor, "B M"]) -> Float[Tensor, "B H"]:
         """Return what the encoder returns."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Tensor
 
-from latentmap.model.part import Learned, Sizes, forwarded, positive
+from latentmap.model.part import Learned, positive
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
-from latentmap.objectives.evidence import ELBO
+from latentmap.objectives.base import unused
+from latentmap.objectives.extended import Extended, add_to_encoder
 
 
 @dataclass(frozen=True)
-class Anchored(Objective):
+class Anchored(Extended):
     r"""An objective with a term that keeps rows at given codes, added to the loss of the encoder's player.
 
     Each step encodes as many of the A anchors as the batch has rows B, drawn at random, or all where there are no
@@ -49,7 +47,6 @@ class Anchored(Objective):
     latentmap.exceptions.PartError: weight must be a finite number > 0, got 0.0
     """
 
-    base: Objective = ELBO()
     weight: float = 5.0
     reach: float = 0.3
     rows: Tensor | None = field(default=None, repr=False, compare=False)
@@ -59,41 +56,13 @@ class Anchored(Objective):
         positive("weight", self.weight)
         positive("reach", self.reach)
 
-    needs_batch = forwarded("base")
-    adversarial = forwarded("base")
-    pace = forwarded("base")
-    samples = forwarded("base")
-
-    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
-        """Yield those of the base."""
-        return self.base.encodings(model, x)
-
-    def check_model(self, model: Model, trace: Trace) -> None:
-        """Check the model for the base."""
-        self.base.check_model(model, trace)
-
-    def init(self, sizes: Sizes) -> dict[str, Any]:
-        """Return the state of the base."""
-        return {"base": self.base.build(sizes)}
-
-    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
-        """Return the base's players."""
-        return self.base.players(own.base, model)
-
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Compute the losses of the base, with the cost of displacements."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
         term = trace.x.shape[1] * self.weight * self._cost(own, model, trace)
-        for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
-            losses[name] = losses[name] + term
+        add_to_encoder(losses, term)
         losses[unused("anchor", losses)] = term
         return losses
-
-    def losses_of_copies(
-        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
-    ) -> Mapping[str, Tensor]:
-        """Compute the losses of the base."""
-        return self.base.losses_of_copies(own.base, model, trace, progress)
 
     def _cost(self, own: Learned, model: Model, trace: Trace) -> Float[Tensor, ""]:
         """Return the mean cost of the anchors of a step, of which each process takes its share."""

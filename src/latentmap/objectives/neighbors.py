@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,19 +11,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.distributions import Distribution
 from torch.nn.functional import cosine_similarity
 
 from latentmap.exceptions import PartError
-from latentmap.model.part import Learned, Sizes, forwarded, positive
+from latentmap.model.part import Learned, Sizes, positive
 from latentmap.model.processes import Processes, alone
 from latentmap.model.repulsion import kernel_blocks
 from latentmap.model.scaling import Affine
 from latentmap.model.sparse import dense_rows
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import INFERENCE, MONITOR, Objective, Scales, unused
+from latentmap.objectives.base import INFERENCE, Scales, unused
 from latentmap.objectives.densities import density_agreement, log_radii
-from latentmap.objectives.evidence import ELBO
+from latentmap.objectives.extended import Extended, add_to_encoder
 from latentmap.objectives.metrics import Metric, compared, set_distances
 
 TERMS = CONTRAST, GLOBAL, DENSITY = "neighbors", "global_correlation", "density_correlation"
@@ -37,7 +36,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class NeighborEmbedding(Objective):
+class NeighborEmbedding(Extended):
     r"""An objective with a contrastive neighbor term over the codes, added to the loss of the encoder's player.
 
     Each of the B rows of a batch has n positives, neighbors in the data. Among these M = (1 + n) B rows, the distances
@@ -83,7 +82,6 @@ class NeighborEmbedding(Objective):
     latentmap.exceptions.PartError: weight must be a finite number > 0, got 0.0
     """
 
-    base: Objective = ELBO()
     weight: float = 0.5
     global_weight: float = 0.05
     exaggeration: float = 1.0
@@ -109,31 +107,19 @@ class NeighborEmbedding(Objective):
         """Return "all" where the base standardises codes: the kernel has one scale, which absorbs that of the codes."""
         return "all" if self.base.claims("standardises", "losses") else None
 
-    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
-        """Yield those of the base."""
-        return self.base.encodings(model, x)
-
     def standardise(self, own: Learned, scale: Float[Tensor, " D"]) -> None:
         """Multiply the kernel's scale by that of the codes, so that it compares the same distances as before."""
         self.base.standardise(own.base, scale)
         with torch.no_grad():
             own.log_scale += scale[0].log()
 
-    adversarial = forwarded("base")
-    pace = forwarded("base")
-    samples = forwarded("base")
-
-    def check_model(self, model: Model, trace: Trace) -> None:
-        """Check the model for the base."""
-        self.base.check_model(model, trace)
-
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return the logarithm of the scale s, and the state of the base."""
-        return {"log_scale": nn.Parameter(torch.tensor(math.log(START))), "base": self.base.build(sizes)}
+        return {"log_scale": nn.Parameter(torch.tensor(math.log(START)))} | super().init(sizes)
 
     def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
         """Return the base's players, with the scale in the encoder's."""
-        players = self.base.players(own.base, model)
+        players = super().players(own, model)
         encoder = INFERENCE if INFERENCE in players else next(iter(players))
         return players | {encoder: [*players[encoder], own.log_scale]}
 
@@ -154,19 +140,12 @@ class NeighborEmbedding(Objective):
             if self.density_weight:
                 dense = self.density_weight * (1 - self._densities(own, model, trace, codes))
                 total = total + dense
-            for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
-                losses[name] = losses[name] + trace.x.shape[1] * total
+            add_to_encoder(losses, trace.x.shape[1] * total)
         terms = {CONTRAST: neighbors} | ({GLOBAL: correlated} if self.global_weight else {})
         terms |= {DENSITY: dense} if self.density_weight else {}
         for name, term in terms.items():
             losses[unused(name, losses)] = trace.x.shape[1] * term
         return losses
-
-    def losses_of_copies(
-        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
-    ) -> Mapping[str, Tensor]:
-        """Compute the losses of the base."""
-        return self.base.losses_of_copies(own.base, model, trace, progress)
 
     def _agreement(
         self, own: Learned, model: Model, x: Float[Tensor, "B P"], codes: Float[Tensor, "B D"]

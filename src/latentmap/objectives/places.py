@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Tensor
 
-from latentmap.model.part import Learned, Sizes, forwarded, positive
+from latentmap.model.part import Learned, Sizes, positive
 from latentmap.model.trace import Model, Trace
-from latentmap.objectives.base import INFERENCE, MONITOR, Objective, unused
-from latentmap.objectives.evidence import ELBO
+from latentmap.objectives.base import unused
+from latentmap.objectives.extended import Extended, add_to_encoder
 
 PLACES = "places"
 """Name of the term."""
@@ -23,18 +22,17 @@ LEAST = 1.0
 
 
 @dataclass(frozen=True)
-class Placed(Objective):
+class Placed(Extended):
     r"""An objective with a term that brings posterior means to the places of rows, added to the encoder's loss.
 
     .. math:: \mathcal{L} = \text{base} + (P w + 1) \, \frac1B \sum_{i=1}^B
               \left[ \log(1 + s^2 d_i^2) + 2 \sqrt{1 + d_i^2 / \sigma^2} - 2 \right], \qquad d_i = \|\mu(x_i) - y_i\|
 
-    The places y are those of t-SNE (van der Maaten and Hinton 2008), of spread
-    :math:`\sigma`, and s is the scale of its kernel, so that the cost
-    of a mean that is off is that of a neighbour as far away: rows that a smooth encoder cannot place count little. The
-    rest brings back means that are off by more than the spread of the map, which a logarithm would hardly attract.
-    Encoders that learn places by regression go back to van der Maaten (2009). The codes are not standardised after the
-    fit, as the places are.
+    The places y are those of t-SNE (van der Maaten and Hinton 2008), of standard deviation :math:`\sigma`, and s is the
+    scale of its kernel, so that the cost of a mean that is off is that of a neighbour as far away: rows that a smooth
+    encoder cannot place count little. The rest brings back means that are off by more than the spread of the map, which
+    a logarithm would hardly attract. Encoders that learn places by regression go back to van der Maaten (2009). The
+    codes are not standardised after the fit, as the places are.
 
     Parameters
     ----------
@@ -54,7 +52,6 @@ class Placed(Objective):
     latentmap.exceptions.PartError: weight must be a finite number > 0, got 0.0
     """
 
-    base: Objective = ELBO()
     weight: float = 0.05
     scale: float = 1.0
     spread: float = 1.0
@@ -64,27 +61,10 @@ class Placed(Objective):
         positive("scale", self.scale)
         positive("spread", self.spread)
 
-    needs_batch = forwarded("base")
-    adversarial = forwarded("base")
-    pace = forwarded("base")
-    samples = forwarded("base")
-
-    def encodings(self, model: Model, x: Float[Tensor, "B P"]) -> Iterator[tuple[Distribution, Float[Tensor, " B"]]]:
-        """Yield those of the base."""
-        return self.base.encodings(model, x)
-
-    def check_model(self, model: Model, trace: Trace) -> None:
-        """Check the model for the base."""
-        self.base.check_model(model, trace)
-
     def init(self, sizes: Sizes) -> dict[str, Any]:
         """Return the scale and the spread as buffers, and the state of the base."""
         units = {name: torch.tensor(float(getattr(self, name))) for name in ("scale", "spread")}
-        return units | {"base": self.base.build(sizes)}
-
-    def players(self, own: Learned, model: Model) -> dict[str, list[nn.Parameter]]:
-        """Return the base's players."""
-        return self.base.players(own.base, model)
+        return units | super().init(sizes)
 
     def losses(self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]) -> Mapping[str, Tensor]:
         """Compute the losses of the base, with the term where the trace holds places."""
@@ -94,13 +74,6 @@ class Placed(Objective):
             off = (trace.levels[0].q.mean - trace.places).square().sum(-1)
             cost = (own.scale.square() * off).log1p() + 2 * (1 + off / own.spread.square()).sqrt() - 2
             term = (LEAST + trace.x.shape[1] * self.weight) * cost.mean()
-            for name in {next(iter(losses)), INFERENCE, MONITOR} & losses.keys():
-                losses[name] = losses[name] + term
+            add_to_encoder(losses, term)
         losses[unused(PLACES, losses)] = term
         return losses
-
-    def losses_of_copies(
-        self, own: Learned, model: Model, trace: Trace, progress: Float[Tensor, ""]
-    ) -> Mapping[str, Tensor]:
-        """Compute the losses of the base."""
-        return self.base.losses_of_copies(own.base, model, trace, progress)

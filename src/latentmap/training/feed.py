@@ -254,7 +254,7 @@ class Resident(Feed):
         return wide._replace(rows=wide.rows[torch.cat([own, places])])
 
     def _places(self, index: Tensor) -> Tensor | None:
-        return None if self.places is None else self.places[index].float()
+        return None if self.places is None else self.places[index]
 
     def _drawn(self, graph: Tensor, generator: torch.Generator, processes: Processes) -> Tensor:
         """Draw some of the neighbours (B, k) of each row, view by view."""

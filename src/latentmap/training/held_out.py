@@ -72,8 +72,7 @@ class HeldOut:
         for whole in order.split(size):
             processes = alone if len(whole) % step.processes.world_size else step.processes
             index = processes.share(whole)
-            condition = None if self.condition is None else self.condition[index]
-            places = None if self.places is None else self.places[index].float()
+            condition, places = (None if part is None else part[index] for part in (self.condition, self.places))
             batch = Batch(self.rows[index], condition, places)
             if self.graph is not None:
                 batch = feed.with_positives(self.graph[index], batch, generator, processes)

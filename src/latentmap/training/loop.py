@@ -80,6 +80,8 @@ class Trainer:
         Epochs and steps taken, batches taken of the present epoch, and the processes with which it began.
     interrupted
         Whether a `KeyboardInterrupt` or `interrupt` ended the last run.
+    places
+        Places of training and held-out rows on a map, of a fit that learns them.
     within_step
         Whether a `KeyboardInterrupt` came in the middle of a step, so that the state holds a part of it.
     """
@@ -107,6 +109,9 @@ class Trainer:
         self.held_out: HeldOut | None = None
         if held_out is not None and len(held_out):
             self.held_out = HeldOut(held_out, held_out_graph, held_out_condition, held_out_places)
+        training_places = self.feed.places if isinstance(self.feed, Resident) else None
+        places = {"training": training_places, "held_out": held_out_places}
+        self.places = {name: part for name, part in places.items() if part is not None}
         self.settings = settings
         self.processes = processes
         self.batch = shared_batch(min(settings.batch_size, len(self.feed)), processes)
@@ -215,7 +220,7 @@ class Trainer:
             the middle of a step leaves part of this step in it. The order of rows follows from seed, epoch and
             batches taken, and the recorded noise of a compiled step from the model, so neither is included.
         """
-        step, places = self.gradient_step, self.places
+        step = self.gradient_step
         best, weights = self.best
         return {
             "setup": {
@@ -234,7 +239,7 @@ class Trainer:
             "seconds": self.clock.seconds,
             "first_step": self.clock.lead,
             "history": [dict(row) for row in self.history],
-            **({} if places is None else {KNOWN_PLACES: places}),
+            **({KNOWN_PLACES: self.places} if self.places else {}),
             "metrics": {"gained": dict(self.metrics.gained), "unnamed": self.metrics.unnamed},
         }
 
@@ -275,22 +280,13 @@ class Trainer:
         if "best" in state:
             best = {name: state["best"][name] for name in step.learned}
             self.best = (state["best"]["criterion"], copied_state(best, self.feed.device))
-        if KNOWN_PLACES in state and (places := self.places) is not None:
-            for name, own in places.items():
-                own.copy_(state[KNOWN_PLACES][name])
+        for name, places in self.places.items() if KNOWN_PLACES in state else ():
+            places.copy_(state[KNOWN_PLACES][name])
         if "metrics" in state:
             self.metrics.gained = dict(state["metrics"]["gained"])
             self.metrics.unnamed = state["metrics"]["unnamed"]
         self.clock.elapsed, self.clock.lead = state.get("seconds", 0.0), state.get("first_step", 0.0)
         self.history = [dict(row) for row in state.get("history", ())]
-
-    @property
-    def places(self) -> dict[str, Tensor] | None:
-        """Places of training and held-out rows on a map, of a fit that learns them."""
-        if not isinstance(self.feed, Resident) or self.feed.places is None:
-            return None
-        held_out = None if self.held_out is None else self.held_out.places
-        return {"training": self.feed.places, "held_out": self.feed.places[:0] if held_out is None else held_out}
 
     @property
     def skipped(self) -> int:
