@@ -16,9 +16,9 @@ from latentmap.model.repulsion import PAIRWISE, Repulsion, fitting_scale, some_r
 from latentmap.training.device import threads_for
 from latentmap.training.feed import with_self
 
-EARLY, EARLY_EXAGGERATION = 250, 12.0
+EARLY, EARLY_EXAGGERATION = 150, 12.0
 """Iterations with early exaggeration, and its factor."""
-ITERATIONS = 250
+ITERATIONS = 200
 """Iterations that follow them."""
 MOMENTUM, GROWTH, DECAY, LEAST_GAIN = 0.8, 0.2, 0.8, 0.01
 """Momentum of the descent, and how the gain of a value grows while it moves on, and decays where it turns back."""
@@ -72,9 +72,9 @@ def tsne(
         Neighbours of each row, as often as they are drawn, of which p is the share; -1 for none.
     distances : Distances, optional
         Distances of the rows in the data, one of each group.
-    early : int, default=250
+    early : int, default=150
         Iterations with early exaggeration, for places that begin close to each other.
-    iterations : int, default=250
+    iterations : int, default=200
         Iterations after these.
     exaggeration : float, default=1.0
         Weight rho of the attraction.
@@ -103,6 +103,7 @@ def tsne(
     if fixed is not None:
         moves = moves.index_fill(0, group[fixed], 0.0)
     step, gains = torch.zeros_like(places), torch.ones_like(places)
+    attraction = Attraction.of(group[graph], group)
     repulsion, lasting = Repulsion(), _lasting(n, start.shape[1], early + iterations)
     with threads_for(n * min(n, PAIRWISE)):
         for iteration in range(early + iterations):
@@ -113,7 +114,7 @@ def tsne(
                 step, gains = torch.zeros_like(places), torch.ones_like(places)
             if iteration % lasting == 0:
                 total, away = repulsion(places, masses[:, 0])
-            gradient = 4 * moves * (rho * _attraction(places, group, graph) - masses * away / total.clamp_min(LEAST))
+            gradient = 4 * moves * (rho * attraction(places) - masses * away / total.clamp_min(LEAST))
             if distances is not None:
                 gradient += (moves > 0) * distances.gradient(places)
             gains = torch.where(gradient * step < 0, gains + GROWTH, gains * DECAY).clamp_(min=LEAST_GAIN)
@@ -164,6 +165,48 @@ class Distances:
         return gradient.T
 
 
+@dataclass(frozen=True, eq=False)
+class Attraction:
+    r"""The sums :math:`\sum_j p_{ij} K_{ij} (y_i - y_j)` by which neighbours attract places y.
+
+    Attributes
+    ----------
+    first, second : Tensor of int of shape (E,)
+        Ends of the edges, each of which is there once.
+    shares : Tensor of shape (E,)
+        Their shares p among all neighbours that are drawn.
+    """
+
+    first: Int[Tensor, " E"]
+    second: Int[Tensor, " E"]
+    shares: Float[Tensor, " E"]
+
+    @classmethod
+    def of(cls, near: Int[Tensor, "N S"], group: Int[Tensor, " N"]) -> Attraction:
+        """Return that of the neighbours of rows, as often as they are drawn, where rows of a group share a place."""
+        places, own = int(group.max()) + 1, group[:, None]
+        ends = torch.minimum(near, own) * places + torch.maximum(near, own)
+        edges, counts = ends[near != own].unique(return_counts=True)
+        return cls(edges // places, edges % places, counts / (2 * near.numel()))
+
+    def __call__(self, places: Float[Tensor, "G D"]) -> Float[Tensor, "G D"]:
+        """Return the sums of all places."""
+        columns = places.T.contiguous()  # (D, G): numbers that are gathered lie side by side
+        apart = [column.index_select(0, self.first) - column.index_select(0, self.second) for column in columns]
+        distances = torch.ones_like(self.shares)
+        for each in apart:
+            distances.addcmul_(each, each)
+        weights = self.shares / distances
+        pulls = [each.mul_(weights) for each in apart]
+        return torch.stack(
+            [
+                torch.zeros_like(column).index_add_(0, self.first, pull).index_add_(0, self.second, pull, alpha=-1)
+                for column, pull in zip(columns, pulls, strict=True)
+            ],
+            1,
+        )
+
+
 def start_of_components(points: Float[Tensor, "N P"], components: int) -> Float[Tensor, "N D"]:
     """Return the leading principal components of rows, scaled down, as places to begin with."""
     some = torch.randperm(len(points), generator=generator_for(0))[:COMPONENTS_ROWS].to(points.device)
@@ -195,19 +238,6 @@ def _lasting(rows: int, components: int, iterations: int) -> int:
     ([1, 4, 25], 1)
     """
     return 1 if components <= 2 else math.ceil(iterations * rows**2 / PAIRS)
-
-
-def _attraction(
-    places: Float[Tensor, "G D"], group: Int[Tensor, " N"], graph: Int[Tensor, "N S"]
-) -> Float[Tensor, "G D"]:
-    """Return the sums of p_ij K_ij (y_i - y_j), where p are the shares of each among the neighbours of the other."""
-    near = group[graph]
-    ends, columns = near.flatten(), places.T.contiguous()  # (D, G): numbers that are gathered lie side by side
-    apart = [column[group][:, None] - column[ends].view_as(near) for column in columns]  # D of (N, S)
-    weights = (1 + sum(each.square() for each in apart)).reciprocal_().div_(2 * graph.numel())
-    pulls = [each.mul_(weights) for each in apart]
-    sums = [torch.zeros_like(one).index_add_(0, group, pull.sum(1)) for one, pull in zip(columns, pulls, strict=True)]
-    return torch.stack([each.index_add_(0, ends, -pull.flatten()) for each, pull in zip(sums, pulls, strict=True)], 1)
 
 
 def _normed(distances: Float[Tensor, " M"]) -> tuple[Float[Tensor, " M"], Float[Tensor, ""]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -114,23 +114,28 @@ class Potential:
 
 @dataclass(frozen=True, eq=False)
 class Stencil:
-    """The nodes (B, K) by which places are interpolated, with the weights (B, D, 4) of the four along each axis."""
+    """The nodes (K, B) by which places are interpolated, with the weights (D, 4, B) of the four along each axis."""
 
-    nodes: Int[Tensor, "B K"]
-    values: Float[Tensor, "B D 4"]
-    slopes: Float[Tensor, "B D 4"]
+    nodes: Int[Tensor, "K B"]
+    values: Float[Tensor, "D 4 B"]
+    slopes: Float[Tensor, "D 4 B"]
 
     def interpolated(self, grid: Float[Tensor, " G"]) -> tuple[Float[Tensor, " B"], Float[Tensor, "B D"]]:
         """Return the values of a grid at the places, and their gradients."""
-        around, axes = grid[self.nodes], range(self.values.shape[1])
-        slope = [
-            (around * _products([(self.slopes if a == b else self.values)[:, b] for b in axes])).sum(1) for a in axes
-        ]
-        return (around * self.weights()).sum(1), torch.stack(slope, 1)
+        around, slopes = grid.index_select(0, self.nodes.flatten()), list[Tensor]()
+        for values, steep in zip(self.values.flip(0), self.slopes.flip(0), strict=True):
+            around = around.view(-1, *values.shape)  # the last axis varies fastest
+            slopes = [(slope.view(around.shape) * values).sum(1) for slope in slopes]
+            slopes.insert(0, (around * steep).sum(1))
+            around = (around * values).sum(1)
+        return around[0], torch.cat(slopes).T
 
-    def weights(self) -> Float[Tensor, "B K"]:
+    def weights(self) -> Float[Tensor, "K B"]:
         """Return the weight of each node."""
-        return _products(self.values.unbind(1))
+        weights: Tensor = self.values[0]
+        for values in self.values[1:]:
+            weights = (weights[:, None] * values).flatten(0, 1)
+        return weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +157,15 @@ class Grid:
 
     def stencil(self, y: Float[Tensor, "B D"]) -> Stencil:
         """Return how places are interpolated; those beyond the grid by its edge."""
-        at = ((y - self.low) / self.spacing).clamp(0.0, self.size / 2 - MARGIN)
+        at = ((y - self.low) / self.spacing).clamp(0.0, self.size / 2 - MARGIN).T
         cell = torch.floor(at)
         values, slopes = _splines(at - cell)
-        steps = cell.long()[:, :, None] + torch.arange(4, device=y.device)
-        nodes = steps[:, 0]
-        for axis in range(1, y.shape[1]):
-            nodes = (self.size * nodes[:, :, None] + steps[:, axis, None]).flatten(1)
-        return Stencil(nodes, values, slopes / self.spacing)
+        first = torch.zeros(len(y), dtype=torch.int64, device=y.device)
+        around = torch.zeros(1, dtype=torch.int64, device=y.device)
+        for along in cell.long():
+            first = self.size * first + along
+            around = (self.size * around[:, None] + torch.arange(4, device=y.device)).flatten()
+        return Stencil(first + around[:, None], values, slopes / self.spacing)
 
     def kernel(self, like: Float[Tensor, "B D"]) -> Tensor:
         """Return the Fourier transform of the kernel, over that of the splines of both ends of a pair."""
@@ -175,9 +181,9 @@ class Grid:
 
     def convolved(self, stencil: Stencil, masses: Float[Tensor, " N"], kernel: Tensor) -> Float[Tensor, " G"]:
         """Return the potential of masses at the nodes, by the transform of the kernel."""
-        shape = [self.size] * stencil.values.shape[1]
+        shape = [self.size] * len(stencil.values)
         spread = masses.new_zeros(math.prod(shape)).index_add_(
-            0, stencil.nodes.flatten(), (masses[:, None] * stencil.weights()).flatten()
+            0, stencil.nodes.flatten(), (masses * stencil.weights()).flatten()
         )
         nodes: Tensor = torch.fft.irfftn(torch.fft.rfftn(spread.view(shape)) * kernel, s=shape)
         return nodes.flatten()
@@ -222,17 +228,10 @@ def fitting_scale(neighbors: Float[Tensor, " M"], others: Float[Tensor, " K"], e
     return float(SCALES[losses.index(min(losses))])
 
 
-def _splines(at: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N D 4"], Float[Tensor, "N D 4"]]:
+def _splines(at: Float[Tensor, "D B"]) -> tuple[Float[Tensor, "D 4 B"], Float[Tensor, "D 4 B"]]:
     """Return the four cubic B-splines that are not zero at a fraction of a cell, and their derivatives."""
     rest = 1 - at
-    values = [rest**3, 3 * at**3 - 6 * at**2 + 4, 3 * rest**3 - 6 * rest**2 + 4, at**3]
-    slopes = [-(rest**2), 3 * at**2 - 4 * at, 4 * rest - 3 * rest**2, at**2]
-    return torch.stack(values, -1) / 6, torch.stack(slopes, -1) / 2
-
-
-def _products(parts: Sequence[Float[Tensor, "N 4"]]) -> Float[Tensor, "N K"]:
-    """Return all products of a value of each part, those of the last varying fastest."""
-    products = parts[0]
-    for part in parts[1:]:
-        products = (products[:, :, None] * part[:, None]).flatten(1)
-    return products
+    squares, others = at.square(), rest.square()
+    values = [others * rest, (3 * at - 6) * squares + 4, (3 * rest - 6) * others + 4, squares * at]
+    slopes = [-others, (3 * at - 4) * at, (4 - 3 * rest) * rest, squares]
+    return torch.stack(values, 1) / 6, torch.stack(slopes, 1) / 2
