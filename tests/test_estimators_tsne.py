@@ -1,5 +1,7 @@
 """Tests of the places of a map: t-SNE with the term of distances, and what must stay stays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,9 +63,10 @@ def test_attraction_is_that_of_all_draws_of_neighbours(d):
             pull = (y[a] - y[b]) / (1 + (y[a] - y[b]).square().sum()) / (2 * n * drawn)
             expected[a] += pull
             expected[b] -= pull
-    found = Attraction.of(group[near], group)(y)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
-    assert not torch.allclose(Attraction.of(near % 3, group % 3)(y[:3]), expected[:3])
+    merged = Attraction.of(group[near], group)
+    torch.testing.assert_close(merged(y), expected, rtol=1e-5, atol=1e-7)
+    once = replace(merged, shares=torch.full_like(merged.shares, 1 / (2 * n * drawn)))
+    assert not torch.allclose(once(y), expected, rtol=1e-2)
 
 
 def test_the_descent_lowers_the_loss_of_all_rows(codes, graph):
@@ -229,7 +232,8 @@ def test_neighbours_are_kept_with_any_exaggeration(exaggeration, d):
     vae = VAE(d, neighbors=15, exaggeration=exaggeration, max_epochs=1, random_state=0).fit(X)
     alone = start_of_components(torch.from_numpy(X), d).numpy()
     before, after = (neighbor_ranks(X, Z, 15) < 15 for Z in (alone, vae.transform(X)))
-    assert after.mean() > before.mean() + 0.05  # by 0.06 to 0.12 in three dimensions at 20, over five seeds
+    few = d == 3 and exaggeration == 20  # by 0.07 to 0.12 there, over eight seeds
+    assert after.mean() > before.mean() + (0.05 if few else 0.1)
 
 
 @pytest.mark.parametrize("d", [2, 3])

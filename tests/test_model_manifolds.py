@@ -303,4 +303,4 @@ def test_the_recipe_of_the_sphere_learns_and_without_its_warm_up_codes_say_less(
         for warmup, found in rates.items():
             vae = VAE(3, **recipes.sphere(warmup), learning_rate=7e-3, max_epochs=100, random_state=seed)
             found.append(vae.fit(load_digits().data).history_[-1]["val_rate"])
-    assert min(rates[0.3]) > 5 and np.mean(rates[0.0]) < np.mean(rates[0.3]) - 1
+    assert min(rates[0.3]) > 5 and np.mean(rates[0.0]) < np.mean(rates[0.3]) - 2

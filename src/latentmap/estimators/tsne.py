@@ -196,15 +196,11 @@ class Attraction:
         distances = torch.ones_like(self.shares)
         for each in apart:
             distances.addcmul_(each, each)
-        weights = self.shares / distances
-        pulls = [each.mul_(weights) for each in apart]
-        return torch.stack(
-            [
-                torch.zeros_like(column).index_add_(0, self.first, pull).index_add_(0, self.second, pull, alpha=-1)
-                for column, pull in zip(columns, pulls, strict=True)
-            ],
-            1,
-        )
+        weights, sums = self.shares / distances, torch.zeros_like(columns)
+        for total, each in zip(sums, apart, strict=True):
+            pull = each.mul_(weights)
+            total.index_add_(0, self.first, pull).index_add_(0, self.second, pull, alpha=-1)
+        return sums.T
 
 
 def start_of_components(points: Float[Tensor, "N P"], components: int) -> Float[Tensor, "N D"]:
