@@ -1,6 +1,7 @@
 """The checker of the package's shape annotations, in tests only."""
 
 import inspect
+import random
 from dataclasses import is_dataclass
 from functools import wraps
 
@@ -51,8 +52,10 @@ def checked(part):
 def check(function, hints, values):
     """Raise TypeCheckError if a value has another shape than its annotation, or axes of one name have two sizes."""
     values = {name: values[name] for name in hints if name in values}
+    state = random.getstate()  # beartype draws the element of a list that it looks at
     with jaxtyped("context"):
         for name, value in values.items():
             if not is_bearable(value, eval(hints[name], function.__globals__)):
                 shapes = {name: shape_of(value) for name, value in values.items()}
                 raise TypeCheckError(f"{function.__qualname__}: {name} is not {hints[name]} in {shapes}")
+    random.setstate(state)

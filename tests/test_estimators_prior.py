@@ -126,6 +126,21 @@ def test_the_exponential_of_a_second_stages_density_is_unbiased(training):
     assert (-(trace.distortion + trace.rate)).exp().sum() * 60 / 40_000 < 0.5
 
 
+def test_a_second_stages_density_is_alike_where_codes_differ_by_rounding():
+    own = priors.TwoStage(8).build(Sizes((4,), 2)).eval()
+    with torch.no_grad():
+        for p in own.model.parameters():
+            p.mul_(3.0 if p.ndim == 2 else 1.0)
+        z = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+        found, rounded, moved = (
+            priors.TwoStage(8).distribution(own, None).log_prob(codes)
+            for codes in (z, torch.nextafter(z, 2 * z), z * 1.01)
+        )
+    apart, control = (((other - found) / (1 + found.abs())).abs() for other in (rounded, moved))
+    assert apart.quantile(0.99) < 1e-4
+    assert control.median() > 1e-3, "control: other codes have other draws"
+
+
 def test_scores_of_a_vae_use_the_fitted_prior(vae):
     weights = {name: t.clone() for name, t in vae.model_.named_parameters() if not name.startswith("prior")}
     before = vae.score(DIGITS)
