@@ -98,6 +98,7 @@ NETWORKS: list[networks.Network] = [
     networks.MLP((16, 8), activation="tanh"),
     networks.ResidualMLP(width=16, blocks=2),
     networks.Conv((4, 8), width=16),
+    networks.Fourier(networks.MLP((16,)), frequencies=8),
     networks.SpectralNorm(networks.MLP((16,))),
     networks.SpectralNorm(networks.Conv((4, 8), width=16)),
 ]

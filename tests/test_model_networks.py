@@ -88,6 +88,25 @@ def test_blocks_of_a_residual_network_add_to_what_they_are_given(blocks):
     assert_gives(decoder, z, expected(z, parameters).reshape(7, 5, 3))
 
 
+def test_a_decoder_takes_fourier_features_beside_the_code():
+    act, part = ACTIVATIONS["silu"], networks.Fourier(networks.MLP((4,)), frequencies=6)
+    decoder, parameters = drawn(part.decoder(Sizes((5,), 2), heads=3))
+    z = RNG.normal(size=(7, 2))
+    features = np.concatenate([z, np.sin(linear(z, parameters))], 1)
+    assert features.shape == (7, 8)
+    assert_gives(decoder, z, linear(act(linear(features, parameters)), parameters).reshape(7, 5, 3))
+
+
+def test_frequencies_have_their_scale_and_phases_all_digits():
+    features = networks.Fourier(networks.MLP((4,)), frequencies=20_000, scale=5.0).decoder(Sizes((5,), 2), heads=1)[0]
+    assert features.phase.weight.std().item() == pytest.approx(5.0, rel=0.05)
+    z = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found, rounded = features(z), features.phase(z)
+    assert torch.equal(found, features(z))
+    assert (rounded.float().sin() - found[:, 2:]).abs().max() > 0.1, "control: in 8 bits waves are others"
+
+
 def test_convolutions_halve_an_image_and_double_it_again():
     act, part = ACTIVATIONS["silu"], networks.Conv((3, 2), width=5)
     sizes = Sizes((7, 5, 2), 2)  # 7 x 5, then 4 x 3, then 2 x 2

@@ -50,6 +50,9 @@ def test_unknown_parts_are_refused():
         lambda: networks.MLP(activation="sine"),
         lambda: networks.Conv((8, -1)),
         lambda: networks.ResidualMLP(width=0),
+        lambda: networks.Fourier(networks.MLP(), frequencies=0),
+        lambda: networks.Fourier(networks.MLP(), scale=0.0),
+        lambda: networks.Fourier(networks.MLP(), scale=float("nan")),
     ],
 )
 def test_impossible_settings_are_refused(make):

@@ -28,15 +28,15 @@ from latentmap.model.likelihoods import (
     VonMises,
 )
 from latentmap.model.modules import module_name
-from latentmap.model.networks import MLP, Conv, Network
+from latentmap.model.networks import MLP, Conv, Fourier, Network
 from latentmap.model.part import Sizes
 from latentmap.training.device import operations
 from latentmap.training.feed import POSITIVES
 
-STEPS, MAP_STEPS = 2000, 1100
-"""Steps that a fit takes by default, within these numbers of epochs; and of a map."""
-EPOCHS, FEWEST = 125, 10
-"""Epochs at the most and at the least."""
+STEPS, MAP_STEPS, PLACED_STEPS = 2000, 1100, 400
+"""Steps that a fit takes by default, within these numbers of epochs; of a map; and of one whose places come first."""
+EPOCHS, FEWEST, PLACED_FEWEST = 125, 10, 4
+"""Epochs at the most and at the least; and where places come first."""
 NEIGHBORS, FEWER_NEIGHBORS, SEARCHED_ROWS = 30, 15, 100_000
 """Neighbours of each row of a map; fewer of few rows, and of more than so many, among which a search takes long."""
 DEEP = 500
@@ -198,27 +198,31 @@ def _counts(schema: Schema) -> bool:
 
 
 def choose_networks(
-    sizes: Sizes, rows: int, *, neighbors: bool = False, anchored: bool = False
+    sizes: Sizes, rows: int, *, neighbors: bool = False, anchored: bool = False, placed: bool = False
 ) -> tuple[Network, Network]:
     """Return encoder and decoder: `Conv` for images of 32 x 32 or more or in colour, else MLPs by the features.
 
     To unroll a surface into two or three numbers takes depth rather than width, and so does rolling it up again; maps
     that keep neighbours have it, as they begin where a deep network learns (`start_at_components`). A deep decoder of
-    few rows leaves out one of the numbers, so that it is not deep there, unless an anchor gives codes to keep to.
+    few rows leaves out one of the numbers, so that it is not deep there, unless an anchor gives codes to keep to. Where
+    places come first, as by t-SNE, the decoder learns their detail by Fourier features, in a third of the steps.
 
     >>> encoder, decoder = choose_networks(Sizes((8, 8), 2), 1000, neighbors=True)
     >>> encoder.hidden, decoder.hidden, choose_networks(Sizes((8, 8), 2), 1000)[0].hidden
     ((192, 192, 192, 192, 192, 192), (128, 128, 128, 128, 128, 128), (256, 256, 256))
     >>> choose_networks(Sizes((8, 8), 2), 160, neighbors=True)[1].hidden
     (128, 128, 128)
+    >>> choose_networks(Sizes((8, 8), 2), 1000, neighbors=True, placed=True)[1]
+    Fourier(network=MLP(hidden=(128, 128), activation='silu'), frequencies=128, scale=4.0)
     >>> choose_networks(Sizes((32, 32, 3), 2), 1000)[0]
     Conv(channels=(32, 64, 128), width=256, activation='silu')
     """
     if len(sizes.event) == 3 or (len(sizes.event) == 2 and min(sizes.event) >= 32):
-        return Conv(), Conv()
+        return Conv(), Fourier(Conv()) if placed else Conv()
     width = max(64, 2 ** math.ceil(math.log2(4 * sizes.features)))
     if neighbors:
-        return MLP((min(192, width),) * 6), MLP((min(128, width),) * (6 if anchored or rows >= DEEP else 3))
+        wide, depth = min(128, width), 6 if anchored or rows >= DEEP else 3
+        return MLP((min(192, width),) * 6), Fourier(MLP((wide, wide))) if placed else MLP((wide,) * depth)
     both = MLP((min(256 if sizes.latent <= 3 else 384, width),) * 3)  # few numbers ask for less of a decoder
     return both, both
 
@@ -237,14 +241,20 @@ def choose_batch_size(rows: int, *, neighbors: bool = False, placed: bool = Fals
     return int(min(most, max(FEW, 2 ** round(math.log2(max(rows, 1) / share)))))
 
 
-def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False) -> int:
+def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False, placed: bool = False) -> int:
     """Return the epochs that make about 2000 steps, 1100 of a map with neighbours, from 10 to 125.
+
+    Where the places of a map come first they make about 400, from 4 to 125.
 
     >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
     [125, 125, 10, 10]
+    >>> [choose_epochs(n, choose_batch_size(n, neighbors=True), placed=True) for n in (150, 1797, 60_000)]
+    [100, 58, 4]
     """
-    steps = MAP_STEPS if neighbors else STEPS
-    return min(EPOCHS, max(FEWEST, math.ceil(steps / max(1, rows // batch_size))))
+    steps, fewest = MAP_STEPS if neighbors else STEPS, FEWEST
+    if placed:
+        steps, fewest = PLACED_STEPS, PLACED_FEWEST
+    return min(EPOCHS, max(fewest, math.ceil(steps / max(1, rows // batch_size))))
 
 
 def choose_learning_rate(batch_size: int, pace: float = 1.0) -> float:

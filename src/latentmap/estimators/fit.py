@@ -57,10 +57,9 @@ from latentmap.model.processes import current
 from latentmap.model.scaling import Affine
 from latentmap.objectives.places import Placed
 from latentmap.training.checkpoint import Checkpoint, Checkpoints
-from latentmap.training.decoder import SECONDS as DECODER_SECONDS
 from latentmap.training.device import resolve_device
 from latentmap.training.feed import Resident
-from latentmap.training.finish import fit_to_places, standardise
+from latentmap.training.finish import standardise
 from latentmap.training.loop import KNOWN_PLACES, Trainer
 from latentmap.training.progress import ProgressBar
 from latentmap.training.schedule import Timer
@@ -155,7 +154,7 @@ class Fit:
         if not self.piece:  # which need not stand for all rows
             _despite_interrupt(trainer, lambda: standardise(trainer))
         if self.places:
-            _despite_interrupt(trainer, lambda: self._place(trainer))
+            _despite_interrupt(trainer, lambda: self.search.place(list(trainer.places.values())))
         elif self.placement is not None:
             with_placement(self.state.model, *self.placement)
             self.state.choices["neighbors"] = self.state.choices.get("neighbors", "None") + PLACES_KNOWN
@@ -175,10 +174,6 @@ class Fit:
         state = _despite_interrupt(trainer, lambda: summarise(state, self.rows.some, given, trainer))
         own = self.rows.held if len(self.rows.held) else self.rows.some
         return replace(state, usual_cost=usual_cost(state, own))
-
-    def _place(self, trainer: Trainer) -> None:
-        """Let the encoder of a map place rows among those of the fit, and fit the decoder to their places."""
-        fit_to_places(trainer, *self.search.place(list(trainer.places.values())), self._ends)
 
     def _find_places(self, search: NeighborSearch, targets: Targets | None, pinned: Pinned | None) -> tuple[Any, ...]:
         """Return the graphs to keep, the places of training and held-out rows, and their scale.
@@ -303,8 +298,7 @@ class Fit:
         budget = self.parameters.time_budget
         if budget is None:
             return None
-        after = min(budget / 5, DECODER_SECONDS) if self.places else 0.0
-        return max(budget / 4, budget - (self.timer() - self.begun) - after)
+        return max(budget / 4, budget - (self.timer() - self.begun))
 
     def _ends(self, share: float = 1.0) -> bool:
         """Return whether a share of the time budget is spent, in any of the processes."""

@@ -78,8 +78,8 @@ def evaluation(history: Sequence[Row], *, bound: bool, units: Units = "data") ->
 def best_row(history: Sequence[Row]) -> Row | None:
     """Return the row whose weights a fit keeps: the best on held-out rows, or the last where there are none.
 
-    A row that was measured again, with standardised codes or a decoder that was fitted further, is that of the weights
-    that are kept; one whose weights were given up is not.
+    A row that was measured again, with standardised codes or, in earlier versions, a decoder that was fitted further,
+    is that of the weights that are kept; one whose weights were given up is not.
     """
     history = [row for row in history if not row.get(RESTORED)]
     if not history:

@@ -242,10 +242,10 @@ class NeighborSearch:
             some, places = flat(self.source.read(numbers)), places[torch.from_numpy(numbers).to(places.device)]
         start_at_components(self.state.model, self.state.scaling(as_tensor(some).to(self.state.device)).float(), places)
 
-    def place(self, places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def place(self, places: Sequence[Tensor]) -> None:
         """Let the encoder of a map place rows among all rows of the fit, which become its landmarks.
 
-        Return the places of training and held-out rows: those that are given, or, where none are, the encoder's means.
+        Their codes are the places of training and held-out rows, or, where none are given, the encoder's means.
         """
         model = self.state.model.eval()
         without_placement(model)  # of an attempt that was interrupted
@@ -261,8 +261,6 @@ class NeighborSearch:
         encoder.place(rows, codes, centre, axes)
         network = Placement(cast(Network, model.parts.encoder), len(self.source), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
-        train, held_out = self._split
-        return encoder.codes[train].float(), encoder.codes[held_out].float()
 
     def _groups(self) -> Tensor:
         """Return the group of each row, from 0 on: those of a group are equal."""

@@ -134,7 +134,8 @@ def plan(
         If a parameter does not suit them.
     """
     training = plan_training(p, rows, objective, device, piece=piece)
-    return plan_model(p, source, rows.training, sizes, neighbors=training.neighbors != 0), training
+    is_map, placed = training.neighbors != 0, training.tsne
+    return plan_model(p, source, rows.training, sizes, neighbors=is_map, placed=placed), training
 
 
 def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, TrainingPlan, Needs]:
@@ -155,14 +156,18 @@ def preview(p: Parameters, some: Source, source: Source) -> tuple[ModelPlan, Tra
     return model, training, needs_of(parts, sizes, batch, objective.samples, copied, precise)
 
 
-def plan_model(p: Parameters, source: Source, rows: int, sizes: Sizes, *, neighbors: bool = False) -> ModelPlan:
+def plan_model(
+    p: Parameters, source: Source, rows: int, sizes: Sizes, *, neighbors: bool = False, placed: bool = False
+) -> ModelPlan:
     """Choose likelihood, scaling and networks, but for those that were given."""
     schema, table = source.schema, source.table
     if schema.lowest is None:
         raise DataError(f"{source.name} holds no finite value at all: fit needs some")
     likelihood, scaling = _table_units(p, source, table) if table else _units(p, source)
     anchored = getattr(p, "anchor", None) is not None
-    networks = choices.choose_networks(likelihood.encoder_sizes(sizes), rows, neighbors=neighbors, anchored=anchored)
+    networks = choices.choose_networks(
+        likelihood.encoder_sizes(sizes), rows, neighbors=neighbors, anchored=anchored, placed=placed
+    )
     encoder = networks[0] if p.encoder is None else p.encoder
     decoder = networks[1] if p.decoder is None else p.decoder
     shape = f"rows of shape {sizes.event}"
@@ -200,7 +205,8 @@ def plan_training(
     chosen = choices.choose_batch_size(n, neighbors=is_map, placed=placed)
     batch_size = chosen if p.batch_size is None else p.batch_size
     requested = 1 if piece else p.max_epochs
-    epochs = choices.choose_epochs(n, batch_size, neighbors=is_map) if requested is None else requested
+    quick = places and p.decoder is None  # a decoder of the user's own may learn detail later
+    epochs = choices.choose_epochs(n, batch_size, neighbors=is_map, placed=quick) if requested is None else requested
     pace = objective.pace * (LATER_PACE if piece and later else 1.0)
     rate = choices.choose_learning_rate(batch_size, pace) if p.learning_rate is None else p.learning_rate
     by_layer = "" if is_map or piece or objective.adversarial else ", layers by their inputs"

@@ -19,7 +19,7 @@ from latentmap.model.ladder import Ladder
 from latentmap.model.likelihoods.heterogeneous import HeterogeneousDistribution
 from latentmap.model.likelihoods.levels import CategoricalLevels
 from latentmap.model.manifolds import RIM
-from latentmap.model.networks import ImageDecoder, ResidualBlock, SpectralLayer
+from latentmap.model.networks import FourierFeatures, ImageDecoder, ResidualBlock, SpectralLayer
 from latentmap.model.posteriors import Poincare, Posterior, Sphere
 from latentmap.model.scaling import Affine
 from latentmap.plot.rows import spread
@@ -156,6 +156,8 @@ def _operations(module: nn.Module) -> list[Operation]:
     if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
         weight, bias = _array(module.weight), _bias(module)
         return [{"op": "norm", "scale": pack(weight), "bias": bias, "epsilon": module.eps}]
+    if isinstance(module, FourierFeatures):
+        return [{"op": "extend", "body": [*_operations(module.phase), {"op": "activation", "name": "sine"}]}]
     if isinstance(module, ResidualBlock):
         return [{"op": "residual", "body": _operations(module.body)}]
     if isinstance(module, nn.Conv2d) and _is_plain(module):

@@ -10,11 +10,11 @@ from typing import Any, Self
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent
 
 from latentmap.exceptions import PartError
 from latentmap.model.defence import Defence, defensible
-from latentmap.model.distributions import independent
+from latentmap.model.distributions import independent, normal
 from latentmap.model.likelihoods import Bernoulli, ContinuousBernoulli, Incomplete, Likelihood
 from latentmap.model.modules import WithHeads, adapt_decoder, adapt_encoder, module_name, note_of
 from latentmap.model.networks import Network
@@ -29,6 +29,8 @@ from latentmap.model.trace import Level, Trace
 
 FAR = 1e12
 """Bound of the encoder's inputs, so that codes of any row are finite."""
+AT_PLACES = 0.2
+"""Fraction of the rows of a batch that are decoded from draws around their places on a map."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ class GenerativeAutoencoder(nn.Module):
         noise: Noise = fresh,
         batch: int | None = None,
         defence: Noise | None = None,
+        places: Float[Tensor, "B D"] | None = None,
     ) -> Trace:
         """Encode rows, draw k codes for each, and decode them; in training, update the likelihood's running statistics.
 
@@ -225,6 +228,9 @@ class GenerativeAutoencoder(nn.Module):
             Rows that are decoded; those after them are only encoded, to `Trace.positives`.
         defence : Noise, optional
             Noise for a `Defence`: some codes of rows with missing cells then come from the prior, where they can.
+        places : Tensor of shape (B, D), optional
+            Places of the rows on a map. In training q(z|x) has them as means for some rows, drawn, so that the decoder
+            learns the places, while the encoder learns them by `Trace.off`.
         """
         model = self._completed(x)
         raw = model._encoded(x)
@@ -235,26 +241,16 @@ class GenerativeAutoencoder(nn.Module):
         z, q, aux = self.parts.posterior.draw(
             self.posterior_state, raw, k, noise, lambda z: p.log_prob(z) + model.decode(z).log_prob(x)
         )
+        off = None if places is None else q.mean - places
+        if off is not None and self.training:
+            shift = -off * (noise.uniform((len(off), 1), off) < AT_PLACES)
+            z, q = z + shift, normal(q.mean + shift, q.stddev)
         from_prior = None
         if defence is not None and defensible(q, p):
             mixture = Defence.of(x, k, defence)
             z, from_prior = mixture.replace(z, q, p), mixture.fraction
         px = self._conditioned(x, model.decode(z))
-        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, rest, inside=self.training)
-
-    def trace_at(
-        self,
-        x: Float[Tensor, "B P"],
-        means: Float[Tensor, "B D"],
-        deviations: Float[Tensor, "B D"],
-        k: int = 1,
-        noise: Noise = fresh,
-    ) -> Trace:
-        """Decode k draws of N(means, deviations^2) in the place of q(z|x), as `trace` decodes those of q(z|x)."""
-        q = independent(Normal(means, deviations, validate_args=False))
-        z = means + deviations * noise((k, *means.shape), means)
-        px = self._conditioned(x, self.decode(z))
-        return Trace(x, (Level(z, q, self.prior()),), px, noise=noise, inside=self.training)
+        return Trace(x, (Level(z, q, p),), px, aux, noise, positives, from_prior, rest, off, self.training)
 
     def indices(self, x: Float[Tensor, "B P"]) -> Int[Tensor, "B L"]:
         """Return the indices of each row's code, where codes are quantised."""

@@ -95,8 +95,12 @@ class Ladder(GenerativeAutoencoder):
         noise: Noise = fresh,
         batch: int | None = None,
         defence: Noise | None = None,
+        places: Float[Tensor, "B D"] | None = None,
     ) -> Trace:
-        """Encode rows, draw k codes for each from the top down, decode them; of those beyond a ``batch`` the top."""
+        """Encode rows, draw k codes for each from the top down, decode them; of those beyond a ``batch`` the top.
+
+        A ladder has no places on a map.
+        """
         risen = self._rise(x)
         positives = None if batch is None else self._top(risen[0][batch:]).mean
         rest = None if batch is None else x[batch:]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -20,7 +20,7 @@ from latentmap.model.modules import ToImage, WithHeads, image_shape
 from latentmap.model.part import MOST_LAYERS, MOST_UNITS, Part, Sizes, whole
 from latentmap.model.sparse import SparseLinear
 
-__all__ = ["MLP", "Conv", "Network", "ResidualMLP", "SpectralNorm", "WithHeads"]
+__all__ = ["MLP", "Conv", "Fourier", "Network", "ResidualMLP", "SpectralNorm", "WithHeads"]
 
 Activation = Literal["relu", "silu", "gelu", "tanh"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh}
@@ -219,6 +219,65 @@ class Conv(Network):
 
     def _activation(self) -> nn.Module:
         return _ACTIVATIONS[self.activation]()
+
+
+@dataclass(frozen=True)
+class Fourier(Network):
+    r"""Another network, whose decoder takes random Fourier features of the code with it (Tancik et al. 2020).
+
+    .. math:: z \to (z,\ \sin(W z + b)), \qquad W_{ij} \sim \mathcal{N}(0, s^2), \quad b_i \sim U(0, 2 \pi)
+
+    A network of few inputs learns what changes slowly with them first, and detail only late (Rahaman et al. 2019).
+    The decoder of a map, of two numbers, learns several times faster this way. W and b are learned with it.
+
+    Parameters
+    ----------
+    network : Network
+        The network to extend.
+    frequencies : int, default=128
+        Number of features.
+    scale : float, default=4.0
+        Standard deviation s of the frequencies, in radians per unit of the code.
+
+    Examples
+    --------
+    >>> Fourier(MLP((32,))).decoder(Sizes((8,), 2), heads=1)(torch.zeros(5, 2)).shape
+    torch.Size([5, 8, 1])
+    """
+
+    network: Network
+    frequencies: int = 128
+    scale: float = 4.0
+
+    def __post_init__(self) -> None:
+        whole("frequencies", self.frequencies, most=MOST_UNITS)
+        if not 0 < self.scale < math.inf:
+            raise PartError(f"scale must be a positive number, got {self.scale!r}")
+
+    def encoder(self, sizes: Sizes, out: int) -> nn.Module:
+        """Return the network's encoder, as it is."""
+        return self.network.encoder(sizes, out)
+
+    def decoder(self, sizes: Sizes, heads: int) -> nn.Module:
+        """Return the network's decoder, after the features."""
+        features = FourierFeatures(sizes.latent, self.frequencies, self.scale)
+        wider = replace(sizes, latent=sizes.latent + self.frequencies)
+        return nn.Sequential(features, self.network.decoder(wider, heads))
+
+
+class FourierFeatures(nn.Module):
+    """Inputs (..., D) and their Fourier features: (..., D + frequencies)."""
+
+    def __init__(self, inputs: int, frequencies: int, scale: float) -> None:
+        super().__init__()
+        self.phase = nn.Linear(inputs, frequencies)
+        nn.init.normal_(self.phase.weight, std=scale)
+        nn.init.uniform_(self.phase.bias, 0.0, 2 * math.pi)
+
+    def forward(self, z: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, enabled=False):  # phases of many radians need all digits
+            z = z.to(self.phase.weight.dtype)
+            return torch.cat([z, self.phase(z).sin()], -1)
 
 
 @dataclass(frozen=True)

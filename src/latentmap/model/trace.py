@@ -99,8 +99,8 @@ class Trace:
     """Fraction of the draws of each row that come from the prior, not from q (see `latentmap.model.defence`)."""
     positive_rows: Float[Tensor, "N P"] | None = None
     """Scaled rows of the positives, sparse where the batch is."""
-    places: Float[Tensor, "B D"] | None = None
-    """Places of the rows on a map, which the encoder learns."""
+    off: Float[Tensor, "B D"] | None = None
+    """Posterior means less the places of the rows on a map, which the encoder learns."""
     inside: bool = False
     """Whether the rows are known to lie in the support of p(x|z), as those of a fit, which are checked once."""
 
@@ -187,10 +187,12 @@ class Model(Protocol):
         noise: Noise = fresh,
         batch: int | None = None,
         defence: Noise | None = None,
+        places: Float[Tensor, "B D"] | None = None,
     ) -> Trace:
         """Encode rows, draw k codes for each, and decode them; rows beyond a ``batch`` of the first are only encoded.
 
-        With noise for a `latentmap.model.defence.Defence`, some codes of rows with missing cells come from the prior.
+        With places on a map, some rows are decoded from draws around these in training. With noise for a
+        `latentmap.model.defence.Defence`, some codes of rows with missing cells come from the prior.
         """
 
     def encode(self, x: Float[Tensor, "B P"]) -> Distribution:

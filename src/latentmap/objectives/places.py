@@ -70,8 +70,8 @@ class Placed(Extended):
         """Compute the losses of the base, with the term where the trace holds places."""
         losses = dict(self.base.losses(own.base, model, trace, progress))
         term = trace.x.new_zeros(())
-        if trace.places is not None:
-            off = (trace.levels[0].q.mean - trace.places).square().sum(-1)
+        if trace.off is not None:
+            off = trace.off.square().sum(-1)
             cost = (own.scale.square() * off).log1p() + 2 * (1 + off / own.spread.square()).sqrt() - 2
             term = (LEAST + trace.x.shape[1] * self.weight) * cost.mean()
             add_to_encoder(losses, term)

@@ -28,7 +28,7 @@ RESTORED = "restored"
 KEPT = "kept"
 """Entry of a row whose weights were kept whatever those before it cost on held-out rows, 1."""
 REFITTED = "refitted"
-"""Entry of the row that describes the weights of a fit whose decoder was fitted further, 1."""
+"""Entry of the row of earlier versions that describes a decoder which was fitted further after the fit, 1."""
 METADATA = ("epoch", "step", "seconds", "rows_per_second", "progress", STANDARDISED, RESTORED, KEPT, REFITTED)
 """Entries of a row that are not losses."""
 

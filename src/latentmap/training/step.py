@@ -141,8 +141,8 @@ class GradientStep:
         single = self.settings.dtype == torch.float32
         with contextlib.nullcontext() if single else torch.autocast(rows.device.type, self.settings.dtype):
             x = self.scaling(rows)
-            trace = model.trace(x, self.objective.samples, noise, batch)
-            trace = trace if places is None else replace(trace, places=places.float())
+            at = None if places is None else places.float()
+            trace = model.trace(x, self.objective.samples, noise, batch, places=at)
             losses = self.objective.losses(self.objective_state, model, trace, progress)
             metrics = self.metrics.of(losses, trace).detach()
             losses = {name: losses[name] for name in self.players}

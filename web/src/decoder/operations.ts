@@ -8,7 +8,7 @@ export type Operation =
   | { op: "append"; values: number[] }
   | { op: "extend"; body: Operation[] }
   | { op: "dense"; weight: Packed; bias: Packed | null }
-  | { op: "activation"; name: "silu" | "relu" | "gelu" | "tanh" }
+  | { op: "activation"; name: "silu" | "relu" | "gelu" | "tanh" | "sine" }
   | { op: "norm"; scale: Packed; bias: Packed | null; epsilon: number }
   | { op: "residual"; body: Operation[] }
   | { op: "image"; shape: [number, number, number] }
@@ -163,6 +163,7 @@ const ACTIVATIONS = {
   relu: (x: number) => Math.max(x, 0),
   silu: (x: number) => x / (1 + Math.exp(-x)),
   tanh: Math.tanh,
+  sine: Math.sin,
   gelu: (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
 };
 
