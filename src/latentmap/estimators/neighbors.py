@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, sq
 from latentmap.estimators.parameters import Parameters, check_count
 from latentmap.estimators.places import Places, PlaceSearch, first_of_group
 from latentmap.estimators.state import FitState, Graphs, as_tensor
-from latentmap.estimators.supervision import Targets, describe_targets, with_targets
+from latentmap.estimators.supervision import Targets, describe_targets, targets_of_groups, with_targets
 from latentmap.estimators.training_rows import some_of
 from latentmap.estimators.tsne import start_of_components
 from latentmap.exceptions import PartError
@@ -162,8 +163,7 @@ class NeighborSearch:
         if isinstance(k, Edges):
             used = {"graph": k.among(self.train, self.train), "held_out_graph": k.among(self.held_out, self.train)}
         else:
-            points, queries = self._points()
-            kept = self._kept(f"{k}", lambda: [self._drawn(points, k, q) for q in (None, queries)])
+            kept = self._kept(f"{k}", lambda: self._drawn_of_training(k))
             used = {"graph": kept.graph.long(), "held_out_graph": kept.held_out_graph.long()}
         if targets is not None:
             used["graph"] = self._with_targets(used["graph"], targets[self.train], targets[self.train])
@@ -197,10 +197,10 @@ class NeighborSearch:
             Whether they are known already, so that principal components will do.
         """
         self._require_neighbors(k, targets)
-        p, points = self.parameters, self._in_order(self._points())
-        same = self._groups()
-        points = points[first_of_group(same)]  # equal rows, which rounding may have told apart
+        p, groups = self.parameters, self._groups()
+        points = self._in_order(self._points())[first_of_group(groups)]
         kept = self._kept(f"all {k}", lambda: [self._drawn(points, k, None), torch.empty(0, SHARES)])
+        targets = None if targets is None else targets_of_groups(targets, groups.cpu().numpy())
 
         def graph_of(some: Tensor | None) -> Tensor:
             graph = kept.graph.long().to(points.device) if some is None else self._drawn(points[some], k, None)
@@ -210,11 +210,13 @@ class NeighborSearch:
             return self._with_targets(graph, own, own)
 
         search = PlaceSearch(
-            *(points, graph_of, same, int(p.n_components), float(p.exaggeration), p.init, self.state.seed, ended)
+            *(points, graph_of, int(p.n_components), float(p.exaggeration), p.init, self.state.seed, ended)
         )
         if known:
-            return kept, Places(start_of_components(points, int(p.n_components)), 1.0)
-        return kept, search.new() if pinned is None else search.beside(pinned)
+            found = Places(start_of_components(points, int(p.n_components)), 1.0)
+        else:
+            found = search.new() if pinned is None else search.beside(_of_groups(pinned, groups))
+        return kept, found._replace(codes=found.codes[groups])
 
     def pinned(self, earlier: FitState) -> Pinned:
         """Return the places of all rows on the map of an earlier fit, at which those of this one begin."""
@@ -254,12 +256,14 @@ class NeighborSearch:
         components = LANDMARK_COMPONENTS if columns > LANDMARK_COLUMNS else None
         centre, axes = principal_axes(some, components or 1)
         components = axes.shape[1] if components else None
-        encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(self.source), components)
+        first = first_of_group(self._groups())  # groups are numbered in the order of the rows
+        encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(first), components)
         encoder = encoder.to(self.state.device)
-        codes = self._in_order(places) if places else self._means()[first_of_group(self._groups())]
-        rows = (self._inputs(block) for block in self._blocks())
-        encoder.place(rows, codes, centre, axes)
-        network = Placement(cast(Network, model.parts.encoder), len(self.source), columns, components)
+        codes = (self._in_order(places) if places else self._means())[first]
+        kept = torch.zeros(len(self.source), dtype=torch.bool, device=first.device).index_fill(0, first, True)
+        blocks = zip(self._blocks(), kept.split(self._block_size), strict=True)
+        encoder.place((self._inputs(block)[some] for block, some in blocks), codes, centre, axes)
+        network = Placement(cast(Network, model.parts.encoder), len(first), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
 
     def _groups(self) -> Tensor:
@@ -274,7 +278,11 @@ class NeighborSearch:
     def _blocks(self) -> Iterator[NDArray[Any]]:
         """Yield all rows, some at a time."""
         rows = LazyRows(self.source, self.state.model.sizes.features, missing=self.state.takes_missing)
-        return (block for _, block in rows.pieces(POINTS // rows.shape[1] + 1))
+        return (block for _, block in rows.pieces(self._block_size))
+
+    @property
+    def _block_size(self) -> int:
+        return POINTS // self.state.model.sizes.features + 1
 
     @torch.no_grad()
     def _inputs(self, block: NDArray[Any]) -> Tensor:
@@ -312,9 +320,24 @@ class NeighborSearch:
             return earlier
         return Graphs(key, *(graph.int().cpu() for graph in search()))
 
+    def _drawn_of_training(self, k: int) -> list[Tensor]:
+        """Return the neighbours of training and held-out rows among training rows, each of equal ones by its first."""
+        points, queries = self._points()
+        groups = self._groups()[self._split[0]].unique(return_inverse=True)[1]
+        first = first_of_group(groups)
+        graph, held_out = (self._drawn(points[first], k, some) for some in (None, queries))
+        return [torch.where(part < 0, -1, first[part.clamp_min(0)]) for part in (graph[groups], held_out)]
+
     def _drawn(self, points: Tensor, k: int, queries: Tensor | None) -> Tensor:
-        """Return the neighbours of each point, or query, as often as they are drawn."""
+        """Return the neighbours of each point, or query, as often as they are drawn; -1 of a point without others.
+
+        Where equal rows leave few points, they have as many neighbours as so few rows have by default, at the most.
+        """
+        if len(points) < 2:
+            return torch.full((1 if queries is None else len(queries), SHARES), -1, device=points.device)
         metric: Any = self.parameters.metric
+        few = max(1, choose_neighbors(len(points), 2)) if self.parameters.neighbors == "auto" else len(points) - 1
+        k = min(k, few)
         searched = max(k, min(SEARCHED * k, len(points) - 1))
         found = neighbor_graph(points, searched, queries=queries, metric=metric)
         squares = squared_distances(points, found, queries, metric)
@@ -368,6 +391,12 @@ class NeighborSearch:
                 return filled
             require_fit(raw, metric)
             return normalise_for(filled, metric)
+
+
+def _of_groups(pinned: Pinned, groups: Int[Tensor, " N"]) -> Pinned:
+    """Return groups of equal rows that keep the place of the first of their rows that has one."""
+    rows, first = np.unique(groups.cpu().numpy()[pinned.rows], return_index=True)
+    return Pinned(rows, pinned.places[first], pinned.exactly)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -50,11 +50,9 @@ class PlaceSearch:
     Parameters
     ----------
     points : Tensor of shape (N, P)
-        The rows, as distances compare them.
+        The rows, as distances compare them, equal ones once.
     graph_of : callable
         What returns the neighbours of some rows among these, see `GraphOf`.
-    same : Tensor of int of shape (N,)
-        Group of each row, from 0 on: rows of a group are equal, and share a place.
     components : int
         Dimensions of the map.
     exaggeration : float
@@ -69,7 +67,6 @@ class PlaceSearch:
 
     points: Float[Tensor, "N P"]
     graph_of: GraphOf
-    same: Int[Tensor, " N"]
     components: int
     exaggeration: float
     init: str
@@ -78,6 +75,8 @@ class PlaceSearch:
 
     def new(self) -> Places:
         """Return the places of a new map, of mean 0 and variance 1 over all dimensions."""
+        if len(self.points) == 1:
+            return Places(self.points.new_zeros(1, self.components), 1.0)
         points, most = self.points, SOME_ROWS if self.components <= 2 else SOME_ROWS_3D
         if len(points) > most:
             some = torch.randperm(len(points), generator=generator_for(self.seed))[:most].sort().values
@@ -85,7 +84,7 @@ class PlaceSearch:
             z = self._tsne(self._start(points[some]), self.graph_of(some), points[some])
             z = self._beside(interpolated(points, some, z))
         else:
-            z = self._tsne(self._start(points), self._graph, points, same=self.same)
+            z = self._tsne(self._start(points), self._graph, points)
         alone = start_of_components(points, self.components)
         if not keeps_more(z, alone, self._graph):
             z = alone * scale_of(alone, self._graph, self.exaggeration)
@@ -112,7 +111,7 @@ class PlaceSearch:
             z = self._beside(scale_of(start, self._graph, self.exaggeration) * start)
             wide = spread(z) or 1.0
             return Places((z - z.mean(0)) * (unit / wide) + start.mean(0), wide / unit, anew=False)
-        fixed = torch.zeros_like(self.same, dtype=torch.bool).index_fill(0, known, True)
+        fixed = torch.zeros(len(self.points), dtype=torch.bool, device=known.device).index_fill(0, known, True)
         new = self.new()
         elsewhere = turned(new.codes.double(), known, before)
         if len(known) > PLACED_BY:
@@ -120,8 +119,6 @@ class PlaceSearch:
             start = torch.where((near | fixed)[:, None], start, elsewhere)
         else:
             start = elsewhere.index_copy(0, known, before)
-        start = start[first_of_group(self.same, fixed)]  # rows that equal a pinned one stay with it
-        fixed = torch.zeros_like(fixed).index_fill(0, self.same[fixed], True)[self.same]
         own, goal = spread(new.codes[known]), spread(before)
         scale = new.scale * (own / goal if own and goal else 1.0)
         z = torch.where(fixed[:, None], start, self._beside(scale * start, fixed) / scale)
@@ -140,14 +137,11 @@ class PlaceSearch:
         return start
 
     def _beside(self, start: Tensor, fixed: Bool[Tensor, " N"] | None = None) -> Tensor:
-        return self._tsne(start, self._graph, self.points, same=self.same, early=0, iterations=FINE, fixed=fixed)
+        return self._tsne(start, self._graph, self.points, early=0, iterations=FINE, fixed=fixed)
 
-    def _tsne(
-        self, start: Tensor, graph: Tensor, points: Tensor, *, same: Tensor | None = None, **options: Any
-    ) -> Tensor:
-        points = points if same is None else points[torch.unique(first_of_group(same))]
+    def _tsne(self, start: Tensor, graph: Tensor, points: Tensor, **options: Any) -> Tensor:
         distances = Distances.of(points, generator_for(self.seed))
-        return tsne(start, graph, distances, exaggeration=self.exaggeration, same=same, ended=self.ended, **options)
+        return tsne(start, graph, distances, exaggeration=self.exaggeration, ended=self.ended, **options)
 
 
 def _warn_of_units(z: Float[Tensor, "N D"]) -> None:
@@ -196,15 +190,12 @@ def interpolated(
     return found
 
 
-def first_of_group(groups: Int[Tensor, " N"], of: Bool[Tensor, " N"] | None = None) -> Int[Tensor, " N"]:
-    """Return for each row the index of the first row of its group, or the first of some; the row itself without any.
+def first_of_group(groups: Int[Tensor, " N"]) -> Int[Tensor, " G"]:
+    """Return the first row of each group, from 0 on.
 
-    >>> groups = torch.tensor([0, 0, 1])
-    >>> first_of_group(groups).tolist(), first_of_group(groups, torch.tensor([False, True, False])).tolist()
-    ([0, 0, 2], [1, 1, 2])
+    >>> first_of_group(torch.tensor([1, 0, 1])).tolist()
+    [1, 0]
     """
     rows = torch.arange(len(groups), device=groups.device)
-    some = rows if of is None else rows[of]
     first = torch.full((int(groups.max()) + 1,), len(groups), device=groups.device)
-    found = first.scatter_reduce_(0, groups[some], some, "amin")[groups]
-    return torch.where(found < len(groups), found, rows)
+    return first.scatter_reduce_(0, groups, rows, "amin")

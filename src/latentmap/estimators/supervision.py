@@ -65,6 +65,27 @@ def with_targets(
     return replaced
 
 
+def targets_of_groups(targets: Targets, groups: Int[np.ndarray, " N"]) -> Targets:
+    """Return the target of each group of rows, from 0 on: the mean of numbers, the most frequent of classes.
+
+    >>> targets_of_groups(np.array([3, 3, 1, -1, 2]), np.array([0, 0, 0, 1, 1])).tolist()
+    [3, 2]
+    >>> targets_of_groups(np.array([3.0, 5.0, np.nan]), np.array([0, 0, 1])).tolist()
+    [4.0, nan]
+    """
+    count, known = int(groups.max()) + 1, targets >= 0 if targets.dtype.kind == "i" else ~np.isnan(targets)
+    if targets.dtype.kind == "f":
+        sums = np.bincount(groups[known], targets[known], count)
+        with np.errstate(invalid="ignore"):
+            means: Targets = sums / np.bincount(groups[known], minlength=count)
+        return means
+    pairs, counts = np.unique(np.stack([groups[known], targets[known]]), axis=1, return_counts=True)
+    found = np.full(count, -1)
+    order = np.argsort(counts, kind="stable")
+    found[pairs[0, order]] = pairs[1, order]  # the most frequent is written last
+    return found
+
+
 def with_values(
     graph: Int[Tensor, "M k"],
     values: Float[np.ndarray, " M"],

@@ -48,7 +48,6 @@ def tsne(
     early: int = EARLY,
     iterations: int = ITERATIONS,
     exaggeration: float = 1.0,
-    same: Int[Tensor, " N"] | None = None,
     fixed: Bool[Tensor, " N"] | None = None,
     ended: Callable[[], bool] = lambda: False,
 ) -> Float[Tensor, "N D"]:
@@ -71,15 +70,13 @@ def tsne(
     graph : Tensor of int of shape (N, S)
         Neighbours of each row, as often as they are drawn, of which p is the share; -1 for none.
     distances : Distances, optional
-        Distances of the rows in the data, one of each group.
+        Distances of the rows in the data.
     early : int, default=150
         Iterations with early exaggeration, for places that begin close to each other.
     iterations : int, default=200
         Iterations after these.
     exaggeration : float, default=1.0
         Weight rho of the attraction.
-    same : Tensor of int of shape (N,), optional
-        Group of each row, from 0 on: rows of a group are equal, and share a place.
     fixed : Tensor of bool of shape (N,), optional
         Rows whose places do not move.
     ended : callable, optional
@@ -95,15 +92,10 @@ def tsne(
     """
     n = len(start)
     graph = with_self(graph)
-    group = torch.arange(n, device=start.device) if same is None else same
-    places = torch.empty(int(group.max()) + 1, start.shape[1], device=start.device)
-    places[group] = start.float()
-    masses = torch.bincount(group, minlength=len(places)).float()[:, None]
-    moves = 1 / masses  # the gradient is that of a row of a group
-    if fixed is not None:
-        moves = moves.index_fill(0, group[fixed], 0.0)
+    places, masses = start.float(), torch.ones(n, device=start.device)
+    moves = masses[:, None] if fixed is None else (~fixed[:, None]).float()
     step, gains = torch.zeros_like(places), torch.ones_like(places)
-    attraction = Attraction.of(group[graph], group)
+    attraction = Attraction.of(graph)
     repulsion, lasting = Repulsion(), _lasting(n, start.shape[1], early + iterations)
     with threads_for(n * min(n, PAIRWISE)):
         for iteration in range(early + iterations):
@@ -113,15 +105,16 @@ def tsne(
             if iteration == early:
                 step, gains = torch.zeros_like(places), torch.ones_like(places)
             if iteration % lasting == 0:
-                total, away = repulsion(places, masses[:, 0])
-            gradient = 4 * moves * (rho * attraction(places) - masses * away / total.clamp_min(LEAST))
+                total, away = repulsion(places, masses)
+            gradient = 4 * (rho * attraction(places) - away / total.clamp_min(LEAST))
             if distances is not None:
-                gradient += (moves > 0) * distances.gradient(places)
+                gradient += distances.gradient(places)
+            gradient *= moves
             gains = torch.where(gradient * step < 0, gains + GROWTH, gains * DECAY).clamp_(min=LEAST_GAIN)
             step = MOMENTUM * step - n / max(1.0, rho) * gains * gradient
             step *= (FARTHEST / step.norm(dim=1, keepdim=True)).clamp_(max=1.0)
             places = places + step
-    return places[group].to(start.dtype)
+    return places.to(start.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,16 +175,16 @@ class Attraction:
     shares: Float[Tensor, " E"]
 
     @classmethod
-    def of(cls, near: Int[Tensor, "N S"], group: Int[Tensor, " N"]) -> Attraction:
-        """Return that of the neighbours of rows, as often as they are drawn, where rows of a group share a place."""
-        places, own = int(group.max()) + 1, group[:, None]
+    def of(cls, near: Int[Tensor, "N S"]) -> Attraction:
+        """Return that of the neighbours of rows, as often as they are drawn."""
+        places, own = len(near), torch.arange(len(near), device=near.device)[:, None]
         ends = torch.minimum(near, own) * places + torch.maximum(near, own)
         edges, counts = ends[near != own].unique(return_counts=True)
         return cls(edges // places, edges % places, counts / (2 * near.numel()))
 
-    def __call__(self, places: Float[Tensor, "G D"]) -> Float[Tensor, "G D"]:
+    def __call__(self, places: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Return the sums of all places."""
-        columns = places.T.contiguous()  # (D, G): numbers that are gathered lie side by side
+        columns = places.T.contiguous()  # (D, N): numbers that are gathered lie side by side
         apart = [column.index_select(0, self.first) - column.index_select(0, self.second) for column in columns]
         distances = torch.ones_like(self.shares)
         for each in apart:
