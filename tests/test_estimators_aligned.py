@@ -1,16 +1,18 @@
 """Aligned maps: linked rows of several tables lie together, and links that cannot hold are named."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_digits, make_blobs
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from latentmap import VAE, fit_aligned
 from latentmap.estimators.anchor import Matches
 from latentmap.estimators.matching import by_columns
-from latentmap.exceptions import DataError, DiagnosisWarning, PartError
+from latentmap.exceptions import DataError, DiagnosisWarning, PartError, UnderfitWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentmap.exceptions.UnderfitWarning")  # few epochs
 X, GROUP = make_blobs(400, centers=6 * np.random.default_rng(0).normal(size=(4, 8)), random_state=0)
@@ -241,3 +243,31 @@ def test_the_default_index_of_tables_of_other_lengths_names_no_rows():
         fit_aligned([pd.DataFrame(LEFT[:200]), pd.DataFrame(RIGHT)])
     with pytest.raises(PartError, match="the same n_components: give a number"):
         fit_aligned([LEFT, RIGHT], [[0, 0]], n_components="auto")
+
+
+def test_equal_rows_that_are_linked_to_several_take_their_median():
+    """As answers of a short questionnaire, of which many are alike."""
+    X = load_digits().data[:300]
+    left, right = X[:, :40], (X[:, 24:31] > 8).astype(float)
+    _, groups, counts = np.unique(right, axis=0, return_inverse=True, return_counts=True)
+    assert counts.max() > 5
+    links = np.arange(300)[:, None].repeat(2, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first, second = fit_aligned([left, right], links, max_epochs=2, random_state=0)
+    partners, found = first.transform(left), second.transform(right)
+    for group in range(len(counts)):
+        median = np.median(partners[groups == group], axis=0)
+        np.testing.assert_allclose(found[groups == group], np.tile(median, (counts[group], 1)), atol=1e-5)
+
+
+def test_links_that_put_rows_where_those_like_them_are_not_are_warned_of():
+    """As those of tables that were sorted otherwise."""
+    links = np.arange(400)[:, None].repeat(2, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DiagnosisWarning)
+        warnings.filterwarnings("ignore", category=UnderfitWarning)
+        fit_aligned([LEFT, RIGHT], links, **QUICK)
+    links[:, 1] = np.random.default_rng(0).permutation(400)
+    with pytest.warns(DiagnosisWarning, match="the links put most rows where those of rows like them are not"):
+        fit_aligned([LEFT, RIGHT], links, **QUICK)

@@ -1,6 +1,7 @@
 """An interrupt keeps the model, whenever it comes and in whatever thread; a second one leaves at once."""
 
 import ctypes
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 from latentmap import VAE
 from latentmap.exceptions import InterruptedWarning
 from latentmap.training.checkpoint import Checkpoints
+from latentmap.training.step import GradientStep
 from test_estimators_resuming import QUICK, ROWS, outcome
 from test_training_state import same
 
@@ -85,3 +87,55 @@ def test_a_fit_in_a_thread_is_stopped_from_another(tmp_path):
             time.sleep(0.01)
         checkpoints.stop()
         assert fit.result(timeout=60).interrupted_ and checkpoints
+
+
+def interrupted_within_steps(monkeypatch, steps):
+    """Press Ctrl-C within these steps, when the weights have moved and the counters have not."""
+    taken, step = [], GradientStep.__call__
+
+    def call(self, *given):
+        step(self, *given)
+        taken.append(1)
+        if len(taken) in steps:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(GradientStep, "__call__", call)
+    return taken
+
+
+@pytest.mark.parametrize("at", [1, 3, 6])
+def test_a_fit_resumes_bit_for_bit_after_ctrl_c_within_a_step(at, monkeypatch):
+    assert threading.current_thread() is threading.main_thread()
+    expected = outcome(VAE(**QUICK, random_state=0).fit(ROWS))
+    with monkeypatch.context() as patch:
+        interrupted_within_steps(patch, {at})
+        with pytest.warns(InterruptedWarning, match=f"after {at} steps"):
+            vae = VAE(**QUICK, random_state=0).fit(ROWS)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert same(outcome(vae.fit(ROWS, resume=True)), expected)
+
+
+def test_a_second_ctrl_c_leaves_the_step(monkeypatch):
+    """As in a step that takes long, or does not end."""
+    step = GradientStep.__call__
+
+    def call(self, *given):
+        step(self, *given)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the second one raises")
+
+    monkeypatch.setattr(GradientStep, "__call__", call)
+    with pytest.warns(InterruptedWarning):
+        VAE(**QUICK, random_state=0).fit(ROWS)
+
+
+def test_a_handler_of_the_users_own_stays(monkeypatch):
+    called = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: called.append(number))
+    try:
+        interrupted_within_steps(monkeypatch, {3})
+        vae = VAE(**QUICK, random_state=0).fit(ROWS)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert called == [signal.SIGINT] and vae.history_

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 
 from latentmap import VAE
 from latentmap.estimators import neighbors, places, tsne
@@ -349,3 +350,18 @@ def test_a_resumed_fit_learns_the_places_that_it_began_with(tmp_path, monkeypatc
     monkeypatch.setattr(places, "tsne", lambda *args, **more: original(*args, **more).flip(1))
     resumed = VAE(2, **settings).fit(X, checkpoint=tmp_path, resume=True)
     np.testing.assert_array_equal(resumed.transform(X), whole.transform(X))
+
+
+def test_an_exaggerated_map_is_no_map_of_components_and_one_that_is_says_so():
+    """Groups rather than neighbours is what is asked for."""
+    X = StandardScaler().fit_transform(load_wine().data)
+    alone = start_of_components(torch.from_numpy(X), 2).numpy()
+
+    def fitted(rows, **options):
+        return VAE(2, max_epochs=1, random_state=0, **options).fit(rows)
+
+    vae = fitted(X, exaggeration=4)
+    agreement = np.abs(np.corrcoef(vae.transform(X).T, alone.T)[:2, 2:])
+    assert agreement.max(1).min() < 0.995 and "places" not in vae.choices_
+    flat = np.random.default_rng(0).normal(size=(300, 2)) @ np.random.default_rng(1).normal(size=(2, 5))
+    assert "principal components" in fitted(flat).choices_["places"]

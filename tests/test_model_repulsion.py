@@ -113,3 +113,50 @@ def test_the_scale_of_a_map_is_where_its_loss_is_least():
     losses = [2 * (s**2 * neighbors).log1p().mean() + (1 / (1 + s**2 * others)).mean().log() for s in scales]
     assert fitting_scale(neighbors, others, 2.0) == float(scales[int(torch.stack(losses).argmin())])
     assert fitting_scale(neighbors, others, 4.0) < fitting_scale(neighbors, others, 1.5)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e4, 1e7])
+@pytest.mark.parametrize("d", [1, 2])
+def test_codes_beyond_the_grid_are_summed_with_all_others(d, far, monkeypatch):
+    """One far code leaves the grid as fine for the others, in this call and in those that follow."""
+    y, masses = drawn(2000, d, 15.0)
+    usual, repel = off(Repulsion(pairwise=0)(y, masses)[1], expected(y, masses)[1]), Repulsion(pairwise=0)
+    away = y.clone()
+    away[:40] += far * (1 + torch.rand(40, d, generator=torch.Generator().manual_seed(1)))
+    for codes in (away, y):
+        (total, force), (right_total, right) = repel(codes, masses), expected(codes, masses)
+        assert off(total, right_total) < 0.01
+        assert off(force, right) < 1.2 * usual < 0.1
+    monkeypatch.setattr(repulsion, "FAR_CODES", 0)
+    if d == 2 and far > 1e3:
+        assert off(Repulsion(pairwise=0)(away, masses)[1], expected(away, masses)[1]) > 0.2, "control: a coarse grid"
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.1, 1.0])
+def test_the_grid_is_fine_where_codes_are_close(spread, monkeypatch):
+    """As where t-SNE begins."""
+    y, masses = drawn(2000, 2, spread)
+    right = expected(y - 5.0, masses)[1]
+    assert off(Repulsion(pairwise=0)(y, masses)[1], right) < 0.01
+    monkeypatch.setattr(repulsion, "INTERVALS", 0.1)
+    if spread < 1:
+        assert off(Repulsion(pairwise=0)(y, masses)[1], right) > 0.1, "control: of the usual spacing"
+
+
+def test_pairs_of_islands_that_are_far_apart():
+    y, masses = drawn(400, 3, 5.0)
+    y[:200] += 1e4
+    total, force = expected(y, masses)
+    found_total, found = Repulsion()(y, masses)
+    assert off(found_total, total) < 1e-5 and off(found, force) < 1e-3
+
+
+def test_a_potential_with_a_far_code():
+    y = drawn(2000, 2, 15.0)[0].double()
+    z = y[:50] + 0.3
+    usual = Potential(y)(z)
+    y[-1] = 3e3
+    potential, slope = Potential(y)(torch.cat([z, y[-1:] + 0.5]))
+    assert off(potential[:50], usual[0]) < 0.01 and off(slope[:50], usual[1]) < 0.05
+    assert float(potential[-1]) == pytest.approx(1 / 1.5, rel=0.01)
+    torch.testing.assert_close(slope[-1], torch.full((2,), -2 * 0.5 / 1.5**2, dtype=torch.float64), rtol=0.01, atol=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sklearn.base import clone
 
-from latentmap.estimators.anchor import Matches
+from latentmap.estimators.anchor import Links, Matches
 from latentmap.estimators.links import linked
 from latentmap.estimators.matching import by_columns
 from latentmap.estimators.vae import VAE
@@ -89,7 +89,7 @@ def fit_aligned(
         if fitted:
             here, before = pairs[number - 1][:, 1], pairs[number - 1][:, 0]
             places = fitted[-1].transform(tables[number - 1])[before]
-            estimator.set_params(anchor=(here, places) if shared is None else Matches(here, places))
+            estimator.set_params(anchor=(Links if shared is None else Matches)(here, places))
         try:
             fitted.append(estimator.fit(table))
         except DataError as error:

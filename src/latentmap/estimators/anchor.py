@@ -69,6 +69,15 @@ class Pinned(NamedTuple):
     """Whether they stay at these places, or only begin there."""
 
 
+class Links(NamedTuple):
+    """Codes of rows that are linked to others with these codes; equal rows may be linked to several."""
+
+    indices: NDArray[np.int64]
+    """Indices of the rows (m,)."""
+    codes: NDArray[Any]
+    """Their codes (m, D)."""
+
+
 class Matches(NamedTuple):
     """Codes of rows that resemble others with these codes, which some do by chance."""
 
@@ -90,11 +99,14 @@ class Anchor:
         Indices (m,) of rows of the fit, and their codes (m, D).
     matched : bool, default=False
         Whether these are `Matches`, of which those that disagree with rows like them are left out.
+    linked : bool, default=False
+        Whether these are `Links`, of which equal rows have the median.
     """
 
     estimator: GenerativeEstimator | None = None
     places: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
     matched: bool = False
+    linked: bool = False
 
     @property
     def described(self) -> str:
@@ -156,6 +168,7 @@ class Anchor:
         """
         if self.places is not None:
             given, codes = self._given(source, state)
+            codes = _median_of_equal(given, codes) if self.linked else codes
             reach = _reach(np.square(codes).mean())
             kept, exactly, described = self._kept(state, given, codes)
             given, codes, indices = given[kept], codes[kept], self.places[0][kept]
@@ -180,8 +193,15 @@ class Anchor:
         everything = np.ones(len(rows), dtype=bool)
         if not self.matched:
             _require_one_code(rows, codes)
+            if self.linked and len(rows) > PARTNERS and _agreeing(state, rows, codes).mean() < SOME:
+                warnings.warn(
+                    "the links put most rows where those of rows like them are not, as wrong links do, and as tables "
+                    "do that say little of each other: check which row each one links, or link by shared columns",
+                    DiagnosisWarning,
+                    stacklevel=2,
+                )
             return everything, True, f"{len(rows):,} rows at given codes (given)"
-        agree = _agree(codes, nearest_rows(state, rows)[:, :PARTNERS], codes.var(0))
+        agree = _agreeing(state, rows, codes)
         if agree.mean() >= SOME:
             return agree, True, f"{agree.sum():,} of {len(rows):,} linked rows at the places of their partners (given)"
         message = (
@@ -198,8 +218,8 @@ class Anchor:
         near = nearest_rows(self._earlier, some)
         unusual, odd = oddness(self._earlier, some, near)
         placed = _agree(self._earlier.posterior(some)[0], near, self._earlier.code_variance)  # where rows like them are
-        stay = looked[~unusual & (odd < UNLIKE) & placed]
-        if not piece and len(stay) < FEWEST:
+        stay = looked[(~unusual & (odd < UNLIKE) & placed) | self._earlier.holds(some)]
+        if not piece and len(stay) < min(FEWEST, len(some)):
             raise DataError(
                 f"{len(stay)} of {len(some)} rows are like those of the anchor, too few to keep its map: "
                 f"{_farthest(self._earlier, some)}; give rows in its units, among them rows like its, {ADVICE}"
@@ -242,6 +262,11 @@ def _agree(codes: NDArray[Any], near: NDArray[np.int64], variance: NDArray[Any])
     return np.asarray(off <= AGREE * float(np.sqrt(variance.mean())))
 
 
+def _agreeing(state: FitState, rows: NDArray[Any], codes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which rows have a code near those of the rows like them."""
+    return _agree(codes, nearest_rows(state, rows)[:, :PARTNERS], codes.var(0))
+
+
 def _reach(variance: Any) -> float:
     """Return the displacement from which on an anchor gives way, for codes of this variance."""
     return REACH * (float(np.sqrt(variance)) or 1.0)
@@ -272,7 +297,7 @@ def read_anchor(p: Parameters) -> Anchor | None:
             f"an anchored model has no condition, got condition={p.condition!r}; {ADVICE.removeprefix('or ')}"
         )
     if isinstance(anchor, tuple | list):
-        return Anchor(places=_places(anchor), matched=isinstance(anchor, Matches))
+        return Anchor(places=_places(anchor), matched=isinstance(anchor, Matches), linked=isinstance(anchor, Links))
     if isinstance(anchor, str | os.PathLike):
         from latentmap.estimators.persistence import load
 
@@ -358,11 +383,18 @@ def _require_one_code(rows: NDArray[Any], codes: NDArray[np.float64]) -> None:
     """Raise if rows that are equal have different codes."""
     contents: dict[bytes, int] = {}
     for row, (content, code) in enumerate(zip(rows, codes, strict=True)):
-        first = contents.setdefault(content.tobytes(), row)
+        first = contents.setdefault((content + 0.0).tobytes(), row)  # -0.0 is 0.0
         if (codes[first] != code).any():
             raise DataError(
                 f"anchor has two codes for equal rows, {codes[first].tolist()} and {code.tolist()}; give equal rows one"
             )
+
+
+def _median_of_equal(rows: NDArray[Any], codes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of the codes of rows that are equal, for each."""
+    _, groups = np.unique(rows + 0.0, axis=0, return_inverse=True)
+    medians = [np.median(codes[groups == group], axis=0) for group in range(int(groups.max()) + 1)]
+    return np.array(medians)[groups]
 
 
 def _farthest(state: FitState, rows: NDArray[Any]) -> str:

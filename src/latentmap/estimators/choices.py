@@ -33,16 +33,22 @@ from latentmap.model.part import Sizes
 from latentmap.training.device import operations
 from latentmap.training.feed import POSITIVES
 
-STEPS, MAP_STEPS, PLACED_STEPS = 2000, 1100, 400
-"""Steps that a fit takes by default, within these numbers of epochs; of a map; and of one whose places come first."""
+STEPS, MAP_STEPS = 2000, 1100
+"""Steps that a fit takes by default, within these numbers of epochs; and of a map."""
+PLACED_STEPS, SMALL_STEPS = 400, 500
+"""Steps of a map whose places come first, and of one of few rows, whose batches are smaller."""
 EPOCHS, FEWEST, PLACED_FEWEST = 125, 10, 4
 """Epochs at the most and at the least; and where places come first."""
 NEIGHBORS, FEWER_NEIGHBORS, SEARCHED_ROWS = 30, 15, 100_000
 """Neighbours of each row of a map; fewer of few rows, and of more than so many, among which a search takes long."""
 DEEP = 500
 """Training rows from which on the decoder of a map has six layers rather than three."""
+FINEST, FEW_FINE = 4.0, 300
+"""Scale of the Fourier features of the decoder of a map, and rows for each unit of it where there are few."""
 MANY = 2**15
 """Rows of a map beyond which its batches are larger even where its places come first."""
+LARGE = 256
+"""Rows of a batch from which on it is large."""
 RATE, FEW = 1e-2, 32
 """The learning rate, and rows in the smallest batch that carries it."""
 
@@ -213,18 +219,23 @@ def choose_networks(
     >>> choose_networks(Sizes((8, 8), 2), 160, neighbors=True)[1].hidden
     (128, 128, 128)
     >>> choose_networks(Sizes((8, 8), 2), 1000, neighbors=True, placed=True)[1]
-    Fourier(network=MLP(hidden=(128, 128), activation='silu'), frequencies=128, scale=4.0)
+    Fourier(network=MLP(hidden=(128, 128), activation='silu'), frequencies=128, scale=3.3)
     >>> choose_networks(Sizes((32, 32, 3), 2), 1000)[0]
     Conv(channels=(32, 64, 128), width=256, activation='silu')
     """
     if len(sizes.event) == 3 or (len(sizes.event) == 2 and min(sizes.event) >= 32):
-        return Conv(), Fourier(Conv()) if placed else Conv()
+        return Conv(), _with_detail(Conv(), rows) if placed else Conv()
     width = max(64, 2 ** math.ceil(math.log2(4 * sizes.features)))
     if neighbors:
         wide, depth = min(128, width), 6 if anchored or rows >= DEEP else 3
-        return MLP((min(192, width),) * 6), Fourier(MLP((wide, wide))) if placed else MLP((wide,) * depth)
+        return MLP((min(192, width),) * 6), _with_detail(MLP((wide, wide)), rows) if placed else MLP((wide,) * depth)
     both = MLP((min(256 if sizes.latent <= 3 else 384, width),) * 3)  # few numbers ask for less of a decoder
     return both, both
+
+
+def _with_detail(network: Network, rows: int) -> Network:
+    """Return the network with Fourier features: the more rows, the finer the detail that they can tell from noise."""
+    return Fourier(network, scale=float(f"{min(FINEST, rows / FEW_FINE):.2g}"))
 
 
 def choose_batch_size(rows: int, *, neighbors: bool = False, placed: bool = False) -> int:
@@ -244,16 +255,16 @@ def choose_batch_size(rows: int, *, neighbors: bool = False, placed: bool = Fals
 def choose_epochs(rows: int, batch_size: int, *, neighbors: bool = False, placed: bool = False) -> int:
     """Return the epochs that make about 2000 steps, 1100 of a map with neighbours, from 10 to 125.
 
-    Where the places of a map come first they make about 400, from 4 to 125.
+    Where the places of a map come first they make about 400, or 500 of batches below 256 rows, from 4 to 125.
 
     >>> [choose_epochs(n, choose_batch_size(n)) for n in (150, 1797, 60_000, 10**6)]
     [125, 125, 10, 10]
     >>> [choose_epochs(n, choose_batch_size(n, neighbors=True), placed=True) for n in (150, 1797, 60_000)]
-    [100, 58, 4]
+    [125, 58, 4]
     """
     steps, fewest = MAP_STEPS if neighbors else STEPS, FEWEST
     if placed:
-        steps, fewest = PLACED_STEPS, PLACED_FEWEST
+        steps, fewest = PLACED_STEPS if batch_size >= LARGE else SMALL_STEPS, PLACED_FEWEST
     return min(EPOCHS, max(fewest, math.ceil(steps / max(1, rows // batch_size))))
 
 

@@ -184,7 +184,7 @@ def _underfit(facts: Facts) -> Finding | None:
     curve = np.array(losses, dtype=float)
     if facts.continued or len(curve) < 8 or not np.isfinite(curve).all():
         return None
-    late, total = curve[-len(curve) // 4] - curve[-1], curve[0] - curve[-1]
+    late, total = curve[-len(curve) // 4] - curve[-1], curve.max() - curve[-1]  # it may have risen first
     if total <= 0 or late < 0.2 * total:
         return None
     fraction = late / total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -25,7 +26,7 @@ from latentmap.estimators.state import FitState, Graphs, as_tensor
 from latentmap.estimators.supervision import Targets, describe_targets, targets_of_groups, with_targets
 from latentmap.estimators.training_rows import some_of
 from latentmap.estimators.tsne import start_of_components
-from latentmap.exceptions import PartError
+from latentmap.exceptions import DiagnosisWarning, PartError
 from latentmap.model.affinities import SEARCHED, SHARES, affinities, shares
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.components import principal_axes, projection
@@ -46,6 +47,10 @@ PLACED_ROWS, PLACED_ROWS_3D = 100_000, 20_000
 """Rows of a fit up to which its map places others among them, and in three dimensions."""
 PLACES = ", new rows are placed among those of the fit"
 """What a description says of such a map."""
+COMPONENTS = "principal components (chosen as they keep more neighbours than t-SNE)"
+"""What a description says of a map that is these."""
+DATE_LINE = 170.0
+"""Longitude from which on a row is near to the other side of the date line."""
 PLACES_KNOWN = ", rows near to those of the earlier fit are placed among them"
 """What a description says of a fit that keeps the places of its anchor, and has none of its own."""
 PAIRS_A_SECOND = {"cpu": 5e8, "cuda": 2e10}
@@ -216,6 +221,9 @@ class NeighborSearch:
             found = Places(start_of_components(points, int(p.n_components)), 1.0)
         else:
             found = search.new() if pinned is None else search.beside(_of_groups(pinned, groups))
+        self.state.choices.pop("places", None)
+        if found.components:
+            self.state.choices["places"] = COMPONENTS
         return kept, found._replace(codes=found.codes[groups])
 
     def pinned(self, earlier: FitState) -> Pinned:
@@ -350,6 +358,8 @@ class NeighborSearch:
         and rows that a function compares, keep all their columns.
         """
         state, metric = self.state, self.parameters.metric
+        if metric == "haversine":
+            _warn_of_date_line(self.some)
         components = None if metric == "jaccard" or callable(metric) else self.parameters.neighbor_components
         some = self._compared(self.some)
         project = projection(some, components)
@@ -397,6 +407,18 @@ def _of_groups(pinned: Pinned, groups: Int[Tensor, " N"]) -> Pinned:
     """Return groups of equal rows that keep the place of the first of their rows that has one."""
     rows, first = np.unique(groups.cpu().numpy()[pinned.rows], return_index=True)
     return Pinned(rows, pinned.places[first], pinned.exactly)
+
+
+def _warn_of_date_line(rows: NDArray[Any]) -> None:
+    """Warn of places on both sides of the date line, which are near to each other, but not for an encoder."""
+    longitude = (flat(rows)[:, 0] + 180) % 360 - 180
+    if (longitude > DATE_LINE).any() and (longitude < -DATE_LINE).any():
+        message = (
+            "rows lie on both sides of the date line, where longitude jumps from 180 to -180, so that the encoder "
+            "places near rows apart; give cos(lat) cos(lon), cos(lat) sin(lon) and sin(lat) as columns with "
+            "metric='euclidean', or shift longitudes such that few rows lie at the jump"
+        )
+        warnings.warn(message, DiagnosisWarning, stacklevel=2)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ FINE = 100
 """Iterations beside rows that have places."""
 PLACED_BY = 10
 """Nearest rows with a place, at the median of which another begins, where there are more."""
+WIDEST = 3.0
+"""Distance of the farthest given place from their mean, in which a map has a spread of one, at the most."""
 USUAL = 5.0
 """Multiple, and fraction, of the spread of a prior within which a map can go on."""
 
@@ -41,6 +43,8 @@ class Places(NamedTuple):
     """The units of the kernel in one of these."""
     anew: bool = True
     """Whether the map is a new one, rather than an earlier one that goes on."""
+    components: bool = False
+    """Whether these are the principal components, which keep more neighbours than t-SNE does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +89,12 @@ class PlaceSearch:
             z = self._beside(interpolated(points, some, z))
         else:
             z = self._tsne(self._start(points), self._graph, points)
-        alone = start_of_components(points, self.components)
-        if not keeps_more(z, alone, self._graph):
-            z = alone * scale_of(alone, self._graph, self.exaggeration)
+        alone, components = start_of_components(points, self.components), False
+        if self.exaggeration <= 1 and not keeps_more(z, alone, self._graph):  # beyond, neighbours are not all
+            z, components = alone * scale_of(alone, self._graph, self.exaggeration), True
         z = z - z.mean(0)
         unit = spread(z) or 1.0
-        return Places(z / unit, unit)
+        return Places(z / unit, unit, components=components)
 
     def beside(self, pinned: Pinned) -> Places:
         """Return the places of rows, some of which have one on an earlier map, in its units.
@@ -113,14 +117,15 @@ class PlaceSearch:
             return Places((z - z.mean(0)) * (unit / wide) + start.mean(0), wide / unit, anew=False)
         fixed = torch.zeros(len(self.points), dtype=torch.bool, device=known.device).index_fill(0, known, True)
         new = self.new()
-        elsewhere = turned(new.codes.double(), known, before)
+        own, goal = spread(new.codes[known]), spread(before)
+        wide = min(goal / own, max(1.0, WIDEST * float((before - before.mean(0)).norm(dim=1).max()))) if own else 0.0
+        elsewhere = turned(new.codes.double(), known, before, wide or 1.0)
         if len(known) > PLACED_BY:
             near = fixed[self._graph].any(1)
             start = torch.where((near | fixed)[:, None], start, elsewhere)
         else:
             start = elsewhere.index_copy(0, known, before)
-        own, goal = spread(new.codes[known]), spread(before)
-        scale = new.scale * (own / goal if own and goal else 1.0)
+        scale = new.scale / (wide or 1.0)
         z = torch.where(fixed[:, None], start, self._beside(scale * start, fixed) / scale)
         _warn_of_units(z)
         return Places(z, scale, anew=False)
@@ -161,18 +166,19 @@ def spread(z: Float[Tensor, "N D"]) -> float:
     return float(z.var(0, correction=0).mean().sqrt())
 
 
-def turned(z: Float[Tensor, "N D"], known: Int[Tensor, " M"], places: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
-    """Return codes turned, scaled and shifted such that some are as near to given places as they can (Procrustes).
+def turned(
+    z: Float[Tensor, "N D"], known: Int[Tensor, " M"], places: Float[Tensor, "M D"], factor: float
+) -> Float[Tensor, "N D"]:
+    """Return codes scaled, turned and shifted such that some are as near to given places as they can (Procrustes).
 
     >>> z = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
-    >>> turned(z, torch.tensor([0, 1, 2]), torch.stack([1 + 3 * z[:, 1], -3 * z[:, 0]], 1)).round(decimals=4).abs()
+    >>> turned(z, torch.tensor([0, 1, 2]), torch.stack([1 + 3 * z[:, 1], -3 * z[:, 0]], 1), 3.0).round(decimals=4).abs()
     tensor([[1., 0.],
             [1., 3.],
             [7., 0.]])
     """
     own, goal = z[known] - z[known].mean(0), places - places.mean(0)
     u, _, v = torch.linalg.svd(own.T @ goal)
-    factor = spread(goal) / wide if (wide := spread(own)) and spread(goal) else 1.0  # a single place has no unit
     at: Tensor = (z - z[known].mean(0)) @ (u @ v) * factor + places.mean(0)
     return at
 

@@ -187,6 +187,10 @@ class FitState:
         both = self.map(rows, _located, given=given)
         return both[:, 0], both[:, 1]
 
+    def holds(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which rows are those of the fit of a map, whose places it has, (n,)."""
+        return np.asarray(self.map(rows, _held))
+
     def decode(self, codes: FloatArray, given: FloatArray | None = None) -> FloatArray:
         """Return the mean of p(x|z) for each latent code, (n, *event), in the units of the data."""
         return self.map(codes, _decoded, given=given).reshape(len(codes), *self.event_shape)
@@ -343,10 +347,21 @@ def _moments(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor
 
 def _located(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
     compared = isinstance(model.encoder, PlacedEncoder) and x.is_floating_point()
-    precise = scaling(x.double()) if compared else None  # as the rows of the fit were
-    single = compared and x.dtype == torch.float32
-    rounded = scaling(x.double() * (1 + torch.finfo(x.dtype).eps)) if single else None  # by twice as much, at the most
+    precise, rounded = _precise(scaling, x) if compared else (None, None)
     return torch.stack(model.locate(scaling(x), precise, rounded), 1)  # (B, 2, D)
+
+
+def _held(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:
+    return model.holds(*_precise(scaling, x))
+
+
+def _precise(scaling: Affine, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return rows as those of the fit were compared, and as far off as they may be rounded."""
+    if not x.is_floating_point():
+        return scaling(x), None
+    single = x.dtype == torch.float32
+    rounded = scaling(x.double() * (1 + torch.finfo(x.dtype).eps)) if single else None  # by twice as much, at the most
+    return scaling(x.double()), rounded
 
 
 def _encoder_inputs(model: GenerativeAutoencoder, scaling: Affine, x: Tensor) -> Tensor:

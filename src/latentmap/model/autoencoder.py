@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
@@ -169,10 +169,22 @@ class GenerativeAutoencoder(nn.Module):
         """
         q = self.encode(x)
         if isinstance(self.encoder, PlacedEncoder):  # deviations are those of the encoder
-            inputs = self.encoder_inputs(x if precise is None else precise)
-            off = None if rounded is None else (self.encoder_inputs(rounded) - inputs).abs()
+            inputs, off = self._compared(x if precise is None else precise, rounded)
             return self.encoder.placed(inputs, q.mean, off), q.stddev
         return q.mean, q.stddev
+
+    def holds(self, precise: Float[Tensor, "B P"], rounded: Float[Tensor, "B P"] | None = None) -> Bool[Tensor, " B"]:
+        """Return which rows are landmarks, which `locate` gives the places that they had in the fit."""
+        if not isinstance(self.encoder, PlacedEncoder):
+            return torch.zeros(len(precise), dtype=torch.bool, device=precise.device)
+        return self.encoder.holds(*self._compared(precise, rounded))
+
+    def _compared(
+        self, precise: Float[Tensor, "B P"], rounded: Float[Tensor, "B P"] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return rows as they are compared with landmarks, and how far off they may be rounded."""
+        inputs = self.encoder_inputs(precise)
+        return inputs, None if rounded is None else (self.encoder_inputs(rounded) - inputs).abs()
 
     def decode(self, z: Float[Tensor, "*S D"]) -> Distribution:
         """Return p(x|z), over (*S, P)."""

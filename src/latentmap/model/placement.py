@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from latentmap.model.affinities import affinities
@@ -169,6 +169,10 @@ class PlacedEncoder(nn.Module):
                 pieces = zip(near.split(PIECE), distances.split(PIECE), codes[new].split(PIECE), strict=True)
                 places[new] = torch.cat([self._places(*piece) for piece in pieces]).to(places)
             return places.to(codes.dtype)
+
+    def holds(self, x: Float[Tensor, "B P"], off: Float[Tensor, "B P"] | None = None) -> Bool[Tensor, " B"]:
+        """Return which rows equal a landmark."""
+        return self._found(self._projected(x), off) >= 0
 
     def _found(self, rows: Float[Tensor, "B C"], off: Float[Tensor, "B P"] | None) -> Int[Tensor, " B"]:
         """Return the landmark that each row equals, -1 for none, without a search among all of them."""

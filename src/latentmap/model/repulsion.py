@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.fft import next_fast_len
 from torch import Tensor
 
@@ -15,8 +15,14 @@ PAIRWISE = 512
 """Codes up to which the forces of all pairs are summed."""
 SPACING, MARGIN = 0.5, 4
 """Distance of the nodes of a grid, in the units of the kernel, and nodes beyond the last code."""
+INTERVALS = 50
+"""Intervals from the first to the last of codes that repel each other, at the least: they begin close together."""
 MOST_NODES, WIDER = 2**22, 1.2
 """Nodes of a padded grid at the most, and how its nodes move apart where codes that are far apart would need more."""
+LONG = 100.0
+"""Distance of codes from their mean from which on products of pairs take double precision."""
+FAR_CODES = 256
+"""Codes beyond a fine grid up to which they are summed with all others."""
 CACHED, GPU_VALUES = 2**19, 2**26
 """Kernels that are computed at a time, at the most: on a CPU as many as its cache holds, else as memory does."""
 SOME = 1000
@@ -34,7 +40,8 @@ class Repulsion:
     where a mass is the number of rows that share a code, so that Z is over all pairs of rows. Up to 512 codes, and in
     three dimensions or more, all pairs are summed. More are spread to the nodes of a grid by cubic
     B-splines, convolved with the kernel by FFT, and interpolated by the splines and their derivatives (smooth particle
-    mesh Ewald, Essmann et al. 1995; FIt-SNE, Linderman et al. 2019, interpolates by polynomials).
+    mesh Ewald, Essmann et al. 1995; FIt-SNE, Linderman et al. 2019, interpolates by polynomials). Codes too far away
+    for a fine grid, of which there may be as many, are summed with all others.
 
     Parameters
     ----------
@@ -60,10 +67,27 @@ class Repulsion:
         self, y: Float[Tensor, "N D"], masses: Float[Tensor, " N"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "N D"]]:
         """Return Z and F."""
-        return self._pairs(y, masses) if y.shape[1] > 2 or len(y) <= self.pairwise else self._by_grid(y, masses)
+        if y.shape[1] > 2 or len(y) <= self.pairwise:
+            return self._pairs(y, masses)
+        far = _far(y, self.spacing)
+        if not 0 < int(far.sum()) <= FAR_CODES:
+            return self._by_grid(y, masses)
+        alone, some = far.nonzero()[:, 0], (~far).nonzero()[:, 0]
+        total, near = self._by_grid(y[some], masses[some])
+        apart = y[alone, None] - y  # (F, N, D)
+        kernel = 1 / (1 + apart.square().sum(2))
+        pulls = kernel.square()[:, :, None] * apart
+        force = torch.zeros_like(y).index_copy_(0, some, near)
+        force -= (masses[alone, None, None] * pulls).sum(0)
+        force[alone] = (masses[:, None] * pulls).sum(1)
+        own = masses[alone] @ kernel
+        both = 2 * (own @ masses) - own[alone] @ masses[alone] - masses[alone].sum()
+        return total + both, force
 
     def _pairs(self, y: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
-        y = y - y.mean(0)
+        given, y = y, y - y.mean(0)
+        if bool(y.abs().max() > LONG):
+            y, masses = y.double(), masses.double()
         weighted = torch.cat([masses[:, None], masses[:, None] * y], 1)
         sums, squares = [], []
         for kernel in kernel_blocks(y, 0, len(y)):
@@ -71,11 +95,11 @@ class Repulsion:
             squares.append(kernel.square_() @ weighted)
         near = torch.cat(squares)
         total = masses @ torch.cat(sums) + (masses * (masses - 1)).sum()  # kernels of a code and itself are left out
-        return total, near[:, :1] * y - near[:, 1:]
+        return total.to(given), (near[:, :1] * y - near[:, 1:]).to(given)
 
     def _by_grid(self, y: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
-        grid = Grid.over(y, self.spacing)
-        self.spacing = grid.spacing
+        span = float((y.amax(0) - y.amin(0)).max())
+        grid = Grid.over(y, min(self.spacing, span / INTERVALS) if span > 0 else self.spacing)
         key = grid.size, grid.spacing, y.shape[1], y.device
         if self._kernel is None or self._kernel[0] != key:
             self._kernel = key, grid.kernel(y)
@@ -89,7 +113,8 @@ class Potential:
 
     .. math:: \Phi(z) = \sum_j \frac1{1 + \|z - y_j\|^2}
 
-    Places beyond the grid, which ends two units beyond the last code, have the values of its edge.
+    Places beyond the grid, which ends two units beyond the last code, have the values of its edge; where there are
+    codes too far away for a fine grid, they have the sum over all codes.
 
     Parameters
     ----------
@@ -104,12 +129,23 @@ class Potential:
     """
 
     def __init__(self, y: Float[Tensor, "N D"]) -> None:
+        far = _far(y, SPACING)
+        far &= int(far.sum()) <= FAR_CODES
+        self.alone, self.all, y = y[far], y, y[~far]
+        self.low, self.high = y.amin(0) - SPACING * MARGIN, y.amax(0) + SPACING * MARGIN
         self.grid = Grid.over(y, SPACING)
         self.nodes = self.grid.convolved(self.grid.stencil(y), torch.ones_like(y[:, 0]), self.grid.kernel(y))
 
     def __call__(self, z: Float[Tensor, "B D"]) -> tuple[Float[Tensor, " B"], Float[Tensor, "B D"]]:
         """Return the potential and its gradient."""
-        return self.grid.stencil(z).interpolated(self.nodes)
+        potential, slope = self.grid.stencil(z).interpolated(self.nodes)
+        if len(self.alone):
+            more, steeper = _summed(z, self.alone)
+            potential, slope = potential + more, slope + steeper
+            beyond = ((z < self.low) | (z > self.high)).any(1)
+            for some in beyond.nonzero()[:, 0].split(SOME):
+                potential[some], slope[some] = _summed(z[some], self.all)
+        return potential, slope
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +262,19 @@ def fitting_scale(neighbors: Float[Tensor, " M"], others: Float[Tensor, " K"], e
     repulsion = [(1 / (1 + s**2 * others)).mean().log() for s in SCALES]
     losses = [float(sum(terms)) for terms in zip(attraction, repulsion, strict=True)]
     return float(SCALES[losses.index(min(losses))])
+
+
+def _far(y: Float[Tensor, "N D"], spacing: float) -> Bool[Tensor, " N"]:
+    """Return which codes a grid of this spacing around the median does not reach."""
+    reach = spacing * (int(MOST_NODES ** (1 / y.shape[1])) / 2 - 3 * MARGIN) / 2
+    return ((y - y.median(0).values).abs() > 0.9 * reach).any(1)
+
+
+def _summed(z: Float[Tensor, "B D"], y: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " B"], Float[Tensor, "B D"]]:
+    """Return the sum of the kernel over codes, and its gradient, at some places."""
+    apart = z[:, None] - y
+    kernel = 1 / (1 + apart.square().sum(2))
+    return kernel.sum(1), -2 * (kernel.square()[:, :, None] * apart).sum(1)
 
 
 def _splines(at: Float[Tensor, "D B"]) -> tuple[Float[Tensor, "D 4 B"], Float[Tensor, "D 4 B"]]:

@@ -23,6 +23,7 @@ from latentmap.training.held_out import HeldOut
 from latentmap.training.metrics import HELD_OUT, RESTORED, Gain, Row
 from latentmap.training.schedule import Clock, Timer, learning_rate_factor
 from latentmap.training.settings import Settings
+from latentmap.training.signals import after_the_step
 from latentmap.training.state import Weights, as_of_now, changed, check_state, check_values, copied_state
 from latentmap.training.step import GradientStep
 
@@ -178,12 +179,14 @@ class Trainer:
         if self.checkpoints is not None:
             self.checkpoints.begin()
         processes = self.processes
+        exact = after_the_step(self.interrupt) if processes.world_size == 1 else contextlib.nullcontext()
         with threads_for(self.work), self.clock, self.gradient_step.among(processes):
             try:
-                self._agree(now=True)
-                while not (self.stopped or self.ended or self._complete(self.epoch)):
-                    self._run_epoch()
+                with exact:
                     self._agree(now=True)
+                    while not (self.stopped or self.ended or self._complete(self.epoch)):
+                        self._run_epoch()
+                        self._agree(now=True)
             except KeyboardInterrupt:
                 if processes.world_size > 1:  # the others wait for this one
                     raise
