@@ -282,6 +282,7 @@ def test_estimators_are_fitted_here_when_not_given(digits):
         assert method.decode(Z).shape == X.shape
 
 
+@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # of numba, when pacmap is imported
 def test_quick_baselines_map_and_embed(digits):
     X, _ = digits
     for name in QUICK:

@@ -164,14 +164,14 @@ def _collapse(facts: Facts) -> Finding | None:
     active = int(facts.active.sum())
     if facts.rate is None or active == len(facts.active):
         return None
-    most = active == 0
+    most, more = active == 0, "more pieces" if facts.continued else "a longer fit"
     return Finding(
         "collapse",
         "no component carries information: the posterior has collapsed to the prior"
         if most
         else f"{len(facts.active) - active} of {len(facts.active)} components carry no information",
         float(active),
-        "try objective=ELBO(warmup=0.3) or ELBO(free_bits=0.1), or a longer fit"
+        f"try objective=ELBO(warmup=0.3) or ELBO(free_bits=0.1), or {more}"
         if most
         else f"n_components={active} would do, or keep them with objective=ELBO(free_bits=0.1)",
         "PosteriorCollapseWarning" if most else None,

@@ -20,13 +20,14 @@ from latentmap.data.values import flat
 from latentmap.estimators.anchor import Pinned
 from latentmap.estimators.choices import choose_neighbors, describe_choice
 from latentmap.estimators.graph import Edges, is_approximate, neighbor_graph, squared_distances
+from latentmap.estimators.groups import first_of_group, grouped
 from latentmap.estimators.parameters import Parameters, check_count
-from latentmap.estimators.places import Places, PlaceSearch, first_of_group
+from latentmap.estimators.places import Places, PlaceSearch
 from latentmap.estimators.state import FitState, Graphs, as_tensor
 from latentmap.estimators.supervision import Targets, describe_targets, targets_of_groups, with_targets
 from latentmap.estimators.training_rows import some_of
 from latentmap.estimators.tsne import start_of_components
-from latentmap.exceptions import DiagnosisWarning, PartError
+from latentmap.exceptions import DataError, DiagnosisWarning, PartError
 from latentmap.model.affinities import SEARCHED, SHARES, affinities, shares
 from latentmap.model.autoencoder import GenerativeAutoencoder
 from latentmap.model.components import principal_axes, projection
@@ -202,6 +203,7 @@ class NeighborSearch:
             Whether they are known already, so that principal components will do.
         """
         self._require_neighbors(k, targets)
+        _require_more_than(k, len(self.source))
         p, groups = self.parameters, self._groups()
         points = self._in_order(self._points())[first_of_group(groups)]
         kept = self._kept(f"all {k}", lambda: [self._drawn(points, k, None), torch.empty(0, SHARES)])
@@ -268,29 +270,26 @@ class NeighborSearch:
         encoder = PlacedEncoder(model.encoder, columns, model.sizes.latent, len(first), components)
         encoder = encoder.to(self.state.device)
         codes = (self._in_order(places) if places else self._means())[first]
-        kept = torch.zeros(len(self.source), dtype=torch.bool, device=first.device).index_fill(0, first, True)
-        blocks = zip(self._blocks(), kept.split(self._block_size), strict=True)
-        encoder.place((self._inputs(block)[some] for block, some in blocks), codes, centre, axes)
+        encoder.place(self._inputs_of(first), codes, centre, axes)
         network = Placement(cast(Network, model.parts.encoder), len(first), columns, components)
         model.encoder, model.parts = encoder.eval(), replace(model.parts, encoder=network)
 
     def _groups(self) -> Tensor:
         """Return the group of each row, from 0 on: those of a group are equal."""
-        groups: dict[int, int] = {}  # numbered in the order of the rows: hashes differ by process
-        same: list[int] = []
-        for block in self._blocks():
-            contents = (hash(row.tobytes()) for row in (self._inputs(block) + 0.0).cpu().numpy())  # and -0.0 is 0.0
-            same.extend(groups.setdefault(content, len(groups)) for content in contents)
-        return torch.tensor(same, device=self.state.device)
+        return grouped(self._inputs(block) for block in self._blocks())
 
     def _blocks(self) -> Iterator[NDArray[Any]]:
         """Yield all rows, some at a time."""
         rows = LazyRows(self.source, self.state.model.sizes.features, missing=self.state.takes_missing)
-        return (block for _, block in rows.pieces(self._block_size))
+        return (block for _, block in rows.pieces(POINTS // rows.shape[1] + 1))
 
-    @property
-    def _block_size(self) -> int:
-        return POINTS // self.state.model.sizes.features + 1
+    def _inputs_of(self, some: Tensor) -> Iterator[Tensor]:
+        """Yield some rows, in order, as distances compare them."""
+        start = 0
+        for block in self._blocks():
+            here = some[(some >= start) & (some < start + len(block))] - start
+            start += len(block)
+            yield self._inputs(block)[here]
 
     @torch.no_grad()
     def _inputs(self, block: NDArray[Any]) -> Tensor:
@@ -331,7 +330,9 @@ class NeighborSearch:
     def _drawn_of_training(self, k: int) -> list[Tensor]:
         """Return the neighbours of training and held-out rows among training rows, each of equal ones by its first."""
         points, queries = self._points()
-        groups = self._groups()[self._split[0]].unique(return_inverse=True)[1]
+        _require_more_than(k, len(points))
+        groups = grouped([points]) if self.parameters.metric != "euclidean" else self._groups()[self._split[0]]
+        groups = groups.unique(return_inverse=True)[1]
         first = first_of_group(groups)
         graph, held_out = (self._drawn(points[first], k, some) for some in (None, queries))
         return [torch.where(part < 0, -1, first[part.clamp_min(0)]) for part in (graph[groups], held_out)]
@@ -401,6 +402,13 @@ class NeighborSearch:
                 return filled
             require_fit(raw, metric)
             return normalise_for(filled, metric)
+
+
+def _require_more_than(neighbors: int, rows: int) -> None:
+    if rows <= neighbors:
+        raise DataError(
+            f"expected more than {neighbors} rows for {neighbors} neighbours each, got {rows}; lower neighbors"
+        )
 
 
 def _of_groups(pinned: Pinned, groups: Int[Tensor, " N"]) -> Pinned:

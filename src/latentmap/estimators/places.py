@@ -194,14 +194,3 @@ def interpolated(
         near = neighbor_graph(points[known], k, queries=points[rest], metric="euclidean")
         found[rest] = places[near].median(1).values
     return found
-
-
-def first_of_group(groups: Int[Tensor, " N"]) -> Int[Tensor, " G"]:
-    """Return the first row of each group, from 0 on.
-
-    >>> first_of_group(torch.tensor([1, 0, 1])).tolist()
-    [1, 0]
-    """
-    rows = torch.arange(len(groups), device=groups.device)
-    first = torch.full((int(groups.max()) + 1,), len(groups), device=groups.device)
-    return first.scatter_reduce_(0, groups, rows, "amin")

@@ -6,6 +6,7 @@ A user's own module can replace either; docs/networks.md says what it maps.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -275,7 +276,9 @@ class FourierFeatures(nn.Module):
         nn.init.uniform_(self.phase.bias, 0.0, 2 * math.pi)
 
     def forward(self, z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):  # phases of many radians need all digits
+        device = z.device.type
+        exact = contextlib.nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
+        with exact:  # phases of many radians need all digits
             z = z.to(self.phase.weight.dtype)
             return torch.cat([z, self.phase(z).sin()], -1)
 
